@@ -1,0 +1,1 @@
+"""Hilum learns to read chest radiographs from few labels. Research use, not a medical device."""

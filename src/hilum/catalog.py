@@ -1,0 +1,81 @@
+"""Catalog: one row a radiograph, as a source describes it, before any image is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hilum.errors import DataError
+
+FILM_COLUMNS = ("path", "patient", "study", "view_position", "sex", "age", "part")
+"""Columns that every catalogue has, before one column a finding.
+
+path           POSIX path below the root, unique
+patient        who; never empty
+study          which visit of that patient; unique within the whole catalogue
+view_position  PA, AP, LATERAL or null
+sex            M, F or null
+age            years, or null
+part           the source's own division: train, val, test, official-test, or null where it has none
+"""
+
+PRESENT, ABSENT, UNCERTAIN = 1.0, 0.0, -1.0
+"""Label values; NaN means not stated."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What a source says about its films.
+
+    ``table`` has FILM_COLUMNS and one float32 column a finding (1 present, 0 absent, -1 uncertain, NaN not stated).
+    ``excluded`` counts the rows that the source's tables have and ``table`` lacks, by reason:
+    ``rows_read == len(table) + sum(excluded.values())``.
+    """
+
+    source: str
+    root: Path
+    findings: tuple[str, ...]
+    table: pd.DataFrame
+    rows_read: int
+    excluded: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a catalogue that breaks what everything downstream relies on.
+
+        Raises:
+            DataError: Nothing is left, a path stands twice, a patient is missing, or the counts do not add up.
+        """
+        expected = [*FILM_COLUMNS, *self.findings]
+        if list(self.table.columns) != expected:
+            raise ValueError(f"catalogue columns are {list(self.table.columns)}, expected {expected}")
+        if self.table.empty:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items()) or "no rows"
+            raise DataError(
+                f"no film is left of {self.rows_read} rows in {self.root}: {reasons}. Check the root folder."
+            )
+        if len(self.table) + sum(self.excluded.values()) != self.rows_read:
+            raise ValueError("rows_read must equal the rows kept plus the rows excluded")
+        twice = self.table["path"][self.table["path"].duplicated()]
+        if len(twice):
+            raise DataError(
+                f"{len(twice)} paths stand twice in {self.root}, first {twice.iloc[0]!r}: keep one row a film."
+            )
+        if self.table["patient"].isna().any():
+            raise ValueError("every film needs a patient")
+
+    def labels(self) -> np.ndarray:
+        """Return the labels, float32 [N, F]."""
+        return self.table[list(self.findings)].to_numpy(np.float32)
+
+
+def film_table(rows: pd.DataFrame, findings: Sequence[str]) -> pd.DataFrame:
+    """Return the rows with all catalogue columns, in order and of the right types; missing film columns become null."""
+    table = rows.reindex(columns=[*FILM_COLUMNS, *findings]).reset_index(drop=True)
+    text = [name for name in FILM_COLUMNS if name != "age"]
+    types = {**dict.fromkeys(text, "string"), "age": "float32", **dict.fromkeys(findings, "float32")}
+    return table.astype(types)

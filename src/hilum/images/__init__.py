@@ -1,0 +1,1 @@
+"""Films on disk: reading them, enhancing them, and the packed store."""

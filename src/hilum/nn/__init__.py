@@ -1,0 +1,1 @@
+"""Network parts: backbones, heads, the moving average and the queue."""

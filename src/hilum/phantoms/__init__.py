@@ -1,0 +1,1 @@
+"""Drawn radiographs with known findings and masks, in CheXpert's own layout."""

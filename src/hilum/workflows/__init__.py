@@ -1,0 +1,1 @@
+"""The stages: options in, files and a result out."""
