@@ -1,0 +1,106 @@
+"""Backbones: timm's networks behind one door, fed one grey channel."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hilum.errors import OptionError, did_you_mean
+
+ENLARGED_SIZES = (64, 75, 96, 128, 160, 192, 224, 256, 299)
+"""Sizes in pixels that a batch is enlarged to, the smallest that works, when a network cannot take the films' own."""
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier: grey films [B, 1, H, W] -> features [B, D].
+
+    Attributes:
+        name: timm's name of the architecture.
+        out_features: D.
+        input_size: Pixels the batch is enlarged to on its device, or None where films enter as they are.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        """Build the network with random weights.
+
+        Args:
+            name: timm's name of the architecture.
+            size: Height and width in pixels of the films it will see.
+
+        Raises:
+            OptionError: timm has no such network, or it cannot take films of this size even when enlarged.
+        """
+        super().__init__()
+        self.name = name
+        self.network = create_network(name)
+        self.input_size = enlarged_size(self.network, name, size)
+        self.out_features = self._count_features(self.input_size or size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the pooled features [B, D] of films [B, 1, H, W]."""
+        features: Tensor = self.network(self.fit(images))
+        return features
+
+    def fit(self, images: Tensor) -> Tensor:
+        """Enlarge films that are smaller than the network can take."""
+        if self.input_size is None or images.shape[-1] >= self.input_size:
+            return images
+        return F.interpolate(images, size=(self.input_size, self.input_size), mode="bilinear", align_corners=False)
+
+    def _count_features(self, size: int) -> int:
+        shape = _trace(self.network, size)
+        if shape is None or len(shape) != 2:
+            raise OptionError(f"backbone {self.name!r} gives no pooled features: choose another, such as resnet18.")
+        return shape[1]
+
+
+def create_network(name: str) -> nn.Module:
+    """Return timm's network of this name for one channel, without classifier, with random weights.
+
+    Raises:
+        OptionError: timm has no such network, or it cannot take one channel.
+    """
+    bare = name.split(".")[0]
+    if bare not in timm.list_models():
+        hint = did_you_mean(bare, timm.list_models())
+        raise OptionError(f"unknown backbone {name!r}: allowed are timm's architectures, such as resnet50.{hint}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm's own deprecations are not the user's concern
+        network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0)
+    return network
+
+
+def enlarged_size(network: nn.Module, name: str, size: int) -> int | None:
+    """Return the size in pixels that films must be enlarged to for this network, None if they fit as they are.
+
+    Raises:
+        OptionError: No size works.
+    """
+    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    if config.get("fixed_input_size"):
+        fixed = int(config["input_size"][-1])
+        return None if fixed == size else fixed
+    for candidate in (size, *(larger for larger in ENLARGED_SIZES if larger > size)):
+        if _trace(network, candidate) is not None:
+            return None if candidate == size else candidate
+    raise OptionError(f"backbone {name!r} takes no films of {size} px, even enlarged: choose another backbone.")
+
+
+def _trace(network: nn.Module, size: int) -> torch.Size | None:
+    """Return the shape that one film of this size gives, None if the network cannot take it; computes nothing."""
+    was_training = network.training
+    shapes = {name: value.to("meta") for name, value in network.state_dict().items()}
+    try:
+        with torch.no_grad():
+            film = torch.empty(1, 1, size, size, device="meta")
+            output = torch.func.functional_call(network.eval(), shapes, (film,))
+        return torch.Size(output.shape)
+    except RuntimeError:
+        return None
+    finally:
+        network.train(was_training)
