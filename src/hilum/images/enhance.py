@@ -1,0 +1,141 @@
+"""From a grey film of any size to the square that is stored: resize, enhance, fit. Training and use do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hilum.errors import DataError, OptionError, choose
+
+SMALLEST, LARGEST = 8, 4096
+"""Allowed sides of a stored film, in pixels."""
+
+
+def keep(film: np.ndarray) -> np.ndarray:
+    """Return the film, uint8 [H, W], as it is."""
+    return film
+
+
+def denoise_and_equalise(film: np.ndarray) -> np.ndarray:
+    """Return the film, uint8 [H, W], as the published recipe enhances it: non-local means, then a flat histogram.
+
+    OpenCV's own defaults (strength 3, 7 px patches, 21 px search), as the recipe states none.
+    """
+    return cv2.equalizeHist(cv2.fastNlMeansDenoising(film))
+
+
+def equalise_locally(film: np.ndarray) -> np.ndarray:
+    """Return the film, uint8 [H, W], with contrast-limited adaptive equalisation (limit 2, 8 x 8 tiles)."""
+    return cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(film)
+
+
+ENHANCEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": keep,
+    "paper": denoise_and_equalise,
+    "clahe": equalise_locally,
+}
+"""What may be done to the resized film, by name."""
+
+
+def resize(film: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the film, uint8 [H, W], at the wanted size: sides that shrink by area means, sides that grow linearly.
+
+    The two are done one after the other, for OpenCV's area mode turns linear (and aliases) as soon as one side grows.
+    """
+    small = (min(width, film.shape[1]), min(height, film.shape[0]))
+    if small != film.shape[::-1]:
+        film = cv2.resize(film, small, interpolation=cv2.INTER_AREA)
+    if small != (width, height):
+        film = cv2.resize(film, (width, height), interpolation=cv2.INTER_LINEAR)
+    return film
+
+
+def squashed_size(_height: int, _width: int, size: int) -> tuple[int, int]:
+    """Return the whole square: both sides are brought to ``size``, the aspect ratio is lost."""
+    return size, size
+
+
+def padded_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return the height and width of a film whose longer side becomes ``size``, its aspect ratio kept."""
+    longer = max(height, width)
+    return max(1, round(height * size / longer)), max(1, round(width * size / longer))
+
+
+FITS: dict[str, Callable[[int, int, int], tuple[int, int]]] = {"squash": squashed_size, "pad": padded_size}
+"""How a film that is not square becomes square, by name."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The steps from a grey film to a stored one. They travel with store and model, so that all see the same films."""
+
+    size: int
+    """Side of the stored square in pixels."""
+    enhance: str = "none"
+    """A name of ENHANCEMENTS, applied to the resized film before any padding."""
+    fit: str = "squash"
+    """A name of FITS: squash (aspect ratio lost) or pad (black margins)."""
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names and sizes out of range.
+
+        Raises:
+            OptionError: With what is allowed.
+        """
+        if not SMALLEST <= self.size <= LARGEST:
+            raise OptionError(f"size is {self.size}: allowed are {SMALLEST} to {LARGEST} pixels.")
+        choose(self.enhance, ENHANCEMENTS, "enhancement")
+        choose(self.fit, FITS, "fit")
+
+    def apply(self, grey: np.ndarray) -> np.ndarray:
+        """Return the prepared film.
+
+        Args:
+            grey: uint8 [H, W], any size.
+
+        Returns:
+            uint8 [size, size].
+
+        Raises:
+            ValueError: The film is not uint8 with two axes of at least one pixel.
+        """
+        if grey.dtype != np.uint8 or grey.ndim != 2 or grey.size == 0:
+            raise ValueError(f"a grey film is uint8 [H, W], this is {grey.dtype} {list(grey.shape)}")
+        height, width = FITS[self.fit](grey.shape[0], grey.shape[1], self.size)
+        film = ENHANCEMENTS[self.enhance](resize(grey, height, width))
+        if (height, width) == (self.size, self.size):
+            return np.ascontiguousarray(film)
+        square = np.zeros((self.size, self.size), np.uint8)
+        top, left = (self.size - height) // 2, (self.size - width) // 2
+        square[top : top + height, left : left + width] = film
+        return square
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the steps as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Preparation:
+        """Return the steps that `to_json` wrote.
+
+        Raises:
+            DataError: The values are not those of a preparation.
+        """
+        try:
+            return cls(int(values["size"]), str(values["enhance"]), str(values["fit"]))
+        except (KeyError, TypeError, ValueError, OptionError) as error:
+            raise DataError(
+                f"cannot understand how films were prepared: {dict(values)!r}. Prepare the store again."
+            ) from error
+
+    def flags(self) -> str:
+        """Return the options of `hilum prepare` that give these steps.
+
+        >>> Preparation(64, "paper").flags()
+        '--size 64 --enhance paper --fit squash'
+        """
+        return f"--size {self.size} --enhance {self.enhance} --fit {self.fit}"

@@ -1,0 +1,220 @@
+"""Read a radiograph file into grey: PNG and JPEG of every kind that occurs, in bounded memory, or a reason why not.
+
+Everything is judged by content; the file's extension says nothing. Before OpenCV sees a byte, the container is walked
+here: its size is taken from the header (bombs), and it must be whole (OpenCV may hand back a half-grey picture for a
+cut file). A JPEG whose compressed bytes are damaged *between* sound markers cannot be told from a sound one by any decoder.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from hilum.errors import DataError
+
+MAX_PIXELS = 100_000_000
+"""Films above this many pixels are refused unless told otherwise; a large mammograph has 30 million."""
+
+_PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"eXIf")
+# A JPEG marker: not a stuffed byte (00), not a fill byte (ff), not a restart (d0 to d7).
+_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
+
+
+class UnreadableFilm(DataError):  # noqa: N818 - it says what the film is
+    """A film cannot be read.
+
+    Attributes:
+        reason: One of a handful of short phrases, fit for counting: "missing", "empty", "not a PNG or JPEG image",
+            "truncated", "damaged", "zero size", "too many pixels", "not a plain file", "unreadable".
+        detail: What exactly, or an empty string. Never a path.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class _Encoded(NamedTuple):
+    """A walked file: what OpenCV gets, and how many bits a 16-bit sample is said to hold."""
+
+    data: bytes
+    declared_bits: int | None = None
+
+
+def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return the film as grey, uint8 [H, W], upright as its EXIF orientation says.
+
+    Colour becomes luma (Rec. 601), transparency is ignored: the film's values lie below it. 16-bit samples are scaled
+    as `to_eight_bits` says.
+
+    Raises:
+        UnreadableFilm: The file is missing, cut, damaged, no PNG or JPEG, or has more than ``max_pixels`` pixels.
+    """
+    return decode_grey(_read_bytes(path, max_pixels), max_pixels)
+
+
+def decode_grey(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return an encoded PNG or JPEG as grey, uint8 [H, W]; see `read_grey`.
+
+    Raises:
+        UnreadableFilm: As for `read_grey`.
+    """
+    for magic, walk in _CONTAINERS.items():
+        if data.startswith(magic):
+            encoded = walk(data, max_pixels)
+            return to_eight_bits(_decode(encoded.data), encoded.declared_bits)
+    raise UnreadableFilm("not a PNG or JPEG image") if data else UnreadableFilm("empty")
+
+
+def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndarray:
+    """Return grey samples as uint8 [H, W]; 8-bit samples are returned as they are.
+
+    16-bit samples are divided by their full scale, never shifted, for many hold 10 to 15 bits. The full scale is
+    ``2 ** declared_bits - 1`` where the file declares its bits and stays within them; 65,535 where it declares fewer
+    and exceeds them (PNG's own rule: samples scaled up to the whole depth); else the file's own maximum.
+
+    Args:
+        grey: uint8 or uint16, [H, W].
+        declared_bits: Significant bits a sample (PNG's sBIT chunk), None if the file says nothing.
+    """
+    if grey.dtype == np.uint8:
+        return grey
+    largest = int(grey.max())
+    full = largest if declared_bits is None else 2**declared_bits - 1
+    full = max(1, full if largest <= full else 65_535)
+    values = np.minimum(np.arange(65_536, dtype=np.uint32), full)
+    table: np.ndarray = ((values * 255 + full // 2) // full).astype(np.uint8)
+    scaled: np.ndarray = table[grey]
+    return scaled
+
+
+def _read_bytes(path: Path, max_pixels: int) -> bytes:
+    """Return the file's bytes; a file larger than any sound film of ``max_pixels`` is not even read."""
+    try:
+        if not path.exists():
+            raise UnreadableFilm("missing")
+        if not path.is_file():  # a pipe would block for ever
+            raise UnreadableFilm("not a plain file")
+        size, largest = path.stat().st_size, 8 * max_pixels + 2**24
+        if size > largest:
+            raise UnreadableFilm("too many pixels", f"a file of {size} bytes, at most {largest} are read")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise UnreadableFilm("unreadable", getattr(error, "strerror", None) or type(error).__name__) from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width == 0 or height == 0:
+        raise UnreadableFilm("zero size", f"{width} x {height}")
+    if width * height > max_pixels:
+        raise UnreadableFilm("too many pixels", f"{width} x {height}, at most {max_pixels} are read")
+
+
+def _walk_png(data: bytes, max_pixels: int) -> _Encoded:
+    """Check size, order and checksums; keep only what the grey picture needs.
+
+    Colour profiles and gamma would bend grey values in some OpenCV versions, text chunks may be bombs: both are
+    left out.
+    """
+    kept, at, bits = [_PNG_MAGIC], len(_PNG_MAGIC), 0
+    names: set[bytes] = set()
+    while b"IEND" not in names:
+        name, body, end = _png_chunk(data, at)
+        if not names:
+            _check_png_header(name, body, max_pixels)
+        if name == b"sBIT" and body:
+            bits = max(body)
+        if name in _PNG_KEPT:
+            kept.append(data[at:end])
+        names.add(name)
+        at = end
+    if b"IDAT" not in names:
+        raise UnreadableFilm("damaged", "no image data")
+    return _Encoded(b"".join(kept), bits if 1 <= bits <= 16 else None)
+
+
+def _png_chunk(data: bytes, at: int) -> tuple[bytes, bytes, int]:
+    """Return the chunk's name, its body and where it ends."""
+    if at + 12 > len(data):
+        raise UnreadableFilm("truncated", "the PNG ends before its IEND chunk")
+    length, name = struct.unpack_from(">I4s", data, at)
+    end = at + 12 + length
+    if not name.isalpha():
+        raise UnreadableFilm("damaged", "a PNG chunk without a name")
+    if end > len(data):
+        raise UnreadableFilm("truncated", f"the PNG ends inside its {name.decode()} chunk")
+    body = data[at + 8 : end - 4]
+    if zlib.crc32(body, zlib.crc32(name)) != struct.unpack_from(">I", data, end - 4)[0]:
+        raise UnreadableFilm("damaged", f"wrong checksum of a PNG {name.decode()} chunk")
+    return name, body, end
+
+
+def _check_png_header(name: bytes, body: bytes, max_pixels: int) -> None:
+    if name != b"IHDR" or len(body) != 13:
+        raise UnreadableFilm("damaged", "a PNG without its header")
+    width, height = struct.unpack_from(">II", body)
+    _check_size(width, height, max_pixels)
+
+
+def _walk_jpeg(data: bytes, max_pixels: int) -> _Encoded:
+    """Check the size and follow the markers, scan by scan, to the end of the picture."""
+    at, sized, scanned = 2, False, False
+    while True:
+        found = _JPEG_MARKER.search(data, at)
+        if found is None:
+            raise UnreadableFilm("truncated", "the JPEG ends before its end marker")
+        marker, at = found[1][0], found.end()
+        if marker == _JPEG_END:
+            break
+        if marker in _JPEG_ALONE:
+            continue
+        body, at = _jpeg_segment(data, at)
+        if marker in _JPEG_FRAMES and not sized:
+            _check_jpeg_frame(body, max_pixels)
+            sized = True
+        scanned = scanned or marker == _JPEG_SCAN
+    if not (sized and scanned):
+        raise UnreadableFilm("damaged", "no image data")
+    return _Encoded(data)
+
+
+def _jpeg_segment(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return the segment's body and where it ends."""
+    if at + 2 > len(data):
+        raise UnreadableFilm("truncated", "the JPEG ends inside a segment")
+    end = at + max(2, struct.unpack_from(">H", data, at)[0])
+    if end > len(data):
+        raise UnreadableFilm("truncated", "the JPEG ends inside a segment")
+    return data[at + 2 : end], end
+
+
+def _check_jpeg_frame(body: bytes, max_pixels: int) -> None:
+    if len(body) < 6:
+        raise UnreadableFilm("damaged", "a JPEG frame without its header")
+    height, width = struct.unpack_from(">HH", body, 1)
+    _check_size(width, height, max_pixels)
+
+
+def _decode(data: bytes) -> np.ndarray:
+    """Return the decoded grey, uint8 or uint16 [H, W]."""
+    try:
+        grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    except (cv2.error, MemoryError) as error:
+        raise UnreadableFilm("damaged", "the decoder refuses it") from error
+    if grey is None or grey.ndim != 2 or grey.dtype not in (np.uint8, np.uint16):
+        raise UnreadableFilm("damaged", "the decoder refuses it")
+    return grey
+
+
+_CONTAINERS: dict[bytes, Callable[[bytes, int], _Encoded]] = {_PNG_MAGIC: _walk_png, _JPEG_MAGIC: _walk_jpeg}
