@@ -1,0 +1,159 @@
+"""What an uncertain or unstated label becomes, in training and in evaluation.
+
+Labels are float32 [N, F]: 1 present, 0 absent, -1 uncertain, NaN not stated. They stay so on disk; what is done
+about the last two is decided here, at training time, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
+from hilum.errors import OptionError, choose, did_you_mean
+from hilum.findings import positions
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Unstated = Literal["absent", "ignore"]
+Policy = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+"""Takes one finding's labels [N]; returns targets and weights [N], of which only the uncertain cells are used."""
+
+UNSTATED: dict[str, str] = {
+    "absent": "a finding that the report does not mention is taken as absent (the published practice)",
+    "ignore": "a finding that the report does not mention has no weight",
+}
+
+
+def zeros(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Take uncertain as absent (U-Zeros of Irvin 2019, arXiv 1901.07031)."""
+    return np.full_like(labels, ABSENT), np.ones_like(labels)
+
+
+def ones(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Take uncertain as present (U-Ones of Irvin 2019)."""
+    return np.full_like(labels, PRESENT), np.ones_like(labels)
+
+
+def ignore(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Give uncertain cells no weight (U-Ignore of Irvin 2019)."""
+    return np.full_like(labels, ABSENT), np.zeros_like(labels)
+
+
+POLICIES: dict[str, Policy] = {"zeros": zeros, "ones": ones, "ignore": ignore}
+"""What an uncertain label becomes in training, by name."""
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What uncertain and unstated labels become."""
+
+    uncertain: str = "ignore"
+    """What an uncertain label becomes in training: zeros, ones or ignore. Evaluation never scores one."""
+    unstated: Unstated = "absent"
+    """What a finding that is not mentioned becomes, in training and evaluation: absent or ignore."""
+    per_finding: dict[str, str] = field(default_factory=dict)
+    """Another policy for single findings, as in ``--labels.per_finding.Edema ones``."""
+
+
+def labelled(labels: FloatArray) -> BoolArray:
+    """Return for labels [N, F] of one whole source which findings [F] it states at all."""
+    return np.asarray((~np.isnan(labels)).any(axis=0))
+
+
+def policies(findings: Sequence[str], uncertain: str, per_finding: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the policy's name for each finding.
+
+    Raises:
+        OptionError: A policy or a finding that does not exist; the line names it and the nearest.
+
+    >>> policies(("Edema", "Hernia"), "zeros", {"edema": "ones"})
+    ('ones', 'zeros')
+    """
+    choose(uncertain, POLICIES, "policy for uncertain labels")
+    names = [uncertain] * len(findings)
+    for finding, policy in (per_finding or {}).items():
+        choose(policy, POLICIES, f"policy for {finding!r}")
+        (place,) = positions([finding], findings)
+        if place is None:
+            allowed = ", ".join(findings)
+            raise OptionError(
+                f"per-finding policy for unknown finding {finding!r}: allowed are {allowed}."
+                f"{did_you_mean(finding, findings)}"
+            )
+        names[place] = policy
+    return tuple(names)
+
+
+def apply_policy(
+    labels: FloatArray,
+    uncertain: str | Sequence[str] = "ignore",
+    unstated: str = "absent",
+    stated: BoolArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return what training aims at and how much each cell counts.
+
+    Args:
+        labels: [N, F], 1 present, 0 absent, -1 uncertain, NaN not stated; of one source.
+        uncertain: A policy's name for all findings, or one for each of the F findings (see ``policies``).
+        unstated: One of UNSTATED.
+        stated: [F] bool, the findings that the source labels at all (``labelled`` of all its films); None takes
+            it from ``labels``. Pass it when ``labels`` are a share of the films. The others get no weight.
+
+    Returns:
+        Targets and weights, float32 [N, F]; targets hold no NaN.
+
+    Raises:
+        OptionError: An unknown policy or value of ``unstated``.
+        ValueError: Labels that are not [N, F] or hold other values, or not one policy a finding.
+
+    >>> apply_policy(np.float32([[1, -1], [np.nan, 0]]), ("zeros", "ones"))[0].tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    labels = _checked(labels)
+    choose(unstated, UNSTATED, "value of unstated")
+    names = [uncertain] * labels.shape[1] if isinstance(uncertain, str) else list(uncertain)
+    unstated_cells = np.isnan(labels)
+    targets = np.where(unstated_cells, np.float32(ABSENT), labels)
+    weights = np.ones_like(labels)
+    if unstated == "ignore":
+        weights[unstated_cells] = 0
+    for name, column, target, weight in zip(names, labels.T, targets.T, weights.T, strict=True):
+        rows = column == UNCERTAIN
+        values, counts = choose(name, POLICIES, "policy for uncertain labels")(column)
+        target[rows], weight[rows] = values[rows], counts[rows]
+    weights[:, ~(labelled(labels) if stated is None else stated)] = 0
+    return targets, weights
+
+
+def scored(
+    labels: FloatArray, unstated: str = "absent", stated: BoolArray | None = None
+) -> tuple[FloatArray, BoolArray]:
+    """Return what evaluation compares with: the truth (0 or 1) and which cells count, both [N, F].
+
+    Uncertain cells never count; those not stated count as absent or not at all; a finding that the source never states
+    (``stated`` [F], else taken from ``labels``) does not count.
+
+    Raises:
+        OptionError: ``unstated`` is neither absent nor ignore.
+    """
+    choose(unstated, UNSTATED, "value of unstated")
+    labels = _checked(labels)
+    missing = np.isnan(labels)
+    counts = (labels != UNCERTAIN) & ~(missing & (unstated == "ignore"))
+    counts &= labelled(labels) if stated is None else stated
+    return np.where(labels == PRESENT, np.float32(1), np.float32(0)), counts
+
+
+def _checked(labels: FloatArray) -> FloatArray:
+    labels = np.asarray(labels, np.float32)
+    if labels.ndim != 2:
+        raise ValueError(f"labels must be [N, F], got {labels.shape}")
+    allowed = np.isnan(labels) | np.isin(labels, (PRESENT, ABSENT, UNCERTAIN))
+    if not allowed.all():
+        raise ValueError(f"labels must be 1, 0, -1 or NaN, got {labels[~allowed][0]}")
+    return labels
