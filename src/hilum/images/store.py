@@ -1,0 +1,263 @@
+"""Prepared films on disk: packed uint8 shards that NumPy maps, one table, one manifest.
+
+```
+STORE/images-00000.npy …   uint8 [n, size, size]; shards may differ in length
+      catalog.parquet      one row a film, in image order: FILM_COLUMNS, one column a finding, `pixels`
+      manifest.json        source, counts by reason, preparation, SHA-256 of every shard; written last
+      failures.csv         row of the source's catalogue, path, reason
+```
+Nothing in it depends on the time, the machine or the number of workers: the same films give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from hilum.catalog import FILM_COLUMNS, Catalog
+from hilum.errors import DataError
+from hilum.files import replacing, sha256, write_json
+from hilum.images.enhance import Preparation
+
+MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
+FORMAT = 1
+"""Raised when older readers could not read a store."""
+HEADER_BYTES = 128
+"""Every shard's header is that long, so that rows lie at fixed places while it is written."""
+
+
+class ShardEntry(TypedDict):
+    """What the manifest says of one shard."""
+
+    file: str
+    films: int
+    sha256: str
+
+
+def shard_name(number: int) -> str:
+    """Return a shard's file name.
+
+    >>> shard_name(7)
+    'images-00007.npy'
+    """
+    return f"images-{number:05d}.npy"
+
+
+def shard_header(films: int, size: int) -> bytes:
+    """Return the NPY header of a shard, HEADER_BYTES long."""
+    buffer = io.BytesIO()
+    layout = {"descr": "|u1", "fortran_order": False, "shape": (films, size, size)}
+    np.lib.format.write_array_header_1_0(buffer, layout)
+    header = buffer.getvalue()
+    if len(header) != HEADER_BYTES:
+        raise ValueError(f"an NPY header of {len(header)} bytes, expected {HEADER_BYTES}")
+    return header
+
+
+def pixel_hash(film: np.ndarray) -> str:
+    """Return the hash by which equal films are known: SHA-256 over the stored bytes, cut to 128 bits."""
+    return hashlib.sha256(np.ascontiguousarray(film).data).hexdigest()[:32]
+
+
+class Store:
+    """Prepared films of one source, opened for reading. Opening reads the table and the manifest, no image."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], catalog: pd.DataFrame) -> None:
+        """Use `Store.open`."""
+        self.folder = folder
+        self.manifest = manifest
+        self.catalog = catalog
+        self.source: str = manifest["source"]
+        self.findings: tuple[str, ...] = tuple(manifest["findings"])
+        self.preparation = Preparation.from_json(manifest["preparation"])
+        self.shards: list[ShardEntry] = manifest["shards"]
+        self._starts = np.cumsum([0] + [shard["films"] for shard in self.shards])
+        self._maps: dict[int, np.ndarray] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Open a store.
+
+        Raises:
+            DataError: The folder is no finished store, is of a newer format, or one of its files is missing or of the
+                wrong length.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        try:
+            catalog = pd.read_parquet(folder / CATALOG)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder / CATALOG} cannot be read: {_again(folder)}") from error
+        store = cls(folder, manifest, catalog)
+        store._check_lengths()
+        return store
+
+    def __len__(self) -> int:
+        """Return the number of films."""
+        return len(self.catalog)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Labels, float32 [N, F]: 1 present, 0 absent, -1 uncertain, NaN not stated."""
+        return self.catalog[list(self.findings)].to_numpy(np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over the shards' hashes, the labels and whom they belong to."""
+        digest = hashlib.sha256()
+        facts = {"shards": self.shards, "findings": self.findings, "source": self.source}
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+        digest.update(np.where(np.isnan(self.labels), np.float32(np.nan), self.labels).tobytes())
+        for column in ("path", "patient"):
+            digest.update("\n".join(self.catalog[column]).encode())
+        return digest.hexdigest()
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Return films, uint8 [n, size, size], in the order asked for.
+
+        Args:
+            rows: int [n], each from 0 to ``len(store) - 1``, in any order, with repeats if wanted.
+
+        Raises:
+            IndexError: A row is out of range.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"rows run from 0 to {len(self) - 1}, asked for {rows.min()} to {rows.max()}")
+        films = np.empty((len(rows), self.preparation.size, self.preparation.size), np.uint8)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for place, (number, row) in enumerate(
+            zip(shards.tolist(), (rows - self._starts[shards]).tolist(), strict=True)
+        ):
+            films[place] = self._map(number)[row]
+        return films
+
+    def verify(self) -> None:
+        """Read every shard and compare its hash with the manifest's.
+
+        Raises:
+            DataError: A shard differs from what was written.
+        """
+        for shard in self.shards:
+            if sha256(self.folder / shard["file"]) != shard["sha256"]:
+                raise DataError(f"{self.folder / shard['file']} is not what was written: {_again(self.folder)}")
+
+    def _map(self, number: int) -> np.ndarray:
+        if number not in self._maps:
+            path = self.folder / self.shards[number]["file"]
+            self._maps[number] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return self._maps[number]
+
+    def _check_lengths(self) -> None:
+        expected_columns = [*FILM_COLUMNS, *self.findings, "pixels"]
+        if list(self.catalog.columns) != expected_columns or len(self.catalog) != self._starts[-1]:
+            raise DataError(f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}")
+        for shard in self.shards:
+            path = self.folder / shard["file"]
+            length = HEADER_BYTES + shard["films"] * self.preparation.size**2
+            if not path.is_file() or path.stat().st_size != length:
+                raise DataError(f"{path} is missing or not {length} bytes long: {_again(self.folder)}")
+
+
+def write_store(folder: Path, catalog: Catalog, images: np.ndarray, preparation: Preparation) -> Store:
+    """Write films that are already prepared, as one shard, and open the store.
+
+    `hilum prepare` is the way from files; this is the one from memory.
+
+    Args:
+        folder: Where; made if need be.
+        catalog: One row a film.
+        images: uint8 [N, size, size] in the catalogue's order.
+        preparation: How they were prepared.
+
+    Raises:
+        ValueError: Images and catalogue differ in length, or images in size from the preparation.
+    """
+    films, size = len(catalog.table), preparation.size
+    if images.dtype != np.uint8 or images.shape != (films, size, size):
+        raise ValueError(f"images are {images.dtype} {list(images.shape)}, expected uint8 {[films, size, size]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / shard_name(0)
+    with replacing(path) as aside, aside.open("wb") as file:
+        file.write(shard_header(films, size))
+        file.write(np.ascontiguousarray(images).tobytes())
+    shards = [ShardEntry(file=path.name, films=films, sha256=sha256(path))]
+    pixels = [pixel_hash(film) for film in images]
+    write_table(folder, catalog.table.assign(pixels=pd.array(pixels, dtype="string")))
+    write_failures(folder, [])
+    write_manifest(folder, catalog, preparation, shards, dict(catalog.excluded), {})
+    return Store.open(folder)
+
+
+def write_table(folder: Path, table: pd.DataFrame) -> None:
+    """Write ``catalog.parquet``: one row a stored film."""
+    with replacing(folder / CATALOG) as aside:
+        table.reset_index(drop=True).to_parquet(aside, index=False)
+
+
+def write_failures(folder: Path, failures: Sequence[tuple[int, str, str]]) -> None:
+    """Write ``failures.csv``: the catalogue row, the path and the reason of each film that could not be stored."""
+    with replacing(folder / FAILURES) as aside:
+        table = pd.DataFrame(failures, columns=["row", "path", "reason"])
+        table.to_csv(aside, index=False, lineterminator="\n")
+
+
+def write_manifest(
+    folder: Path,
+    catalog: Catalog,
+    preparation: Preparation,
+    shards: Sequence[ShardEntry],
+    excluded: dict[str, int],
+    failed: dict[str, int],
+    **plan: Any,
+) -> None:
+    """Write ``manifest.json``, by which a store becomes one.
+
+    Raises:
+        ValueError: The rows read are not the rows kept, excluded and failed.
+    """
+    kept = sum(shard["films"] for shard in shards)
+    if kept + sum(excluded.values()) + sum(failed.values()) != catalog.rows_read:
+        raise ValueError("rows read must equal rows kept, excluded and failed")
+    manifest = {
+        "format": FORMAT,
+        "source": catalog.source,
+        "findings": list(catalog.findings),
+        "rows_read": catalog.rows_read,
+        "rows_kept": kept,
+        "rows_excluded": excluded,
+        "rows_failed": failed,
+        "preparation": preparation.to_json(),
+        "shards": list(shards),
+        "notes": list(catalog.notes),
+        **plan,
+    }
+    write_json(folder / MANIFEST, manifest)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} is no finished store (no {MANIFEST}): make it by `hilum prepare … --out {folder}`.")
+    try:
+        manifest = json.loads(path.read_bytes())
+        found = manifest["format"]
+        _ = [(shard["file"], int(shard["films"]), shard["sha256"]) for shard in manifest["shards"]]
+        _ = manifest["source"], manifest["findings"], manifest["preparation"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {_again(folder)}") from error
+    if found != FORMAT:
+        raise DataError(f"{path} is of format {found}, this version reads {FORMAT}: {_again(folder)}")
+    return dict(manifest)
+
+
+def _again(folder: Path) -> str:
+    return f"delete {folder} and prepare it again."
