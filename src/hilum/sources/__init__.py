@@ -1,1 +1,71 @@
-"""Data sets as they lie on disk, each read into a Catalog."""
+"""Data sets as they lie on disk, each read into the same Catalog: one file and one line in SOURCES for each."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+from hilum.catalog import Catalog
+from hilum.errors import DataError, OptionError, choose, did_you_mean
+
+
+class SourceEntry(NamedTuple):
+    """Where a source's module is, so that listing the sources imports none of them, and what it reads."""
+
+    module: str
+    help: str
+
+
+class SourceModule(Protocol):
+    """What a source's module has: ``Options``, a frozen dataclass, and ``read``."""
+
+    Options: type[Any]
+
+    def read(self, root: Path, options: Any) -> Catalog:
+        """Read what lies below ``root``."""
+
+
+SOURCES: dict[str, SourceEntry] = {
+    "chexpert": SourceEntry("hilum.sources.chexpert", "CheXpert: train.csv, valid.csv, uncertain labels, laterals"),
+    "nih14": SourceEntry("hilum.sources.nih14", "NIH ChestX-ray14: Data_Entry_2017*.csv and the official lists"),
+    "folder": SourceEntry("hilum.sources.folder", "any folder: a CSV mapped by options, class folders, or no labels"),
+}
+"""The data sets that can be read, by name."""
+
+
+def load_source(name: str) -> SourceModule:
+    """Import a source's module.
+
+    Raises:
+        OptionError: There is no such source.
+    """
+    return cast(SourceModule, import_module(choose(name, SOURCES, "source").module))
+
+
+def read_source(name: str, root: Path | str, **options: Any) -> Catalog:
+    """Read a data set into a catalogue: one row a film, no image opened.
+
+    Args:
+        name: One of SOURCES.
+        root: The data set's folder.
+        options: The fields of the source's ``Options``.
+
+    Raises:
+        OptionError: There is no such source, or it has no such option.
+        DataError: The folder or its tables are not what the source needs; one line says why.
+    """
+    source = load_source(name)
+    known = [entry.name for entry in fields(source.Options)]
+    for option in options:
+        if option not in known:
+            allowed = ", ".join(known) or "none"
+            raise OptionError(
+                f"source {name!r} has no option {option!r}: allowed are {allowed}.{did_you_mean(option, known)}"
+            )
+    root = Path(root)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}: give the folder of the data set ({SOURCES[name].help}).")
+    return source.read(root, source.Options(**options))

@@ -1,0 +1,148 @@
+"""NIH ChestX-ray14 in its own layout: one label table, two official lists, images in one or twelve folders.
+
+Findings are mined from reports (Wang 2017, arXiv 1705.02315): each film has a list of findings, and what it does
+not list is absent. "No Finding" states all 14 as absent and is no column.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hilum.catalog import Catalog, film_table
+from hilum.errors import DataError, did_you_mean
+from hilum.findings import NIH14, canonical
+from hilum.sources import paths, tables
+
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
+NO_FINDING = "No Finding"
+_SEX_COLUMNS = ("Patient Gender", "Patient Sex")
+
+
+@dataclass(frozen=True)
+class NIH14Options:
+    """NIH ChestX-ray14."""
+
+    table: str = ""
+    """The label table's name below the root; empty: Data_Entry_2017_v2020.csv, else Data_Entry_2017.csv."""
+
+
+Options = NIH14Options
+
+
+def read(root: Path, options: NIH14Options) -> Catalog:
+    """Read the label table, the official lists and what lies in the image folders.
+
+    Films of the official test list are part ``test``, those of the other list ``train``.
+
+    Raises:
+        DataError: The table is missing or not the set's own; one line says why.
+    """
+    path = _table_path(root, options.table)
+    rows = tables.read_csv(path)
+    sex = next((name for name in _SEX_COLUMNS if name in rows), _SEX_COLUMNS[0])
+    needed = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", sex, "View Position")
+    tables.need_columns(rows, needed, path.name)
+    for column in ("Image Index", "Finding Labels", "Follow-up #", "Patient ID"):
+        tables.need_cells(rows[column], path.name)
+    names = rows["Image Index"].str.strip()
+    _refuse_folders(names, path.name)
+    paths.refuse_twice(names, path.name)
+    films, notes = _describe(rows, sex, path.name)
+    films["part"], part_notes = _parts(root, names)
+    labels = pd.DataFrame(_labels(rows["Finding Labels"], path.name), columns=list(NIH14))
+    places = names.map(paths.list_films(root, _image_folders(root)))
+    kept = places.notna().to_numpy(bool)
+    table = film_table(pd.concat([films.assign(path=places), labels], axis=1)[kept], NIH14)
+    excluded = {paths.NOT_ON_DISK: int((~kept).sum())} if not kept.all() else {}
+    return Catalog("nih14", root, NIH14, table, len(rows), excluded, (*notes, *part_notes))
+
+
+def _table_path(root: Path, name: str) -> Path:
+    for candidate in (name,) if name else TABLES:
+        if (root / candidate).is_file():
+            return root / candidate
+    looked = name or " or ".join(TABLES)
+    below = next((found.parent.name for found in sorted(root.glob("*/Data_Entry_2017*.csv"))), None)
+    hint = f" Did you mean {str(root / below)!r}?" if below else ""
+    raise DataError(f"{root} is no NIH ChestX-ray14 folder: looked for {looked} there.{hint}")
+
+
+def _image_folders(root: Path) -> list[str]:
+    """Where the set's films may lie: as the archive of one folder, of twelve, or flat."""
+    numbered = sorted(entry.name for entry in root.glob("images_*") if entry.is_dir())
+    return ["images", *(f"{name}/images" for name in numbered), *numbered, ""]
+
+
+def _refuse_folders(names: pd.Series, name: str) -> None:
+    wrong = names.str.contains(r"[/\\]|^\.\.?$", regex=True).to_numpy(bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        value = tables.show(names.iloc[row])
+        raise DataError(
+            f"{name}, line {row + tables.FIRST_ROW}: path {value} leaves the root or names a folder: "
+            "'Image Index' holds file names only."
+        )
+
+
+def _describe(rows: pd.DataFrame, sex: str, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return patient, study, view_position, sex and age of each row, and notes."""
+    patient, visit = rows["Patient ID"].str.strip(), rows["Follow-up #"].str.strip()
+    views, view_notes = tables.described(rows["View Position"], tables.VIEWS, name)
+    sexes, sex_notes = tables.described(rows[sex], tables.SEXES, name)
+    years, age_notes = tables.ages(rows["Patient Age"], name)
+    films = pd.DataFrame({"patient": patient, "study": patient + "-" + visit})
+    films = films.assign(view_position=views, sex=sexes, age=years)
+    return films, (*view_notes, *sex_notes, *age_notes)
+
+
+def _labels(cells: pd.Series, name: str) -> npt.NDArray[np.float32]:
+    """Return labels [N, F], 1 or 0."""
+    codes, values = tables.parse_cells(cells, lambda text: _states(text, name), name, "a list of findings")
+    return np.stack(values)[codes]
+
+
+def _states(text: str, name: str) -> npt.NDArray[np.float32]:
+    """Return one cell's labels, [F]."""
+    states = np.zeros(len(NIH14), np.float32)
+    for word in text.split("|"):
+        if word.strip() == NO_FINDING:
+            continue
+        finding = canonical(word)
+        if finding not in NIH14:
+            allowed = ", ".join((*NIH14, NO_FINDING))
+            hint = did_you_mean(word, (*NIH14, NO_FINDING))
+            raise DataError(f"{name}: unknown finding {tables.show(word)}: allowed are {allowed}.{hint}")
+        states[NIH14.index(finding)] = 1
+    return states
+
+
+def _parts(root: Path, names: pd.Series) -> tuple[npt.NDArray[np.object_], tuple[str, ...]]:
+    """Return each row's part by the official lists, null where neither names it, and notes."""
+    lists = {part: _read_list(root / file) for part, file in LISTS.items()}
+    both = lists["train"] & lists["test"]
+    if both:
+        raise DataError(f"{len(both)} films stand in both official lists, first {tables.show(min(both))}: keep one.")
+    parts = np.full(len(names), None, object)
+    for part, named in lists.items():
+        parts[names.isin(named).to_numpy(bool)] = part
+    missing = [LISTS[part] for part, named in lists.items() if not named]
+    notes = [f"official list {file} is not there" for file in missing]
+    if len(missing) < len(LISTS) and (unlisted := int(pd.isna(parts).sum())):
+        notes.append(f"{unlisted} films stand in no official list")
+    return parts, tuple(notes)
+
+
+def _read_list(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    try:
+        return set(re.findall(r"\S+", path.read_text(encoding="utf-8")))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text: it must hold one file name a line.") from error
