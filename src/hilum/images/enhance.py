@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -67,6 +68,11 @@ def padded_size(height: int, width: int, size: int) -> tuple[int, int]:
 
 FITS: dict[str, Callable[[int, int, int], tuple[int, int]]] = {"squash": squashed_size, "pad": padded_size}
 """How a film that is not square becomes square, by name."""
+
+
+def pixel_hash(film: np.ndarray) -> str:
+    """Return the hash by which equal films are known: SHA-256 over the stored bytes, cut to 128 bits."""
+    return hashlib.sha256(np.ascontiguousarray(film).data).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

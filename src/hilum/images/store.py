@@ -25,7 +25,7 @@ import pandas as pd
 from hilum.catalog import FILM_COLUMNS, Catalog
 from hilum.errors import DataError
 from hilum.files import replacing, sha256, write_json
-from hilum.images.enhance import Preparation
+from hilum.images.enhance import Preparation, pixel_hash
 
 MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
 FORMAT = 1
@@ -60,11 +60,6 @@ def shard_header(films: int, size: int) -> bytes:
     if len(header) != HEADER_BYTES:
         raise ValueError(f"an NPY header of {len(header)} bytes, expected {HEADER_BYTES}")
     return header
-
-
-def pixel_hash(film: np.ndarray) -> str:
-    """Return the hash by which equal films are known: SHA-256 over the stored bytes, cut to 128 bits."""
-    return hashlib.sha256(np.ascontiguousarray(film).data).hexdigest()[:32]
 
 
 class Store:
