@@ -1,0 +1,187 @@
+"""Writes a phantom data set: CheXpert's folders and tables, masks beside."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hilum.errors import OptionError
+from hilum.findings import CHEXPERT
+from hilum.phantoms.cohort import Film, cohort
+from hilum.phantoms.film import draw
+from hilum.phantoms.options import PhantomOptions
+
+PREFIX = "CheXpert-v1.0-small"
+"""What every path in CheXpert's tables begins with: the name of its folder, whatever a user calls his."""
+
+HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT)
+RECORD = "phantoms.json"
+_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 95)
+_CHUNK = 64
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PhantomResult:
+    """What was written."""
+
+    root: Path
+    films: int
+    patients: int
+    valid_films: int
+    valid_patients: int
+    already_done: bool
+
+
+def write_phantoms(
+    root: Path, options: PhantomOptions, progress: Progress | None = None, workers: int = 1
+) -> PhantomResult:
+    """Draw films below ``root`` as CheXpert lays them out, and return what was written.
+
+    ``root`` then holds ``train.csv``, ``valid.csv`` (a fifth of the patients, every cell 0 or 1), the films as JPEG
+    below ``train/`` and ``valid/``, ``masks/`` (read by ``read_masks``), ``truth.csv`` (what is truly on each film)
+    and ``phantoms.json`` (the options). Every byte depends on the options alone, not on ``workers``; a folder already
+    finished with the same options is left as it is, one left unfinished is drawn again.
+
+    Args:
+        root: New or empty folder, or one of an earlier call with the same options.
+        options: What to draw.
+        progress: Called with films done and films in all.
+        workers: Processes that draw.
+
+    Raises:
+        OptionError: The folder holds something else, or ``workers`` is below 1.
+    """
+    if workers < 1:
+        raise OptionError(f"workers is {workers}: give 1 or more.")
+    done = _claim(root, options)
+    films = cohort(options)
+    if not done:
+        _draw_all(root, films, options, progress, workers)
+        _write_tables(root, films)
+        _write_record(root, options, finished=True)
+    valid = [film for film in films if film.part == "valid"]
+    patients, held_out = len({film.patient for film in films}), len({film.patient for film in valid})
+    return PhantomResult(root, len(films), patients, len(valid), held_out, done)
+
+
+def _claim(root: Path, options: PhantomOptions) -> bool:
+    """Make the folder ours; return whether these phantoms are already there."""
+    record = root / RECORD
+    if record.is_file():
+        found = _read_record(record)
+        if found.get("options") != options.to_json():
+            raise OptionError(
+                f"{root} holds phantoms of other options ({json.dumps(found.get('options'))}): "
+                "choose another folder or delete it."
+            )
+        return bool(found.get("finished"))
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise OptionError(f"{root} is not empty and holds no phantoms: choose a new folder.")
+    root.mkdir(parents=True, exist_ok=True)
+    _write_record(root, options, finished=False)
+    return False
+
+
+def _read_record(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _write_record(root: Path, options: PhantomOptions, finished: bool) -> None:
+    text = json.dumps({"finished": finished, "options": options.to_json()}, indent=1)
+    _replace(root / RECORD, text + "\n")
+
+
+def _draw_all(
+    root: Path, films: Sequence[Film], options: PhantomOptions, progress: Progress | None, workers: int
+) -> None:
+    for folder in {Path(film.name).parent for film in films}:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / "masks" / folder).mkdir(parents=True, exist_ok=True)
+    chunks = [films[start : start + _CHUNK] for start in range(0, len(films), _CHUNK)]
+    done = 0
+    for count in _run(partial(_draw_some, root, options.size, options.seed), chunks, min(workers, len(chunks))):
+        done += count
+        if progress is not None:
+            progress(done, len(films))
+
+
+def _run(job: Callable[[Sequence[Film]], int], chunks: Iterable[Sequence[Film]], workers: int) -> Iterator[int]:
+    if workers == 1:
+        yield from map(job, chunks)
+        return
+    # Spawned, not forked: a fork of a process that has started threads (torch, OpenCV) may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.map(job, chunks)
+
+
+def _draw_some(root: Path, size: int, seed: int, films: Sequence[Film]) -> int:
+    for film in films:
+        grey, masks = draw(film, size, seed)
+        _write_image(root / f"{film.name}.jpg", grey, _QUALITY)
+        _write_image(root / "masks" / f"{film.name}.png", masks, (cv2.IMWRITE_PNG_COMPRESSION, 3))
+    return len(films)
+
+
+def _write_image(path: Path, image: np.ndarray, settings: tuple[int, int]) -> None:
+    coded, data = cv2.imencode(path.suffix, image, settings)
+    if not coded:
+        raise ValueError(f"OpenCV cannot encode {path.name}")
+    path.write_bytes(data.tobytes())
+
+
+def _write_tables(root: Path, films: Sequence[Film]) -> None:
+    parts = {
+        "train": [film for film in films if film.part == "train"],
+        "valid": [f for f in films if f.part == "valid"],
+    }
+    _write_table(root / "train.csv", HEADER, ((*_who(film), *map(_cell, film.stated)) for film in parts["train"]))
+    _write_table(root / "valid.csv", HEADER, ((*_who(film), *map(_cell, film.truth)) for film in parts["valid"]))
+    truth = ((_path(film), *map(_cell, film.truth)) for film in films)
+    _write_table(root / "truth.csv", ("Path", *CHEXPERT), truth)
+
+
+def _path(film: Film) -> str:
+    return f"{PREFIX}/{film.name}.jpg"
+
+
+def _who(film: Film) -> tuple[str, ...]:
+    lateral = film.position == "LATERAL"
+    return (_path(film), film.sex, str(film.age), "Lateral" if lateral else "Frontal", "" if lateral else film.position)
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    aside = path.with_suffix(".part")
+    with aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_suffix(".part")
+    aside.write_text(text, "utf-8")
+    aside.replace(path)

@@ -1,0 +1,84 @@
+"""What a phantom data set is asked to be, and the one place where randomness is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hilum.errors import OptionError, choose, did_you_mean
+from hilum.findings import CHEXPERT
+
+PREVALENCES = {
+    "chexpert": "CheXpert's prevalences, co-occurrence, uncertain and unstated rates, by projection",
+    "even": "every finding on about a fifth of the films, whatever the projection, age and sex",
+}
+DEFAULT_UNCERTAIN_TRUTH = 0.5
+SMALLEST, LARGEST = 32, 2048
+
+# What a stream of random numbers is for: the last word of its key. Never 0, which numpy's key padding would swallow.
+COHORT, BODY, POSE, EXPOSURE, FINDING = 1, 2, 3, 4, 16
+
+
+@dataclass(frozen=True)
+class PhantomOptions:
+    """What to draw."""
+
+    count: int = 2000
+    """Films in all. A larger count with the same seed begins with the same films."""
+    size: int = 64
+    """Edge of the square films in pixels."""
+    seed: int = 0
+    """Same seed, same bytes."""
+    prevalence: str = "chexpert"
+    """How often findings occur: ``chexpert`` or ``even``."""
+    uncertain_truth: Mapping[str, float] = field(default_factory=dict)
+    """Share of a finding's uncertain cells that are truly present; 0.5 for findings not named."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises:
+            OptionError: A value is out of its range, or a finding is unknown.
+        """
+        _within("count", self.count, 1, 10_000_000)
+        _within("size", self.size, SMALLEST, LARGEST)
+        _within("seed", self.seed, 0, 2**32 - 1)
+        choose(self.prevalence, PREVALENCES, "prevalence")
+        for name, share in self.uncertain_truth.items():
+            _check_share(name, share)
+
+    def truth_shares(self) -> np.ndarray:
+        """Return the share of uncertain cells truly present, float64 [14] in the order of ``findings.CHEXPERT``."""
+        return np.array([self.uncertain_truth.get(name, DEFAULT_UNCERTAIN_TRUTH) for name in CHEXPERT])
+
+    def to_json(self) -> dict[str, object]:
+        """Return the options as plain values."""
+        return {
+            "count": self.count,
+            "size": self.size,
+            "seed": self.seed,
+            "prevalence": self.prevalence,
+            "uncertain_truth": dict(sorted(self.uncertain_truth.items())),
+        }
+
+
+def stream(seed: int, patient: int, study: int, view: int, purpose: int) -> np.random.Generator:
+    """Return the random numbers of one purpose; 0 for study or view means all of them."""
+    return np.random.default_rng((seed, patient, study, view, purpose))
+
+
+def _within(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise OptionError(f"phantom {name} {value} is not possible: give a whole number from {least} to {most}.")
+
+
+def _check_share(name: str, share: float) -> None:
+    allowed = CHEXPERT[1:]
+    if name not in allowed:
+        raise OptionError(
+            f"uncertain_truth names {name!r}: allowed are {', '.join(allowed)}.{did_you_mean(name, allowed)}"
+        )
+    if not 0.0 <= share <= 1.0:
+        raise OptionError(f"uncertain_truth of {name} is {share}: give a share from 0 to 1.")
