@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 
 from hilum.catalog import PRESENT
 from hilum.errors import DataError, OptionError, choose
+from hilum.files import write_json
 
 PARTS: dict[str, str] = {
     "train": "patients to learn from",
@@ -152,14 +152,7 @@ class Split:
     def save(self, folder: Path) -> Path:
         """Write ``split.json`` into the folder: aside, flushed, then renamed; the same split gives the same bytes."""
         path = folder / FILE_NAME
-        aside = folder / f".{FILE_NAME}.{os.getpid()}"
-        content = {"sha256": self.hash, **self.to_json()}
-        with aside.open("w", encoding="ascii", newline="\n") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        write_json(path, {"sha256": self.hash, **self.to_json()})
         return path
 
     @staticmethod

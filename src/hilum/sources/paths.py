@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from hilum.sources.tables import FIRST_ROW, show
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 NOT_ON_DISK = "not on disk"
 _WORTH_LISTING = 8
-"""A folder is listed once if a table names that many of its files; below, asking for each file is quicker."""
+"""A folder is listed once if a table names that many of its entries; below, asking for each is quicker."""
 
 
 def clean_paths(cells: pd.Series, name: str) -> pd.Series:
@@ -57,67 +58,88 @@ def refuse_twice(paths: pd.Series, name: str) -> None:
 def on_disk(root: Path, paths: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Return which paths below the root are files, [N].
 
-    Full folders are listed once; for the rest each file is asked for once.
+    Folders of which many entries are named are listed once; for the rest each entry is asked for once. (CheXpert has a
+    folder for each study, so that listing them all would take longer than asking; NIH has one folder for all.)
 
     Raises:
         DataError: A path leads out of the root through a symbolic link.
     """
-    split = [path.rpartition("/") for path in paths]
-    folders, counts = np.unique(np.array([folder for folder, _, _ in split], object), return_counts=True)
-    inside = _Inside(root)
-    listings = {
-        folder: _list_folder(inside, folder) for folder in folders[counts >= _WORTH_LISTING] if inside.folder(folder)
-    }
     found = np.zeros(len(paths), bool)
-    for row, (folder, _, name) in enumerate(split):
-        if folder in listings:
-            found[row] = name in listings[folder]
-        else:
-            found[row] = inside.folder(folder) and inside.file(paths[row])
+    if not len(paths):
+        return found
+    codes, folders = pd.factorize(np.array([path.rpartition("/")[0] for path in paths], object))
+    full = _full_folders(folders.tolist(), np.bincount(codes))
+    inside = _Inside(root, full)
+    there = np.array([inside.is_folder(folder) for folder in folders])[codes]
+    listed = np.array([folder in full for folder in folders])[codes]
+    for row in np.flatnonzero(there & listed).tolist():
+        found[row] = inside.kind(paths[row]) == stat.S_IFREG
+    found[there & ~listed] = [
+        inside.ask(paths[row]) == stat.S_IFREG for row in np.flatnonzero(there & ~listed).tolist()
+    ]
     return found
 
 
 class _Inside:
-    """Answers whether files and folders below the root exist, each folder asked for once."""
+    """Answers what lies below a root; follows links that stay inside, refuses those that leave."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, full: Container[str] = ()) -> None:
         self.root = os.path.realpath(root)
-        self._folders = {"": True}
+        self._start = self.root.rstrip("/") + "/"
+        self._is_folder = {"": True}
+        self._listings: dict[str, dict[str, int]] = {}
+        self._full = full
 
-    def folder(self, path: str) -> bool:
-        if path not in self._folders:
-            self._folders[path] = self.folder(path.rpartition("/")[0]) and self._is(path, stat.S_IFDIR)
-        return self._folders[path]
+    def kind(self, path: str) -> int:
+        """Return S_IFREG for a file, S_IFDIR for a folder, else 0; its folder must have been found to exist."""
+        folder, _, name = path.rpartition("/")
+        return self.listing(folder).get(name, 0) if folder in self._full else self.ask(path)
 
-    def file(self, path: str) -> bool:
-        return self._is(path, stat.S_IFREG)
+    def is_folder(self, path: str) -> bool:
+        """Return whether a folder lies at a path; asks once."""
+        if path not in self._is_folder:
+            self._is_folder[path] = self.is_folder(path.rpartition("/")[0]) and self.kind(path) == stat.S_IFDIR
+        return self._is_folder[path]
 
-    def _is(self, path: str, kind: int) -> bool:
-        full = f"{self.root}/{path}"
+    def listing(self, folder: str) -> dict[str, int]:
+        """Return name -> kind for a folder's entries; lists once."""
+        if folder not in self._listings:
+            with os.scandir(self._start + folder) as entries:
+                prefix = f"{folder}/" if folder else ""
+                self._listings[folder] = {entry.name: self._kind_of(entry, prefix) for entry in entries}
+        return self._listings[folder]
+
+    def _kind_of(self, entry: os.DirEntry[str], prefix: str) -> int:
+        if entry.is_symlink():
+            return self.ask(prefix + entry.name)
+        return stat.S_IFREG if entry.is_file() else stat.S_IFDIR if entry.is_dir() else 0
+
+    def ask(self, path: str) -> int:
+        """Return what ``kind`` does, by a question of its own."""
         try:
-            mode = os.lstat(full).st_mode
-            if stat.S_ISLNK(mode):
-                self.check_link(path)
-                mode = os.stat(full).st_mode  # noqa: PTH116
+            kind = stat.S_IFMT(os.lstat(self._start + path).st_mode)
+            if kind == stat.S_IFLNK:
+                kind = stat.S_IFMT(os.stat(self._start + path).st_mode)  # noqa: PTH116
+                self._refuse_outside(path)
         except (OSError, ValueError):
-            return False
-        return stat.S_IFMT(mode) == kind
+            return 0
+        return kind
 
-    def check_link(self, path: str) -> None:
-        target = os.path.realpath(f"{self.root}/{path}")
-        if target != self.root and not target.startswith(f"{self.root}/"):
+    def _refuse_outside(self, path: str) -> None:
+        target = os.path.realpath(self._start + path)
+        if target != self.root and not target.startswith(self._start):
             raise DataError(_leaves_root(path, "symbolic link"))
 
 
-def _list_folder(inside: _Inside, folder: str) -> set[str]:
-    names = set()
-    with os.scandir(f"{inside.root}/{folder}") as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                inside.check_link(f"{folder}/{entry.name}" if folder else entry.name)
-            if entry.is_file():
-                names.add(entry.name)
-    return names
+def _full_folders(folders: Sequence[str], counts: npt.NDArray[np.int64]) -> set[str]:
+    """Return the folders, at any height, of which so many entries are named that listing is quicker than asking."""
+    full = {folder for folder, count in zip(folders, counts, strict=True) if count >= _WORTH_LISTING}
+    level: Collection[str] = folders
+    while level := [folder for folder in level if folder]:
+        entries = Counter([folder.rpartition("/")[0] for folder in level])
+        full.update(folder for folder, count in entries.items() if count >= _WORTH_LISTING)
+        level = entries
+    return full
 
 
 def find_films(root: Path) -> list[str]:
@@ -140,9 +162,10 @@ def list_films(root: Path, folders: Iterable[str]) -> dict[str, str]:
     inside = _Inside(root)
     found: dict[str, str] = {}
     for folder in folders:
-        if inside.folder(folder):
-            for name in _list_folder(inside, folder):
-                found.setdefault(name, f"{folder}/{name}" if folder else name)
+        if inside.is_folder(folder):
+            for name, kind in inside.listing(folder).items():
+                if kind == stat.S_IFREG:
+                    found.setdefault(name, f"{folder}/{name}" if folder else name)
     return found
 
 

@@ -1,0 +1,284 @@
+"""Any folder of films: a CSV whose columns are named by options, class folders, or no labels at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hilum.catalog import ABSENT, PRESENT, UNCERTAIN, Catalog, film_table
+from hilum.errors import DataError, OptionError, did_you_mean
+from hilum.findings import canonical
+from hilum.sources import paths, tables
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "official-test": "test",
+}
+"""How data sets call their parts, and what they are called here."""
+
+Findings = dict[str, npt.NDArray[np.float32]]
+Notes = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """A folder of films with a CSV, with a folder for each class, or without labels."""
+
+    csv: str = ""
+    """The table's name below the root; empty: none, and every PNG and JPEG below the root is a film."""
+    path_column: str = "path"
+    """Column with the film's path below the root."""
+    patient_column: str = ""
+    """Column that says who; empty: by ``patient_pattern``, else each film is a patient of its own."""
+    patient_pattern: str = ""
+    """Regular expression with one group, searched in the path: the group is the patient."""
+    study_column: str = ""
+    """Column that says which visit; empty: each film is a study of its own."""
+    view_column: str = ""
+    """Column with PA, AP or LATERAL."""
+    sex_column: str = ""
+    """Column with M or F."""
+    age_column: str = ""
+    """Column with years."""
+    part_column: str = ""
+    """Column with train, val or test."""
+    finding_columns: tuple[str, ...] = ()
+    """Columns with one finding each: 1, 0, -1 (uncertain) or empty, or the words below."""
+    label_column: str = ""
+    """Column with the classes of a film; a class that it does not name is absent, an empty cell states nothing."""
+    separator: str = "|"
+    """Stands between the classes of one cell."""
+    class_folders: bool = False
+    """Without a table: the folder that a film lies in is its class."""
+    mapping: dict[str, str] = field(default_factory=dict)
+    """Other names for columns or classes, as in ``PNEUMONIA: Pneumonia``; an empty name leaves a class out."""
+    absent_values: tuple[str, ...] = ("normal", "no finding", "no_finding")
+    """Classes that state all the others as absent and are no finding themselves."""
+    positive_values: tuple[str, ...] = ("yes", "true", "present", "positive")
+    """Words for present in finding columns."""
+    negative_values: tuple[str, ...] = ("no", "false", "absent", "negative")
+    """Words for absent in finding columns."""
+    uncertain_values: tuple[str, ...] = ("uncertain",)
+    """Words for uncertain in finding columns."""
+
+
+Options = FolderOptions
+
+
+def read(root: Path, options: FolderOptions) -> Catalog:
+    """Read the table, or list the films, and see which are there.
+
+    Findings of the vocabularies get their one spelling; other names stay findings of their own unless mapped.
+
+    Raises:
+        OptionError: Options that contradict each other or name nothing.
+        DataError: The table or the folder is not what the options say; one line says why.
+    """
+    _check(options)
+    rows, labels, notes = _from_table(root, options) if options.csv else _from_folder(root, options)
+    rows["patient"], patient_notes = _patients(rows, options)
+    if rows.get("study") is None:
+        rows["study"] = rows["path"]
+    else:
+        rows["study"] = rows["patient"] + "/" + rows["study"].fillna(rows["path"])
+    there = paths.on_disk(root, rows["path"].tolist()) if options.csv else np.ones(len(rows), bool)
+    excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
+    foreign = [name for name in labels if canonical(name) is None]
+    foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
+    table = film_table(pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels))
+    return Catalog("folder", root, tuple(labels), table, len(rows), excluded, (*notes, *patient_notes, *foreign_notes))
+
+
+def _check(options: FolderOptions) -> None:
+    if options.finding_columns and options.label_column:
+        raise OptionError("finding_columns and label_column exclude each other: give the one that the table has.")
+    if options.csv and options.class_folders:
+        raise OptionError("csv and class_folders exclude each other: labels come from the table or from the folders.")
+    needs_table = ("patient_column", "study_column", "view_column", "sex_column", "age_column", "part_column")
+    for name in (*needs_table, "finding_columns", "label_column"):
+        if getattr(options, name) and not options.csv:
+            raise OptionError(f"{name} {tables.show(getattr(options, name))} needs a table: give csv, its file name.")
+    if options.patient_column and options.patient_pattern:
+        raise OptionError("patient_column and patient_pattern exclude each other: give one of them.")
+    if not options.separator:
+        raise OptionError("separator '' cannot part classes: give the character between them, as '|'.")
+
+
+def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
+    path = _table_path(root, options.csv)
+    cells = tables.read_csv(path)
+    columns = {
+        "patient": options.patient_column,
+        "study": options.study_column,
+        "view_position": options.view_column,
+        "sex": options.sex_column,
+        "age": options.age_column,
+        "part": options.part_column,
+    }
+    used = [name for name in (options.path_column, *columns.values(), options.label_column) if name]
+    tables.need_columns(cells, [*used, *options.finding_columns], path.name)
+    tables.need_cells(cells[options.path_column], path.name)
+    rows = pd.DataFrame({"path": paths.clean_paths(cells[options.path_column], path.name)})
+    notes: Notes = ()
+    for name, column in columns.items():
+        if column:
+            rows[name], more = _film_column(name, cells[column], path.name)
+            notes += more
+    labels, label_notes = _table_labels(cells, options, path.name)
+    return rows, labels, (*notes, *label_notes)
+
+
+def _table_path(root: Path, name: str) -> Path:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise OptionError(f"csv {tables.show(name)} leaves the root {root}: put the table below it.")
+    if not path.is_file():
+        there = sorted(found.name for found in root.glob("*.csv"))
+        hint = did_you_mean(name, there)
+        raise DataError(f"{root} has no table {tables.show(name)}: it has {', '.join(there[:5]) or 'no CSV'}.{hint}")
+    return path
+
+
+def _film_column(name: str, cells: pd.Series, table: str) -> tuple[pd.Series | npt.NDArray[Any], Notes]:
+    """Return one of the catalogue's columns, and notes."""
+    if name == "patient":
+        tables.need_cells(cells, table)
+        return cells.str.strip(), ()
+    if name == "part":
+        allowed = "a part: train, val or test"
+        return tables.texts(*tables.parse_cells(cells, lambda text: PARTS.get(text.casefold()), table, allowed)), ()
+    if name == "age":
+        return tables.ages(cells, table)
+    if name == "study":
+        return cells.str.strip(), ()
+    return tables.described(cells, tables.SEXES if name == "sex" else tables.VIEWS, table)
+
+
+def _table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tuple[Findings, Notes]:
+    if options.label_column:
+        column = cells[options.label_column]
+        classes = [None if pd.isna(cell) else str(cell).split(options.separator) for cell in column]
+        return _class_labels(classes, options, f"column {options.label_column!r}")
+    _check_mapping(options, options.finding_columns)
+    words = _words(options)
+    labels: Findings = {}
+    for column_name in options.finding_columns:
+        finding = _finding(column_name, options.mapping)
+        if finding in labels:
+            raise OptionError(f"two columns are the finding {finding!r}, the second {column_name!r}: leave one out.")
+        if finding:
+            parsed = tables.parse_cells(
+                cells[column_name], lambda text: words.get(text.casefold(), tables.label(text)), table, _ALLOWED
+            )
+            labels[finding] = tables.numbers(*parsed)
+    notes = () if labels else ("no labels: name finding_columns or label_column if the table has any",)
+    return labels, notes
+
+
+_ALLOWED = "a label: 1, 0, -1 or empty; name other words by positive_values, negative_values or uncertain_values"
+
+
+def _words(options: FolderOptions) -> dict[str, float]:
+    listed = {
+        PRESENT: options.positive_values,
+        ABSENT: options.negative_values,
+        UNCERTAIN: options.uncertain_values,
+    }
+    return {word.strip().casefold(): value for value, words in listed.items() for word in words}
+
+
+def _class_labels(classes: list[list[str] | None], options: FolderOptions, where: str) -> tuple[Findings, Notes]:
+    """Return labels from each film's classes (None: not stated), and a note on the classes that say "none of these"."""
+    cleaned = [None if names is None else [name.strip() for name in names if name.strip()] for names in classes]
+    seen = sorted({name for names in cleaned for name in names or ()})
+    _check_mapping(options, seen)
+    absent = {word.casefold() for word in options.absent_values}
+    normal = [name for name in seen if name.casefold() in absent and name not in options.mapping]
+    finding = {name: _finding(name, options.mapping) for name in seen if name not in normal}
+    findings = sorted({name for name in finding.values() if name})
+    if not findings:
+        raise DataError(f"{where} names no finding, only {', '.join(map(tables.show, seen[:5])) or 'empty cells'}.")
+    labels = {name: np.zeros(len(cleaned), np.float32) for name in findings}
+    for row, names in enumerate(cleaned):
+        for column in labels.values() if not names else ():
+            column[row] = np.nan
+        for name in names or ():
+            if target := finding.get(name):
+                labels[target][row] = PRESENT
+    notes = tuple(
+        f"{name!r} in {where} states {', '.join(findings)} as absent and is no finding itself" for name in normal
+    )
+    return labels, notes
+
+
+def _check_mapping(options: FolderOptions, names: Iterable[str]) -> None:
+    for foreign in options.mapping:
+        if foreign not in names:
+            there = ", ".join(map(tables.show, list(names)[:10])) or "none"
+            hint = did_you_mean(foreign, names)
+            raise OptionError(f"mapping names {tables.show(foreign)}, which does not occur: there are {there}.{hint}")
+
+
+def _finding(name: str, mapping: Mapping[str, str]) -> str:
+    """Return the finding that a column or class is, or an empty text for one that is left out."""
+    wanted = mapping.get(name, name).strip()
+    return canonical(wanted) or wanted
+
+
+def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
+    films = paths.find_films(root)
+    if not films:
+        raise DataError(f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.")
+    rows = pd.DataFrame({"path": pd.Series(films, dtype="string")})
+    if not options.class_folders:
+        return rows, {}, ("no labels: give csv for a table, or class_folders if folders name the classes",)
+    above = [film.split("/")[:-1] for film in films]
+    if not all(above):
+        raise DataError(f"{root} holds films outside class folders, first {tables.show(films[above.index([])])}.")
+    parts = [next((PARTS[name.casefold()] for name in names if name.casefold() in PARTS), None) for names in above]
+    rows["part"] = np.array(parts, object)
+    named = ("folders called train, val or test give the part",) if any(parts) else ()
+    labels, notes = _class_labels([names[-1:] for names in above], options, "the class folders")
+    return rows, labels, (*named, *notes)
+
+
+def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, Notes]:
+    if options.patient_column:
+        return rows["patient"], ()
+    if not options.patient_pattern:
+        note = "each film counts as a patient of its own: give patient_column or patient_pattern if some share one"
+        return rows["path"].str.replace(r"\.[^./]+$", "", regex=True), (note,)
+    found = rows["path"].str.extract(_pattern(options.patient_pattern), expand=False)
+    wrong = (found.isna() | (found == "")).to_numpy(bool)
+    if wrong.any():
+        first = tables.show(rows["path"].iloc[int(wrong.argmax())])
+        raise DataError(
+            f"patient_pattern {tables.show(options.patient_pattern)} finds no patient in {int(wrong.sum())} paths, "
+            f"first {first}: mend the pattern."
+        )
+    return found, ()
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise OptionError(f"patient_pattern {tables.show(text)} is no regular expression: {error}.") from error
+    if pattern.groups != 1:
+        raise OptionError(
+            f"patient_pattern {tables.show(text)} has {pattern.groups} groups: put round brackets around the patient."
+        )
+    return pattern

@@ -1,0 +1,87 @@
+"""Divides a store's patients anew, in place of the split that ``prepare`` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.catalog import PRESENT
+from hilum.images.store import Store
+from hilum.splits import FRACTIONS, TEST_SHARE, VAL_SHARE, Split, patient_split
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How to divide a store's patients."""
+
+    seed: int = 0
+    """Seed of the draw."""
+    test: float = TEST_SHARE
+    """Share of the patients to measure on."""
+    val: float = VAL_SHARE
+    """Share of the patients to choose thresholds and stopping by."""
+    fractions: tuple[float, ...] = FRACTIONS
+    """Shares of the training patients whose sizes are written down; any other can be asked for later."""
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """What one part of a store holds."""
+
+    films: int
+    patients: int
+    positives: Mapping[str, int]
+    """Films that show each finding."""
+    positive_patients: Mapping[str, int]
+    """Patients of whom a film shows it."""
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """How a store is divided now."""
+
+    store: Path
+    kind: str
+    seed: int
+    sha256: str
+    parts: Mapping[str, PartCounts]
+    """train, val, test and official-test."""
+    fractions: Mapping[str, PartCounts]
+    """The shares of the training patients."""
+    notes: tuple[str, ...] = ()
+
+
+def split(store: Path, options: SplitOptions) -> SplitResult:
+    """Divide a store's patients by whole patients, stratified by finding, and replace its ``split.json``.
+
+    Films of the source's official test never enter train, val or test, but become ``official-test``. Runs that exist
+    keep the copy of the split that they were made with.
+
+    Raises:
+        DataError: The folder is no store.
+        OptionError: Shares that are none.
+    """
+    opened = Store.open(store)
+    made = patient_split(opened.catalog, opened.findings, options.seed, options.test, options.val, options.fractions)
+    made.save(opened.folder)
+    return describe(opened, made)
+
+
+def describe(store: Store, made: Split) -> SplitResult:
+    """Return what each part of a store's split holds."""
+    parts = {part: _count(store, made, part) for part in made.parts}
+    fractions = {f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions}
+    return SplitResult(store.folder, made.kind, made.seed, made.hash, parts, fractions, made.notes)
+
+
+def _count(store: Store, made: Split, part: str, fraction: float = 1.0) -> PartCounts:
+    films = store.catalog.iloc[made.rows(store.catalog, part, fraction)]
+    shows = films[list(store.findings)] == PRESENT
+    patients = shows.groupby(films["patient"].to_numpy()).any()
+    return PartCounts(
+        films=len(films),
+        patients=len(patients),
+        positives={finding: int(shows[finding].sum()) for finding in store.findings},
+        positive_patients={finding: int(patients[finding].sum()) for finding in store.findings},
+    )
