@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from hilum.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd  # only named here, so that the command line's help is spared the import
 
 FILM_COLUMNS = ("path", "patient", "study", "view_position", "sex", "age", "part")
 """Columns that every catalogue has, before one column a finding.

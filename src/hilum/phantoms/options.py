@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +32,7 @@ class PhantomOptions:
     """Same seed, same bytes."""
     prevalence: str = "chexpert"
     """How often findings occur: ``chexpert`` or ``even``."""
-    uncertain_truth: Mapping[str, float] = field(default_factory=dict)
+    uncertain_truth: dict[str, float] = field(default_factory=dict)
     """Share of a finding's uncertain cells that are truly present; 0.5 for findings not named."""
 
     def __post_init__(self) -> None:

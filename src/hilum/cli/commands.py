@@ -1,0 +1,23 @@
+"""The commands: where each lies and its line of help, so that listing them imports none."""
+
+from collections.abc import Iterable
+from importlib import import_module
+
+COMMANDS = {
+    "phantom": ("hilum.cli.phantom:phantom", "Draw a phantom data set in CheXpert's own layout, with masks."),
+    "prepare": ("hilum.cli.prepare:app", "Read a data set once and pack its films into a store."),
+    "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
+    "finetune": ("hilum.cli.finetune:finetune", "Train a classifier of findings on all or a share of the labels."),
+}
+"""Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of the work."""
+
+FAMILIES = {"prepare": ("source", "hilum.sources:SOURCES"), "pretrain": ("method", "hilum.methods:METHODS")}
+"""Commands that have a command for each entry of another table: what an entry is called, and that table."""
+
+
+def family_members(command: str) -> Iterable[str]:
+    """Return the names that may follow a command as its method or source; none for the other commands."""
+    if command not in FAMILIES:
+        return ()
+    module, _, table = FAMILIES[command][1].partition(":")
+    return tuple(getattr(import_module(module), table))

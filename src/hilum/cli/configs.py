@@ -1,0 +1,195 @@
+"""Reads ``--config``: YAML as plain data, one block a command and method, below what stands on the line."""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cyclopts import App, Argument, ArgumentCollection, Token
+from cyclopts.exceptions import CoercionError, UnknownOptionError
+
+from hilum.cli.commands import COMMANDS, family_members
+from hilum.errors import OptionError, did_you_mean
+
+LARGEST = 1_000_000
+"""Bytes of a config file at most."""
+DEEPEST = 20
+"""Levels of nesting at most."""
+SHIPPED = "hilum.configs"
+WHOLE = re.compile(r"[+-]?\d[\d_]*|none|null")
+
+
+def check_and_configure(_app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill options that the line leaves out from the ``--config`` file; the library calls this before it binds.
+
+    Raises:
+        UnknownOptionError: The file's block has a key that the command has no option for.
+        CoercionError: A whole number is given with a fraction, which the library would round.
+        OptionError: There is no such file, or it is not a config.
+    """
+    given = next((argument.tokens for argument in arguments if argument.name == "--config"), [])
+    if given and given[0].value:
+        source = given[0].value
+        block = block_of(read_config(source), commands, source)
+        for keys, value in _leaves(block):
+            _fill(arguments, keys, value, source)
+    for argument in arguments:
+        _refuse_rounding(argument)
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """Return a config by shipped name or path: mappings, lists, strings and None only.
+
+    Values stay text, so that a value means in the file what it means on the line.
+
+    Raises:
+        OptionError: There is no such config, it is no YAML, or it holds more than plain data.
+    """
+    text = _text(name)
+    try:
+        _refuse_more_than_data(text, name)
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise OptionError(f"{name} is not a config: {_short(error)}.") from error
+    config = {} if node is None else _plain(node, name)
+    if not isinstance(config, dict):
+        raise OptionError(f"{name} is not a config: allowed is one block a command, such as 'finetune:'.")
+    return config
+
+
+def shipped_configs() -> dict[str, Any]:
+    """Return the configs that come with the package, by name."""
+    found = (entry for entry in files(SHIPPED).iterdir() if entry.name.endswith(".yaml"))
+    return {entry.name.removesuffix(".yaml"): entry for entry in sorted(found, key=lambda entry: entry.name)}
+
+
+def block_of(config: Mapping[str, Any], commands: tuple[str, ...], source: str) -> dict[str, Any]:
+    """Return what a config says to a command: its block, over which a method's or source's own block wins.
+
+    Raises:
+        OptionError: A block is named like no command, or is no mapping.
+    """
+    for name in config:
+        if name not in COMMANDS:
+            near = did_you_mean(name, COMMANDS)
+            raise OptionError(f"{source} has the unknown block {name!r}: allowed are {', '.join(COMMANDS)}.{near}")
+    command = commands[0]
+    block = _mapping(config.get(command), f"{source}: {command}")
+    members = family_members(command)
+    own = {name: _mapping(block[name], f"{source}: {command}.{name}") for name in members if name in block}
+    common = {key: value for key, value in block.items() if key not in members}
+    return _merged(common, own.get(commands[-1], {}))
+
+
+def _text(name: str) -> str:
+    path = Path(name)
+    shipped = shipped_configs()
+    try:
+        if path.is_file():
+            if path.stat().st_size > LARGEST:
+                raise OptionError(f"config {name} has {path.stat().st_size} bytes: allowed are {LARGEST}.")
+            return path.read_text(encoding="utf-8")
+        if name in shipped:
+            return str(shipped[name].read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, OSError) as error:
+        raise OptionError(f"config {name} cannot be read as UTF-8 text ({_short(error)}).") from error
+    names = ", ".join(shipped)
+    raise OptionError(
+        f"config {name!r} is no file and not shipped: give a file or one of {names}.{did_you_mean(name, shipped)}"
+    )
+
+
+def _refuse_more_than_data(text: str, name: str) -> None:
+    """Look at a YAML text as a stream of events, which builds nothing, and refuse tags, aliases and depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        where = f"{name}, line {_line(event)}"
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise OptionError(f"{where}: the tag {tag!r} is refused: a config holds plain data only.")
+        if (anchor := getattr(event, "anchor", None)) is not None:
+            raise OptionError(f"{where}: the anchor or alias {anchor!r} is refused: write the values out.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise OptionError(f"{where}: blocks lie deeper than {DEEPEST} levels.")
+
+
+def _plain(node: yaml.Node, name: str) -> Any:
+    """Return a YAML node as mappings, lists, text and None."""
+    if isinstance(node, yaml.MappingNode):
+        return _plain_mapping(node, name)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(entry, name) for entry in node.value]
+    plain_null = getattr(node, "style", None) is None and node.value in ("", "~", "null", "Null", "NULL")
+    return None if plain_null else node.value
+
+
+def _plain_mapping(node: yaml.MappingNode, name: str) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for key, value in node.value:
+        where = f"{name}, line {_line(key)}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise OptionError(f"{where}: a key is a list or mapping: allowed is a word.")
+        if key.value in mapping:
+            raise OptionError(f"{where}: the key {key.value!r} stands twice: keep one.")
+        mapping[key.value] = _plain(value, name)
+    return mapping
+
+
+def _line(place: yaml.Event | yaml.Node) -> int:
+    return place.start_mark.line + 1 if place.start_mark else 1
+
+
+def _mapping(block: Any, where: str) -> dict[str, Any]:
+    if block is None:
+        return {}
+    if not isinstance(block, dict):
+        raise OptionError(f"{where} is {str(block)[:60]!r}: allowed is a block of options.")
+    return block
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)}
+    return {**below, **above, **{key: _merged(below[key], above[key]) for key in both}}
+
+
+def _leaves(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in block.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _fill(arguments: ArgumentCollection, keys: tuple[str, ...], value: Any, source: str) -> None:
+    """Give an option its value from the file unless the line has one."""
+    name = ".".join(keys)
+    try:
+        argument, rest, _ = arguments.match(f"--{name}")
+    except ValueError:
+        raise UnknownOptionError(token=Token(keyword=name, source=source), argument_collection=arguments) from None
+    if any(token.source != source and token.keys == rest for token in argument.tokens):
+        return
+    for place, entry in enumerate(value if isinstance(value, list) else [value]):
+        argument.append(_token(name, entry, source, rest, place))
+
+
+def _token(name: str, entry: Any, source: str, rest: tuple[str, ...], place: int) -> Token:
+    if isinstance(entry, dict | list):
+        raise OptionError(f"{source}: {name} holds a list or mapping within a list: allowed are plain values.")
+    if entry is None:
+        return Token(keyword=name, source=source, keys=rest, index=place, implicit_value=None)
+    return Token(keyword=name, value=entry, source=source, keys=rest, index=place)
+
+
+def _refuse_rounding(argument: Argument) -> None:
+    if argument.hint not in (int, int | None):
+        return
+    for token in argument.tokens:
+        if token.value and not WHOLE.fullmatch(token.value.lower()):
+            raise CoercionError(argument=argument, token=token, target_type=int)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120].rstrip(".")

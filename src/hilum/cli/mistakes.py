@@ -1,0 +1,101 @@
+"""Says a usage mistake in one line: what, the value, what is allowed, where to read more."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args, get_origin
+
+from cyclopts import CycloptsError, Token
+from cyclopts.annotations import get_hint_name
+from cyclopts.exceptions import (
+    CoercionError,
+    ConsumeMultipleError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from hilum.cli.commands import COMMANDS, FAMILIES, family_members
+from hilum.errors import did_you_mean
+
+
+def usage_line(error: CycloptsError, words: Sequence[str]) -> str:
+    """Return the line for a mistake that the command line library found."""
+    command = command_of(words)
+    return f"{command}: {_what(error)} See {command} --help."
+
+
+def command_of(words: Sequence[str]) -> str:
+    """Return the command that words call: ``hilum pretrain moco``, ``hilum`` when they name none."""
+    if not words or words[0] not in COMMANDS:
+        return "hilum"
+    return " ".join(["hilum", words[0], *(word for word in words[1:2] if word in family_members(words[0]))])
+
+
+def _what(error: CycloptsError) -> str:
+    match error:
+        case UnknownCommandError():
+            return _unknown_command(error)
+        case UnknownOptionError():
+            return _unknown_option(error)
+        case CoercionError() if error.msg is None and error.token is not None:
+            return _wrong_value(error, error.token)
+        case ConsumeMultipleError():
+            return f"{_name(error)} needs a value."
+        case RepeatArgumentError() if error.msg is None:
+            return f"{error.token.keyword} is given twice: give it once."
+        case MissingArgumentError():
+            given = error.keyword or (error.argument is not None and error.argument.tokens)
+            return f"{_name(error)} needs a value." if given else f"{_name(error)} is missing."
+        case UnusedCliTokensError() if error.unused_tokens:
+            return f"unexpected argument {error.unused_tokens[0]!r}."
+        case _:
+            return _one_line(str(error))
+
+
+def _unknown_command(error: UnknownCommandError) -> str:
+    """Name the entries of the table; asking the library would import every one."""
+    word = (error.unused_tokens or ["?"])[0]
+    above = error.app.name[0] if error.app else "hilum"
+    kind = FAMILIES[above][0] if above in FAMILIES else "command"
+    names = list(family_members(above)) if above in FAMILIES else list(COMMANDS)
+    if word.startswith("-"):
+        return f"the {kind} comes first: {', '.join(names)}."
+    return f"unknown {kind} {word!r}: allowed are {', '.join(names)}.{did_you_mean(word, names)}"
+
+
+def _unknown_option(error: UnknownOptionError) -> str:
+    known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
+    given = error.token.keyword or error.token.value
+    if error.token.source in ("", "cli"):
+        return f"unknown option {given}.{_near(given.partition('=')[0], known)}"
+    return f"{error.token.source} has the unknown key {given}.{_near(given, [name[2:] for name in known])}"
+
+
+def _wrong_value(error: CoercionError, token: Token) -> str:
+    name = _name(error) if token.keyword is None else token.keyword
+    source = "" if token.source in ("", "cli") else f" in {token.source}"
+    return f"{name}{source} is {token.value!r}: allowed is {_allowed(error.target_type)}."
+
+
+def _allowed(hint: Any) -> str:
+    if get_origin(hint) is not None and all(isinstance(value, str) for value in get_args(hint)):
+        return ", ".join(get_args(hint))
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(hint) or get_hint_name(hint)
+
+
+def _name(error: CycloptsError) -> str:
+    if isinstance(error, MissingArgumentError) and error.keyword:
+        return error.keyword
+    if error.argument is None:
+        return "an option"
+    positional = error.argument.index is not None
+    return error.argument.name.lstrip("-").upper() if positional else error.argument.name
+
+
+def _near(given: str, known: Iterable[str]) -> str:
+    return did_you_mean(given, known).replace("'", "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,44 @@
+"""``hilum phantom``: draw a phantom data set."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hilum.cli.console import listening
+from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
+from hilum.phantoms.options import PhantomOptions
+
+ROOT = Parameter(help="Folder to write: new, empty, or holding the same phantoms.")
+WORKERS = Parameter(help="Processes; as many as cores unless told. The films do not depend on it.")
+USUAL = PhantomOptions()
+
+
+def phantom(
+    root: Annotated[Path, ROOT],
+    /,
+    *,
+    options: Annotated[PhantomOptions, FLAT] = USUAL,
+    workers: Annotated[int | None, WORKERS] = None,
+    shared: Shared = UNSHARED,
+) -> None:
+    """Draw a phantom data set in CheXpert's own layout, with a mask for every finding.
+
+    A fifth of the patients lies in valid.csv, the rest in train.csv. Phantoms are drawings: nothing about patients
+    can be learnt from them.
+
+    Examples:
+      hilum phantom phantoms --count 2000 --size 64
+      hilum phantom phantoms --count 4000 --size 64 --prevalence even --seed 7
+      hilum phantom phantoms --uncertain_truth."Pleural Effusion" 0.8
+    """
+    from hilum.phantoms.folder import write_phantoms
+
+    processes = len(os.sched_getaffinity(0)) if workers is None else workers
+    with listening() as listener:
+        result = write_phantoms(root, options, partial(listener.progress, "draw"), processes)
+    done = "already drawn: " if result.already_done else ""
+    held_out = f"{result.valid_films:,} films of {result.valid_patients:,} patients in valid.csv"
+    answer(shared, result, f"{done}{result.films:,} films of {result.patients:,} patients, {held_out}\n{result.root}")

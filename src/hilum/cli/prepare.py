@@ -1,0 +1,81 @@
+"""``hilum prepare SOURCE``: a command for each entry of SOURCES, built when it is called."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+
+from hilum.cli.console import listening
+from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, counted
+from hilum.sources import SOURCES, load_source, read_source
+
+EXAMPLES = """Examples:
+  hilum prepare {name} data/{name} --out stores/{name} --size 64
+  hilum prepare {name} data/{name} --out stores/{name}-256 --size 256 --fit pad"""
+
+app = App(
+    name="prepare",
+    usage="hilum prepare SOURCE ROOT --out STORE --size PX [OPTIONS]",
+    help_epilogue=EXAMPLES.format(name=next(iter(SOURCES))),
+    group_commands=Group("Sources"),
+)
+
+ROOT = Parameter(help="The data set's folder.")
+OUT = Parameter(help="Folder of the store; an unfinished one is continued.")
+
+
+def source_command(name: str) -> Callable[..., None]:
+    """Return the command that prepares a source: common options and the source's own, side by side."""
+    from hilum.workflows.prepare import PrepareOptions, PrepareResult, prepare
+
+    source_options: Any = load_source(name).Options
+
+    usual = source_options()
+
+    def run(
+        root: Annotated[Path, ROOT],
+        /,
+        *,
+        out: Annotated[Path, OUT],
+        options: Annotated[PrepareOptions, FLAT],
+        source: Any = usual,
+        shared: Shared = UNSHARED,
+    ) -> None:
+        chosen = {entry.name: getattr(source, entry.name) for entry in fields(source)}
+        with listening() as listener:
+            catalog = read_source(name, root, **chosen)
+            for note in catalog.notes:
+                listener.note(note)
+            result = prepare(catalog, out, options, listener)
+        answer(shared, result, _text(result))
+
+    def _text(result: PrepareResult) -> str:
+        if not result.complete:
+            return f"{result.store}: this part is done; the last of the parts to finish merges them"
+        done = "already done: " if result.already_done else ""
+        kept = f"{done}{result.rows_kept:,} of {result.rows_read:,} rows kept"
+        return (
+            f"{kept}{counted('excluded', result.rows_excluded)}{counted('failed', result.rows_failed)}\n{result.store}"
+        )
+
+    own = Parameter(name="*", group=Group(f"Options of {name}")) if fields(source_options) else Parameter(parse=False)
+    run.__annotations__["source"] = Annotated[source_options, own]
+    return run
+
+
+def __getattr__(name: str) -> Callable[..., None]:
+    """Return a source's command; this is how an import string such as ``hilum.cli.prepare:chexpert`` finds it."""
+    if name not in SOURCES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return source_command(name)
+
+
+for _name, _entry in SOURCES.items():
+    app.command(
+        f"{__name__}:{_name}",
+        name=_name,
+        help=f"{_entry.help[0].upper()}{_entry.help[1:]}.",
+        help_epilogue=EXAMPLES.format(name=_name),
+    )

@@ -1,0 +1,63 @@
+"""The options that every command has, and how a command answers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+RESEARCH_ONLY = "Research use only, not a medical device."
+
+FLAT = Parameter(name="*")
+"""Spreads a dataclass: its fields become options of the command itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedOptions:
+    """What every command understands."""
+
+    config: str | None = None
+    """Options from a YAML file: small, gpu or paper (shipped), or a file; those on the line win."""
+    json: bool = False
+    """End with one line of JSON on standard output instead of text."""
+    traceback: bool = False
+    """Show where an unexpected error comes from (also HILUM_TRACEBACK=1)."""
+
+
+Shared = Annotated[SharedOptions, Parameter(name="*", group=Group("Every command", sort_key=9))]
+"""How a command takes them: ``shared: Shared = UNSHARED``."""
+UNSHARED = SharedOptions()
+"""None of them given."""
+
+
+def answer(shared: SharedOptions, result: Any, text: str) -> None:
+    """Print the command's result on standard output: text for people, or one line of JSON."""
+    content = result.to_json() if hasattr(result, "to_json") else asdict(result)
+    print(json.dumps(content, ensure_ascii=False, allow_nan=False, default=_text) if shared.json else text, flush=True)
+
+
+def training_text(result: Any) -> str:
+    """Return what a finished run says of itself, its path last."""
+    rate = "" if result.images_per_second is None else f" at {result.images_per_second:,.0f} films a second"
+    best = "" if result.best is None else f"; best mean AUROC on validation films {result.best:.3f}"
+    done = "already done: " if result.already_done else ""
+    seen = f"{result.films:,} films of {result.patients:,} patients"
+    return f"{done}{result.steps:,} steps{rate} on {seen}{best}\n{result.run}"
+
+
+def counted(what: str, reasons: Mapping[str, int]) -> str:
+    """Return counts by reason as the end of a sentence.
+
+    >>> counted("failed", {"not an image": 2, "truncated": 1})
+    ', 3 failed (2 not an image, 1 truncated)'
+    """
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return f", {sum(reasons.values()):,} {what} ({listed})" if listed else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
