@@ -1,1 +1,39 @@
-"""Self-supervised methods, one file each."""
+"""Self-supervised methods: one file and one line in the table each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hilum.errors import choose
+
+if TYPE_CHECKING:
+    from hilum.nn.backbones import Backbone
+    from hilum.training.learner import Learner
+
+
+class Method(Protocol):
+    """What a method's class offers: its options' type, and a learner made from a backbone, options and crop size."""
+
+    Options: type[Any]
+
+    def __call__(self, backbone: Backbone, options: Any, size: int) -> Learner:
+        """Return the learner."""
+        ...
+
+
+METHODS = {
+    "moco": ("hilum.methods.moco:MoCo", "MoCo v2: tell each crop's twin from a queue of earlier crops"),
+}
+"""Name -> where the class is and one line of help."""
+
+
+def load_method(name: str) -> Method:
+    """Return the class of a method.
+
+    Raises:
+        OptionError: There is no such method.
+    """
+    module, _, attribute = choose(name, METHODS, "method")[0].partition(":")
+    method: Method = getattr(import_module(module), attribute)
+    return method

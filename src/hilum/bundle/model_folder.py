@@ -1,0 +1,136 @@
+"""The bundle: a trained model on disk, weights beside a description of everything its use needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hilum.classifier.network import Classifier
+from hilum.errors import RunError
+from hilum.files import canonical_json, new_folder
+from hilum.nn.backbones import Backbone
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
+NOTICE = "Research use only, not a medical device."
+
+
+@dataclass(frozen=True)
+class Description:
+    """What model.json says; there is no time stamp in it, so equal runs give equal files."""
+
+    backbone: str
+    """timm's name of the architecture."""
+    size: int
+    """Height and width in pixels of what the network sees."""
+    preparation: Mapping[str, Any]
+    """How films were prepared, see ``hilum.images.enhance.Preparation``."""
+    method: str
+    """How it was trained."""
+    findings: tuple[str, ...] = ()
+    """Outputs in order; none after pretraining."""
+    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    """Probability from which a finding is called, chosen on validation films; null where they could not tell."""
+    training_data: Mapping[str, Any] = field(default_factory=dict)
+    """Sources, counts and hashes of what it was trained on."""
+    format: int = FORMAT
+    notice: str = NOTICE
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle in memory: its description, its network, and the films it was trained on.
+
+    ``head`` is None after pretraining. ``seen`` has a row a film: ``name`` and ``pixels``, both hashes.
+    """
+
+    description: Description
+    backbone: Backbone
+    head: nn.Linear | None
+    seen: pd.DataFrame
+
+    @property
+    def classifier(self) -> Classifier:
+        """The network from standardised films to logits.
+
+        Raises:
+            RunError: The model was pretrained only.
+        """
+        if self.head is None:
+            raise RunError(
+                "this model was pretrained only and calls no findings: run `hilum finetune --init RUN` first."
+            )
+        return Classifier(self.backbone, self.head)
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Write a bundle, replacing an older one of that place."""
+    tensors: dict[str, Tensor] = {
+        f"backbone.{name}": value for name, value in model.backbone.network.state_dict().items()
+    }
+    if model.head is not None:
+        tensors |= {f"head.{name}": value for name, value in model.head.state_dict().items()}
+    with new_folder(folder) as aside:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / WEIGHTS)
+        (aside / DESCRIPTION).write_bytes(canonical_json(asdict(model.description)))
+        model.seen.to_parquet(aside / SEEN, index=False)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is a bundle, or a run folder that holds one."""
+    return (path / DESCRIPTION).is_file() or (path / "model" / DESCRIPTION).is_file()
+
+
+def load_model(path: Path) -> Model:
+    """Load a bundle from its folder or from the run folder that holds it.
+
+    Raises:
+        RunError: There is none, it is damaged, or it was written by a later version.
+    """
+    folder = path if (path / DESCRIPTION).is_file() else path / "model"
+    if not (folder / DESCRIPTION).is_file():
+        raise RunError(f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run.")
+    description = read_description(folder)
+    backbone = Backbone(description.backbone, description.size)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+        seen = pd.read_parquet(folder / SEEN)
+    except Exception as error:
+        # safetensors, pyarrow and the file system each have their own errors for a damaged file.
+        raise RunError(f"the model in {folder} is damaged ({error!s:.80}): train it again.") from error
+    head = nn.Linear(backbone.out_features, len(description.findings)) if description.findings else None
+    _load_strictly(backbone.network, tensors, "backbone.", folder)
+    if head is not None:
+        _load_strictly(head, tensors, "head.", folder)
+    return Model(description, backbone, head, seen)
+
+
+def read_description(folder: Path) -> Description:
+    """Read model.json.
+
+    Raises:
+        RunError: It is damaged or of a later version.
+    """
+    try:
+        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise RunError(f"{folder} was written by a later Hilum (format {content['format']}): upgrade to read it.")
+        return Description(**{**content, "findings": tuple(content["findings"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder / DESCRIPTION} is damaged ({error!s:.80}): train it again.") from error
+
+
+def _load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
+    try:
+        module.load_state_dict(
+            {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        )
+    except RuntimeError as error:
+        raise RunError(f"the weights in {folder} do not fit its {DESCRIPTION}: train it again.") from error

@@ -1,0 +1,34 @@
+"""Which films a model was trained on, by hashed name and by pixels, so that none is mistaken for a fresh one."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+COLUMNS = ("name", "pixels")
+
+
+def seen_films(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the films of a catalogue (``source``, ``path``, ``pixels``) as hashes; no name or patient is in it."""
+    names = [name_hash(source, path) for source, path in zip(catalog["source"], catalog["path"], strict=True)]
+    return pd.DataFrame({"name": pd.array(names, "string"), "pixels": catalog["pixels"].array})
+
+
+def name_hash(source: str, path: str) -> str:
+    """Return what a film is known by: half of the SHA-256 of its source and of its path, in hex."""
+    return hashlib.sha256(f"{source}/{path}".encode()).hexdigest()[:32]
+
+
+def joined(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Return the films of several tables, each once, in a fixed order."""
+    everything = pd.concat(tables, ignore_index=True).drop_duplicates()
+    return everything.sort_values(list(COLUMNS), ignore_index=True)
+
+
+def were_seen(catalog: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return for each film of a catalogue whether it is among the seen ones, by name or by pixels."""
+    own = seen_films(catalog)
+    return (own["name"].isin(seen["name"]) | own["pixels"].isin(seen["pixels"])).to_numpy(bool)

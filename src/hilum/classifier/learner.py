@@ -1,0 +1,53 @@
+"""The supervised learner: fine-tuning on labels with the cells that count."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from hilum.augment.crops import CropRecipe, augment
+from hilum.classifier.network import Classifier
+from hilum.losses.classification import masked_bce
+from hilum.nn.backbones import Backbone
+from hilum.training.learner import Batch, Learner
+
+
+class SupervisedLearner(Learner):
+    """A backbone and one output a finding, trained on augmented films."""
+
+    def __init__(self, backbone: Backbone, findings: int, recipe: CropRecipe, size: int, *, freeze: bool) -> None:
+        """Put an untrained head on a backbone.
+
+        Args:
+            backbone: Where to start from.
+            findings: Number of outputs.
+            recipe: Augmentation of the training films.
+            size: Pixels of a crop's side.
+            freeze: Whether only the head learns; the backbone then stays in evaluation mode.
+        """
+        super().__init__(backbone)
+        self.head = nn.Linear(backbone.out_features, findings)
+        nn.init.zeros_(self.head.bias)
+        self.recipe, self.size, self.freeze = recipe, size, freeze
+        backbone.requires_grad_(not freeze)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The network that is being trained, from standardised films to logits."""
+        return Classifier(self.backbone, self.head)
+
+    def train(self, mode: bool = True) -> SupervisedLearner:
+        """Switch training mode; a frozen backbone keeps its batch-norm statistics."""
+        super().train(mode)
+        if self.freeze:
+            self.backbone.eval()
+        return self
+
+    def make_crops(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
+        """Return one augmented crop of each film."""
+        return (augment(images, index, self.recipe, self.size, seed, epoch, crop=0),)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss (scalar) of the augmented films."""
+        if batch.crops is None or batch.labels is None or batch.weights is None:
+            raise ValueError("the batch needs crops, labels and weights")
+        return masked_bce(self.head(self.backbone(batch.crops[0])), batch.labels, batch.weights)

@@ -1,0 +1,104 @@
+"""MoCo v2: tell each crop's twin from a queue of earlier crops.
+
+Source: He 2020, arXiv 1911.05722; Chen 2020, arXiv 2003.04297.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hilum.augment.crops import CropRecipe, two_crops
+from hilum.augment.presets import MOCO_SMALL
+from hilum.errors import OptionError
+from hilum.losses.contrastive import info_nce
+from hilum.nn.backbones import Backbone
+from hilum.nn.ema import cosine_rise, ema_update, frozen_copy
+from hilum.nn.heads import mlp
+from hilum.nn.queue import Queue
+from hilum.training.learner import Batch, Learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoOptions:
+    """MoCo v2 for tens of thousands of films.
+
+    The paper, for a million images: queue 65,536, temperature 0.2, decay 0.999.
+    """
+
+    embedding_size: int = 128
+    """Length of the compared vectors."""
+    queue_size: int = 4096
+    """Earlier keys kept as negatives, at most; never above a quarter of the films."""
+    temperature: float = 0.1
+    """Softmax temperature; lower weighs the nearest negatives more."""
+    ema_decay: float = 0.99
+    """Share of the key encoder kept at each step, rising to 1 by a cosine."""
+    mask_same_patient: bool = True
+    """Leave out negatives that show the query's own patient."""
+    crops: CropRecipe = MOCO_SMALL
+    """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.2 to 0.3."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        if self.embedding_size < 1 or self.queue_size < 1:
+            raise OptionError(
+                f"--method.embedding_size is {self.embedding_size} and --method.queue_size {self.queue_size}: "
+                "allowed is 1 or more."
+            )
+        if not self.temperature > 0:
+            raise OptionError(f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.1.")
+        if not 0 <= self.ema_decay <= 1:
+            raise OptionError(f"--method.ema_decay is {self.ema_decay}: allowed is 0 to 1.")
+
+    def for_films(self, count: int) -> MoCoOptions:
+        """Return the options with the queue held to a quarter of ``count`` films."""
+        return replace(self, queue_size=min(self.queue_size, max(count // 4, 1)))
+
+
+class MoCo(Learner):
+    """A query encoder that learns, and a key encoder that follows it; see MoCoOptions."""
+
+    Options = MoCoOptions
+
+    def __init__(self, backbone: Backbone, options: MoCoOptions, size: int) -> None:
+        super().__init__(backbone)
+        self.options, self.size = options, size
+        self.projector = mlp(backbone.out_features, backbone.out_features, options.embedding_size)
+        self.key_backbone, self.key_projector = frozen_copy(backbone), frozen_copy(self.projector)
+        self.queue = Queue(options.queue_size, options.embedding_size)  # embeddings and their patients
+
+    def make_crops(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
+        """Return two crops of each film, from the same pipeline."""
+        return two_crops(images, index, self.options.crops, self.size, seed, epoch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss (scalar). Stores the new keys: call it once a micro-batch."""
+        if batch.crops is None:
+            raise ValueError("the batch has no crops")
+        query_crop, key_crop = batch.crops
+        query = self.projector(self.backbone(query_crop))  # [B, E]
+        with torch.no_grad():
+            key = self.key_projector(self.key_backbone(key_crop))  # [B, E]
+        negatives, patients = self.queue.copy()  # the push below would change them before backward
+        allowed = batch.patient[:, None] != patients if self.options.mask_same_patient else None  # [B, K]
+        self.queue.push(F.normalize(key.float(), dim=1), batch.patient)
+        return info_nce(query, key, negatives, self.options.temperature, allowed)
+
+    def after_step(self, progress: float) -> None:
+        """Move the key encoder towards the query encoder."""
+        decay = cosine_rise(self.options.ema_decay, progress)
+        ema_update(self.key_backbone, self.backbone, decay)
+        ema_update(self.key_projector, self.projector, decay)
+
+    def chance_loss(self) -> float:
+        """Return ln(queue + 1)."""
+        return math.log(self.options.queue_size + 1)

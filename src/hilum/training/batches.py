@@ -1,0 +1,127 @@
+"""Batches in an order that depends on the seed and the epoch alone, read one ahead of the training."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hilum.images.films import Films
+from hilum.training.learner import Batch
+
+T = TypeVar("T")
+Rows = NDArray[np.int64]
+Order = Callable[[int], Rows]
+READ_AHEAD = 3
+
+
+def shuffled(rows: Rows, seed: int) -> Order:
+    """Return an order that visits every row once an epoch, each epoch differently."""
+
+    def order(epoch: int) -> Rows:
+        return np.random.default_rng([seed, epoch]).permutation(rows)
+
+    return order
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of whole epochs; films that fill no whole step of ``accumulate`` batches wait for the next epoch.
+
+    ``films`` gives images and codes, ``order`` the ``count`` rows of an epoch, ``targets`` and ``weights`` [N, F] the
+    labels by row number. Each of ``processes`` takes its own part of every batch.
+    """
+
+    films: Films
+    order: Order
+    count: int
+    batch_size: int
+    accumulate: int = 1
+    targets: NDArray[np.float32] | None = None
+    weights: NDArray[np.float32] | None = None
+    rank: int = 0
+    processes: int = 1
+    pin: bool = False
+    per_epoch: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the batches of an epoch.
+
+        Raises:
+            ValueError: Not one batch can be filled.
+        """
+        a_step = self.batch_size * self.processes * self.accumulate
+        object.__setattr__(self, "per_epoch", self.count // a_step * self.accumulate)
+        if self.per_epoch < 1:
+            raise ValueError(f"{self.count} films fill no step of {a_step}")
+
+    def run(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+        """Yield (epoch, batch) for the batches numbered ``start`` to below ``stop``, counted from the run's begin."""
+        yield from ahead(self._batches(start, stop), READ_AHEAD)
+
+    def _batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+        epoch, rows = -1, np.empty(0, np.int64)
+        for number in range(start, stop):
+            if epoch != number // self.per_epoch:
+                epoch = number // self.per_epoch
+                rows = self.order(epoch)
+            place = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
+            yield epoch, self._read(rows[place : place + self.batch_size])
+
+    def _read(self, rows: Rows) -> Batch:
+        images = torch.from_numpy(self.films.read(rows)).unsqueeze(1)  # [B, 1, H, W]
+        films = self.films
+        codes = [torch.from_numpy(codes) for codes in (rows, films.patient_codes[rows], films.study_codes[rows])]
+        labels = [None if table is None else torch.from_numpy(table[rows]) for table in (self.targets, self.weights)]
+        return Batch(self._pinned(images), codes[0], codes[1], codes[2], labels[0], labels[1])
+
+    def _pinned(self, images: Tensor) -> Tensor:
+        return images.pin_memory() if self.pin else images
+
+
+def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+    """Yield the items in order while one thread produces up to ``depth`` of them in advance.
+
+    An error in the thread is raised here; leaving the loop early ends the thread.
+    """
+    ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(kind: str, item: T | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                ready.put((kind, item), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def produce() -> None:
+        try:
+            for item in items:
+                put("item", item)
+                if stopped.is_set():
+                    return
+            put("end", None)
+        except BaseException as error:  # noqa: BLE001 - handed to the consumer, who raises it
+            put("error", error)
+
+    thread = threading.Thread(target=produce, name="hilum-read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, item = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise item  # type: ignore[misc]
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,124 @@
+"""Checkpoints that are whole or not there: safetensors and JSON in one folder, sealed by a manifest of hashes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hilum.files import canonical_json, new_folder, sha256, write_json
+
+KEPT = 2
+TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that training moves: tensors by name and plain values, after ``step`` optimiser steps."""
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+def capture(learner: nn.Module, optimiser: torch.optim.Optimizer, step: int, values: Mapping[str, Any]) -> Checkpoint:
+    """Return a checkpoint of the learner's and the optimiser's present state."""
+    tensors = {f"learner/{name}": tensor for name, tensor in learner.state_dict().items()}
+    for number, entries in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{number}/{name}": value for name, value in entries.items()}
+    return Checkpoint(step, tensors, values)
+
+
+def restore(checkpoint: Checkpoint, learner: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's state back, bit for bit, in the memory layout of the parameters."""
+    own = {name[8:]: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("learner/")}
+    learner.load_state_dict(own)
+    state: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for name, tensor in checkpoint.tensors.items():
+        if name.startswith("optimiser/"):
+            _, number, key = name.split("/")
+            state.setdefault(int(number), {})[key] = _laid_out_like(tensor, parameters[int(number)])
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into ``folder/step-N`` and leave only the newest two beside ``best``."""
+    _write(folder / f"step-{checkpoint.step:09d}", checkpoint)
+    for old in _newest_first(folder)[KEPT:]:
+        shutil.rmtree(old)
+
+
+def save_best(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint with the best score so far into ``folder/best``."""
+    _write(folder / "best", checkpoint)
+
+
+def _write(path: Path, checkpoint: Checkpoint) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(path) as aside:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        save_file(tensors, aside / TENSORS)
+        write_json(aside / STATE, {"step": checkpoint.step, **checkpoint.values})
+        (aside / MANIFEST).write_bytes(_manifest(aside))
+
+
+def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest whole checkpoint, or None, and a line for each damaged one that was passed over.
+
+    Damaged ones are removed, so that they never count as one of the two that are kept.
+    """
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        fault = damage(path)
+        if fault is None:
+            return load(path), damaged
+        damaged.append(f"checkpoint {path.name} is damaged ({fault}): passed over for the one before.")
+        shutil.rmtree(path)
+    return None, damaged
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint's files, None if every byte is as it was written."""
+    missing = [name for name in (TENSORS, STATE, MANIFEST) if not (path / name).is_file()]
+    if missing:
+        return f"{missing[0]} is missing"
+    extra = sorted({file.name for file in path.iterdir()} - {TENSORS, STATE, MANIFEST})
+    if extra:
+        return f"{extra[0]!r} does not belong there"
+    if (path / MANIFEST).read_bytes() != _manifest(path):
+        return "a hash does not match"
+    return None
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint whose hashes were found right."""
+    values = json.loads((path / STATE).read_text(encoding="utf-8"))
+    try:
+        tensors = load_file(path / TENSORS)
+    except SafetensorError as error:
+        raise ValueError(f"{path} has the right hashes and cannot be read: {error}") from error
+    return Checkpoint(values.pop("step"), tensors, values)
+
+
+def _manifest(path: Path) -> bytes:
+    """Return the only manifest that fits the files: any changed byte, also of the manifest, makes a difference."""
+    return canonical_json({name: sha256(path / name) for name in (TENSORS, STATE)})
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)

@@ -1,0 +1,220 @@
+"""The one training loop, for every method and for the classifier, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from hilum.errors import OptionError
+from hilum.listener import Listener
+from hilum.training import checkpoint
+from hilum.training.batches import Batches
+from hilum.training.interrupt import Interrupted, StopWish, stop_wish
+from hilum.training.learner import Batch, Learner
+from hilum.training.optimiser import adamw, set_lr
+from hilum.training.options import TrainOptions
+from hilum.training.run_folder import RunFolder
+from hilum.training.schedule import learning_rate
+from hilum.training.watch import Reading, Watch
+
+Score = Callable[[Learner], float | None]
+"""Validation: how good a learner is, higher is better; None where it cannot be said."""
+
+
+@dataclass
+class State:
+    """Where a run is: steps done, the best score and how many epochs ago it was reached."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished loop says: steps, films a second in this process (None if it did none), the best score."""
+
+    steps: int
+    images_per_second: float | None
+    best: float | None
+    best_step: int
+    stopped_early: bool
+
+
+@dataclass
+class Trainer:
+    """One run's parts, joined: what it trains, on what, and where it writes."""
+
+    learner: Learner
+    batches: Batches
+    options: TrainOptions
+    run: RunFolder
+    listener: Listener
+    stage: str
+    score: Score | None = None
+    patience: int = 0
+    state: State = field(default_factory=State)
+    films: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Place the learner on its device and give it its optimiser."""
+        options = self.options
+        self.fabric = _fabric(options)
+        if options.channels_last:
+            self.learner.to(memory_format=torch.channels_last)
+        optimiser = adamw(self.learner, options.lr, options.weight_decay)
+        self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
+        self.steps_per_epoch = self.batches.per_epoch // options.accumulate
+        self.total = self.steps_per_epoch * options.epochs
+        self.watch = Watch(options.lr, skips_overflow=options.precision == "16-mixed")
+
+    def train(self) -> Outcome:
+        """Train to the end, from the newest checkpoint if there is one; the learner ends as the best or the last.
+
+        Raises:
+            RunError: A loss or a gradient was not finite.
+            Interrupted: SIGINT or SIGTERM came; all is saved.
+        """
+        self._resume()
+        with stop_wish() as wish, _repeatable():
+            self._steps(wish)
+        if self.score is not None and self.state.best is not None:
+            best = checkpoint.load(self.run.checkpoints / "best")
+            checkpoint.restore(best, self.learner, self.optimiser)
+        speed = self.films / self.seconds if self.films else None
+        return Outcome(self.state.step, speed, self.state.best, self.state.best_step, self.state.step < self.total)
+
+    def _steps(self, wish: StopWish) -> None:
+        options, state = self.options, self.state
+        batches = self._timed_batches()
+        self.learner.train()
+        while state.step < self.total and not self._exhausted():
+            step = state.step + 1
+            set_lr(self.optimiser, options.lr * learning_rate(step / self.total, options.schedule, options.warmup))
+            torch.manual_seed(options.seed * 1_000_003 + step)  # dropout depends on the step alone, also after a resume
+            self._take_step(batches)
+            self.learner.after_step(progress=step / self.total)
+            state.step = step
+            self._after(step, wish)
+
+    def _take_step(self, batches: Iterator[tuple[int, Batch, float]]) -> None:
+        losses, films, waited = [], 0, 0.0
+        for micro in range(1, self.options.accumulate + 1):
+            epoch, batch, wait = next(batches)
+            batch = self._on_device(batch, epoch)
+            with self.fabric.no_backward_sync(self.model, enabled=micro < self.options.accumulate):
+                loss: Tensor = self.model(batch)  # through Fabric's wrapper: autocast and DDP live there
+                self.fabric.backward(loss / self.options.accumulate)
+            losses.append(loss.detach())
+            films, waited = films + len(batch.index), waited + wait
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimiser, max_norm=self.options.clip or float("inf"), error_if_nonfinite=False
+        )
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.watch.add(torch.stack(losses).mean(), torch.as_tensor(norm), films, waited)
+
+    def _on_device(self, batch: Batch, epoch: int) -> Batch:
+        moved: Batch = self.fabric.to_device(batch)
+        return moved._replace(crops=self.learner.make_crops(moved.images, moved.index, self.options.seed, epoch))
+
+    def _timed_batches(self) -> Iterator[tuple[int, Batch, float]]:
+        accumulate = self.options.accumulate
+        waiting = time.perf_counter()
+        for epoch, batch in self.batches.run(self.state.step * accumulate, self.total * accumulate):
+            yield epoch, batch, time.perf_counter() - waiting
+            waiting = time.perf_counter()
+
+    def _after(self, step: int, wish: StopWish) -> None:
+        """Log, validate and save where the step's number, or a wish to stop, asks for it."""
+        epoch_ends = step % self.steps_per_epoch == 0
+        every = self.options.checkpoint_every or self.steps_per_epoch
+        saves = step % every == 0 or epoch_ends or wish.asked
+        if step % self.options.log_every == 0 or saves:
+            self._log(self.watch.read(step))
+        if epoch_ends and self.score is not None:
+            self._validate(self.score)
+        if saves:
+            checkpoint.save(self.run.checkpoints, self._checkpoint())
+        if wish.asked and step < self.total:
+            self.run.log(event="interrupted", step=step)
+            raise Interrupted(f"stopped at step {step} of {self.total}; all is saved in {self.run.path}")
+
+    def _log(self, reading: Reading | None) -> None:
+        if reading is None:
+            return
+        self.films += reading.films
+        self.seconds += reading.seconds
+        step, lr = self.state.step, self.optimiser.param_groups[0]["lr"]
+        rate = reading.films / reading.seconds
+        self.run.log(
+            step=step,
+            loss=reading.loss,
+            lr=lr,
+            gradient_norm=reading.gradient_norm,
+            images_per_second=rate,
+            waiting=reading.waiting,
+        )
+        self.listener.progress(self.stage, step, self.total, f"loss {reading.loss:.3f}, {rate:.0f} films/s")
+
+    def _validate(self, score: Score) -> None:
+        state = self.state
+        value = score(self.learner)
+        self.learner.train()
+        self.watch.restart_clock()
+        self.run.log(event="validation", step=state.step, score=value)
+        if value is not None and (state.best is None or value > state.best):
+            state.best, state.best_step, state.stale = value, state.step, 0
+            checkpoint.save_best(self.run.checkpoints, self._checkpoint())
+        else:
+            state.stale += 1
+
+    def _exhausted(self) -> bool:
+        return bool(self.patience) and self.state.stale >= self.patience
+
+    def _checkpoint(self) -> checkpoint.Checkpoint:
+        values = {**asdict(self.state), "scaler": self.fabric.strategy.precision.state_dict()}
+        step = values.pop("step")
+        return checkpoint.capture(self.learner, self.optimiser, step, values)
+
+    def _resume(self) -> None:
+        found, damaged = checkpoint.load_newest(self.run.checkpoints)
+        for line in damaged:
+            self.listener.note(line)
+            self.run.log(event="damaged-checkpoint", line=line)
+        if found is None:
+            return
+        checkpoint.restore(found, self.learner, self.optimiser)
+        values: dict[str, Any] = dict(found.values)
+        self.fabric.strategy.precision.load_state_dict(values.pop("scaler"))
+        self.state = State(step=found.step, **values)
+        self.run.log(event="resumed", step=found.step)
+        self.listener.note(f"continues at step {found.step} of {self.total}")
+
+
+def _fabric(options: TrainOptions) -> Fabric:
+    precision = "32-true" if options.precision == "32" else options.precision
+    if options.accelerator == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--train.accelerator is cuda and no GPU is found: allowed here is cpu or auto.")
+    on_cpu = options.accelerator == "cpu" or not torch.cuda.is_available()
+    if on_cpu and precision == "16-mixed":
+        raise OptionError("--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed.")
+    fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Choose only convolutions that give the same bits each time: a resumed run must equal an unbroken one."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        yield

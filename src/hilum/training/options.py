@@ -1,0 +1,75 @@
+"""The options of the training loop; light to import, since the command line's help reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hilum.errors import OptionError
+
+Schedule = Literal["cosine", "onecycle"]
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How long, how fast and how exactly to train."""
+
+    epochs: int = 20
+    """Passes over the films."""
+    batch_size: int = 64
+    """Films taken at once; the effective batch is this x accumulate."""
+    size: int | None = None
+    """Height and width in pixels of what the network sees; the store's own unless given."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay; norms and biases are left out of it."""
+    schedule: Schedule = "cosine"
+    """Course of the learning rate: warm-up then cosine to zero, or OneCycle."""
+    warmup: float = 0.1
+    """Share of the steps in which the rate rises."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    accumulate: int = 1
+    """Batches whose gradients make one step. The moving average moves once a step, the queue once a batch."""
+    precision: Precision = "32"
+    """Arithmetic inside the network: 32, bf16-mixed or 16-mixed (GPU)."""
+    channels_last: bool = True
+    """Lay images out channels-last in memory, which convolutions like."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+    log_every: int = 10
+    """Steps between two lines of log.jsonl."""
+    checkpoint_every: int = 0
+    """Steps between two checkpoints; 0 means at the end of each epoch."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        for name, smallest in _SMALLEST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= smallest:
+                raise OptionError(f"--train.{name} is {value}: allowed is {smallest} or more.")
+        if not 0 < self.lr < float("inf"):
+            raise OptionError(f"--train.lr is {self.lr}: allowed is above 0, such as 0.001.")
+        if not 0 <= self.warmup < 1:
+            raise OptionError(f"--train.warmup is {self.warmup}: allowed is 0 to below 1.")
+
+
+_SMALLEST = {
+    "epochs": 1,
+    "batch_size": 2,
+    "size": 16,
+    "weight_decay": 0,
+    "clip": 0,
+    "accumulate": 1,
+    "seed": 0,
+    "log_every": 1,
+    "checkpoint_every": 0,
+}

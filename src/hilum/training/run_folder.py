@@ -1,0 +1,141 @@
+"""The run folder: options, log, checkpoints and model of one run, held by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hilum.errors import RunError
+from hilum.files import write_bytes, write_json
+
+OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = "options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and records of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def model(self) -> Path:
+        """Where the finished model lies."""
+        return self.path / MODEL
+
+    @property
+    def done(self) -> bool:
+        """Whether the run reached its end."""
+        return (self.path / METRICS).is_file()
+
+    def log(self, **event: Any) -> None:
+        """Append one event to the log; numbers that JSON cannot say become null."""
+        line = json.dumps({key: _sayable(value) for key, value in event.items()}, ensure_ascii=False)
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the log; of steps logged twice, before and after a kill, only the later line."""
+        return read_log(self.path)
+
+    def finish(self, metrics: Mapping[str, Any]) -> None:
+        """Record the run's results; after this it counts as done."""
+        write_json(self.path / METRICS, dict(metrics))
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the recorded results."""
+        read: dict[str, Any] = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+        return read
+
+
+@contextmanager
+def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
+    """Open a new run, or an old one with the same options, for this process alone.
+
+    Raises:
+        RunError: The folder holds a run with other options, something else, or a run that is going on.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True)
+    with (path / ".lock").open("w", encoding="utf-8") as lock:
+        _hold(lock.fileno(), path)
+        _same_options(path, text)
+        _mend_log(path / LOG)
+        yield RunFolder(path)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the events of a run's log in the order of their steps."""
+    log = path / LOG
+    if not log.is_file():
+        return []
+    events: dict[tuple[str, int], dict[str, Any]] = {}
+    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines()):
+        event = json.loads(line)
+        key = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
+        events[key] = event
+    return list(events.values())
+
+
+def _hold(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"{path} is in use by another process: wait for it, or choose another --out.") from error
+
+
+def _same_options(path: Path, text: str) -> None:
+    known = path / OPTIONS
+    if known.is_file():
+        differing = _difference(yaml.safe_load(known.read_text(encoding="utf-8")), yaml.safe_load(text))
+        if differing:
+            raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
+        return
+    others = sorted(file.name for file in path.iterdir() if file.name != ".lock")
+    if others:
+        raise RunError(f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out.")
+    write_bytes(known, text.encode())
+
+
+def _difference(old: Any, new: Any) -> str:
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    shown = ", ".join(f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, tree
+
+
+def _mend_log(log: Path) -> None:
+    """Cut off a last line that a kill left unfinished."""
+    if log.is_file():
+        with log.open("rb+") as file:
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return value

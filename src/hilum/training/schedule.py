@@ -1,0 +1,45 @@
+"""Courses of the learning rate, as pure functions of the share of the steps done."""
+
+from __future__ import annotations
+
+import math
+
+START_DIVISOR, END_DIVISOR = 25.0, 1e4
+
+
+def learning_rate(progress: float, schedule: str, warmup: float) -> float:
+    """Return the share of the peak rate that holds at ``progress`` (0 to 1 of all steps).
+
+    Raises:
+        ValueError: The schedule is unknown.
+
+    >>> [round(learning_rate(p, "cosine", 0.1), 3) for p in (0.05, 0.1, 0.55, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+    if schedule == "cosine":
+        return warmup_cosine(progress, warmup)
+    if schedule == "onecycle":
+        return one_cycle(progress, warmup)
+    raise ValueError(f"the schedule is {schedule!r}, expected 'cosine' or 'onecycle'")
+
+
+def warmup_cosine(progress: float, warmup: float) -> float:
+    """Rise linearly to 1 over the warm-up, then fall to 0 along half a cosine."""
+    if progress < warmup:
+        return progress / warmup
+    return (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """Rise from 1/25 to 1 over the warm-up, then fall to 4e-6, both along half a cosine.
+
+    Source: Smith and Topin, arXiv 1708.07120, with the divisors of ``torch.optim.lr_scheduler.OneCycleLR``.
+    """
+    start, end = 1 / START_DIVISOR, 1 / (START_DIVISOR * END_DIVISOR)
+    if progress < warmup:
+        return _half_cosine(start, 1.0, progress / warmup)
+    return _half_cosine(1.0, end, (progress - warmup) / (1 - warmup))
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

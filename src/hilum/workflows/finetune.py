@@ -1,0 +1,145 @@
+"""Fine-tuning: a classifier learns from a share of the labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hilum.augment.presets import FINETUNE
+from hilum.bundle.model_folder import Model, save_model
+from hilum.bundle.seen import joined, seen_films
+from hilum.classifier.learner import SupervisedLearner
+from hilum.errors import DataError
+from hilum.images.films import Films
+from hilum.labels import LabelOptions, apply_policy, policies, scored
+from hilum.listener import SILENT, Listener
+from hilum.metrics.ranking import auroc
+from hilum.metrics.thresholds import best_threshold
+from hilum.training.batches import Batches, Rows, shuffled
+from hilum.training.inference import over_films
+from hilum.training.learner import Learner
+from hilum.training.loop import Trainer
+from hilum.training.run_folder import open_run
+from hilum.workflows.options import FinetuneOptions
+from hilum.workflows.parts import Parts
+from hilum.workflows.pretrain import TrainingResult, begin, describe, finished, fit_batch, record_result, run_record
+
+FloatArray = NDArray[np.float32]
+
+
+def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingResult:
+    """Fine-tune a classifier into a run folder; an unfinished run continues, a finished one is left alone.
+
+    The validation films choose the epoch (mean AUROC) and each finding's threshold (Youden's index).
+
+    Raises:
+        HilumError: The user can mend it; see the line.
+        Interrupted: SIGINT or SIGTERM came; all is saved.
+    """
+    films = Films.open(options.data)
+    parts = Parts.of(films)
+    targets, weights = training_labels(films, options.labels)
+    rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+    validation = Validation.of(films, parts.rows("val"), options.labels)
+    with open_run(options.out, run_record(("finetune",), options, parts, {})) as run:
+        if run.done:
+            return finished(run, listener)
+        size = options.train.size or films.preparation.size
+        start = begin(options, size, listener)
+        learner = SupervisedLearner(start.backbone, len(films.findings), FINETUNE, size, freeze=options.freeze)
+        initialise_head(learner, options.train.seed)
+        train = fit_batch(options.train, len(rows), listener)
+        listener.note(
+            f"fine-tunes on {len(rows)} labelled films of {parts.patients(rows)} patients, "
+            f"validates on {len(validation.rows)} films of {parts.patients(validation.rows)}"
+        )
+        batches = Batches(
+            films, shuffled(rows, train.seed), len(rows), train.batch_size, train.accumulate, targets, weights
+        )
+        score = validation.score if len(validation.rows) else None
+        trainer = Trainer(learner, batches, train, run, listener, "finetune", score, options.patience)
+        outcome = trainer.train()
+        description = replace(
+            describe(start, size, films, "supervised", parts.record()),
+            findings=films.findings,
+            thresholds=validation.thresholds(learner),
+        )
+        seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
+        save_model(run.model, Model(description, start.backbone, learner.head, seen))
+        return record_result(run, outcome, len(rows), parts.patients(rows))
+
+
+def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
+    """Return targets and weights [N, F] of all films; findings that a film's source never states weigh nothing."""
+    if not films.findings:
+        raise DataError("the data has no labels to learn from: prepare it from a source with findings.")
+    names = policies(films.findings, options.uncertain, options.per_finding)
+    everything = np.ones(len(films.findings), np.bool_)
+    targets, weights = apply_policy(films.labels, names, options.unstated, everything)
+    return targets, weights * films.labelled_by_source
+
+
+def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:
+    """Return the rows with at least one label that counts.
+
+    Raises:
+        DataError: There is none.
+    """
+    kept = rows[weights[rows].any(axis=1)]
+    if len(kept) == 0:
+        raise DataError(
+            f"none of the {len(rows)} training films has a label that counts: check --labels and --fraction."
+        )
+    return kept
+
+
+def initialise_head(learner: SupervisedLearner, seed: int) -> None:
+    """Give the output layer weights that depend on the seed alone."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        learner.head.weight.normal_(std=0.01, generator=generator)
+
+
+class Validation:
+    """The validation films with their truth: they choose the epoch and the thresholds."""
+
+    def __init__(self, films: Films, rows: Rows, truth: FloatArray, counts: NDArray[np.bool_]) -> None:
+        self.films, self.rows, self.truth, self.counts = films, rows, truth, counts
+
+    @staticmethod
+    def of(films: Films, rows: Rows, options: LabelOptions) -> Validation:
+        """Gather the truth of validation rows: stated cells, and unstated ones by the same switch as in training."""
+        everything = np.ones(len(films.findings), np.bool_)
+        truth, counts = scored(films.labels[rows], options.unstated, everything)
+        return Validation(films, rows, truth, counts & films.labelled_by_source[rows])
+
+    def probabilities(self, learner: Learner) -> FloatArray:
+        """Return what the learner's classifier gives for the validation films, [n, F]."""
+        if not isinstance(learner, SupervisedLearner):
+            raise TypeError(f"a supervised learner is expected, not {type(learner).__name__}")
+        logits = over_films(learner.classifier, self.films, self.rows, learner.size)
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+    def score(self, learner: Learner) -> float | None:
+        """Return the mean AUROC over findings with both classes among the validation films, None if there is none."""
+        probabilities = self.probabilities(learner)
+        values = [auroc(truth, scores) for truth, scores in self._cells(probabilities)]
+        known = [value for value in values if value == value]
+        return float(np.mean(known)) if known else None
+
+    def thresholds(self, learner: Learner) -> dict[str, float | None]:
+        """Return each finding's threshold, None where the validation films lack one of the classes."""
+        if len(self.rows) == 0:
+            return dict.fromkeys(self.films.findings)
+        cells = self._cells(self.probabilities(learner))
+        return {
+            finding: best_threshold(truth, scores) if 0 < truth.sum() < len(truth) else None
+            for finding, (truth, scores) in zip(self.films.findings, cells, strict=True)
+        }
+
+    def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+        columns = range(len(self.films.findings))
+        return [(self.truth[self.counts[:, f], f], probabilities[self.counts[:, f], f]) for f in columns]

@@ -1,0 +1,164 @@
+"""What the stages of training and use can be told; light to import, since the command line's help reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hilum.errors import OptionError
+from hilum.labels import LabelOptions
+from hilum.training.options import TrainOptions
+
+Device = Literal["auto", "cpu", "cuda"]
+DEFAULT_FRACTION = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneTrainOptions(TrainOptions):
+    """How long, how fast and how exactly to fine-tune."""
+
+    epochs: int = 10
+    """Passes over the labelled films, at most."""
+    lr: float = 5e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay; norms and biases are left out of it."""
+    schedule: Literal["cosine", "onecycle"] = "onecycle"
+    """Course of the learning rate: OneCycle, or warm-up then cosine to zero."""
+    warmup: float = 0.3
+    """Share of the steps in which the rate rises."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """What to pretrain on, from and into."""
+
+    data: tuple[Path, ...]
+    """Stores whose training films are learnt from; their labels are not looked at."""
+    out: Path
+    """Run folder; an unfinished one is continued exactly."""
+    init: str = "random"
+    """Weights to start from: random, imagenet, a run folder, or a file (safetensors or .pth)."""
+    backbone: str | None = None
+    """timm's name of the network; that of --init RUN, else resnet18."""
+    with_validation: bool = False
+    """Learn from validation films too; test films are never used."""
+    train: TrainOptions = field(default_factory=TrainOptions)
+    """The training loop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """What to fine-tune on, from and into."""
+
+    data: tuple[Path, ...]
+    """Stores with labels."""
+    out: Path
+    """Run folder; an unfinished one is continued exactly."""
+    init: str = "random"
+    """Weights to start from: random, imagenet, a run folder, or a file (safetensors or .pth)."""
+    backbone: str | None = None
+    """timm's name of the network; that of --init RUN, else resnet18."""
+    fraction: float = DEFAULT_FRACTION
+    """Share of the training patients whose labels are used."""
+    draw: int = 0
+    """Which draw of that share."""
+    freeze: bool = False
+    """Train the output layer only."""
+    sampler: Literal["uniform"] = "uniform"
+    """How films are drawn: each once an epoch."""
+    patience: int = 5
+    """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops early."""
+    labels: LabelOptions = field(default_factory=LabelOptions)
+    """What uncertain and unstated labels become."""
+    train: FinetuneTrainOptions = field(default_factory=FinetuneTrainOptions)
+    """The training loop."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        if not 0 < self.fraction <= 1:
+            raise OptionError(f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1.")
+        if self.patience < 0 or self.draw < 0:
+            raise OptionError(f"--patience is {self.patience} and --draw {self.draw}: allowed is 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What to measure a fine-tuned run on."""
+
+    data: Path
+    """Store to measure on; another data set's findings are mapped by name."""
+    split: Literal["test", "val", "train", "official-test", "all"] = "test"
+    """Part of the store."""
+    unstated: Literal["absent", "ignore"] = "absent"
+    """What a finding that is not mentioned counts as."""
+    min_positives: int = 20
+    """Findings with fewer positive patients are left out of the means."""
+    resamples: int = 2000
+    """Bootstrap resamples of the patients behind each interval."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    drop_seen: bool = False
+    """Leave out films that the model was trained on instead of refusing them."""
+    findings: tuple[str, ...] = ()
+    """Only these findings; all that model and store share unless given."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """How to probe frozen features."""
+
+    data: tuple[Path, ...]
+    """Stores with labels."""
+    backbone: str | None = None
+    """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
+    fraction: float = DEFAULT_FRACTION
+    """Share of the training patients whose labels are used."""
+    draw: int = 0
+    """Which draw of that share."""
+    split: Literal["val", "test"] = "val"
+    """Part to measure on."""
+    size: int | None = None
+    """Height and width in pixels of what the network sees; the run's own, else the store's."""
+    neighbours: int = 50
+    """Neighbours of the kNN probe."""
+    labels: LabelOptions = field(default_factory=LabelOptions)
+    """What uncertain and unstated labels become."""
+    min_positives: int = 20
+    """Findings with fewer positive patients are left out of the means."""
+    resamples: int = 2000
+    """Bootstrap resamples of the patients behind each interval."""
+    seed: int = 0
+    """Seed of random weights, solver and bootstrap."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """What to draw heatmaps of."""
+
+    out: Path
+    """Folder for the pictures."""
+    finding: tuple[str, ...] = ()
+    """Only these findings; all unless given."""
+    layer: str | None = None
+    """Module whose maps are weighed; the deepest with a map of at least 7 x 7 unless given."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+def plain(options: Any) -> Any:
+    """Return options as what YAML can say: paths become text, tuples lists."""
+    if isinstance(options, dict):
+        return {str(key): plain(value) for key, value in options.items()}
+    if isinstance(options, (tuple, list)):
+        return [plain(value) for value in options]
+    return str(options.resolve()) if isinstance(options, Path) else options

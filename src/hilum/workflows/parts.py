@@ -1,0 +1,61 @@
+"""Which films of one or several stores belong to a part, each store by its own split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hilum.errors import DataError
+from hilum.images.films import Films
+from hilum.splits import Split
+from hilum.training.batches import Rows
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The films of a run and the splits of their stores."""
+
+    films: Films
+    splits: tuple[Split, ...]
+
+    @staticmethod
+    def of(films: Films) -> Parts:
+        """Load each store's split.
+
+        Raises:
+            DataError: A store has none, or it puts a patient in two parts.
+        """
+        return Parts(films, tuple(Split.load(store.folder) for store in films.stores))
+
+    def rows(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
+        """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
+        found, start = [], 0
+        for store, split in zip(self.films.stores, self.splits, strict=True):
+            found.append(split.rows(store.catalog, part, fraction, draw) + start)
+            start += len(store)
+        return np.concatenate(found).astype(np.int64)
+
+    def needed(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
+        """Return the rows of a part that must not be empty.
+
+        Raises:
+            DataError: It is empty.
+        """
+        rows = self.rows(part, fraction, draw)
+        if len(rows) == 0:
+            folders = ", ".join(str(store.folder) for store in self.films.stores)
+            raise DataError(f"part {part!r} of {folders} has no film: choose another part, or run `hilum split STORE`.")
+        return rows
+
+    def patients(self, rows: Rows) -> int:
+        """Return how many patients these films show."""
+        return len(np.unique(self.films.patient_codes[rows]))
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return what identifies the data of a run: sources, contents and splits, by hash."""
+        return [
+            {"source": store.source, "films": len(store), "fingerprint": store.fingerprint, "split": split.hash}
+            for store, split in zip(self.films.stores, self.splits, strict=True)
+        ]
