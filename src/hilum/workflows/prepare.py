@@ -178,7 +178,7 @@ def _fill(
     bench = _Bench(out, plan, missing)
     finishing: list[Future[None]] = []
     try:
-        with Pool(min(workers, films[1]), setup) as pool, ThreadPoolExecutor(1) as finisher:
+        with Pool(min(workers, films[1]), setup, out / WORKPLACE) as pool, ThreadPoolExecutor(1) as finisher:
             for job, outcomes in pool.run(bench.next_job):
                 progress.add(len(outcomes), sum(outcome.pixels is None for outcome in outcomes))
                 shard = bench.open[job.shard]

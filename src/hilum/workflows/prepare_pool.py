@@ -118,7 +118,8 @@ class Pool:
         RuntimeError: The processes cannot be started.
     """
 
-    def __init__(self, workers: int, setup: Setup) -> None:
+    def __init__(self, workers: int, setup: Setup, folder: Path) -> None:
+        """Start the processes; what they leave behind lies in ``folder``."""
         self._setup = setup
         self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._again: deque[Job] = deque()
@@ -126,7 +127,7 @@ class Pool:
         self._given = 0
         self._blameless_deaths = 0
         self._seconds_a_film: float | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="hilum-prepare-")
+        self._folder = tempfile.TemporaryDirectory(prefix="pool-", dir=folder, ignore_cleanup_errors=True)
         self._born = 0
         self._workers: list[_Worker] = []
         for _ in range(workers):

@@ -2,14 +2,13 @@
 
 It is started as ``python -m hilum.workflows.prepare_worker`` and imports NumPy and OpenCV only, so that it starts in a
 blink. A decoder that dies takes this process along, nothing else; one that hangs is ended by the kernel's alarm, also
-when the process that started this one is gone. Which film is at work stands in a small mapped file that outlives it.
+when the process that started this one is gone. Which film is at work stands in a small file that outlives it.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import mmap
 import os
 import signal
 import struct
@@ -37,7 +36,8 @@ class Work(NamedTuple):
     preparation: Preparation
     max_pixels: int
     patience: float
-    place: mmap.mmap
+    place: int
+    """Descriptor of the file that says which film is at work."""
 
 
 def main() -> None:
@@ -56,8 +56,7 @@ def main() -> None:
 def _set_up(setup: dict[str, Any]) -> Work:
     module, _, name = setup["reader"].partition(":")
     reader = getattr(importlib.import_module(module), name)
-    with Path(setup["place"]).open("r+b") as file:
-        place = mmap.mmap(file.fileno(), PLACE.size)
+    place = os.open(setup["place"], os.O_WRONLY)
     return Work(
         reader, Preparation.from_json(setup["preparation"]), setup["max_pixels"], float(setup["patience"]), place
     )
@@ -71,7 +70,7 @@ def _do(job: dict[str, Any], work: Work) -> dict[str, Any]:
         shard = os.open(job["shard"], os.O_WRONLY)
         try:
             for place, path in enumerate(job["paths"]):
-                PLACE.pack_into(work.place, 0, job["number"], place)
+                os.pwrite(work.place, PLACE.pack(job["number"], place), 0)
                 films.append(
                     _film(Path(job["root"], path), shard, job["offset"] + place * work.preparation.size**2, work)
                 )
