@@ -89,7 +89,7 @@ class Canvas:
         cells = int(np.clip(round(2.5 / grain), 4, self.side))
         noise = rng.standard_normal((cells, cells), dtype=np.float32)
         cloud = cv2.resize(noise, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
-        return np.asarray(cloud / max(float(cloud.std()), 1e-6), np.float32)
+        return np.asarray(cloud / max(float(np.std(cloud)), 1e-6), np.float32)
 
     def ramp(self) -> tuple[np.ndarray, np.ndarray]:
         """Return x and y over the film itself (not the body), float32 [S, S] from -1 to 1."""
@@ -97,7 +97,7 @@ class Canvas:
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:
         pixels = points.astype(np.float32) @ self._turn.T + self._origin
-        return np.rint(pixels * (1 << _SHIFT)).astype(np.int32)
+        return np.asarray(np.rint(pixels * (1 << _SHIFT)), np.int32)
 
 
 @lru_cache(maxsize=8)

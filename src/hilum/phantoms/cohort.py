@@ -99,19 +99,19 @@ def _stated(rng: np.random.Generator, latent: np.ndarray, kind: int, table: Rate
         uncertain = np.zeros_like(present)
         clear = 1.0
     else:
-        present = table.mixing @ latent[1:] > table.thresholds[kind]
+        present = np.asarray(table.mixing @ latent[1:] > table.thresholds[kind])
         uncertain = ~present & (chance[0] < table.uncertain)
         clear = np.nan
     silent = np.where(chance[1] < table.absent, 0.0, np.nan)
     cells = np.where(present, 1.0, np.where(uncertain, UNCERTAIN, silent))
-    return np.concatenate([[clear], cells])
+    return np.asarray(np.concatenate([[clear], cells]), float)
 
 
 def _truth(rng: np.random.Generator, stated: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return what is so, float64 [14] of 0 and 1: what is not stated is absent; an uncertain finding may be either."""
-    truth = (stated == 1) | ((stated == UNCERTAIN) & (rng.random(len(stated)) < shares))
+    truth = np.asarray(stated == 1) | ((stated == UNCERTAIN) & (rng.random(len(stated)) < shares))
     truth[0] = not truth[1:-1].any()
-    return truth.astype(float)
+    return np.asarray(truth, float)
 
 
 @lru_cache

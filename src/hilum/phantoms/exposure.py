@@ -16,9 +16,9 @@ def develop(attenuation: np.ndarray, size: int, rng: np.random.Generator) -> np.
         cv2.resize(attenuation, (size, size), interpolation=cv2.INTER_AREA) if len(attenuation) != size else attenuation
     )
     image = _shade(image, rng)
-    image = 1 / (1 + np.exp(-rng.uniform(5.0, 7.5) * (image - rng.uniform(0.38, 0.46))))
+    image = 1 / (1 + np.exp(-rng.uniform(4.2, 6.5) * (image - rng.uniform(0.40, 0.50))))
     image = image + rng.uniform(0.008, 0.022) * _grain(size, rng)
-    image = _expose(image.astype(np.float32), rng.uniform(112, 150), rng.uniform(46, 62))
+    image = _expose(image.astype(np.float32), rng.uniform(112, 148), rng.uniform(54, 68))
     return np.asarray(_mark_side(image, rng))
 
 

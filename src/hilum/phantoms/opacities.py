@@ -127,13 +127,9 @@ def _fluid(lung: Lung, depth: float) -> np.ndarray:
     bottom = float(lung.base[0, 1])
     level = bottom - depth - 0.06
     wall, inner = float(lung.outer_x(level)), float(lung.inner_x(level))
+    inner += 0.3 * (wall - inner)  # it gathers at the wall
     x = np.linspace(inner, wall, 24)
-    y = (
-        level
-        + 0.02
-        - (0.10 + 0.35 * depth) * np.exp(-np.abs(wall - x) / 0.09)
-        - 0.04 * np.exp(-np.abs(x - inner) / 0.07)
-    )
+    y = level + 0.02 - (0.10 + 0.35 * depth) * np.exp(-np.abs(wall - x) / 0.09)
     surface = np.stack([x, y], -1)
     corners = [(wall + 0.2 * lung.side, float(y[-1])), (wall + 0.2 * lung.side, bottom + 0.1), (inner, bottom + 0.1)]
     return np.concatenate([surface, corners])

@@ -104,12 +104,12 @@ def _central_line(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.n
     side = lung.side
     tip = (-0.12 if not scene.lateral else -0.08, rng.uniform(-0.2, 0.05))
     keys = [(side * 0.62, -0.95), (side * 0.45, -0.72), (side * 0.2, -0.66), (-0.06, -0.52), tip]
-    _tube(scene, keys, 0.022, area)
+    _tube(scene, keys, 0.017, area)
 
 
 def _breathing_tube(scene: Scene, rng: np.random.Generator, _: Lung, area: np.ndarray) -> None:
     top = rng.uniform(-0.02, 0.02)
-    _tube(scene, [(top, -1.2), (0.0, -0.8), (0.005, rng.uniform(-0.5, -0.38))], 0.038, area, 190)
+    _tube(scene, [(top, -1.2), (0.0, -0.8), (0.005, rng.uniform(-0.5, -0.38))], 0.034, area, 180)
 
 
 def _feeding_tube(scene: Scene, rng: np.random.Generator, _: Lung, area: np.ndarray) -> None:
@@ -122,26 +122,26 @@ def _feeding_tube(scene: Scene, rng: np.random.Generator, _: Lung, area: np.ndar
         (0.25, 0.72),
         (0.42, rng.uniform(0.7, 0.95)),
     ]
-    _tube(scene, keys, 0.024, area)
+    _tube(scene, keys, 0.019, area)
 
 
 def _pacemaker(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.ndarray) -> None:
     x, y = (-0.45, -0.35) if scene.lateral else (lung.side * rng.uniform(0.46, 0.58), -0.5)
     scene.canvas.fill(ellipse((x, y), (0.075, 0.1), rng.uniform(-0.5, 0.5)), onto=area, value=235)
-    _tube(scene, [(x, y - 0.08), (x * 0.6, -0.7), (-0.06, -0.5), (-0.13, 0.0), (-0.02, 0.3), (0.2, 0.38)], 0.02, area)
+    _tube(scene, [(x, y - 0.08), (x * 0.6, -0.7), (-0.06, -0.5), (-0.13, 0.0), (-0.02, 0.3), (0.2, 0.38)], 0.014, area)
 
 
 def _drain(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.ndarray) -> None:
     low, high = lung.at(1.0, 0.85), lung.at(rng.uniform(0.5, 0.8), rng.uniform(0.08, 0.25))
     middle = lung.at(0.82, 0.55)
-    _tube(scene, [(low[0] + 0.3 * lung.side, low[1] + 0.1), low, middle, high], 0.04, area, 190)
+    _tube(scene, [(low[0] + 0.3 * lung.side, low[1] + 0.1), low, middle, high], 0.034, area, 180)
 
 
 def _electrodes(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.ndarray) -> None:
     for spot in rng.uniform([-0.7, -0.6], [0.7, 0.6], (3, 2)):
         x, y = float(spot[0]), float(spot[1])
         scene.canvas.fill(ellipse((x, y), (0.035, 0.035)), onto=area, value=230)
-        _tube(scene, [(x, y), (x * 0.7 + 0.1, y + 0.25), (0.3 * lung.side, 0.8), (0.4 * lung.side, 1.2)], 0.014, area)
+        _tube(scene, [(x, y), (x * 0.7 + 0.1, y + 0.25), (0.3 * lung.side, 0.8), (0.4 * lung.side, 1.2)], 0.011, area)
 
 
 _DEVICES = (_central_line, _breathing_tube, _feeding_tube, _pacemaker, _drain, _electrodes)
