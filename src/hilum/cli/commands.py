@@ -6,6 +6,7 @@ from importlib import import_module
 COMMANDS = {
     "phantom": ("hilum.cli.phantom:phantom", "Draw a phantom data set in CheXpert's own layout, with masks."),
     "prepare": ("hilum.cli.prepare:app", "Read a data set once and pack its films into a store."),
+    "split": ("hilum.cli.split:split", "Divide a store's patients into train, val and test."),
     "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
     "finetune": ("hilum.cli.finetune:finetune", "Train a classifier of findings on all or a share of the labels."),
 }

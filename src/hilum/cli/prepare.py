@@ -60,7 +60,11 @@ def source_command(name: str) -> Callable[..., None]:
             f"{kept}{counted('excluded', result.rows_excluded)}{counted('failed', result.rows_failed)}\n{result.store}"
         )
 
-    own = Parameter(name="*", group=Group(f"Options of {name}")) if fields(source_options) else Parameter(parse=False)
+    own = (
+        Parameter(name="*", group=Group(f"Options of {name}", sort_key=1))
+        if fields(source_options)
+        else Parameter(parse=False)
+    )
     run.__annotations__["source"] = Annotated[source_options, own]
     return run
 

@@ -39,7 +39,7 @@ def method_command(name: str) -> Callable[..., None]:
 
     pretrain.__annotations__ |= {
         "options": Annotated[PretrainOptions, FLAT],
-        "method": Annotated[method_options, Parameter(name="*", group=Group(f"Options of {name}"))],
+        "method": Annotated[method_options, Parameter(name="*", group=Group(f"Options of {name}", sort_key=1))],
     }
     return pretrain
 

@@ -7,9 +7,6 @@ from typing import Literal
 
 from hilum.errors import OptionError
 
-Schedule = Literal["cosine", "onecycle"]
-Precision = Literal["32", "bf16-mixed", "16-mixed"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -25,7 +22,7 @@ class TrainOptions:
     """Peak learning rate of AdamW."""
     weight_decay: float = 1e-4
     """Decoupled weight decay; norms and biases are left out of it."""
-    schedule: Schedule = "cosine"
+    schedule: Literal["cosine", "onecycle"] = "cosine"
     """Course of the learning rate: warm-up then cosine to zero, or OneCycle."""
     warmup: float = 0.1
     """Share of the steps in which the rate rises."""
@@ -33,7 +30,7 @@ class TrainOptions:
     """Largest norm of the gradient; 0 leaves it as it is."""
     accumulate: int = 1
     """Batches whose gradients make one step. The moving average moves once a step, the queue once a batch."""
-    precision: Precision = "32"
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     """Arithmetic inside the network: 32, bf16-mixed or 16-mixed (GPU)."""
     channels_last: bool = True
     """Lay images out channels-last in memory, which convolutions like."""

@@ -8,21 +8,10 @@ from pathlib import Path
 
 from hilum.catalog import PRESENT
 from hilum.images.store import Store
-from hilum.splits import FRACTIONS, TEST_SHARE, VAL_SHARE, Split, patient_split
+from hilum.splits import Split, patient_split
+from hilum.workflows.split_options import SplitOptions
 
-
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """How to divide a store's patients."""
-
-    seed: int = 0
-    """Seed of the draw."""
-    test: float = TEST_SHARE
-    """Share of the patients to measure on."""
-    val: float = VAL_SHARE
-    """Share of the patients to choose thresholds and stopping by."""
-    fractions: tuple[float, ...] = FRACTIONS
-    """Shares of the training patients whose sizes are written down; any other can be asked for later."""
+__all__ = ["PartCounts", "SplitOptions", "SplitResult", "describe", "split"]
 
 
 @dataclass(frozen=True)
