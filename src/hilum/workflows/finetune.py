@@ -14,7 +14,7 @@ from hilum.bundle.seen import joined, seen_films
 from hilum.classifier.learner import SupervisedLearner
 from hilum.errors import DataError
 from hilum.images.films import Films
-from hilum.labels import LabelOptions, apply_policy, policies, scored
+from hilum.labels import LabelOptions, apply_policy, policies
 from hilum.listener import SILENT, Listener
 from hilum.metrics.ranking import auroc
 from hilum.metrics.thresholds import best_threshold
@@ -24,7 +24,7 @@ from hilum.training.learner import Learner
 from hilum.training.loop import Trainer
 from hilum.training.run_folder import open_run
 from hilum.workflows.options import FinetuneOptions
-from hilum.workflows.parts import Parts
+from hilum.workflows.parts import Parts, truth_of
 from hilum.workflows.pretrain import TrainingResult, begin, describe, finished, fit_batch, record_result, run_record
 
 FloatArray = NDArray[np.float32]
@@ -47,6 +47,7 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
     with open_run(options.out, run_record(("finetune",), options, parts, {})) as run:
         if run.done:
             return finished(run, listener)
+        parts.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, size, listener)
         learner = SupervisedLearner(start.backbone, len(films.findings), FINETUNE, size, freeze=options.freeze)
@@ -112,9 +113,7 @@ class Validation:
     @staticmethod
     def of(films: Films, rows: Rows, options: LabelOptions) -> Validation:
         """Gather the truth of validation rows: stated cells, and unstated ones by the same switch as in training."""
-        everything = np.ones(len(films.findings), np.bool_)
-        truth, counts = scored(films.labels[rows], options.unstated, everything)
-        return Validation(films, rows, truth, counts & films.labelled_by_source[rows])
+        return Validation(films, rows, *truth_of(films, rows, options.unstated))
 
     def probabilities(self, learner: Learner) -> FloatArray:
         """Return what the learner's classifier gives for the validation films, [n, F]."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import DataError
 from hilum.images.films import Films
+from hilum.labels import scored
 from hilum.splits import Split
 from hilum.training.batches import Rows
 
@@ -53,9 +56,26 @@ class Parts:
         """Return how many patients these films show."""
         return len(np.unique(self.films.patient_codes[rows]))
 
+    def keep(self, run: Path) -> None:
+        """Write a copy of each store's split into a run's folder."""
+        for source, split in zip(self.films.sources, self.splits, strict=True):
+            folder = run / "splits" / source
+            folder.mkdir(parents=True, exist_ok=True)
+            split.save(folder)
+
     def record(self) -> list[dict[str, Any]]:
         """Return what identifies the data of a run: sources, contents and splits, by hash."""
         return [
             {"source": store.source, "films": len(store), "fingerprint": store.fingerprint, "split": split.hash}
             for store, split in zip(self.films.stores, self.splits, strict=True)
         ]
+
+
+def truth_of(films: Films, rows: Rows, unstated: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the truth (0 or 1) of these films and which cells are scored, both [n, F].
+
+    Uncertain cells are not scored, nor is a finding that the film's source never states; cells that are not stated
+    count by ``unstated``.
+    """
+    truth, counts = scored(films.labels[rows], unstated, np.ones(len(films.findings), np.bool_))
+    return truth, counts & films.labelled_by_source[rows]

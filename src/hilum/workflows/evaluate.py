@@ -1,0 +1,187 @@
+"""Evaluation: what a fine-tuned run is worth on films it never saw, with intervals over patients."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.bundle.predictor import Predictor
+from hilum.bundle.seen import were_seen
+from hilum.errors import DataError, did_you_mean
+from hilum.files import replacing, sha256, write_json
+from hilum.findings import positions
+from hilum.images.films import Films
+from hilum.listener import SILENT, Listener
+from hilum.metrics.summary import Evaluation, evaluate_findings
+from hilum.training.batches import Rows
+from hilum.training.run_folder import METRICS
+from hilum.workflows.options import EvaluateOptions, plain
+from hilum.workflows.parts import Parts, truth_of
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """An evaluation, of what, and where the predictions lie."""
+
+    evaluation: Evaluation
+    name: str
+    """The part, with the source before it where it is not the run's own data."""
+    predictions: Path
+    dropped: int
+    """Films left out because the model was trained on them."""
+    lines: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values, with the keys that others rely on."""
+        return {
+            "name": self.name,
+            **self.evaluation.to_json(),
+            "dropped_seen": self.dropped,
+            "predictions": str(self.predictions),
+        }
+
+
+def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -> EvaluateResult:
+    """Measure a fine-tuned run on a part of a store; writes predictions and adds to the run's metrics.json.
+
+    Raises:
+        RunError: The run has no classifier.
+        DataError: The model was trained on films of that part, no finding is shared, or the preparation differs.
+    """
+    films = Films.open([options.data])
+    predictor = Predictor.load(run, options.device)
+    predictor.refuse_other_preparation(films)
+    rows, dropped = _fresh_rows(predictor, films, options)
+    own = _is_own(predictor, films)
+    name = options.split if own else f"{films.sources[0]}-{options.split}"
+    predictions = run / f"predictions-{name}.parquet"
+    scores = _predictions(predictions, run, predictor, films, rows, listener)
+    columns = _shared_findings(predictor, films, options.findings)
+    evaluation = _evaluate(predictor, films, rows, scores, columns, options)
+    result = EvaluateResult(evaluation, name, predictions, dropped, _lines(predictor, films, options, dropped))
+    _record(run, result, options)
+    return result
+
+
+def _fresh_rows(predictor: Predictor, films: Films, options: EvaluateOptions) -> tuple[Rows, int]:
+    rows = Parts.of(films).needed(options.split)
+    seen = were_seen(films.catalog.iloc[rows], predictor.model.seen)
+    if seen.any() and not options.drop_seen:
+        names = ", ".join(films.catalog["path"].iloc[rows[seen][:3]])
+        raise DataError(
+            f"the model was trained on {int(seen.sum())} of the {len(rows)} films of {options.split!r} ({names}"
+            f"{' …' if seen.sum() > 3 else ''}): give another --split, or --drop-seen to leave them out."
+        )
+    if seen.all():
+        raise DataError(f"the model was trained on all {len(rows)} films of {options.split!r}: nothing is left.")
+    return rows[~seen], int(seen.sum())
+
+
+def _is_own(predictor: Predictor, films: Films) -> bool:
+    stores = predictor.description.training_data.get("stores", [])
+    return any(store["fingerprint"] == films.stores[0].fingerprint for store in stores)
+
+
+def _predictions(
+    path: Path, run: Path, predictor: Predictor, films: Films, rows: Rows, listener: Listener
+) -> NDArray[np.float32]:
+    """Return the probabilities [n, F], from the saved table where it is of the same model and films."""
+    weights = next(
+        folder / "model.safetensors" for folder in (run / "model", run) if (folder / "model.safetensors").is_file()
+    )
+    identity = {"model": sha256(weights), "data": films.fingerprint, "rows": len(rows)}
+    table = films.catalog.iloc[rows][["source", "path", "patient"]].reset_index(drop=True)
+    saved = _saved(path, identity, table)
+    if saved is None:
+        scores = predictor.score_films(films, rows, lambda done, total: listener.progress("evaluate", done, total))
+        saved = pd.concat([table, pd.DataFrame(scores, columns=list(predictor.findings))], axis=1)
+        saved.attrs = {**identity}
+        with replacing(path) as aside:
+            saved.to_parquet(aside, index=False)
+    return saved[list(predictor.findings)].to_numpy(np.float32)
+
+
+def _saved(path: Path, identity: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | None:
+    try:
+        saved = pd.read_parquet(path)
+    except (OSError, ValueError):  # not there, or not what it was: it is made anew
+        return None
+    fits = saved.attrs == identity and list(saved["path"]) == list(table["path"])
+    return saved if fits else None
+
+
+def _shared_findings(predictor: Predictor, films: Films, wanted: tuple[str, ...]) -> dict[int, int]:
+    """Return the model's column -> the store's column, of the findings to be measured."""
+    places = positions(predictor.findings, films.findings)
+    shared = {mine: theirs for mine, theirs in enumerate(places) if theirs is not None}
+    if wanted:
+        chosen = positions(wanted, predictor.findings)
+        for name, place in zip(wanted, chosen, strict=True):
+            if place not in shared:
+                names = [predictor.findings[mine] for mine in shared]
+                raise DataError(
+                    f"finding {name!r} is not shared by model and store: allowed are {', '.join(names)}."
+                    f"{did_you_mean(name, names)}"
+                )
+        shared = {mine: theirs for mine, theirs in shared.items() if mine in chosen}
+    if not shared:
+        raise DataError(
+            f"model ({', '.join(predictor.findings)}) and store ({', '.join(films.findings) or 'no labels'}) "
+            "share no finding: map the store's names when preparing it."
+        )
+    return shared
+
+
+def _evaluate(
+    predictor: Predictor,
+    films: Films,
+    rows: Rows,
+    scores: NDArray[np.float32],
+    columns: dict[int, int],
+    options: EvaluateOptions,
+) -> Evaluation:
+    mine, theirs = list(columns), list(columns.values())
+    truth, counts = truth_of(films, rows, options.unstated)
+    names = [predictor.findings[column] for column in mine]
+    return evaluate_findings(
+        truth[:, theirs],
+        counts[:, theirs],
+        scores[:, mine],
+        films.patient_codes[rows],
+        names,
+        [predictor.description.thresholds.get(name) for name in names],
+        options.resamples,
+        options.seed,
+        options.min_positives,
+    )
+
+
+def _lines(predictor: Predictor, films: Films, options: EvaluateOptions, dropped: int) -> tuple[str, ...]:
+    lines = []
+    missing = [
+        name
+        for name, place in zip(predictor.findings, positions(predictor.findings, films.findings), strict=True)
+        if place is None
+    ]
+    if missing:
+        lines.append(f"{films.sources[0]} says nothing of {', '.join(missing)}: not measured")
+    if dropped:
+        lines.append(f"{dropped} films that the model was trained on are left out")
+    if options.split == "val":
+        lines.append("thresholds and the stopping epoch were chosen on these validation films: the numbers flatter")
+    return tuple(lines)
+
+
+def _record(run: Path, result: EvaluateResult, options: EvaluateOptions) -> None:
+    """Add the evaluation to the run's metrics."""
+    path = run / METRICS
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    options_said = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
+    metrics.setdefault("evaluations", {})[result.name] = {**result.to_json(), "options": options_said}
+    write_json(path, metrics)
