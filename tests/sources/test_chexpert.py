@@ -1,0 +1,93 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hilum.errors import DataError
+from hilum.findings import CHEXPERT
+from hilum.sources import read_source
+
+VALID = "CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg"
+TEST = "CheXpert/test/patient64741/study1/view1_lateral.jpg"
+NAN = float("nan")
+
+
+def test_cells_keep_their_three_states_and_the_unstated(chexpert: Any) -> None:
+    catalog = read_source("chexpert", chexpert())
+    table = catalog.table
+    assert catalog.findings == CHEXPERT
+    np.testing.assert_array_equal(table["Edema"], np.float32([NAN, -1, -1]))
+    np.testing.assert_array_equal(table["Lung Opacity"], np.float32([NAN, 1, 1]))
+    np.testing.assert_array_equal(table["Pneumothorax"], np.float32([0, NAN, 0]))
+    np.testing.assert_array_equal(table["No Finding"], np.float32([1, NAN, NAN]))
+
+
+def test_films_are_described_as_far_as_the_table_does(chexpert: Any) -> None:
+    catalog = read_source("chexpert", chexpert())
+    table = catalog.table
+    assert table["path"].tolist() == [row.split(",")[0].partition("/")[2] for row in chexpert.rows]
+    assert table["patient"].tolist() == ["patient00001", "patient00001", "patient00002"]
+    assert table["study"].tolist() == ["patient00001/study1", "patient00001/study1", "patient00002/study3"]
+    assert table["view_position"].fillna("-").tolist() == ["AP", "LATERAL", "-"]
+    assert table["sex"].fillna("-").tolist() == ["F", "F", "-"]
+    assert [note for note in catalog.notes if "'LL'" in note]
+
+
+@pytest.mark.parametrize("name", ["CheXpert-v1.0-small", "renamed"])
+def test_the_folder_may_have_any_name(chexpert: Any, name: str) -> None:
+    assert len(read_source("chexpert", chexpert(name=name)).table) == 3
+
+
+def test_paths_may_lie_below_the_root_as_they_stand(chexpert: Any) -> None:
+    root = chexpert()
+    moved = root / "CheXpert-v1.0-small"
+    moved.mkdir()
+    (root / "train").rename(moved / "train")
+    paths = read_source("chexpert", root).table["path"]
+    assert paths.str.startswith("CheXpert-v1.0-small/train/").all()
+
+
+def test_valid_is_the_test_until_the_official_test_is_there(chexpert: Any, touch: Any) -> None:
+    root = chexpert()
+    touch(root, VALID.partition("/")[2])
+    (root / "valid.csv").write_text(f"{chexpert.header}\n{VALID},Male,50,Frontal,PA{',0.0' * 14}\n")
+    assert read_source("chexpert", root).table["part"].tolist() == ["train"] * 3 + ["test"]
+    touch(root, TEST.partition("/")[2])
+    (root / "test.csv").write_text(f"Path,{','.join(reversed(CHEXPERT))}\n{TEST}{',1.0' * 14}\n")
+    table = read_source("chexpert", root).table
+    assert table["part"].tolist() == ["train"] * 3 + ["test", "val"] or table["part"].tolist() == [
+        *["train"] * 3,
+        "val",
+        "test",
+    ]
+    official = table[table["part"] == "test"].iloc[0]
+    assert (official["patient"], official["view_position"]) == ("patient64741", "LATERAL")
+    assert np.isnan(official["age"])
+    assert official[list(CHEXPERT)].tolist() == [1] * 14
+
+
+def test_missing_films_are_counted(chexpert: Any) -> None:
+    root = chexpert()
+    (root / "train/patient00001/study1/view1_frontal.jpg").unlink()
+    (root / "train/patient00002/study3/view1_frontal.jpg").unlink()
+    (root / "train/patient00002/study3").rmdir()
+    catalog = read_source("chexpert", root)
+    assert (catalog.rows_read, len(catalog.table), catalog.excluded) == (3, 1, {"not on disk": 2})
+
+
+def test_a_film_in_two_tables_is_refused(chexpert: Any) -> None:
+    root = chexpert()
+    (root / "valid.csv").write_text((root / "train.csv").read_text())
+    with pytest.raises(DataError, match=r"view1_frontal.jpg' has two rows \(3 such rows\)"):
+        read_source("chexpert", root)
+
+
+def test_many_films_of_one_folder_and_few_of_many_are_both_found(chexpert: Any, tmp_path: Path, touch: Any) -> None:
+    row = chexpert.rows[0].partition(",")[2]
+    many = [f"CheXpert-v1.0-small/train/patient00007/study1/view{number}_frontal.jpg" for number in range(30)]
+    root = chexpert((*chexpert.rows, *(f"{path},{row}" for path in many)))
+    touch(root, *(path.partition("/")[2] for path in many[::2]))
+    catalog = read_source("chexpert", root)
+    assert len(catalog.table) == 3 + 15
+    assert catalog.excluded == {"not on disk": 15}
