@@ -191,7 +191,7 @@ def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed
         seed: Of what is drawn.
     """
     own = _own_parts(table)
-    keep_val = _enough_positives(table[own == "val"], findings)
+    keep_val = _enough_positives(table[(own == "val").to_numpy()], findings)
     if not keep_val:
         own = own.replace("val", "train")
     decided = own.map(PATIENT_PARTS.index).groupby(table["patient"].to_numpy()).max()
@@ -201,7 +201,7 @@ def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed
     shares = (0.0 if official else TEST_SHARE, 0.0 if keep_val else VAL_SHARE)
     test, val, train = _divide(_summary(table, findings, named["train"]), shares, seed)
     parts = {"train": train, "val": named["val"] or val, "test": named["test"] or test, "official-test": ()}
-    left_out = tuple(table["path"][astray])
+    left_out = tuple(sorted(table["path"][astray]))
     return _finish("official" if official else "patient", seed, parts, left_out, FRACTIONS, table)
 
 
@@ -241,8 +241,8 @@ def patient_split(
     parts = dict(
         zip(("test", "val", "train"), _divide(_summary(table, findings, free), (test, val), seed), strict=True)
     )
-    parts["official-test"] = tuple(table["path"][official])
-    return _finish("patient", seed, parts, tuple(table["path"][astray]), tuple(sorted(set(fractions))), table)
+    parts["official-test"] = tuple(sorted(table["path"][official]))
+    return _finish("patient", seed, parts, tuple(sorted(table["path"][astray])), tuple(sorted(set(fractions))), table)
 
 
 def spread(
@@ -324,7 +324,7 @@ def _finish(
         part: {"films": int((assigned == part).sum()), "patients": int(patients[assigned == part].nunique())}
         for part in (*PATIENT_PARTS, "official-test")
     }
-    notes = (f"{len(left_out)} films are in no part: their patients have others in the test",) if left_out else ()
+    notes = (f"{len(left_out)} films are in no part: their patients have others in another part",) if left_out else ()
     return Split(kind, seed, parts, left_out, fractions, counts, notes)
 
 
