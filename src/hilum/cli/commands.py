@@ -9,6 +9,9 @@ COMMANDS = {
     "split": ("hilum.cli.split:split", "Divide a store's patients into train, val and test."),
     "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
     "finetune": ("hilum.cli.finetune:finetune", "Train a classifier of findings on all or a share of the labels."),
+    "probe": ("hilum.cli.probe:probe", "Measure frozen features by nearest neighbours and a linear classifier."),
+    "evaluate": ("hilum.cli.evaluate:evaluate", "Measure a classifier, with intervals over patients."),
+    "predict": ("hilum.cli.predict:predict", "Write a model's probabilities for films or a store to a CSV file."),
 }
 """Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of the work."""
 

@@ -1,6 +1,7 @@
 """Reads ``--config``: YAML as plain data, one block a command and method, below what stands on the line."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,8 @@ LARGEST = 1_000_000
 DEEPEST = 20
 """Levels of nesting at most."""
 SHIPPED = "hilum.configs"
+RECORD = "record"
+"""The block of a run's options.yaml that says what the run was made with; it sets nothing."""
 WHOLE = re.compile(r"[+-]?\d[\d_]*|none|null")
 
 
@@ -32,7 +35,10 @@ def check_and_configure(_app: App, commands: tuple[str, ...], arguments: Argumen
     given = next((argument.tokens for argument in arguments if argument.name == "--config"), [])
     if given and given[0].value:
         source = given[0].value
-        block = block_of(read_config(source), commands, source)
+        config = read_config(source)
+        block = block_of(config, commands, source)
+        if commands[0] not in config:
+            print(f"{source} has no block for {commands[0]!r}: it changes nothing here", file=sys.stderr)
         for keys, value in _leaves(block):
             _fill(arguments, keys, value, source)
     for argument in arguments:
@@ -72,7 +78,7 @@ def block_of(config: Mapping[str, Any], commands: tuple[str, ...], source: str) 
         OptionError: A block is named like no command, or is no mapping.
     """
     for name in config:
-        if name not in COMMANDS:
+        if name not in COMMANDS and name != RECORD:
             near = did_you_mean(name, COMMANDS)
             raise OptionError(f"{source} has the unknown block {name!r}: allowed are {', '.join(COMMANDS)}.{near}")
     command = commands[0]

@@ -1,0 +1,39 @@
+"""``hilum predict``: a model's probabilities as a table."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from hilum.cli.console import listening
+from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, counted
+
+RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
+FILMS = Parameter(help="Image files, or one store.")
+OUT = Parameter(help="CSV file to write: a row a film, a column a finding, and the findings called.")
+DEVICE = Parameter(help="Where to compute.")
+
+
+def predict(
+    run: Annotated[Path, RUN],
+    film: Annotated[tuple[Path, ...], FILMS],
+    /,
+    *,
+    out: Annotated[Path, OUT],
+    device: Annotated[Literal["auto", "cpu", "cuda"], DEVICE] = "auto",
+    shared: Shared = UNSHARED,
+) -> None:
+    """Write the probability of every finding for films or a whole store to a CSV file.
+
+    Films are prepared as the model's training films were. Research use only, not a medical device.
+
+    Examples:
+      hilum predict runs/moco-10 film.png other.jpg --out predictions.csv
+      hilum predict runs/moco-10 stores/nih14 --out predictions.csv
+    """
+    from hilum.workflows.predict import predict as run_predict
+
+    with listening() as listener:
+        result = run_predict(run, film, out, device, listener)
+    failed = counted("left out", {"unreadable": len(result.failed)} if result.failed else {})
+    answer(shared, result, f"{result.films:,} films{failed}. {RESEARCH_ONLY}\n{result.out}")

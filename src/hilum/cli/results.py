@@ -1,0 +1,73 @@
+"""An evaluation as text: a table of findings with their intervals, and what is not available with the reason."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hilum.cli.tables import aligned
+
+if TYPE_CHECKING:
+    from hilum.metrics.summary import Estimate, Evaluation, FindingResult
+
+MEASURES = {
+    "auroc": "AUROC",
+    "average_precision": "avg. precision",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "f1": "F1",
+    "accuracy": "accuracy",
+}
+"""Measure -> its column's title, the telling ones first: on rare findings accuracy flatters."""
+MISSING = "-"
+
+
+def evaluation_text(evaluation: "Evaluation") -> str:
+    """Return the table of an evaluation, the means below it, and why something is missing."""
+    header = ["finding", "positive", "threshold", *MEASURES.values()]
+    rows = [_row(finding) for finding in evaluation.findings]
+    level = f"{evaluation.level:.0%}"
+    lines = [
+        f"{evaluation.films:,} films of {evaluation.patients:,} patients; in brackets {level} intervals over patients",
+        "",
+        aligned(header, rows),
+        "",
+        f"mean AUROC {estimate_text(evaluation.auroc_macro)} over {_scored(evaluation)}",
+        f"mean average precision {estimate_text(evaluation.average_precision_macro)} over the same",
+        *_reasons(evaluation),
+    ]
+    return "\n".join(lines)
+
+
+def estimate_text(estimate: "Estimate") -> str:
+    """Return a value with its interval, such as ``0.812 [0.790, 0.833]``."""
+    if estimate.value is None:
+        return f"not available ({estimate.reason})"
+    if estimate.interval is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.interval.low:.3f}, {estimate.interval.high:.3f}]"
+
+
+def cell_text(estimate: "Estimate") -> str:
+    """Return a value with its interval as a table has room for, a dash where there is none."""
+    return MISSING if estimate.value is None else estimate_text(estimate)
+
+
+def _row(finding: "FindingResult") -> Sequence[str]:
+    threshold = MISSING if finding.threshold is None else f"{finding.threshold:.3f}"
+    plain = [_number(finding.measures[name]) for name in list(MEASURES)[1:]]
+    return [finding.name, f"{finding.positives:,}", threshold, cell_text(finding.measures["auroc"]), *plain]
+
+
+def _number(estimate: "Estimate") -> str:
+    return MISSING if estimate.value is None else f"{estimate.value:.3f}"
+
+
+def _scored(evaluation: "Evaluation") -> str:
+    count, total = len(evaluation.findings_scored), len(evaluation.findings)
+    return f"{count} of {total} findings (those with at least {evaluation.min_positives} positive patients)"
+
+
+def _reasons(evaluation: "Evaluation") -> Sequence[str]:
+    """Return a line for each finding whose AUROC is missing."""
+    missing = [finding for finding in evaluation.findings if finding.measures["auroc"].value is None]
+    return [f"{finding.name}: not available, {finding.measures['auroc'].reason}" for finding in missing]
