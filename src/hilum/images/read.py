@@ -8,6 +8,7 @@ cut file). A JPEG whose compressed bytes are damaged *between* sound markers pas
 from __future__ import annotations
 
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Callable
@@ -102,14 +103,14 @@ def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndar
 def _read_bytes(path: Path, max_pixels: int) -> bytes:
     """Return the file's bytes; a file larger than any sound film of ``max_pixels`` is not even read."""
     try:
-        if not path.exists():
-            raise UnreadableFilm("missing")
-        if not path.is_file():  # a pipe would block for ever
+        found, largest = path.stat(), 8 * max_pixels + 2**24
+        if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever
             raise UnreadableFilm("not a plain file")
-        size, largest = path.stat().st_size, 8 * max_pixels + 2**24
-        if size > largest:
-            raise UnreadableFilm("too many pixels", f"a file of {size} bytes, at most {largest} are read")
+        if found.st_size > largest:
+            raise UnreadableFilm("too many pixels", f"a file of {found.st_size} bytes, at most {largest} are read")
         return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnreadableFilm("missing") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise UnreadableFilm("unreadable", getattr(error, "strerror", None) or type(error).__name__) from error
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pandas as pd
 
+from hilum import __version__
 from hilum.catalog import Catalog
 from hilum.errors import DataError, RunError
 from hilum.files import write_json
 from hilum.images.store import MANIFEST, write_failures, write_manifest, write_table
 from hilum.listener import SILENT, Listener
 from hilum.splits import official_or_patient_split
-from hilum.workflows.prepare_plan import PLAN, WORKPLACE, Plan, PrepareOptions, make_plan, refuse_other_plan, version
+from hilum.workflows.prepare_plan import PLAN, WORKPLACE, Plan, PrepareOptions, make_plan, refuse_other_plan
 from hilum.workflows.prepare_pool import Job, Pool, Setup
 from hilum.workflows.prepare_shards import OpenShard, ShardRecord, read_record, unfinished
 from hilum.workflows.prepare_worker import DEFAULT_READER
@@ -113,7 +114,7 @@ def _claim(out: Path, plan: Plan) -> None:
     Raises:
         RunError: It holds something else.
     """
-    wanted = {**plan.facts, "version": version()}
+    wanted = {**plan.facts, "version": __version__}
     try:
         found = json.loads((out / WORKPLACE / PLAN).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -251,7 +252,7 @@ def _merge(out: Path, plan: Plan) -> dict[str, Any] | None:
     write_table(out, table)
     official_or_patient_split(table, plan.catalog.findings).save(out)
     shards = [record["shard"] for record in whole]
-    facts = {"plan": plan.facts, "hilum": version()}
+    facts = {"plan": plan.facts, "hilum": __version__}
     write_manifest(out, plan.catalog, plan.preparation, shards, plan.excluded, failed, **facts)
     shutil.rmtree(out / WORKPLACE, ignore_errors=True)
     return _finished(out, plan)

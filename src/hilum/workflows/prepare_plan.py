@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +145,6 @@ def catalog_hash(catalog: Catalog) -> str:
     facts = [catalog.source, list(catalog.findings), catalog.rows_read, sorted(catalog.excluded.items())]
     digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
-
-
-def version() -> str:
-    """Return the version of Hilum that is at work."""
-    return metadata.version("hilum")
 
 
 def refuse_other_plan(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
