@@ -46,7 +46,7 @@ def draw_body(rng: np.random.Generator, sex: str, age: int) -> Body:
         chest=float(rng.uniform(0.62, 0.76)) - 0.03 * woman,
         apex=float(rng.uniform(-0.86, -0.72)),
         floor=float(rng.uniform(0.34, 0.54)),
-        heart=float(rng.normal(1, 0.05)),
+        heart=float(rng.uniform(0.9, 1.1)),
         mediastinum=float(rng.uniform(0.85, 1.12)),
         girth=float(rng.uniform(0.7, 1.4)),
         rib_slope=float(rng.uniform(0.75, 1.25)),

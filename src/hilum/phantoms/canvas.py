@@ -6,7 +6,7 @@ Points are float arrays [n, 2], or [curves, n, 2] for several of equal length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,13 +45,13 @@ class Canvas:
     def fill(self, *outlines: np.ndarray, onto: np.ndarray | None = None, value: int = 255) -> np.ndarray:
         """Fill closed outlines."""
         layer = self.blank() if onto is None else onto
-        for outline in outlines:
-            cv2.fillPoly(layer, [self._fixed(outline)], value, cv2.LINE_AA, _SHIFT)
+        for outline in self._fixed(outlines):  # one by one: filled together, where two overlap would stay empty
+            cv2.fillPoly(layer, [outline], value, cv2.LINE_AA, _SHIFT)
         return layer
 
     def stroke(
         self,
-        curves: np.ndarray | Iterable[np.ndarray],
+        curves: np.ndarray | Sequence[np.ndarray],
         width: float,
         onto: np.ndarray | None = None,
         value: int = 255,
@@ -61,9 +61,7 @@ class Canvas:
         layer = self.blank() if onto is None else onto
         thickness = width * self.unit
         shade = value if thickness >= 1 else round(value * max(thickness, 0.35))
-        points = (
-            list(self._fixed(curves)) if isinstance(curves, np.ndarray) else [self._fixed(curve) for curve in curves]
-        )
+        points = self._fixed(curves)
         cv2.polylines(layer, points, closed, shade, max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
         return layer
 
@@ -95,9 +93,12 @@ class Canvas:
         """Return x and y over the film itself (not the body), float32 [S, S] from -1 to 1."""
         return _ramps(self.side)
 
-    def _fixed(self, points: np.ndarray) -> np.ndarray:
-        pixels = points.astype(np.float32) @ self._turn.T + self._origin
-        return np.asarray(np.rint(pixels * (1 << _SHIFT)), np.int32)
+    def _fixed(self, curves: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return curves in OpenCV's fixed-point pixels; all of them at once, for each call has its cost."""
+        points = np.concatenate(curves).astype(np.float32) @ self._turn.T + self._origin
+        fixed = np.rint(points * (1 << _SHIFT)).astype(np.int32)
+        ends = np.cumsum([len(curve) for curve in curves]).tolist()
+        return [fixed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @lru_cache(maxsize=8)

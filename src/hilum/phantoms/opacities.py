@@ -59,7 +59,7 @@ def lung_opacity(scene: Scene, rng: np.random.Generator) -> None:
 
 def edema(scene: Scene, rng: np.random.Generator) -> None:
     """Haze around both hila, swollen vessels, and Kerley's short lines at the outer border."""
-    strength, reach = rng.uniform(0.5, 0.75), rng.uniform(0.17, 0.25)
+    strength, reach = rng.uniform(0.32, 0.62), rng.uniform(0.16, 0.24)
     wings = [
         ellipse((lung.hilum[0] + 0.1 * lung.side * (not scene.lateral), lung.hilum[1] + 0.05), (reach, reach * 1.5))
         for lung in scene.lungs
@@ -67,7 +67,7 @@ def edema(scene: Scene, rng: np.random.Generator) -> None:
     haze = scene.canvas.fill(*wings)
     uneven = (1 + 0.25 * scene.canvas.cloud(rng, 0.12)).clip(0.3, 1.4)
     scene.cloud_lung((scene.canvas.soften(haze, 0.06) * strength * uneven).clip(0, 1))
-    scene.vessel_gain = rng.uniform(1.7, 2.3)
+    scene.vessel_gain = rng.uniform(1.3, 1.8)
     lines = [line for lung in scene.lungs for line in _kerley(rng, lung)]
     scene.canvas.stroke(lines, 0.011, scene.lines, 150)
     scene.mark("Edema", scene.canvas.stroke(lines, 0.02, haze))

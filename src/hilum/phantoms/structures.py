@@ -10,7 +10,7 @@ from hilum.phantoms.shapes import ellipse, smooth
 
 def cardiomegaly(scene: Scene, rng: np.random.Generator) -> None:
     """A heart wider than half the chest."""
-    growth = rng.uniform(1.3, 1.6)
+    growth = rng.uniform(1.25, 1.52)
     if scene.lateral:
         anchor = np.array([scene.heart[:, 0].min(), scene.heart[:, 1].max()])
         scene.heart = anchor + (scene.heart - anchor) * [growth, 1 + (growth - 1) * 0.5]
@@ -61,7 +61,7 @@ def fracture(scene: Scene, rng: np.random.Generator) -> None:
     number, place, step = (
         int(rng.integers(2, 5)),
         rng.uniform(0.45, 0.8),
-        rng.choice([-1, 1]) * rng.uniform(0.05, 0.075),
+        rng.choice([-1, 1]) * rng.uniform(0.06, 0.085),
     )
     collar = rng.random() < 0.3
     half = len(scene.ribs) // 2
@@ -80,7 +80,7 @@ def _break(scene: Scene, bones: np.ndarray, index: int, place: float, step: floa
     at = int(np.clip(round(place * (len(bone) - 1)), 2, len(bone) - 3))
     spot = bone[at].copy()
     bone[at:] += np.array([0.0, step]) * np.linspace(1, 0.55, len(bone) - at)[:, None]
-    gap = ellipse((float(spot[0]), float(spot[1]) + step / 2), (0.022, 0.05))
+    gap = ellipse((float(spot[0]), float(spot[1]) + step / 2), (0.026, 0.06))
     scene.canvas.fill(gap, onto=scene.gaps)
     scene.canvas.fill(ellipse((float(spot[0]), float(spot[1]) + step / 2), (0.07, 0.08)), onto=area)
 

@@ -5,6 +5,8 @@ Values are in arbitrary units of attenuation: 0 is air beside the body, about 0.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from hilum.phantoms.body import Body, Lung, Scene
@@ -99,6 +101,7 @@ def _spine() -> np.ndarray:
     return np.array([(-0.075, -1.4), (0.075, -1.4), (0.085, 1.5), (-0.085, 1.5)])
 
 
+@lru_cache
 def _discs() -> list[np.ndarray]:
     """Return the vertebral bodies; what lies between them is less dense."""
     return [
