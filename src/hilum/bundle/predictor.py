@@ -77,9 +77,13 @@ class Predictor:
         Raises:
             DataError: It cannot be read.
         """
+        return self.probabilities(self.standardised([self.prepare(film)]))[0]
+
+    def probabilities(self, images: Tensor) -> list[dict[str, float]]:
+        """Return the probability of every finding for standardised films [B, 1, size, size]."""
         with torch.inference_mode():
-            probabilities = self.classifier(self.standardised([self.prepare(film)])).sigmoid()[0]
-        return dict(zip(self.findings, probabilities.tolist(), strict=True))
+            rows = self.classifier(images).sigmoid().tolist()
+        return [dict(zip(self.findings, row, strict=True)) for row in rows]
 
     def called(self, probabilities: dict[str, float]) -> list[str]:
         """Return the findings whose probability reaches the threshold chosen on validation films."""

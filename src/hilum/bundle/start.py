@@ -59,7 +59,8 @@ def new_backbone(name: str, size: int, seed: int) -> Backbone:
 
 
 def enlarging(backbone: Backbone, size: int) -> tuple[str, ...]:
-    """Return a line that says so if films are enlarged for this backbone."""
+    """Return a line that says so if films are enlarged (or, for one that takes a single size, shrunk)."""
     if backbone.input_size is None:
         return ()
-    return (f"{backbone.name} cannot take {size} px: batches are enlarged to {backbone.input_size} px on the device",)
+    done = "enlarged" if backbone.input_size > size else "shrunk"
+    return (f"{backbone.name} cannot take {size} px: batches are {done} to {backbone.input_size} px on the device",)

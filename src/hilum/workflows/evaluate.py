@@ -18,7 +18,8 @@ from hilum.files import replacing, sha256, write_json
 from hilum.findings import positions
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.metrics.summary import Evaluation, evaluate_findings
+from hilum.metrics.results import Evaluation
+from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.run_folder import METRICS
 from hilum.workflows.options import EvaluateOptions, plain
@@ -95,13 +96,13 @@ def _predictions(
     weights = next(
         folder / "model.safetensors" for folder in (run / "model", run) if (folder / "model.safetensors").is_file()
     )
-    identity = {"model": sha256(weights), "data": films.fingerprint, "rows": len(rows)}
+    identity: dict[str, Any] = {"model": sha256(weights), "data": films.fingerprint, "rows": len(rows)}
     table = films.catalog.iloc[rows][["source", "path", "patient"]].reset_index(drop=True)
     saved = _saved(path, identity, table)
     if saved is None:
         scores = predictor.score_films(films, rows, lambda done, total: listener.progress("evaluate", done, total))
         saved = pd.concat([table, pd.DataFrame(scores, columns=list(predictor.findings))], axis=1)
-        saved.attrs = {**identity}
+        saved.attrs = dict(identity.items())
         with replacing(path) as aside:
             saved.to_parquet(aside, index=False)
     return saved[list(predictor.findings)].to_numpy(np.float32)

@@ -20,7 +20,8 @@ from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.ranking import auroc
-from hilum.metrics.summary import Evaluation, evaluate_findings
+from hilum.metrics.results import Evaluation
+from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.inference import over_films
 from hilum.workflows.finetune import labelled_rows, training_labels

@@ -1,0 +1,139 @@
+"""Explanation: for each film, heatmaps and overlays of the findings beside their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.bundle.predictor import Predictor
+from hilum.errors import DataError, OptionError, did_you_mean
+from hilum.explain.gradcam import explain as heatmaps
+from hilum.explain.overlay import heatmap_image, overlay, picture_size
+from hilum.files import new_folder, write_json
+from hilum.findings import positions
+from hilum.listener import SILENT, Listener
+from hilum.workflows.options import ExplainOptions
+
+SUMMARY = "explanations.json"
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One film: its folder of pictures, all probabilities, the findings called, and the findings drawn."""
+
+    film: Path
+    folder: Path
+    probabilities: dict[str, float]
+    called: list[str]
+    drawn: list[str]
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """The films explained, those that could not be read, and the line that says which layer was looked at and why."""
+
+    out: Path
+    films: tuple[Explained, ...]
+    failed: dict[str, str]
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        films = [
+            {
+                "film": str(one.film),
+                "folder": one.folder.name,
+                "probabilities": one.probabilities,
+                "called": one.called,
+                "drawn": one.drawn,
+            }
+            for one in self.films
+        ]
+        return {"out": str(self.out), "films": films, "failed": self.failed, "layer": self.note}
+
+
+def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener: Listener = SILENT) -> ExplainResult:
+    """Write a folder a film with ``film.png`` and, for each finding, its heatmap and overlay; and a summary as JSON.
+
+    Raises:
+        RunError: The run has no classifier.
+        OptionError: A finding or layer does not exist, or the backbone has no maps.
+        DataError: Not one film could be read.
+    """
+    predictor = Predictor.load(run, options.device)
+    chosen = _chosen(predictor, options.finding)
+    options.out.mkdir(parents=True, exist_ok=True)
+    explained: list[Explained] = []
+    failed: dict[str, str] = {}
+    note = ""
+    for number, film in enumerate(films, start=1):
+        try:
+            prepared = predictor.prepare(film)
+        except DataError as error:
+            failed[str(film)] = str(error)
+            listener.note(f"{film} is left out: {error}")
+            continue
+        folder = options.out / f"{number:03d}-{film.stem}"
+        one, note = _explain_one(predictor, film, prepared, folder, chosen, options.layer)
+        explained.append(one)
+        listener.progress("explain", number, len(films))
+    if not explained:
+        raise DataError(
+            f"none of the {len(films)} films could be read: {next(iter(failed.values()), 'none was given')}"
+        )
+    result = ExplainResult(options.out, tuple(explained), failed, note)
+    write_json(
+        options.out / SUMMARY, {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice}
+    )
+    return result
+
+
+def _explain_one(
+    predictor: Predictor, film: Path, prepared: Picture, folder: Path, chosen: list[int], layer: str | None
+) -> tuple[Explained, str]:
+    images = predictor.standardised([prepared])
+    found = heatmaps(predictor.classifier, images, chosen, layer)
+    probabilities = predictor.probabilities(images)[0]
+    names = [predictor.findings[place] for place in chosen]
+    with new_folder(folder) as aside:
+        _write(aside / "film.png", _enlarged(prepared))
+        for name, heat in zip(names, found.maps[0].cpu().numpy(), strict=True):
+            stem = name.casefold().replace(" ", "-").replace("/", "-")
+            _write(aside / f"{stem}-heatmap.png", heatmap_image(heat))
+            _write(aside / f"{stem}-overlay.png", overlay(prepared, heat))
+    return Explained(film, folder, probabilities, predictor.called(probabilities), names), found.note
+
+
+def _chosen(predictor: Predictor, wanted: tuple[str, ...]) -> list[int]:
+    if not wanted:
+        return list(range(len(predictor.findings)))
+    chosen = []
+    for name, place in zip(wanted, positions(wanted, predictor.findings), strict=True):
+        if place is None:
+            raise OptionError(
+                f"unknown finding {name!r}: this model calls {', '.join(predictor.findings)}."
+                f"{did_you_mean(name, predictor.findings)}"
+            )
+        chosen.append(place)
+    return chosen
+
+
+def _enlarged(film: Picture) -> Picture:
+    height, width = picture_size(*film.shape)
+    return np.asarray(cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _write(path: Path, picture: Picture) -> None:
+    """Write a grey or RGB picture as PNG."""
+    coloured = picture if picture.ndim == 2 else picture[:, :, ::-1]  # OpenCV writes BGR
+    done, data = cv2.imencode(".png", np.ascontiguousarray(coloured))
+    if not done:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be written as PNG")
+    path.write_bytes(data.tobytes())
