@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -22,7 +23,7 @@ class Backbone(nn.Module):
     Attributes:
         name: timm's name of the architecture.
         out_features: D.
-        input_size: Pixels the batch is enlarged to on its device, or None where films enter as they are.
+        input_size: Pixels the batch is resized to on its device, or None where films enter as they are.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -38,6 +39,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         self.network = create_network(name)
+        self.takes_larger = not _config(self.network).get("fixed_input_size")
         self.input_size = enlarged_size(self.network, name, size)
         self.out_features = self._count_features(self.input_size or size)
 
@@ -47,10 +49,11 @@ class Backbone(nn.Module):
         return features
 
     def fit(self, images: Tensor) -> Tensor:
-        """Enlarge films that are smaller than the network can take."""
-        if self.input_size is None or images.shape[-1] >= self.input_size:
+        """Enlarge films that are smaller than the network can take; one that takes a single size gets that."""
+        size, own = self.input_size, images.shape[-1]
+        if size is None or own == size or (own > size and self.takes_larger):
             return images
-        return F.interpolate(images, size=(self.input_size, self.input_size), mode="bilinear", align_corners=False)
+        return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=own > size)
 
     def _count_features(self, size: int) -> int:
         shape = _trace(self.network, size)
@@ -76,12 +79,12 @@ def create_network(name: str) -> nn.Module:
 
 
 def enlarged_size(network: nn.Module, name: str, size: int) -> int | None:
-    """Return the size in pixels that films must be enlarged to for this network, None if they fit as they are.
+    """Return the size in pixels that films must be brought to for this network, None if they fit as they are.
 
     Raises:
         OptionError: No size works.
     """
-    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    config = _config(network)
     if config.get("fixed_input_size"):
         fixed = int(config["input_size"][-1])
         return None if fixed == size else fixed
@@ -91,16 +94,16 @@ def enlarged_size(network: nn.Module, name: str, size: int) -> int | None:
     raise OptionError(f"backbone {name!r} takes no films of {size} px, even enlarged: choose another backbone.")
 
 
+def _config(network: nn.Module) -> dict[str, Any]:
+    return dict(getattr(network, "pretrained_cfg", None) or {})
+
+
 def _trace(network: nn.Module, size: int) -> torch.Size | None:
     """Return the shape that one film of this size gives, None if the network cannot take it; computes nothing."""
-    was_training = network.training
-    shapes = {name: value.to("meta") for name, value in network.state_dict().items()}
+    # A copy and not functional_call, which stumbles over tied weights and buffers that are not saved.
+    sketch = copy.deepcopy(network).eval().to("meta")
     try:
         with torch.no_grad():
-            film = torch.empty(1, 1, size, size, device="meta")
-            output = torch.func.functional_call(network.eval(), shapes, (film,))
-        return torch.Size(output.shape)
-    except RuntimeError:
+            return torch.Size(sketch(torch.empty(1, 1, size, size, device="meta")).shape)
+    except (RuntimeError, AssertionError, ValueError):
         return None
-    finally:
-        network.train(was_training)
