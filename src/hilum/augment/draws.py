@@ -65,7 +65,7 @@ def normal_noise(start: Tensor, height: int, width: int) -> Tensor:
     if pixels >= _TAPE_LENGTH:
         raise ValueError(f"a noise field of {height} x {width} exceeds the tape of {_TAPE_LENGTH} numbers")
     windows = _tape(start.device).unfold(0, pixels, 1)
-    rows = (start.double() * windows.shape[0]).long()
+    rows = (start * 2.0**24).long() * windows.shape[0] >> 24  # in whole numbers: not every device has float64
     return windows[rows].view(-1, 1, height, width)
 
 

@@ -3,103 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.metrics.intervals import Interval, interval
+from hilum.metrics.intervals import interval
 from hilum.metrics.resampling import MEASURES, Judged, measure_findings, weightings
+from hilum.metrics.results import Comparison, Estimate, Evaluation, FindingResult
 from hilum.metrics.thresholds import CALLED_MEASURES
 
+__all__ = [
+    "NO_THRESHOLD",
+    "Comparison",
+    "Estimate",
+    "Evaluation",
+    "FindingResult",
+    "compare_models",
+    "evaluate_findings",
+]
+
 NO_THRESHOLD = "no threshold was chosen on validation films"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measure and its interval over patients, or the reason why there is no value."""
-
-    value: float | None
-    """None where the measure is not available."""
-    interval: Interval | None = None
-    """Ends of the percentile bootstrap interval; None where it is not available."""
-    left_out: int = 0
-    """Resamples that did not define the measure, because a class was missing, and so tell nothing of it."""
-    reason: str | None = None
-    """Why there is no value or no interval."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        ends = None if self.interval is None else list(self.interval)
-        return {"value": self.value, "interval": ends, "left_out": self.left_out, "reason": self.reason}
-
-
-@dataclass(frozen=True)
-class FindingResult:
-    """What is known of one finding; ``measures`` has every name of MEASURES."""
-
-    name: str
-    films: int
-    positives: int
-    positive_patients: int
-    threshold: float | None
-    measures: Mapping[str, Estimate]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "films": self.films,
-            "positives": self.positives,
-            "positive_patients": self.positive_patients,
-            "threshold": self.threshold,
-            **{name: estimate.to_json() for name, estimate in self.measures.items()},
-        }
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's evaluation on one set of films.
-
-    The macro values are means over ``findings_scored``: the findings with at least ``min_positives`` positive patients
-    and an AUROC.
-    """
-
-    films: int
-    patients: int
-    findings: tuple[FindingResult, ...]
-    findings_scored: tuple[str, ...]
-    auroc_macro: Estimate
-    average_precision_macro: Estimate
-    min_positives: int
-    resamples: int
-    level: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "films": self.films,
-            "patients": self.patients,
-            "findings_scored": list(self.findings_scored),
-            **_macro_json("auroc_macro", self.auroc_macro),
-            **_macro_json("average_precision_macro", self.average_precision_macro),
-            "auroc": {result.name: result.measures["auroc"].value for result in self.findings},
-            "findings": {result.name: result.to_json() for result in self.findings},
-            "min_positives": self.min_positives,
-            "resamples": self.resamples,
-            "level": self.level,
-            "interval_over": "patients",
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """First model minus second on the same films, by finding and in the mean over ``findings_scored``."""
-
-    findings_scored: tuple[str, ...]
-    auroc: Mapping[str, Estimate]
-    auroc_macro: Estimate
-    average_precision_macro: Estimate
 
 
 def evaluate_findings(
@@ -137,18 +60,13 @@ def evaluate_findings(
     """
     judged, values = Judged.of(truth, mask, patients), np.asarray(scores, dtype=np.float64)
     _check(judged, values, findings)
-    cuts = [_number(threshold) for threshold in (thresholds or [None] * len(findings))]
-    if len(cuts) != len(findings):
-        raise ValueError(f"{len(cuts)} thresholds for {len(findings)} findings")
+    cuts = _cuts(thresholds, len(findings))
     samples = measure_findings(judged, values, cuts, weightings(judged, resamples, seed))
-    results = tuple(
-        _finding_result(judged, place, name, cuts[place], samples, level) for place, name in enumerate(findings)
-    )
     scored = _scored(judged, samples["auroc"], min_positives)
     return Evaluation(
         films=len(values),
         patients=judged.patient_count,
-        findings=results,
+        findings=tuple(_finding_result(judged, i, name, cuts[i], samples, level) for i, name in enumerate(findings)),
         findings_scored=tuple(findings[place] for place in scored),
         auroc_macro=_macro(samples["auroc"], scored, level, min_positives),
         average_precision_macro=_macro(samples["average_precision"], scored, level, min_positives),
@@ -220,8 +138,13 @@ def _check(judged: Judged, scores: NDArray[np.float64], findings: Sequence[str])
         raise ValueError("there is no film or no finding to evaluate")
 
 
-def _number(threshold: float | None) -> float | None:
-    return None if threshold is None or np.isnan(threshold) else float(threshold)
+def _cuts(thresholds: Sequence[float | None] | None, findings: int) -> list[float | None]:
+    """One threshold a finding, None where there is none or it is nan."""
+    if thresholds is None:
+        return [None] * findings
+    if len(thresholds) != findings:
+        raise ValueError(f"{len(thresholds)} thresholds for {findings} findings")
+    return [None if cut is None or np.isnan(cut) else float(cut) for cut in thresholds]
 
 
 def _finding_result(
@@ -296,8 +219,3 @@ def _macro(samples: NDArray[np.float64], scored: list[int], level: float, min_po
     sums = np.where(known, chosen, 0.0).sum(axis=1)
     means = np.divide(sums, known.sum(axis=1), out=np.full(len(chosen), np.nan), where=known.any(axis=1))
     return estimate(means, level)
-
-
-def _macro_json(name: str, macro: Estimate) -> dict[str, Any]:
-    ends = None if macro.interval is None else list(macro.interval)
-    return {name: macro.value, f"{name}_interval": ends, f"{name}_reason": macro.reason}

@@ -53,7 +53,8 @@ def best_threshold(truth: ArrayLike, scores: ArrayLike, rule: Rule = "youden") -
     cuts = np.flatnonzero(np.append(sorted_values[1:] < sorted_values[:-1], True))  # the last film of each score
     found, called = found[cuts], called[cuts]
     if rule == "youden":
-        merit = found / present.sum() - (called - found) / (~present).sum()
+        # Recall + specificity - 1, times both class counts: in whole numbers, where equals are equal.
+        merit = found * (~present).sum() - (called - found) * present.sum()
     else:
         merit = 2.0 * found / (called + present.sum())
     return _between(sorted_values, int(cuts[np.argmax(merit)]))
