@@ -8,6 +8,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
+
+# No test measures time: a busy machine must not fail one.
+settings.register_profile("hilum", deadline=None)
+settings.load_profile("hilum")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
