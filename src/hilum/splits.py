@@ -324,7 +324,7 @@ def _finish(
         part: {"films": int((assigned == part).sum()), "patients": int(patients[assigned == part].nunique())}
         for part in (*PATIENT_PARTS, "official-test")
     }
-    notes = (f"{len(left_out)} films are in no part: their patients have others in another part",) if left_out else ()
+    notes = (f"{len(left_out)} films are in no part: their patients belong to another part",) if left_out else ()
     return Split(kind, seed, parts, left_out, fractions, counts, notes)
 
 

@@ -29,7 +29,7 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
         DataError: A path is absolute or climbs out by ``..``, or stands twice.
     """
     paths = cells.str.strip().str.replace("\\", "/", regex=False)
-    odd = paths.str.contains(r"(?:^|/)\.{0,2}(?:/|$)|^[A-Za-z]:", regex=True).to_numpy(bool)
+    odd = _is_odd(paths)
     if odd.any():
         paths = paths.mask(odd, paths[odd].map(posixpath.normpath))
         leaves = odd & paths.str.match(r"\.\.(?:/|$)|\.$|/|[A-Za-z]:").to_numpy(bool)
@@ -38,6 +38,14 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
             raise DataError(_leaves_root(cells.iloc[row], f"{name}, line {row + FIRST_ROW}"))
     refuse_twice(paths, name)
     return paths
+
+
+def _is_odd(paths: pd.Series) -> npt.NDArray[np.bool_]:
+    """Return which paths need a closer look; plain substrings, for a regular expression takes ten times as long."""
+    odd = paths.str.startswith(("/", "."), na=False) | paths.str.endswith("/", na=False)
+    for sign in ("//", "/.", ":"):
+        odd |= paths.str.contains(sign, regex=False, na=False)
+    return odd.to_numpy(bool)
 
 
 def refuse_twice(paths: pd.Series, name: str) -> None:
@@ -97,9 +105,11 @@ class _Inside:
 
     def is_folder(self, path: str) -> bool:
         """Return whether a folder lies at a path; asks once."""
-        if path not in self._is_folder:
-            self._is_folder[path] = self.is_folder(path.rpartition("/")[0]) and self.kind(path) == stat.S_IFDIR
-        return self._is_folder[path]
+        known = self._is_folder.get(path)
+        if known is None:
+            known = self.is_folder(path.rpartition("/")[0]) and self.kind(path) == stat.S_IFDIR
+            self._is_folder[path] = known
+        return known
 
     def listing(self, folder: str) -> dict[str, int]:
         """Return name -> kind for a folder's entries; lists once."""

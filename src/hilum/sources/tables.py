@@ -60,8 +60,13 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is no regular CSV ({reason}): mend or export it again.") from error
     if not table.num_rows:
         raise DataError(f"{path} has a header but no rows: is the download complete?")
-    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
-    return frame
+    return pd.DataFrame({name: as_text(table[name]) for name in columns})
+
+
+def as_text(column: pa.ChunkedArray | pa.Array) -> pd.Series:
+    """Return an Arrow column of strings as pandas text, without copying it cell by cell."""
+    series: pd.Series = column.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
+    return series
 
 
 def _header(path: Path, content: bytes) -> list[str]:

@@ -1,0 +1,43 @@
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import pytest
+
+import hilum.sources
+from hilum.catalog import FILM_COLUMNS
+from hilum.sources import SOURCES, load_source, read_source
+
+
+def test_every_module_that_reads_a_data_set_is_in_the_table() -> None:
+    names = [entry.name for entry in iter_modules(hilum.sources.__path__)]
+    readers = {name for name in names if hasattr(import_module(f"hilum.sources.{name}"), "read")}
+    assert readers == set(SOURCES)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> None:
+    options = load_source(name).Options
+    assert is_dataclass(options)
+    assert options.__dataclass_params__.frozen
+    assert options() == options()
+    source = Path(load_source(name).__file__).read_text()
+    for entry in fields(options):
+        line = next(line for line in source.splitlines() if line.strip().startswith(f"{entry.name}:"))
+        assert source.split(line)[1].lstrip().startswith('"""'), f"{entry.name} lacks its line of help"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_keeps_the_catalogues_rules(name: str, nih, chexpert, films) -> None:
+    root = {"nih14": nih, "chexpert": chexpert}.get(name, lambda: films("a/1.png", "b/2.jpg"))()
+    catalog = read_source(name, str(root))
+    assert catalog.source == name
+    assert list(catalog.table.columns) == [*FILM_COLUMNS, *catalog.findings]
+    assert list(catalog.table.index) == list(range(len(catalog.table)))
+    assert all((root / path).is_file() for path in catalog.table["path"])
+    assert catalog.table[["path", "patient", "study"]].notna().all().all()
+    assert set(catalog.table["part"].dropna()) <= {"train", "val", "test", "official-test"}
+    again = read_source(name, root)
+    assert again.table.equals(catalog.table)
+    assert again.notes == catalog.notes
