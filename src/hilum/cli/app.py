@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
 from hilum.cli.commands import COMMANDS
 from hilum.cli.configs import check_and_configure
 from hilum.cli.layout import PageFormatter
-from hilum.cli.mistakes import usage_line
-from hilum.cli.outcome import DONE, USAGE, conclude
+from hilum.cli.outcome import DONE, conclude
 from hilum.cli.shared import RESEARCH_ONLY
 
 ABOUT = f"""Hilum learns to read chest radiographs from few labels.
@@ -34,9 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         build_app(words)(words)
         sys.stdout.flush()
-    except CycloptsError as error:
-        print(usage_line(error, words), file=sys.stderr)
-        return USAGE
     except BaseException as error:  # noqa: BLE001 - every outcome gets its exit code here, the unknown ones too
         return conclude(error, words)
     return DONE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cyclopts import App, Argument, ArgumentCollection, Token
+from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Token
 from cyclopts.exceptions import CoercionError, UnknownOptionError
 
 from hilum.cli.commands import COMMANDS, family_members
@@ -43,6 +43,7 @@ def check_and_configure(_app: App, commands: tuple[str, ...], arguments: Argumen
             _fill(arguments, keys, value, source)
     for argument in arguments:
         _refuse_rounding(argument)
+        _refuse_value_of_a_group(argument)
 
 
 def read_config(name: str) -> dict[str, Any]:
@@ -195,6 +196,14 @@ def _refuse_rounding(argument: Argument) -> None:
     for token in argument.tokens:
         if token.value and not WHOLE.fullmatch(token.value.lower()):
             raise CoercionError(argument=argument, token=token, target_type=int)
+
+
+def _refuse_value_of_a_group(argument: Argument) -> None:
+    """Refuse ``--train 5`` and ``train: 5``, which the library would pass over."""
+    if argument.children and argument.tokens:
+        token, first = argument.tokens[0], argument.children[0].name
+        where = f"{argument.name}" + ("" if token.source in ("", "cli") else f" in {token.source}")
+        raise CycloptsError(msg=f"{where} is {token.value!r}, but stands for a group of options: name one, as {first}.")
 
 
 def _short(error: Exception) -> str:

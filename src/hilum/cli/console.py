@@ -90,7 +90,7 @@ class LiveLine(Listener):
         if begins and self._line:
             self.close()
         now, ends = self._clock(), done >= total
-        if not ends and now - self._drawn < REDRAW:
+        if not (begins or ends) and now - self._drawn < REDRAW:
             return
         self._drawn = now
         self._line = self._fit(f"{stage:<12} {bar(done, total)} {_words(done, total, self._pace, detail)}")

@@ -60,7 +60,7 @@ def _unknown_command(error: UnknownCommandError) -> str:
     kind = FAMILIES[above][0] if above in FAMILIES else "command"
     names = list(family_members(above)) if above in FAMILIES else list(COMMANDS)
     if word.startswith("-"):
-        return f"the {kind} comes first: {', '.join(names)}."
+        return f"the {kind} comes before {word}: {', '.join(names)}.{_near(word, ['--help', '--version'])}"
     return f"unknown {kind} {word!r}: allowed are {', '.join(names)}.{did_you_mean(word, names)}"
 
 
@@ -81,6 +81,8 @@ def _wrong_value(error: CoercionError, token: Token) -> str:
 def _allowed(hint: Any) -> str:
     if get_origin(hint) is not None and all(isinstance(value, str) for value in get_args(hint)):
         return ", ".join(get_args(hint))
+    if get_origin(hint) is dict:
+        return "a value by name, as in --labels.per_finding.Edema ones"
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(hint) or get_hint_name(hint)
 
 

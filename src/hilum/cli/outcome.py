@@ -6,7 +6,9 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-from hilum.cli.mistakes import command_of
+from cyclopts import CycloptsError
+
+from hilum.cli.mistakes import command_of, usage_line
 from hilum.errors import HilumError
 from hilum.training.interrupt import Interrupted
 
@@ -17,12 +19,14 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
     """Say in one line how a command ended and return its exit code."""
     command = command_of(words)
     match error:
+        case CycloptsError():
+            return say(usage_line(error, words), USAGE)
         case HilumError():
-            return _say(command, str(error), MENDABLE)
+            return say(f"{command}: {error}", MENDABLE)
         case Interrupted():
-            return _say(command, str(error) or "interrupted.", INTERRUPTED)
+            return say(f"{command}: {str(error) or 'interrupted.'}", INTERRUPTED)
         case KeyboardInterrupt():
-            return _say(command, "interrupted. The same command goes on from what is finished.", INTERRUPTED)
+            return say(f"{command}: interrupted. The same command goes on from what is finished.", INTERRUPTED)
         case BrokenPipeError():
             # The interpreter flushes standard output once more at exit, which would complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -30,11 +34,11 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else FAULT
         case OSError() if error.filename is not None:
-            return _say(command, f"{error.strerror}: {error.filename}.", MENDABLE)
+            return say(f"{command}: {error.strerror}: {error.filename}.", MENDABLE)
         case MemoryError():
-            return _say(command, "out of memory: lower the batch size, the film size or the workers.", MENDABLE)
+            return say(f"{command}: out of memory: lower the batch size, the film size or the workers.", MENDABLE)
         case _ if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch here
-            return _say(command, "out of device memory: lower --train.batch_size or --train.size.", MENDABLE)
+            return say(f"{command}: out of device memory: lower --train.batch_size or --train.size.", MENDABLE)
     return _fault(command, error, words)
 
 
@@ -49,11 +53,10 @@ def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:
             file.writelines(lines)
         where = f"in {file.name}"
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return _say(command, f"a fault of the program ({what}). Please report it with the traceback {where}.", FAULT)
+    return say(f"{command}: a fault of the program ({what}). Please report it with the traceback {where}.", FAULT)
 
 
-def _say(command: str, line: str, code: int) -> int:
-    """Print ``hilum COMMAND: line``, with anything that would break or colour the line made visible."""
-    safe = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in f"{command}: {line}")
-    print(safe, file=sys.stderr)
+def say(line: str, code: int) -> int:
+    """Print one line, with anything that would break or colour it made visible, and return the exit code."""
+    print("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line), file=sys.stderr)
     return code

@@ -13,7 +13,7 @@ from hilum.sources import SOURCES, load_source, read_source
 
 EXAMPLES = """Examples:
   hilum prepare {name} data/{name} --out stores/{name} --size 64
-  hilum prepare {name} data/{name} --out stores/{name}-256 --size 256 --fit pad"""
+  hilum prepare {name} data/{name} --out stores/pad --size 256 --fit pad"""
 
 app = App(
     name="prepare",

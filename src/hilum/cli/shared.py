@@ -42,9 +42,8 @@ def training_text(result: Any) -> str:
     """Return what a finished run says of itself, its path last."""
     rate = "" if result.images_per_second is None else f" at {result.images_per_second:,.0f} films a second"
     best = "" if result.best is None else f"; best mean AUROC on validation films {result.best:.3f}"
-    done = "already done: " if result.already_done else ""
     seen = f"{result.films:,} films of {result.patients:,} patients"
-    return f"{done}{result.steps:,} steps{rate} on {seen}{best}\n{result.run}"
+    return f"{result.steps:,} steps{rate} on {seen}{best}\n{result.run}"
 
 
 def counted(what: str, reasons: Mapping[str, int]) -> str:

@@ -1,0 +1,165 @@
+"""``--config``: what it sets, what it leaves, and what a hostile file achieves (nothing)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from hilum.cli.app import build_app
+from hilum.cli.configs import read_config, shipped_configs
+from hilum.errors import OptionError
+
+
+def parsed(*words: object) -> dict[str, object]:
+    line = [str(word) for word in words]
+    return build_app(line).parse_args(line)[1].arguments
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "my.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+FINETUNE = ("finetune", "--data", "a", "--out", "b")
+MOCO = ("pretrain", "moco", "--data", "a", "--out", "b")
+
+
+def test_block_sets_options_of_its_own_command_only(config):
+    path = config("finetune: {fraction: 0.1, train: {epochs: 3}}\npretrain: {train: {epochs: 9}}\n")
+    assert parsed(*FINETUNE, "--config", path)["options"].train.epochs == 3
+    assert parsed(*FINETUNE, "--config", path)["options"].fraction == 0.1
+    assert parsed(*MOCO, "--config", path)["options"].train.epochs == 9
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_line_beats_file_wherever_it_stands(config, before):
+    path = config("finetune: {train: {epochs: 3, lr: 0.5}}\n")
+    given, named = ["--train.epochs", "4"], ["--config", path]
+    options = parsed(*FINETUNE, *(given + named if before else named + given))["options"]
+    assert (options.train.epochs, options.train.lr) == (4, 0.5)
+
+
+def test_line_adds_to_the_findings_that_the_file_names(config):
+    path = config("finetune: {labels: {per_finding: {Edema: ones, Pleural Effusion: ignore}}}\n")
+    options = parsed(*FINETUNE, "--config", path, "--labels.per_finding.Edema", "zeros")["options"]
+    assert options.labels.per_finding == {"Edema": "zeros", "Pleural Effusion": "ignore"}
+
+
+def test_list_on_the_line_replaces_that_of_the_file(config):
+    path = config("finetune: {data: [x, y, z], out: b}\n")
+    assert parsed("finetune", "--config", path)["options"].data == (Path("x"), Path("y"), Path("z"))
+    assert parsed(*FINETUNE, "--config", path)["options"].data == (Path("a"),)
+
+
+def test_block_of_a_method_beats_that_of_pretrain(config):
+    path = config("pretrain: {train: {epochs: 5, lr: 0.5}, moco: {temperature: 0.3, train: {epochs: 6}}}\n")
+    arguments = parsed(*MOCO, "--config", path)
+    assert (arguments["options"].train.epochs, arguments["options"].train.lr) == (6, 0.5)
+    assert arguments["method"].temperature == 0.3
+
+
+def test_values_mean_what_they_mean_on_the_line(config):
+    text = "finetune: {freeze: true, backbone: null, train: {lr: 1e-3, precision: 32, channels_last: no}}\n"
+    options = parsed(*FINETUNE, "--config", config(text))["options"]
+    assert (options.freeze, options.backbone, options.train.lr) == (True, None, 0.001)
+    assert (options.train.precision, options.train.channels_last) == ("32", False)
+
+
+def test_record_of_a_run_is_read_past(config):
+    path = config("finetune: {fraction: 0.1}\nrecord: {hilum: 0.1.0, data: [{films: 3}]}\n")
+    assert parsed(*FINETUNE, "--config", path)["options"].fraction == 0.1
+
+
+def test_file_without_the_commands_block_is_said_to_change_nothing(hilum, config, store):
+    said = hilum("split", store, "--config", config("finetune: {fraction: 0.1}\n"))
+    assert said.code == 0
+    assert "has no block for 'split'" in said.err
+
+
+def test_shipped_names():
+    assert {"gpu", "paper", "small"} <= set(shipped_configs())
+
+
+@pytest.mark.parametrize("name", sorted(shipped_configs()))
+@pytest.mark.parametrize("line", [FINETUNE, MOCO, ("prepare", "chexpert", "r", "--out", "o")], ids=lambda line: line[0])
+def test_shipped_configs_are_understood_by_every_command(name, line):
+    assert parsed(*line, "--config", name)["options"]
+
+
+def test_papers_values_are_the_published_ones():
+    arguments = parsed(*MOCO, "--config", "paper")
+    options, method = arguments["options"], arguments["method"]
+    assert (options.init, options.backbone, options.train.schedule) == ("imagenet", "resnet50", "onecycle")
+    assert (method.queue_size, method.temperature) == (4096, 0.07)
+    assert parsed(*FINETUNE, "--config", "paper")["options"].labels.uncertain == "zeros"
+    prepare = parsed("prepare", "chexpert", "r", "--out", "o", "--config", "paper")["options"]
+    assert (prepare.size, prepare.enhance) == (224, "paper")
+
+
+def test_shipped_configs_explain_themselves():
+    for entry in shipped_configs().values():
+        assert entry.read_text(encoding="utf-8").startswith("# ")
+    assert files("hilum.configs").joinpath("small.yaml").is_file()
+
+
+HOSTILE = {
+    "python call": "finetune: !!python/object/apply:os.system ['touch {mark}']\n",
+    "python call as value": "finetune: {{out: !!python/object/apply:os.system ['touch {mark}']}}\n",
+    "python name": "finetune: {{out: !!python/name:os.system }}\n",
+    "python module": "finetune: {{out: !!python/module:antigravity }}\n",
+    "python new object": "finetune: !!python/object/new:subprocess.Popen [['touch', '{mark}']]\n",
+    "local tag": "finetune: !include /etc/passwd\n",
+    "binary": "finetune: {{out: !!binary aGVsbG8=}}\n",
+    "class path": "finetune: {{class_path: os.system, init_args: {{command: 'touch {mark}'}}}}\n",
+    "class path below": "finetune: {{train: {{class_path: os.system, init_args: {{command: 'touch {mark}'}}}}}}\n",
+    "billion laughs": "a: &a [lol, lol]\nb: &b [*a, *a]\nc: &c [*b, *b]\nfinetune: {{data: *c}}\n",
+    "alias to itself": "finetune: &f {{out: *f}}\n",
+    "merge key": "finetune: {{<<: {{out: x}}}}\n",
+    "deep nesting": "[" * 100_000,
+    "deep blocks": "finetune: " + "{{a: " * 50 + "1" + "}}" * 50 + "\n",
+    "many documents": "finetune: {{out: x}}\n---\nfinetune: {{out: y}}\n",
+    "directive": "%TAG ! tag:yaml.org,2002:python/\n---\nfinetune: !object/apply:os.system ['touch {mark}']\n",
+    "control letters": 'finetune: {{out: "\\e[2J\\e]0;owned\\a", \x07: 1}}\n',
+    "key with escapes": 'finetune: {{"\\e[31mred\\nnext line": 1}}\n',
+    "too long": "# " + "x" * 1_000_001,
+    "no mapping": "- finetune\n",
+    "block of text": "finetune: all\n",
+    "key that is a list": "finetune: {{[a, b]: 1}}\n",
+    "key twice": "finetune: {{out: a, out: b}}\n",
+    "list of mappings": "finetune: {{init: [{{a: 1}}]}}\n",
+    "broken": "finetune: {{out: [\n",
+    "nested options as text": "finetune: {{train: 5}}\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_file_is_refused_in_one_line_and_runs_nothing(hilum, config, tmp_path, name):
+    mark = tmp_path / "mark"
+    path = config(HOSTILE[name].format(mark=mark))
+    said = hilum("finetune", "--data", tmp_path / "none", "--out", tmp_path / "run", "--config", path)
+    assert said.code in (1, 2)
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.isprintable() or said.err.rstrip("\n").isprintable()
+    assert str(path) in said.err
+    assert len(said.err) < 600
+    assert not mark.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "bytes.yaml"
+    path.write_bytes(b"\xff\xfe\x00finetune")
+    with pytest.raises(OptionError, match="cannot be read as UTF-8"):
+        read_config(str(path))
+
+
+def test_every_line_of_plain_yaml_is_text():
+    assert read_config("small")["finetune"]["train"]["lr"] == "5e-4"

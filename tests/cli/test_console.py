@@ -1,0 +1,123 @@
+"""What a workflow says, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from hilum.cli.console import LiveLine, PlainLines, listening
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def screen(text: str) -> list[str]:
+    """Return the lines that a terminal shows after all redrawing."""
+    return [line.rpartition("\r\x1b[K")[2] for line in text.split("\n")]
+
+
+def test_terminal_gets_a_live_line_and_others_plain_lines():
+    with listening(Terminal()) as live, listening(io.StringIO()) as plain:
+        assert isinstance(live, LiveLine)
+        assert isinstance(plain, PlainLines)
+
+
+def test_live_line_shows_rate_and_time_left():
+    clock, stream = Clock(), Terminal()
+    line = LiveLine(stream, clock)
+    line.progress("finetune", 0, 1000, "loss 0.7")
+    clock.now = 10.0
+    line.progress("finetune", 500, 1000, "loss 0.5")
+    assert (
+        screen(stream.getvalue())[-1] == "finetune     [##########..........] 500 of 1,000  50/s, 0:10 left  loss 0.5"
+    )
+
+
+def test_rate_counts_from_where_a_resumed_stage_begins():
+    clock, stream = Clock(), Terminal()
+    line = LiveLine(stream, clock)
+    line.progress("pretrain", 900, 1000)
+    clock.now = 5.0
+    line.progress("pretrain", 910, 1000)
+    assert "2/s, 0:45 left" in screen(stream.getvalue())[-1]
+
+
+def test_rate_follows_a_change_of_pace():
+    clock, stream = Clock(), Terminal()
+    line = LiveLine(stream, clock)
+    for second in range(100):
+        clock.now = float(second)
+        line.progress("prepare", 10 * min(second, 50) + max(second - 50, 0), 10_000)
+    assert " 1/s" in screen(stream.getvalue())[-1]
+
+
+def test_live_line_is_not_redrawn_more_than_ten_times_a_second():
+    clock, stream = Clock(), Terminal()
+    line = LiveLine(stream, clock)
+    for step in range(1000):
+        clock.now = step / 1000
+        line.progress("pretrain", step, 1000)
+    assert stream.getvalue().count("\r") <= 11
+
+
+def test_notes_scroll_above_the_live_line():
+    stream = Terminal()
+    line = LiveLine(stream, Clock())
+    line.progress("pretrain", 1, 10)
+    line.note("the queue is shorter")
+    assert screen(stream.getvalue()) == ["the queue is shorter", "pretrain     [##..................] 1 of 10"]
+
+
+def test_finished_stages_stay_and_interruption_leaves_no_half_line():
+    stream = Terminal()
+    with pytest.raises(KeyboardInterrupt), listening(stream, Clock()) as line:
+        line.progress("draw", 10, 10)
+        line.progress("prepare", 3, 10)
+        raise KeyboardInterrupt
+    assert [text[:12].strip() for text in screen(stream.getvalue())] == ["draw", "prepare", ""]
+
+
+def test_live_line_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    LiveLine(stream, Clock()).progress("pretrain", 1, 10, "x" * 100)
+    assert len(screen(stream.getvalue())[-1]) == 39
+
+
+def test_plain_lines_are_sparse():
+    clock, stream = Clock(), io.StringIO()
+    lines = PlainLines(stream, clock)
+    for step in range(1, 101):
+        clock.now = float(step)
+        lines.progress("prepare", step, 100)
+    said = stream.getvalue().splitlines()
+    assert said[0] == "prepare: 1 of 100"
+    assert said[-1] == "prepare: 100 of 100  1/s"
+    assert len(said) == 5
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_plain_lines_name_each_stage_once_at_its_end():
+    stream = io.StringIO()
+    lines = PlainLines(stream, Clock())
+    for stage in ("a", "b"):
+        for done in (5, 10, 10):
+            lines.progress(stage, done, 10)
+    assert stream.getvalue().splitlines() == ["a: 5 of 10", "a: 10 of 10", "b: 5 of 10", "b: 10 of 10"]
+
+
+def test_stage_without_units_does_not_divide_by_nothing():
+    stream = Terminal()
+    LiveLine(stream, Clock()).progress("prepare", 0, 0)
+    assert "0 of 0" in stream.getvalue()
