@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from hilum.classifier.network import Classifier
 from hilum.errors import RunError
-from hilum.files import canonical_json, new_folder
+from hilum.files import canonical_json, new_folder, sha256
 from hilum.nn.backbones import Backbone
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
+HASH = "weights_sha256"
 NOTICE = "Research use only, not a medical device."
 
 
@@ -79,7 +80,8 @@ def save_model(folder: Path, model: Model) -> None:
         tensors |= {f"head.{name}": value for name, value in model.head.state_dict().items()}
     with new_folder(folder) as aside:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / WEIGHTS)
-        (aside / DESCRIPTION).write_bytes(canonical_json(asdict(model.description)))
+        described = {**asdict(model.description), HASH: sha256(aside / WEIGHTS)}
+        (aside / DESCRIPTION).write_bytes(canonical_json(described))
         model.seen.to_parquet(aside / SEEN, index=False)
 
 
@@ -98,6 +100,7 @@ def load_model(path: Path) -> Model:
     if not (folder / DESCRIPTION).is_file():
         raise RunError(f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run.")
     description = read_description(folder)
+    _refuse_other_weights(folder)
     backbone = Backbone(description.backbone, description.size)
     try:
         tensors = load_file(folder / WEIGHTS)
@@ -122,9 +125,16 @@ def read_description(folder: Path) -> Description:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             raise RunError(f"{folder} was written by a later Hilum (format {content['format']}): upgrade to read it.")
+        content.pop(HASH)
         return Description(**{**content, "findings": tuple(content["findings"])})
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / DESCRIPTION} is damaged ({error!s:.80}): train it again.") from error
+
+
+def _refuse_other_weights(folder: Path) -> None:
+    expected = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))[HASH]
+    if not (folder / WEIGHTS).is_file() or sha256(folder / WEIGHTS) != expected:
+        raise RunError(f"{folder / WEIGHTS} is missing or not what was written: train it again.")
 
 
 def _load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:

@@ -124,7 +124,7 @@ def fill_from_imagenet(backbone: Backbone) -> Matched:
     Raises:
         OptionError: There are none for this architecture, or they cannot be fetched.
     """
-    if not timm.list_pretrained(f"{backbone.name.split('.')[0]}*"):
+    if not timm.is_model_pretrained(backbone.name.split(".")[0]):
         raise OptionError(
             f"timm has no ImageNet weights for {backbone.name!r}: give --init FILE, or another --backbone."
         )

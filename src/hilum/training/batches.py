@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -62,7 +62,7 @@ class Batches:
         if self.per_epoch < 1:
             raise ValueError(f"{self.count} films fill no step of {a_step}")
 
-    def run(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+    def run(self, start: int, stop: int) -> Generator[tuple[int, Batch], None, None]:
         """Yield (epoch, batch) for the batches numbered ``start`` to below ``stop``, counted from the run's begin."""
         yield from ahead(self._batches(start, stop), READ_AHEAD)
 
@@ -86,7 +86,7 @@ class Batches:
         return images.pin_memory() if self.pin else images
 
 
-def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """Yield the items in order while one thread produces up to ``depth`` of them in advance.
 
     An error in the thread is raised here; leaving the loop early ends the thread.

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hilum.files import canonical_json, new_folder, sha256, write_json
+from hilum.errors import RunError
+from hilum.files import canonical_json, clear_leftovers, new_folder, sha256, write_json
 
 KEPT = 2
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
@@ -82,6 +83,7 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
     Damaged ones are removed, so that they never count as one of the two that are kept.
     """
+    clear_leftovers(folder)
     damaged: list[str] = []
     for path in _newest_first(folder):
         fault = damage(path)
@@ -90,6 +92,18 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         damaged.append(f"checkpoint {path.name} is damaged ({fault}): passed over for the one before.")
         shutil.rmtree(path)
     return None, damaged
+
+
+def load_best(folder: Path) -> Checkpoint:
+    """Return the checkpoint with the best score.
+
+    Raises:
+        RunError: It is damaged; no other has its weights.
+    """
+    fault = damage(folder / "best")
+    if fault is not None:
+        raise RunError(f"checkpoint {folder / 'best'} is damaged ({fault}): start again in another --out.")
+    return load(folder / "best")
 
 
 def damage(path: Path) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -85,17 +85,15 @@ class Trainer:
             Interrupted: SIGINT or SIGTERM came; all is saved.
         """
         self._resume()
-        with stop_wish() as wish, _repeatable():
-            self._steps(wish)
+        with stop_wish() as wish, _repeatable(), closing(self._timed_batches()) as batches:
+            self._steps(batches, wish)
         if self.score is not None and self.state.best is not None:
-            best = checkpoint.load(self.run.checkpoints / "best")
-            checkpoint.restore(best, self.learner, self.optimiser)
+            checkpoint.restore(checkpoint.load_best(self.run.checkpoints), self.learner, self.optimiser)
         speed = self.films / self.seconds if self.films else None
         return Outcome(self.state.step, speed, self.state.best, self.state.best_step, self.state.step < self.total)
 
-    def _steps(self, wish: StopWish) -> None:
+    def _steps(self, batches: Iterator[tuple[int, Batch, float]], wish: StopWish) -> None:
         options, state = self.options, self.state
-        batches = self._timed_batches()
         self.learner.train()
         while state.step < self.total and not self._exhausted():
             step = state.step + 1
@@ -127,12 +125,13 @@ class Trainer:
         moved: Batch = self.fabric.to_device(batch)
         return moved._replace(crops=self.learner.make_crops(moved.images, moved.index, self.options.seed, epoch))
 
-    def _timed_batches(self) -> Iterator[tuple[int, Batch, float]]:
+    def _timed_batches(self) -> Generator[tuple[int, Batch, float], None, None]:
         accumulate = self.options.accumulate
         waiting = time.perf_counter()
-        for epoch, batch in self.batches.run(self.state.step * accumulate, self.total * accumulate):
-            yield epoch, batch, time.perf_counter() - waiting
-            waiting = time.perf_counter()
+        with closing(self.batches.run(self.state.step * accumulate, self.total * accumulate)) as batches:
+            for epoch, batch in batches:
+                yield epoch, batch, time.perf_counter() - waiting
+                waiting = time.perf_counter()
 
     def _after(self, step: int, wish: StopWish) -> None:
         """Log, validate and save where the step's number, or a wish to stop, asks for it."""
@@ -141,6 +140,8 @@ class Trainer:
         saves = step % every == 0 or epoch_ends or wish.asked
         if step % self.options.log_every == 0 or saves:
             self._log(self.watch.read(step))
+        if saves:
+            self.watch.refuse_bad_weights(step, self.learner)
         if epoch_ends and self.score is not None:
             self._validate(self.score)
         if saves:
@@ -172,7 +173,9 @@ class Trainer:
         self.learner.train()
         self.watch.restart_clock()
         self.run.log(event="validation", step=state.step, score=value)
-        if value is not None and (state.best is None or value > state.best):
+        if value is None:
+            return  # films that cannot tell good from bad are no reason to stop
+        if state.best is None or value > state.best:
             state.best, state.best_step, state.stale = value, state.step, 0
             checkpoint.save_best(self.run.checkpoints, self._checkpoint())
         else:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from hilum.errors import RunError
-from hilum.files import write_bytes, write_json
+from hilum.files import clear_leftovers, write_bytes, write_json
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = "options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"
 
@@ -67,10 +67,11 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
     Raises:
         RunError: The folder holds a run with other options, something else, or a run that is going on.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    _make(path)
     text = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True)
     with (path / ".lock").open("w", encoding="utf-8") as lock:
         _hold(lock.fileno(), path)
+        clear_leftovers(path)
         _same_options(path, text)
         _mend_log(path / LOG)
         yield RunFolder(path)
@@ -87,6 +88,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         key = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
         events[key] = event
     return list(events.values())
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be a run folder ({error.strerror}): choose another --out.") from error
 
 
 def _hold(handle: int, path: Path) -> None:

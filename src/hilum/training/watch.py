@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hilum.errors import RunError
 
@@ -67,16 +67,28 @@ class Watch:
         self._begin()
         return reading
 
+    def refuse_bad_weights(self, step: int, learner: nn.Module) -> None:
+        """Check what is about to be saved; waits for the device.
+
+        Raises:
+            RunError: A weight or statistic is not finite.
+        """
+        norms = [tensor.norm() for tensor in learner.state_dict().values() if tensor.is_floating_point()]
+        if not bool(torch.stack(norms).isfinite().all()):
+            raise RunError(self._line("weights are not finite", step))
+
     def _refuse_non_finite(self, step: int, losses: list[float], norms: list[float]) -> None:
         checked = {"loss": losses} if self.skips_overflow else {"loss": losses, "gradient": norms}
         for what, values in checked.items():
             for place, value in enumerate(values):
                 if not math.isfinite(value):
-                    bad = step - len(values) + 1 + place
-                    raise RunError(
-                        f"the {what} is {value} at step {bad} (peak learning rate {self.lr:g}): nothing bad was saved. "
-                        f"Start again in another --out with a lower --train.lr, such as {self.lr / 10:g}."
-                    )
+                    raise RunError(self._line(f"{what} is {value}", step - len(values) + 1 + place))
+
+    def _line(self, fault: str, step: int) -> str:
+        return (
+            f"the {fault} at step {step} (peak learning rate {self.lr:g}): nothing bad was saved. "
+            f"Start again in another --out with a lower --train.lr, such as {self.lr / 10:g}."
+        )
 
 
 def _mean(values: list[float]) -> float:

@@ -12,6 +12,7 @@ from hilum import __version__
 from hilum.bundle.model_folder import Description, Model, save_model
 from hilum.bundle.seen import joined, seen_films
 from hilum.bundle.start import Start, start_from
+from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method
@@ -94,8 +95,17 @@ def begin(options: Any, size: int, listener: Listener) -> Start:
 
 
 def fit_batch(train: TrainOptions, films: int, listener: Listener) -> TrainOptions:
-    """Return the options with a batch that so few films can fill, saying so if it had to shrink."""
-    largest = max(films // train.accumulate, 1)
+    """Return the options with a batch that so few films can fill, saying so if it had to shrink.
+
+    Raises:
+        DataError: They do not fill batches of 2.
+    """
+    largest = films // train.accumulate
+    if largest < 2:
+        raise DataError(
+            f"{films} films do not fill {train.accumulate} batches of 2: "
+            "prepare more, or lower --train.accumulate or raise --fraction."
+        )
     if train.batch_size <= largest:
         return train
     listener.note(f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now")
