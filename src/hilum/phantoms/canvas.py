@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -55,14 +54,13 @@ class Canvas:
         width: float,
         onto: np.ndarray | None = None,
         value: int = 255,
-        closed: bool = False,
     ) -> np.ndarray:
         """Draw open curves of a width in body units; one thinner than a pixel is drawn fainter instead."""
         layer = self.blank() if onto is None else onto
         thickness = width * self.unit
         shade = value if thickness >= 1 else round(value * max(thickness, 0.35))
         points = self._fixed(curves)
-        cv2.polylines(layer, points, closed, shade, max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(layer, points, False, shade, max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
         return layer
 
     def soften(self, layer: np.ndarray, sigma: float) -> np.ndarray:
@@ -89,20 +87,9 @@ class Canvas:
         cloud = cv2.resize(noise, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
         return np.asarray(cloud / max(float(np.std(cloud)), 1e-6), np.float32)
 
-    def ramp(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return x and y over the film itself (not the body), float32 [S, S] from -1 to 1."""
-        return _ramps(self.side)
-
     def _fixed(self, curves: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return curves in OpenCV's fixed-point pixels; all of them at once, for each call has its cost."""
         points = np.concatenate(curves).astype(np.float32) @ self._turn.T + self._origin
         fixed = np.rint(points * (1 << _SHIFT)).astype(np.int32)
         ends = np.cumsum([len(curve) for curve in curves]).tolist()
         return [fixed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-@lru_cache(maxsize=8)
-def _ramps(side: int) -> tuple[np.ndarray, np.ndarray]:
-    line = np.linspace(-1, 1, side, dtype=np.float32)
-    x, y = np.meshgrid(line, line)
-    return x, y

@@ -93,7 +93,8 @@ def support_devices(scene: Scene, rng: np.random.Generator) -> None:
     for kind in kinds:
         _DEVICES[kind](scene, rng, scene.lungs[0] if right else scene.lungs[-1], area)
     scene.hardware = np.maximum(scene.hardware, area)
-    scene.mark("Support Devices", area, inside_lung=False)
+    shown = (area > 30).astype(np.uint8) * 255  # wires thinner than a pixel are faint
+    scene.mark("Support Devices", shown, inside_lung=False)
 
 
 def _tube(scene: Scene, keys: list[tuple[float, float]], width: float, area: np.ndarray, value: int = 200) -> None:
