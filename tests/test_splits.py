@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hilum.catalog import film_table
 from hilum.errors import DataError, HilumError, OptionError
-from hilum.splits import PARTS, Split, official_or_patient_split, patient_split, spread
+from hilum.splits import PARTS, Split, official_or_patient_split, patient_split
 
 FINDINGS = ("Edema", "Fracture", "Hernia")
 RATES = (0.3, 0.05, 0.004)
@@ -97,14 +97,6 @@ def test_findings_are_spread_in_proportion(seed: int) -> None:
         assert abs(len(split.rows(table, part)) - share * len(table)) < 0.12 * share * len(table)
     tenth = shows.loc[list(split.patients(0.1))].sum()
     assert (abs(tenth - 0.07 * shows.sum()) <= 3 + 0.05 * shows.sum() * 0.07).all()
-
-
-def test_three_patients_of_a_rare_finding_are_not_all_neighbours() -> None:
-    positives = np.zeros((300, 1), bool)
-    positives[[7, 8, 9]] = True
-    for seed in range(20):
-        places = np.sort(spread(positives, np.ones(300, np.int64), np.random.default_rng(seed))[[7, 8, 9]])
-        assert np.diff([*places, places[0] + 1]).min() > 0.2
 
 
 def test_the_order_of_rows_and_other_columns_do_not_matter() -> None:
@@ -231,6 +223,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     [
         ({"test": 1.2}, "--test 1.2"),
         ({"val": -0.1}, "--val -0.1"),
+        ({"seed": -1}, "--seed -1"),
         ({"test": float("nan")}, "--test nan"),
         ({"test": 0.7, "val": 0.7}, "together are above 1"),
         ({"fractions": (0.1, 0.0)}, "fraction 0.0"),

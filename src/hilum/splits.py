@@ -16,6 +16,7 @@ import pandas as pd
 from hilum.catalog import PRESENT
 from hilum.errors import DataError, OptionError, choose
 from hilum.files import write_json
+from hilum.stratify import GOLDEN, by_patient, divide
 
 PARTS: dict[str, str] = {
     "train": "patients to learn from",
@@ -36,7 +37,6 @@ MIN_POSITIVES = 20
 """A source's own validation part needs that many positives of at least half of its findings."""
 
 FILE_NAME = "split.json"
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Split:
         """
         _check_fraction(fraction)
         train = self.parts["train"]
-        start = int((draw * _GOLDEN) % 1 * len(train))
+        start = int((draw * GOLDEN) % 1 * len(train))
         wanted = max(1, round(fraction * len(train)))
         return (train[start:] + train[:start])[:wanted]
 
@@ -199,7 +199,7 @@ def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed
     named = {part: tuple(decided.index[decided == place]) for place, part in enumerate(PATIENT_PARTS)}
     official = bool(named["test"])
     shares = (0.0 if official else TEST_SHARE, 0.0 if keep_val else VAL_SHARE)
-    test, val, train = _divide(_summary(table, findings, named["train"]), shares, seed)
+    test, val, train = divide(by_patient(table, findings, named["train"]), shares, seed)
     parts = {"train": train, "val": named["val"] or val, "test": named["test"] or test, "official-test": ()}
     left_out = tuple(sorted(table["path"][astray]))
     return _finish("official" if official else "patient", seed, parts, left_out, FRACTIONS, table)
@@ -226,8 +226,10 @@ def patient_split(
         fractions: Shares of the training patients that will be used, written down with their size.
 
     Raises:
-        OptionError: Shares outside 0 to 1, or together above 1.
+        OptionError: Shares outside 0 to 1, or together above 1, or a seed below 0.
     """
+    if seed < 0:
+        raise OptionError(f"--seed {seed} is below 0: give a whole number from 0.")
     for name, share in (("test", test), ("val", val)):
         if not 0 <= share <= 1:
             raise OptionError(f"--{name} {share} is no share of the patients: give a number from 0 to 1.")
@@ -239,55 +241,10 @@ def patient_split(
     astray = ~official & table["patient"].isin(table["patient"][official]).to_numpy()
     free = tuple(table["patient"][~official & ~astray].unique())
     parts = dict(
-        zip(("test", "val", "train"), _divide(_summary(table, findings, free), (test, val), seed), strict=True)
+        zip(("test", "val", "train"), divide(by_patient(table, findings, free), (test, val), seed), strict=True)
     )
     parts["official-test"] = tuple(sorted(table["path"][official]))
     return _finish("patient", seed, parts, tuple(sorted(table["path"][astray])), tuple(sorted(set(fractions))), table)
-
-
-def spread(
-    positives: npt.NDArray[np.bool_], films: npt.NDArray[np.int64], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Return a place on a circle [0, 1) for each patient, so that every stretch has the findings in proportion.
-
-    Patients are sorted by their findings, the rarest first, then by how many films they have, then by lot; the
-    r-th gets the fractional part of r times the golden ratio. Of neighbours in that order, who are alike, any stretch
-    of the circle then holds its proportion to within one or two: also of three patients with a hernia.
-
-    Args:
-        positives: [P, F], whether any film of the patient shows the finding.
-        films: [P], how many films the patient has.
-        rng: Breaks ties and turns the circle.
-
-    Source: the golden ratio's multiples have the lowest discrepancy of their kind (Knuth, TAOCP 3, section 6.4).
-    """
-    rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
-    keys = [rng.random(len(films)), np.floor(np.log2(np.maximum(films, 1)))]
-    order = np.lexsort([*keys, *(~positives[:, column] for column in rarest_first[::-1])])
-    places = np.empty(len(films))
-    places[order] = (np.arange(len(films)) * _GOLDEN + rng.random()) % 1
-    return places
-
-
-def _divide(pool: pd.DataFrame, shares: tuple[float, float], seed: int) -> tuple[tuple[str, ...], ...]:
-    """Return the pool's patients as test, val and train, each in the circle's order."""
-    positives = pool.drop(columns="films").to_numpy(bool)
-    places = spread(positives, pool["films"].to_numpy(np.int64), np.random.default_rng(seed))
-    order = pool.index.to_numpy()[np.argsort(places, kind="stable")]
-    ends = np.cumsum([_size(share, len(pool)) for share in shares])
-    return tuple(tuple(map(str, part)) for part in np.split(order, np.minimum(ends, len(pool))))
-
-
-def _size(share: float, patients: int) -> int:
-    """A part that was asked for gets at least one patient where there are enough for three parts."""
-    return max(round(share * patients), int(share > 0 and patients >= len(PATIENT_PARTS)))
-
-
-def _summary(table: pd.DataFrame, findings: Sequence[str], patients: Sequence[str]) -> pd.DataFrame:
-    """One row a patient, sorted: whether any film shows each finding, and ``films``."""
-    chosen = table[table["patient"].isin(patients)]
-    shows = (chosen[list(findings)] == PRESENT).groupby(chosen["patient"].astype(str)).any()
-    return shows.assign(films=chosen.groupby(chosen["patient"].astype(str)).size())
 
 
 def _own_parts(table: pd.DataFrame) -> pd.Series:

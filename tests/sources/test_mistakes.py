@@ -154,6 +154,7 @@ FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "",
         "two columns are the finding 'Edema'",
     ),
+    "a reserved name": ({"finding_columns": ("Edema",), "mapping": {"Edema": "age"}}, "", "finding 'age' has a name"),
     "only normal": ({"label_column": "class"}, "path,class\n1.png,normal\n", "names no finding, only 'normal'"),
     "no label": ({"finding_columns": ("who",)}, "", "'a' in column 'who' is not a label"),
     "no part": ({"part_column": "who"}, "", "'a' in column 'who' is not a part"),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hilum.catalog import ABSENT, PRESENT, UNCERTAIN, Catalog, film_table
+from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN, Catalog, film_table
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
 from hilum.sources import paths, tables
@@ -28,6 +28,9 @@ PARTS = {
     "official-test": "test",
 }
 """How data sets call their parts, and what they are called here."""
+
+RESERVED = (*FILM_COLUMNS, "pixels", "films")
+"""Names that no finding can have, since tables have columns of these names beside the findings."""
 
 Findings = dict[str, npt.NDArray[np.float32]]
 Notes = tuple[str, ...]
@@ -96,10 +99,17 @@ def read(root: Path, options: FolderOptions) -> Catalog:
         rows["study"] = rows["patient"] + "/" + rows["study"].fillna(rows["path"])
     there = paths.on_disk(root, rows["path"].tolist()) if options.csv else np.ones(len(rows), bool)
     excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
+    _refuse_reserved(labels)
     foreign = [name for name in labels if canonical(name) is None]
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
     table = film_table(pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels))
     return Catalog("folder", root, tuple(labels), table, len(rows), excluded, (*notes, *patient_notes, *foreign_notes))
+
+
+def _refuse_reserved(labels: Findings) -> None:
+    for name in labels:
+        if name.casefold() in RESERVED:
+            raise OptionError(f"finding {name!r} has a name that the catalogue uses itself: map it to another one.")
 
 
 def _check(options: FolderOptions) -> None:

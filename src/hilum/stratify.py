@@ -1,0 +1,65 @@
+"""Dividing patients so that every part, and every share of a part, has the findings in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hilum.catalog import PRESENT
+
+GOLDEN = (5**0.5 - 1) / 2
+"""The golden ratio's fractional part: its multiples fill a circle more evenly than any other number's."""
+
+
+def spread(
+    positives: npt.NDArray[np.bool_], films: npt.NDArray[np.int64], rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return a place on a circle [0, 1) for each patient, so that every stretch has the findings in proportion.
+
+    Patients are sorted by their findings, the rarest first, then by how many films they have, then by lot; the
+    r-th gets the fractional part of r times the golden ratio. Of neighbours in that order, who are alike, any stretch
+    of the circle then holds its proportion to within one or two: also of three patients with a hernia.
+
+    Args:
+        positives: [P, F], whether any film of the patient shows the finding.
+        films: [P], how many films the patient has.
+        rng: Breaks ties and turns the circle.
+
+    Source: the golden ratio's multiples have the lowest discrepancy of their kind (Knuth, TAOCP 3, section 6.4).
+    """
+    rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
+    keys = [rng.random(len(films)), np.floor(np.log2(np.maximum(films, 1)))]
+    order = np.lexsort([*keys, *(~positives[:, column] for column in rarest_first[::-1])])
+    places = np.empty(len(films))
+    places[order] = (np.arange(len(films)) * GOLDEN + rng.random()) % 1
+    return places
+
+
+def by_patient(table: pd.DataFrame, findings: Sequence[str], patients: Sequence[str]) -> pd.DataFrame:
+    """Return one row a patient, sorted: whether any film shows each finding, and how many ``films`` there are."""
+    chosen = table[table["patient"].isin(patients)]
+    shows = (chosen[list(findings)] == PRESENT).groupby(chosen["patient"].astype(str)).any()
+    return shows.assign(films=chosen.groupby(chosen["patient"].astype(str)).size())
+
+
+def divide(pool: pd.DataFrame, shares: Sequence[float], seed: int) -> tuple[tuple[str, ...], ...]:
+    """Return parts of a pool of patients: one for each share, then the rest; each in the circle's order.
+
+    Args:
+        pool: What ``by_patient`` returns.
+        shares: Of the patients, each from 0 to 1, together at most 1.
+        seed: Of the draw.
+    """
+    positives = pool.drop(columns="films").to_numpy(bool)
+    places = spread(positives, pool["films"].to_numpy(np.int64), np.random.default_rng(seed))
+    order = pool.index.to_numpy()[np.argsort(places, kind="stable")]
+    ends = np.cumsum([_size(share, len(pool)) for share in shares])
+    return tuple(tuple(map(str, part)) for part in np.split(order, np.minimum(ends, len(pool))))
+
+
+def _size(share: float, patients: int) -> int:
+    """Return a part's patients: at least one if any share was asked for and there are enough for three parts."""
+    return max(round(share * patients), int(share > 0 and patients >= 3))
