@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +54,17 @@ def start_from(init: str, backbone: str | None, size: int, seed: int) -> Start:
 
 
 def new_backbone(name: str, size: int, seed: int) -> Backbone:
-    """Return a backbone whose random weights depend on the seed alone, leaving the global generator as it was."""
+    """Return a backbone whose random weights depend on the seed alone."""
+    with seeded(seed):
+        return Backbone(name, size)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Make what modules draw for their first weights depend on the seed alone; the global generator ends as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Backbone(name, size)
+        yield
 
 
 def enlarging(backbone: Backbone, size: int) -> tuple[str, ...]:

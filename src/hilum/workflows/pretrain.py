@@ -11,7 +11,7 @@ import numpy as np
 from hilum import __version__
 from hilum.bundle.model_folder import Description, Model, save_model
 from hilum.bundle.seen import joined, seen_films
-from hilum.bundle.start import Start, start_from
+from hilum.bundle.start import Start, seeded, start_from
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -67,7 +67,8 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
         parts.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, size, listener)
-        learner = load_method(method)(start.backbone, method_options, size)
+        with seeded(options.train.seed):
+            learner = load_method(method)(start.backbone, method_options, size)
         train = fit_batch(options.train, len(rows), listener)
         listener.note(
             f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
