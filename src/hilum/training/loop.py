@@ -71,11 +71,12 @@ class Trainer:
         self.fabric = _fabric(options)
         if options.channels_last:
             self.learner.to(memory_format=torch.channels_last)
-        optimiser = adamw(self.learner, options.lr, options.weight_decay)
+        scales_loss = options.precision == "16-mixed"
+        optimiser = adamw(self.learner, options.lr, options.weight_decay, fused=not scales_loss)
         self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
         self.total = self.steps_per_epoch * options.epochs
-        self.watch = Watch(options.lr, skips_overflow=options.precision == "16-mixed")
+        self.watch = Watch(options.lr, skips_overflow=scales_loss)
 
     def train(self) -> Outcome:
         """Train to the end, from the newest checkpoint if there is one; the learner ends as the best or the last.
@@ -137,18 +138,22 @@ class Trainer:
         """Log, validate and save where the step's number, or a wish to stop, asks for it."""
         epoch_ends = step % self.steps_per_epoch == 0
         every = self.options.checkpoint_every or self.steps_per_epoch
-        saves = step % every == 0 or epoch_ends or wish.asked
-        if step % self.options.log_every == 0 or saves:
+        due = step % every == 0 or epoch_ends
+        if step % self.options.log_every == 0 or due:
             self._log(self.watch.read(step))
-        if saves:
-            self.watch.refuse_bad_weights(step, self.learner)
         if epoch_ends and self.score is not None:
             self._validate(self.score)
-        if saves:
-            checkpoint.save(self.run.checkpoints, self._checkpoint())
-        if wish.asked and step < self.total:
+        stops = wish.asked and step < self.total  # asked once: a signal after this is seen after the next step
+        if due or stops:
+            self._save(step)
+        if stops:
             self.run.log(event="interrupted", step=step)
             raise Interrupted(f"stopped at step {step} of {self.total}; all is saved in {self.run.path}")
+
+    def _save(self, step: int) -> None:
+        self._log(self.watch.read(step))
+        self.watch.refuse_bad_weights(step, self.learner)
+        checkpoint.save(self.run.checkpoints, self._checkpoint())
 
     def _log(self, reading: Reading | None) -> None:
         if reading is None:
