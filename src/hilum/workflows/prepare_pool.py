@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import queue
@@ -21,7 +22,9 @@ from hilum.workflows.prepare_worker import PLACE
 
 JOB_SECONDS = 0.2
 """Jobs are cut to take about that long: long against the cost of passing one, short against the whole."""
-FIRST_FILMS, MOST_FILMS = 4, 128
+FIRST_FILMS, MOST_FILMS = 4, 512
+PIPE_BYTES = 2**18
+"""Room for the jobs that a worker holds, so that handing one out never waits for a film that hangs."""
 AHEAD = 2
 """Jobs a worker holds, so that it never waits for the next."""
 TRIES = 2
@@ -82,8 +85,10 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, "PYTHONPATH": search},
-                start_new_session=True,  # Ctrl-C is for this process to handle
+                process_group=0,  # Ctrl-C is for this process to handle
             )
+        with suppress(OSError):
+            fcntl.fcntl(self.process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
         self.listener = threading.Thread(target=self._listen, args=(heard,), daemon=True)
         self.listener.start()
         self.send({**setup._asdict(), "root": None, "place": str(self.place)})
