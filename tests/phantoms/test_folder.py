@@ -122,9 +122,10 @@ def test_a_film_depends_on_its_own_place_only(root: Path, tmp_path: Path) -> Non
 
 def test_an_odd_size_and_a_single_film_work(tmp_path: Path) -> None:
     result = write_phantoms(tmp_path / "one", PhantomOptions(count=1, size=150))
-    train, valid, truth = tables(tmp_path / "one")
-    assert (result.films, len(train), len(valid)) == (1, 1, 0)
-    assert cv2.imread(str(on_disk(tmp_path / "one", truth["Path"][0]))).shape == (150, 150, 3)
+    train = pd.read_csv(tmp_path / "one" / "train.csv")
+    assert (result.films, len(train), result.valid_films) == (1, 1, 0)
+    assert cv2.imread(str(on_disk(tmp_path / "one", train["Path"][0]))).shape == (150, 150, 3)
+    assert not (tmp_path / "one" / "valid.csv").exists()
 
 
 def test_a_second_call_draws_nothing_and_an_unfinished_one_is_mended(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def write_phantoms(
     ``root`` then holds ``train.csv``, ``valid.csv`` (a fifth of the patients, every cell 0 or 1), the films as JPEG
     below ``train/`` and ``valid/``, ``masks/`` (read by ``read_masks``), ``truth.csv`` (what is truly on each film)
     and ``phantoms.json`` (the options). Every byte depends on the options alone, not on ``workers``; a folder already
-    finished with the same options is left as it is, one left unfinished is drawn again.
+    finished with the same options is left as it is, one left unfinished is drawn again. The fifth is every patient
+    whose number is 3 above a multiple of 5; with fewer than three patients there is no ``valid.csv``.
 
     Args:
         root: New or empty folder, or one of an earlier call with the same options.
@@ -147,12 +148,11 @@ def _write_image(path: Path, image: np.ndarray, settings: tuple[int, int]) -> No
 
 
 def _write_tables(root: Path, films: Sequence[Film]) -> None:
-    parts = {
-        "train": [film for film in films if film.part == "train"],
-        "valid": [f for f in films if f.part == "valid"],
-    }
-    _write_table(root / "train.csv", HEADER, ((*_who(film), *map(_cell, film.stated)) for film in parts["train"]))
-    _write_table(root / "valid.csv", HEADER, ((*_who(film), *map(_cell, film.truth)) for film in parts["valid"]))
+    train = [film for film in films if film.part == "train"]
+    valid = [film for film in films if film.part == "valid"]
+    _write_table(root / "train.csv", HEADER, ((*_who(film), *map(_cell, film.stated)) for film in train))
+    if valid:  # a table without rows is taken for a broken download
+        _write_table(root / "valid.csv", HEADER, ((*_who(film), *map(_cell, film.truth)) for film in valid))
     truth = ((_path(film), *map(_cell, film.truth)) for film in films)
     _write_table(root / "truth.csv", ("Path", *CHEXPERT), truth)
 
