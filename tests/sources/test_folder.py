@@ -99,3 +99,11 @@ def test_kermany_reads_through_its_manifest(shared_data: Path) -> None:
     assert catalog.table["part"].value_counts().to_dict() == {"train": 5_216, "test": 624, "val": 16}
     assert catalog.table["Pneumonia"].sum() == 4_273
     assert catalog.table["patient"].nunique() == 3_054
+
+
+def test_the_data_set_is_called_by_its_folder_or_as_told(films: Any) -> None:
+    root = films("1.png")
+    assert read_source("folder", root).source == root.name
+    assert read_source("folder", root, name="Hospital A / 2").source == "Hospital-A-2"
+    with pytest.raises(OptionError, match="no letter"):
+        read_source("folder", root, name="//")

@@ -108,7 +108,7 @@ class Predictor:
             folder = films.stores[0].folder
             raise DataError(
                 f"{folder} was prepared with {films.preparation.flags()}, the model with {self.preparation.flags()}: "
-                f"run `hilum prepare {films.stores[0].source} ROOT --out NEW {self.preparation.flags()}`."
+                f"run `hilum prepare SOURCE ROOT --out NEW {self.preparation.flags()}`."
             )
 
 

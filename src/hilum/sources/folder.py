@@ -40,6 +40,8 @@ Notes = tuple[str, ...]
 class FolderOptions:
     """A folder of films with a CSV, with a folder for each class, or without labels."""
 
+    name: str = ""
+    """What the data set is called from now on; the root folder's own name unless given."""
     csv: str = ""
     """The table's name below the root; empty: none, and every PNG and JPEG below the root is a film."""
     path_column: str = "path"
@@ -103,7 +105,16 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     foreign = [name for name in labels if canonical(name) is None]
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
     table = film_table(pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels))
-    return Catalog("folder", root, tuple(labels), table, len(rows), excluded, (*notes, *patient_notes, *foreign_notes))
+    notes = (*notes, *patient_notes, *foreign_notes)
+    return Catalog(_name(root, options), root, tuple(labels), table, len(rows), excluded, notes)
+
+
+def _name(root: Path, options: FolderOptions) -> str:
+    """Return the data set's name: two folders must not pass for one, since films are known by data set and path."""
+    name = re.sub(r"[^\w.-]+", "-", options.name or root.resolve().name).strip("-.")
+    if not name:
+        raise OptionError(f"--name {options.name!r} has no letter: name the data set, such as 'hospital-a'.")
+    return name
 
 
 def _refuse_reserved(labels: Findings) -> None:
