@@ -81,10 +81,15 @@ def test_notes_scroll_above_the_live_line():
 
 def test_finished_stages_stay_and_interruption_leaves_no_half_line():
     stream = Terminal()
-    with pytest.raises(KeyboardInterrupt), listening(stream, Clock()) as line:
-        line.progress("draw", 10, 10)
-        line.progress("prepare", 3, 10)
-        raise KeyboardInterrupt
+
+    def work() -> None:
+        with listening(stream, Clock()) as line:
+            line.progress("draw", 10, 10)
+            line.progress("prepare", 3, 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert [text[:12].strip() for text in screen(stream.getvalue())] == ["draw", "prepare", ""]
 
 

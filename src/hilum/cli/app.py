@@ -53,6 +53,7 @@ def build_app(words: Sequence[str]) -> App:
         result_action="return_value",
         exit_on_error=False,
         print_error=False,
+        suppress_keyboard_interrupt=False,
     )
     for place, (name, (target, line)) in enumerate(COMMANDS.items()):
         if words[:1] == [name]:

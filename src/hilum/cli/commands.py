@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from importlib import import_module
 
 COMMANDS = {
+    "demo": ("hilum.cli.demo:demo", "Show the whole story on drawn phantoms, ending with a page."),
     "phantom": ("hilum.cli.phantom:phantom", "Draw a phantom data set in CheXpert's own layout, with masks."),
     "prepare": ("hilum.cli.prepare:app", "Read a data set once and pack its films into a store."),
     "split": ("hilum.cli.split:split", "Divide a store's patients into train, val and test."),
@@ -12,6 +13,8 @@ COMMANDS = {
     "probe": ("hilum.cli.probe:probe", "Measure frozen features by nearest neighbours and a linear classifier."),
     "evaluate": ("hilum.cli.evaluate:evaluate", "Measure a classifier, with intervals over patients."),
     "predict": ("hilum.cli.predict:predict", "Write a model's probabilities for films or a store to a CSV file."),
+    "explain": ("hilum.cli.explain:explain", "Draw where a classifier looks: a heatmap and overlay per finding."),
+    "report": ("hilum.cli.report:report", "Build the page of a demo or a run."),
 }
 """Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of the work."""
 

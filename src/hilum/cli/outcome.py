@@ -27,8 +27,9 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
             return say(f"{command}: {str(error) or 'interrupted.'}", INTERRUPTED)
         case KeyboardInterrupt():
             return say(f"{command}: interrupted. The same command goes on from what is finished.", INTERRUPTED)
-        case BrokenPipeError():
-            # The interpreter flushes standard output once more at exit, which would complain.
+        case BrokenPipeError() | SystemExit(__context__=BrokenPipeError()):
+            # A help page's printer turns the one into the other. At exit the interpreter flushes once more, which
+            # would complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return READER_LEFT
         case SystemExit():

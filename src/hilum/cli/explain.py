@@ -1,0 +1,62 @@
+"""``hilum explain``: draw where a classifier looks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hilum.cli.console import listening
+from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
+from hilum.cli.tables import aligned
+from hilum.workflows.options import ExplainOptions
+
+if TYPE_CHECKING:
+    from hilum.workflows.explain import ExplainResult
+
+RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
+FILMS = Parameter(help="Image files.")
+MOST = 8
+"""Films in the printed table at most; the summary file has all."""
+
+
+def explain(
+    run: Annotated[Path, RUN],
+    film: Annotated[tuple[Path, ...], FILMS],
+    /,
+    *,
+    options: Annotated[ExplainOptions, FLAT],
+    shared: Shared = UNSHARED,
+) -> None:
+    """Draw where a classifier looks: Grad-CAM heatmaps and overlays of every finding, beside the probabilities.
+
+    A heatmap shows what raised the model's score, which need not be where the finding is. Research use only, not a
+    medical device.
+
+    Examples:
+      hilum explain runs/moco-10 film.png --out heatmaps
+      hilum explain runs/moco-10 a.png b.png --out heatmaps --finding Edema Fracture
+    """
+    from hilum.workflows.explain import explain as run_explain
+
+    with listening() as listener:
+        result = run_explain(run, film, options, listener)
+        listener.note(result.note)
+    answer(shared, result, _text(result))
+
+
+def _text(result: "ExplainResult") -> str:
+    """Return the probabilities of the first films, called findings marked, and where the pictures lie."""
+    shown = result.films[:MOST]
+    rows = [
+        [name, *(f"{one.probabilities[name]:.3f}{'*' if name in one.called else ' '}" for one in shown)]
+        for name in shown[0].drawn
+    ]
+    left_out = f", {len(result.failed):,} left out" if result.failed else ""
+    return "\n".join(
+        [
+            aligned(["finding", *(one.film.name[-24:] for one in shown)], rows),
+            f"* called: above the threshold chosen on validation films. {RESEARCH_ONLY}",
+            f"{len(result.films):,} films{left_out}",
+            str(result.out),
+        ]
+    )

@@ -1,0 +1,49 @@
+"""Evaluations as text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hilum.cli.probe import _text as probe_text
+from hilum.cli.results import cell_text, estimate_text, evaluation_text
+from hilum.cli.tables import aligned
+from hilum.metrics.summary import Estimate, evaluate_findings
+from hilum.workflows.probe import ProbeResult
+
+TRUTH = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], np.float32)
+SCORES = np.array([[0.9, 0.1], [0.4, 0.2], [0.6, 0.3], [0.1, 0.4]], np.float32)
+
+
+def evaluation():
+    return evaluate_findings(
+        TRUTH, np.ones_like(TRUTH), SCORES, ["a", "b", "c", "d"], ["Edema", "Hernia"], [0.5, None], 100, min_positives=1
+    )
+
+
+def test_table_has_values_and_says_what_is_not_available():
+    lines = evaluation_text(evaluation()).splitlines()
+    edema = next(line for line in lines if line.startswith("Edema"))
+    hernia = next(line for line in lines if line.startswith("Hernia  "))
+    assert edema.split()[1:4] == ["2", "0.500", "0.750"]
+    assert hernia.split()[1:] == ["0", *["-"] * 8]
+    assert lines[0] == "4 films of 4 patients; in brackets 95% intervals over patients"
+    assert any(line.startswith("mean AUROC 0.750 [") and "1 of 2 findings" in line for line in lines)
+    assert lines[-1].startswith("Hernia: not available, no positives")
+
+
+def test_probe_text_has_both_probes():
+    text = probe_text(ProbeResult("random", "val", 1.0, 10, 0.1, evaluation(), evaluation()))
+    assert text.splitlines()[0] == "random: features of 10 films, measured on 4 films of 4 patients of part val"
+    assert "nearest neighbours" in text
+    assert text.count("0.750 [") == 4
+    assert text.splitlines()[-1] == "Research use only, not a medical device."
+
+
+def test_estimates():
+    assert estimate_text(Estimate(0.5)) == "0.500"
+    assert estimate_text(Estimate(None, reason="no positives")) == "not available (no positives)"
+    assert cell_text(Estimate(None, reason="no positives")) == "-"
+
+
+def test_columns_are_aligned():
+    assert aligned(["a", "long"], [["bbb", "1"]]) == "a    long\nbbb     1"
