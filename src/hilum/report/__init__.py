@@ -1,1 +1,1 @@
-"""Results to HTML pages."""
+"""The report: a demo or a run as one HTML page that needs no network."""

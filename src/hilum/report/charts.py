@@ -1,0 +1,229 @@
+"""The report's charts: plain values in, an SVG string out; what is missing is said where it would stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from hilum.report.svg import Drawing, Scale, domain
+
+WIDTH = 480.0
+"""Of every chart, in its own units: two stand side by side on a desk, one fills a phone."""
+NAMES = 176.0
+"""Room for the findings' names on the left."""
+NOT_AVAILABLE = "not available"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with its interval; None where it is not available."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @staticmethod
+    def of(value: float | None, interval: Sequence[float] | None) -> Measured:
+        """Return the value with the two ends of its interval, if it has one."""
+        return Measured(value, *(interval or (None, None)))
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends of the interval, None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def values(self) -> list[float]:
+        """Return what is known of value and ends."""
+        return [known for known in (self.value, self.low, self.high) if known is not None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: its name, its place among the page's colours, and its points."""
+
+    name: str
+    colour: int
+    points: Sequence[tuple[float, float]]
+    dashed: bool = False
+
+
+def label_shares(findings: Sequence[str], shares: Mapping[str, Sequence[float]]) -> Markup:
+    """Draw a bar a finding, divided by what its labels say.
+
+    Args:
+        findings: [F] names.
+        shares: Name of a kind of label -> [F] shares of the films from 0 to 1, in the order of the bar.
+    """
+    row, top = 22.0, 6.0
+    height = top + row * len(findings) + 34
+    drawing = Drawing(WIDTH, height, "Share of films by label, for each finding")
+    scale = Scale(0.0, 1.0, NAMES, WIDTH - 42)
+    for place, name in enumerate(findings):
+        y = top + row * place
+        drawing.text((NAMES - 10, y + 14.5), shortened(name), "end")
+        start = 0.0
+        for kind, values in enumerate(shares.values()):
+            width = scale(start + values[place]) - scale(start)
+            drawing.box((scale(start), y + 3), (max(width, 0.0), row - 7), f"label{kind}")
+            start += values[place]
+        first = next(iter(shares.values()))[place]
+        drawing.text((WIDTH - 2, y + 14.5), f"{first:.0%}", "end", "number")
+    _x_axis(drawing, scale, top + row * len(findings) + 2, [0, 0.25, 0.5, 0.75, 1], "{:.0%}")
+    return drawing.svg()
+
+
+def dots(
+    findings: Sequence[str], series: Sequence[Sequence[Measured]], names: Sequence[str], span: tuple[float, float]
+) -> Markup:
+    """Draw the AUROC of several models on every finding, with intervals.
+
+    Args:
+        findings: [F] names.
+        series: [M] models, each with [F] values.
+        names: [M] the models' names.
+        span: Ends of the horizontal axis.
+    """
+    row, top = 27.0, 4.0
+    bottom = top + row * len(findings)
+    drawing = Drawing(WIDTH, bottom + 42, "AUROC of each finding with 95 % intervals")
+    scale = Scale(*span, NAMES, WIDTH - 12)
+    for place in range(0, len(findings), 2):
+        drawing.box((0, top + row * place), (WIDTH, row), "band")
+    _x_axis(drawing, scale, bottom, scale.ticks(6), "{:.1f}", "AUROC", top)
+    _chance(drawing, scale, top, bottom)
+    for place, name in enumerate(findings):
+        y = top + row * (place + 0.5)
+        drawing.text((NAMES - 10, y + 4.5), shortened(name), "end")
+        values = [one[place] for one in series]
+        if all(value.value is None for value in values):
+            drawing.text((NAMES + 6, y + 4.5), NOT_AVAILABLE, style="muted")
+            continue
+        for model, value in enumerate(values):
+            offset = (model - (len(values) - 1) / 2) * 9.5
+            _dot(drawing, scale, y + offset, value, model, f"{name}, {names[model]}")
+    return drawing.svg()
+
+
+def against_labels(lines: Mapping[str, Mapping[float, Measured]]) -> Markup:
+    """Draw the mean AUROC of every model against the share of labels, on a logarithmic axis.
+
+    Args:
+        lines: Model -> share of the labels -> mean AUROC.
+    """
+    fractions = sorted({fraction for line in lines.values() for fraction in line})
+    values = [known for line in lines.values() for value in line.values() for known in value.values()]
+    height, bottom, top = 300.0, 252.0, 12.0
+    drawing = Drawing(WIDTH, height, "Mean AUROC against the share of labels")
+    if not values:
+        drawing.text((WIDTH / 2, height / 2), NOT_AVAILABLE, "middle", "muted")
+        return drawing.svg()
+    y = Scale(*domain([*values, 0.5], 0.1), bottom, top)
+    few, most = fractions[0] / 1.6, max(fractions[-1], fractions[0] * 1.5) * 1.6
+    x = Scale(few, most, 62, WIDTH - 14, log=True)
+    _y_axis(drawing, y, (62, WIDTH - 14), "{:.1f}", "mean AUROC")
+    for fraction in fractions:
+        drawing.line((x(fraction), bottom), (x(fraction), bottom + 5), "axis")
+        drawing.text((x(fraction), bottom + 20), f"{fraction:.0%}", "middle", "tick")
+    drawing.text(((62 + WIDTH - 14) / 2, bottom + 40), "share of the labelled patients", "middle", "tick")
+    for model, (name, line) in enumerate(lines.items()):
+        shift = (model - (len(lines) - 1) / 2) * 9
+        points = [(x(f) + shift, value) for f, value in sorted(line.items())]
+        drawing.path([(place, y(v.value)) for place, v in points if v.value is not None], f"line c{model}")
+        for place, value in points:
+            if value.value is None:
+                continue
+            if value.ends:
+                drawing.line((place, y(value.ends[0])), (place, y(value.ends[1])), f"whisker c{model}")
+            drawing.mark((place, y(value.value)), f"mark c{model}", model % 3, _hint(name, value))
+    return drawing.svg()
+
+
+def curves(
+    lines: Sequence[Line], x_title: str, y_title: str, reference: tuple[str, float] | None = None, step: float = 0.1
+) -> Markup:
+    """Draw curves on common axes.
+
+    Args:
+        lines: What to draw.
+        x_title: Below the axis.
+        y_title: Beside the axis.
+        reference: A level to compare with, and its name.
+        step: The vertical axis ends at multiples of it.
+    """
+    points = [point for line in lines for point in line.points]
+    drawing = Drawing(WIDTH, 270, f"{y_title} by {x_title}")
+    if not points:
+        drawing.text((WIDTH / 2, 135), NOT_AVAILABLE, "middle", "muted")
+        return drawing.svg()
+    levels = [value for _, value in points] + ([reference[1]] if reference else [])
+    y = Scale(*domain(levels, step), 222, 18)
+    x = Scale(0.0, max(max(place for place, _ in points), 1e-9), 62, WIDTH - 16)
+    _y_axis(drawing, y, (62, WIDTH - 16), "{:g}", y_title)
+    _x_axis(drawing, x, 222, x.ticks(6), "{:g}", x_title)
+    if reference:
+        level = y(reference[1])
+        drawing.line((62, level), (WIDTH - 16, level), "chance")
+        drawing.text((WIDTH - 18, level - 6), reference[0], "end", "muted")
+    for line in lines:
+        drawing.path([(x(a), y(b)) for a, b in line.points], f"line c{line.colour}{' dashed' * line.dashed}")
+        if len(line.points) == 1:
+            drawing.mark((x(line.points[0][0]), y(line.points[0][1])), f"mark c{line.colour}", 0, line.name)
+    return drawing.svg()
+
+
+def shortened(name: str, most: int = 26) -> str:
+    """Return a name that fits beside a chart.
+
+    >>> shortened("Enlarged Cardiomediastinum"), shortened("A finding that has far too long a name")
+    ('Enlarged Cardiomediastinum', 'A finding that has far to…')
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _dot(drawing: Drawing, scale: Scale, y: float, value: Measured, model: int, name: str) -> None:
+    if value.value is None:
+        return
+    if value.ends:
+        drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{model}")
+    drawing.mark((scale(value.value), y), f"mark c{model}", model % 3, _hint(name, value))
+
+
+def _hint(name: str, value: Measured) -> str:
+    ends = f" [{value.ends[0]:.3f}, {value.ends[1]:.3f}]" if value.ends else ""
+    return f"{name}: {value.value:.3f}{ends}"
+
+
+def _chance(drawing: Drawing, scale: Scale, top: float, bottom: float) -> None:
+    if scale.low <= 0.5 <= scale.high:
+        drawing.line((scale(0.5), top), (scale(0.5), bottom), "chance")
+
+
+def _x_axis(
+    drawing: Drawing,
+    scale: Scale,
+    y: float,
+    ticks: Sequence[float],
+    form: str,
+    title: str = "",
+    grid_top: float | None = None,
+) -> None:
+    drawing.line((scale.start, y), (scale.end, y), "axis")
+    for tick in ticks:
+        place = scale(tick)
+        if grid_top is not None:
+            drawing.line((place, grid_top), (place, y), "grid")
+        drawing.line((place, y), (place, y + 4), "axis")
+        drawing.text((place, y + 18), form.format(tick), "middle", "tick")
+    if title:
+        drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
+
+
+def _y_axis(drawing: Drawing, scale: Scale, sides: tuple[float, float], form: str, title: str) -> None:
+    for tick in scale.ticks(5):
+        place = scale(tick)
+        drawing.line((sides[0], place), (sides[1], place), "grid")
+        drawing.text((sides[0] - 8, place + 4.5), form.format(tick), "end", "tick")
+    drawing.line((sides[0], scale.start), (sides[1], scale.start), "axis")
+    drawing.text((16, (scale.start + scale.end) / 2), title, "middle", "tick", turned=True)

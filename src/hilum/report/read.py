@@ -1,0 +1,209 @@
+"""Reads what a report tells from a finished folder: everything on the page comes from files, nothing from memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hilum.errors import DataError, RunError
+from hilum.files import sha256
+from hilum.images.store import Store
+from hilum.splits import Split
+from hilum.training.run_folder import LOG, METRICS, OPTIONS, read_log
+
+DEMO, EXPLANATIONS = "demo.json", "explanations.json"
+NOT_A_REPORT = (
+    "holds neither a demo nor a run: give the folder of `hilum demo`, or one of `hilum finetune` or pretrain."
+)
+FOLDER_OF_RUN = "finish the command that made it, or give another folder"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run, as its files tell it."""
+
+    path: Path
+    command: tuple[str, ...]
+    """``("finetune",)`` or ``("pretrain", METHOD)``."""
+    options: Mapping[str, Any]
+    record: Mapping[str, Any]
+    """What the run was made with: version and data, by hash."""
+    steps: tuple[Mapping[str, Any], ...]
+    """Lines of log.jsonl with ``step`` and ``loss``."""
+    validations: tuple[Mapping[str, Any], ...]
+    training: Mapping[str, Any]
+    evaluations: Mapping[str, Mapping[str, Any]]
+    model: Mapping[str, Any]
+    """What model.json says."""
+
+    def chance_loss(self) -> float | None:
+        """Return the loss of guessing: for MoCo, of telling one of queue + 1 apart; None where it is not known."""
+        queue = self.options.get("queue_size")
+        return log(queue + 1) if self.command[-1] == "moco" and isinstance(queue, int) else None
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the model's weights, as model.json has it."""
+        return str(self.model.get("weights_sha256", ""))
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A fine-tuned run of a demo: which model, on what share of the labels."""
+
+    name: str
+    fraction: float
+    run: Run
+
+    @property
+    def test(self) -> Mapping[str, Any]:
+        """The evaluation on the test films."""
+        return self.run.evaluations["test"]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished demo, as its files tell it."""
+
+    folder: Path
+    seed: int
+    plan: Mapping[str, Any]
+    versions: Mapping[str, str]
+    phantoms: Path
+    store: Store
+    split: Split
+    pretrained: Run
+    models: tuple[Finetuned, ...]
+    comparisons: tuple[Mapping[str, Any], ...]
+    probes: tuple[Mapping[str, Any], ...]
+    explanations: Path
+    explained: tuple[tuple[str, Mapping[str, Any]], ...]
+    """Path of each film that heatmaps were drawn of, and what explanations.json says of it."""
+    layer: str
+    """Which layer was looked at, and why."""
+
+    @property
+    def explainer(self) -> Finetuned:
+        """The model that the heatmaps are of: MoCo's with the most labels."""
+        return max((model for model in self.models if model.name == "MoCo"), key=lambda model: model.fraction)
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether a folder holds a demo."""
+    return (folder / DEMO).is_file()
+
+
+def read_demo(folder: Path) -> Demo:
+    """Read a finished demo.
+
+    Raises:
+        RunError: It is not finished, or a file of it is missing or damaged.
+    """
+    record = read_json(folder / DEMO)
+    if not record.get("finished"):
+        raise RunError(f"{folder} holds a demo that is not finished: run `hilum demo --out {folder}` again.")
+    try:
+        store = Store.open(folder / record["store"])
+        explanations = folder / record["explanations"]
+        told = read_json(explanations / EXPLANATIONS)
+        models = tuple(
+            Finetuned(one["name"], one["fraction"], read_run(folder / one["run"])) for one in record["models"]
+        )
+        return Demo(
+            folder=folder,
+            seed=record["seed"],
+            plan=record["plan"],
+            versions=record["versions"],
+            phantoms=folder / record["phantoms"],
+            store=store,
+            split=Split.load(store.folder),
+            pretrained=read_run(folder / record["pretrained"]),
+            models=models,
+            comparisons=tuple(record["comparisons"]),
+            probes=tuple(record["probes"]),
+            explanations=explanations,
+            explained=tuple(zip(record["explained"], told["films"], strict=True)),
+            layer=told["layer"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"the demo in {folder} is damaged ({error!s:.80}): delete it and run `hilum demo` again."
+        ) from error
+
+
+def read_run(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises:
+        RunError: There is none, it is not finished, or a file of it is damaged.
+    """
+    if not (folder / OPTIONS).is_file():
+        raise RunError(f"{folder} {NOT_A_REPORT}")
+    metrics = read_json(folder / METRICS)
+    try:
+        options = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
+        record = options.pop("record", {})
+        command, block = _command(options)
+        events = read_log(folder)
+        return Run(
+            path=folder,
+            command=command,
+            options=block,
+            record=record,
+            steps=tuple(event for event in events if "step" in event and "event" not in event),
+            validations=tuple(event for event in events if event.get("event") == "validation"),
+            training=metrics["training"],
+            evaluations=metrics.get("evaluations", {}),
+            model=read_json(folder / "model" / "model.json"),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise RunError(f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a mapping from JSON.
+
+    Raises:
+        RunError: The file is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): {FOLDER_OF_RUN}.") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error!s:.80}): {FOLDER_OF_RUN}.") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (no mapping): {FOLDER_OF_RUN}.")
+    return content
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return a picture's bytes.
+
+    Raises:
+        DataError: It is missing.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): make the folder's content again.") from error
+
+
+def file_hash(path: Path) -> str:
+    """Return a file's SHA-256, or a dash where there is no such file."""
+    return sha256(path) if path.is_file() else "-"
+
+
+def _command(options: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Return what the record repeats, as words, and its options."""
+    (name, block), *_ = options.items()
+    if name == "pretrain":
+        (method, block), *_ = block.items()
+        return ("pretrain", method), block
+    return (name,), block

@@ -1,0 +1,61 @@
+"""Comparison: which of two fine-tuned runs reads the same films better, resampled in pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.errors import RunError
+from hilum.images.films import Films
+from hilum.metrics.results import Comparison
+from hilum.metrics.summary import compare_models
+from hilum.workflows.options import EvaluateOptions
+from hilum.workflows.parts import Parts, truth_of
+
+
+def compare(first: Path, second: Path, options: EvaluateOptions) -> Comparison:
+    """Return the first run's AUROC minus the second's, with intervals over patients, from their saved predictions.
+
+    Args:
+        first: Run folder that `evaluate` measured with these options.
+        second: The other one.
+        options: Of both evaluations.
+
+    Raises:
+        RunError: One of them was not evaluated on these films.
+    """
+    films = Films.open([options.data])
+    rows = Parts.of(films).needed(options.split)
+    truth, counts = truth_of(films, rows, options.unstated)
+    mine, other = (_saved_scores(run, films, rows, options.split) for run in (first, second))
+    patients = films.patient_codes[rows]
+    return compare_models(
+        truth, counts, mine, other, patients, films.findings, options.resamples, options.seed, options.min_positives
+    )
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain values."""
+    return {
+        "auroc_macro": comparison.auroc_macro.to_json(),
+        "average_precision_macro": comparison.average_precision_macro.to_json(),
+        "auroc": {name: estimate.to_json() for name, estimate in comparison.auroc.items()},
+        "findings_scored": list(comparison.findings_scored),
+    }
+
+
+def _saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> NDArray[np.float32]:
+    path = run / f"predictions-{split}.parquet"
+    remedy = f"run `hilum evaluate {run} --data {films.stores[0].folder} --split {split}`."
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {remedy}") from error
+    fits = set(films.findings) <= set(table.columns) and list(table["path"]) == list(films.catalog["path"].iloc[rows])
+    if not fits:
+        raise RunError(f"{path} is of other films: {remedy}")
+    return table[list(films.findings)].to_numpy(np.float32)
