@@ -40,7 +40,7 @@ Notes = tuple[str, ...]
 class FolderOptions:
     """A folder of films with a CSV, with a folder for each class, or without labels."""
 
-    name: str = ""
+    dataset: str = ""
     """What the data set is called from now on; the root folder's own name unless given."""
     csv: str = ""
     """The table's name below the root; empty: none, and every PNG and JPEG below the root is a film."""
@@ -111,9 +111,9 @@ def read(root: Path, options: FolderOptions) -> Catalog:
 
 def _name(root: Path, options: FolderOptions) -> str:
     """Return the data set's name: two folders must not pass for one, since films are known by data set and path."""
-    name = re.sub(r"[^\w.-]+", "-", options.name or root.resolve().name).strip("-.")
+    name = re.sub(r"[^\w.-]+", "-", options.dataset or root.resolve().name).strip("-.")
     if not name:
-        raise OptionError(f"--name {options.name!r} has no letter: name the data set, such as 'hospital-a'.")
+        raise OptionError(f"--dataset {options.dataset!r} has no letter: name the data set, such as 'hospital-a'.")
     return name
 
 
