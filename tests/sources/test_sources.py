@@ -32,7 +32,7 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
 def test_every_source_keeps_the_catalogues_rules(name: str, nih, chexpert, films) -> None:
     root = {"nih14": nih, "chexpert": chexpert}.get(name, lambda: films("a/1.png", "b/2.jpg"))()
     catalog = read_source(name, str(root))
-    assert catalog.source == name
+    assert catalog.source == (root.name if name == "folder" else name)
     assert list(catalog.table.columns) == [*FILM_COLUMNS, *catalog.findings]
     assert list(catalog.table.index) == list(range(len(catalog.table)))
     assert all((root / path).is_file() for path in catalog.table["path"])
