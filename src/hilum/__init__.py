@@ -23,7 +23,7 @@ def load(run: str | Path) -> Predictor:
     return Predictor.load(Path(run))
 
 
-def read_source(name: str, root: str | Path, **options: Any) -> Catalog:
+def read_source(name: str, root: str | Path, /, **options: Any) -> Catalog:
     """Return what a source says of its films; see ``hilum.sources``.
 
     Raises:

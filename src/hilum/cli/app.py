@@ -19,6 +19,7 @@ ABOUT = f"""Hilum learns to read chest radiographs from few labels.
 {RESEARCH_ONLY}"""
 
 START = """Examples:
+  hilum demo
   hilum COMMAND --help
   hilum phantom phantoms --count 2000 --size 64
   hilum prepare chexpert phantoms --out store --size 64"""

@@ -44,7 +44,7 @@ def load_source(name: str) -> SourceModule:
     return cast(SourceModule, import_module(choose(name, SOURCES, "source").module))
 
 
-def read_source(name: str, root: Path | str, **options: Any) -> Catalog:
+def read_source(name: str, root: Path | str, /, **options: Any) -> Catalog:
     """Read a data set into a catalogue: one row a film, no image opened.
 
     Args:
