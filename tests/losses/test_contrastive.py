@@ -1,0 +1,89 @@
+"""InfoNCE against a naive double loop and against lightly's loss with a memory bank."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightly.loss import NTXentLoss
+
+from hilum.losses.contrastive import info_nce
+
+
+def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def naive(query: torch.Tensor, key: torch.Tensor, negatives: torch.Tensor, t: float, allowed: torch.Tensor) -> float:
+    """Sum the definition in float64, one pair at a time."""
+    total = 0.0
+    for i in range(len(query)):
+        q = query[i].double() / query[i].double().norm()
+        own = math.exp(float(q @ (key[i].double() / key[i].double().norm())) / t)
+        others = 0.0
+        for j in range(len(negatives)):
+            if allowed[i, j]:
+                others += math.exp(float(q @ (negatives[j].double() / negatives[j].double().norm())) / t)
+        total -= math.log(own / (own + others))
+    return total / len(query)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_a_naive_double_loop(temperature: float, masked: bool) -> None:
+    query, key, negatives = vectors(6, 5, seed=1), vectors(6, 5, seed=2), vectors(11, 5, seed=3) * 4
+    allowed = vectors(6, 11, seed=4) > 0 if masked else torch.ones(6, 11, dtype=torch.bool)
+    expected = naive(query, key, negatives, temperature, allowed)
+    found = info_nce(query, key, negatives, temperature, allowed if masked else None)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_equals_lightly_forward_and_gradient() -> None:
+    lightly = NTXentLoss(temperature=0.1, memory_bank_size=(32, 16))
+    negatives = lightly.memory_bank.bank.clone()
+    ours, theirs = (vectors(8, 16, seed=5).requires_grad_() for _ in range(2))
+    key = vectors(8, 16, seed=6)
+    own_loss = info_nce(ours, key, negatives, 0.1)
+    their_loss = lightly(theirs, key)
+    own_loss.backward()
+    their_loss.backward()
+    torch.testing.assert_close(own_loss, their_loss, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-5)
+    assert ours.grad.abs().max() > 1e-3
+
+
+def test_a_query_without_negatives_costs_nothing_and_has_a_finite_gradient() -> None:
+    query = vectors(3, 4).requires_grad_()
+    allowed = torch.tensor([[True, True], [False, False], [True, False]])
+    loss = info_nce(query, vectors(3, 4, seed=1), vectors(2, 4, seed=2), 0.2, allowed)
+    loss.backward()
+    assert loss.isfinite()
+    assert query.grad.isfinite().all()
+    assert not query.grad[1].any()
+    assert query.grad[0].any()
+
+
+def test_is_the_logarithm_of_the_choices_where_nothing_can_be_told() -> None:
+    same = torch.ones(4, 8)
+    assert float(info_nce(same, same, torch.ones(15, 8), 0.1)) == pytest.approx(math.log(16), abs=1e-5)
+
+
+def test_is_computed_in_float32_inside_autocast() -> None:
+    query, key, negatives = vectors(8, 16), vectors(8, 16, seed=1), F.normalize(vectors(64, 16, seed=2))
+    plain = info_nce(query, key, negatives, 0.05)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = info_nce(query, key, negatives, 0.05)
+    assert inside.dtype == torch.float32
+    assert torch.equal(plain, inside)
+
+
+def test_small_temperatures_do_not_overflow() -> None:
+    assert info_nce(vectors(4, 8), vectors(4, 8, seed=1), vectors(9, 8, seed=2), 1e-3).isfinite()
+
+
+@pytest.mark.parametrize(("negatives", "temperature"), [(0, 0.1), (3, 0.0), (3, -1.0)])
+def test_refuses_what_has_no_meaning(negatives: int, temperature: float) -> None:
+    with pytest.raises(ValueError, match=r"negative|temperature"):
+        info_nce(vectors(2, 4), vectors(2, 4), vectors(negatives, 4), temperature)

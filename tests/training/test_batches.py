@@ -1,0 +1,132 @@
+"""Batches: an order of seed and epoch alone, exact resumption, nested processes, errors and ends of the thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hilum.images.films import Films
+from hilum.training.batches import Batches, ahead, shuffled
+
+ROWS = np.arange(3, 53)
+
+
+@pytest.fixture(scope="module")
+def films(tiny_store: Path) -> Films:
+    return Films.open([tiny_store])
+
+
+def threads() -> int:
+    return sum(thread.name == "hilum-read-ahead" for thread in threading.enumerate())
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
+    order = shuffled(ROWS, 3)
+    first = order(0)
+    np.random.default_rng(1).random(5)
+    assert np.array_equal(shuffled(ROWS, 3)(0), first)
+    assert np.array_equal(order(0), first)
+    assert not np.array_equal(order(1), first)
+    assert not np.array_equal(shuffled(ROWS, 4)(0), first)
+    assert all(np.array_equal(np.sort(order(epoch)), ROWS) for epoch in range(3))
+
+
+def test_a_batch_holds_what_its_rows_say(films: Films) -> None:
+    targets = np.arange(len(films) * 2, dtype=np.float32).reshape(-1, 2)
+    batches = Batches(films, shuffled(ROWS, 0), len(ROWS), 8, targets=targets, weights=targets + 1)
+    for number, (epoch, batch) in enumerate(batches.run(0, 8)):
+        rows = shuffled(ROWS, 0)(epoch)[number % 6 * 8 :][:8]
+        assert epoch == number // 6
+        assert batch.index.tolist() == rows.tolist()
+        assert np.array_equal(batch.images[:, 0].numpy(), films.read(rows))
+        assert batch.patient.tolist() == films.patient_codes[rows].tolist()
+        assert batch.study.tolist() == films.study_codes[rows].tolist()
+        assert np.array_equal(batch.labels.numpy(), targets[rows])
+        assert np.array_equal(batch.weights.numpy(), targets[rows] + 1)
+        assert batch.images.dtype == torch.uint8
+        assert batch.crops is None
+
+
+@pytest.mark.parametrize("start", [1, 6, 8, 17])
+def test_resuming_from_the_middle_gives_the_same_batches(films: Films, start: int) -> None:
+    batches = Batches(films, shuffled(ROWS, 1), len(ROWS), 8)
+    whole = list(batches.run(0, 18))
+    part = list(batches.run(start, 18))
+    assert len(part) == 18 - start
+    for (epoch, one), (other_epoch, other) in zip(whole[start:], part, strict=True):
+        assert epoch == other_epoch
+        assert torch.equal(one.index, other.index)
+        assert torch.equal(one.images, other.images)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_divide_the_batches_of_one(films: Films, processes: int) -> None:
+    alone = Batches(films, shuffled(ROWS, 2), len(ROWS), 12)
+    shares = [
+        list(Batches(films, shuffled(ROWS, 2), len(ROWS), 12 // processes, rank=rank, processes=processes).run(0, 9))
+        for rank in range(processes)
+    ]
+    for number, (_, batch) in enumerate(alone.run(0, 9)):
+        together = torch.cat([share[number][1].index for share in shares])
+        assert torch.equal(together, batch.index)
+
+
+def test_every_film_comes_once_an_epoch_but_for_the_last_unfilled_step(films: Films) -> None:
+    batches = Batches(films, shuffled(ROWS, 0), len(ROWS), 4, accumulate=3)
+    assert batches.per_epoch == 12  # four steps of three batches of four
+    seen = torch.cat([batch.index for _, batch in batches.run(0, 12)]).tolist()
+    assert len(set(seen)) == len(seen) == 48
+    assert set(seen) <= set(ROWS.tolist())
+
+
+def test_too_few_films_are_refused(films: Films) -> None:
+    with pytest.raises(ValueError, match="50 films fill no step of 64"):
+        Batches(films, shuffled(ROWS, 0), len(ROWS), 64)
+
+
+def test_reading_ahead_keeps_the_order_and_ends() -> None:
+    assert list(ahead(iter(range(50)), 3)) == list(range(50))
+    assert list(ahead(iter(()), 3)) == []
+    assert threads() == 0
+
+
+def test_reading_ahead_stays_within_its_depth() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    stream = ahead(items(), 3)
+    first = [next(stream) for _ in range(10)]
+    assert first == list(range(10))
+    assert len(taken) <= 10 + 3 + 2  # queued, in hand, and just drawn
+    stream.close()
+    assert threads() == 0
+    assert len(taken) <= 10 + 3 + 2
+
+
+def test_an_error_in_the_thread_is_raised_after_the_items_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyError("broken")
+
+    stream = ahead(items(), 3)
+    assert next(stream) == 1
+    with pytest.raises(KeyError, match="broken"):
+        next(stream)
+    assert threads() == 0
+
+
+def test_leaving_early_ends_the_thread(films: Films) -> None:
+    stream = Batches(films, shuffled(ROWS, 0), len(ROWS), 8).run(0, 10**6)
+    next(stream)
+    assert threads() == 1
+    stream.close()
+    assert threads() == 0

@@ -1,0 +1,118 @@
+"""The run folder: one process at a time, one set of options, a log that survives a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from hilum.errors import RunError
+from hilum.training.run_folder import LOG, OPTIONS, open_run, read_log
+
+ASKED = {"pretrain": {"moco": {"train": {"lr": 0.1, "epochs": 2}, "data": ["a"]}}}
+
+
+def test_two_at_once_are_refused_and_one_after_the_other_not(tmp_path: Path) -> None:
+    with (
+        open_run(tmp_path / "run", ASKED),
+        pytest.raises(RunError, match="in use by another process"),
+        open_run(tmp_path / "run", ASKED),
+    ):
+        pass
+    with open_run(tmp_path / "run", ASKED) as run:
+        assert not run.done
+
+
+def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED):
+        pass
+    other = {"pretrain": {"moco": {"train": {"lr": 0.2, "epochs": 2, "clip": 1}, "data": ["a"]}}}
+    with pytest.raises(RunError) as caught, open_run(tmp_path, other):
+        pass
+    line = str(caught.value)
+    assert "pretrain.moco.train.lr: 0.1 there, 0.2 now" in line
+    assert "clip: None there, 1 now" in line
+    assert "epochs" not in line
+    assert "\n" not in line
+
+
+def test_many_differences_are_counted(tmp_path: Path) -> None:
+    with open_run(tmp_path, {str(number): 0 for number in range(8)}):
+        pass
+    with (
+        pytest.raises(RunError, match="and 5 more"),
+        open_run(tmp_path, {str(number): 1 for number in range(8)}),
+    ):
+        pass
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"'thesis.txt' and is no run"), open_run(tmp_path, ASKED):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_file_as_out_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match="cannot be a run folder"), open_run(out, ASKED):
+            pass
+
+
+def test_a_kill_while_the_options_were_written_leaves_a_new_run(tmp_path: Path) -> None:
+    (tmp_path / ".options.yaml.77.part").write_text("pre")
+    with open_run(tmp_path, ASKED):
+        assert (tmp_path / OPTIONS).is_file()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_half_line_is_cut_off_and_the_log_goes_on(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        run.log(step=1, loss=2.0)
+        run.log(step=2, loss=1.5)
+    with (tmp_path / LOG).open("a") as file:
+        file.write('{"step": 3, "lo')
+    with open_run(tmp_path, ASKED) as run:
+        run.log(step=3, loss=1.0)
+        assert [event["loss"] for event in run.events()] == [2.0, 1.5, 1.0]
+    assert len((tmp_path / LOG).read_text().splitlines()) == 3
+
+
+def test_a_log_of_half_a_line_alone_becomes_empty(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED):
+        (tmp_path / LOG).write_text('{"st')
+    with open_run(tmp_path, ASKED) as run:
+        assert run.events() == []
+
+
+def test_steps_logged_twice_count_once_the_later(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        for step, loss in ((1, 3.0), (2, 2.0), (3, 9.0)):
+            run.log(step=step, loss=loss)
+        run.log(event="validation", step=2, score=0.5)
+        run.log(event="resumed", step=1)
+        for step, loss in ((2, 2.0), (3, 1.0)):
+            run.log(step=step, loss=loss)
+        run.log(event="damaged-checkpoint", line="one")
+        run.log(event="damaged-checkpoint", line="two")
+    events = read_log(tmp_path)
+    assert [(event["step"], event["loss"]) for event in events if "loss" in event] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert sum(event.get("event") == "validation" for event in events) == 1
+    assert sum(event.get("event") == "damaged-checkpoint" for event in events) == 2
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        run.log(step=1, loss=math.nan, norm=math.inf, lr=1 / 3)
+    assert json.loads((tmp_path / LOG).read_text()) == {"step": 1, "loss": None, "norm": None, "lr": 0.333333}
+
+
+def test_a_finished_run_is_done_and_keeps_its_results(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        run.finish({"training": {"steps": 4}})
+    with open_run(tmp_path, ASKED) as run:
+        assert run.done
+        assert run.metrics() == {"training": {"steps": 4}}
