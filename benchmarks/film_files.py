@@ -1,0 +1,56 @@
+"""Which film files a benchmark of training runs on, and the store prepared from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hilum.catalog import Catalog, film_table
+from hilum.images.films import Films
+from hilum.phantoms import PhantomOptions, write_phantoms
+from hilum.workflows.prepare import PrepareOptions, prepare
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "nih14" / "images"
+PHANTOMS = 3000
+
+
+@dataclass(frozen=True)
+class Files:
+    """Film files below a folder, and in words what they are."""
+
+    root: Path
+    paths: Sequence[Path]
+    words: str
+
+
+def find_files(data: Path | None, size: int, scratch: Path) -> Files:
+    """Return the films of ``data``, else the shared ones, else phantoms drawn into ``scratch``."""
+    real = data or (SHARED if SHARED.is_dir() else None)
+    root = real or draw_phantoms(scratch / "phantoms", size)
+    paths = sorted(path for path in root.rglob("*") if path.suffix in (".png", ".jpg", ".jpeg"))
+    if not paths:
+        raise SystemExit(f"{root} holds no PNG or JPEG file")
+    return Files(root, paths, f"{len(paths)} films of {real}" if real else f"{len(paths)} phantoms (no real films)")
+
+
+def draw_phantoms(folder: Path, size: int) -> Path:
+    """Draw phantoms and return the folder of those to train on."""
+    write_phantoms(folder, PhantomOptions(PHANTOMS, max(size, 64)))
+    return folder / "train"
+
+
+def make_store(files: Files, size: int, cores: int, out: Path) -> tuple[Films, float]:
+    """Prepare the files once and return the store's films with the seconds that it took.
+
+    A name up to its first underscore stands for the patient, as in NIH's files.
+    """
+    names = [path.relative_to(files.root).as_posix() for path in files.paths]
+    rows = {"path": names, "patient": [name.split("_")[0] for name in names]}
+    catalog = Catalog("benchmark", files.root, ("Edema",), film_table(pd.DataFrame(rows), ("Edema",)), len(names))
+    began = time.perf_counter()
+    prepare(catalog, out, PrepareOptions(size, workers=cores))
+    return Films.open([out]), time.perf_counter() - began

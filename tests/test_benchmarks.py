@@ -1,0 +1,46 @@
+"""The benchmarks run and say what they promise; how fast anything is, no test asks."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """A folder of 24 noise films of 12 patients."""
+    rng = np.random.default_rng(0)
+    for film in range(24):
+        name = tmp_path / "films" / f"{film // 2:08d}_{film % 2:03d}.png"
+        name.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(name), rng.integers(0, 256, (40, 40), dtype=np.uint8))
+    return tmp_path / "films"
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_pretrain_speed_gives_both_ratios(noise: Path) -> None:
+    small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "2"]
+    shown = run("pretrain_speed.py", "--json", "--data", str(noise), "--threads", "1", "--block-seconds", "0", *small)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert str(noise) in result["data"]
+    assert (result["backbone"], result["size"], result["batch"], result["pairs"]) == ("test_resnet", 32, 4, 2)
+    ours, theirs = result["moco"], result["lightly"]["moco"]
+    figures = [ours[name] for name in ("bare", "pipeline", "ratio", "cpu_ratio", "checkpoint_seconds")]
+    figures += [theirs[name] for name in ("bare", "pipeline", "factor")]
+    assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
+    for spread, median in ((ours["ratio_spread"], ours["ratio"]), (theirs["factor_spread"], theirs["factor"])):
+        assert spread["min"] <= spread["lower_quartile"] <= median <= spread["upper_quartile"] <= spread["max"]
