@@ -59,7 +59,7 @@ def test_list_on_the_line_replaces_that_of_the_file(config):
 
 
 def test_block_of_a_method_beats_that_of_pretrain(config):
-    path = config("pretrain: {train: {epochs: 5, lr: 0.5}, moco: {temperature: 0.3, train: {epochs: 6}}}\n")
+    path = config("pretrain: {train: {epochs: 5, lr: 0.5}, moco: {method: {temperature: 0.3}, train: {epochs: 6}}}\n")
     arguments = parsed(*MOCO, "--config", path)
     assert (arguments["options"].train.epochs, arguments["options"].train.lr) == (6, 0.5)
     assert arguments["method"].temperature == 0.3

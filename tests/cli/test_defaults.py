@@ -49,7 +49,7 @@ def test_class_without_nested_options_stays_itself():
 def test_one_crop_option_leaves_the_others_of_the_recipe():
     from hilum.methods.moco import MoCoOptions
 
-    method = parsed("pretrain", "moco", "--data", "a", "--out", "b", "--crops.blur", "0.9")["method"]
+    method = parsed("pretrain", "moco", "--data", "a", "--out", "b", "--method.crops.blur", "0.9")["method"]
     usual = MoCoOptions().crops
     changed = {entry.name for entry in fields(usual) if getattr(method.crops, entry.name) != getattr(usual, entry.name)}
     assert changed == {"blur"}

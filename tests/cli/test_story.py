@@ -63,7 +63,7 @@ def test_pretrain_again_is_already_done(hilum, store, pretrained):
 
 
 def test_same_out_with_another_method_option_is_refused(hilum, store, pretrained):
-    options = ["--config", pretrained / "options.yaml", "--temperature", 0.3]
+    options = ["--config", pretrained / "options.yaml", "--method.temperature", 0.3]
     said = hilum("pretrain", "moco", "--out", pretrained, *options)
     assert said.code == 1
     assert "temperature: 0.1 there, 0.3 now" in said.err

@@ -25,7 +25,7 @@ app = App(
 
 
 def method_command(name: str) -> Callable[..., None]:
-    """Return the command that pretrains by a method: common options and the method's own, side by side."""
+    """Return the command that pretrains by a method: common options, and the method's own as ``--method.…``."""
     method_options: Any = spelled_out(load_method(name).Options)
 
     usual = method_options()
@@ -39,7 +39,7 @@ def method_command(name: str) -> Callable[..., None]:
 
     pretrain.__annotations__ |= {
         "options": Annotated[PretrainOptions, FLAT],
-        "method": Annotated[method_options, Parameter(name="*", group=Group(f"Options of {name}", sort_key=1))],
+        "method": Annotated[method_options, Parameter(group=Group(f"Options of {name}", sort_key=1))],
     }
     return pretrain
 

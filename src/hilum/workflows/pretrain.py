@@ -60,7 +60,7 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
     parts = Parts.of(films)
     rows = pretraining_rows(parts, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
-    record = run_record(("pretrain", method), options, parts, asdict(method_options))
+    record = run_record(("pretrain", method), options, parts, {"method": asdict(method_options)})
     with open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
