@@ -20,9 +20,10 @@ import torch
 import hilum.training.loop  # noqa: F401
 from hilum.methods import load_method
 from hilum.training.interrupt import Interrupted
+from hilum.training.options import TrainOptions
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
-from hilum.workflows.pretrain import TrainOptions, pretrain
+from hilum.workflows.pretrain import pretrain
 
 BACKBONE = "test_resnet"
 STOPPED = 130
@@ -102,16 +103,8 @@ def main(kind: str, store: Path, folder: Path, seed: int, kills: int, number: in
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    _, given_kind, given_store, given_folder, given_seed, given_kills, given_signal = sys.argv
-    print(
-        json.dumps(
-            main(
-                given_kind,
-                Path(given_store),
-                Path(given_folder),
-                int(given_seed),
-                int(given_kills),
-                signal.Signals[given_signal],
-            )
-        )
-    )
+    _, given_kind, *given_places, given_seed, given_kills, given_signal = sys.argv
+    given_store, given_folder = map(Path, given_places)
+    number = signal.Signals[given_signal]
+    account = main(given_kind, given_store, given_folder, int(given_seed), int(given_kills), number)
+    sys.stdout.write(json.dumps(account) + "\n")

@@ -1,0 +1,118 @@
+"""MoCo: the queue, the key encoder's course, masking by patient, and chance."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hilum.bundle.start import new_backbone, seeded
+from hilum.errors import OptionError
+from hilum.losses.contrastive import info_nce
+from hilum.methods.moco import MoCo, MoCoOptions
+from hilum.nn.ema import cosine_rise
+from hilum.training.learner import Batch
+from hilum.training.optimiser import adamw
+
+SIZE = 32
+
+
+def moco(**options: object) -> MoCo:
+    with seeded(0):
+        given = MoCoOptions(**{"queue_size": 24, "embedding_size": 16, **options})  # type: ignore[arg-type]
+        return MoCo(new_backbone("test_resnet", SIZE, 0), given, SIZE)
+
+
+def batch(of: MoCo, films: int = 8, patients: list[int] | None = None, seed: int = 0) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (films, 1, SIZE, SIZE), dtype=torch.uint8, generator=rng)
+    index = torch.arange(films)
+    who = index if patients is None else torch.tensor(patients)
+    return Batch(images, index, who, index, crops=of.make_crops(images, index, seed, 0))
+
+
+def test_keys_enter_the_queue_after_the_loss_was_taken() -> None:
+    of = moco().eval()
+    given = batch(of)
+    before = of.queue.copy()
+    with torch.no_grad():
+        query = of.projector(of.backbone(given.crops[0]))
+        key = of.key_projector(of.key_backbone(given.crops[1]))
+        found = of(given)
+    expected = info_nce(query, key, before[0], of.options.temperature, given.patient[:, None] != before[1])
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(of.queue.embeddings[:8], F.normalize(key, dim=1))
+    assert of.queue.patients[:8].tolist() == list(range(8))
+    assert torch.equal(of.queue.embeddings[8:], before[0][8:])
+
+
+def test_negatives_of_the_own_patient_are_left_out() -> None:
+    alike, masked = moco(mask_same_patient=False).eval(), moco().eval()
+    same = [3] * 8
+    losses = []
+    for of in (alike, masked):
+        of(batch(of, patients=same))
+        with torch.no_grad():
+            losses.append(float(of(batch(of, patients=same, seed=1))))
+    assert losses[1] < losses[0]
+    state = {name: value.clone() for name, value in alike.state_dict().items()}
+    for of in (alike, masked):  # a stranger's films are negatives in both
+        of.load_state_dict(state)
+        with torch.no_grad():
+            losses.append(float(of(batch(of, patients=[5] * 8, seed=2))))
+    assert losses[2] == pytest.approx(losses[3], abs=1e-6)
+
+
+def test_a_queue_full_of_the_own_patient_costs_nothing_and_breaks_nothing() -> None:
+    of = moco(queue_size=8)
+    of(batch(of, patients=[1] * 8))
+    loss = of(batch(of, patients=[1] * 8, seed=1))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in of.parameters())
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_the_key_encoder_moves_by_the_average_alone(progress: float) -> None:
+    of = moco(ema_decay=0.9)
+    optimiser = adamw(of, 0.05, 0.0)
+    of(batch(of)).backward()
+    keys = {name: p.detach().clone() for name, p in of.key_backbone.named_parameters()}
+    optimiser.step()
+    of.after_step(progress)
+    decay = cosine_rise(0.9, progress)
+    queries = dict(of.backbone.named_parameters())
+    for name, parameter in of.key_backbone.named_parameters():
+        expected = decay * keys[name] + (1 - decay) * queries[name].detach()
+        torch.testing.assert_close(parameter, expected, atol=1e-6, rtol=1e-5)
+    assert not any(p.requires_grad or p.grad is not None for p in of.key_projector.parameters())
+
+
+def test_the_encoders_begin_alike() -> None:
+    of = moco()
+    pairs = zip(of.backbone.parameters(), of.key_backbone.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_chance_is_the_logarithm_of_the_choices() -> None:
+    assert moco(queue_size=24).chance_loss() == pytest.approx(math.log(25))
+    of = moco(queue_size=64, mask_same_patient=False, temperature=1e6).eval()  # nothing can be told apart
+    with torch.no_grad():
+        assert float(of(batch(of))) == pytest.approx(of.chance_loss(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("films", "expected"), [(100_000, 4096), (400, 100), (3, 1), (0, 1)])
+def test_the_queue_is_held_to_a_quarter_of_the_films(films: int, expected: int) -> None:
+    assert MoCoOptions().for_films(films).queue_size == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"queue_size": 0}, {"embedding_size": 0}, {"temperature": 0.0}, {"temperature": math.nan}, {"ema_decay": 1.5}],
+)
+def test_options_outside_their_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=r"--method\..*allowed is") as caught:
+        MoCoOptions(**options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
