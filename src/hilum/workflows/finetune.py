@@ -18,14 +18,23 @@ from hilum.labels import LabelOptions, apply_policy, policies
 from hilum.listener import SILENT, Listener
 from hilum.metrics.ranking import auroc
 from hilum.metrics.thresholds import best_threshold
-from hilum.training.batches import Batches, Rows, shuffled
+from hilum.training.batches import Rows
 from hilum.training.inference import over_films
 from hilum.training.learner import Learner
 from hilum.training.loop import Trainer
 from hilum.training.run_folder import open_run
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts, truth_of
-from hilum.workflows.pretrain import TrainingResult, begin, describe, finished, fit_batch, record_result, run_record
+from hilum.workflows.training_run import (
+    TrainingResult,
+    begin,
+    describe,
+    film_batches,
+    finished,
+    fit_batch,
+    record_result,
+    run_record,
+)
 
 FloatArray = NDArray[np.float32]
 
@@ -57,9 +66,7 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
             f"fine-tunes on {len(rows)} labelled films of {parts.patients(rows)} patients, "
             f"validates on {len(validation.rows)} films of {parts.patients(validation.rows)}"
         )
-        batches = Batches(
-            films, shuffled(rows, train.seed), len(rows), train.batch_size, train.accumulate, targets, weights
-        )
+        batches = film_batches(films, rows, train, targets, weights)
         score = validation.score if len(validation.rows) else None
         trainer = Trainer(learner, batches, train, run, listener, "finetune", score, options.patience)
         outcome = trainer.train()

@@ -1,0 +1,119 @@
+"""What pretraining and fine-tuning share: how a run begins, what it writes down, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hilum import __version__
+from hilum.bundle.model_folder import Description
+from hilum.bundle.start import Start, start_from
+from hilum.errors import DataError
+from hilum.images.films import Films
+from hilum.listener import Listener
+from hilum.training.batches import Batches, Rows, shuffled
+from hilum.training.loop import Outcome
+from hilum.training.options import TrainOptions
+from hilum.training.run_folder import RunFolder
+from hilum.workflows.options import plain
+from hilum.workflows.parts import Parts
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run says of itself."""
+
+    run: Path
+    steps: int
+    images_per_second: float | None
+    films: int
+    patients: int
+    best: float | None = None
+    """Best mean AUROC on validation films; None where nothing was validated."""
+    best_step: int = 0
+    already_done: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        return {**asdict(self), "run": str(self.run)}
+
+
+def begin(options: Any, size: int, listener: Listener) -> Start:
+    """Return the start that the options name, and say where it comes from."""
+    start = start_from(options.init, options.backbone, size, options.train.seed)
+    for note in start.notes:
+        listener.note(note)
+    return start
+
+
+def fit_batch(train: TrainOptions, films: int, listener: Listener) -> TrainOptions:
+    """Return the options with a batch that so few films can fill, saying so if it had to shrink.
+
+    Raises:
+        DataError: They do not fill batches of 2.
+    """
+    largest = films // train.accumulate
+    if largest < 2:
+        raise DataError(
+            f"{films} films do not fill {train.accumulate} batches of 2: "
+            "prepare more, or lower --train.accumulate or raise --fraction."
+        )
+    if train.batch_size <= largest:
+        return train
+    listener.note(f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now")
+    return replace(train, batch_size=largest)
+
+
+def run_record(command: tuple[str, ...], options: Any, parts: Parts, more: dict[str, Any]) -> dict[str, Any]:
+    """Return what options.yaml holds: a config file that repeats the run, and what it was made with."""
+    block: dict[str, Any] = plain({**asdict(options), **more})
+    del block["out"]
+    for name in reversed(command):
+        block = {name: block}
+    return {**block, "record": {"hilum": __version__, "data": parts.record()}}
+
+
+def describe(start: Start, size: int, films: Films, method: str, data: list[dict[str, Any]]) -> Description:
+    """Return the model's description without findings."""
+    return Description(
+        backbone=start.backbone.name,
+        size=size,
+        preparation=films.preparation.to_json(),
+        method=method,
+        training_data={"stores": data},
+    )
+
+
+def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -> TrainingResult:
+    """Write metrics.json, by which the run counts as done, and return the result."""
+    result = TrainingResult(
+        run.path, outcome.steps, outcome.images_per_second, films, patients, outcome.best, outcome.best_step
+    )
+    run.finish(
+        {"training": {key: value for key, value in result.to_json().items() if key not in ("run", "already_done")}}
+    )
+    return result
+
+
+def finished(run: RunFolder, listener: Listener) -> TrainingResult:
+    """Return the result of a run that reached its end before."""
+    listener.note(f"{run.path} is already done")
+    return TrainingResult(run=run.path, already_done=True, **run.metrics()["training"])
+
+
+def film_batches(
+    films: Films,
+    rows: Rows,
+    train: TrainOptions,
+    targets: NDArray[np.float32] | None = None,
+    weights: NDArray[np.float32] | None = None,
+) -> Batches:
+    """Return the batches of these rows, shuffled each epoch; in pinned memory where they go to a GPU."""
+    pin = torch.cuda.is_available() and train.accelerator != "cpu"
+    order = shuffled(rows, train.seed)
+    return Batches(films, order, len(rows), train.batch_size, train.accumulate, targets, weights, pin=pin)
