@@ -11,7 +11,7 @@ from hilum.report.svg import Drawing, Scale, domain
 
 WIDTH = 480.0
 """Of every chart, in its own units: two stand side by side on a desk, one fills a phone."""
-NAMES = 176.0
+NAMES = 194.0
 """Room for the findings' names on the left."""
 NOT_AVAILABLE = "not available"
 
@@ -87,11 +87,11 @@ def dots(
     """
     row, top = 27.0, 4.0
     bottom = top + row * len(findings)
-    drawing = Drawing(WIDTH, bottom + 42, "AUROC of each finding with 95 % intervals")
+    drawing = Drawing(WIDTH, bottom + 42, "AUROC of each finding with 95% intervals")
     scale = Scale(*span, NAMES, WIDTH - 12)
     for place in range(0, len(findings), 2):
         drawing.box((0, top + row * place), (WIDTH, row), "band")
-    _x_axis(drawing, scale, bottom, scale.ticks(6), "{:.1f}", "AUROC", top)
+    _x_axis(drawing, scale, bottom, scale.ticks(5), "{:.1f}", "AUROC", top)
     _chance(drawing, scale, top, bottom)
     for place, name in enumerate(findings):
         y = top + row * (place + 0.5)
@@ -122,7 +122,7 @@ def against_labels(lines: Mapping[str, Mapping[float, Measured]]) -> Markup:
     y = Scale(*domain([*values, 0.5], 0.1), bottom, top)
     few, most = fractions[0] / 1.6, max(fractions[-1], fractions[0] * 1.5) * 1.6
     x = Scale(few, most, 62, WIDTH - 14, log=True)
-    _y_axis(drawing, y, (62, WIDTH - 14), "{:.1f}", "mean AUROC")
+    _y_axis(drawing, y, (62, WIDTH - 14), "mean AUROC")
     for fraction in fractions:
         drawing.line((x(fraction), bottom), (x(fraction), bottom + 5), "axis")
         drawing.text((x(fraction), bottom + 20), f"{fraction:.0%}", "middle", "tick")
@@ -160,8 +160,8 @@ def curves(
     levels = [value for _, value in points] + ([reference[1]] if reference else [])
     y = Scale(*domain(levels, step), 222, 18)
     x = Scale(0.0, max(max(place for place, _ in points), 1e-9), 62, WIDTH - 16)
-    _y_axis(drawing, y, (62, WIDTH - 16), "{:g}", y_title)
-    _x_axis(drawing, x, 222, x.ticks(6), "{:g}", x_title)
+    _y_axis(drawing, y, (62, WIDTH - 16), y_title)
+    _x_axis(drawing, x, 222, x.ticks(6, least=1), "{:,.0f}", x_title)
     if reference:
         level = y(reference[1])
         drawing.line((62, level), (WIDTH - 16, level), "chance")
@@ -220,8 +220,10 @@ def _x_axis(
         drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
 
 
-def _y_axis(drawing: Drawing, scale: Scale, sides: tuple[float, float], form: str, title: str) -> None:
-    for tick in scale.ticks(5):
+def _y_axis(drawing: Drawing, scale: Scale, sides: tuple[float, float], title: str) -> None:
+    ticks = scale.ticks(5)
+    form = "{:.2f}" if any(round(10 * tick, 6) % 1 for tick in ticks) else "{:.1f}"
+    for tick in ticks:
         place = scale(tick)
         drawing.line((sides[0], place), (sides[1], place), "grid")
         drawing.text((sides[0] - 8, place + 4.5), form.format(tick), "end", "tick")

@@ -21,6 +21,8 @@ TOP = 3
 """Findings of a film whose heatmaps are shown: those with the highest probabilities."""
 SIDE = 256
 """Least pixels of a picture's side."""
+COLOURS = 6
+"""Of outlines, in the page's style."""
 NO_FINDING = "No Finding"
 
 
@@ -83,6 +85,7 @@ class Explained:
     picture: str
     path: str
     view: str
+    outlines: list[Outline]
     heats: list[Heat]
     rows: list[Row]
 
@@ -114,14 +117,12 @@ def explained(demo: Demo) -> list[Explained]:
 def _sample(demo: Demo, row: int) -> Sample:
     path = str(demo.store.catalog["path"].iloc[row])
     labels = dict(zip(demo.store.findings, demo.store.labels[row].tolist(), strict=True))
-    masks = _masks(demo, path)
-    drawn = [name for name in demo.store.findings if name in masks and masks[name].any()]
     return Sample(
         picture=as_jpeg(bytes_of(demo.phantoms / path), path, SIDE),
         view=_view(demo, row),
         present=[name for name, label in labels.items() if label == PRESENT],
         uncertain=[name for name, label in labels.items() if label == UNCERTAIN],
-        outlines=[Outline(name, outline(masks[name]), place % 6) for place, name in enumerate(drawn)],
+        outlines=_outlines(demo, _masks(demo, path)),
     )
 
 
@@ -139,9 +140,15 @@ def _explained(demo: Demo, row: int, path: str, told: Mapping[str, Any]) -> Expl
         picture=as_jpeg(bytes_of(demo.phantoms / path), path, SIDE),
         path=path,
         view=_view(demo, row),
+        outlines=_outlines(demo, masks),
         heats=[_heat(folder, entry, masks) for entry in shown],
         rows=table,
     )
+
+
+def _outlines(demo: Demo, masks: Mapping[str, NDArray[np.bool_]]) -> list[Outline]:
+    drawn = [name for name in demo.store.findings if name in masks and masks[name].any()]
+    return [Outline(name, outline(masks[name]), place % COLOURS) for place, name in enumerate(drawn)]
 
 
 def _heat(folder: Path, row: Row, masks: Mapping[str, NDArray[np.bool_]]) -> Heat:

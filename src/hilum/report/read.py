@@ -44,7 +44,7 @@ class Run:
 
     def chance_loss(self) -> float | None:
         """Return the loss of guessing: for MoCo, of telling one of queue + 1 apart; None where it is not known."""
-        queue = self.options.get("queue_size")
+        queue = self.options.get("method", {}).get("queue_size")
         return log(queue + 1) if self.command[-1] == "moco" and isinstance(queue, int) else None
 
     def weights_hash(self) -> str:

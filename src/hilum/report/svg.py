@@ -26,13 +26,13 @@ class Scale:
         low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
-    def ticks(self, about: int = 5) -> list[float]:
-        """Return round values within the scale, about that many.
+    def ticks(self, about: int = 5, least: float = 0.0) -> list[float]:
+        """Return round values within the scale, about that many, at least ``least`` apart.
 
         >>> Scale(0.0, 1.0, 0, 100).ticks(5)
         [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
         """
-        step = nice_step(self.high - self.low, about)
+        step = max(nice_step(self.high - self.low, about), least)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [round(place * step, 10) for place in range(first, last + 1)]

@@ -62,7 +62,7 @@ def verdict(estimate: Mapping[str, Any], first: str, second: str) -> str:
     >>> verdict({"value": 0.02, "interval": [-0.01, 0.05]}, "MoCo", "from scratch")
     'no difference shown'
     >>> verdict({"value": 0.03, "interval": [0.01, 0.05]}, "MoCo", "from scratch")
-    'MoCo is better'
+    'better with MoCo'
     """
     ends = estimate.get("interval")
     if estimate.get("value") is None or not ends:
@@ -70,7 +70,7 @@ def verdict(estimate: Mapping[str, Any], first: str, second: str) -> str:
     if ends[0] <= 0 <= ends[1]:
         return NO_DIFFERENCE
     better = first if ends[0] > 0 else second
-    return f"{better[0].upper()}{better[1:]} is better"
+    return f"better {better}" if better.startswith("from ") else f"better with {better}"
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.splits import Split
 from hilum.training.options import TrainOptions
+from hilum.training.run_folder import CHECKPOINTS
 from hilum.workflows.compare import compare, comparison_json
 from hilum.workflows.demo_options import DemoOptions, DemoPlan
 from hilum.workflows.evaluate import evaluate
@@ -133,27 +135,33 @@ class Stages:
 
     def pretrain(self) -> None:
         """Pretrain MoCo on the training films without their labels."""
-        train = TrainOptions(epochs=self.plan.pretrain_epochs, lr=self.plan.lr, seed=self.seed)
-        options = PretrainOptions(
-            data=(self.store,), out=self.out / PRETRAINED, backbone=self.plan.backbone, train=train
+        plan = self.plan
+        train = TrainOptions(
+            epochs=plan.pretrain_epochs, batch_size=plan.pretrain_batch_size, lr=plan.lr, seed=self.seed
         )
+        options = PretrainOptions(data=(self.store,), out=self.out / PRETRAINED, backbone=plan.backbone, train=train)
         pretrain("moco", load_method("moco").Options(), options, self.listener)
+        drop_checkpoints(options.out)
 
     def finetune(self, name: str, fraction: float) -> FinetunedModel:
         """Fine-tune one model on a share of the labels and measure it on the test films."""
         run, start = self.out / run_of(name, fraction), STARTS[name]
-        train = FinetuneTrainOptions(epochs=dict(self.plan.epochs)[fraction], lr=self.plan.lr, seed=self.seed)
+        plan = self.plan
+        train = FinetuneTrainOptions(
+            epochs=dict(plan.epochs)[fraction], batch_size=plan.batch_size, lr=plan.lr, seed=self.seed
+        )
         options = FinetuneOptions(
             data=(self.store,),
             out=run,
             init=str((self.out / start).resolve()) if start else "random",
-            backbone=self.plan.backbone,
+            backbone=plan.backbone,
             fraction=fraction,
             patience=0,
             train=train,
         )
         self.listener.note(f"{name}, {fraction:.0%} of the labels")
         finetune(options, self.listener)
+        drop_checkpoints(run)
         evaluation = evaluate(run, self.measuring(), self.listener).evaluation
         macro = evaluation.auroc_macro
         return FinetunedModel(name, fraction, run, macro.value, macro.interval)
@@ -206,6 +214,11 @@ def run_of(name: str, fraction: float) -> str:
     'runs/from-scratch-10'
     """
     return f"runs/{name.casefold().replace(' ', '-')}-{100 * fraction:g}"
+
+
+def drop_checkpoints(run: Path) -> None:
+    """Remove a finished run's checkpoints, ten times the size of its model: there is nothing left to continue."""
+    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
 
 
 def films_to_explain(store: Path, count: int, seed: int) -> list[str]:

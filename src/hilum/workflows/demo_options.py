@@ -20,7 +20,7 @@ class DemoOptions:
 class DemoPlan:
     """How large the demo is: sized for under five minutes on two cores."""
 
-    films: int = 2000
+    films: int = 1800
     """Phantoms drawn."""
     drawn_size: int = 128
     """Edge of the drawn films in pixels: what the report shows."""
@@ -28,10 +28,14 @@ class DemoPlan:
     """Edge of the stored films in pixels: what the networks see."""
     backbone: str = "resnet10t"
     """timm's name of the network."""
-    pretrain_epochs: int = 8
+    pretrain_epochs: int = 7
     """Passes over the films without labels."""
-    epochs: tuple[tuple[float, int], ...] = ((0.1, 20), (1.0, 8))
+    pretrain_batch_size: int = 32
+    """Films taken at once when pretraining."""
+    epochs: tuple[tuple[float, int], ...] = ((0.1, 10), (1.0, 4))
     """Shares of the labels, each with its passes over the films when fine-tuning."""
+    batch_size: int = 16
+    """Films taken at once when fine-tuning: few, for many steps in few passes."""
     lr: float = 1e-3
     """Peak learning rate, of pretraining and fine-tuning."""
     min_positives: int = 5

@@ -1,0 +1,44 @@
+"""Words for numbers: missing values, signs, and what an interval shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from hilum.report.wording import difference, listed, said, verdict
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ([-0.02, 0.04], "no difference shown"),
+        ([0.0, 0.04], "no difference shown"),
+        ([-0.04, 0.0], "no difference shown"),
+        ([0.001, 0.04], "better with MoCo"),
+        ([-0.04, -0.001], "better from scratch"),
+        (None, "not available"),
+    ],
+)
+def test_a_difference_is_claimed_only_where_the_interval_leaves_out_zero(interval, words):
+    assert verdict({"value": 0.0, "interval": interval}, "MoCo", "from scratch") == words
+
+
+def test_a_missing_difference_is_not_available():
+    assert verdict({"value": None, "interval": None}, "MoCo", "from scratch") == "not available"
+
+
+def test_a_value_without_interval_gives_the_reason():
+    assert said(0.7, None, "no interval: 1 patient").reason == "no interval: 1 patient"
+    assert said(0.7, [0.6, 0.8], None).interval == "0.600 to 0.800"
+
+
+def test_signed_values_carry_their_sign_in_both_ends():
+    words = said(0.012, [-0.01, 0.03], signed=True)
+    assert (words.value, words.interval) == ("+0.012", "−0.010 to +0.030")
+
+
+def test_a_rounded_zero_has_no_sign():
+    assert difference(-0.0004) == "0.000"
+
+
+def test_lists_of_one_and_none():
+    assert (listed(["Edema"]), listed([]), listed([], "nothing")) == ("Edema", "none", "nothing")
