@@ -136,9 +136,11 @@ def _mend_log(log: Path) -> None:
     """Cut off a last line that a kill left unfinished."""
     if log.is_file():
         with log.open("rb+") as file:
-            whole = file.read().rfind(b"\n") + 1
-            file.truncate(whole)
-            os.fsync(file.fileno())
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
+                os.fsync(file.fileno())
 
 
 def _sayable(value: Any) -> Any:

@@ -1,0 +1,153 @@
+"""The bundle: what is written is read, twice the same bytes, damage is one line."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from hilum.bundle.model_folder import Description, Model, is_model, load_model, save_model
+from hilum.bundle.seen import joined, name_hash, seen_films, were_seen
+from hilum.bundle.start import new_backbone, start_from
+from hilum.errors import OptionError, RunError
+from hilum.images.enhance import Preparation
+
+
+def catalog(paths: list[str], pixels: list[str], source: str = "here") -> pd.DataFrame:
+    return pd.DataFrame({"source": source, "path": paths, "pixels": pd.array(pixels, "string")})
+
+
+def model(findings: tuple[str, ...] = ("Edema", "Mass")) -> Model:
+    torch.manual_seed(0)
+    backbone = new_backbone("test_resnet", 32, 0)
+    head = nn.Linear(backbone.out_features, len(findings)) if findings else None
+    described = Description(
+        backbone="test_resnet",
+        size=32,
+        preparation=Preparation(32).to_json(),
+        method="supervised",
+        findings=findings,
+        thresholds={name: 0.25 if name == "Edema" else None for name in findings},
+        training_data={"stores": [{"source": "here", "films": 2}]},
+    )
+    return Model(described, backbone, head, seen_films(catalog(["a.png", "b.png"], ["01", "02"])))
+
+
+@pytest.mark.parametrize("findings", [("Edema", "Mass"), ()])
+def test_a_round_trip_keeps_everything(tmp_path: Path, findings: tuple[str, ...]) -> None:
+    written = model(findings)
+    save_model(tmp_path / "run" / "model", written)
+    for place in (tmp_path / "run", tmp_path / "run" / "model"):
+        assert is_model(place)
+        read = load_model(place)
+        assert read.description == written.description
+        pd.testing.assert_frame_equal(read.seen, written.seen)
+        ours, theirs = written.backbone.state_dict(), read.backbone.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        if findings:
+            films = torch.randn(2, 1, 32, 32)
+            with torch.inference_mode():
+                expected = written.classifier.eval()(films)
+                assert torch.equal(read.classifier.eval()(films), expected)
+
+
+def test_equal_models_give_equal_bytes_and_an_older_one_is_replaced(tmp_path: Path) -> None:
+    for name in ("one", "other", "one"):
+        save_model(tmp_path / name, model())
+    for file in ("model.safetensors", "model.json", "seen.parquet"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
+def test_a_pretrained_model_calls_no_findings(tmp_path: Path) -> None:
+    save_model(tmp_path, model(()))
+    with pytest.raises(RunError, match=r"pretrained only .* `hilum finetune"):
+        _ = load_model(tmp_path).classifier
+
+
+def test_a_folder_without_model_is_one_line(tmp_path: Path) -> None:
+    assert not is_model(tmp_path)
+    with pytest.raises(RunError, match="holds no trained model"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "seen.parquet", "model.json"])
+@pytest.mark.parametrize("how", ["cut", "empty", "missing", "noise"])
+def test_damaged_files_are_one_line(tmp_path: Path, name: str, how: str) -> None:
+    save_model(tmp_path, model())
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    if how != "missing":
+        changed = {"cut": content[: len(content) // 2], "empty": b"", "noise": random.Random(0).randbytes(len(content))}
+        (tmp_path / name).write_bytes(changed[how])
+    with pytest.raises(RunError) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_changed_bit_of_the_weights_is_found(tmp_path: Path) -> None:
+    save_model(tmp_path, model())
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    rng = random.Random(1)
+    for _ in range(20):
+        content = bytearray(whole)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        with pytest.raises(RunError, match="not what was written"):
+            load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"format": "x"},
+        {"findings": None},
+        {"findings": ["Edema"]},
+        {"backbone": "test_convnext"},
+        {"unknown": 1},
+        {"weights_sha256": None},
+    ],
+)
+def test_a_description_that_does_not_fit_is_one_line(tmp_path: Path, change: dict[str, object]) -> None:
+    save_model(tmp_path, model())
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(RunError) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_gives_its_weights_its_backbone_and_what_it_has_seen(tmp_path: Path) -> None:
+    written = model()
+    save_model(tmp_path / "model", written)
+    start = start_from(str(tmp_path), None, 48, seed=5)
+    assert start.backbone.name == "test_resnet"
+    ours, theirs = written.backbone.network.state_dict(), start.backbone.network.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    pd.testing.assert_frame_equal(start.seen, written.seen)
+    with pytest.raises(OptionError, match="holds a test_resnet: leave --backbone out"):
+        start_from(str(tmp_path), "resnet18", 48, seed=5)
+
+
+def test_films_are_known_by_name_or_by_pixels_and_no_name_is_kept() -> None:
+    seen = seen_films(catalog(["p1/a.png", "p2/b.png"], ["01", "02"]))
+    assert seen["name"].tolist() == [name_hash("here", "p1/a.png"), name_hash("here", "p2/b.png")]
+    assert "p1" not in seen.to_csv()
+    fresh = catalog(["p1/a.png", "new.png", "copy.png", "p2/b.png"], ["09", "03", "02", "02"])
+    assert were_seen(fresh, seen).tolist() == [True, False, True, True]
+    elsewhere = catalog(["p1/a.png"], ["07"], source="there")
+    assert were_seen(elsewhere, seen).tolist() == [False]
+
+
+def test_seen_films_of_several_runs_come_once_in_a_fixed_order() -> None:
+    one, other = seen_films(catalog(["a", "b"], ["1", "2"])), seen_films(catalog(["c", "a"], ["3", "1"]))
+    together = joined(one, other)
+    assert len(together) == 3
+    pd.testing.assert_frame_equal(together, joined(other, one))

@@ -1,0 +1,122 @@
+"""Fine-tuning as a function: from a pretrained run to a classifier with thresholds, on a share of the labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hilum.bundle.model_folder import load_model
+from hilum.bundle.seen import were_seen
+from hilum.errors import OptionError
+from hilum.images.films import Films
+from hilum.labels import LabelOptions
+from hilum.listener import SILENT
+from hilum.methods.moco import MoCoOptions
+from hilum.metrics.ranking import auroc
+from hilum.training.inference import over_films
+from hilum.training.options import TrainOptions
+from hilum.training.run_folder import read_log
+from hilum.workflows.finetune import finetune
+from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
+from hilum.workflows.parts import Parts
+from hilum.workflows.pretrain import TrainingResult, pretrain
+
+
+def run(store: Path, out: Path, **options: Any) -> TrainingResult:
+    train = {"epochs": 6, "batch_size": 8, "lr": 3e-3, "accelerator": "cpu", **options.pop("train", {})}
+    given = {"data": (store,), "out": out, "backbone": "test_resnet", "train": FinetuneTrainOptions(**train)}
+    return finetune(FinetuneOptions(**{**given, **options}), SILENT)
+
+
+@pytest.fixture(scope="module")
+def done(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return run(tiny_store, tmp_path_factory.mktemp("finetune") / "run")
+
+
+def test_the_model_that_is_kept_is_the_best_on_validation_films(done: TrainingResult, tiny_store: Path) -> None:
+    scores = {e["step"]: e["score"] for e in read_log(done.run) if e.get("event") == "validation"}
+    assert scores[done.best_step] == max(scores.values()) == pytest.approx(done.best, abs=1e-5)
+    films = Films.open([tiny_store])
+    rows = Parts.of(films).rows("val")
+    logits = over_films(load_model(done.run).classifier, films, rows, 32)
+    truth = films.labels[rows]
+    found = np.mean([auroc(truth[:, f], logits[:, f]) for f in range(2)])
+    assert float(found) == pytest.approx(done.best, abs=1e-5)
+    assert done.best > 0.75  # two bright squares are no hard findings
+
+
+def test_thresholds_are_chosen_on_validation_films(done: TrainingResult) -> None:
+    described = load_model(done.run).description
+    assert described.findings == ("Edema", "Mass")
+    assert set(described.thresholds) == set(described.findings)
+    assert all(value is not None and 0 < value < 1 for value in described.thresholds.values())
+
+
+def test_the_same_run_twice_gives_the_same_bytes(done: TrainingResult, tiny_store: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    run(tiny_store, tmp_path / "again")
+    for name in ("model.safetensors", "model.json", "seen.parquet"):
+        assert (tmp_path / "again" / "model" / name).read_bytes() == (done.run / "model" / name).read_bytes()
+
+
+def test_the_second_time_it_is_already_done(done: TrainingResult, tiny_store: Path) -> None:
+    again = run(tiny_store, done.run)
+    assert again.already_done
+    assert (again.steps, again.best, again.best_step) == (done.steps, done.best, done.best_step)
+
+
+def test_a_fraction_learns_from_fewer_patients_and_remembers_the_pretraining_films(
+    tiny_store: Path, tmp_path: Path
+) -> None:
+    start = PretrainOptions(
+        data=(tiny_store,),
+        out=tmp_path / "pretrained",
+        backbone="test_resnet",
+        train=TrainOptions(epochs=1, batch_size=16, accelerator="cpu"),
+    )
+    pretrain("moco", MoCoOptions(), start)
+    result = run(tiny_store, tmp_path / "tuned", init=str(start.out), backbone=None, fraction=0.3, train={"epochs": 1})
+    films = Films.open([tiny_store])
+    parts = Parts.of(films)
+    assert result.patients == round(0.3 * parts.patients(parts.rows("train")))
+    seen = were_seen(films.catalog, load_model(result.run).seen)
+    assert np.array_equal(np.flatnonzero(seen), parts.rows("train"))
+
+
+def test_a_frozen_backbone_stays_that_of_the_start(tiny_store: Path, tmp_path: Path) -> None:
+    one = run(tiny_store, tmp_path / "one", freeze=True, train={"epochs": 1})
+    two = run(tiny_store, tmp_path / "two", freeze=True, train={"epochs": 2}, patience=0)
+    ours, theirs = (load_model(result.run) for result in (one, two))
+    for name, value in ours.backbone.network.state_dict().items():
+        assert torch.equal(value, theirs.backbone.network.state_dict()[name]), name
+    assert not torch.equal(ours.classifier.head.weight, theirs.classifier.head.weight)
+
+
+def test_options_are_written_down_as_a_config_that_repeats_the_run(done: TrainingResult) -> None:
+    text = (done.run / "options.yaml").read_text()
+    assert text.startswith("finetune:")
+    assert "record:" in text
+    assert str(done.run) not in text
+    assert json.loads((done.run / "metrics.json").read_text())["training"]["films"] == 52
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"fraction": 0.0}, "--fraction is 0.0"),
+        ({"fraction": 1.5}, "--fraction is 1.5"),
+        ({"patience": -1}, "--patience is -1"),
+        ({"backbone": "resnet5O"}, "unknown backbone 'resnet5O'"),
+        ({"labels": LabelOptions(uncertain="ones?")}, "unknown policy"),
+        ({"labels": LabelOptions(per_finding={"Edma": "ones"})}, "unknown finding 'Edma'"),
+    ],
+)
+def test_mistakes_are_one_line(tiny_store: Path, tmp_path: Path, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(OptionError, match=line.replace("?", r"\?")) as caught:
+        run(tiny_store, tmp_path / "run", **options)
+    assert "\n" not in str(caught.value)
