@@ -152,6 +152,12 @@ def test_names_from_data_are_escaped(own_demo):
         assert not found.handlers
 
 
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
 def rename(folder: Path, old: str, new: str) -> None:
     """Give a finding another name in every file of a demo."""
     for path in folder.rglob("*.json"):
@@ -201,6 +207,7 @@ def test_a_run_that_is_not_measured_says_how(own_demo):
         (lambda demo: (demo / "demo.json").write_text("[]"), "is damaged"),
         (lambda demo: (demo / "demo.json").write_text('{"finished": false}'), "is not finished"),
         (lambda demo: (demo / "demo.json").write_text('{"finished": true}'), "is damaged"),
+        (lambda demo: edit(demo / "demo.json", '"films": 100,', ""), "made by another version"),
         (lambda demo: shutil.rmtree(demo / "store"), "no finished store"),
         (lambda demo: shutil.rmtree(demo / "phantoms"), "cannot be read"),
         (lambda demo: [path.unlink() for path in demo.glob("explained/*/*-overlay.png")], "cannot be read"),

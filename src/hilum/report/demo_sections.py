@@ -95,8 +95,8 @@ def _flow(demo: Demo, fractions: list[float]) -> list[tuple[str, str]]:
     plan, test = demo.plan, demo.models[0].test
     shares = listed([f"{fraction:.0%}" for fraction in fractions])
     return [
-        ("Draw", f"{counted(plan['films'], 'film')} at {plan['drawn_size']} px, with masks"),
-        ("Prepare", f"decoded, resized to {plan['size']} px, packed"),
+        ("Draw", f"{counted(plan.films, 'film')} at {plan.drawn_size} px, with masks"),
+        ("Prepare", f"decoded, resized to {plan.size} px, packed"),
         ("Split", "by patient: no patient in two parts"),
         ("Pretrain", f"MoCo on {counted(demo.pretrained.training['films'], 'film')}, no labels"),
         ("Fine-tune", f"on {shares} of the labels, from MoCo and from scratch"),

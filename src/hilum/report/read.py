@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hilum.files import sha256
 from hilum.images.store import Store
 from hilum.splits import Split
 from hilum.training.run_folder import LOG, METRICS, OPTIONS, read_log
+from hilum.workflows.demo_options import DemoPlan
 
 DEMO, EXPLANATIONS = "demo.json", "explanations.json"
 NOT_A_REPORT = (
@@ -72,7 +73,7 @@ class Demo:
 
     folder: Path
     seed: int
-    plan: Mapping[str, Any]
+    plan: DemoPlan
     versions: Mapping[str, str]
     phantoms: Path
     store: Store
@@ -117,7 +118,7 @@ def read_demo(folder: Path) -> Demo:
         return Demo(
             folder=folder,
             seed=record["seed"],
-            plan=record["plan"],
+            plan=_plan(record["plan"]),
             versions=record["versions"],
             phantoms=folder / record["phantoms"],
             store=store,
@@ -198,6 +199,13 @@ def bytes_of(path: Path) -> bytes:
 def file_hash(path: Path) -> str:
     """Return a file's SHA-256, or a dash where there is no such file."""
     return sha256(path) if path.is_file() else "-"
+
+
+def _plan(recorded: Mapping[str, Any]) -> DemoPlan:
+    """Return a recorded plan; one that says more or less is of another version."""
+    if set(recorded) != {entry.name for entry in fields(DemoPlan)}:
+        raise ValueError("it was made by another version")
+    return DemoPlan(**recorded)
 
 
 def _command(options: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
