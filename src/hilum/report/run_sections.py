@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -38,7 +38,7 @@ def run_sections(run: Run) -> dict[str, Any]:
         "validation": curves([Line("validation", 0, validations)], "step", "mean AUROC, validation", ("chance", 0.5))
         if validations
         else None,
-        "evaluations": [_evaluation(name, told) for name, told in run.evaluations.items()],
+        "evaluations": [_evaluation(name, told, run.model["findings"]) for name, told in run.evaluations.items()],
         "options": list(leaves(run.options)),
         "hashes": list(_hashes(run)),
     }
@@ -64,8 +64,9 @@ def _step(points: list[tuple[int, float]]) -> float:
     return 1.0 if max((loss for _, loss in points), default=0.0) > 1.5 else 0.1
 
 
-def _evaluation(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    findings = told["findings"]
+def _evaluation(name: str, told: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """Return an evaluation with its findings in the model's order; on file they are sorted by name."""
+    findings = {finding: told["findings"][finding] for finding in order if finding in told["findings"]}
     estimates = {finding: about["auroc"] for finding, about in findings.items()}
     series = [Measured.of(one["value"], one["interval"]) for one in estimates.values()]
     known = [value for one in series for value in one.values()]
