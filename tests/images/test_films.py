@@ -166,6 +166,24 @@ def test_two_stores_of_one_source_are_told_apart(tmp_path: Path) -> None:
     assert not set(films.catalog["patient"][:12]) & set(films.catalog["patient"][12:])
 
 
+def test_two_stores_of_one_data_set_share_their_patients_and_films_keep_their_source(tmp_path: Path) -> None:
+    given = catalog(12)
+    halves = [
+        Catalog("here", Path("/nowhere"), given.findings, given.table[rows].reset_index(drop=True), 6)
+        for rows in (slice(0, 6), slice(6, 12))
+    ]
+    folders = [tmp_path / "a", tmp_path / "b"]
+    films = Films(
+        [
+            write_store(f, half, images(6, n), Preparation(16))
+            for n, (f, half) in enumerate(zip(folders, halves, strict=True))
+        ]
+    )
+    assert films.catalog["patient"].tolist() == [f"here:p{number // 3}" for number in range(12)]
+    assert films.catalog["source"].tolist() == ["here"] * 12
+    assert len(set(films.sources)) == 2
+
+
 def test_a_study_that_is_not_named_is_one_of_its_own(tmp_path: Path) -> None:
     given = catalog(4)
     given.table["study"] = pd.array(["s", None, None, "s"], dtype="string")

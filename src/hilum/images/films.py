@@ -25,7 +25,8 @@ class Films:
         starts: int64 [S + 1], the first row of each store, and the number of films.
         preparation: The steps that all films went through.
         findings: The union over the stores, in the order of their first mention.
-        catalog: One row a film: the stores' columns, a column ``source``, and patient and study as ``source:name``.
+        catalog: One row a film: the stores' columns, a column ``source`` (the store's own, by which films are known
+            again), and patient and study as ``source:name``.
     """
 
     def __init__(self, stores: Sequence[Store]) -> None:
@@ -42,7 +43,7 @@ class Films:
         self.starts = np.cumsum([0] + [len(store) for store in stores]).astype(np.int64)
         self.preparation: Preparation = stores[0].preparation
         self.findings = tuple(dict.fromkeys(finding for store in stores for finding in store.findings))
-        tables = [_named(store, name) for store, name in zip(stores, self.sources, strict=True)]
+        tables = [_named(store, name) for store, name in zip(stores, _peoples(stores, self.sources), strict=True)]
         self.catalog = pd.concat(tables, ignore_index=True)
 
     @classmethod
@@ -138,9 +139,22 @@ def _names(stores: Sequence[Store]) -> tuple[str, ...]:
     )
 
 
+def _peoples(stores: Sequence[Store], names: Sequence[str]) -> tuple[str, ...]:
+    """Return for each store whose patients it has: stores of one source share them, as parts of one data set do.
+
+    Unless a film of the same path has other pixels: then two data sets have one name, and so their stores' own.
+    """
+    found = []
+    for store, name in zip(stores, names, strict=True):
+        alike = [other for other in stores if other.source == store.source]
+        pixels = pd.concat([other.catalog[["path", "pixels"]] for other in alike]).drop_duplicates()
+        found.append(name if pixels["path"].duplicated().any() else store.source)
+    return tuple(found)
+
+
 def _named(store: Store, name: str) -> pd.DataFrame:
-    """Return the store's catalogue with its source, and patients and studies that no other source can share."""
-    table = store.catalog.assign(source=pd.array([name] * len(store), dtype="string"))
+    """Return the store's catalogue with its source, and patients and studies that no other data set can share."""
+    table = store.catalog.assign(source=pd.array([store.source] * len(store), dtype="string"))
     for column in ("patient", "study"):
         table[column] = f"{name}:" + table[column]
     return table

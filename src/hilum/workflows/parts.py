@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.errors import DataError
@@ -28,9 +29,26 @@ class Parts:
         """Load each store's split.
 
         Raises:
-            DataError: A store has none, or it puts a patient in two parts.
+            DataError: A store has none, or a patient is in two parts, of one store or of two.
         """
-        return Parts(films, tuple(Split.load(store.folder) for store in films.stores))
+        parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
+        parts.refuse_patient_in_two()
+        return parts
+
+    def refuse_patient_in_two(self) -> None:
+        """Raise a DataError if stores of one data set put a patient in different parts."""
+        sources = [store.source for store in self.films.stores]
+        if len(set(sources)) == len(sources):
+            return  # no patient in common
+        pairs = zip(self.films.stores, self.splits, strict=True)
+        assigned = pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
+        table = pd.DataFrame({"patient": self.films.catalog["patient"], "part": assigned}).dropna().drop_duplicates()
+        twice = table["patient"][table["patient"].duplicated()]
+        if len(twice):
+            raise DataError(
+                f"{twice.nunique()} patients, first {twice.iloc[0]!r}, are in different parts of two stores of one "
+                "data set: prepare its films into one store."
+            )
 
     def rows(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
         """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
