@@ -58,6 +58,11 @@ def test_an_unknown_name_is_one_line_with_a_hint(name: str, hint: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_unknown_tag_is_one_line() -> None:
+    with pytest.raises(OptionError, match=r"backbone 'resnet18\.nobodys' cannot be built"):
+        Backbone("resnet18.nobodys", 64)
+
+
 def test_random_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)

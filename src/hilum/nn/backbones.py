@@ -74,7 +74,14 @@ def create_network(name: str) -> nn.Module:
         raise OptionError(f"unknown backbone {name!r}: allowed are timm's architectures, such as resnet50.{hint}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm's own deprecations are not the user's concern
-        network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0)
+        try:
+            network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0)
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            # An unknown tag after the dot, or an architecture with a fixed stem or without a headless form.
+            reason = " ".join(str(error).split())[:80]
+            raise OptionError(
+                f"backbone {name!r} cannot be built for one channel ({reason}): choose another."
+            ) from error
     return network
 
 
