@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hilum.catalog import Catalog, film_table
-from hilum.errors import DataError, did_you_mean
+from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import NIH14, canonical
 from hilum.sources import paths, tables
 
@@ -42,6 +42,7 @@ def read(root: Path, options: NIH14Options) -> Catalog:
     Films of the official test list are part ``test``, those of the other list ``train``.
 
     Raises:
+        OptionError: The table named by the option leaves the root.
         DataError: The table is missing or not the set's own; one line says why.
     """
     path = _table_path(root, options.table)
@@ -65,6 +66,8 @@ def read(root: Path, options: NIH14Options) -> Catalog:
 
 
 def _table_path(root: Path, name: str) -> Path:
+    if name and not (root / name).resolve().is_relative_to(root.resolve()):
+        raise OptionError(f"table {tables.show(name)} leaves the root {root}: put the table below it.")
     for candidate in (name,) if name else TABLES:
         if (root / candidate).is_file():
             return root / candidate
