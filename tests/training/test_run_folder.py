@@ -25,6 +25,14 @@ def test_two_at_once_are_refused_and_one_after_the_other_not(tmp_path: Path) -> 
         assert not run.done
 
 
+def test_an_evaluation_between_model_and_end_does_not_make_a_run_done(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        (tmp_path / "metrics.json").write_text('{"evaluations": {}}')
+        assert not run.done
+        run.finish({"training": {}})
+        assert run.done
+
+
 def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED):
         pass

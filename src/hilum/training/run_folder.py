@@ -37,8 +37,8 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the run reached its end."""
-        return (self.path / METRICS).is_file()
+        """Whether the run reached its end; an evaluation of its model alone does not make it so."""
+        return (self.path / METRICS).is_file() and "training" in self.metrics()
 
     def log(self, **event: Any) -> None:
         """Append one event to the log; numbers that JSON cannot say become null."""
