@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +111,14 @@ class EvaluateOptions:
     device: Device = "auto"
     """Where to compute."""
 
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        _refuse_below(self, {"min_positives": 1, "resamples": 0, "seed": 0})
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
@@ -140,6 +149,15 @@ class ProbeOptions:
     device: Device = "auto"
     """Where to compute."""
 
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        smallest = {"draw": 0, "size": 16, "neighbours": 1, "min_positives": 1, "resamples": 0, "seed": 0}
+        _refuse_below(self, smallest)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
@@ -153,6 +171,13 @@ class ExplainOptions:
     """Module whose maps are weighed; the deepest with a map of at least 7 x 7 unless given."""
     device: Device = "auto"
     """Where to compute."""
+
+
+def _refuse_below(options: Any, smallest: Mapping[str, int]) -> None:
+    for name, least in smallest.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise OptionError(f"--{name} is {value}: allowed is {least} or more.")
 
 
 def plain(options: Any) -> Any:

@@ -49,6 +49,17 @@ class PrepareOptions:
     patience: float = 60.0
     """Seconds after which a film's decoder counts as hung."""
 
+    def __post_init__(self) -> None:
+        """Refuse limits that no film could keep.
+
+        Raises:
+            OptionError: A limit is not above 0.
+        """
+        if self.max_pixels < 1:
+            raise OptionError(f"max_pixels is {self.max_pixels}: allowed is 1 or more.")
+        if not 0 < self.patience < float("inf"):
+            raise OptionError(f"patience is {self.patience}: allowed are seconds above 0, such as 60.")
+
     def preparation(self) -> Preparation:
         """Return the steps from a grey film to a stored one.
 
