@@ -93,6 +93,12 @@ def test_shipped_configs_are_understood_by_every_command(name, line):
     assert parsed(*line, "--config", name)["options"]
 
 
+@pytest.mark.parametrize("name", ["gpu", "paper"])
+def test_crops_of_large_films_show_smaller_shares_of_them(name):
+    crops = parsed(*MOCO, "--config", name)["method"].crops
+    assert (crops.min_scale, crops.gamma) == (0.3, 0.3)
+
+
 def test_papers_values_are_the_published_ones():
     arguments = parsed(*MOCO, "--config", "paper")
     options, method = arguments["options"], arguments["method"]
