@@ -20,7 +20,7 @@ from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.read import read_grey
 from hilum.training.batches import Rows
-from hilum.training.inference import over_films
+from hilum.training.inference import as_probabilities, over_films
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Predictor:
         """
         self.refuse_other_preparation(films)
         logits = over_films(self.classifier, films, rows, self.description.size, progress)
-        return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
+        return as_probabilities(logits)
 
     def refuse_other_preparation(self, films: Films) -> None:
         """Raise a DataError, with the command that would fit, if the films were prepared in another way."""

@@ -55,6 +55,11 @@ def over_films(
     return np.concatenate([part.numpy() for part in outputs]) if outputs else np.empty((0, width), np.float32)
 
 
+def as_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return logits [n, F] as probabilities, the same wherever thresholds are chosen or used."""
+    return torch.from_numpy(logits).sigmoid().numpy()
+
+
 def _read(films: Films, rows: Rows) -> Iterator[Tensor]:
     for start in range(0, len(rows), BATCH):
         yield torch.from_numpy(films.read(rows[start : start + BATCH])).unsqueeze(1)

@@ -85,8 +85,9 @@ def _fresh_rows(predictor: Predictor, films: Films, options: EvaluateOptions) ->
 
 
 def _is_own(predictor: Predictor, films: Films) -> bool:
+    """Whether the run was made with this store alone; of several, each needs its name in what is written."""
     stores = predictor.description.training_data.get("stores", [])
-    return any(store["fingerprint"] == films.stores[0].fingerprint for store in stores)
+    return [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
 
 
 def _predictions(
@@ -172,11 +173,22 @@ def _lines(predictor: Predictor, films: Films, options: EvaluateOptions, dropped
     ]
     if missing:
         lines.append(f"{films.sources[0]} says nothing of {', '.join(missing)}: not measured")
+    if _was_split_anew(predictor, films):
+        lines.append(
+            f"{films.sources[0]} was split anew after the run: films that chose its epoch and thresholds may "
+            "be among these"
+        )
     if dropped:
         lines.append(f"{dropped} films that the model was trained on are left out")
     if options.split == "val":
         lines.append("thresholds and the stopping epoch were chosen on these validation films: the numbers flatter")
     return tuple(lines)
+
+
+def _was_split_anew(predictor: Predictor, films: Films) -> bool:
+    stores = predictor.description.training_data.get("stores", [])
+    splits = [store["split"] for store in stores if store["fingerprint"] == films.stores[0].fingerprint]
+    return bool(splits) and Parts.of(films).splits[0].hash not in splits
 
 
 def _record(run: Path, result: EvaluateResult, options: EvaluateOptions) -> None:

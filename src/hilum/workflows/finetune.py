@@ -12,14 +12,14 @@ from hilum.augment.presets import FINETUNE
 from hilum.bundle.model_folder import Model, save_model
 from hilum.bundle.seen import joined, seen_films
 from hilum.classifier.learner import SupervisedLearner
-from hilum.errors import DataError
+from hilum.errors import DataError, RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions, apply_policy, policies
 from hilum.listener import SILENT, Listener
 from hilum.metrics.ranking import auroc
 from hilum.metrics.thresholds import best_threshold
 from hilum.training.batches import Rows
-from hilum.training.inference import over_films
+from hilum.training.inference import as_probabilities, over_films
 from hilum.training.learner import Learner
 from hilum.training.loop import Trainer
 from hilum.training.run_folder import open_run
@@ -129,11 +129,20 @@ class Validation:
         return Validation(films, rows, *truth_of(films, rows, options.unstated))
 
     def probabilities(self, learner: Learner) -> FloatArray:
-        """Return what the learner's classifier gives for the validation films, [n, F]."""
+        """Return what the learner's classifier gives for the validation films, [n, F].
+
+        Raises:
+            RunError: It is not finite: the weights have left the range of numbers.
+        """
         if not isinstance(learner, SupervisedLearner):
             raise TypeError(f"a supervised learner is expected, not {type(learner).__name__}")
         logits = over_films(learner.classifier, self.films, self.rows, learner.size)
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        if not np.isfinite(logits).all():
+            raise RunError(
+                "what the network says of the validation films is not finite: nothing bad was saved. "
+                "Start again in another --out with a lower --train.lr."
+            )
+        return as_probabilities(logits)
 
     def score(self, learner: Learner) -> float | None:
         """Return the mean AUROC over findings with both classes among the validation films, None if there is none."""

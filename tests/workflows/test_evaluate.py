@@ -1,0 +1,120 @@
+"""Evaluation: films that the model has seen, other stores, stores split anew, and the model's own door."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import hilum
+from hilum.errors import DataError, RunError
+from hilum.images.films import Films
+from hilum.training.run_folder import METRICS
+from hilum.workflows.evaluate import EvaluateResult, evaluate
+from hilum.workflows.finetune import finetune
+from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
+from hilum.workflows.parts import Parts
+from hilum.workflows.split import SplitOptions, split
+
+TRAIN = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluate") / "run"
+    finetune(FinetuneOptions(data=(tiny_store,), out=out, backbone="test_resnet", train=TRAIN))
+    return out
+
+
+def measured(run: Path, store: Path, **options: Any) -> EvaluateResult:
+    return evaluate(run, EvaluateOptions(data=store, min_positives=1, resamples=20, device="cpu", **options))
+
+
+def test_films_seen_in_training_are_refused_by_name(run: Path, tiny_store: Path) -> None:
+    for part in ("train", "all"):
+        with pytest.raises(DataError, match=r"trained on 52 of the .* films .*\.png.*--drop-seen") as caught:
+            measured(run, tiny_store, split=part)
+        assert "\n" not in str(caught.value)
+
+
+def test_seen_films_are_left_out_and_counted_when_asked(run: Path, tiny_store: Path) -> None:
+    result = measured(run, tiny_store, split="all", drop_seen=True)
+    assert (result.dropped, result.evaluation.films) == (52, 44)
+    assert any("52 films" in line for line in result.lines)
+    with pytest.raises(DataError, match="nothing is left"):
+        measured(run, tiny_store, split="train", drop_seen=True)
+
+
+def test_saved_predictions_are_used_again_and_made_anew_when_spoilt(run: Path, tiny_store: Path) -> None:
+    first = measured(run, tiny_store)
+    saved = pd.read_parquet(first.predictions)
+    saved["Edema"] = saved["Edema"] * 0
+    attrs, saved.attrs = saved.attrs, {}
+    saved.to_parquet(first.predictions, index=False)
+    assert measured(run, tiny_store).to_json() == first.to_json()
+    saved.attrs = attrs
+    saved.to_parquet(first.predictions, index=False)
+    assert measured(run, tiny_store).evaluation.findings[0].measures["auroc"].value == 0.5
+    first.predictions.unlink()
+
+
+def test_another_data_set_is_named_and_its_missing_findings_are_said(
+    run: Path, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    other = make_store(tmp_path / "other", films=40, seed=3)
+    result = measured(run, other, split="all", drop_seen=True)  # of the same name as the run's, and so its paths
+    assert result.name == "tiny-all"
+    assert result.evaluation.films + result.dropped == 40
+
+
+def test_a_run_of_several_stores_tells_their_evaluations_apart(
+    tiny_store: Path, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    second = make_store(tmp_path / "second", seed=1)
+    options = FinetuneOptions(data=(tiny_store, second), out=tmp_path / "run", backbone="test_resnet", train=TRAIN)
+    finetune(options)
+    name = measured(options.out, tiny_store, drop_seen=True).name
+    assert name == "tiny-test"
+
+
+def test_a_store_split_anew_is_said(run: Path, tiny_store: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_store, tmp_path / "copy")
+    assert not any("anew" in line for line in measured(run, copy).lines)
+    split(copy, SplitOptions(seed=5))
+    assert any("split anew" in line for line in measured(run, copy, drop_seen=True).lines)
+
+
+def test_evaluations_are_added_to_what_the_run_says_of_itself(run: Path, tiny_store: Path) -> None:
+    measured(run, tiny_store, split="val")
+    metrics = json.loads((run / METRICS).read_text())
+    assert metrics["training"]["films"] == 52
+    assert metrics["evaluations"]["val"]["films"] == 24
+
+
+def test_weights_out_of_range_end_the_run_in_one_line(tiny_store: Path, tmp_path: Path) -> None:
+    train = FinetuneTrainOptions(epochs=1, batch_size=26, lr=1e30, warmup=0, clip=0, accelerator="cpu")
+    options = FinetuneOptions(data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=train)
+    with pytest.raises(RunError, match=r"not finite|is nan|is inf") as caught:
+        finetune(options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_the_door_for_python(run: Path, tiny_store: Path, tmp_path: Path) -> None:
+    import cv2
+
+    films = Films.open([tiny_store])
+    rows = Parts.of(films).rows("test")
+    cv2.imwrite(str(tmp_path / "film.png"), films.read(rows[:1])[0])
+    model = hilum.load(run)
+    found = model.predict(tmp_path / "film.png")
+    assert list(found) == ["Edema", "Mass"]
+    assert list(found.values()) == pytest.approx(model.score_films(films, rows[:1])[0].tolist(), abs=1e-5)
+    (tmp_path / "set").mkdir()
+    shutil.copy(tmp_path / "film.png", tmp_path / "set")
+    assert list(hilum.read_source("folder", tmp_path / "set").table["path"]) == ["film.png"]
