@@ -43,16 +43,16 @@ def draw_body(rng: np.random.Generator, sex: str, age: int) -> Body:
     return Body(
         woman=woman,
         age=age,
-        chest=float(rng.uniform(0.62, 0.76)) - 0.03 * woman,
+        chest=float(rng.uniform(0.58, 0.78)) - 0.03 * woman,
         apex=float(rng.uniform(-0.86, -0.72)),
-        floor=float(rng.uniform(0.34, 0.54)),
-        heart=float(rng.uniform(0.9, 1.1)),
-        mediastinum=float(rng.uniform(0.85, 1.12)),
-        girth=float(rng.uniform(0.7, 1.4)),
+        floor=float(rng.uniform(0.28, 0.56)),
+        heart=float(rng.uniform(0.82, 1.15)),
+        mediastinum=float(rng.uniform(0.8, 1.25)),
+        girth=float(rng.uniform(0.6, 1.7)),
         rib_slope=float(rng.uniform(0.75, 1.25)),
         rib_gap=float(rng.uniform(0.125, 0.15)),
-        bone=float(rng.uniform(0.8, 1.2)) * (1.1 - 0.003 * max(0, age - 30)),
-        vessels=float(rng.uniform(0.7, 1.3)),
+        bone=float(rng.uniform(0.65, 1.35)) * (1.1 - 0.003 * max(0, age - 30)),
+        vessels=float(rng.uniform(0.5, 1.6)),
         breast=float(rng.uniform(0.4, 1.2)) if woman else 0.0,
     )
 

@@ -18,10 +18,11 @@ _SHIFT = 4
 
 @dataclass(frozen=True)
 class Pose:
-    """How the body lies on the film: radians, magnification, and shift in body coordinates."""
+    """How the body lies on the film: radians, magnification, width over height, and shift in halves of the film."""
 
     rotation: float = 0.0
     scale: float = 1.0
+    stretch: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
 
 
@@ -34,7 +35,7 @@ class Canvas:
         turn = np.array(
             [[np.cos(pose.rotation), -np.sin(pose.rotation)], [np.sin(pose.rotation), np.cos(pose.rotation)]]
         )
-        self._turn = turn.astype(np.float32) * np.float32(self.unit)
+        self._turn = (turn * [pose.stretch**0.5, pose.stretch**-0.5] * self.unit).astype(np.float32)
         self._origin = np.float32(side / 2) * (1 + np.array(pose.shift, np.float32)) - np.float32(0.5)
 
     def blank(self) -> np.ndarray:

@@ -16,17 +16,30 @@ def develop(attenuation: np.ndarray, size: int, rng: np.random.Generator) -> np.
         cv2.resize(attenuation, (size, size), interpolation=cv2.INTER_AREA) if len(attenuation) != size else attenuation
     )
     image = _shade(image, rng)
-    image = 1 / (1 + np.exp(-rng.uniform(4.2, 6.5) * (image - rng.uniform(0.40, 0.50))))
-    image = image + rng.uniform(0.008, 0.022) * _grain(size, rng)
-    image = _expose(image.astype(np.float32), rng.uniform(112, 148), rng.uniform(54, 68))
+    image = 1 / (1 + np.exp(-rng.uniform(3.2, 7.5) * (image - rng.uniform(0.34, 0.54))))
+    image = _collimate(image, rng) + rng.uniform(0.006, 0.03) * _grain(size, rng)
+    image = _expose(image.astype(np.float32), rng.uniform(105, 152), rng.uniform(48, 70))
     return np.asarray(_mark_side(image, rng))
 
 
 def _shade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Tilt the exposure across the film, as the tube's heel does."""
-    ramp = np.linspace(-1, 1, len(image), dtype=np.float32)
-    tilt = rng.normal(0, 0.035, 2).astype(np.float32)
-    return np.asarray(image * np.float32(rng.uniform(0.9, 1.1)) + tilt[0] * ramp + tilt[1] * ramp[:, None])
+    """Tilt the exposure across the film, as the tube's heel does, and add scattered rays."""
+    size = len(image)
+    ramp = np.linspace(-1, 1, size, dtype=np.float32)
+    tilt = rng.normal(0, 0.04, 2).astype(np.float32)
+    scatter = cv2.resize(rng.standard_normal((4, 4), dtype=np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    shaded = image * np.float32(rng.uniform(0.88, 1.12)) + scatter * np.float32(rng.uniform(0.0, 0.07))
+    return np.asarray(shaded + tilt[0] * ramp + tilt[1] * ramp[:, None])
+
+
+def _collimate(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blacken a margin at one side or at several of a third of the films, where lead kept the rays off."""
+    margins = (rng.uniform(-0.06, 0.08, 4).clip(0) * len(image)).astype(int)
+    if rng.random() < 0.35:
+        top, bottom, left, right = (int(margin) for margin in margins)
+        image[:top], image[len(image) - bottom :] = 0, 0
+        image[:, :left], image[:, len(image) - right :] = 0, 0
+    return image
 
 
 def _grain(size: int, rng: np.random.Generator) -> np.ndarray:

@@ -61,12 +61,13 @@ def draw(film: Film, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _scene(film: Film, side: int, seed: int) -> tuple[Scene, Body]:
     body = draw_body(stream(seed, film.patient, 0, 0, BODY), film.sex, film.age)
     rng = stream(seed, film.patient, film.study, film.view, POSE)
-    pose = Pose(
-        float(rng.normal(0, 0.045)),
-        float(rng.uniform(0.9, 1.08)),
-        (float(rng.normal(0, 0.035)), float(rng.normal(0, 0.035))),
-    )
-    canvas, breath = Canvas(side, pose), float(rng.normal(0, 0.035))
+    canvas, breath = Canvas(side, _pose(rng)), float(rng.normal(0, 0.045))
     if film.position == "LATERAL":
         return lateral_scene(body, canvas, breath), body
     return frontal_scene(body, canvas, film.position == "AP", breath), body
+
+
+def _pose(rng: np.random.Generator) -> Pose:
+    """Return how the body lies: so varied that sizes can only be judged against the rest of the chest."""
+    shift = (float(rng.normal(0, 0.075)), float(rng.normal(0, 0.075)))
+    return Pose(float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.15)), float(rng.uniform(0.9, 1.11)), shift)

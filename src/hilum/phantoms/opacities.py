@@ -16,9 +16,9 @@ def consolidation(scene: Scene, rng: np.random.Generator) -> None:
     """A dense area with uneven borders, in which the bronchi stay dark."""
     lung = scene.pick(rng)
     centre = lung.at(rng.uniform(0.35, 0.7), rng.uniform(0.25, 0.8))
-    radius = rng.uniform(0.17, 0.26)
+    radius = rng.uniform(0.15, 0.24)
     area = scene.canvas.fill(lump(rng, centre, radius, 0.5))
-    dense = scene.canvas.soften(area, 0.022) * (rng.uniform(0.72, 0.92) + 0.10 * scene.canvas.cloud(rng, 0.1)).clip(
+    dense = scene.canvas.soften(area, 0.022) * (rng.uniform(0.55, 0.85) + 0.10 * scene.canvas.cloud(rng, 0.1)).clip(
         0, 1
     )
     bronchi = scene.canvas.stroke(_branches(rng, lung.hilum, centre, radius, 4), 0.022)
@@ -44,7 +44,7 @@ def pneumonia(scene: Scene, rng: np.random.Generator) -> None:
         for x, y in middle + rng.normal(0, 1, (11, 2)) * [0.11, 0.15]
     ]
     area = scene.canvas.fill(*patches)
-    scene.cloud_lung(scene.canvas.soften(area, 0.016) * rng.uniform(0.55, 0.8))
+    scene.cloud_lung(scene.canvas.soften(area, 0.016) * rng.uniform(0.42, 0.7))
     scene.mark("Pneumonia", area)
 
 
@@ -53,13 +53,13 @@ def lung_opacity(scene: Scene, rng: np.random.Generator) -> None:
     lung = scene.pick(rng)
     centre = lung.at(rng.uniform(0.35, 0.65), rng.uniform(0.2, 0.75))
     area = scene.canvas.fill(ellipse(centre, (rng.uniform(0.22, 0.32), rng.uniform(0.26, 0.4)), rng.uniform(-0.5, 0.5)))
-    scene.cloud_lung(scene.canvas.soften(area, 0.07) * rng.uniform(0.42, 0.62))
+    scene.cloud_lung(scene.canvas.soften(area, 0.07) * rng.uniform(0.3, 0.52))
     scene.mark("Lung Opacity", area)
 
 
 def edema(scene: Scene, rng: np.random.Generator) -> None:
     """Haze around both hila, swollen vessels, and Kerley's short lines at the outer border."""
-    strength, reach = rng.uniform(0.32, 0.62), rng.uniform(0.16, 0.24)
+    strength, reach = rng.uniform(0.24, 0.48), rng.uniform(0.16, 0.24)
     wings = [
         ellipse((lung.hilum[0] + 0.1 * lung.side * (not scene.lateral), lung.hilum[1] + 0.05), (reach, reach * 1.5))
         for lung in scene.lungs
@@ -67,7 +67,7 @@ def edema(scene: Scene, rng: np.random.Generator) -> None:
     haze = scene.canvas.fill(*wings)
     uneven = (1 + 0.25 * scene.canvas.cloud(rng, 0.12)).clip(0.3, 1.4)
     scene.cloud_lung((scene.canvas.soften(haze, 0.06) * strength * uneven).clip(0, 1))
-    scene.vessel_gain = rng.uniform(1.3, 1.8)
+    scene.vessel_gain = rng.uniform(1.2, 1.6)
     lines = [line for lung in scene.lungs for line in _kerley(rng, lung)]
     scene.canvas.stroke(lines, 0.011, scene.lines, 150)
     scene.mark("Edema", scene.canvas.stroke(lines, 0.02, haze))
@@ -88,9 +88,9 @@ def lung_lesion(scene: Scene, rng: np.random.Generator) -> None:
     for _ in range(number):
         lung = scene.pick(rng)
         centre = lung.at(rng.uniform(0.35, 0.8), rng.uniform(0.15, 0.85))
-        masses.append(lump(rng, centre, rng.uniform(0.055, 0.085) + 0.03 * (number == 1), 0.08))
+        masses.append(lump(rng, centre, rng.uniform(0.05, 0.08) + 0.025 * (number == 1), 0.08))
     area = scene.canvas.fill(*masses)
-    scene.cloud_lung(scene.canvas.soften(area, 0.006) * rng.uniform(0.75, 0.95))
+    scene.cloud_lung(scene.canvas.soften(area, 0.006) * rng.uniform(0.6, 0.9))
     scene.mark("Lung Lesion", area)
 
 
@@ -104,16 +104,16 @@ def atelectasis(scene: Scene, rng: np.random.Generator) -> None:
         middle = (start + end) / 2 + [0, rng.uniform(-0.03, 0.03)]
         lean = np.array([0, tilt / 2])
         bands.append(smooth(np.stack([start + lean, middle, end - lean])))
-    width = rng.uniform(0.035, 0.06)
+    width = rng.uniform(0.028, 0.05)
     area = scene.canvas.stroke(bands, width)
-    scene.cloud_lung(scene.canvas.soften(area, 0.008) * rng.uniform(0.7, 0.92))
+    scene.cloud_lung(scene.canvas.soften(area, 0.008) * rng.uniform(0.5, 0.82))
     scene.mark("Atelectasis", area)
 
 
 def pleural_effusion(scene: Scene, rng: np.random.Generator) -> None:
     """Fluid that fills a lung's base and climbs the chest wall in a meniscus; in a third of studies on both sides."""
     chosen, both = scene.pick(rng), rng.random() < 0.33
-    depth = rng.uniform(0.1, 0.42)
+    depth = rng.uniform(0.06, 0.36)
     area = scene.canvas.blank()
     for lung in scene.lungs:
         if lung is chosen or both:

@@ -10,7 +10,7 @@ from hilum.phantoms.shapes import ellipse, smooth
 
 def cardiomegaly(scene: Scene, rng: np.random.Generator) -> None:
     """A heart wider than half the chest."""
-    growth = rng.uniform(1.25, 1.52)
+    growth = rng.uniform(1.2, 1.4)
     if scene.lateral:
         anchor = np.array([scene.heart[:, 0].min(), scene.heart[:, 1].max()])
         scene.heart = anchor + (scene.heart - anchor) * [growth, 1 + (growth - 1) * 0.5]
@@ -22,7 +22,7 @@ def cardiomegaly(scene: Scene, rng: np.random.Generator) -> None:
 
 def enlarged_cardiomediastinum(scene: Scene, rng: np.random.Generator) -> None:
     """An upper mediastinum that bulges to both sides."""
-    growth, height = rng.uniform(1.7, 2.3), rng.uniform(-0.46, -0.36)
+    growth, height = rng.uniform(1.38, 1.8), rng.uniform(-0.46, -0.36)
     outline = scene.mediastinum
     centre = 0.04 if scene.lateral else 0.0
     bulge = 1 + (growth - 1) * np.exp(-(((outline[:, 1] - height) / 0.2) ** 2))
@@ -37,7 +37,7 @@ def enlarged_cardiomediastinum(scene: Scene, rng: np.random.Generator) -> None:
 def pneumothorax(scene: Scene, rng: np.random.Generator) -> None:
     """Black air without vessels between chest wall and collapsed lung, whose border is a thin white line."""
     lung = scene.pick(rng)
-    gap, reach = rng.uniform(0.1, 0.26), rng.uniform(0.55, 0.95)
+    gap, reach = rng.uniform(0.08, 0.22), rng.uniform(0.55, 0.95)
     rows = lung.row(np.linspace(0, reach, 24))
     wall, inner = lung.outer_x(rows), lung.inner_x(rows)
     share = np.linspace(0, 1, 24)

@@ -21,7 +21,7 @@ def attenuation(scene: Scene, body: Body, position: str, rng: np.random.Generato
     free = canvas.soften(scene.free_air, 0.006) * (1 - solid)
     out = _flesh(scene, body, position)
     out += 0.08 * solid + 0.06 * heart - 0.46 * _air(scene, solid, rng)
-    out -= 0.15 * free * scene.clear
+    out -= 0.12 * free * scene.clear
     out += _vessels(scene, rng) * (1 - free) * (1 - 0.8 * solid) * (0.15 * body.vessels * scene.vessel_gain)
     out += _bones(scene, body) * (1 - 0.5 * solid)
     out += 0.18 * canvas.soften(scene.lines, 0.003) * (1 - 0.7 * solid)
@@ -42,7 +42,8 @@ def _air(scene: Scene, solid: np.ndarray, rng: np.random.Generator) -> np.ndarra
     """Return how much air each ray passes, float32 [S, S]; lungs are thinner at their borders."""
     sharp = scene.canvas.soften(scene.lung_area, 0.008)
     thick = scene.canvas.soften(scene.lung_area, 0.08)
-    texture = 1 + 0.04 * scene.canvas.cloud(rng, 0.05) + 0.05 * scene.canvas.cloud(rng, 0.3)
+    fine, coarse = rng.uniform(0.02, 0.09), rng.uniform(0.03, 0.13)
+    texture = 1 + fine * scene.canvas.cloud(rng, 0.06) + coarse * scene.canvas.cloud(rng, 0.3)
     return np.asarray(sharp * (0.5 + 0.5 * thick) * (1 - 0.86 * solid) * scene.clear * texture)
 
 
