@@ -96,10 +96,7 @@ def load_model(path: Path) -> Model:
     Raises:
         RunError: There is none, it is damaged, or it was written by a later version.
     """
-    folder = path if (path / DESCRIPTION).is_file() else path / "model"
-    if not (folder / DESCRIPTION).is_file():
-        raise RunError(f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run.")
-    description = read_description(folder)
+    folder, description = _place(path), described(path)
     _refuse_other_weights(folder)
     backbone = Backbone(description.backbone, description.size)
     try:
@@ -115,12 +112,13 @@ def load_model(path: Path) -> Model:
     return Model(description, backbone, head, seen)
 
 
-def read_description(folder: Path) -> Description:
-    """Read model.json.
+def described(path: Path) -> Description:
+    """Read what a bundle, in its folder or in the run folder that holds it, says of itself.
 
     Raises:
-        RunError: It is damaged or of a later version.
+        RunError: There is none, it is damaged, or of a later version.
     """
+    folder = _place(path)
     try:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
@@ -129,6 +127,13 @@ def read_description(folder: Path) -> Description:
         return Description(**{**content, "findings": tuple(content["findings"])})
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / DESCRIPTION} is damaged ({error!s:.80}): train it again.") from error
+
+
+def _place(path: Path) -> Path:
+    folder = path if (path / DESCRIPTION).is_file() else path / "model"
+    if not (folder / DESCRIPTION).is_file():
+        raise RunError(f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run.")
+    return folder
 
 
 def _refuse_other_weights(folder: Path) -> None:

@@ -54,7 +54,8 @@ class LinearProbe:
             weights: [m, F], 0 leaves the cell out.
             penalty: Strength of the ridge on the layer's weights.
         """
-        self.mean, self.deviation = features.mean(0), features.std(0).clamp(min=1e-6)
+        spread = features.std(0, correction=min(1, len(features) - 1))  # of a single film: 0, not nan
+        self.mean, self.deviation = features.mean(0), spread.clamp(min=1e-6)
         inputs = self._standardised(features)
         self.weight = torch.zeros(features.shape[1], targets.shape[1], requires_grad=True)
         self.bias = torch.zeros(targets.shape[1], requires_grad=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hilum.bundle.model_folder import is_model, load_model
+from hilum.bundle.model_folder import described, is_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.seen import were_seen
 from hilum.bundle.start import Start, start_from
@@ -89,10 +89,10 @@ def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> P
     targets, weights = training_labels(films, options.labels)
     rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
     tested = parts.needed(options.split)
-    start = _start(subject, films, tested, options, listener)
+    size = _size(subject, films, options)
+    start = _start(subject, films, tested, size, options, listener)
     device = choose_device(options.device)
     start.backbone.to(device)
-    size = _size(subject, films, options)
     embedded = over_films(
         start.backbone, films, np.concatenate([rows, tested]), size,
         lambda done, total: listener.progress("embed", done, total),
@@ -131,8 +131,7 @@ def _mean_auroc(known: _Labelled, linear: LinearProbe) -> float:
     return float(np.mean(known_values)) if known_values else 0.0
 
 
-def _start(subject: str, films: Films, tested: Rows, options: ProbeOptions, listener: Listener) -> Start:
-    size = _size(subject, films, options)
+def _start(subject: str, films: Films, tested: Rows, size: int, options: ProbeOptions, listener: Listener) -> Start:
     start = start_from(subject, options.backbone, size, options.seed)
     for note in start.notes:
         listener.note(note)
@@ -148,7 +147,7 @@ def _start(subject: str, films: Films, tested: Rows, options: ProbeOptions, list
 def _size(subject: str, films: Films, options: ProbeOptions) -> int:
     if options.size is not None:
         return options.size
-    return load_model(Path(subject)).description.size if is_model(Path(subject)) else films.preparation.size
+    return described(Path(subject)).size if is_model(Path(subject)) else films.preparation.size
 
 
 def _evaluate(films: Films, rows: Rows, scores: NDArray[np.float32], options: ProbeOptions) -> Evaluation:
