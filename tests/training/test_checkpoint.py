@@ -241,3 +241,18 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
         one, other = (tmp_path / folder / "step-000000007" / name for folder in ("one", "other"))
         assert one.read_bytes() == other.read_bytes()
     assert load(tmp_path / "one" / "step-000000007").step == 7
+
+
+def test_tied_weights_are_stored_under_each_of_their_names(tmp_path: Path) -> None:
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    network = nn.ModuleList([first, second, nn.Linear(3, 3)])
+    optimiser = torch.optim.AdamW(network.parameters())
+    save(tmp_path, capture(network, optimiser, 1, {}))
+    found, _ = load_newest(tmp_path)
+    expected = first.weight.detach().clone()
+    with torch.no_grad():
+        first.weight.zero_()
+    restore(found, network, optimiser)
+    assert torch.equal(second.weight, expected)
+    assert second.weight is first.weight

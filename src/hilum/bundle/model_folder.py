@@ -16,6 +16,7 @@ from hilum.classifier.network import Classifier
 from hilum.errors import RunError
 from hilum.files import canonical_json, new_folder, sha256
 from hilum.nn.backbones import Backbone
+from hilum.training.checkpoint import storable
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
@@ -79,7 +80,7 @@ def save_model(folder: Path, model: Model) -> None:
     if model.head is not None:
         tensors |= {f"head.{name}": value for name, value in model.head.state_dict().items()}
     with new_folder(folder) as aside:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / WEIGHTS)
+        save_file(storable(tensors), aside / WEIGHTS)
         described = {**asdict(model.description), HASH: sha256(aside / WEIGHTS)}
         (aside / DESCRIPTION).write_bytes(canonical_json(described))
         model.seen.to_parquet(aside / SEEN, index=False)

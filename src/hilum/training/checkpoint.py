@@ -72,10 +72,21 @@ def save_best(folder: Path, checkpoint: Checkpoint) -> None:
 def _write(path: Path, checkpoint: Checkpoint) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(path) as aside:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        save_file(tensors, aside / TENSORS)
+        save_file(storable(checkpoint.tensors), aside / TENSORS)
         write_json(aside / STATE, {"step": checkpoint.step, **checkpoint.values})
         (aside / MANIFEST).write_bytes(_manifest(aside))
+
+
+def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as safetensors takes them: in main memory, contiguous, and tied weights once for each name."""
+    places: set[int] = set()
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        stored = tensor.detach().cpu().contiguous()
+        place = stored.untyped_storage().data_ptr()
+        found[name] = stored.clone() if place in places else stored
+        places.add(place)
+    return found
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
