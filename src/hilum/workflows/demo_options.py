@@ -28,7 +28,7 @@ class DemoPlan:
     """Edge of the stored films in pixels: what the networks see."""
     backbone: str = "resnet10t"
     """timm's name of the network."""
-    pretrain_epochs: int = 7
+    pretrain_epochs: int = 6
     """Passes over the films without labels."""
     pretrain_batch_size: int = 32
     """Films taken at once when pretraining."""
