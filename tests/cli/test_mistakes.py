@@ -83,6 +83,7 @@ OPTIONS = {
         "patience is 0.0",
         "above 0",
     ),
+    "seed too large": ("finetune --data {store} --out {new} --train.seed 9999999999", "--train.seed is", "0 to 42949"),
     "resamples out of range": ("evaluate {new} --data {store} --resamples -1", "--resamples is -1", "0 or more"),
     "seed out of range": ("evaluate {new} --data {store} --seed -1", "--seed is -1", "0 or more"),
     "neighbours out of range": ("probe random --data {store} --neighbours 0", "--neighbours is 0", "1 or more"),

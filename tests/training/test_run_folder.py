@@ -33,6 +33,16 @@ def test_an_evaluation_between_model_and_end_does_not_make_a_run_done(tmp_path: 
         assert run.done
 
 
+def test_damaged_records_are_one_line(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        (tmp_path / "metrics.json").write_text("{")
+        with pytest.raises(RunError, match=r"metrics\.json is damaged"):
+            _ = run.done
+    (tmp_path / OPTIONS).write_text("a: [")
+    with pytest.raises(RunError, match=r"options\.yaml is damaged"), open_run(tmp_path, ASKED):
+        pass
+
+
 def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED):
         pass

@@ -96,6 +96,12 @@ def test_evaluations_are_added_to_what_the_run_says_of_itself(run: Path, tiny_st
     assert metrics["evaluations"]["val"]["films"] == 24
 
 
+def test_nothing_is_written_into_a_bundle(run: Path, tiny_store: Path) -> None:
+    with pytest.raises(RunError, match="is a bundle"):
+        measured(run / "model", tiny_store)
+    assert {file.name for file in (run / "model").iterdir()} == {"model.json", "model.safetensors", "seen.parquet"}
+
+
 def test_weights_out_of_range_end_the_run_in_one_line(tiny_store: Path, tmp_path: Path) -> None:
     train = FinetuneTrainOptions(epochs=1, batch_size=26, lr=1e30, warmup=0, clip=0, accelerator="cpu")
     options = FinetuneOptions(data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=train)

@@ -53,12 +53,15 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not value >= smallest:
                 raise OptionError(f"--train.{name} is {value}: allowed is {smallest} or more.")
+        if self.seed > _LARGEST_SEED:
+            raise OptionError(f"--train.seed is {self.seed}: allowed is 0 to {_LARGEST_SEED}.")
         if not 0 < self.lr < float("inf"):
             raise OptionError(f"--train.lr is {self.lr}: allowed is above 0, such as 0.001.")
         if not 0 <= self.warmup < 1:
             raise OptionError(f"--train.warmup is {self.warmup}: allowed is 0 to below 1.")
 
 
+_LARGEST_SEED = 2**32 - 1
 _SMALLEST = {
     "epochs": 1,
     "batch_size": 2,

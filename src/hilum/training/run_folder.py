@@ -38,7 +38,7 @@ class RunFolder:
     @property
     def done(self) -> bool:
         """Whether the run reached its end; an evaluation of its model alone does not make it so."""
-        return (self.path / METRICS).is_file() and "training" in self.metrics()
+        return "training" in self.metrics()
 
     def log(self, **event: Any) -> None:
         """Append one event to the log; numbers that JSON cannot say become null."""
@@ -56,8 +56,7 @@ class RunFolder:
 
     def metrics(self) -> dict[str, Any]:
         """Return the recorded results."""
-        read: dict[str, Any] = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
-        return read
+        return read_metrics(self.path)
 
 
 @contextmanager
@@ -90,6 +89,23 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return list(events.values())
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Return a run's recorded results, nothing if there are none.
+
+    Raises:
+        RunError: They are damaged.
+    """
+    try:
+        found = json.loads((path / METRICS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RunError(f"{path / METRICS} is damaged: delete it, and run the command that made {path} again.")
+    return found
+
+
 def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -107,7 +123,11 @@ def _hold(handle: int, path: Path) -> None:
 def _same_options(path: Path, text: str) -> None:
     known = path / OPTIONS
     if known.is_file():
-        differing = _difference(yaml.safe_load(known.read_text(encoding="utf-8")), yaml.safe_load(text))
+        try:
+            old = yaml.safe_load(known.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{known} is damaged: start again in another --out.") from error
+        differing = _difference(old, yaml.safe_load(text))
         if differing:
             raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.seen import were_seen
-from hilum.errors import DataError, did_you_mean
+from hilum.errors import DataError, RunError, did_you_mean
 from hilum.files import replacing, sha256, write_json
 from hilum.findings import positions
 from hilum.images.films import Films
@@ -21,7 +21,7 @@ from hilum.listener import SILENT, Listener
 from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
-from hilum.training.run_folder import METRICS
+from hilum.training.run_folder import METRICS, MODEL, read_metrics
 from hilum.workflows.options import EvaluateOptions, plain
 from hilum.workflows.parts import Parts, truth_of
 
@@ -52,9 +52,10 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     """Measure a fine-tuned run on a part of a store; writes predictions and adds to the run's metrics.json.
 
     Raises:
-        RunError: The run has no classifier.
+        RunError: The run has no classifier, or is a bare bundle.
         DataError: The model was trained on films of that part, no finding is shared, or the preparation differs.
     """
+    _refuse_bundle(run)
     films = Films.open([options.data])
     predictor = Predictor.load(run, options.device)
     predictor.refuse_other_preparation(films)
@@ -68,6 +69,15 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     result = EvaluateResult(evaluation, name, predictions, dropped, _lines(predictor, films, options, dropped))
     _record(run, result, options)
     return result
+
+
+def _refuse_bundle(run: Path) -> None:
+    """Predictions name films and patients, which must not get into a folder that is handed on."""
+    if (run / DESCRIPTION).is_file():
+        raise RunError(
+            f"{run} is a bundle, and predictions would be written into it: "
+            "give the run's folder that holds it as model/."
+        )
 
 
 def _fresh_rows(predictor: Predictor, films: Films, options: EvaluateOptions) -> tuple[Rows, int]:
@@ -94,10 +104,7 @@ def _predictions(
     path: Path, run: Path, predictor: Predictor, films: Films, rows: Rows, listener: Listener
 ) -> NDArray[np.float32]:
     """Return the probabilities [n, F], from the saved table where it is of the same model and films."""
-    weights = next(
-        folder / "model.safetensors" for folder in (run / "model", run) if (folder / "model.safetensors").is_file()
-    )
-    identity: dict[str, Any] = {"model": sha256(weights), "data": films.fingerprint, "rows": len(rows)}
+    identity: dict[str, Any] = {"model": sha256(run / MODEL / WEIGHTS), "data": films.fingerprint, "rows": len(rows)}
     table = films.catalog.iloc[rows][["source", "path", "patient"]].reset_index(drop=True)
     saved = _saved(path, identity, table)
     if saved is None:
@@ -193,8 +200,7 @@ def _was_split_anew(predictor: Predictor, films: Films) -> bool:
 
 def _record(run: Path, result: EvaluateResult, options: EvaluateOptions) -> None:
     """Add the evaluation to the run's metrics."""
-    path = run / METRICS
-    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    metrics = read_metrics(run)
     options_said = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
     metrics.setdefault("evaluations", {})[result.name] = {**result.to_json(), "options": options_said}
-    write_json(path, metrics)
+    write_json(run / METRICS, metrics)
