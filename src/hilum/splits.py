@@ -28,8 +28,6 @@ PARTS: dict[str, str] = {
 """The parts that can be asked for."""
 
 PATIENT_PARTS = ("train", "val", "test")
-OFFICIAL_TEST = ("test", "official-test")
-"""Values of a catalogue's ``part`` that mean: the source keeps this film for testing."""
 
 FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
