@@ -20,6 +20,7 @@ from hilum.training.checkpoint import (
     Checkpoint,
     capture,
     damage,
+    drop_damaged_best,
     load,
     load_best,
     load_newest,
@@ -230,8 +231,16 @@ def test_both_damaged_leaves_none_with_a_line_each(tmp_path: Path) -> None:
 def test_a_damaged_best_is_refused_in_one_line(way: Callable[[Path, random.Random], None], tmp_path: Path) -> None:
     save_best(tmp_path, small(3))
     way(tmp_path / "best" / TENSORS, random.Random(0))
-    with pytest.raises(RunError, match=r"best is damaged .* another --out"):
+    with pytest.raises(RunError, match=r"best is damaged .* same command again"):
         load_best(tmp_path)
+    assert drop_damaged_best(tmp_path) is not None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_best_is_not_dropped(tmp_path: Path) -> None:
+    save_best(tmp_path, small(3))
+    assert drop_damaged_best(tmp_path) is None
+    assert load_best(tmp_path).step == 3
 
 
 def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:

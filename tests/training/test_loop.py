@@ -204,6 +204,41 @@ def test_early_stopping_restores_the_best(films: Films, tmp_path: Path) -> None:
     assert scored == [0.5, 0.8, 0.7, 0.8]
 
 
+@pytest.mark.parametrize(("stopped", "best", "best_step"), [(9, 0.6, 12), (12, None, 0)])
+def test_a_damaged_best_is_forgotten_on_resuming_with_a_line(
+    films: Films, tmp_path: Path, stopped: int, best: float | None, best_step: int
+) -> None:
+    out, scores = tmp_path / "run", iter([0.9, 0.6])
+
+    def score(learner: SupervisedLearner) -> float:
+        return next(scores)
+
+    def damage() -> None:
+        weights = out / "checkpoints" / "best" / "state.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        if stopped < 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    # At the last step the damage comes to light in the run itself: the same command finishes it all the same.
+    with pytest.raises((Interrupted, RunError), match=r"all is saved|best is damaged .* same command again"):
+        run(films, out, Heard(stopped, damage), score=score)  # type: ignore[arg-type]
+    heard = Heard()
+    state = run(films, out, heard, score=score).trainer.state  # type: ignore[arg-type]
+    assert (state.step, state.best, state.best_step) == (12, best, best_step)
+    assert "the best model so far, of step 6, is damaged (a hash does not match)" in heard.notes[1]
+    assert any(event.get("event") == "damaged-checkpoint" for event in read_log(out))
+
+
+def test_weights_that_are_not_finite_never_become_the_best(films: Films, tmp_path: Path) -> None:
+    def score(learner: SupervisedLearner) -> float:
+        learner.head.weight.data[0] = float("nan")
+        return 0.5
+
+    with pytest.raises(RunError, match="weights are not finite at step 6 "):
+        run(films, tmp_path, score=score)  # type: ignore[arg-type]
+    assert not (tmp_path / "checkpoints" / "best").exists()
+
+
 def test_epochs_that_cannot_be_scored_stop_nothing(films: Films, tmp_path: Path) -> None:
     found = run(films, tmp_path, score=lambda learner: None, patience=1, epochs=3)
     assert (found.trainer.state.step, found.trainer.state.best) == (18, None)

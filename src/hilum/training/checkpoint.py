@@ -113,8 +113,18 @@ def load_best(folder: Path) -> Checkpoint:
     """
     fault = damage(folder / "best")
     if fault is not None:
-        raise RunError(f"checkpoint {folder / 'best'} is damaged ({fault}): start again in another --out.")
+        raise RunError(
+            f"checkpoint {folder / 'best'} is damaged ({fault}): give the same command again, which goes on without it."
+        )
     return load(folder / "best")
+
+
+def drop_damaged_best(folder: Path) -> str | None:
+    """Remove the checkpoint with the best score if it is damaged or gone, and return the fault; None if it is whole."""
+    fault = damage(folder / "best")
+    if fault is not None:
+        shutil.rmtree(folder / "best", ignore_errors=True)
+    return fault
 
 
 def damage(path: Path) -> str | None:

@@ -181,6 +181,7 @@ class Trainer:
         if value is None:
             return  # films that cannot tell good from bad are no reason to stop
         if state.best is None or value > state.best:
+            self.watch.refuse_bad_weights(state.step, self.learner)
             state.best, state.best_step, state.stale = value, state.step, 0
             checkpoint.save_best(self.run.checkpoints, self._checkpoint())
         else:
@@ -207,6 +208,21 @@ class Trainer:
         self.state = State(step=found.step, **values)
         self.run.log(event="resumed", step=found.step)
         self.listener.note(f"continues at step {found.step} of {self.total}")
+        if self.state.best is not None:
+            self._check_best()
+
+    def _check_best(self) -> None:
+        """Forget a best model whose checkpoint is damaged: found now, there are still epochs to find another in."""
+        fault = checkpoint.drop_damaged_best(self.run.checkpoints)
+        if fault is None:
+            return
+        line = (
+            f"the best model so far, of step {self.state.best_step}, is damaged ({fault}): "
+            "forgotten; the best of the epochs to come is kept, or the last model if none comes."
+        )
+        self.state = State(step=self.state.step)
+        self.listener.note(line)
+        self.run.log(event="damaged-checkpoint", line=line)
 
 
 def _fabric(options: TrainOptions) -> Fabric:
