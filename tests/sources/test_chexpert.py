@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hilum.errors import DataError
+from hilum.errors import DataError, OptionError
 from hilum.findings import CHEXPERT
 from hilum.sources import read_source
 
@@ -91,3 +92,24 @@ def test_many_films_of_one_folder_and_few_of_many_are_both_found(chexpert: Any, 
     catalog = read_source("chexpert", root)
     assert len(catalog.table) == 3 + 15
     assert catalog.excluded == {"not on disk": 15}
+
+
+def test_phantom_sets_and_the_real_set_have_names_of_their_own(chexpert: Any) -> None:
+    root, names = chexpert(), []
+    assert read_source("chexpert", root).source == "chexpert"
+    for seed in (0, 1):
+        for finished in ("false", "true"):  # how far they are drawn does not make them others
+            (root / "phantoms.json").write_text(f'{{"finished": {finished}, "options": {{"seed": {seed}}}}}')
+            names.append(read_source("chexpert", root).source)
+    assert names[0] == names[1] != names[2] == names[3]
+    assert all(re.fullmatch("phantoms-[0-9a-f]{8}", name) for name in names)
+    assert read_source("chexpert", root, dataset="Phantoms / 2").source == "Phantoms-2"
+    with pytest.raises(OptionError, match="has no letter"):
+        read_source("chexpert", root, dataset="//")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "7"])
+def test_a_damaged_record_of_phantoms_is_one_line(chexpert: Any, content: str) -> None:
+    (chexpert() / "phantoms.json").write_text(content)
+    with pytest.raises(DataError, match=r"phantoms\.json is damaged.*--dataset"):
+        read_source("chexpert", chexpert())

@@ -6,6 +6,8 @@ lack some columns; what they lack is null.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import pyarrow.compute as pc
 
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, did_you_mean
+from hilum.files import canonical_json
 from hilum.findings import CHEXPERT, canonical
 from hilum.sources import paths, tables
 
@@ -27,6 +30,9 @@ TABLES = {
     "test": ("test.csv", "test_labels.csv"),
 }
 """The names that each part's table has in the several releases."""
+
+PHANTOMS = "phantoms.json"
+"""The file by which a folder holds drawn films; it says with which options they were drawn."""
 
 PATH, SEX, AGE, LATERALITY, PROJECTION = "Path", "Sex", "Age", "Frontal/Lateral", "AP/PA"
 _COLUMNS = (PATH, SEX, AGE, LATERALITY, PROJECTION, *CHEXPERT)
@@ -38,21 +44,26 @@ _PROJECTIONS = {"ap": "AP", "pa": "PA"}
 class CheXpertOptions:
     """CheXpert, or a phantom data set."""
 
+    dataset: str = ""
+    """What the data set is called from now on; chexpert, or phantoms with a hash of their options, unless given."""
+
 
 Options = CheXpertOptions
 
 
-def read(root: Path, options: CheXpertOptions) -> Catalog:  # noqa: ARG001 (every source has options, this one none)
+def read(root: Path, options: CheXpertOptions) -> Catalog:
     """Read the tables and see which films are there.
 
     ``valid.csv`` is part ``test``, unless the official test's table is there too: then it is ``val``.
 
     Raises:
+        OptionError: The data set's name has no letter.
         DataError: No table is there, or one is not the set's own; one line says why.
     """
     found = {part: path for part in TABLES if (path := _table_path(root, TABLES[part]))}
     if not found:
         raise DataError(_wrong_root(root))
+    name = paths.dataset_name(options.dataset) if options.dataset else _usual_name(root)
     if "test" not in found and "val" in found:
         found["test"] = found.pop("val")
     parts, notes = zip(*(_read_table(root, path, part) for part, path in found.items()), strict=True)
@@ -63,7 +74,19 @@ def read(root: Path, options: CheXpertOptions) -> Catalog:  # noqa: ARG001 (ever
     findings = tuple(name for name in CHEXPERT if name in rows)
     table = film_table(rows if there.all() else rows[there], findings)
     all_notes = tuple(note for of_one in notes for note in of_one)
-    return Catalog("chexpert", root, findings, table, len(rows), excluded, all_notes)
+    return Catalog(name, root, findings, table, len(rows), excluded, all_notes)
+
+
+def _usual_name(root: Path) -> str:
+    """Return what the set is called: every phantom set has the same paths, so each needs a name of its own."""
+    record = root / PHANTOMS
+    if not record.is_file():
+        return "chexpert"
+    try:
+        drawn_with = json.loads(record.read_bytes())["options"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{record} is damaged: draw the phantoms again, or name the data set by --dataset.") from error
+    return f"phantoms-{hashlib.sha256(canonical_json(drawn_with)).hexdigest()[:8]}"
 
 
 def _table_path(root: Path, names: tuple[str, ...]) -> Path | None:

@@ -106,15 +106,8 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
     table = film_table(pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels))
     notes = (*notes, *patient_notes, *foreign_notes)
-    return Catalog(_name(root, options), root, tuple(labels), table, len(rows), excluded, notes)
-
-
-def _name(root: Path, options: FolderOptions) -> str:
-    """Return the data set's name: two folders must not pass for one, since films are known by data set and path."""
-    name = re.sub(r"[^\w.-]+", "-", options.dataset or root.resolve().name).strip("-.")
-    if not name:
-        raise OptionError(f"--dataset {options.dataset!r} has no letter: name the data set, such as 'hospital-a'.")
-    return name
+    name = paths.dataset_name(options.dataset or root.resolve().name)
+    return Catalog(name, root, tuple(labels), table, len(rows), excluded, notes)
 
 
 def _refuse_reserved(labels: Findings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hilum.errors import DataError
+from hilum.errors import DataError, OptionError
 from hilum.sources.tables import FIRST_ROW, show
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -38,6 +39,18 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
             raise DataError(_leaves_root(cells.iloc[row], f"{name}, line {row + FIRST_ROW}"))
     refuse_twice(paths, name)
     return paths
+
+
+def dataset_name(wanted: str) -> str:
+    """Return a data set's name as file names can have it: films are known by data set and path, so no two share one.
+
+    Raises:
+        OptionError: It has no letter or digit.
+    """
+    name = re.sub(r"[^\w.-]+", "-", wanted).strip("-.")
+    if not name:
+        raise OptionError(f"--dataset {wanted!r} has no letter: name the data set, such as 'hospital-a'.")
+    return name
 
 
 def _is_odd(paths: pd.Series) -> npt.NDArray[np.bool_]:
