@@ -64,12 +64,12 @@ def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener:
 
     Raises:
         RunError: The run has no classifier.
-        OptionError: A finding or layer does not exist, or the backbone has no maps.
+        OptionError: A finding or layer does not exist, the backbone has no maps, or the folder holds something else.
         DataError: Not one film could be read.
     """
     predictor = Predictor.load(run, options.device)
     chosen = _chosen(predictor, options.finding)
-    options.out.mkdir(parents=True, exist_ok=True)
+    _claim(options.out)
     explained: list[Explained] = []
     failed: dict[str, str] = {}
     note = ""
@@ -93,6 +93,22 @@ def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener:
         options.out / SUMMARY, {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice}
     )
     return result
+
+
+def _claim(out: Path) -> None:
+    """Make the folder ours, so that nothing but an earlier explanation is ever replaced.
+
+    The summary, still empty, stands there before the first picture: a run that was interrupted can be repeated.
+    """
+    if (out / SUMMARY).is_file():
+        return
+    try:
+        if out.exists() and any(out.iterdir()):
+            raise OptionError(f"{out} is not empty and holds no explanation: choose a new folder as --out.")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{out} cannot be a folder ({error.strerror}): choose another --out.") from error
+    write_json(out / SUMMARY, {"films": [], "failed": {}})
 
 
 def _explain_one(
