@@ -106,6 +106,14 @@ def test_a_log_of_half_a_line_alone_becomes_empty(tmp_path: Path) -> None:
         assert run.events() == []
 
 
+@pytest.mark.parametrize("damaged", [b'{"step": 2, "lo', b"\xff\xfe", b"[]", b"7", b"{}", b""])
+def test_a_damaged_line_in_the_middle_is_named_in_one_line(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / LOG).write_bytes(b'{"step": 1, "loss": 2.0}\n' + damaged + b'\n{"step": 3, "loss": 1.0}\n')
+    with pytest.raises(RunError, match=r"log\.jsonl is damaged in line 2: ") as caught:
+        read_log(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_steps_logged_twice_count_once_the_later(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED) as run:
         for step, loss in ((1, 3.0), (2, 2.0), (3, 9.0)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ from torch import Tensor
 from hilum.augment.crops import whole_film
 from hilum.bundle.model_folder import Description, Model, load_model
 from hilum.classifier.network import Classifier
-from hilum.errors import DataError, OptionError
+from hilum.errors import OptionError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.read import read_grey
+from hilum.images.read import UnreadableFilm, read_grey
 from hilum.training.batches import Rows
 from hilum.training.inference import as_probabilities, over_films
 
@@ -64,7 +65,12 @@ class Predictor:
         Raises:
             DataError: It cannot be read.
         """
-        return np.asarray(self.preparation.apply(read_grey(Path(film))))
+        try:
+            return np.asarray(self.preparation.apply(read_grey(Path(film))))
+        except MemoryError as error:
+            raise UnreadableFilm("unreadable", "not enough memory") from error
+        except cv2.error as error:
+            raise UnreadableFilm("damaged", f"OpenCV's {error.func or 'function'} refuses it") from error
 
     def standardised(self, films: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return prepared films as the network sees them, float32 [B, 1, size, size] on the model's device."""
@@ -104,12 +110,7 @@ class Predictor:
 
     def refuse_other_preparation(self, films: Films) -> None:
         """Raise a DataError, with the command that would fit, if the films were prepared in another way."""
-        if films.preparation != self.preparation:
-            folder = films.stores[0].folder
-            raise DataError(
-                f"{folder} was prepared with {films.preparation.flags()}, the model with {self.preparation.flags()}: "
-                f"run `hilum prepare SOURCE ROOT --out NEW {self.preparation.flags()}`."
-            )
+        films.refuse_other_preparation(self.preparation)
 
 
 def choose_device(name: str) -> torch.device:

@@ -77,14 +77,21 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a run's log in the order of their steps."""
+    """Return the events of a run's log in the order of their steps.
+
+    Raises:
+        RunError: A line is damaged.
+    """
     log = path / LOG
     if not log.is_file():
         return []
     events: dict[tuple[str, int], dict[str, Any]] = {}
-    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines()):
-        event = json.loads(line)
-        key = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
+    for number, line in enumerate(log.read_bytes().splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            key = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{log} is damaged in line {number}: mend or remove that line.") from error
         events[key] = event
     return list(events.values())
 
