@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +14,34 @@ import torch
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.seen import were_seen
-from hilum.errors import OptionError
+from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
-from hilum.listener import SILENT
+from hilum.listener import SILENT, Listener
 from hilum.methods.moco import MoCoOptions
 from hilum.metrics.ranking import auroc
 from hilum.training.inference import over_films
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import read_log
 from hilum.workflows.finetune import finetune
-from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
+from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions, ProbeOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.pretrain import TrainingResult, pretrain
+from hilum.workflows.probe import probe
 
 
-def run(store: Path, out: Path, **options: Any) -> TrainingResult:
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def run(store: Path, out: Path, listener: Listener = SILENT, **options: Any) -> TrainingResult:
     train = {"epochs": 6, "batch_size": 8, "lr": 3e-3, "accelerator": "cpu", **options.pop("train", {})}
     given = {"data": (store,), "out": out, "backbone": "test_resnet", "train": FinetuneTrainOptions(**train)}
-    return finetune(FinetuneOptions(**{**given, **options}), SILENT)
+    return finetune(FinetuneOptions(**{**given, **options}), listener)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +97,19 @@ def test_a_fraction_learns_from_fewer_patients_and_remembers_the_pretraining_fil
     assert result.patients == round(0.3 * parts.patients(parts.rows("train")))
     seen = were_seen(films.catalog, load_model(result.run).seen)
     assert np.array_equal(np.flatnonzero(seen), parts.rows("train"))
+
+
+def test_a_start_from_films_prepared_otherwise_is_said_and_not_probed(
+    done: TrainingResult, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    other, heard = make_store(tmp_path / "other", size=40, seed=1), Heard()
+    run(other, tmp_path / "run", heard, init=str(done.run), backbone=None, train={"epochs": 1, "size": 32})
+    said = [note for note in heard.notes if "learnt from films prepared with" in note]
+    assert len(said) == 1
+    assert re.search("with --size 32 .* with --size 40 ", said[0])
+    with pytest.raises(DataError, match=r"prepared with --size 40 .* the model with --size 32 ") as caught:
+        probe(str(done.run), ProbeOptions(data=(other,), device="cpu"))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_frozen_backbone_stays_that_of_the_start(tiny_store: Path, tmp_path: Path) -> None:

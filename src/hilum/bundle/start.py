@@ -14,6 +14,7 @@ from hilum.bundle.model_folder import is_model, load_model
 from hilum.bundle.seen import COLUMNS
 from hilum.bundle.weights import fill, fill_from_imagenet, read_tensors
 from hilum.errors import OptionError
+from hilum.images.enhance import Preparation
 from hilum.nn.backbones import Backbone
 
 DEFAULT_BACKBONE = "resnet18"
@@ -26,6 +27,8 @@ class Start:
     backbone: Backbone
     seen: pd.DataFrame
     notes: tuple[str, ...]
+    preparation: Preparation | None = None
+    """How the films of the run that it comes from were prepared; None where it comes from no run."""
 
 
 def start_from(init: str, backbone: str | None, size: int, seed: int) -> Start:
@@ -43,7 +46,8 @@ def start_from(init: str, backbone: str | None, size: int, seed: int) -> Start:
             raise OptionError(f"--backbone is {backbone} and {init} holds a {name}: leave --backbone out.")
         started = new_backbone(name, size, seed)
         started.network.load_state_dict(model.backbone.network.state_dict())
-        return Start(started, model.seen, (f"starts from {init} ({name})", *enlarging(started, size)))
+        notes = (f"starts from {init} ({name})", *enlarging(started, size))
+        return Start(started, model.seen, notes, Preparation.from_json(model.description.preparation))
     started = new_backbone(backbone or DEFAULT_BACKBONE, size, seed)
     if init == "random":
         return Start(started, seen, (f"starts from random weights ({started.name})", *enlarging(started, size)))

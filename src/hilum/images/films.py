@@ -94,6 +94,14 @@ class Films:
         """Hex SHA-256 over the stores' fingerprints, in order."""
         return hashlib.sha256("".join(store.fingerprint for store in self.stores).encode()).hexdigest()
 
+    def refuse_other_preparation(self, wanted: Preparation) -> None:
+        """Raise a DataError, with the command that would fit, unless the films went through a model's steps."""
+        if self.preparation != wanted:
+            raise DataError(
+                f"{self.stores[0].folder} was prepared with {self.preparation.flags()}, the model with "
+                f"{wanted.flags()}: run `hilum prepare SOURCE ROOT --out NEW {wanted.flags()}`."
+            )
+
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return films, uint8 [n, size, size], in the order asked for; see `Store.read`.
 

@@ -58,7 +58,7 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
             return finished(run, listener)
         parts.keep(run.path)
         size = options.train.size or films.preparation.size
-        start = begin(options, size, listener)
+        start = begin(options, films, size, listener)
         learner = SupervisedLearner(start.backbone, len(films.findings), FINETUNE, size, freeze=options.freeze)
         initialise_head(learner, targets[rows], weights[rows], options.train.seed)
         train = fit_batch(options.train, len(rows), listener)

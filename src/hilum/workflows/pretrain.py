@@ -53,7 +53,7 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
             return finished(run, listener)
         parts.keep(run.path)
         size = options.train.size or films.preparation.size
-        start = begin(options, size, listener)
+        start = begin(options, films, size, listener)
         with seeded(options.train.seed):
             learner = load_method(method)(start.backbone, method_options, size)
         train = fit_batch(options.train, len(rows), listener)

@@ -135,6 +135,8 @@ def _start(subject: str, films: Films, tested: Rows, size: int, options: ProbeOp
     start = start_from(subject, options.backbone, size, options.seed)
     for note in start.notes:
         listener.note(note)
+    if start.preparation is not None:
+        films.refuse_other_preparation(start.preparation)
     seen = were_seen(films.catalog.iloc[tested], start.seen)
     if seen.any():
         raise DataError(

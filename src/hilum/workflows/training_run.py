@@ -43,11 +43,16 @@ class TrainingResult:
         return {**asdict(self), "run": str(self.run)}
 
 
-def begin(options: Any, size: int, listener: Listener) -> Start:
-    """Return the start that the options name, and say where it comes from."""
+def begin(options: Any, films: Films, size: int, listener: Listener) -> Start:
+    """Return the start that the options name, and say where it comes from and whether it knows other films."""
     start = start_from(options.init, options.backbone, size, options.train.seed)
     for note in start.notes:
         listener.note(note)
+    if start.preparation not in (None, films.preparation):
+        listener.note(
+            f"{options.init} learnt from films prepared with {start.preparation.flags()}, "
+            f"these were prepared with {films.preparation.flags()}"
+        )
     return start
 
 
