@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import hilum
+from hilum.bundle.model_folder import load_model
+from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, RunError
+from hilum.images.enhance import Preparation
 from hilum.images.films import Films
+from hilum.images.store import write_store
+from hilum.labels import LabelOptions
+from hilum.splits import patient_split
 from hilum.training.run_folder import METRICS
+from hilum.workflows.compare import compare
 from hilum.workflows.evaluate import EvaluateResult, evaluate
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
@@ -80,6 +89,56 @@ def test_a_run_of_several_stores_tells_their_evaluations_apart(
     finetune(options)
     name = measured(options.out, tiny_store, drop_seen=True).name
     assert name == "tiny-test"
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 96 films, every third of which does not mention Edema; no training film mentions Hernia."""
+    rng, paths = np.random.default_rng(0), [f"{number}.png" for number in range(96)]
+    patients = [f"p{number // 2}" for number in range(96)]
+    labels = rng.integers(0, 2, (96, 3)).astype(np.float32)
+    labels[::3, 0] = np.nan
+    findings = ("Edema", "Hernia", "Mass")
+    rows = {"path": paths, "patient": patients, "study": patients}
+    table = pd.DataFrame(rows).assign(**dict(zip(findings, labels.T, strict=True)))
+    parts = patient_split(film_table(table, findings), findings, 0, test=0.25, val=0.25)
+    table.loc[~table["patient"].isin(parts.parts["test"]), "Hernia"] = np.nan
+    catalog = Catalog("sparse", Path("/nowhere"), findings, film_table(table, findings), 96)
+    images = rng.integers(0, 256, (96, 32, 32)).astype(np.uint8)
+    folder = tmp_path_factory.mktemp("sparse") / "store"
+    write_store(folder, catalog, images, Preparation(32))
+    parts.save(folder)
+    return folder
+
+
+def test_what_is_not_mentioned_counts_as_in_the_training_of_the_run(sparse: Path, tmp_path: Path) -> None:
+    films, counted = {}, {}
+    for unstated in ("absent", "ignore"):
+        out = tmp_path / unstated
+        labels = LabelOptions(unstated=unstated)
+        finetune(FinetuneOptions(data=(sparse,), out=out, backbone="test_resnet", labels=labels, train=TRAIN))
+        edema = measured(out, sparse).evaluation.findings[0]
+        counted[unstated] = edema.films
+        assert json.loads((out / METRICS).read_text())["evaluations"]["test"]["options"]["unstated"] == unstated
+        films[unstated] = {way: measured(out, sparse, unstated=way).evaluation.findings[0].films for way in counted}
+    assert counted["ignore"] < counted["absent"]
+    assert films["ignore"] == counted
+    options = EvaluateOptions(data=sparse, resamples=5, min_positives=1)
+    with pytest.raises(RunError, match=r"'absent', .*'ignore'") as caught:
+        compare(tmp_path / "absent", tmp_path / "ignore", options)
+    assert "\n" not in str(caught.value)
+    both = compare(tmp_path / "absent", tmp_path / "ignore", replace(options, unstated="ignore"))
+    assert {"Edema", "Mass"} <= set(both.findings_scored)
+
+
+def test_a_model_that_does_not_say_what_it_took_for_absent_is_of_the_published_practice(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run / "model", tmp_path / "model")
+    content = json.loads((folder / "model.json").read_text())
+    assert content.pop("unstated") == "absent"
+    (folder / "model.json").write_text(json.dumps(content))
+    assert load_model(folder).description.unstated == "absent"
 
 
 def test_a_store_split_anew_is_said(run: Path, tiny_store: Path, tmp_path: Path) -> None:

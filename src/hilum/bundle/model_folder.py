@@ -42,6 +42,8 @@ class Description:
     """Probability from which a finding is called, chosen on validation films; null where they could not tell."""
     training_data: Mapping[str, Any] = field(default_factory=dict)
     """Sources, counts and hashes of what it was trained on."""
+    unstated: str = "absent"
+    """What a finding that is not mentioned counted as in training, of ``hilum.labels.UNSTATED``."""
     format: int = FORMAT
     notice: str = NOTICE
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.bundle.model_folder import described
 from hilum.errors import RunError
 from hilum.images.films import Films
 from hilum.metrics.results import Comparison
@@ -26,11 +27,12 @@ def compare(first: Path, second: Path, options: EvaluateOptions) -> Comparison:
         options: Of both evaluations.
 
     Raises:
-        RunError: One of them was not evaluated on these films.
+        RunError: One of them was not evaluated on these films, or the two took what is not mentioned otherwise and the
+            options do not say which counts.
     """
     films = Films.open([options.data])
     rows = Parts.of(films).needed(options.split)
-    truth, counts = truth_of(films, rows, options.unstated)
+    truth, counts = truth_of(films, rows, options.unstated or _unstated(first, second))
     mine, other = (_saved_scores(run, films, rows, options.split) for run in (first, second))
     patients = films.patient_codes[rows]
     return compare_models(
@@ -46,6 +48,17 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "auroc": {name: estimate.to_json() for name, estimate in comparison.auroc.items()},
         "findings_scored": list(comparison.findings_scored),
     }
+
+
+def _unstated(first: Path, second: Path) -> str:
+    """Return what a finding that is not mentioned counted as in the training of both runs."""
+    mine, other = (described(run).unstated for run in (first, second))
+    if mine != other:
+        raise RunError(
+            f"{first} was trained with what is not mentioned as {mine!r}, {second} as {other!r}: "
+            "say which counts here by unstated, absent or ignore."
+        )
+    return mine
 
 
 def _saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> NDArray[np.float32]:

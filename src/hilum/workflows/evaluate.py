@@ -59,15 +59,16 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     films = Films.open([options.data])
     predictor = Predictor.load(run, options.device)
     predictor.refuse_other_preparation(films)
+    unstated = options.unstated or predictor.description.unstated
     rows, dropped = _fresh_rows(predictor, films, options)
     own = _is_own(predictor, films)
     name = options.split if own else f"{films.sources[0]}-{options.split}"
     predictions = run / f"predictions-{name}.parquet"
     scores = _predictions(predictions, run, predictor, films, rows, listener)
     columns = _shared_findings(predictor, films, options.findings)
-    evaluation = _evaluate(predictor, films, rows, scores, columns, options)
+    evaluation = _evaluate(predictor, films, rows, scores, columns, unstated, options)
     result = EvaluateResult(evaluation, name, predictions, dropped, _lines(predictor, films, options, dropped))
-    _record(run, result, options)
+    _record(run, result, options, unstated)
     return result
 
 
@@ -153,10 +154,11 @@ def _evaluate(
     rows: Rows,
     scores: NDArray[np.float32],
     columns: dict[int, int],
+    unstated: str,
     options: EvaluateOptions,
 ) -> Evaluation:
     mine, theirs = list(columns), list(columns.values())
-    truth, counts = truth_of(films, rows, options.unstated)
+    truth, counts = truth_of(films, rows, unstated)
     names = [predictor.findings[column] for column in mine]
     return evaluate_findings(
         truth[:, theirs],
@@ -198,9 +200,10 @@ def _was_split_anew(predictor: Predictor, films: Films) -> bool:
     return bool(splits) and Parts.of(films).splits[0].hash not in splits
 
 
-def _record(run: Path, result: EvaluateResult, options: EvaluateOptions) -> None:
+def _record(run: Path, result: EvaluateResult, options: EvaluateOptions, unstated: str) -> None:
     """Add the evaluation to the run's metrics."""
     metrics = read_metrics(run)
     options_said = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
+    options_said["unstated"] = unstated
     metrics.setdefault("evaluations", {})[result.name] = {**result.to_json(), "options": options_said}
     write_json(run / METRICS, metrics)

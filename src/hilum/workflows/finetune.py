@@ -74,6 +74,7 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
             describe(start, size, films, "supervised", parts.record()),
             findings=films.findings,
             thresholds=validation.thresholds(learner),
+            unstated=options.labels.unstated,
         )
         seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
         save_model(run.model, Model(description, start.backbone, learner.head, seen))

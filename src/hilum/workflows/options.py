@@ -96,8 +96,8 @@ class EvaluateOptions:
     """Store to measure on; another data set's findings are mapped by name."""
     split: Literal["test", "val", "train", "official-test", "all"] = "test"
     """Part of the store."""
-    unstated: Literal["absent", "ignore"] = "absent"
-    """What a finding that is not mentioned counts as."""
+    unstated: Literal["absent", "ignore"] | None = None
+    """What a finding that is not mentioned counts as: absent or ignore; as in the run's training unless given."""
     min_positives: int = 20
     """Findings with fewer positive patients are left out of the means."""
     resamples: int = 2000
