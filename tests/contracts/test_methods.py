@@ -192,7 +192,7 @@ def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(name: str, tiny_sto
     assert inside == {torch.bfloat16}
     assert losses == {torch.float32}
     assert {parameter.dtype for parameter in of.parameters()} == {torch.float32}
-    assert all(math.isfinite(event["loss"]) for event in read_log(tmp_path))
+    assert all(math.isfinite(event["loss"]) for event in read_log(tmp_path) if "loss" in event)
 
 
 @every_method

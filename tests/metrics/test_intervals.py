@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hilum.metrics.intervals import Interval, bootstrap_counts, interval, paired_difference
+from hilum.metrics.intervals import Interval, bootstrap_counts, interval
 
 
 def test_each_resample_draws_as_many_patients_as_there_are():
@@ -40,12 +40,3 @@ def test_interval_leaves_out_undefined_samples():
 def test_a_level_outside_0_to_1_is_refused(level):
     with pytest.raises(ValueError, match="level is"):
         interval(np.arange(3.0), level)
-
-
-def test_pairs_cancel_what_both_models_share():
-    rng = np.random.default_rng(0)
-    shared = rng.normal(size=4000)
-    difference = paired_difference(shared + 1.0, shared + 0.9)
-    assert difference == pytest.approx((0.1, 0.1))
-    with pytest.raises(ValueError, match="equal shapes"):
-        paired_difference(shared, shared[:5])

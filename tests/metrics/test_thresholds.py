@@ -4,33 +4,33 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from hilum.metrics.thresholds import CALLED_MEASURES, Confusion, best_threshold, called_measures, confusion
+from hilum.metrics.thresholds import CALLED_MEASURES, Confusion, best_threshold, called_measures, confusion_cells
 
 FILMS = st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=2, max_size=30)
 
 
-def naive_merit(truth, called, rule):
-    found, positives, negatives = (truth & called).sum(), truth.sum(), (~truth).sum()
-    if rule == "youden":
-        return found / positives + (~truth & ~called).sum() / negatives - 1
-    return 2 * found / (called.sum() + positives)
+def naive_merit(truth, called):
+    return (truth & called).sum() / truth.sum() + (~truth & ~called).sum() / (~truth).sum() - 1
 
 
-@given(FILMS, st.sampled_from(["youden", "f1"]))
-def test_no_threshold_serves_better(films, rule):
+def confusion(truth, scores, threshold):
+    return Confusion(*(cell.sum() for cell in confusion_cells(np.array(truth, bool), np.array(scores), threshold)))
+
+
+@given(FILMS)
+def test_no_threshold_serves_better(films):
     truth, scores = np.array([t for t, _ in films], dtype=bool), np.array([s for _, s in films]) / 4
     assume(truth.any() and not truth.all())
-    chosen = best_threshold(truth, scores, rule)
-    merits = {cut: naive_merit(truth, scores >= cut, rule) for cut in np.unique(scores)}
+    chosen = best_threshold(truth, scores)
+    merits = {cut: naive_merit(truth, scores >= cut) for cut in np.unique(scores)}
     best = max(merits.values())
-    assert naive_merit(truth, scores >= chosen, rule) == pytest.approx(best)
+    assert naive_merit(truth, scores >= chosen) == pytest.approx(best)
     highest = max(cut for cut, merit in merits.items() if merit >= best - 1e-12)
     assert (scores >= chosen).sum() == (scores >= highest).sum()
 
 
 def test_the_threshold_lies_between_neighbours():
     assert best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
-    assert best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], "f1") == pytest.approx(0.4)
 
 
 def test_thresholds_are_not_a_half():
@@ -41,7 +41,7 @@ def test_thresholds_are_not_a_half():
 
 
 def test_all_called_where_that_is_best():
-    assert best_threshold([1, 0, 1], [0.3, 0.5, 0.3], "f1") == 0.3
+    assert best_threshold([0, 0, 1], [0.5, 0.5, 0.3]) == 0.3
 
 
 def test_neighbouring_and_infinite_scores():
@@ -55,11 +55,6 @@ def test_neighbouring_and_infinite_scores():
 @pytest.mark.parametrize("truth", [[0, 0], [1, 1]])
 def test_without_both_classes_there_is_no_threshold(truth):
     assert np.isnan(best_threshold(truth, [0.1, 0.2]))
-
-
-def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="rule is 'half'"):
-        best_threshold([0, 1], [0.1, 0.2], "half")
 
 
 @given(FILMS, st.integers(-6, 6))

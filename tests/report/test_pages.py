@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hilum.cli import main
 from hilum.errors import DataError, RunError
 from hilum.report.pages import demo_page, run_page, write_report
-from hilum.report.read import read_demo
+from hilum.report.read import read_demo, read_run
 from hilum.report.wording import difference
 
 SECTIONS = [
@@ -186,8 +187,18 @@ def test_missing_values_are_said_not_drawn(own_demo):
 def test_a_pretrained_run_has_its_curve_with_chance_and_no_measures(demo_folder):
     text = run_page(demo_folder / "runs/moco")
     assert ">chance<" in text
+    chance = read_run(demo_folder / "runs/moco").chance
+    assert chance == pytest.approx(math.log(read_run(demo_folder / "runs/moco").options["method"]["queue_size"] + 1))
     assert "calls no findings" in plain(text)
     assert "queue_size" in text
+
+
+def test_a_log_without_chance_has_no_line_of_it(own_demo):
+    log = own_demo / "runs/moco/log.jsonl"
+    lines = log.read_text("utf-8").splitlines(keepends=True)
+    assert sum('"chance"' in line for line in lines) == 1
+    log.write_text("".join(line for line in lines if '"chance"' not in line), "utf-8")
+    assert ">chance<" not in run_page(own_demo / "runs/moco")
 
 
 def test_a_run_that_is_not_measured_says_how(own_demo):

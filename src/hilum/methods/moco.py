@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hilum.augment.crops import CropRecipe, two_crops
-from hilum.augment.presets import MOCO_SMALL
+from hilum.augment.presets import MOCO
 from hilum.errors import OptionError
 from hilum.losses.contrastive import info_nce
 from hilum.nn.backbones import Backbone
@@ -40,7 +40,7 @@ class MoCoOptions:
     """Share of the key encoder kept at each step, rising to 1 by a cosine."""
     mask_same_patient: bool = True
     """Leave out negatives that show the query's own patient."""
-    crops: CropRecipe = MOCO_SMALL
+    crops: CropRecipe = MOCO
     """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.2 to 0.3."""
 
     def __post_init__(self) -> None:

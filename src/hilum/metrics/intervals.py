@@ -53,16 +53,3 @@ def interval(samples: NDArray[np.float64], level: float = 0.95) -> Interval | No
     outside = (1.0 - level) / 2.0
     low, high = np.quantile(numbers, [outside, 1.0 - outside])
     return Interval(float(low), float(high))
-
-
-def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64], level: float = 0.95) -> Interval | None:
-    """Return the interval of first minus second, sample by sample.
-
-    Args:
-        first: [R] one model's measure in each resample.
-        second: [R] another model's in the same resamples of the same films; this is what makes the pairs.
-        level: Share of the samples inside.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"pairs need equal shapes, got {first.shape} and {second.shape}")
-    return interval(first - second, level)

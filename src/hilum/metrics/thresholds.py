@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.metrics.ranking import checked
 
-Rule = Literal["youden", "f1"]
 CALLED_MEASURES = ("accuracy", "precision", "recall", "specificity", "f1")
 
 
@@ -22,28 +21,26 @@ class Confusion(NamedTuple):
     true_negatives: NDArray[np.float64]
 
 
-def best_threshold(truth: ArrayLike, scores: ArrayLike, rule: Rule = "youden") -> float:
-    """Return the threshold that serves best on these films; a score at or above it counts as present.
+def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
+    """Return the threshold of the largest recall + specificity on these films (Youden 1950).
 
-    It lies halfway between two neighbouring scores. Of thresholds that serve alike the highest is taken, which calls
-    the fewest films. Choose it on validation films, never on those that it is judged on.
+    A score at or above it counts as present. It lies halfway between two neighbouring scores. Of thresholds that serve
+    alike the highest is taken, which calls the fewest films. Choose it on validation films, never on those that it is
+    judged on.
 
     Args:
         truth: [N], 1 present and 0 absent.
         scores: [N].
-        rule: ``youden`` for the largest recall + specificity (Youden 1950), ``f1`` for the largest F1.
 
     Returns:
         The threshold, or nan where one of the two classes is missing.
 
     Raises:
-        ValueError: As ``ranking.auroc``, or the rule is unknown.
+        ValueError: As ``ranking.auroc``.
 
     >>> best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9])
     0.4
     """
-    if rule not in ("youden", "f1"):
-        raise ValueError(f"rule is {rule!r}: allowed are 'youden' and 'f1'")
     present, values = checked(truth, scores)
     if present.all() or not present.any():
         return float("nan")
@@ -52,20 +49,9 @@ def best_threshold(truth: ArrayLike, scores: ArrayLike, rule: Rule = "youden") -
     sorted_values = values[falling]
     cuts = np.flatnonzero(np.append(sorted_values[1:] < sorted_values[:-1], True))  # the last film of each score
     found, called = found[cuts], called[cuts]
-    if rule == "youden":
-        # Recall + specificity - 1, times both class counts: in whole numbers, where equals are equal.
-        merit = found * (~present).sum() - (called - found) * present.sum()
-    else:
-        merit = 2.0 * found / (called + present.sum())
+    # Recall + specificity - 1, times both class counts: in whole numbers, where equals are equal.
+    merit = found * (~present).sum() - (called - found) * present.sum()
     return _between(sorted_values, int(cuts[np.argmax(merit)]))
-
-
-def confusion(truth: ArrayLike, scores: ArrayLike, threshold: float) -> Confusion:
-    """Return how many films are rightly and wrongly called at ``score >= threshold``; arguments as ``auroc``."""
-    present, values = checked(truth, scores)
-    return Confusion(
-        *(np.asarray(cell.sum(), dtype=np.float64) for cell in confusion_cells(present, values, threshold))
-    )
 
 
 def confusion_cells(

@@ -175,7 +175,7 @@ def _finding_rows(demo: Demo) -> list[FindingRow]:
 
 
 def _pretraining(demo: Demo) -> Markup:
-    run, chance = demo.pretrained, demo.pretrained.chance_loss()
+    run, chance = demo.pretrained, demo.pretrained.chance
     line = Line("MoCo", 0, [(step["step"], step["loss"]) for step in run.steps if step["loss"] is not None])
     return curves([line], "step", "loss", ("chance", chance) if chance else None, step=1.0)
 

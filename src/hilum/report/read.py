@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import log
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hilum.errors import DataError, RunError
-from hilum.files import sha256
 from hilum.images.store import Store
 from hilum.splits import Split
 from hilum.training.run_folder import LOG, METRICS, OPTIONS, read_log
@@ -42,11 +40,8 @@ class Run:
     evaluations: Mapping[str, Mapping[str, Any]]
     model: Mapping[str, Any]
     """What model.json says."""
-
-    def chance_loss(self) -> float | None:
-        """Return the loss of guessing: for MoCo, of telling one of queue + 1 apart; None where it is not known."""
-        queue = self.options.get("method", {}).get("queue_size")
-        return log(queue + 1) if self.command[-1] == "moco" and isinstance(queue, int) else None
+    chance: float | None
+    """The loss in nats of a network that knows nothing; None where the log has none."""
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the model's weights, as model.json has it."""
@@ -161,6 +156,7 @@ def read_run(folder: Path) -> Run:
             training=metrics["training"],
             evaluations=metrics.get("evaluations", {}),
             model=read_json(folder / "model" / "model.json"),
+            chance=next((event["value"] for event in events if event.get("event") == "chance"), None),
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
@@ -194,11 +190,6 @@ def bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): make the folder's content again.") from error
-
-
-def file_hash(path: Path) -> str:
-    """Return a file's SHA-256, or a dash where there is no such file."""
-    return sha256(path) if path.is_file() else "-"
 
 
 def _plan(recorded: Mapping[str, Any]) -> DemoPlan:

@@ -28,7 +28,7 @@ def run_sections(run: Run) -> dict[str, Any]:
     """Return everything that a run's page shows, by the names that its template uses."""
     validations = [(event["step"], event["score"]) for event in run.validations if event["score"] is not None]
     losses = [(step["step"], step["loss"]) for step in run.steps if step["loss"] is not None]
-    chance = run.chance_loss()
+    chance = run.chance
     return {
         "run": run,
         "measures": MEASURES,

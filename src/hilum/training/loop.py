@@ -201,6 +201,7 @@ class Trainer:
             self.listener.note(line)
             self.run.log(event="damaged-checkpoint", line=line)
         if found is None:
+            self._log_chance()
             return
         checkpoint.restore(found, self.learner, self.optimiser)
         values: dict[str, Any] = dict(found.values)
@@ -210,6 +211,12 @@ class Trainer:
         self.listener.note(f"continues at step {found.step} of {self.total}")
         if self.state.best is not None:
             self._check_best()
+
+    def _log_chance(self) -> None:
+        """Write down what loss a network that knows nothing has, for the reader of the curve."""
+        chance = self.learner.chance_loss()
+        if chance is not None:
+            self.run.log(event="chance", step=0, value=chance)
 
     def _check_best(self) -> None:
         """Forget a best model whose checkpoint is damaged: found now, there are still epochs to find another in."""
