@@ -136,6 +136,7 @@ def test_a_second_call_draws_nothing_and_an_unfinished_one_is_mended(tmp_path: P
     record = tmp_path / "set" / "phantoms.json"
     record.write_text(record.read_text().replace("true", "false"))
     next((tmp_path / "set").rglob("*.jpg")).write_bytes(b"half a film")
+    (tmp_path / "set" / ".train.csv.77.part").write_text("Path,Se")
     assert not write_phantoms(tmp_path / "set", options).already_done
     assert digest(tmp_path / "set") == before
 

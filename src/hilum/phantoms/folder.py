@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from hilum.errors import OptionError
+from hilum.files import clear_leftovers, replacing, write_bytes
 from hilum.findings import CHEXPERT
 from hilum.phantoms.cohort import Film, cohort
 from hilum.phantoms.film import draw
@@ -69,6 +69,7 @@ def write_phantoms(
     done = _claim(root, options)
     films = cohort(options)
     if not done:
+        clear_leftovers(root)
         _draw_all(root, films, options, progress, workers)
         _write_tables(root, films)
         _write_record(root, options, finished=True)
@@ -105,7 +106,7 @@ def _read_record(path: Path) -> dict[str, object]:
 
 def _write_record(root: Path, options: PhantomOptions, finished: bool) -> None:
     text = json.dumps({"finished": finished, "options": options.to_json()}, indent=1)
-    _replace(root / RECORD, text + "\n")
+    write_bytes(root / RECORD, f"{text}\n".encode())
 
 
 def _draw_all(
@@ -171,17 +172,7 @@ def _cell(value: float) -> str:
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    aside = path.with_suffix(".part")
-    with aside.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_suffix(".part")
-    aside.write_text(text, "utf-8")
-    aside.replace(path)
