@@ -21,16 +21,26 @@ from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.labels import LabelOptions
+from hilum.listener import Listener
 from hilum.splits import patient_split
 from hilum.training.run_folder import METRICS
 from hilum.workflows.compare import compare
 from hilum.workflows.evaluate import EvaluateResult, evaluate
 from hilum.workflows.finetune import finetune
-from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
+from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions, ProbeOptions
 from hilum.workflows.parts import Parts
+from hilum.workflows.probe import probe
 from hilum.workflows.split import SplitOptions, split
 
 TRAIN = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu")
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +138,28 @@ def test_what_is_not_mentioned_counts_as_in_the_training_of_the_run(sparse: Path
         compare(tmp_path / "absent", tmp_path / "ignore", options)
     assert "\n" not in str(caught.value)
     both = compare(tmp_path / "absent", tmp_path / "ignore", replace(options, unstated="ignore"))
-    assert {"Edema", "Mass"} <= set(both.findings_scored)
+    assert both.findings_scored == ("Edema", "Mass")  # Hernia is an output of the first alone
+
+
+def test_a_finding_without_a_label_to_learn_from_is_left_out_and_said(sparse: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    options = {"backbone": "test_resnet", "labels": LabelOptions(unstated="ignore")}
+    finetune(FinetuneOptions(data=(sparse,), out=tmp_path / "run", train=TRAIN, **options), heard)
+    described = load_model(tmp_path / "run").description
+    assert described.findings == tuple(described.thresholds) == ("Edema", "Mass")
+    assert [line for line in heard.notes if "Hernia" in line] == [
+        "no training film has a label that counts for Hernia: left out"
+    ]
+    measures = measured(tmp_path / "run", sparse).evaluation
+    assert [finding.name for finding in measures.findings] == ["Edema", "Mass"]
+    asked = ProbeOptions(data=(sparse,), split="test", resamples=5, min_positives=1, device="cpu", **options)
+    probed, heard.notes = probe("random", asked, heard), []
+    for evaluation in (probed.knn, probed.linear):
+        assert [finding.name for finding in evaluation.findings] == ["Edema", "Mass"]
+    everything = FinetuneOptions(data=(sparse,), out=tmp_path / "all", backbone="test_resnet", train=TRAIN)
+    finetune(everything, heard)  # by default a cell that is not stated counts, also those of Hernia
+    assert load_model(tmp_path / "all").description.findings == ("Edema", "Hernia", "Mass")
+    assert not any("left out" in line for line in heard.notes)
 
 
 def test_a_model_that_does_not_say_what_it_took_for_absent_is_of_the_published_practice(

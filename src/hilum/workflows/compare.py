@@ -33,10 +33,22 @@ def compare(first: Path, second: Path, options: EvaluateOptions) -> Comparison:
     films = Films.open([options.data])
     rows = Parts.of(films).needed(options.split)
     truth, counts = truth_of(films, rows, options.unstated or _unstated(first, second))
-    mine, other = (_saved_scores(run, films, rows, options.split) for run in (first, second))
-    patients = films.patient_codes[rows]
+    tables = [_saved_scores(run, films, rows, options.split) for run in (first, second)]
+    shared = [place for place, name in enumerate(films.findings) if all(name in table for table in tables)]
+    if not shared:
+        raise RunError(f"{first} and {second} call no finding that both and the store have: nothing to compare.")
+    findings = [films.findings[place] for place in shared]
+    mine, other = (table[findings].to_numpy(np.float32) for table in tables)
     return compare_models(
-        truth, counts, mine, other, patients, films.findings, options.resamples, options.seed, options.min_positives
+        truth[:, shared],
+        counts[:, shared],
+        mine,
+        other,
+        films.patient_codes[rows],
+        findings,
+        options.resamples,
+        options.seed,
+        options.min_positives,
     )
 
 
@@ -61,14 +73,13 @@ def _unstated(first: Path, second: Path) -> str:
     return mine
 
 
-def _saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> NDArray[np.float32]:
+def _saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
     path = run / f"predictions-{split}.parquet"
     remedy = f"run `hilum evaluate {run} --data {films.stores[0].folder} --split {split}`."
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {remedy}") from error
-    fits = set(films.findings) <= set(table.columns) and list(table["path"]) == list(films.catalog["path"].iloc[rows])
-    if not fits:
+    if "path" not in table or list(table["path"]) != list(films.catalog["path"].iloc[rows]):
         raise RunError(f"{path} is of other films: {remedy}")
-    return table[list(films.findings)].to_numpy(np.float32)
+    return table

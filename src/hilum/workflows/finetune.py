@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,14 +53,18 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
     parts = Parts.of(films)
     targets, weights = training_labels(films, options.labels)
     rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
-    validation = Validation.of(films, parts.rows("val"), options.labels)
+    learnt = learnt_columns(weights[rows])
+    findings = tuple(films.findings[column] for column in learnt)
+    targets, weights = targets[:, learnt], weights[:, learnt]
+    validation = Validation.of(films, parts.rows("val"), options.labels, learnt)
     with open_run(options.out, run_record(("finetune",), options, parts, {})) as run:
         if run.done:
             return finished(run, listener)
         parts.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
-        learner = SupervisedLearner(start.backbone, len(films.findings), FINETUNE, size, freeze=options.freeze)
+        note_never_labelled(films.findings, findings, listener)
+        learner = SupervisedLearner(start.backbone, len(findings), FINETUNE, size, freeze=options.freeze)
         initialise_head(learner, targets[rows], weights[rows], options.train.seed)
         train = fit_batch(options.train, len(rows), listener)
         listener.note(
@@ -72,7 +77,7 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
         outcome = trainer.train()
         description = replace(
             describe(start, size, films, "supervised", parts.record()),
-            findings=films.findings,
+            findings=findings,
             thresholds=validation.thresholds(learner),
             unstated=options.labels.unstated,
         )
@@ -105,6 +110,18 @@ def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:
     return kept
 
 
+def learnt_columns(weights: FloatArray) -> list[int]:
+    """Return the findings, by place, that a label of the training films [n, F] counts for: of others none can learn."""
+    return np.flatnonzero(weights.any(axis=0)).tolist()
+
+
+def note_never_labelled(findings: Sequence[str], learnt: Sequence[str], listener: Listener) -> None:
+    """Say which findings are left out because no training film has a label of them that counts."""
+    never = [name for name in findings if name not in learnt]
+    if never:
+        listener.note(f"no training film has a label that counts for {', '.join(never)}: left out")
+
+
 def initialise_head(learner: SupervisedLearner, targets: FloatArray, weights: FloatArray, seed: int) -> None:
     """Start the output layer at each finding's share of positives, with weights that depend on the seed alone.
 
@@ -121,13 +138,17 @@ def initialise_head(learner: SupervisedLearner, targets: FloatArray, weights: Fl
 class Validation:
     """The validation films with their truth: they choose the epoch and the thresholds."""
 
-    def __init__(self, films: Films, rows: Rows, truth: FloatArray, counts: NDArray[np.bool_]) -> None:
-        self.films, self.rows, self.truth, self.counts = films, rows, truth, counts
+    def __init__(
+        self, films: Films, rows: Rows, findings: Sequence[str], truth: FloatArray, counts: NDArray[np.bool_]
+    ) -> None:
+        self.films, self.rows, self.findings, self.truth, self.counts = films, rows, tuple(findings), truth, counts
 
     @staticmethod
-    def of(films: Films, rows: Rows, options: LabelOptions) -> Validation:
-        """Gather the truth of validation rows: stated cells, and unstated ones by the same switch as in training."""
-        return Validation(films, rows, *truth_of(films, rows, options.unstated))
+    def of(films: Films, rows: Rows, options: LabelOptions, columns: Sequence[int]) -> Validation:
+        """Gather the truth of validation rows for the findings in these columns, unstated cells as in training."""
+        truth, counts = truth_of(films, rows, options.unstated)
+        names = [films.findings[column] for column in columns]
+        return Validation(films, rows, names, truth[:, columns], counts[:, columns])
 
     def probabilities(self, learner: Learner) -> FloatArray:
         """Return what the learner's classifier gives for the validation films, [n, F].
@@ -155,13 +176,13 @@ class Validation:
     def thresholds(self, learner: Learner) -> dict[str, float | None]:
         """Return each finding's threshold, None where the validation films lack one of the classes."""
         if len(self.rows) == 0:
-            return dict.fromkeys(self.films.findings)
+            return dict.fromkeys(self.findings)
         cells = self._cells(self.probabilities(learner))
         return {
             finding: best_threshold(truth, scores) if 0 < truth.sum() < len(truth) else None
-            for finding, (truth, scores) in zip(self.films.findings, cells, strict=True)
+            for finding, (truth, scores) in zip(self.findings, cells, strict=True)
         }
 
     def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-        columns = range(len(self.films.findings))
+        columns = range(len(self.findings))
         return [(self.truth[self.counts[:, f], f], probabilities[self.counts[:, f], f]) for f in columns]

@@ -24,7 +24,7 @@ from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.inference import over_films
-from hilum.workflows.finetune import labelled_rows, training_labels
+from hilum.workflows.finetune import labelled_rows, learnt_columns, note_never_labelled, training_labels
 from hilum.workflows.options import ProbeOptions
 from hilum.workflows.parts import Parts, truth_of
 
@@ -88,6 +88,9 @@ def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> P
     parts = Parts.of(films)
     targets, weights = training_labels(films, options.labels)
     rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+    learnt = learnt_columns(weights[rows])
+    note_never_labelled(films.findings, [films.findings[column] for column in learnt], listener)
+    targets, weights = targets[:, learnt], weights[:, learnt]
     tested = parts.needed(options.split)
     size = _size(subject, films, options)
     start = _start(subject, films, tested, size, options, listener)
@@ -107,7 +110,7 @@ def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> P
     penalty = choose_penalty(known, options.seed)
     linear = LinearProbe(known.features, known.targets, known.weights, penalty)(features[len(rows) :])
     knn = knn_scores(features[len(rows) :], known.features, known.targets, known.weights, options.neighbours)
-    evaluations = [_evaluate(films, tested, scores.numpy(), options) for scores in (knn, linear)]
+    evaluations = [_evaluate(films, tested, learnt, scores.numpy(), options) for scores in (knn, linear)]
     return ProbeResult(subject, options.split, options.fraction, len(rows), penalty, *evaluations)
 
 
@@ -152,9 +155,12 @@ def _size(subject: str, films: Films, options: ProbeOptions) -> int:
     return described(Path(subject)).size if is_model(Path(subject)) else films.preparation.size
 
 
-def _evaluate(films: Films, rows: Rows, scores: NDArray[np.float32], options: ProbeOptions) -> Evaluation:
+def _evaluate(
+    films: Films, rows: Rows, columns: list[int], scores: NDArray[np.float32], options: ProbeOptions
+) -> Evaluation:
     truth, counts = truth_of(films, rows, options.labels.unstated)
     return evaluate_findings(
-        truth, counts, scores, films.patient_codes[rows], films.findings,
+        truth[:, columns], counts[:, columns], scores, films.patient_codes[rows],
+        [films.findings[column] for column in columns],
         None, options.resamples, options.seed, options.min_positives,
     )  # fmt: skip
