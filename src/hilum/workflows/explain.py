@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.bundle.predictor import Predictor
-from hilum.errors import DataError, OptionError, did_you_mean
+from hilum.errors import OptionError, did_you_mean
 from hilum.explain.gradcam import explain as heatmaps
 from hilum.explain.overlay import heatmap_image, overlay, picture_size
 from hilum.files import new_folder, write_json
 from hilum.findings import positions
 from hilum.listener import SILENT, Listener
+from hilum.workflows.film_files import readable
 from hilum.workflows.options import ExplainOptions
 
 SUMMARY = "explanations.json"
@@ -73,21 +74,11 @@ def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener:
     explained: list[Explained] = []
     failed: dict[str, str] = {}
     note = ""
-    for number, film in enumerate(films, start=1):
-        try:
-            prepared = predictor.prepare(film)
-        except DataError as error:
-            failed[str(film)] = str(error)
-            listener.note(f"{film} is left out: {error}")
-            continue
+    for number, film, prepared in readable(predictor, films, failed, listener):
         folder = options.out / f"{number:03d}-{film.stem}"
         one, note = _explain_one(predictor, film, prepared, folder, chosen, options.layer)
         explained.append(one)
         listener.progress("explain", number, len(films))
-    if not explained:
-        raise DataError(
-            f"none of the {len(films)} films could be read: {next(iter(failed.values()), 'none was given')}"
-        )
     result = ExplainResult(options.out, tuple(explained), failed, note)
     write_json(
         options.out / SUMMARY, {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import numpy as np
 import pandas as pd
 
 from hilum.bundle.predictor import Predictor
-from hilum.errors import DataError
 from hilum.files import replacing
 from hilum.images.films import Films
 from hilum.images.store import MANIFEST
 from hilum.listener import SILENT, Listener
+from hilum.workflows.film_files import Numbered, readable
+
+BATCH = 64
+"""Film files that go through the network together."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,6 @@ def predict(
         table = _store_table(predictor, films[0], listener)
     else:
         table = _file_table(predictor, films, failed, listener)
-    if table.empty:
-        raise DataError(
-            f"none of the {len(films)} films could be read: {next(iter(failed.values()), 'none was given')}"
-        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as aside:
         table.to_csv(aside, index=False, float_format="%.6f")
@@ -74,16 +74,19 @@ def _file_table(
     predictor: Predictor, films: Sequence[Path], failed: dict[str, str], listener: Listener
 ) -> pd.DataFrame:
     """Return the table of the films that can be read; the others go to ``failed`` with the reason."""
-    paths, scores = [], []
-    for number, film in enumerate(films, start=1):
-        try:
-            scores.append(list(predictor.predict(film).values()))
-            paths.append(str(film))
-        except DataError as error:
-            failed[str(film)] = str(error)
-            listener.note(f"{film} is left out: {error}")
-        listener.progress("predict", number, len(films))
-    return _table(predictor, paths, np.array(scores, np.float32).reshape(-1, len(predictor.findings)))
+    paths: list[str] = []
+    scores: list[list[float]] = []
+    for batch in _batches(readable(predictor, films, failed, listener)):
+        images = predictor.standardised([prepared for _, _, prepared in batch])
+        scores += [list(row.values()) for row in predictor.probabilities(images)]
+        paths += [str(film) for _, film, _ in batch]
+        listener.progress("predict", batch[-1][0], len(films))
+    return _table(predictor, paths, np.array(scores, np.float32))
+
+
+def _batches(films: Iterator[Numbered]) -> Iterator[list[Numbered]]:
+    while batch := list(islice(films, BATCH)):
+        yield batch
 
 
 def _table(predictor: Predictor, paths: list[str], scores: Any) -> pd.DataFrame:
