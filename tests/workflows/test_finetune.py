@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.seen import were_seen
-from hilum.errors import DataError, OptionError
+from hilum.errors import DataError, OptionError, RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
@@ -127,6 +128,27 @@ def test_options_are_written_down_as_a_config_that_repeats_the_run(done: Trainin
     assert "record:" in text
     assert str(done.run) not in text
     assert json.loads((done.run / "metrics.json").read_text())["training"]["films"] == 52
+
+
+def test_a_start_is_written_down_so_that_it_is_found_from_every_folder(
+    done: TrainingResult, tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(done.run.parent)
+    options: dict[str, Any] = {"backbone": None, "train": {"epochs": 1}}
+    first = run(tiny_store, tmp_path / "run", init=done.run.name, **options)
+    written = first.run / "options.yaml"
+    assert yaml.safe_load(written.read_text())["finetune"]["init"] == str(done.run.resolve())
+    written.write_text(written.read_text().replace(str(done.run.resolve()), done.run.name))  # as it once was
+    assert run(tiny_store, first.run, init=done.run.name, **options).already_done
+    assert run(tiny_store, first.run, init=str(done.run), **options).already_done
+    with pytest.raises(RunError, match="init: 'run' there, 'random' now"):
+        run(tiny_store, first.run, init="random", **options)
+    monkeypatch.chdir(tmp_path)  # where "run" is another run
+    with pytest.raises(RunError, match=f"init: 'run' there, '{done.run.resolve()}' now"):
+        run(tiny_store, first.run, init=str(done.run), **options)
+    (tmp_path / "random").mkdir()
+    other = run(tiny_store, tmp_path / "other", init="random", train={"epochs": 1})
+    assert yaml.safe_load((other.run / "options.yaml").read_text())["finetune"]["init"] == "random"
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,16 @@ def _same_options(path: Path, text: str) -> None:
 
 def _difference(old: Any, new: Any) -> str:
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    names = [name for name in {**before, **after} if not _alike(name, before.get(name), after.get(name))]
     shown = ", ".join(f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _alike(name: str, before: Any, after: Any) -> bool:
+    """Whether two values are the same; a start may be written as a path from here or as a whole one."""
+    if name.rpartition(".")[2] == "init" and isinstance(before, str) and isinstance(after, str):
+        return before == after or Path(before).resolve() == Path(after).resolve()
+    return bool(before == after)
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

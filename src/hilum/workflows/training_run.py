@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hilum import __version__
-from hilum.bundle.model_folder import Description
+from hilum.bundle.model_folder import Description, is_model
 from hilum.bundle.start import Start, start_from
 from hilum.errors import DataError
 from hilum.images.films import Films
@@ -76,11 +76,18 @@ def fit_batch(train: TrainOptions, films: int, listener: Listener) -> TrainOptio
 
 def run_record(command: tuple[str, ...], options: Any, parts: Parts, more: dict[str, Any]) -> dict[str, Any]:
     """Return what options.yaml holds: a config file that repeats the run, and what it was made with."""
-    block: dict[str, Any] = plain({**asdict(options), **more})
+    block: dict[str, Any] = plain({**asdict(options), **more, "init": _anywhere(options.init)})
     del block["out"]
     for name in reversed(command):
         block = {name: block}
     return {**block, "record": {"hilum": __version__, "data": parts.record()}}
+
+
+def _anywhere(init: str) -> str:
+    """Return ``--init`` as it is understood from every folder: a run's or a file's whole path, else the word."""
+    path = Path(init)
+    named = is_model(path) or (init not in ("random", "imagenet") and path.exists())
+    return str(path.resolve()) if named else init
 
 
 def describe(start: Start, size: int, films: Films, method: str, data: list[dict[str, Any]]) -> Description:
