@@ -44,3 +44,19 @@ def test_pretrain_speed_gives_both_ratios(noise: Path) -> None:
     assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
     for spread, median in ((ours["ratio_spread"], ours["ratio"]), (theirs["factor_spread"], theirs["factor"])):
         assert spread["min"] <= spread["lower_quartile"] <= median <= spread["upper_quartile"] <= spread["max"]
+
+
+def test_prepare_speed_gives_both_efficiencies(noise: Path) -> None:
+    small = ["--workers", "1", "--pairs", "2", "--films", "6", "--films-none", "30"]
+    shown = run("prepare_speed.py", "--json", "--data", str(noise), *small)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert str(noise) in result["data"]
+    assert (result["workers"], result["pairs"], result["size"]) == (1, 2, 224)
+    for key, enhance, films in (("efficiency", "paper", 6), ("efficiency_none", "none", 30)):
+        found = result[f"films_per_second_{enhance}"]
+        assert (found["films"], found["median"], found["spread"]) == (films, result[key], result[f"{key}_spread"])
+        low, high = found["spread"]
+        figures = (found["bare"], found["prepare"], low, result[key], high)
+        assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
+        assert low <= result[key] <= high
