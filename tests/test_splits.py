@@ -144,6 +144,18 @@ def test_a_validation_part_with_few_positives_is_carved_anew(positives: int, kep
     assert len(split.rows(table, "test")) == 50
 
 
+@pytest.mark.parametrize(("positives", "kept"), [(19, False), (20, True)])
+def test_findings_that_validation_films_do_not_state_are_not_missed(positives: int, kept: bool) -> None:
+    rows = pd.DataFrame({"path": [f"{n}.png" for n in range(200)], "patient": [f"p{n}" for n in range(200)]})
+    rows["part"] = ["val"] * 50 + ["train"] * 150
+    rows["Edema"] = [1] * positives + [0] * (200 - positives)
+    for unstated in ("Mass", "Nodule"):
+        rows[unstated] = [np.nan] * 50 + [0, 1] * 75
+    findings = ("Edema", "Mass", "Nodule")
+    split = official_or_patient_split(film_table(rows, findings), findings)
+    assert (set(split.parts["val"]) == {f"p{n}" for n in range(50)}) == kept
+
+
 def test_it_is_written_down_and_read_back(tmp_path: Path) -> None:
     table = catalog(300, 100, parts=(None, "test"))
     split = patient_split(table, FINDINGS, 3, 0.3, 0.2, (0.5, 0.1))

@@ -32,7 +32,7 @@ PATIENT_PARTS = ("train", "val", "test")
 FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 MIN_POSITIVES = 20
-"""A source's own validation part needs that many positives of at least half of its findings."""
+"""A source's own validation part needs that many positives of at least half of the findings that it states."""
 
 FILE_NAME = "split.json"
 
@@ -256,11 +256,10 @@ def _own_parts(table: pd.DataFrame) -> pd.Series:
 
 def _enough_positives(val: pd.DataFrame, findings: Sequence[str]) -> bool:
     """Whether validation films have enough positives of at least half of the findings that the films state."""
-    if val.empty:
-        return False
     labels = val[list(findings)].to_numpy(np.float32)
-    enough = (labels == PRESENT).sum(axis=0) >= MIN_POSITIVES
-    return bool(2 * enough.sum() >= len(findings))
+    stated = (~np.isnan(labels)).any(axis=0).sum()
+    enough = ((labels == PRESENT).sum(axis=0) >= MIN_POSITIVES).sum()
+    return bool(stated and 2 * enough >= stated)
 
 
 def _finish(
