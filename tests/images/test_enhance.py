@@ -97,8 +97,8 @@ def test_json_that_is_no_preparation(values: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ((0,), "size is 0: allowed are 8 to 4096 pixels."),
-        ((4097,), "size is 4097: allowed are 8 to 4096 pixels."),
+        ((0,), "--size is 0: allowed are 8 to 4096 pixels."),
+        ((4097,), "--size is 4097: allowed are 8 to 4096 pixels."),
         ((64, "papre"), "unknown enhancement 'papre': allowed are none, paper, clahe. Did you mean 'paper'?"),
         ((64, "none", "pda"), "unknown fit 'pda': allowed are squash, pad. Did you mean 'pad'?"),
     ],

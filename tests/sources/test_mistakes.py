@@ -137,7 +137,12 @@ def test_an_unknown_source() -> None:
 
 FOLDER_TABLE = "path,who,class,Edema\n1.png,a,Edema,1\n2.png,b,normal,0\n"
 FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "missing column": ({"patient_column": "whom"}, "", "no column 'whom'.*Did you mean 'who'"),
+    "missing column": ({"patient_column": "whom"}, "", "no column 'whom'.*give --patient_column.*Did you mean 'who'"),
+    "no path column": ({}, "Bild,who\n1.png,a\n", "no column 'path': it has Bild, who: give --path_column"),
+    "no label column": ({"label_column": "kind"}, "", "no column 'kind'.*give --label_column"),
+    "no finding column": ({"finding_columns": ("Edema", "Mass")}, "", "no column 'Mass'.*give --finding_columns"),
+    "semicolons": ({}, "path;who\n1.png;0,5\n", "separated by ';': export it with commas"),
+    "tabs": ({}, "path\twho\n1.png\ta\n", r"separated by '\\t': export it with commas"),
     "missing table": ({"csv": "tt.csv"}, "", "no table 'tt.csv'.*Did you mean 't.csv'"),
     "table outside": ({"csv": "../x.csv"}, "", "leaves the root"),
     "two kinds of labels": ({"finding_columns": ("Edema",), "label_column": "class"}, "", "exclude each other"),

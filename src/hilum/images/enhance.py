@@ -93,7 +93,7 @@ class Preparation:
             OptionError: With what is allowed.
         """
         if not SMALLEST <= self.size <= LARGEST:
-            raise OptionError(f"size is {self.size}: allowed are {SMALLEST} to {LARGEST} pixels.")
+            raise OptionError(f"--size is {self.size}: allowed are {SMALLEST} to {LARGEST} pixels.")
         choose(self.enhance, ENHANCEMENTS, "enhancement")
         choose(self.fit, FITS, "fit")
 

@@ -65,7 +65,7 @@ def write_phantoms(
         OptionError: The folder holds something else, or ``workers`` is below 1.
     """
     if workers < 1:
-        raise OptionError(f"workers is {workers}: give 1 or more.")
+        raise OptionError(f"--workers is {workers}: give 1 or more.")
     done = _claim(root, options)
     films = cohort(options)
     if not done:

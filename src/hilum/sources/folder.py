@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -113,22 +113,23 @@ def read(root: Path, options: FolderOptions) -> Catalog:
 def _refuse_reserved(labels: Findings) -> None:
     for name in labels:
         if name.casefold() in RESERVED:
-            raise OptionError(f"finding {name!r} has a name that the catalogue uses itself: map it to another one.")
+            raise OptionError(f"finding {name!r} has a name that the catalogue uses itself: map it by --mapping.")
 
 
 def _check(options: FolderOptions) -> None:
     if options.finding_columns and options.label_column:
-        raise OptionError("finding_columns and label_column exclude each other: give the one that the table has.")
+        raise OptionError("--finding_columns and --label_column exclude each other: give the one that the table has.")
     if options.csv and options.class_folders:
-        raise OptionError("csv and class_folders exclude each other: labels come from the table or from the folders.")
+        raise OptionError("--csv and --class_folders exclude each other: labels come from the table or the folders.")
     needs_table = ("patient_column", "study_column", "view_column", "sex_column", "age_column", "part_column")
     for name in (*needs_table, "finding_columns", "label_column"):
         if getattr(options, name) and not options.csv:
-            raise OptionError(f"{name} {tables.show(getattr(options, name))} needs a table: give csv, its file name.")
+            shown = tables.show(getattr(options, name))
+            raise OptionError(f"--{name} {shown} needs a table: give --csv, its file name.")
     if options.patient_column and options.patient_pattern:
-        raise OptionError("patient_column and patient_pattern exclude each other: give one of them.")
+        raise OptionError("--patient_column and --patient_pattern exclude each other: give one of them.")
     if not options.separator:
-        raise OptionError("separator '' cannot part classes: give the character between them, as '|'.")
+        raise OptionError("--separator '' cannot part classes: give the character between them, as '|'.")
 
 
 def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
@@ -142,8 +143,7 @@ def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findi
         "age": options.age_column,
         "part": options.part_column,
     }
-    used = [name for name in (options.path_column, *columns.values(), options.label_column) if name]
-    tables.need_columns(cells, [*used, *options.finding_columns], path.name)
+    _need_columns(cells, options, path.name)
     tables.need_cells(cells[options.path_column], path.name)
     rows = pd.DataFrame({"path": paths.clean_paths(cells[options.path_column], path.name)})
     notes: Notes = ()
@@ -155,10 +155,19 @@ def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findi
     return rows, labels, (*notes, *label_notes)
 
 
+def _need_columns(cells: pd.DataFrame, options: FolderOptions, table: str) -> None:
+    """Refuse a table that lacks a column that an option names, in the order of the options."""
+    for entry in fields(options):
+        if entry.name.endswith("_column"):
+            column = getattr(options, entry.name)
+            tables.need_columns(cells, [column] if column else [], table, f"--{entry.name}")
+    tables.need_columns(cells, options.finding_columns, table, "--finding_columns")
+
+
 def _table_path(root: Path, name: str) -> Path:
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
-        raise OptionError(f"csv {tables.show(name)} leaves the root {root}: put the table below it.")
+        raise OptionError(f"--csv {tables.show(name)} leaves the root {root}: put the table below it.")
     if not path.is_file():
         there = sorted(found.name for found in root.glob("*.csv"))
         hint = did_you_mean(name, there)
@@ -198,11 +207,11 @@ def _table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tu
                 cells[column_name], lambda text: words.get(text.casefold(), tables.label(text)), table, _ALLOWED
             )
             labels[finding] = tables.numbers(*parsed)
-    notes = () if labels else ("no labels: name finding_columns or label_column if the table has any",)
+    notes = () if labels else ("no labels: give --finding_columns or --label_column if the table has any",)
     return labels, notes
 
 
-_ALLOWED = "a label: 1, 0, -1 or empty; name other words by positive_values, negative_values or uncertain_values"
+_ALLOWED = "a label: 1, 0, -1 or empty; name other words by --positive_values, --negative_values or --uncertain_values"
 
 
 def _words(options: FolderOptions) -> dict[str, float]:
@@ -243,7 +252,7 @@ def _check_mapping(options: FolderOptions, names: Iterable[str]) -> None:
         if foreign not in names:
             there = ", ".join(map(tables.show, list(names)[:10])) or "none"
             hint = did_you_mean(foreign, names)
-            raise OptionError(f"mapping names {tables.show(foreign)}, which does not occur: there are {there}.{hint}")
+            raise OptionError(f"--mapping names {tables.show(foreign)}, which does not occur: there are {there}.{hint}")
 
 
 def _finding(name: str, mapping: Mapping[str, str]) -> str:
@@ -258,7 +267,7 @@ def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Find
         raise DataError(f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.")
     rows = pd.DataFrame({"path": pd.Series(films, dtype="string")})
     if not options.class_folders:
-        return rows, {}, ("no labels: give csv for a table, or class_folders if folders name the classes",)
+        return rows, {}, ("no labels: give --csv for a table, or --class_folders if folders name the classes",)
     above = [film.split("/")[:-1] for film in films]
     if not all(above):
         raise DataError(f"{root} holds films outside class folders, first {tables.show(films[above.index([])])}.")
@@ -273,14 +282,14 @@ def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, No
     if options.patient_column:
         return rows["patient"], ()
     if not options.patient_pattern:
-        note = "each film counts as a patient of its own: give patient_column or patient_pattern if some share one"
+        note = "each film counts as a patient of its own: give --patient_column or --patient_pattern if some share one"
         return rows["path"].str.replace(r"\.[^./]+$", "", regex=True), (note,)
     found = rows["path"].str.extract(_pattern(options.patient_pattern), expand=False)
     wrong = (found.isna() | (found == "")).to_numpy(bool)
     if wrong.any():
         first = tables.show(rows["path"].iloc[int(wrong.argmax())])
         raise DataError(
-            f"patient_pattern {tables.show(options.patient_pattern)} finds no patient in {int(wrong.sum())} paths, "
+            f"--patient_pattern {tables.show(options.patient_pattern)} finds no patient in {int(wrong.sum())} paths, "
             f"first {first}: mend the pattern."
         )
     return found, ()
@@ -290,9 +299,9 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise OptionError(f"patient_pattern {tables.show(text)} is no regular expression: {error}.") from error
+        raise OptionError(f"--patient_pattern {tables.show(text)} is no regular expression: {error}.") from error
     if pattern.groups != 1:
         raise OptionError(
-            f"patient_pattern {tables.show(text)} has {pattern.groups} groups: put round brackets around the patient."
+            f"--patient_pattern {tables.show(text)} has {pattern.groups} groups: put round brackets around the patient."
         )
     return pattern

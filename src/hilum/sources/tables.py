@@ -78,6 +78,9 @@ def _header(path: Path, content: bytes) -> list[str]:
         names = [name.strip() for name in next(reader([line.decode("utf-8-sig").rstrip("\r")]))]
     except (Error, StopIteration) as error:
         raise DataError(f"{path} does not begin with column names: export it again.") from error
+    foreign = next((sign for sign in ";\t" if len(names) == 1 and sign in names[0]), "")
+    if foreign:
+        raise DataError(f"{path} seems to be separated by {foreign!r}: export it with commas between the cells.")
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:
         raise DataError(f"{path} has the column {show(twice[0])} more than once: keep one of them.")
@@ -102,8 +105,8 @@ def _text_of(path: Path) -> bytes:
     return content
 
 
-def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    """Refuse a table that lacks a column.
+def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str, option: str = "") -> None:
+    """Refuse a table that lacks a column; ``option`` is the one that names columns, if any does.
 
     Raises:
         DataError: Names the first missing column, the nearest and what there is.
@@ -113,7 +116,8 @@ def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str) -> None
             there = ", ".join(map(str, table.columns))
             there = there if len(there) <= 240 else f"{there[:240]}..."
             hint = did_you_mean(column, table.columns)
-            raise DataError(f"{name} has no column {show(column)}: it has {there}.{hint}")
+            remedy = f": give {option}" if option else ""
+            raise DataError(f"{name} has no column {show(column)}: it has {there}{remedy}.{hint}")
 
 
 def need_cells(cells: pd.Series, name: str) -> None:

@@ -77,7 +77,7 @@ class PrepareOptions:
         if self.workers is None:
             return len(os.sched_getaffinity(0))
         if self.workers < 1:
-            raise OptionError(f"workers is {self.workers}: give 1 or more, or leave it out for all cores.")
+            raise OptionError(f"--workers is {self.workers}: give 1 or more, or leave it out for all cores.")
         return self.workers
 
     def part(self) -> tuple[int, int]:
