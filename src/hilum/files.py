@@ -18,6 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside
+        _share(aside)
         sync(aside)
         aside.replace(path)
         sync(path.parent)
@@ -37,6 +38,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield aside
         for file in aside.iterdir():
+            _share(file)
             sync(file)
         sync(aside)
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -56,6 +58,13 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _share(file: Path) -> None:
+    """Give a file the rights that the user's umask allows; some libraries write for the owner's eyes alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(0o666 & ~mask if file.is_file() else 0o777 & ~mask)
 
 
 def sync(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.errors import RunError
+from hilum.errors import OptionError, RunError
 from hilum.training.run_folder import LOG, OPTIONS, open_run, read_log
 
 ASKED = {"pretrain": {"moco": {"train": {"lr": 0.1, "epochs": 2}, "data": ["a"]}}}
@@ -44,8 +44,8 @@ def test_damaged_records_are_one_line(tmp_path: Path) -> None:
 
 
 def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
-    with open_run(tmp_path, ASKED):
-        pass
+    with open_run(tmp_path, ASKED) as run:
+        run.log(event="chance", step=0, value=1.0)
     other = {"pretrain": {"moco": {"train": {"lr": 0.2, "epochs": 2, "clip": 1}, "data": ["a"]}}}
     with pytest.raises(RunError) as caught, open_run(tmp_path, other):
         pass
@@ -57,8 +57,8 @@ def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
 
 
 def test_many_differences_are_counted(tmp_path: Path) -> None:
-    with open_run(tmp_path, {str(number): 0 for number in range(8)}):
-        pass
+    with open_run(tmp_path, {str(number): 0 for number in range(8)}) as run:
+        run.log(event="chance", step=0, value=1.0)
     with (
         pytest.raises(RunError, match="and 5 more"),
         open_run(tmp_path, {str(number): 1 for number in range(8)}),
@@ -142,3 +142,25 @@ def test_a_finished_run_is_done_and_keeps_its_results(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED) as run:
         assert run.done
         assert run.metrics() == {"training": {"steps": 4}}
+
+
+def test_a_run_refused_before_it_began_leaves_nothing_and_binds_nobody(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(OptionError), open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}) as run:
+        (run.path / "splits").mkdir()
+        raise OptionError("unknown backbone")
+    assert not out.exists()
+    with pytest.raises(KeyboardInterrupt), open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}):
+        raise KeyboardInterrupt
+    with open_run(out, {"finetune": {"backbone": "resnet18"}, "record": {}}) as run:
+        run.log(event="chance", step=0, value=1.0)
+    with pytest.raises(RunError, match="other options"), open_run(out, {"finetune": {"backbone": "x"}, "record": {}}):
+        pass
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "options.yaml").write_text("mine: 1\n")
+    with pytest.raises(RunError, match="is no run"), open_run(tmp_path, {"record": {}}):
+        pass
+    assert (tmp_path / "splits").is_dir()

@@ -122,7 +122,7 @@ def test_few_films_shrink_the_batch_with_a_line(make_store: Callable[..., Path],
 
 
 def test_too_few_films_are_one_line(make_store: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"films do not fill 8 batches of 2"):
+    with pytest.raises(DataError, match=r"too few for a step of 8 x 2 films"):
         run(make_store(tmp_path / "store", films=8), tmp_path / "run", train={"accumulate": 8})
 
 

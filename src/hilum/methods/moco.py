@@ -49,11 +49,9 @@ class MoCoOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        if self.embedding_size < 1 or self.queue_size < 1:
-            raise OptionError(
-                f"--method.embedding_size is {self.embedding_size} and --method.queue_size {self.queue_size}: "
-                "allowed is 1 or more."
-            )
+        for name in ("embedding_size", "queue_size"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is 1 or more.")
         if not self.temperature > 0:
             raise OptionError(f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.1.")
         if not 0 <= self.ema_decay <= 1:

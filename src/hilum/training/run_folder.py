@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from typing import Any
 
 import yaml
 
-from hilum.errors import RunError
+from hilum.errors import HilumError, RunError
 from hilum.files import clear_leftovers, write_bytes, write_json
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = "options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"
+SPLITS = "splits"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
         clear_leftovers(path)
         _same_options(path, text)
         _mend_log(path / LOG)
-        yield RunFolder(path)
+        try:
+            yield RunFolder(path)
+        except HilumError:
+            _leave_nothing(path)
+            raise
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -128,20 +134,43 @@ def _hold(handle: int, path: Path) -> None:
 
 
 def _same_options(path: Path, text: str) -> None:
-    known = path / OPTIONS
+    known, ours = path / OPTIONS, {".lock"}
     if known.is_file():
-        try:
-            old = yaml.safe_load(known.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{known} is damaged: start again in another --out.") from error
+        old = _read_options(known)
         differing = _difference(old, yaml.safe_load(text))
-        if differing:
+        if differing and _begun(path):
             raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
-        return
-    others = sorted(file.name for file in path.iterdir() if file.name != ".lock")
+        if not differing:
+            return
+        ours |= {OPTIONS, SPLITS} if "record" in old else set()
+    others = sorted(file.name for file in path.iterdir() if file.name not in ours)
     if others:
         raise RunError(f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out.")
     write_bytes(known, text.encode())
+
+
+def _read_options(known: Path) -> dict[str, Any]:
+    try:
+        old = yaml.safe_load(known.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{known} is damaged: start again in another --out.") from error
+    return old if isinstance(old, dict) else {}
+
+
+def _begun(path: Path) -> bool:
+    """Whether training ever began there: what was refused before holds nothing worth keeping, and binds nobody."""
+    return (path / LOG).is_file() or (path / METRICS).is_file()
+
+
+def _leave_nothing(path: Path) -> None:
+    """Remove what a run wrote that was refused before it began, so that the mended command finds no other run."""
+    if _begun(path):
+        return
+    (path / OPTIONS).unlink(missing_ok=True)
+    shutil.rmtree(path / SPLITS, ignore_errors=True)
+    (path / ".lock").unlink(missing_ok=True)
+    if not any(path.iterdir()):
+        path.rmdir()
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -84,8 +84,9 @@ class FinetuneOptions:
         """
         if not 0 < self.fraction <= 1:
             raise OptionError(f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1.")
-        if self.patience < 0 or self.draw < 0:
-            raise OptionError(f"--patience is {self.patience} and --draw {self.draw}: allowed is 0 or more.")
+        for name in ("patience", "draw"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"--{name} is {getattr(self, name)}: allowed is 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

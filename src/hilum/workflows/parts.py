@@ -15,6 +15,7 @@ from hilum.images.films import Films
 from hilum.labels import scored
 from hilum.splits import Split
 from hilum.training.batches import Rows
+from hilum.training.run_folder import SPLITS
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Parts:
     def keep(self, run: Path) -> None:
         """Write a copy of each store's split into a run's folder."""
         for source, split in zip(self.films.sources, self.splits, strict=True):
-            folder = run / "splits" / source
+            folder = run / SPLITS / source
             folder.mkdir(parents=True, exist_ok=True)
             split.save(folder)
 

@@ -65,13 +65,16 @@ def fit_batch(train: TrainOptions, films: int, listener: Listener) -> TrainOptio
     largest = films // train.accumulate
     if largest < 2:
         raise DataError(
-            f"{films} films do not fill {train.accumulate} batches of 2: "
-            "prepare more, or lower --train.accumulate or raise --fraction."
+            f"{films} films are too few for a step of {train.accumulate} x 2 films: "
+            "train on more films, or lower --train.accumulate."
         )
-    if train.batch_size <= largest:
-        return train
-    listener.note(f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now")
-    return replace(train, batch_size=largest)
+    if train.batch_size > largest:
+        listener.note(f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now")
+        return replace(train, batch_size=largest)
+    left = films % (train.batch_size * train.accumulate)
+    if left > films / 10:
+        listener.note(f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}")
+    return train
 
 
 def run_record(command: tuple[str, ...], options: Any, parts: Parts, more: dict[str, Any]) -> dict[str, Any]:
