@@ -22,8 +22,12 @@ class OutOfMemoryError(RuntimeError):
 
 ENDS = {
     "user's mistake": (DataError("no film"), 1, "hilum finetune: no film\n"),
-    "interrupted": (KeyboardInterrupt(), 130, "hilum finetune: interrupted."),
-    "interrupted and saved": (Interrupted("saved step 7"), 130, "hilum finetune: saved step 7\n"),
+    "interrupted": (KeyboardInterrupt(), 130, "hilum finetune: interrupted; run the same line again to go on.\n"),
+    "interrupted and saved": (
+        Interrupted("saved step 7"),
+        130,
+        "hilum finetune: saved step 7; run the same line again to go on.\n",
+    ),
     "disk full": (OSError(28, "No space left on device", "/x"), 1, "hilum finetune: No space left on device: /x.\n"),
     "no memory": (MemoryError(), 1, "hilum finetune: out of memory: "),
     "no device memory": (OutOfMemoryError("CUDA"), 1, "hilum finetune: out of device memory: lower --train.batch_size"),
@@ -91,12 +95,20 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path):
         running.kill()
     assert running.returncode == 130
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "hilum phantom: interrupted. The same command goes on from what is finished."
+    assert err.splitlines()[-1] == "hilum phantom: interrupted; run the same line again to go on."
 
 
 def test_closed_standard_output_is_no_fault():
     done = subprocess.run(["bash", "-c", f"{sys.executable} -m hilum --help >&-"], capture_output=True, check=False)
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_standard_output_is_no_fault_of_the_program():
+    command = f"{sys.executable} -m hilum --version > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "hilum: No space left on device: make room where the output goes.\n"
 
 
 def test_environment_turns_the_traceback_on(capsys, monkeypatch):

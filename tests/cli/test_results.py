@@ -14,9 +14,11 @@ TRUTH = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], np.float32)
 SCORES = np.array([[0.9, 0.1], [0.4, 0.2], [0.6, 0.3], [0.1, 0.4]], np.float32)
 
 
-def evaluation():
+def evaluation(resamples=100, min_positives=1):
+    patients, findings = ["a", "b", "c", "d"], ["Edema", "Hernia"]
+    known = np.ones_like(TRUTH)
     return evaluate_findings(
-        TRUTH, np.ones_like(TRUTH), SCORES, ["a", "b", "c", "d"], ["Edema", "Hernia"], [0.5, None], 100, min_positives=1
+        TRUTH, known, SCORES, patients, findings, [0.5, None], resamples, min_positives=min_positives
     )
 
 
@@ -29,6 +31,18 @@ def test_table_has_values_and_says_what_is_not_available():
     assert lines[0] == "4 films of 4 patients; in brackets 95% intervals over patients"
     assert any(line.startswith("mean AUROC 0.750 [") and "1 of 2 findings" in line for line in lines)
     assert lines[-1].startswith("Hernia: not available, no positives")
+
+
+def test_without_resamples_no_interval_is_announced():
+    text = evaluation_text(evaluation(resamples=0))
+    assert text.splitlines()[0] == "4 films of 4 patients"
+    assert "[" not in text
+
+
+def test_missing_means_are_said_once_with_the_option():
+    text = evaluation_text(evaluation(min_positives=3))
+    assert text.count("no finding has 3 positive patients and a negative one: lower --min_positives") == 1
+    assert "mean AUROC" not in text
 
 
 def test_probe_text_has_both_probes():

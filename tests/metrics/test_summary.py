@@ -141,7 +141,8 @@ def test_the_macro_value_needs_enough_positive_patients():
     result = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=10, min_positives=1000)
     assert result.findings_scored == ()
     assert result.auroc_macro.value is None
-    assert result.auroc_macro.reason == "no finding has 1000 positive patients and a negative one"
+    needed = "1000 positive patients and a negative one"
+    assert result.auroc_macro.reason == f"no finding has {needed}: lower --min_positives"
     counts = [finding.positive_patients for finding in result.findings]
     some = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=10, min_positives=sorted(counts)[1])
     assert len(some.findings_scored) == 2

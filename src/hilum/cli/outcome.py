@@ -1,5 +1,6 @@
 """Turns whatever ended a command into an exit code and one line on standard error."""
 
+import errno
 import os
 import sys
 import tempfile
@@ -24,23 +25,31 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
         case HilumError():
             return say(f"{command}: {error}", MENDABLE)
         case Interrupted():
-            return say(f"{command}: {str(error) or 'interrupted.'}", INTERRUPTED)
+            done = str(error).rstrip(".") or "interrupted"
+            return say(f"{command}: {done}; run the same line again to go on.", INTERRUPTED)
         case KeyboardInterrupt():
-            return say(f"{command}: interrupted. The same command goes on from what is finished.", INTERRUPTED)
+            return say(f"{command}: interrupted; run the same line again to go on.", INTERRUPTED)
         case BrokenPipeError() | SystemExit(__context__=BrokenPipeError()):
-            # A help page's printer turns the one into the other. At exit the interpreter flushes once more, which
-            # would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # A help page's printer turns the one into the other.
+            _drop_output()
             return READER_LEFT
         case SystemExit():
             return error.code if isinstance(error.code, int) else FAULT
         case OSError() if error.filename is not None:
             return say(f"{command}: {error.strerror}: {error.filename}.", MENDABLE)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):  # into an open file, or standard output
+            _drop_output()
+            return say(f"{command}: {error.strerror}: make room where the output goes.", MENDABLE)
         case MemoryError():
             return say(f"{command}: out of memory: lower the batch size, the film size or the workers.", MENDABLE)
         case _ if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch here
             return say(f"{command}: out of device memory: lower --train.batch_size or --train.size.", MENDABLE)
     return _fault(command, error, words)
+
+
+def _drop_output() -> None:
+    """Send the rest of standard output nowhere: at exit the interpreter flushes once more, which would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:

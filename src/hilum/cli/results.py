@@ -25,14 +25,14 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     """Return the table of an evaluation, the means below it, and why something is missing."""
     header = ["finding", "positive", "threshold", *MEASURES.values()]
     rows = [_row(finding) for finding in evaluation.findings]
-    level = f"{evaluation.level:.0%}"
+    drawn = any(one.interval for finding in evaluation.findings for one in finding.measures.values())
+    brackets = f"; in brackets {evaluation.level:.0%} intervals over patients" if drawn else ""
     lines = [
-        f"{evaluation.films:,} films of {evaluation.patients:,} patients; in brackets {level} intervals over patients",
+        f"{evaluation.films:,} films of {evaluation.patients:,} patients{brackets}",
         "",
         aligned(header, rows),
         "",
-        f"mean AUROC {estimate_text(evaluation.auroc_macro)} over {_scored(evaluation)}",
-        f"mean average precision {estimate_text(evaluation.average_precision_macro)} over the same",
+        *_means(evaluation),
         *_reasons(evaluation),
     ]
     return "\n".join(lines)
@@ -60,6 +60,15 @@ def _row(finding: "FindingResult") -> Sequence[str]:
 
 def _number(estimate: "Estimate") -> str:
     return MISSING if estimate.value is None else f"{estimate.value:.3f}"
+
+
+def _means(evaluation: "Evaluation") -> Sequence[str]:
+    if not evaluation.findings_scored:
+        return [f"means {estimate_text(evaluation.auroc_macro)}"]
+    return [
+        f"mean AUROC {estimate_text(evaluation.auroc_macro)} over {_scored(evaluation)}",
+        f"mean average precision {estimate_text(evaluation.average_precision_macro)} over the same",
+    ]
 
 
 def _scored(evaluation: "Evaluation") -> str:

@@ -213,7 +213,8 @@ def _scored(judged: Judged, aurocs: NDArray[np.float64], min_positives: int) -> 
 def _macro(samples: NDArray[np.float64], scored: list[int], level: float, min_positives: int) -> Estimate:
     """The mean over findings within each resample, of those that the resample defines."""
     if not scored:
-        return Estimate(None, reason=f"no finding has {min_positives} positive patients and a negative one")
+        needed = f"{min_positives} positive patients and a negative one"
+        return Estimate(None, reason=f"no finding has {needed}: lower --min_positives")
     chosen = samples[:, scored]
     known = ~np.isnan(chosen)
     sums = np.where(known, chosen, 0.0).sum(axis=1)
