@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hilum.bundle.predictor import Predictor
-from hilum.errors import DataError
+from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
 from hilum.workflows.predict import BATCH, predict
 
@@ -43,8 +43,28 @@ def test_a_store_is_predicted_as_evaluation_scores_it(classifier: Path, tiny_sto
 def test_no_film_that_can_be_read_is_one_line_and_no_table(
     classifier: Path, film_files: list[Path], tmp_path: Path, count: int
 ) -> None:
-    reason = "not a PNG or JPEG" if count else "none was given"
-    with pytest.raises(DataError, match=f"none of the {count} films could be read: {reason}") as caught:
+    told = (
+        "no film was given: name at least one",
+        r"film2\.png could not be read: not a PNG or JPEG",
+        "none of the 2 films could be read; the first: not a PNG or JPEG",
+    )
+    with pytest.raises(DataError, match=told[count]) as caught:
         predict(classifier, [film_files[2]] * count, tmp_path / "table.csv", "cpu")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_folder_among_films_is_named_for_what_it_is(
+    classifier: Path, tiny_store: Path, film_files: list[Path], tmp_path: Path
+) -> None:
+    result = predict(classifier, [film_files[0], tiny_store, tmp_path], tmp_path / "table.csv", "cpu")
+    assert result.failed == {
+        str(tiny_store): "it is a store: give it alone",
+        str(tmp_path): "it is a folder: give image files",
+    }
+
+
+def test_a_folder_as_out_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--out is .*, a folder: give a file name, such as .*predictions\.csv"):
+        predict(tmp_path / "no-run", [tmp_path / "no-film.png"], tmp_path, "cpu")
+    assert not list(tmp_path.iterdir())

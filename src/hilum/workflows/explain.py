@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from hilum.bundle.predictor import Predictor
 from hilum.errors import OptionError, did_you_mean
+from hilum.explain.gradcam import Heatmaps
 from hilum.explain.gradcam import explain as heatmaps
 from hilum.explain.overlay import heatmap_image, overlay, picture_size
 from hilum.files import new_folder, write_json
@@ -70,14 +73,20 @@ def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener:
     """
     predictor = Predictor.load(run, options.device)
     chosen = _chosen(predictor, options.finding)
-    _claim(options.out)
+    _refuse_foreign(options.out)
     explained: list[Explained] = []
     failed: dict[str, str] = {}
     note = ""
-    for number, film, prepared in readable(predictor, films, failed, listener):
-        folder = options.out / f"{number:03d}-{film.stem}"
-        one, note = _explain_one(predictor, film, prepared, folder, chosen, options.layer)
-        explained.append(one)
+    for number, film, prepared in readable(predictor, films, failed, listener, "give image files"):
+        images = predictor.standardised([prepared])
+        found = heatmaps(predictor.classifier, images, chosen, options.layer)
+        if not explained:  # only now is anything written or removed: a call that fails before leaves all as it was
+            _begin(options.out, [_folder_name(*numbered) for numbered in enumerate(films, start=1)])
+        folder, probabilities = options.out / _folder_name(number, film), predictor.probabilities(images)[0]
+        names = [predictor.findings[place] for place in chosen]
+        _draw(folder, prepared, names, found)
+        note = found.note
+        explained.append(Explained(film, folder, probabilities, predictor.called(probabilities), names))
         listener.progress("explain", number, len(films))
     result = ExplainResult(options.out, tuple(explained), failed, note)
     write_json(
@@ -86,36 +95,56 @@ def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener:
     return result
 
 
-def _claim(out: Path) -> None:
-    """Make the folder ours, so that nothing but an earlier explanation is ever replaced.
+def _folder_name(number: int, film: Path) -> str:
+    return f"{number:03d}-{film.stem}"
 
-    The summary, still empty, stands there before the first picture: a run that was interrupted can be repeated.
-    """
-    if (out / SUMMARY).is_file():
-        return
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise if the folder holds anything but an earlier explanation: nothing else is ever replaced."""
     try:
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(out.iterdir()) and not (out / SUMMARY).is_file():
             raise OptionError(f"{out} is not empty and holds no explanation: choose a new folder as --out.")
+    except OSError as error:
+        raise _no_folder(out, error) from error
+
+
+def _begin(out: Path, planned: list[str]) -> None:
+    """Make the folder, without an earlier explanation's pictures.
+
+    The summary stands there before the first picture and lists the folders to come: a run that was interrupted can be
+    repeated, and leaves nothing behind.
+    """
+    try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{out} cannot be a folder ({error.strerror}): choose another --out.") from error
-    write_json(out / SUMMARY, {"films": [], "failed": {}})
+        raise _no_folder(out, error) from error
+    for folder in _earlier_folders(out):
+        shutil.rmtree(folder)
+    write_json(out / SUMMARY, {"films": [], "failed": {}, "planned": planned})
 
 
-def _explain_one(
-    predictor: Predictor, film: Path, prepared: Picture, folder: Path, chosen: list[int], layer: str | None
-) -> tuple[Explained, str]:
-    images = predictor.standardised([prepared])
-    found = heatmaps(predictor.classifier, images, chosen, layer)
-    probabilities = predictor.probabilities(images)[0]
-    names = [predictor.findings[place] for place in chosen]
+def _no_folder(out: Path, error: OSError) -> OptionError:
+    return OptionError(f"{out} cannot be a folder ({error.strerror}): choose another --out.")
+
+
+def _earlier_folders(out: Path) -> list[Path]:
+    """Return the folders directly below ``out`` that its summary lists; none if it cannot be read."""
+    try:
+        told = json.loads((out / SUMMARY).read_text("utf-8"))
+        names = {*told.get("planned", ()), *(film["folder"] for film in told["films"])}
+        folders = [out / name for name in sorted(names) if name not in ("", "..") and Path(name).name == name]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+    return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
+
+
+def _draw(folder: Path, prepared: Picture, names: list[str], found: Heatmaps) -> None:
     with new_folder(folder) as aside:
         _write(aside / "film.png", _enlarged(prepared))
         for name, heat in zip(names, found.maps[0].cpu().numpy(), strict=True):
             stem = name.casefold().replace(" ", "-").replace("/", "-")
             _write(aside / f"{stem}-heatmap.png", heatmap_image(heat))
             _write(aside / f"{stem}-overlay.png", overlay(prepared, heat))
-    return Explained(film, folder, probabilities, predictor.called(probabilities), names), found.note
 
 
 def _chosen(predictor: Predictor, wanted: tuple[str, ...]) -> list[int]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hilum.bundle.predictor import Predictor
 from hilum.errors import DataError
+from hilum.images.store import MANIFEST
 from hilum.listener import Listener
 
 Numbered = tuple[int, Path, NDArray[np.uint8]]
@@ -17,15 +18,18 @@ Numbered = tuple[int, Path, NDArray[np.uint8]]
 
 
 def readable(
-    predictor: Predictor, films: Sequence[Path], failed: dict[str, str], listener: Listener
+    predictor: Predictor, films: Sequence[Path], failed: dict[str, str], listener: Listener, store_remedy: str
 ) -> Iterator[Numbered]:
     """Yield the films that can be read; the others go to ``failed`` with the reason.
+
+    ``store_remedy`` says what to do about a store among them.
 
     Raises:
         DataError: At the end, if not one could be read.
     """
     for number, film in enumerate(films, start=1):
         try:
+            _refuse_folder(film, store_remedy)
             prepared = predictor.prepare(film)
         except DataError as error:
             failed[str(film)] = str(error)
@@ -33,5 +37,20 @@ def readable(
             continue
         yield number, film, prepared
     if len(failed) == len({str(film) for film in films}):
-        reason = next(iter(failed.values()), "none was given")
-        raise DataError(f"none of the {len(films)} films could be read: {reason}")
+        raise _none_readable(films, failed)
+
+
+def _refuse_folder(film: Path, store_remedy: str) -> None:
+    if (film / MANIFEST).is_file():
+        raise DataError(f"it is a store: {store_remedy}")
+    if film.is_dir():
+        raise DataError("it is a folder: give image files")
+
+
+def _none_readable(films: Sequence[Path], failed: dict[str, str]) -> DataError:
+    if not films:
+        return DataError("no film was given: name at least one image file")
+    reason = failed[str(films[0])]
+    if len(films) == 1:
+        return DataError(f"{films[0]} could not be read: {reason}")
+    return DataError(f"none of the {len(films)} films could be read; the first: {reason}")

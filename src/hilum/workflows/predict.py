@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.bundle.predictor import Predictor
+from hilum.errors import OptionError
 from hilum.files import replacing
 from hilum.images.films import Films
 from hilum.images.store import MANIFEST
@@ -48,9 +49,12 @@ def predict(
         listener: Hears notes and progress.
 
     Raises:
+        OptionError: ``out`` is a folder.
         RunError: The run has no classifier.
         DataError: Not one film could be read, or the store was prepared in another way than the model.
     """
+    if out.is_dir():
+        raise OptionError(f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}.")
     predictor = Predictor.load(run, device)
     failed: dict[str, str] = {}
     if len(films) == 1 and (films[0] / MANIFEST).is_file():
@@ -76,7 +80,7 @@ def _file_table(
     """Return the table of the films that can be read; the others go to ``failed`` with the reason."""
     paths: list[str] = []
     scores: list[list[float]] = []
-    for batch in _batches(readable(predictor, films, failed, listener)):
+    for batch in _batches(readable(predictor, films, failed, listener, "give it alone")):
         images = predictor.standardised([prepared for _, _, prepared in batch])
         scores += [list(row.values()) for row in predictor.probabilities(images)]
         paths += [str(film) for _, film, _ in batch]
