@@ -191,6 +191,28 @@ def test_imagenet_offline_is_one_clear_line_and_does_not_hang(tmp_path: Path) ->
     assert "\n" not in done.stdout
 
 
+def test_imagenet_without_a_network_is_one_line_on_stderr(tmp_path: Path) -> None:
+    left_out = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in left_out and not name.lower().endswith("_proxy")
+    }
+    # A name under .invalid never resolves (RFC 2606), so this is offline wherever it runs.
+    environment |= {"HF_ENDPOINT": "https://hub.invalid", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE.replace("stdout", "stderr"), "resnet18"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        check=False,
+    )
+    assert done.stderr.startswith("OptionError: the ImageNet weights of 'resnet18' could not be fetched")
+    assert "\n" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_imagenet_for_a_network_without_published_weights_says_so() -> None:
     name = "selecsls42"  # has none, though names that begin alike do
     assert not timm.is_model_pretrained(name)

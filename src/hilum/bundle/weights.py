@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants as hub
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -129,7 +135,8 @@ def fill_from_imagenet(backbone: Backbone) -> Matched:
             f"timm has no ImageNet weights for {backbone.name!r}: give --init FILE, or another --backbone."
         )
     try:
-        published = timm.create_model(backbone.name, pretrained=True, in_chans=1, num_classes=0)
+        with _quiet_hub():
+            published = timm.create_model(backbone.name, pretrained=True, in_chans=1, num_classes=0)
     except Exception as error:
         # The hub's client raises errors of several libraries when there is no network; the remedy is the same.
         raise OptionError(
@@ -137,6 +144,34 @@ def fill_from_imagenet(backbone: Backbone) -> Matched:
             "go online once, or give a downloaded file by --init FILE."
         ) from error
     return fill(backbone.network, published.state_dict(), "timm's ImageNet file")
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Silence the hub's client, and let it look in its cache alone where the hub cannot be found.
+
+    Without a network it would try again for a minute, with a line each time.
+    """
+    logger = logging.getLogger("huggingface_hub")
+    level, offline = logger.level, hub.HF_HUB_OFFLINE
+    logger.setLevel(logging.CRITICAL)
+    hub.HF_HUB_OFFLINE = offline or not _hub_is_found()
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = offline
+        logger.setLevel(level)
+
+
+def _hub_is_found() -> bool:
+    """Return whether the hub's name resolves; behind a proxy it need not, for the proxy resolves it."""
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(hub.ENDPOINT).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:
