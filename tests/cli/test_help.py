@@ -55,6 +55,24 @@ def option_names(options: Any, above: str = "") -> list[str]:
     return names
 
 
+def examples_on(page: str) -> list[str]:
+    """Return a page's examples, one a line; a long one goes on after a backslash."""
+    return page.partition("\nExamples:\n")[2].replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("words", [["predict"], ["explain"]], ids=" ".join)
+def test_several_films_show_in_the_usage(hilum, words):
+    usage = hilum(*words, "--help").out.partition("\n\n")[0]
+    assert usage.split()[-1] == "FILM..."
+
+
+def test_the_folder_sources_example_names_the_tables_columns(hilum):
+    page = hilum("prepare", "folder", "--help").out
+    example = examples_on(page)[0]
+    for option in ("--csv", "--path_column", "--patient_column", "--finding_columns"):
+        assert f" {option} " in example
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_page_is_the_golden_text(hilum, page):
     said = hilum(*PAGES[page])
@@ -70,7 +88,7 @@ def test_every_page_has_usage_and_a_runnable_example_and_fits(hilum, words):
     said = hilum(*words, "--help")
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith(f"Usage: hilum {' '.join(words)} ")
-    examples = said.out.partition("\nExamples:\n")[2].splitlines()
+    examples = examples_on(said.out)
     assert examples
     assert all(f"{line} ".startswith(f"  hilum {words[0]} ") for line in examples)
     assert max(map(len, said.out.splitlines())) <= 80
@@ -78,7 +96,7 @@ def test_every_page_has_usage_and_a_runnable_example_and_fits(hilum, words):
 
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
 def test_examples_are_understood(hilum, words):
-    for line in hilum(*words, "--help").out.partition("\nExamples:\n")[2].splitlines():
+    for line in examples_on(hilum(*words, "--help").out):
         example = shlex.split(line)[1:]
         call, _, _ = build_app(example).parse_args(example)
         assert call.__module__ == f"hilum.cli.{words[0]}"

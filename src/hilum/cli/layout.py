@@ -1,5 +1,6 @@
 """How a help page looks: plain, aligned columns, options of one group together."""
 
+import re
 import textwrap
 from collections.abc import Iterable
 from itertools import groupby
@@ -24,6 +25,7 @@ class PageFormatter:
         """Print the usage line."""
         if usage:
             line = f"Usage: {_plain(usage).removeprefix('Usage: ')}"
+            line = re.sub(r"\bFILM$", "FILM...", line)  # the library does not say that several may be given
             _print(console, textwrap.fill(line, _width(options), subsequent_indent=" " * 9))
 
     def render_description(self, console: "Console", options: "ConsoleOptions", description: Any) -> None:

@@ -15,6 +15,14 @@ EXAMPLES = """Examples:
   hilum prepare {name} data/{name} --out stores/{name} --size 64
   hilum prepare {name} data/{name} --out stores/pad --size 256 --fit pad"""
 
+EXAMPLES_OF = {
+    "folder": """Examples:
+  hilum prepare folder data/films --out stores/films --size 64 --csv films.csv \\
+      --path_column Image --patient_column Who --finding_columns Edema Fracture
+  hilum prepare folder data/classes --out stores/pad --size 64 --class_folders"""
+}
+"""Sources whose options need more than the common examples."""
+
 app = App(
     name="prepare",
     usage="hilum prepare SOURCE ROOT --out STORE --size PX [OPTIONS]",
@@ -81,5 +89,5 @@ for _name, _entry in SOURCES.items():
         f"{__name__}:{_name}",
         name=_name,
         help=f"{_entry.help[0].upper()}{_entry.help[1:]}.",
-        help_epilogue=EXAMPLES.format(name=_name),
+        help_epilogue=EXAMPLES_OF.get(_name, EXAMPLES.format(name=_name)),
     )
