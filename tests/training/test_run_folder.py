@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hilum.errors import OptionError, RunError
-from hilum.training.run_folder import LOG, OPTIONS, open_run, read_log
+from hilum.training.run_folder import LOG, OPTIONS, RunFolder, open_run, read_log
 
 ASKED = {"pretrain": {"moco": {"train": {"lr": 0.1, "epochs": 2}, "data": ["a"]}}}
 
@@ -144,11 +144,15 @@ def test_a_finished_run_is_done_and_keeps_its_results(tmp_path: Path) -> None:
         assert run.metrics() == {"training": {"steps": 4}}
 
 
+def refuse(run: RunFolder) -> None:
+    (run.path / "splits").mkdir()
+    raise OptionError("unknown backbone")
+
+
 def test_a_run_refused_before_it_began_leaves_nothing_and_binds_nobody(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(OptionError), open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}) as run:
-        (run.path / "splits").mkdir()
-        raise OptionError("unknown backbone")
+        refuse(run)
     assert not out.exists()
     with pytest.raises(KeyboardInterrupt), open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}):
         raise KeyboardInterrupt
