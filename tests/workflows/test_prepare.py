@@ -281,26 +281,32 @@ def test_options_that_are_not_allowed(films: Path, tmp_path: Path, options: dict
 
 
 RUN = """
-import os, signal, sys
+import os, sys, time
 sys.path.insert(0, {here!r})
 from pathlib import Path
 from hilum.listener import Listener
 from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare_plan import WORKPLACE
 from test_prepare import catalog_of
 
 class Harm(Listener):
     def progress(self, stage, done, total, detail=""):
-        {harm}
+        if done >= {at}:
+            for _ in range(1000):  # a shard is finished beside the decoding: the disk may be slow
+                if any((out / WORKPLACE).glob("shard-*.json")):
+                    break
+                time.sleep(0.01)
+            os.kill(os.getpid(), {stop})
 
 root, out = Path({root!r}), Path({out!r})
-prepare(catalog_of(root), out, PrepareOptions(16, workers=2, shard={shard}), Harm(), films_a_shard=4)
+prepare(catalog_of(root), out, PrepareOptions(16, workers=2), Harm(), films_a_shard=4)
 """
 
 
 def run_and_stop(films: Path, out: Path, stop: signal.Signals, at: int) -> int:
-    """Run `prepare` in a process that sends itself a signal once so many films are done; return its status."""
-    harm = f"if done >= {at}: os.kill(os.getpid(), {int(stop)})"
-    script = RUN.format(root=str(films), out=str(out), here=str(Path(__file__).parent), harm=harm, shard=None)
+    """Run `prepare` in a process that signals itself once so many films and a shard are done; return its status."""
+    here = str(Path(__file__).parent)
+    script = RUN.format(root=str(films), out=str(out), here=here, stop=int(stop), at=at)
     return subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode
 
 
