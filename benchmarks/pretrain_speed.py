@@ -113,8 +113,8 @@ def batch_in_memory(setting: Setting, learner: MoCo, number: int) -> Batch:
     rows = np.arange(number * setting.batch, (number + 1) * setting.batch) % len(setting.films)
     images = torch.from_numpy(setting.films.read(rows)).unsqueeze(1).to(setting.device)
     index, patient = (torch.from_numpy(codes).to(setting.device) for codes in (rows, setting.films.patient_codes[rows]))
-    crops = learner.make_crops(images, index, seed=0, epoch=0)
-    return Batch(images, index, patient, patient, crops=crops)
+    batch = Batch(images, index, patient, patient)
+    return batch._replace(crops=learner.make_crops(batch, seed=0))
 
 
 def take_turns(setting: Setting, turns: Turns, rounds: int, scratch: Path) -> float:

@@ -23,8 +23,8 @@ def batch(of: SupervisedLearner, films: int = 8) -> Batch:
     images = torch.randint(0, 256, (films, 1, 32, 32), dtype=torch.uint8, generator=rng)
     index = torch.arange(films)
     labels = (torch.rand(films, 3, generator=rng) > 0.5).float()
-    crops = of.make_crops(images, index, 0, 0)
-    return Batch(images, index, index, index, labels, torch.ones(films, 3), crops)
+    batch = Batch(images, index, index, index, labels, torch.ones(films, 3))
+    return batch._replace(crops=of.make_crops(batch, 0))
 
 
 def test_the_loss_is_the_cross_entropy_of_the_augmented_films() -> None:

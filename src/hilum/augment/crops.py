@@ -132,12 +132,32 @@ def augment(images: Tensor, index: Tensor, recipe: CropRecipe, size: int, seed: 
 
 
 def two_crops(
-    images: Tensor, index: Tensor, recipe: CropRecipe, size: int, seed: int, epoch: int
+    images: Tensor,
+    index: Tensor,
+    recipe: CropRecipe,
+    size: int,
+    seed: int,
+    epoch: int,
+    *,
+    twins: tuple[Tensor, Tensor] | None = None,
+    second: CropRecipe | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return crops 0 and 1 of each film, both by the same recipe; arguments and results as ``augment``."""
+    """Return crop 0 of each film and crop 1 of the film or its twin; other arguments and results as ``augment``.
+
+    Args:
+        images: As for ``augment``.
+        index: As for ``augment``.
+        recipe: What may happen to crop 0, and to crop 1 without ``second``.
+        size: As for ``augment``.
+        seed: As for ``augment``.
+        epoch: As for ``augment``.
+        twins: Images [B, 1, H, W] and index [B] of the films that crop 1 is cut from; None for the same films.
+        second: What may happen to crop 1, where that is something else.
+    """
     films = ops.grey(images)
+    others, places = (films, index) if twins is None else (ops.grey(twins[0]), twins[1])
     first = augment(films, index, recipe, size, seed, epoch, crop=0)
-    return first, augment(films, index, recipe, size, seed, epoch, crop=1)
+    return first, augment(others, places, second or recipe, size, seed, epoch, crop=1)
 
 
 def whole_film(images: Tensor, size: int) -> Tensor:

@@ -42,9 +42,9 @@ class SupervisedLearner(Learner):
             self.backbone.eval()
         return self
 
-    def make_crops(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return one augmented crop of each film."""
-        return (augment(images, index, self.recipe, self.size, seed, epoch, crop=0),)
+        return (augment(batch.images, batch.index, self.recipe, self.size, seed, batch.epoch, crop=0),)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss (scalar) of the augmented films."""

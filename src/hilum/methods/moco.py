@@ -74,9 +74,9 @@ class MoCo(Learner):
         self.key_backbone, self.key_projector = frozen_copy(backbone), frozen_copy(self.projector)
         self.queue = Queue(options.queue_size, options.embedding_size)  # embeddings and their patients
 
-    def make_crops(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return two crops of each film, from the same pipeline."""
-        return two_crops(images, index, self.options.crops, self.size, seed, epoch)
+        return two_crops(batch.images, batch.index, self.options.crops, self.size, seed, batch.epoch, twins=batch.twins)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss (scalar). Stores the new keys: call it once a micro-batch."""
@@ -97,6 +97,11 @@ class MoCo(Learner):
         ema_update(self.key_backbone, self.backbone, decay)
         ema_update(self.key_projector, self.projector, decay)
 
-    def chance_loss(self) -> float:
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the queries [B, E] of whole films."""
+        embeddings: Tensor = self.projector(self.backbone(images))
+        return embeddings
+
+    def chance_loss(self, batch_size: int) -> float:  # noqa: ARG002
         """Return ln(queue + 1)."""
         return math.log(self.options.queue_size + 1)

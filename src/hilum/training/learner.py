@@ -11,7 +11,7 @@ from hilum.nn.backbones import Backbone
 
 
 class Batch(NamedTuple):
-    """Films on the device; ``patient`` and ``study`` are integer codes, ``crops`` is filled by the loop.
+    """Films on the device; ``patient`` and ``study`` are integer codes, ``crops`` and ``epoch`` are filled by the loop.
 
     images  [B, 1, H, W] uint8
     index   [B] place of the film among all films of the run
@@ -20,6 +20,9 @@ class Batch(NamedTuple):
     labels  [B, F] targets, or None without labels
     weights [B, F] how much each label counts, or None without labels
     crops   tuple of [B, 1, size, size] float32, or None
+    twins   films [B, 1, H, W] and places [B] of another film of the same patient or study (the film itself where there
+            is no other), or None where both crops come from one film
+    epoch   pass over the data, from 0
     """
 
     images: Tensor
@@ -29,6 +32,8 @@ class Batch(NamedTuple):
     labels: Tensor | None = None
     weights: Tensor | None = None
     crops: tuple[Tensor, ...] | None = None
+    twins: tuple[Tensor, Tensor] | None = None
+    epoch: int = 0
 
 
 class Learner(nn.Module, ABC):
@@ -39,8 +44,8 @@ class Learner(nn.Module, ABC):
         self.backbone = backbone
 
     @abstractmethod
-    def make_crops(self, images: Tensor, index: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Return the augmented crops of films [B, 1, H, W] uint8, each float32 [B, 1, size, size]."""
+    def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
+        """Return the augmented crops of a batch's films, each float32 [B, 1, size, size]."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -49,6 +54,15 @@ class Learner(nn.Module, ABC):
     def after_step(self, progress: float) -> None:
         """Act after each optimiser step; ``progress`` is the share of all steps done."""
 
-    def chance_loss(self) -> float | None:
-        """Return the loss in nats of a network that knows nothing, None where that has no meaning."""
+    def chance_loss(self, batch_size: int) -> float | None:  # noqa: ARG002
+        """Return the loss of a network that knows nothing, given B of all processes; None where that has no meaning."""
         return None
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what the loss compares, [B, E], of whole standardised films [B, 1, size, size]: for watching only."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    def diagnose(self, embeddings: Tensor) -> dict[str, float]:  # noqa: ARG002
+        """Return further numbers by name that tell whether the method works, of ``embed``'s [n, E]."""
+        return {}

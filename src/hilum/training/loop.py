@@ -124,7 +124,8 @@ class Trainer:
 
     def _on_device(self, batch: Batch, epoch: int) -> Batch:
         moved: Batch = self.fabric.to_device(batch)
-        return moved._replace(crops=self.learner.make_crops(moved.images, moved.index, self.options.seed, epoch))
+        moved = moved._replace(epoch=epoch)
+        return moved._replace(crops=self.learner.make_crops(moved, self.options.seed))
 
     def _timed_batches(self) -> Generator[tuple[int, Batch, float], None, None]:
         accumulate = self.options.accumulate
@@ -214,7 +215,7 @@ class Trainer:
 
     def _log_chance(self) -> None:
         """Write down what loss a network that knows nothing has, for the reader of the curve."""
-        chance = self.learner.chance_loss()
+        chance = self.learner.chance_loss(self.batches.batch_size * self.batches.processes)
         if chance is not None:
             self.run.log(event="chance", step=0, value=chance)
 
