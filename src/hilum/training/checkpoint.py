@@ -34,7 +34,8 @@ def capture(learner: nn.Module, optimiser: torch.optim.Optimizer, step: int, val
     """Return a checkpoint of the learner's and the optimiser's present state."""
     tensors = {f"learner/{name}": tensor for name, tensor in learner.state_dict().items()}
     for number, entries in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{number}/{name}": value for name, value in entries.items()}
+        # SGD holds None for the momentum of what has had no gradient yet; without an entry it begins the same way.
+        tensors |= {f"optimiser/{number}/{name}": value for name, value in entries.items() if value is not None}
     return Checkpoint(step, tensors, values)
 
 

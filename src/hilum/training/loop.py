@@ -18,7 +18,7 @@ from hilum.training import checkpoint
 from hilum.training.batches import Batches
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
-from hilum.training.optimiser import adamw, set_lr
+from hilum.training.optimiser import build_optimiser, set_lr
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import learning_rate
@@ -72,7 +72,7 @@ class Trainer:
         if options.channels_last:
             self.learner.to(memory_format=torch.channels_last)
         scales_loss = options.precision == "16-mixed"
-        optimiser = adamw(self.learner, options.lr, options.weight_decay, fused=not scales_loss)
+        optimiser = build_optimiser(self.learner, options, fused=not scales_loss)
         self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
         self.total = self.steps_per_epoch * options.epochs

@@ -1,9 +1,33 @@
-"""AdamW with weight decay where it belongs."""
+"""Optimisers, with weight decay where it belongs."""
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import torch
 from torch import nn
+
+from hilum.training.lars import Lars
+from hilum.training.options import TrainOptions
+
+
+class Builder(Protocol):
+    """What an entry of OPTIMISERS is called with."""
+
+    def __call__(self, module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:
+        """Return the optimiser of the module's trained parameters; ``fused`` as for ``adamw``."""
+        ...
+
+
+def build_optimiser(module: nn.Module, options: TrainOptions, *, fused: bool = True) -> torch.optim.Optimizer:
+    """Return the optimiser that the options name.
+
+    Args:
+        module: What is trained.
+        options: Its name, learning rate, weight decay and momentum.
+        fused: As for ``adamw``, where it applies.
+    """
+    return OPTIMISERS[options.optimiser](module, options, fused=fused)
 
 
 def adamw(module: nn.Module, lr: float, weight_decay: float, *, fused: bool = True) -> torch.optim.AdamW:
@@ -19,15 +43,63 @@ def adamw(module: nn.Module, lr: float, weight_decay: float, *, fused: bool = Tr
 
     Source: Loshchilov and Hutter, arXiv 1711.05101.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=fused)
+    return torch.optim.AdamW(_groups(module, weight_decay), lr=lr, fused=fused)
+
+
+def sgd(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> torch.optim.SGD:
+    """Return SGD with momentum over the trained parameters; norms and biases take no weight decay.
+
+    Not fused: that refuses parameters whose first gradient comes later than the others', as SwAV's prototypes' does.
+
+    Args:
+        module: What is trained.
+        lr: Learning rate.
+        weight_decay: Weight decay as a part of the gradient.
+        momentum: Share of the last step that is kept.
+    """
+    return torch.optim.SGD(_groups(module, weight_decay), lr=lr, momentum=momentum)
+
+
+def lars(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> Lars:
+    """Return LARS over the trained parameters; norms and biases take neither weight decay nor a layer's rate.
+
+    Args:
+        module: What is trained.
+        lr: Learning rate.
+        weight_decay: Weight decay as a part of the gradient.
+        momentum: Share of the last step that is kept.
+    """
+    return Lars(_groups(module, weight_decay, adapt=True), lr=lr, momentum=momentum)
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
     """Give every parameter group this learning rate."""
     for group in optimiser.param_groups:
         group["lr"] = lr
+
+
+def _groups(module: nn.Module, weight_decay: float, **more: Any) -> list[dict[str, Any]]:
+    """Return the weights with weight decay and ``more``, and what has one dimension or none with all of that off."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    spared = dict.fromkeys(more, False)
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay, **more},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, **spared},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _adamw(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:
+    return adamw(module, options.lr, options.weight_decay, fused=fused)
+
+
+def _sgd(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001
+    return sgd(module, options.lr, options.weight_decay, options.momentum)
+
+
+def _lars(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001
+    return lars(module, options.lr, options.weight_decay, options.momentum)
+
+
+OPTIMISERS: dict[str, Builder] = {"adamw": _adamw, "sgd": _sgd, "lars": _lars}
+"""Name of ``--train.optimiser`` -> what builds it."""

@@ -18,10 +18,14 @@ class TrainOptions:
     """Films taken at once; the effective batch is this x accumulate."""
     size: int | None = None
     """Height and width in pixels of what the network sees; the store's own unless given."""
+    optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
+    """AdamW, SGD with momentum, or LARS (for batches of about a thousand and more)."""
     lr: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate: about 0.001 for adamw, 0.03 for sgd, 0.3 to 5 for lars."""
     weight_decay: float = 1e-4
-    """Decoupled weight decay; norms and biases are left out of it."""
+    """Weight decay, decoupled in adamw; norms and biases are left out of it."""
+    momentum: float = 0.9
+    """Share of the last step that sgd and lars keep."""
     schedule: Literal["cosine", "onecycle"] = "cosine"
     """Course of the learning rate: warm-up then cosine to zero, or OneCycle."""
     warmup: float = 0.1
@@ -57,8 +61,9 @@ class TrainOptions:
             raise OptionError(f"--train.seed is {self.seed}: allowed is 0 to {_LARGEST_SEED}.")
         if not 0 < self.lr < float("inf"):
             raise OptionError(f"--train.lr is {self.lr}: allowed is above 0, such as 0.001.")
-        if not 0 <= self.warmup < 1:
-            raise OptionError(f"--train.warmup is {self.warmup}: allowed is 0 to below 1.")
+        for name in ("warmup", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"--train.{name} is {getattr(self, name)}: allowed is 0 to below 1.")
 
 
 _LARGEST_SEED = 2**32 - 1
