@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hilum.cli.probe import _text as probe_text
-from hilum.cli.results import cell_text, estimate_text, evaluation_text
+from hilum.cli.results import cell_text, difference_text, estimate_text, evaluation_text
 from hilum.cli.tables import aligned
+from hilum.metrics.intervals import Interval
 from hilum.metrics.summary import Estimate, evaluate_findings
 from hilum.workflows.probe import ProbeResult
 
@@ -51,6 +52,14 @@ def test_probe_text_has_both_probes():
     assert "nearest neighbours" in text
     assert text.count("0.750 [") == 4
     assert text.splitlines()[-1] == "Research use only, not a medical device."
+
+
+def test_a_difference_says_when_it_shows_none():
+    assert difference_text(Estimate(0.05, Interval(0.01, 0.09))) == "+0.050 [+0.010, +0.090]"
+    assert difference_text(Estimate(-0.05, Interval(-0.09, -0.01))) == "-0.050 [-0.090, -0.010]"
+    assert difference_text(Estimate(0.05, Interval(-0.01, 0.09))).endswith("]: no difference shown")
+    assert difference_text(Estimate(0.05)) == "+0.050 (no interval)"
+    assert difference_text(Estimate(None, reason="no positives")) == "not available (no positives)"
 
 
 def test_estimates():

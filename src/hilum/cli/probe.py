@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hilum.cli.console import listening
-from hilum.cli.results import cell_text, estimate_text
+from hilum.cli.results import cell_text, difference_text, estimate_text
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.tables import aligned
 from hilum.workflows.options import ProbeOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.probe import ProbeResult
+    from hilum.workflows.probe import Against, ProbeResult
 
 SUBJECT = Parameter(help="What to probe: a run folder, a weights file, random, or imagenet.")
 
@@ -29,6 +29,7 @@ def probe(
 
     Examples:
       hilum probe runs/moco --data stores/nih14
+      hilum probe runs/moco --data stores/nih14 --against random
       hilum probe random --backbone resnet18 --data stores/nih14 --fraction 0.1
     """
     from hilum.workflows.probe import probe as measure
@@ -46,4 +47,13 @@ def _text(result: "ProbeResult") -> str:
     seen = f"features of {result.training_films:,} films"
     films = f"{result.linear.films:,} films of {result.linear.patients:,} patients of part {result.split}"
     table = aligned(["AUROC", "nearest neighbours", "linear"], [*rows, means])
-    return f"{result.subject}: {seen}, measured on {films}\n\n{table}\n{RESEARCH_ONLY}"
+    against = [] if result.against is None else ["", *_differences(result.subject, result.against)]
+    return "\n".join([f"{result.subject}: {seen}, measured on {films}", "", table, *against, RESEARCH_ONLY])
+
+
+def _differences(subject: str, against: "Against") -> list[str]:
+    """Return the differences of the means, and whether they show anything."""
+    lines = [f"{subject} minus {against.subject}, mean AUROC on the same films:"]
+    for name, comparison in (("nearest neighbours", against.knn), ("linear", against.linear)):
+        lines.append(f"  {name}: {difference_text(comparison.auroc_macro)}")
+    return lines

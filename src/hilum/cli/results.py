@@ -47,6 +47,17 @@ def estimate_text(estimate: "Estimate") -> str:
     return f"{estimate.value:.3f} [{estimate.interval.low:.3f}, {estimate.interval.high:.3f}]"
 
 
+def difference_text(estimate: "Estimate") -> str:
+    """Return a difference with its sign and interval, such as ``+0.052 [+0.031, +0.073]``, and whether it shows any."""
+    if estimate.value is None:
+        return f"not available ({estimate.reason})"
+    if estimate.interval is None:
+        return f"{estimate.value:+.3f} (no interval)"
+    low, high = estimate.interval
+    verdict = "" if low > 0 or high < 0 else ": no difference shown"
+    return f"{estimate.value:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}"
+
+
 def cell_text(estimate: "Estimate") -> str:
     """Return a value with its interval as a table has room for, a dash where there is none."""
     return MISSING if estimate.value is None else estimate_text(estimate)

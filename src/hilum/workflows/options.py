@@ -135,6 +135,8 @@ class ProbeOptions:
     """Which draw of that share."""
     split: Literal["val", "test"] = "val"
     """Part to measure on."""
+    against: str | None = None
+    """Another run, file, random or imagenet to probe alike: the difference is given with paired intervals."""
     size: int | None = None
     """Height and width in pixels of what the network sees; the run's own, else the store's."""
     neighbours: int = 50

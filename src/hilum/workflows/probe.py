@@ -20,8 +20,8 @@ from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.ranking import auroc
-from hilum.metrics.results import Evaluation
-from hilum.metrics.summary import evaluate_findings
+from hilum.metrics.results import Comparison, Evaluation
+from hilum.metrics.summary import compare_models, evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.inference import over_films
 from hilum.workflows.finetune import labelled_rows, learnt_columns, note_never_labelled, training_labels
@@ -30,6 +30,24 @@ from hilum.workflows.parts import Parts, truth_of
 
 HELD_OUT = 5
 """One training patient in so many chooses the linear probe's penalty."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """The subject minus another's frozen features, on the same films, resampled in pairs."""
+
+    subject: str
+    knn: Comparison
+    linear: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        found: dict[str, Any] = {"subject": self.subject}
+        for name, comparison in (("knn", self.knn), ("linear", self.linear)):
+            macro = comparison.auroc_macro
+            found[f"{name}_auroc_macro"] = macro.value
+            found[f"{name}_auroc_macro_interval"] = None if macro.interval is None else list(macro.interval)
+        return found
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,7 @@ class ProbeResult:
     penalty: float
     knn: Evaluation
     linear: Evaluation
+    against: Against | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values, with the keys that others rely on."""
@@ -58,6 +77,7 @@ class ProbeResult:
             "findings_scored": list(self.linear.findings_scored),
             **{f"knn_{name}": knn[name] for name in ("auroc_macro", "auroc_macro_interval", "auroc")},
             **{f"linear_{name}": linear[name] for name in ("auroc_macro", "auroc_macro_interval", "auroc")},
+            "against": None if self.against is None else self.against.to_json(),
         }
 
 
@@ -75,43 +95,104 @@ class _Labelled:
         return _Labelled(self.features[picked], self.targets[picked], self.weights[picked], self.patients[chosen])
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What every subject is probed on: labelled rows, rows to score, and what is known of them."""
+
+    films: Films
+    rows: Rows
+    tested: Rows
+    findings: list[str]
+    targets: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    counts: NDArray[np.bool_]
+
+    @staticmethod
+    def of(options: ProbeOptions, listener: Listener) -> _Task:
+        films = Films.open(options.data)
+        parts = Parts.of(films)
+        targets, weights = training_labels(films, options.labels)
+        rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+        learnt = learnt_columns(weights[rows])
+        findings = [films.findings[column] for column in learnt]
+        note_never_labelled(films.findings, findings, listener)
+        tested = parts.needed(options.split)
+        truth, counts = truth_of(films, tested, options.labels.unstated)
+        columns = np.array(learnt)
+        return _Task(
+            films, rows, tested, findings,
+            targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
+        )  # fmt: skip
+
+    def evaluate(self, scores: NDArray[np.float32], options: ProbeOptions) -> Evaluation:
+        return evaluate_findings(
+            self.truth, self.counts, scores, self.films.patient_codes[self.tested], self.findings,
+            None, options.resamples, options.seed, options.min_positives,
+        )  # fmt: skip
+
+    def compare(self, mine: NDArray[np.float32], others: NDArray[np.float32], options: ProbeOptions) -> Comparison:
+        return compare_models(
+            self.truth, self.counts, mine, others, self.films.patient_codes[self.tested], self.findings,
+            options.resamples, options.seed, options.min_positives,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What both probes of a subject say of the films to score, [n, F] each, and the linear one's penalty."""
+
+    backbone: str
+    knn: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    penalty: float
+
+
 def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> ProbeResult:
     """Measure what the frozen features of a run, file, ImageNet's or random weights know of the findings.
 
     The penalty of the linear probe is chosen on a fifth of the training patients; neither validation nor test films
-    choose anything.
+    choose anything. With ``options.against`` a second subject is probed alike, and the difference of the two is given
+    with intervals paired within each resample; random and ImageNet's weights then are those of the subject's network
+    unless ``options.backbone`` names another.
 
     Raises:
         HilumError: The user can mend it; see the line.
     """
-    films = Films.open(options.data)
-    parts = Parts.of(films)
-    targets, weights = training_labels(films, options.labels)
-    rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
-    learnt = learnt_columns(weights[rows])
-    note_never_labelled(films.findings, [films.findings[column] for column in learnt], listener)
-    targets, weights = targets[:, learnt], weights[:, learnt]
-    tested = parts.needed(options.split)
-    size = _size(subject, films, options)
-    start = _start(subject, films, tested, size, options, listener)
-    device = choose_device(options.device)
-    start.backbone.to(device)
+    task = _Task.of(options, listener)
+    mine = _score(subject, options.backbone, task, options, listener)
+    against = None
+    if options.against is not None:
+        backbone = None if is_model(Path(options.against)) else options.backbone or mine.backbone
+        other = _score(options.against, backbone, task, options, listener)
+        differences = (task.compare(mine.knn, other.knn, options), task.compare(mine.linear, other.linear, options))
+        against = Against(options.against, *differences)
+    knn, linear = task.evaluate(mine.knn, options), task.evaluate(mine.linear, options)
+    return ProbeResult(
+        subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against
+    )
+
+
+def _score(subject: str, backbone: str | None, task: _Task, options: ProbeOptions, listener: Listener) -> _Scores:
+    """Fit both probes on the subject's features of the labelled films and score the others."""
+    size = _size(subject, task.films, options)
+    start = _start(subject, backbone, task.films, task.tested, size, options, listener)
+    start.backbone.to(choose_device(options.device))
     embedded = over_films(
-        start.backbone, films, np.concatenate([rows, tested]), size,
+        start.backbone, task.films, np.concatenate([task.rows, task.tested]), size,
         lambda done, total: listener.progress("embed", done, total),
     )  # fmt: skip
-    features = torch.from_numpy(embedded)
+    features, labelled = torch.from_numpy(embedded), len(task.rows)
     known = _Labelled(
-        features[: len(rows)],
-        torch.from_numpy(targets[rows]),
-        torch.from_numpy(weights[rows]),
-        films.patient_codes[rows],
+        features[:labelled],
+        torch.from_numpy(task.targets),
+        torch.from_numpy(task.weights),
+        task.films.patient_codes[task.rows],
     )
     penalty = choose_penalty(known, options.seed)
-    linear = LinearProbe(known.features, known.targets, known.weights, penalty)(features[len(rows) :])
-    knn = knn_scores(features[len(rows) :], known.features, known.targets, known.weights, options.neighbours)
-    evaluations = [_evaluate(films, tested, learnt, scores.numpy(), options) for scores in (knn, linear)]
-    return ProbeResult(subject, options.split, options.fraction, len(rows), penalty, *evaluations)
+    linear = LinearProbe(known.features, known.targets, known.weights, penalty)(features[labelled:])
+    knn = knn_scores(features[labelled:], known.features, known.targets, known.weights, options.neighbours)
+    return _Scores(start.backbone.name, knn.numpy(), linear.numpy(), penalty)
 
 
 def choose_penalty(known: _Labelled, seed: int) -> float:
@@ -134,8 +215,16 @@ def _mean_auroc(known: _Labelled, linear: LinearProbe) -> float:
     return float(np.mean(known_values)) if known_values else 0.0
 
 
-def _start(subject: str, films: Films, tested: Rows, size: int, options: ProbeOptions, listener: Listener) -> Start:
-    start = start_from(subject, options.backbone, size, options.seed)
+def _start(
+    subject: str,
+    backbone: str | None,
+    films: Films,
+    tested: Rows,
+    size: int,
+    options: ProbeOptions,
+    listener: Listener,
+) -> Start:
+    start = start_from(subject, backbone, size, options.seed)
     for note in start.notes:
         listener.note(note)
     if start.preparation is not None:
@@ -153,14 +242,3 @@ def _size(subject: str, films: Films, options: ProbeOptions) -> int:
     if options.size is not None:
         return options.size
     return described(Path(subject)).size if is_model(Path(subject)) else films.preparation.size
-
-
-def _evaluate(
-    films: Films, rows: Rows, columns: list[int], scores: NDArray[np.float32], options: ProbeOptions
-) -> Evaluation:
-    truth, counts = truth_of(films, rows, options.labels.unstated)
-    return evaluate_findings(
-        truth[:, columns], counts[:, columns], scores, films.patient_codes[rows],
-        [films.findings[column] for column in columns],
-        None, options.resamples, options.seed, options.min_positives,
-    )  # fmt: skip
