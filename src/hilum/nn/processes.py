@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,6 +48,34 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
 def own_rows(gathered: Tensor) -> Tensor:
     """Return this process's part [B, ...] of what was gathered [W * B, ...]."""
     return gathered.chunk(process_count())[process_rank()]
+
+
+def any_process(flag: bool) -> bool:
+    """Return whether any process says so. All must call it; it waits for them, but never for a device."""
+    if process_count() == 1:
+        return flag
+    flags = torch.tensor(int(flag), dtype=torch.int32)  # on the CPU, where gloo carries it
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return bool(flags)
+
+
+def first_says(values: Sequence[float]) -> list[float]:
+    """Return the numbers that the first process gives; all must call it with as many, the others' are not looked at."""
+    if process_count() == 1:
+        return list(values)
+    told = torch.tensor(values, dtype=torch.float64)
+    dist.broadcast(told, src=0)
+    return [float(value) for value in told]
+
+
+@torch.no_grad()
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """Return the mean of the processes' tensors of one shape; it is not finite where one of them is not."""
+    if process_count() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    dist.all_reduce(total)
+    return total / process_count()
 
 
 class _Gather(torch.autograd.Function):
