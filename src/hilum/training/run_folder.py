@@ -19,6 +19,8 @@ from hilum.files import clear_leftovers, write_bytes, write_json
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = "options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"
 SPLITS = "splits"
+CROPS = "crops.png"
+"""What a method sees of a few films, drawn when a run begins."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _same_options(path: Path, text: str) -> None:
             raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
         if not differing:
             return
-        ours |= {OPTIONS, SPLITS} if "record" in old else set()
+        ours |= {OPTIONS, SPLITS, CROPS} if "record" in old else set()
     others = sorted(file.name for file in path.iterdir() if file.name not in ours)
     if others:
         raise RunError(f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out.")
@@ -167,6 +169,7 @@ def _leave_nothing(path: Path) -> None:
     if _begun(path):
         return
     (path / OPTIONS).unlink(missing_ok=True)
+    (path / CROPS).unlink(missing_ok=True)
     shutil.rmtree(path / SPLITS, ignore_errors=True)
     (path / ".lock").unlink(missing_ok=True)
     if not any(path.iterdir()):

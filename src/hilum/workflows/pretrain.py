@@ -13,9 +13,11 @@ from hilum.bundle.start import seeded
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method
+from hilum.nn.processes import process_rank
 from hilum.training.batches import Rows
 from hilum.training.loop import Trainer
-from hilum.training.run_folder import open_run
+from hilum.training.run_folder import CROPS, open_run
+from hilum.workflows.crop_grid import write_crop_grid
 from hilum.workflows.options import PretrainOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.training_run import (
@@ -60,9 +62,11 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
         listener.note(
             f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
         )
-        outcome = Trainer(
-            learner, film_batches(films, rows, train), train, run, listener, stage=f"pretrain {method}"
-        ).train()
+        batches = film_batches(films, rows, train)
+        trainer = Trainer(learner, batches, train, run, listener, stage=f"pretrain {method}")
+        if process_rank() == 0:
+            write_crop_grid(run.path / CROPS, learner, batches, train.seed)
+        outcome = trainer.train()
         description = describe(start, size, films, method, parts.record())
         seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
         save_model(run.model, Model(description, start.backbone, None, seen))
