@@ -16,6 +16,7 @@ from hilum.errors import OptionError
 from hilum.listener import Listener
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
+from hilum.training.compiled import compile_backbones
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
 from hilum.training.optimiser import build_optimiser, set_lr
@@ -71,6 +72,8 @@ class Trainer:
         self.fabric = _fabric(options)
         if options.channels_last:
             self.learner.to(memory_format=torch.channels_last)
+        if options.compile:
+            compile_backbones(self.learner, self.fabric.device)
         scales_loss = options.precision == "16-mixed"
         optimiser = build_optimiser(self.learner, options, fused=not scales_loss)
         self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
