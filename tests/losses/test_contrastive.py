@@ -1,4 +1,4 @@
-"""InfoNCE against a naive double loop and against lightly's loss with a memory bank."""
+"""InfoNCE and NT-Xent against naive double loops, and against lightly's loss with and without a memory bank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from lightly.loss import NTXentLoss
 
-from hilum.losses.contrastive import info_nce
+from hilum.losses.contrastive import info_nce, nt_xent
 
 
 def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -87,3 +87,104 @@ def test_small_temperatures_do_not_overflow() -> None:
 def test_refuses_what_has_no_meaning(negatives: int, temperature: float) -> None:
     with pytest.raises(ValueError, match=r"negative|temperature"):
         info_nce(vectors(2, 4), vectors(2, 4), vectors(negatives, 4), temperature)
+
+
+def naive_pairs(first: torch.Tensor, second: torch.Tensor, t: float, allowed: torch.Tensor) -> float:
+    """Sum NT-Xent's definition in float64, one anchor and one candidate at a time."""
+    films, total = len(first), 0.0
+    crops = [v.double() / v.double().norm() for v in (*first, *second)]
+    for i, anchor in enumerate(crops):
+        twin = (i + films) % (2 * films)
+        own = math.exp(float(anchor @ crops[twin]) / t)
+        others = 0.0
+        for j, candidate in enumerate(crops):
+            if j not in (i, twin) and allowed[i % films, j % films]:
+                others += math.exp(float(anchor @ candidate) / t)
+        total -= math.log(own / (own + others))
+    return total / len(crops)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_nt_xent_equals_a_naive_double_loop(temperature: float, masked: bool) -> None:
+    first, second = vectors(6, 5, seed=1), vectors(6, 5, seed=2) * 3
+    patients = torch.tensor([0, 1, 0, 2, 2, 2])
+    allowed = patients[:, None] != patients if masked else torch.ones(6, 6, dtype=torch.bool)
+    expected = naive_pairs(first, second, temperature, allowed)
+    found = nt_xent(first, second, temperature, allowed=allowed if masked else None)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_nt_xent_equals_lightly_forward_and_gradient(temperature: float) -> None:
+    ours = [vectors(12, 16, seed=seed).requires_grad_() for seed in (7, 8)]
+    theirs = [vectors(12, 16, seed=seed).requires_grad_() for seed in (7, 8)]
+    own_loss = nt_xent(*ours, temperature)
+    their_loss = NTXentLoss(temperature=temperature)(*theirs)
+    own_loss.backward()
+    their_loss.backward()
+    torch.testing.assert_close(own_loss, their_loss, atol=1e-5, rtol=1e-5)
+    for own, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own.grad, their.grad, atol=1e-5, rtol=1e-5)
+        assert own.grad.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_mean_over_three_processes_is_the_loss_of_the_whole_batch(masked: bool) -> None:
+    patients = torch.tensor([0, 1, 0, 2, 3, 3])
+    allowed = patients[:, None] != patients if masked else None
+    whole = [vectors(6, 8, seed=seed).requires_grad_() for seed in (1, 2)]
+    split = [vectors(6, 8, seed=seed).requires_grad_() for seed in (1, 2)]
+    expected = nt_xent(*whole, 0.2, allowed=allowed)
+    expected.backward()
+    losses = []
+    for start in (0, 2, 4):
+        own = slice(start, start + 2)
+        rows = None if allowed is None else allowed[own]
+        first, second = split
+        losses.append(nt_xent(first[own], second[own], 0.2, gathered=(first, second), start=start, allowed=rows))
+    found = torch.stack(losses).mean()
+    found.backward()
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    for one, parts in zip(whole, split, strict=True):
+        torch.testing.assert_close(parts.grad, one.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_masked_films_cost_a_crop_nothing_and_its_twin_always_counts() -> None:
+    first, second = vectors(4, 8), vectors(4, 8, seed=1)
+    nobody = torch.zeros(4, 4, dtype=torch.bool)
+    first.requires_grad_()
+    alone = nt_xent(first, second, 0.2, allowed=nobody)
+    alone.backward()
+    assert float(alone.detach()) == pytest.approx(0, abs=1e-6)
+    assert first.grad.isfinite().all()
+    strangers = nt_xent(first, second, 0.2, allowed=~torch.eye(4, dtype=torch.bool))
+    torch.testing.assert_close(strangers, nt_xent(first, second, 0.2))
+
+
+def test_nt_xent_is_the_logarithm_of_the_choices_where_nothing_can_be_told() -> None:
+    same = torch.ones(8, 4)
+    assert float(nt_xent(same, same, 0.1)) == pytest.approx(math.log(15), abs=1e-5)
+
+
+def test_nt_xent_is_computed_in_float32_inside_autocast() -> None:
+    first, second = vectors(8, 16), vectors(8, 16, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = nt_xent(first, second, 0.05)
+    assert inside.dtype == torch.float32
+    assert torch.equal(nt_xent(first, second, 0.05), inside)
+    assert nt_xent(first.bfloat16(), second.bfloat16(), 1e-3).dtype == torch.float32
+    assert nt_xent(first, second, 1e-3).isfinite()
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
+def test_nt_xent_refuses_a_temperature_without_meaning(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        nt_xent(vectors(2, 4), vectors(2, 4), temperature)
+
+
+@pytest.mark.parametrize(("films", "gathered", "start"), [(1, 1, 0), (2, 4, 3), (2, 4, -1)])
+def test_nt_xent_refuses_rows_that_do_not_fit(films: int, gathered: int, start: int) -> None:
+    others = (vectors(gathered, 4), vectors(gathered, 4, seed=1))
+    with pytest.raises(ValueError, match=r"no negative|do not lie within"):
+        nt_xent(others[0][:films], others[1][:films], 0.2, gathered=others, start=start)
