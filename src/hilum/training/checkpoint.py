@@ -58,9 +58,14 @@ def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
 
 
+def folder_name(step: int) -> str:
+    """Return the name of the folder that holds the checkpoint after ``step`` steps."""
+    return f"step-{step:09d}"
+
+
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into ``folder/step-N`` and leave only the newest two beside ``best``."""
-    _write(folder / f"step-{checkpoint.step:09d}", checkpoint)
+    _write(folder / folder_name(checkpoint.step), checkpoint)
     for old in _newest_first(folder)[KEPT:]:
         shutil.rmtree(old)
 

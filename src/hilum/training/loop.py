@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -10,10 +13,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from hilum.errors import OptionError
 from hilum.listener import Listener
+from hilum.nn.processes import any_process, first_says
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
 from hilum.training.compiled import compile_backbones
@@ -21,6 +27,7 @@ from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
 from hilum.training.optimiser import build_optimiser, set_lr
 from hilum.training.options import TrainOptions
+from hilum.training.processes import ALONE, Place, Team
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import learning_rate
 from hilum.training.watch import Reading, Watch
@@ -41,7 +48,7 @@ class State:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished loop says: steps, films a second in this process (None if it did none), the best score."""
+    """What a finished loop says: steps, films a second in all processes (None if it did none), the best score."""
 
     steps: int
     images_per_second: float | None
@@ -62,14 +69,15 @@ class Trainer:
     stage: str
     score: Score | None = None
     patience: int = 0
+    team: Team = ALONE
     state: State = field(default_factory=State)
     films: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        """Place the learner on its device and give it its optimiser."""
+        """Meet the other processes, place the learner on its device and give it its optimiser."""
         options = self.options
-        self.fabric = _fabric(options)
+        self.fabric = _fabric(options, self.team)
         if options.channels_last:
             self.learner.to(memory_format=torch.channels_last)
         if options.compile:
@@ -91,7 +99,7 @@ class Trainer:
         self._resume()
         with stop_wish() as wish, _repeatable(), closing(self._timed_batches()) as batches:
             self._steps(batches, wish)
-        if self.score is not None and self.state.best is not None:
+        if self.score is not None and self.state.best is not None and self.team.first:
             checkpoint.restore(checkpoint.load_best(self.run.checkpoints), self.learner, self.optimiser)
         speed = self.films / self.seconds if self.films else None
         return Outcome(self.state.step, speed, self.state.best, self.state.best_step, self.state.step < self.total)
@@ -117,7 +125,7 @@ class Trainer:
                 loss: Tensor = self.model(batch)  # through Fabric's wrapper: autocast and DDP live there
                 self.fabric.backward(loss / self.options.accumulate)
             losses.append(loss.detach())
-            films, waited = films + len(batch.index), waited + wait
+            films, waited = films + len(batch.index) * self.team.place.count, waited + wait
         norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=self.options.clip or float("inf"), error_if_nonfinite=False
         )
@@ -147,7 +155,8 @@ class Trainer:
             self._log(self.watch.read(step))
         if epoch_ends and self.score is not None:
             self._validate(self.score)
-        stops = wish.asked and step < self.total  # asked once: a signal after this is seen after the next step
+        # Asked once: a signal after this is seen after the next step. All processes stop after the same one.
+        stops = any_process(wish.asked) and step < self.total
         if due or stops:
             self._save(step)
         if stops:
@@ -156,8 +165,9 @@ class Trainer:
 
     def _save(self, step: int) -> None:
         self._log(self.watch.read(step))
-        self.watch.refuse_bad_weights(step, self.learner)
-        checkpoint.save(self.run.checkpoints, self._checkpoint())
+        if self.team.first:
+            self.watch.refuse_bad_weights(step, self.learner)
+            checkpoint.save(self.run.checkpoints, self._checkpoint())
 
     def _log(self, reading: Reading | None) -> None:
         if reading is None:
@@ -178,18 +188,24 @@ class Trainer:
 
     def _validate(self, score: Score) -> None:
         state = self.state
-        value = score(self.learner)
+        value = self._agreed(score(self.learner) if self.team.first else None)
         self.learner.train()
         self.watch.restart_clock()
         self.run.log(event="validation", step=state.step, score=value)
         if value is None:
             return  # films that cannot tell good from bad are no reason to stop
-        if state.best is None or value > state.best:
-            self.watch.refuse_bad_weights(state.step, self.learner)
-            state.best, state.best_step, state.stale = value, state.step, 0
-            checkpoint.save_best(self.run.checkpoints, self._checkpoint())
-        else:
+        if state.best is not None and value <= state.best:
             state.stale += 1
+            return
+        state.best, state.best_step, state.stale = value, state.step, 0
+        if self.team.first:
+            self.watch.refuse_bad_weights(state.step, self.learner)
+            checkpoint.save_best(self.run.checkpoints, self._checkpoint())
+
+    def _agreed(self, value: float | None) -> float | None:
+        """Return the first process's value in all of them."""
+        (told,) = first_says([math.nan if value is None else value])
+        return None if math.isnan(told) else told
 
     def _exhausted(self) -> bool:
         return bool(self.patience) and self.state.stale >= self.patience
@@ -200,10 +216,7 @@ class Trainer:
         return checkpoint.capture(self.learner, self.optimiser, step, values)
 
     def _resume(self) -> None:
-        found, damaged = checkpoint.load_newest(self.run.checkpoints)
-        for line in damaged:
-            self.listener.note(line)
-            self.run.log(event="damaged-checkpoint", line=line)
+        found = self._newest()
         if found is None:
             self._log_chance()
             return
@@ -216,6 +229,18 @@ class Trainer:
         if self.state.best is not None:
             self._check_best()
 
+    def _newest(self) -> checkpoint.Checkpoint | None:
+        """Return the newest whole checkpoint; which that is, and what is damaged, the first process decides."""
+        if not self.team.first:
+            (step,) = first_says([0])
+            return checkpoint.load(self.run.checkpoints / checkpoint.folder_name(int(step))) if step else None
+        found, damaged = checkpoint.load_newest(self.run.checkpoints)
+        for line in damaged:
+            self.listener.note(line)
+            self.run.log(event="damaged-checkpoint", line=line)
+        first_says([found.step if found else 0])
+        return found
+
     def _log_chance(self) -> None:
         """Write down what loss a network that knows nothing has, for the reader of the curve."""
         chance = self.learner.chance_loss(self.batches.batch_size * self.batches.processes)
@@ -224,8 +249,9 @@ class Trainer:
 
     def _check_best(self) -> None:
         """Forget a best model whose checkpoint is damaged: found now, there are still epochs to find another in."""
-        fault = checkpoint.drop_damaged_best(self.run.checkpoints)
-        if fault is None:
+        fault = checkpoint.drop_damaged_best(self.run.checkpoints) if self.team.first else None
+        (damaged,) = first_says([fault is not None])
+        if not damaged:
             return
         line = (
             f"the best model so far, of step {self.state.best_step}, is damaged ({fault}): "
@@ -236,16 +262,82 @@ class Trainer:
         self.run.log(event="damaged-checkpoint", line=line)
 
 
-def _fabric(options: TrainOptions) -> Fabric:
+def _fabric(options: TrainOptions, team: Team) -> Fabric:
     precision = "32-true" if options.precision == "32" else options.precision
     if options.accelerator == "cuda" and not torch.cuda.is_available():
         raise OptionError("--train.accelerator is cuda and no GPU is found: allowed here is cpu or auto.")
     on_cpu = options.accelerator == "cpu" or not torch.cuda.is_available()
     if on_cpu and precision == "16-mixed":
         raise OptionError("--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed.")
-    fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
+    if team.place.count == 1:
+        fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
+    else:
+        devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.place)]
+        team.assemble()
+        fabric = Fabric(
+            accelerator=options.accelerator, strategy=_strategy(team.place), devices=devices, precision=precision
+        )
     fabric.launch()
     return fabric
+
+
+def _own_gpu(place: Place) -> int:
+    """Return the number of this process's GPU among those that it sees.
+
+    Raises:
+        OptionError: The processes on this machine outnumber the GPUs.
+    """
+    found = torch.cuda.device_count()
+    if found == 1 and "SLURM_PROCID" in os.environ:
+        return 0  # SLURM may show each task a GPU of its own
+    if place.local_count > found:
+        raise OptionError(
+            f"--devices is {place.local_count} on this machine, which has {found} GPUs: "
+            f"allowed are 1 to {found}, or more with --train.accelerator cpu."
+        )
+    torch.cuda.set_device(place.local_rank)
+    return place.local_rank
+
+
+class _Standing(LightningEnvironment):
+    """What Fabric asks of a process that has met the others already; each lists its own device alone."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def world_size(self) -> int:
+        return self._place.count
+
+    def global_rank(self) -> int:
+        return self._place.rank
+
+    def local_rank(self) -> int:
+        return 0
+
+    def set_world_size(self, size: int) -> None:
+        """Leave the number as it is: Fabric counts the devices listed here."""
+
+    def set_global_rank(self, rank: int) -> None:
+        """Leave the rank as it is."""
+
+    def teardown(self) -> None:
+        """Leave the environment as it is."""
+
+
+def _strategy(place: Place) -> DDPStrategy:
+    """Return DDP without what moves between a start and a resume.
+
+    Batch statistics stay each process's own. ``find_unused_parameters`` keeps gradients in the buckets of the first
+    step, where DDP else sorts them anew after it: sums of more than two processes depend on that in their last bits.
+    It also allows a method to leave a part untrained for a while.
+    """
+    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+    return DDPStrategy(cluster_environment=_Standing(place), broadcast_buffers=False, find_unused_parameters=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import RunError
+from hilum.nn.processes import mean_over_processes
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Watch:
         """
         if not self.losses:
             return None
-        losses, norms = torch.stack(self.losses).float().tolist(), torch.stack(self.norms).float().tolist()
+        losses = mean_over_processes(torch.stack(self.losses).float()).tolist()
+        norms = torch.stack(self.norms).float().tolist()  # of gradients that are the processes' mean already
         self._refuse_non_finite(step, losses, norms)
         seconds = max(time.perf_counter() - self.started, 1e-9)
         reading = Reading(_mean(losses), _mean(norms), self.films, seconds, self.waited / seconds)
