@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum.phantoms import PhantomOptions, write_phantoms
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -60,3 +62,26 @@ def test_prepare_speed_gives_both_efficiencies(noise: Path) -> None:
         figures = (found["bare"], found["prepare"], low, result[key], high)
         assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
         assert low <= result[key] <= high
+
+
+def test_methods_table_makes_skips_and_writes_its_rows(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantoms", PhantomOptions(120, 64, prevalence="even"))
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table of benchmarks/methods_table.py -->\n<!-- end of table -->\nafter\n")
+    small = ["--source", "chexpert", "--methods", "moco", "--epochs", "1", "--backbone", "test_resnet", "--size", "32"]
+    asked = ["--data", str(tmp_path / "phantoms"), "--out", str(tmp_path / "out"), *small, "--write", str(page)]
+    shown = run("methods_table.py", *asked)
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    rows = [line for line in lines if line.startswith(("| moco | 1 |", "| random, test_resnet |"))]
+    assert len(rows) == 2
+    assert (
+        page.read_text()
+        == f"before\n<!-- table of benchmarks/methods_table.py -->\n{shown.stdout}<!-- end of table -->\nafter\n"
+    )
+    commands = json.loads((tmp_path / "out" / "moco.json").read_text())["commands"]
+    assert commands[0].startswith("hilum pretrain moco --data")
+    assert "--against random" in commands[1]
+    again = run("methods_table.py", *asked)
+    assert again.stdout == shown.stdout
+    assert not any(word in again.stderr for word in ("hilum pretrain", "hilum probe", "hilum prepare"))
