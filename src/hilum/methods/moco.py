@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,8 @@ class MoCoOptions:
     """Share of the key encoder kept at each step, rising to 1 by a cosine."""
     mask_same_patient: bool = True
     """Leave out negatives that show the query's own patient."""
+    positives: Literal["crop", "study", "patient"] = "crop"
+    """What a crop's twin is cut from: the same film, or another film of its study or patient where there is one."""
     crops: CropRecipe = MOCO
     """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.2 to 0.3."""
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hilum.images.films import Films
 from hilum.training.learner import Batch
+from hilum.training.twins import Twins
 
 T = TypeVar("T")
 Rows = NDArray[np.int64]
@@ -36,7 +37,8 @@ class Batches:
     """Batches of whole epochs; films that fill no whole step of ``accumulate`` batches wait for the next epoch.
 
     ``films`` gives images and codes, ``order`` the ``count`` rows of an epoch, ``targets`` and ``weights`` [N, F] the
-    labels by row number. Each of ``processes`` takes its own part of every batch.
+    labels by row number. Each of ``processes`` takes its own part of every batch. ``twins`` names the film that stands
+    beside each.
     """
 
     films: Films
@@ -49,6 +51,7 @@ class Batches:
     rank: int = 0
     processes: int = 1
     pin: bool = False
+    twins: Twins | None = None
     per_epoch: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,16 +76,20 @@ class Batches:
                 epoch = number // self.per_epoch
                 rows = self.order(epoch)
             place = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
-            yield epoch, self._read(rows[place : place + self.batch_size])
+            yield epoch, self._read(epoch, rows[place : place + self.batch_size])
 
-    def _read(self, rows: Rows) -> Batch:
-        images = torch.from_numpy(self.films.read(rows)).unsqueeze(1)  # [B, 1, H, W]
+    def _read(self, epoch: int, rows: Rows) -> Batch:
         films = self.films
         codes = [torch.from_numpy(codes) for codes in (rows, films.patient_codes[rows], films.study_codes[rows])]
         labels = [None if table is None else torch.from_numpy(table[rows]) for table in (self.targets, self.weights)]
-        return Batch(self._pinned(images), codes[0], codes[1], codes[2], labels[0], labels[1])
+        twins = None if self.twins is None else self._beside(self.twins(epoch, rows))
+        return Batch(self._images(rows), codes[0], codes[1], codes[2], labels[0], labels[1], twins=twins)
 
-    def _pinned(self, images: Tensor) -> Tensor:
+    def _beside(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        return self._images(rows), torch.from_numpy(rows)
+
+    def _images(self, rows: Rows) -> Tensor:
+        images = torch.from_numpy(self.films.read(rows)).unsqueeze(1)  # [B, 1, H, W]
         return images.pin_memory() if self.pin else images
 
 

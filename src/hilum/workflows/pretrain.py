@@ -10,13 +10,15 @@ import numpy as np
 from hilum.bundle.model_folder import Model, save_model
 from hilum.bundle.seen import joined, seen_films
 from hilum.bundle.start import seeded
+from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method
-from hilum.nn.processes import process_rank
 from hilum.training.batches import Rows
 from hilum.training.loop import Trainer
-from hilum.training.run_folder import CROPS, open_run
+from hilum.training.processes import Team, team_for
+from hilum.training.run_folder import CROPS
+from hilum.training.twins import Twins, twin_order, with_twin
 from hilum.workflows.crop_grid import write_crop_grid
 from hilum.workflows.options import PretrainOptions
 from hilum.workflows.parts import Parts
@@ -44,32 +46,42 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
     Raises:
         HilumError: The user can mend it; see the line.
         Interrupted: SIGINT or SIGTERM came; all is saved.
+        SystemExit: In a process other than the first, which says what there is to say.
     """
+    with team_for(("pretrain", method), options.out, options.devices, listener) as team:
+        return _pretrain(method, method_options, options, team)
+
+
+def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: Team) -> TrainingResult:
+    listener, processes = team.listener, team.place.count
     films = Films.open(options.data)
     parts = Parts.of(films)
     rows = pretraining_rows(parts, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
-    record = run_record(("pretrain", method), options, parts, {"method": asdict(method_options)})
-    with open_run(options.out, record) as run:
+    record = run_record(("pretrain", method), options, parts, {"method": asdict(method_options)}, processes)
+    with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
-        parts.keep(run.path)
+        if team.first:
+            parts.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
         with seeded(options.train.seed):
             learner = load_method(method)(start.backbone, method_options, size)
-        train = fit_batch(options.train, len(rows), listener)
+        train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
             f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
         )
-        batches = film_batches(films, rows, train)
-        trainer = Trainer(learner, batches, train, run, listener, stage=f"pretrain {method}")
-        if process_rank() == 0:
+        twins = positive_pairs(method_options.positives, films, rows, train.seed, listener)
+        batches = film_batches(films, rows, train, twins=twins, team=team)
+        trainer = Trainer(learner, batches, train, run, listener, stage=f"pretrain {method}", team=team)
+        if team.first:
             write_crop_grid(run.path / CROPS, learner, batches, train.seed)
         outcome = trainer.train()
-        description = describe(start, size, films, method, parts.record())
-        seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
-        save_model(run.model, Model(description, start.backbone, None, seen))
+        if team.first:
+            description = describe(start, size, films, method, parts.record())
+            seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
+            save_model(run.model, Model(description, start.backbone, None, seen))
         return record_result(run, outcome, len(rows), parts.patients(rows))
 
 
@@ -77,3 +89,22 @@ def pretraining_rows(parts: Parts, *, with_validation: bool) -> Rows:
     """Return the films that may be learnt from without labels: training films, validation films if wanted."""
     rows = parts.needed("train")
     return np.union1d(rows, parts.rows("val")).astype(np.int64) if with_validation else rows
+
+
+def positive_pairs(positives: str, films: Films, rows: Rows, seed: int, listener: Listener) -> Twins | None:
+    """Return what names the film beside each as ``--method.positives`` asks, and say how many have one; None for crop.
+
+    Raises:
+        OptionError: No film has another of its study or patient.
+    """
+    if positives == "crop":
+        return None
+    groups = {"study": films.study_codes, "patient": films.patient_codes}[positives]
+    count = with_twin(rows, groups)
+    if count == 0:
+        raise OptionError(
+            f"--method.positives is {positives}, and none of the {len(rows)} films has another of its {positives}: "
+            "allowed for them is crop."
+        )
+    listener.note(f"{count} of {len(rows)} films have another of the same {positives}, which one crop is cut from")
+    return twin_order(rows, groups, seed)

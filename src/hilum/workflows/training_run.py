@@ -20,6 +20,7 @@ from hilum.training.batches import Batches, Rows, shuffled
 from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import RunFolder
+from hilum.training.twins import Twins
 from hilum.workflows.options import plain
 from hilum.workflows.parts import Parts
 
@@ -127,8 +128,9 @@ def film_batches(
     train: TrainOptions,
     targets: NDArray[np.float32] | None = None,
     weights: NDArray[np.float32] | None = None,
+    twins: Twins | None = None,
 ) -> Batches:
     """Return the batches of these rows, shuffled each epoch; in pinned memory where they go to a GPU."""
     pin = torch.cuda.is_available() and train.accelerator != "cpu"
     order = shuffled(rows, train.seed)
-    return Batches(films, order, len(rows), train.batch_size, train.accumulate, targets, weights, pin=pin)
+    return Batches(films, order, len(rows), train.batch_size, train.accumulate, targets, weights, pin=pin, twins=twins)
