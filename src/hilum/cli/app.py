@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     70 stands for a fault of the program itself, 141 for a reader of its output that left.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what torch says to its makers
     try:
         build_app(words)(words)
         sys.stdout.flush()

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from hilum.cli.console import listening
-from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, training_text
+from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, speaks, training_text
 from hilum.workflows.options import FinetuneOptions
 
 
@@ -21,4 +21,5 @@ def finetune(*, options: Annotated[FinetuneOptions, FLAT], shared: Shared = UNSH
 
     with listening() as listener:
         result = run(options, listener)
-    answer(shared, result, training_text(result))
+    if speaks():
+        answer(shared, result, training_text(result))

@@ -7,7 +7,7 @@ from cyclopts import App, Group, Parameter
 
 from hilum.cli.console import listening
 from hilum.cli.defaults import spelled_out
-from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer, training_text
+from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer, speaks, training_text
 from hilum.methods import METHODS, load_method
 from hilum.workflows.options import PretrainOptions
 
@@ -35,7 +35,8 @@ def method_command(name: str) -> Callable[..., None]:
 
         with listening() as listener:
             result = run(name, method, options, listener)
-        answer(shared, result, training_text(result))
+        if speaks():
+            answer(shared, result, training_text(result))
 
     pretrain.__annotations__ |= {
         "options": Annotated[PretrainOptions, FLAT],

@@ -1,6 +1,7 @@
 """The options that every command has, and how a command answers."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,13 @@ def answer(shared: SharedOptions, result: Any, text: str) -> None:
     """Print the command's result on standard output: text for people, or one line of JSON."""
     content = result.to_json() if hasattr(result, "to_json") else asdict(result)
     print(json.dumps(content, ensure_ascii=False, allow_nan=False, default=_text) if shared.json else text, flush=True)
+
+
+def speaks() -> bool:
+    """Return whether this process answers: of those that train one model together, the first alone."""
+    from hilum.training.processes import place_in
+
+    return place_in(os.environ).rank == 0
 
 
 def training_text(result: Any) -> str:

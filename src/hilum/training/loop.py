@@ -16,18 +16,21 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
-from hilum.errors import OptionError
+from hilum.errors import OptionError, RunError
 from hilum.listener import Listener
 from hilum.nn.processes import any_process, first_says
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
-from hilum.training.compiled import compile_backbones
+from hilum.training.compiled import compile_backbones, uncompiled
+from hilum.training.health import Alarm, quiet_steps
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
+from hilum.training.looks import Lookout, Looks
 from hilum.training.optimiser import build_optimiser, set_lr
 from hilum.training.options import TrainOptions
-from hilum.training.processes import ALONE, Place, Team
+from hilum.training.processes import ALONE, TIMEOUT, Place, Team
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import learning_rate
 from hilum.training.watch import Reading, Watch
@@ -70,6 +73,7 @@ class Trainer:
     score: Score | None = None
     patience: int = 0
     team: Team = ALONE
+    looks: Looks | None = None
     state: State = field(default_factory=State)
     films: int = 0
     seconds: float = 0.0
@@ -88,12 +92,15 @@ class Trainer:
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
         self.total = self.steps_per_epoch * options.epochs
         self.watch = Watch(options.lr, skips_overflow=scales_loss)
+        self.chance = self.learner.chance_loss(self.batches.batch_size * self.batches.processes)
+        alarm = Alarm(self.chance, options.lr, quiet_steps(options.warmup, self.total), self.learner.remedy)
+        self.lookout = None if self.looks is None else Lookout(self.looks, alarm, self.run, self.listener)
 
     def train(self) -> Outcome:
         """Train to the end, from the newest checkpoint if there is one; the learner ends as the best or the last.
 
         Raises:
-            RunError: A loss or a gradient was not finite.
+            RunError: A loss or a gradient was not finite, or the run stopped on a collapse.
             Interrupted: SIGINT or SIGTERM came; all is saved.
         """
         self._resume()
@@ -107,6 +114,9 @@ class Trainer:
     def _steps(self, batches: Iterator[tuple[int, Batch, float]], wish: StopWish) -> None:
         options, state = self.options, self.state
         self.learner.train()
+        if state.step == 0:
+            self._look()
+        self._stop_if_collapsed()
         while state.step < self.total and not self._exhausted():
             step = state.step + 1
             set_lr(self.optimiser, options.lr * learning_rate(step / self.total, options.schedule, options.warmup))
@@ -155,13 +165,33 @@ class Trainer:
             self._log(self.watch.read(step))
         if epoch_ends and self.score is not None:
             self._validate(self.score)
+        self._look()
         # Asked once: a signal after this is seen after the next step. All processes stop after the same one.
         stops = any_process(wish.asked) and step < self.total
         if due or stops:
             self._save(step)
+        if epoch_ends:
+            self._stop_if_collapsed()
         if stops:
             self.run.log(event="interrupted", step=step)
             raise Interrupted(f"stopped at step {step} of {self.total}; all is saved in {self.run.path}")
+
+    def _look(self) -> None:
+        """Look at the network where that is due; the first process does, the others wait for it at the next step."""
+        step, lookout = self.state.step, self.lookout
+        if lookout is None or not lookout.looks.due(step, self.steps_per_epoch, self.total):
+            return
+        if self.team.first:
+            with uncompiled(self.options.compile):
+                lookout.look(self.learner, step)
+        self.watch.restart_clock()
+
+    def _stop_if_collapsed(self) -> None:
+        """End the run, in all processes, where the last look found a collapse and a stop on that was asked for."""
+        if self.lookout is not None and self.lookout.looks.stop_on_collapse:
+            line = self.lookout.stop
+            if any_process(line is not None):
+                raise RunError(line or "stopped by --stop-on-collapse: the first process says why.")
 
     def _save(self, step: int) -> None:
         self._log(self.watch.read(step))
@@ -184,7 +214,12 @@ class Trainer:
             images_per_second=rate,
             waiting=reading.waiting,
         )
-        self.listener.progress(self.stage, step, self.total, f"loss {reading.loss:.3f}, {rate:.0f} films/s")
+        known = "" if self.chance is None else f" (chance {self.chance:.2f})"
+        shown = f"loss {reading.loss:.3f}{known}, {rate:.0f} films/s"
+        if self.lookout is not None:
+            self.lookout.alarm.hear(step, reading.loss)
+            shown += self.lookout.shown
+        self.listener.progress(self.stage, step, self.total, shown)
 
     def _validate(self, score: Score) -> None:
         state = self.state
@@ -226,6 +261,8 @@ class Trainer:
         self.state = State(step=found.step, **values)
         self.run.log(event="resumed", step=found.step)
         self.listener.note(f"continues at step {found.step} of {self.total}")
+        if self.lookout is not None and self.team.first:
+            self.lookout.recall(found.step)
         if self.state.best is not None:
             self._check_best()
 
@@ -243,9 +280,8 @@ class Trainer:
 
     def _log_chance(self) -> None:
         """Write down what loss a network that knows nothing has, for the reader of the curve."""
-        chance = self.learner.chance_loss(self.batches.batch_size * self.batches.processes)
-        if chance is not None:
-            self.run.log(event="chance", step=0, value=chance)
+        if self.chance is not None:
+            self.run.log(event="chance", step=0, value=self.chance)
 
     def _check_best(self) -> None:
         """Forget a best model whose checkpoint is damaged: found now, there are still epochs to find another in."""
@@ -275,7 +311,7 @@ def _fabric(options: TrainOptions, team: Team) -> Fabric:
         devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.place)]
         team.assemble()
         fabric = Fabric(
-            accelerator=options.accelerator, strategy=_strategy(team.place), devices=devices, precision=precision
+            accelerator=options.accelerator, strategy=_Together(team.place), devices=devices, precision=precision
         )
     fabric.launch()
     return fabric
@@ -329,15 +365,24 @@ class _Standing(LightningEnvironment):
         """Leave the environment as it is."""
 
 
-def _strategy(place: Place) -> DDPStrategy:
-    """Return DDP without what moves between a start and a resume.
+class _Together(DDPStrategy):
+    """DDP without what differs between a start and a resume.
 
     Batch statistics stay each process's own. ``find_unused_parameters`` keeps gradients in the buckets of the first
     step, where DDP else sorts them anew after it: sums of more than two processes depend on that in their last bits.
     It also allows a method to leave a part untrained for a while.
     """
-    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
-    return DDPStrategy(cluster_environment=_Standing(place), broadcast_buffers=False, find_unused_parameters=True)
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(
+            cluster_environment=_Standing(place), broadcast_buffers=False, find_unused_parameters=True, timeout=TIMEOUT
+        )
+
+    def setup_module(self, module: torch.nn.Module) -> DistributedDataParallel:
+        with warnings.catch_warnings():
+            # Newer torch has a new name for broadcast_buffers, which older torch does not know.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
+            return super().setup_module(module)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from hilum.training.batches import Rows
 from hilum.training.inference import as_probabilities, over_films
 from hilum.training.learner import Learner
 from hilum.training.loop import Trainer
-from hilum.training.run_folder import open_run
+from hilum.training.processes import Team, team_for
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts, truth_of
 from hilum.workflows.training_run import (
@@ -48,7 +48,14 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
     Raises:
         HilumError: The user can mend it; see the line.
         Interrupted: SIGINT or SIGTERM came; all is saved.
+        SystemExit: In a process other than the first, which says what there is to say.
     """
+    with team_for(("finetune",), options.out, options.devices, listener) as team:
+        return _finetune(options, team)
+
+
+def _finetune(options: FinetuneOptions, team: Team) -> TrainingResult:
+    listener, processes = team.listener, team.place.count
     films = Films.open(options.data)
     parts = Parts.of(films)
     targets, weights = training_labels(films, options.labels)
@@ -57,32 +64,34 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
     findings = tuple(films.findings[column] for column in learnt)
     targets, weights = targets[:, learnt], weights[:, learnt]
     validation = Validation.of(films, parts.rows("val"), options.labels, learnt)
-    with open_run(options.out, run_record(("finetune",), options, parts, {})) as run:
+    with team.open_run(options.out, run_record(("finetune",), options, parts, {}, processes)) as run:
         if run.done:
             return finished(run, listener)
-        parts.keep(run.path)
+        if team.first:
+            parts.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
         note_never_labelled(films.findings, findings, listener)
         learner = SupervisedLearner(start.backbone, len(findings), FINETUNE, size, freeze=options.freeze)
         initialise_head(learner, targets[rows], weights[rows], options.train.seed)
-        train = fit_batch(options.train, len(rows), listener)
+        train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
             f"fine-tunes on {len(rows)} labelled films of {parts.patients(rows)} patients, "
             f"validates on {len(validation.rows)} films of {parts.patients(validation.rows)}"
         )
-        batches = film_batches(films, rows, train, targets, weights)
+        batches = film_batches(films, rows, train, targets, weights, team=team)
         score = validation.score if len(validation.rows) else None
-        trainer = Trainer(learner, batches, train, run, listener, "finetune", score, options.patience)
+        trainer = Trainer(learner, batches, train, run, listener, "finetune", score, options.patience, team)
         outcome = trainer.train()
-        description = replace(
-            describe(start, size, films, "supervised", parts.record()),
-            findings=findings,
-            thresholds=validation.thresholds(learner),
-            unstated=options.labels.unstated,
-        )
-        seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
-        save_model(run.model, Model(description, start.backbone, learner.head, seen))
+        if team.first:
+            description = replace(
+                describe(start, size, films, "supervised", parts.record()),
+                findings=findings,
+                thresholds=validation.thresholds(learner),
+                unstated=options.labels.unstated,
+            )
+            seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
+            save_model(run.model, Model(description, start.backbone, learner.head, seen))
         return record_result(run, outcome, len(rows), parts.patients(rows))
 
 

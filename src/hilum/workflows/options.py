@@ -45,8 +45,18 @@ class PretrainOptions:
     """timm's name of the network; that of --init RUN, else resnet18."""
     with_validation: bool = False
     """Learn from validation films too; test films are never used."""
+    devices: int = 1
+    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is taken by each."""
     train: TrainOptions = field(default_factory=TrainOptions)
     """The training loop."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        _refuse_below(self, {"devices": 1})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +81,8 @@ class FinetuneOptions:
     """How films are drawn: each once an epoch."""
     patience: int = 5
     """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops early."""
+    devices: int = 1
+    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is taken by each."""
     labels: LabelOptions = field(default_factory=LabelOptions)
     """What uncertain and unstated labels become."""
     train: FinetuneTrainOptions = field(default_factory=FinetuneTrainOptions)
@@ -84,9 +96,7 @@ class FinetuneOptions:
         """
         if not 0 < self.fraction <= 1:
             raise OptionError(f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1.")
-        for name in ("patience", "draw"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"--{name} is {getattr(self, name)}: allowed is 0 or more.")
+        _refuse_below(self, {"patience": 0, "draw": 0, "devices": 1})
 
 
 @dataclass(frozen=True, kw_only=True)
