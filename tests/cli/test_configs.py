@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hilum.augment.crops import CropRecipe
 from hilum.cli.app import build_app
 from hilum.cli.configs import read_config, shipped_configs
 from hilum.errors import OptionError
+from hilum.methods import METHODS
 
 
 def parsed(*words: object) -> dict[str, object]:
@@ -93,10 +97,76 @@ def test_shipped_configs_are_understood_by_every_command(name, line):
     assert parsed(*line, "--config", name)["options"]
 
 
+def pretraining(method: str, name: str) -> dict[str, Any]:
+    return parsed("pretrain", method, "--data", "a", "--out", "b", "--config", name)
+
+
+def leaves(block: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, value in block.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def same(said: str, found: object) -> bool:
+    if isinstance(found, bool):
+        return said == str(found).lower()
+    return float(said) == found if isinstance(found, int | float) else said == str(found)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["small", "gpu", "paper"])
+def test_every_preset_has_a_block_of_every_method_that_says_what_is_done(name, method):
+    blocks, arguments = read_config(name)["pretrain"], pretraining(method, name)
+    own = dict(leaves(blocks[method]))
+    common = dict(leaves({key: value for key, value in blocks.items() if key not in METHODS}))
+    assert any(keys[0] == "method" for keys in own)
+    for keys, said in (common | own).items():
+        found = arguments["method"] if keys[0] == "method" else arguments["options"]
+        for key in keys[1:] if keys[0] == "method" else keys:
+            found = getattr(found, key)
+        assert same(said, found), keys
+
+
+@pytest.mark.parametrize("name", ["small", "gpu", "paper"])
+def test_presets_know_no_method_that_there_is_not(name):
+    blocks = {key for key, value in read_config(name)["pretrain"].items() if isinstance(value, dict)}
+    assert blocks <= {"train", *METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["gpu", "paper"])
-def test_crops_of_large_films_show_smaller_shares_of_them(name):
-    crops = parsed(*MOCO, "--config", name)["method"].crops
-    assert (crops.min_scale, crops.gamma) == (0.3, 0.3)
+def test_crops_of_large_films_show_smaller_shares_of_them(name, method):
+    crops = pretraining(method, name)["method"].crops
+    assert 0.2 <= crops.min_scale <= 0.3
+    assert crops.gamma >= 0.3  # what the file does not name stays the method's own
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_the_papers_start_and_course(method):
+    options = pretraining(method, "paper")["options"]
+    assert (options.init, options.backbone) == ("imagenet", "resnet50")
+    train = options.train
+    assert (train.optimiser, train.schedule, train.precision, train.clip) == ("adamw", "onecycle", "16-mixed", 1.0)
+
+
+def test_papers_crops_are_the_kinds_that_the_study_names():
+    for method in METHODS:
+        given = pretraining(method, "paper")["method"]
+        recipes = [value for value in vars(given).values() if isinstance(value, CropRecipe)]
+        assert recipes
+        assert all((recipe.rotation, recipe.noise, recipe.flip) == (0, 0, 0.5) for recipe in recipes)
+    byol = pretraining("byol", "paper")["method"]
+    assert (byol.crops.blur, byol.weak_crops.blur) == (1, 0)
+
+
+def test_a_swav_that_fits_the_films():
+    for name in ("small", "gpu", "paper"):
+        swav = pretraining("swav", name)["method"]
+        assert swav.local_crops == 6
+        assert swav.local.min_scale >= 0.15  # a lung's corner tells nothing
+        assert swav.for_films(9000).prototypes <= 300
 
 
 def test_papers_values_are_the_published_ones():
