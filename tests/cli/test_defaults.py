@@ -7,9 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from hilum.augment.crops import CropRecipe
 from hilum.cli.app import build_app
 from hilum.cli.defaults import spelled_out
+from hilum.methods import METHODS, load_method
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
+
+OTHER_CROPS = {
+    "min_scale": 0.11,
+    "max_scale": 0.97,
+    "aspect": 1.7,
+    "flip": 0.41,
+    "rotation": 6.5,
+    "brightness": 0.31,
+    "contrast": 0.32,
+    "gamma": 0.33,
+    "blur": 0.34,
+    "blur_sigma_min": 0.35,
+    "blur_sigma_max": 2.5,
+    "noise": 0.036,
+    "cutout": 0.37,
+    "cutout_side": 0.38,
+}
+"""A value that no preset has, for each option of a recipe."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +66,21 @@ def test_class_without_nested_options_stays_itself():
     assert spelled_out(Flat) is Flat
 
 
-def test_one_crop_option_leaves_the_others_of_the_recipe():
-    from hilum.methods.moco import MoCoOptions
+@pytest.mark.parametrize("method", METHODS)
+def test_every_crop_option_of_every_method_can_be_given_and_leaves_the_others(method):
+    line = ("pretrain", method, "--data", "a", "--out", "b")
+    usual = load_method(method).Options()
+    recipes = [entry.name for entry in fields(usual) if isinstance(getattr(usual, entry.name), CropRecipe)]
+    assert "crops" in recipes
+    for recipe in recipes:
+        before = getattr(usual, recipe).to_json()
+        for name, value in OTHER_CROPS.items():
+            after = getattr(parsed(*line, f"--method.{recipe}.{name}", str(value))["method"], recipe).to_json()
+            assert after == {**before, name: value}, (recipe, name)
 
-    method = parsed("pretrain", "moco", "--data", "a", "--out", "b", "--method.crops.blur", "0.9")["method"]
-    usual = MoCoOptions().crops
-    changed = {entry.name for entry in fields(usual) if getattr(method.crops, entry.name) != getattr(usual, entry.name)}
-    assert changed == {"blur"}
+
+def test_no_crop_option_is_forgotten_above():
+    assert OTHER_CROPS.keys() == {entry.name for entry in fields(CropRecipe)}
 
 
 @pytest.mark.parametrize("options", [EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions])
