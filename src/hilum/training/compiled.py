@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +43,16 @@ def refuse_without_compiler(device: torch.device) -> None:
         raise OptionError(
             f"--train.compile does not work here ({said}): install {needed}, or leave the option out."
         ) from error
+
+
+def uncompiled(compiles: bool) -> AbstractContextManager[object]:
+    """Return a context in which compiled backbones run as they were written: a look is not worth minutes of compiling.
+
+    Args:
+        compiles: Whether anything is compiled at all; without it, nothing heavy is imported.
+    """
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager") if compiles else nullcontext()
+    return stance
 
 
 def _line(values: Tensor) -> Tensor:

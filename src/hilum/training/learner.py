@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -38,6 +38,9 @@ class Batch(NamedTuple):
 
 class Learner(nn.Module, ABC):
     """The base of every method and of the classifier; it owns its backbone and all state that training moves."""
+
+    remedy: ClassVar[str] = ""
+    """What else helps this method when it collapses or learns nothing, such as an option of its own: for warnings."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()

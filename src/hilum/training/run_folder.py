@@ -93,11 +93,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     log = path / LOG
     if not log.is_file():
         return []
-    events: dict[tuple[str, int], dict[str, Any]] = {}
+    events: dict[tuple[str, int, str], dict[str, Any]] = {}
     for number, line in enumerate(log.read_bytes().splitlines(), start=1):
         try:
             event = json.loads(line)
-            key = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
+            name, place = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
+            key = (name, place, event.get("kind", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{log} is damaged in line {number}: mend or remove that line.") from error
         events[key] = event

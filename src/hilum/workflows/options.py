@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
 from hilum.training.options import TrainOptions
+from hilum.training.watch_options import WatchOptions
 
 Device = Literal["auto", "cpu", "cuda"]
 DEFAULT_FRACTION = 1.0
@@ -36,7 +37,7 @@ class PretrainOptions:
     """What to pretrain on, from and into."""
 
     data: tuple[Path, ...]
-    """Stores whose training films are learnt from; their labels are not looked at."""
+    """Stores whose training films are learnt from; their labels never are."""
     out: Path
     """Run folder; an unfinished one is continued exactly."""
     init: str = "random"
@@ -47,8 +48,12 @@ class PretrainOptions:
     """Learn from validation films too; test films are never used."""
     devices: int = 1
     """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is taken by each."""
+    stop_on_collapse: bool = False
+    """End the run where films come to look alike to the network; all is saved."""
     train: TrainOptions = field(default_factory=TrainOptions)
     """The training loop."""
+    watch: WatchOptions = field(default_factory=WatchOptions)
+    """The watch over it."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -57,6 +62,8 @@ class PretrainOptions:
             OptionError: An option lies outside its range.
         """
         _refuse_below(self, {"devices": 1})
+        if self.stop_on_collapse and self.watch.every == 0:
+            raise OptionError("--stop-on-collapse needs looks, and --watch.every is 0: allowed is 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,14 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method
 from hilum.training.batches import Rows
+from hilum.training.looks import Looks, watched_rows
 from hilum.training.loop import Trainer
 from hilum.training.processes import Team, team_for
 from hilum.training.run_folder import CROPS
+from hilum.training.tensorboard import mirrored, require_tensorboard
 from hilum.training.twins import Twins, twin_order, with_twin
 from hilum.workflows.crop_grid import write_crop_grid
+from hilum.workflows.online_probe import online_probe
 from hilum.workflows.options import PretrainOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.training_run import (
@@ -54,6 +57,8 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
 
 def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: Team) -> TrainingResult:
     listener, processes = team.listener, team.place.count
+    if options.watch.tensorboard:
+        require_tensorboard()
     films = Films.open(options.data)
     parts = Parts.of(films)
     rows = pretraining_rows(parts, with_validation=options.with_validation)
@@ -74,10 +79,12 @@ def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: 
         )
         twins = positive_pairs(method_options.positives, films, rows, train.seed, listener)
         batches = film_batches(films, rows, train, twins=twins, team=team)
-        trainer = Trainer(learner, batches, train, run, listener, stage=f"pretrain {method}", team=team)
-        if team.first:
-            write_crop_grid(run.path / CROPS, learner, batches, train.seed)
-        outcome = trainer.train()
+        looks = planned_looks(options, films, parts, rows, size, listener)
+        with mirrored(run, options.watch.tensorboard and team.first) as log:
+            trainer = Trainer(learner, batches, train, log, listener, f"pretrain {method}", team=team, looks=looks)
+            if team.first:
+                write_crop_grid(run.path / CROPS, learner, batches, train.seed)
+            outcome = trainer.train()
         if team.first:
             description = describe(start, size, films, method, parts.record())
             seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
@@ -89,6 +96,19 @@ def pretraining_rows(parts: Parts, *, with_validation: bool) -> Rows:
     """Return the films that may be learnt from without labels: training films, validation films if wanted."""
     rows = parts.needed("train")
     return np.union1d(rows, parts.rows("val")).astype(np.int64) if with_validation else rows
+
+
+def planned_looks(
+    options: PretrainOptions, films: Films, parts: Parts, rows: Rows, size: int, listener: Listener
+) -> Looks | None:
+    """Return what the watch looks at, None where it never does; the probe is of training films alone."""
+    watch, seed = options.watch, options.train.seed
+    if watch.every == 0:
+        return None
+    wanted = watch.probe_films > 0
+    probe = online_probe(films, parts.rows("train"), watch.probe_films, size, seed, listener) if wanted else None
+    watched = watched_rows(rows, watch.films, seed)
+    return Looks(films, watched, size, watch.every, probe, options.stop_on_collapse)
 
 
 def positive_pairs(positives: str, films: Films, rows: Rows, seed: int, listener: Listener) -> Twins | None:

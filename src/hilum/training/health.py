@@ -1,0 +1,169 @@
+"""Whether embeddings still tell films apart: pure measures of collapse, and the plain words that warn of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+HIGHEST_COSINE = 0.99
+LEAST_STD = 0.05
+LEAST_RANK = 2.0
+"""Beyond these the embeddings of films count as collapsed; a network that learns keeps far away from all three."""
+CHANCE_SHARE = 0.99
+"""A mean loss above this share of the loss at chance counts as stuck there."""
+FEWEST_STEPS = 20
+"""Steps before which nothing is judged, however short the warm-up: networks that have hardly begun look collapsed."""
+NOTHING = 1e-6
+"""Singular values below this share of the embeddings' length are rounding, not spread."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the embeddings of many films spread; ``feature_rank`` is of the backbone's features, below the heads."""
+
+    embedding_std: float
+    mean_cosine: float
+    effective_rank: float
+    feature_rank: float
+
+    @staticmethod
+    def of(event: Mapping[str, Any]) -> Health:
+        """Return what a ``health`` event of the log says; what is missing there is not a number."""
+        names = [entry.name for entry in fields(Health)]
+        return Health(*(math.nan if event.get(name) is None else float(event[name]) for name in names))
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether films can hardly be told apart any more, or along one line only."""
+        alike = self.mean_cosine > HIGHEST_COSINE or self.embedding_std < LEAST_STD
+        return alike or min(self.effective_rank, self.feature_rank) < LEAST_RANK
+
+    @property
+    def finite(self) -> bool:
+        """Whether all four are numbers."""
+        return all(map(math.isfinite, vars(self).values()))
+
+
+def quiet_steps(warmup: float, total: int) -> int:
+    """Return the step up to which nothing is judged: through the warm-up, and a few steps at least."""
+    return max(math.ceil(warmup * total), FEWEST_STEPS)
+
+
+def measure(embeddings: Tensor, features: Tensor) -> Health:
+    """Return the health of embeddings [n, E] and features [n, D] of n films; nan where they are not finite."""
+    return Health(
+        embedding_std(embeddings), mean_cosine(embeddings), effective_rank(embeddings), effective_rank(features)
+    )
+
+
+def embedding_std(embeddings: Tensor) -> float:
+    """Return the standard deviation of the unit-length embeddings [n, E], mean over dimensions, times sqrt(E).
+
+    0 where all point one way, 1 where they spread evenly over all directions.
+
+    Source: the collapse measure of Chen and He 2021 (SimSiam, arXiv 2011.10566, section 4.1).
+    """
+    unit = F.normalize(embeddings.double(), dim=1)
+    return float(unit.std(dim=0, correction=0).mean()) * math.sqrt(embeddings.shape[1])
+
+
+def mean_cosine(embeddings: Tensor) -> float:
+    """Return the mean cosine of all pairs of different films' embeddings [n, E], -1 to 1; nan for a single film."""
+    count = len(embeddings)
+    if count < 2:
+        return math.nan
+    unit = F.normalize(embeddings.double(), dim=1)
+    pairs = unit.sum(dim=0).square().sum() - unit.square().sum()
+    return float(pairs) / (count * (count - 1))
+
+
+def effective_rank(vectors: Tensor) -> float:
+    """Return how many directions vectors [n, D] really use, about their mean: 1 to D, 0 where they are all equal.
+
+    The exponential of the entropy of the singular values' shares. Spread that is no more than rounding counts as none.
+
+    Source: Roy and Vetterli 2007, "The effective rank".
+    """
+    exact = vectors.double()
+    if not bool(exact.isfinite().all()):
+        return math.nan
+    values = torch.linalg.svdvals(exact - exact.mean(dim=0))
+    values = values[values > NOTHING * exact.norm()]
+    shares = values / values.sum()
+    return math.exp(-float((shares * shares.log()).sum())) if len(values) else 0.0
+
+
+@dataclass(frozen=True)
+class Warn:
+    """A warning: its kind, ``collapse`` or ``chance``, and one line of plain words with the likely remedy."""
+
+    kind: str
+    line: str
+
+
+class Alarm:
+    """Hears losses and looks, and says once what is wrong until it has recovered.
+
+    All that it remembers follows from the log, so a resumed run tells it the log again instead of storing it.
+    """
+
+    def __init__(self, chance: float | None, lr: float, quiet_steps: int, remedy: str = "") -> None:
+        """Begin.
+
+        Args:
+            chance: The loss of a network that knows nothing, in nats; None where that has no meaning.
+            lr: The run's peak learning rate, named in the remedy.
+            quiet_steps: Up to this step nothing is judged; see ``quiet_steps``.
+            remedy: What else helps the method, such as an option of its own.
+        """
+        self.chance, self.lr, self.quiet_steps, self.remedy = chance, lr, quiet_steps, remedy
+        self.standing: dict[str, Warn] = {}
+        self.heard, self.total, self.steps = 0, 0.0, 0
+
+    def hear(self, step: int, loss: float) -> None:
+        """Hear the mean loss of the steps since the one heard last, up to ``step``."""
+        steps, self.heard = step - self.heard, step
+        if step > self.quiet_steps and math.isfinite(loss):
+            self.total += loss * steps
+            self.steps += steps
+
+    def judge(self, step: int, health: Health) -> list[Warn]:
+        """Judge a look after ``step``, and return the warnings that were not standing before."""
+        loss = self.total / self.steps if self.steps else None
+        self.total, self.steps = 0.0, 0
+        if step <= self.quiet_steps:
+            return []
+        found = {warn.kind: warn for warn in (self._collapse(step, health), self._chance(step, loss)) if warn}
+        new = [warn for kind, warn in found.items() if kind not in self.standing]
+        self.standing = found
+        return new
+
+    def _collapse(self, step: int, health: Health) -> Warn | None:
+        if not health.collapsed:
+            return None
+        return Warn(
+            "collapse",
+            f"step {step}: the network is collapsing, films look alike to it (mean cosine {health.mean_cosine:.3f}, "
+            f"spread {health.embedding_std:.3f}, effective rank {health.effective_rank:.1f} of the embeddings, "
+            f"{health.feature_rank:.1f} of the features). "
+            + self._advice("a longer --train.warmup, stronger --method.crops or a larger --train.batch_size"),
+        )
+
+    def _chance(self, step: int, loss: float | None) -> Warn | None:
+        if self.chance is None or loss is None or loss <= CHANCE_SHARE * self.chance:
+            return None
+        return Warn(
+            "chance",
+            f"step {step}: the mean loss is {loss:.3f}, that of a network that knows nothing is {self.chance:.3f}: "
+            "nothing is being learnt. " + self._advice("a longer --train.warmup or a larger --train.batch_size"),
+        )
+
+    def _advice(self, others: str) -> str:
+        further = f", or {self.remedy}" if self.remedy else ""
+        return f"Start again in another --out with a lower --train.lr, such as {self.lr / 10:g}, {others}{further}."
