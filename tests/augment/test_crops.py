@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.augment import ops
-from hilum.augment.crops import CropRecipe, Op, augment, random_boxes, two_crops, whole_film
+from hilum.augment.crops import CropRecipe, Op, augment, multi_crop, random_boxes, two_crops, whole_film
 from hilum.augment.draws import uniforms
-from hilum.augment.presets import FINETUNE, MOCO
+from hilum.augment.presets import FINETUNE, MOCO, SWAV, SWAV_LOCAL
 from hilum.errors import OptionError
 
 EVERYTHING = replace(MOCO, cutout=0.5)
@@ -81,6 +81,30 @@ def test_two_crops_are_crops_0_and_1():
     first, second = two_crops(films(), torch.arange(12), MOCO, 32, 3, 4)
     assert torch.equal(first, augment(films(), torch.arange(12), MOCO, 32, 3, 4, crop=0))
     assert torch.equal(second, augment(films(), torch.arange(12), MOCO, 32, 3, 4, crop=1))
+
+
+@pytest.mark.parametrize("twins", [None, (films(12, 40).flip(0), torch.arange(12).flip(0))], ids=["alone", "twins"])
+def test_multi_crop_is_two_crops_and_then_the_films_own_local_crops(twins):
+    images, index = films(), torch.arange(12)
+    crops = multi_crop(images, index, SWAV, 32, 3, 4, local=SWAV_LOCAL, local_crops=3, local_size=16, twins=twins)
+    pair = two_crops(images, index, SWAV, 32, 3, 4, twins=twins)
+    local = [augment(images, index, SWAV_LOCAL, 16, 3, 4, crop=number) for number in (2, 3, 4)]
+    assert len(crops) == 5
+    assert all(torch.equal(one, other) for one, other in zip(crops, (*pair, *local), strict=True))
+    assert not torch.equal(crops[2], crops[3])
+
+
+def test_multi_crop_without_local_crops_is_two_crops():
+    crops = multi_crop(films(), torch.arange(12), SWAV, 32, 3, 4, local=SWAV_LOCAL, local_crops=0, local_size=16)
+    pair = two_crops(films(), torch.arange(12), SWAV, 32, 3, 4)
+    assert all(torch.equal(one, other) for one, other in zip(crops, pair, strict=True))
+
+
+def test_local_crops_show_less_than_global_ones_and_not_below_a_seventh():
+    assert SWAV_LOCAL.min_scale >= 0.15
+    draws = uniforms(0, 0, torch.arange(5000), 2, tuple(Op))
+    local, whole = random_boxes(draws, SWAV_LOCAL), random_boxes(draws, SWAV)
+    assert (local.width * local.height).mean() < 0.6 * (whole.width * whole.height).mean()
 
 
 def test_boxes_lie_in_the_film_and_fill_the_ranges():

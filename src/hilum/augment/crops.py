@@ -160,6 +160,41 @@ def two_crops(
     return first, augment(others, places, second or recipe, size, seed, epoch, crop=1)
 
 
+def multi_crop(
+    images: Tensor,
+    index: Tensor,
+    recipe: CropRecipe,
+    size: int,
+    seed: int,
+    epoch: int,
+    *,
+    local: CropRecipe,
+    local_crops: int,
+    local_size: int,
+    twins: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, ...]:
+    """Return the two crops of ``two_crops``, then the film's local crops, numbered from 2; results as ``augment``.
+
+    Args:
+        images: As for ``augment``.
+        index: As for ``augment``.
+        recipe: What may happen to the first two, the global crops.
+        size: Height and width of the global crops in pixels.
+        seed: As for ``augment``.
+        epoch: As for ``augment``.
+        local: What may happen to the local crops.
+        local_crops: How many there are; 0 leaves the two.
+        local_size: Height and width of the local crops in pixels.
+        twins: As for ``two_crops``; local crops are always the film's own.
+
+    Source: section 3.2 of arXiv 2006.09882.
+    """
+    films = ops.grey(images)
+    whole = two_crops(films, index, recipe, size, seed, epoch, twins=twins)
+    parts = [augment(films, index, local, local_size, seed, epoch, crop=2 + place) for place in range(local_crops)]
+    return *whole, *parts
+
+
 def whole_film(images: Tensor, size: int) -> Tensor:
     """Return the whole films at ``size``, standardised, with no randomness: what evaluation and prediction use.
 

@@ -26,6 +26,7 @@ METHODS = {
     "moco": ("hilum.methods.moco:MoCo", "MoCo v2: tell each crop's twin from a queue of earlier crops"),
     "simclr": ("hilum.methods.simclr:SimCLR", "SimCLR: tell each crop's twin from all other crops of the batch"),
     "byol": ("hilum.methods.byol:BYOL", "BYOL: predict what a slow copy of the network makes of the other crop"),
+    "swav": ("hilum.methods.swav:SwAV", "SwAV: predict, from one crop, which prototypes another is assigned to"),
 }
 """Name -> where the class is and one line of help."""
 
