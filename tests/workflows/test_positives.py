@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from hilum.bundle.start import new_backbone
 from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
+from hilum.methods import METHODS, load_method
 from hilum.methods.moco import MoCoOptions
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.interrupt import Interrupted
+from hilum.training.learner import Batch
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import read_log
 from hilum.workflows.options import PretrainOptions
@@ -88,6 +92,19 @@ def test_pairs_of_a_study_stay_within_it(phantoms: Path) -> None:
     assert heard.notes == [
         f"{(beside != rows).sum()} of {len(rows)} films have another of the same study, which one crop is cut from"
     ]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_cuts_its_second_crop_from_the_twin_and_the_others_from_the_film(name: str) -> None:
+    method, rng = load_method(name), np.random.default_rng(0)
+    assert method.Options().positives == "crop"
+    of = method(new_backbone("test_resnet", 32, 0), method.Options(positives="patient").for_films(400), 32)
+    images = torch.from_numpy(rng.integers(0, 256, (4, 1, 32, 32), dtype=np.uint8))
+    index, beside = torch.arange(4), torch.tensor([1, 0, 3, 2])
+    alone = Batch(images, index, index, index)
+    paired = of.make_crops(alone._replace(twins=(images[beside], beside)), seed=0)
+    for place, (crop, own) in enumerate(zip(paired, of.make_crops(alone, seed=0), strict=True)):
+        assert torch.equal(crop, own[beside] if place == 1 else own)
 
 
 def test_crops_of_one_film_need_no_pairs_and_no_word(phantoms: Path) -> None:
