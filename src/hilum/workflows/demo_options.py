@@ -32,7 +32,7 @@ class DemoPlan:
     """Passes over the films without labels."""
     pretrain_batch_size: int = 32
     """Films taken at once when pretraining."""
-    epochs: tuple[tuple[float, int], ...] = ((0.1, 10), (1.0, 4))
+    epochs: tuple[tuple[float, int], ...] = ((0.1, 10), (1.0, 6))
     """Shares of the labels, each with its passes over the films when fine-tuning."""
     batch_size: int = 16
     """Films taken at once when fine-tuning: few, for many steps in few passes."""
