@@ -19,6 +19,7 @@ from hilum.listener import Listener
 from hilum.training.batches import Batches, Rows, shuffled
 from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
+from hilum.training.processes import ALONE, Team
 from hilum.training.run_folder import RunFolder
 from hilum.training.twins import Twins
 from hilum.workflows.options import plain
@@ -57,34 +58,48 @@ def begin(options: Any, films: Films, size: int, listener: Listener) -> Start:
     return start
 
 
-def fit_batch(train: TrainOptions, films: int, listener: Listener) -> TrainOptions:
-    """Return the options with a batch that so few films can fill, saying so if it had to shrink.
+def fit_batch(train: TrainOptions, films: int, listener: Listener, processes: int = 1) -> TrainOptions:
+    """Return the options with a batch that so few films can fill in every process, saying so if it had to shrink.
 
     Raises:
         DataError: They do not fill batches of 2.
     """
-    largest = films // train.accumulate
+    batches = train.accumulate * processes
+    largest = films // batches
     if largest < 2:
+        lower = "--train.accumulate" if processes == 1 else "--train.accumulate or --devices"
         raise DataError(
-            f"{films} films are too few for a step of {train.accumulate} x 2 films: "
-            "train on more films, or lower --train.accumulate."
+            f"{films} films are too few for a step of {batches} x 2 films: train on more films, or lower {lower}."
         )
     if train.batch_size > largest:
         listener.note(f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now")
-        return replace(train, batch_size=largest)
-    left = films % (train.batch_size * train.accumulate)
-    if left > films / 10:
-        listener.note(f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}")
+        train = replace(train, batch_size=largest)
+    _note_step(train, films, listener, processes)
     return train
 
 
-def run_record(command: tuple[str, ...], options: Any, parts: Parts, more: dict[str, Any]) -> dict[str, Any]:
+def _note_step(train: TrainOptions, films: int, listener: Listener, processes: int) -> None:
+    """Say how many films make a step where that is not plain, and how many fill none."""
+    step = train.batch_size * train.accumulate * processes
+    if step > train.batch_size:
+        parts = [f"{train.batch_size} films", f"{train.accumulate} batches" * (train.accumulate > 1)]
+        parts.append(f"{processes} processes" * (processes > 1))
+        listener.note(f"a step takes {step} films: {' x '.join(filter(None, parts))}")
+    left = films % step
+    if left > films / 10:
+        listener.note(f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}")
+
+
+def run_record(
+    command: tuple[str, ...], options: Any, parts: Parts, more: dict[str, Any], processes: int = 1
+) -> dict[str, Any]:
     """Return what options.yaml holds: a config file that repeats the run, and what it was made with."""
-    block: dict[str, Any] = plain({**asdict(options), **more, "init": _anywhere(options.init)})
+    given = {**asdict(options), **more, "init": _anywhere(options.init), "devices": processes}
+    block: dict[str, Any] = plain(given)
     del block["out"]
     for name in reversed(command):
         block = {name: block}
-    return {**block, "record": {"hilum": __version__, "data": parts.record()}}
+    return {**block, "record": {"hilum": __version__, "processes": processes, "data": parts.record()}}
 
 
 def _anywhere(init: str) -> str:
@@ -129,8 +144,11 @@ def film_batches(
     targets: NDArray[np.float32] | None = None,
     weights: NDArray[np.float32] | None = None,
     twins: Twins | None = None,
+    team: Team = ALONE,
 ) -> Batches:
-    """Return the batches of these rows, shuffled each epoch; in pinned memory where they go to a GPU."""
+    """Return this process's batches of these rows, shuffled each epoch; in pinned memory where they go to a GPU."""
     pin = torch.cuda.is_available() and train.accelerator != "cpu"
     order = shuffled(rows, train.seed)
-    return Batches(films, order, len(rows), train.batch_size, train.accumulate, targets, weights, pin=pin, twins=twins)
+    size, accumulate, place = train.batch_size, train.accumulate, team.place
+    labels = targets, weights
+    return Batches(films, order, len(rows), size, accumulate, *labels, place.rank, place.count, pin, twins)
