@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from hilum.workflows.demo import DemoOptions, DemoPlan, demo
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+LOADS = {"src", "srcset", "href", "data", "poster", "action", "xlink:href", "background"}
+
 
 PLAN = DemoPlan(
     films=100,
@@ -33,3 +39,50 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_demo(demo_folder: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return shutil.copytree(demo_folder, tmp_path / "demo")
+
+
+class Page(HTMLParser):
+    """What a page consists of: its tags, what they load, ids, words, and whether every tag is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in LOADS and not (value or "").startswith("#")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.words += data
+
+
+@pytest.fixture(scope="session")
+def parsed() -> Callable[[str], Page]:
+    """Read a page's HTML."""
+    return Page
+
+
+@pytest.fixture(scope="session")
+def plain() -> Callable[[str], str]:
+    """Return a page's words, single spaces between them."""
+    return lambda text: " ".join(Page(text).words.split())

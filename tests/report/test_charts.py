@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from hilum.report.charts import Line, Measured, against_labels, curves, dots, label_shares
+from hilum.report.charts import Measured, against_labels, dots, label_shares
+from hilum.report.curves import Line, curves
 from hilum.report.svg import Drawing, Scale, domain, nice_step
 
 EVIL = '<script>alert("1")</script>'

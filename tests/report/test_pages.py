@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -21,47 +20,6 @@ SECTIONS = [
     "data", "workflow", "samples", "labels", "results", "findings", "training", "gallery", "limits", "repeat",
 ]  # fmt: skip
 EVIL = '<b onclick="x">Edema</b>'
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-LOADS = {"src", "srcset", "href", "data", "poster", "action", "xlink:href", "background"}
-
-
-class Page(HTMLParser):
-    """What a page consists of: its tags, what they load, ids, words, and whether every tag is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.loads: list[str] = []
-        self.handlers: list[str] = []
-        self.ids: list[str] = []
-        self.words = ""
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in LOADS and not (value or "").startswith("#")]
-        self.handlers += [name for name, _ in attrs if name.startswith("on")]
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.words += data
-
-
-def plain(text: str) -> str:
-    return " ".join(Page(text).words.split())
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +27,9 @@ def page(demo_folder: Path) -> str:
     return demo_page(demo_folder)
 
 
-def test_the_page_loads_nothing_and_runs_nothing(page, demo_folder):
+def test_the_page_loads_nothing_and_runs_nothing(page, demo_folder, parsed):
     for text in (page, run_page(demo_folder / "runs/moco-100")):
-        found = Page(text)
+        found = parsed(text)
         assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(found.tags)
         assert all(address.startswith("data:image/jpeg;base64,") for address in found.loads)
         assert not found.handlers
@@ -80,13 +38,13 @@ def test_the_page_loads_nothing_and_runs_nothing(page, demo_folder):
         assert found.open == []
 
 
-def test_the_page_is_small_and_has_every_section(page):
+def test_the_page_is_small_and_has_every_section(page, parsed):
     assert len(page) < 10_000_000
-    assert [name for name in Page(page).ids if name in SECTIONS] == SECTIONS
+    assert [name for name in parsed(page).ids if name in SECTIONS] == SECTIONS
     assert page.count("Research use only, not a medical device.") == 2
 
 
-def test_the_table_has_the_numbers_of_the_runs(page, demo_folder):
+def test_the_table_has_the_numbers_of_the_runs(page, demo_folder, plain):
     text = plain(page)
     for model in read_demo(demo_folder).models:
         value, (low, high) = model.test["auroc_macro"], model.test["auroc_macro_interval"]
@@ -104,7 +62,7 @@ def test_differences_are_those_of_the_two_values(demo_folder):
         assert compared["auroc_macro"]["value"] == pytest.approx(expected)
 
 
-def test_counts_of_the_data_are_on_the_page(page, demo_folder):
+def test_counts_of_the_data_are_on_the_page(page, demo_folder, plain):
     demo = read_demo(demo_folder)
     text = plain(page)
     assert f"100 films of {demo.store.catalog['patient'].nunique()} patients" in text
@@ -112,16 +70,16 @@ def test_counts_of_the_data_are_on_the_page(page, demo_folder):
     assert "Of 100 rows read, 100 films were kept; excluded: none; failed: none." in text
 
 
-def test_the_gallery_shows_every_film_with_pictures_and_all_probabilities(page, demo_folder):
+def test_the_gallery_shows_every_film_with_pictures_and_all_probabilities(page, demo_folder, parsed):
     demo = read_demo(demo_folder)
-    pictures = [address for address in Page(page).loads if address.startswith("data:image/jpeg")]
+    pictures = [address for address in parsed(page).loads if address.startswith("data:image/jpeg")]
     assert len(pictures) == 8 + len(demo.explained) * (2 + 2 * 3)
     assert page.count('class="chances"') == len(demo.explained) == 2
     table = page.partition('class="chances"')[2].partition("</table>")[0]
     assert all(f">{name}<" in table for name in demo.store.findings)
 
 
-def test_found_missed_and_wrongly_called_follow_from_calls_and_truth(page, demo_folder):
+def test_found_missed_and_wrongly_called_follow_from_calls_and_truth(page, demo_folder, plain):
     demo = read_demo(demo_folder)
     text = plain(page)
     for path, told in demo.explained:
@@ -144,10 +102,10 @@ def test_the_command_builds_the_page_again_and_ends_with_its_path(own_demo, caps
     assert said == {"report": str(own_demo / "runs/moco-10/report.html"), "kind": "run"}
 
 
-def test_names_from_data_are_escaped(own_demo):
+def test_names_from_data_are_escaped(own_demo, parsed):
     rename(own_demo, "Edema", EVIL)
     for text in (demo_page(own_demo), run_page(own_demo / "runs/moco-100")):
-        found = Page(text)
+        found = parsed(text)
         assert EVIL in found.words
         assert EVIL not in text
         assert not found.handlers
@@ -170,7 +128,7 @@ def rename(folder: Path, old: str, new: str) -> None:
         path.rename(path.with_name(path.name.replace(old.casefold(), stem, 1)))
 
 
-def test_missing_values_are_said_not_drawn(own_demo):
+def test_missing_values_are_said_not_drawn(own_demo, plain):
     run = own_demo / "runs/moco-10"
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))
     test = metrics["evaluations"]["test"]
@@ -184,7 +142,7 @@ def test_missing_values_are_said_not_drawn(own_demo):
         assert "nothing is scored" in text
 
 
-def test_a_pretrained_run_has_its_curve_with_chance_and_no_measures(demo_folder):
+def test_a_pretrained_run_has_its_curve_with_chance_and_no_measures(demo_folder, plain):
     text = run_page(demo_folder / "runs/moco")
     assert ">chance<" in text
     chance = read_run(demo_folder / "runs/moco").chance
@@ -201,7 +159,7 @@ def test_a_log_without_chance_has_no_line_of_it(own_demo):
     assert ">chance<" not in run_page(own_demo / "runs/moco")
 
 
-def test_a_run_that_is_not_measured_says_how(own_demo):
+def test_a_run_that_is_not_measured_says_how(own_demo, plain):
     run = own_demo / "runs/moco-10"
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))
     (run / "metrics.json").write_text(json.dumps({"training": metrics["training"]}), "utf-8")

@@ -51,6 +51,7 @@ def test_a_picture_becomes_jpeg_data_enlarged_by_a_whole_factor(side, expected):
     assert abs(int(picture.mean()) - 90) <= 1
 
 
-def test_what_is_no_image_is_refused_by_name():
+@pytest.mark.parametrize("data", [b"no image", b""])
+def test_what_is_no_image_is_refused_by_name(data):
     with pytest.raises(DataError, match=r"film\.png is no image"):
-        as_jpeg(b"no image", "film.png")
+        as_jpeg(data, "film.png")

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from hilum.report.axes import NOT_AVAILABLE, WIDTH, x_axis, y_axis
 from hilum.report.svg import Drawing, Scale, domain
 
-WIDTH = 480.0
-"""Of every chart, in its own units: two stand side by side on a desk, one fills a phone."""
 NAMES = 194.0
 """Room for the findings' names on the left."""
-NOT_AVAILABLE = "not available"
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,6 @@ class Measured:
         return [known for known in (self.value, self.low, self.high) if known is not None]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A curve: its name, its place among the page's colours, and its points."""
-
-    name: str
-    colour: int
-    points: Sequence[tuple[float, float]]
-    dashed: bool = False
-
-
 def label_shares(findings: Sequence[str], shares: Mapping[str, Sequence[float]]) -> Markup:
     """Draw a bar a finding, divided by what its labels say.
 
@@ -70,7 +58,7 @@ def label_shares(findings: Sequence[str], shares: Mapping[str, Sequence[float]])
             start += values[place]
         first = next(iter(shares.values()))[place]
         drawing.text((WIDTH - 2, y + 14.5), f"{first:.0%}", "end", "number")
-    _x_axis(drawing, scale, top + row * len(findings) + 2, [0, 0.25, 0.5, 0.75, 1], "{:.0%}")
+    x_axis(drawing, scale, top + row * len(findings) + 2, [0, 0.25, 0.5, 0.75, 1], "{:.0%}")
     return drawing.svg()
 
 
@@ -91,7 +79,7 @@ def dots(
     scale = Scale(*span, NAMES, WIDTH - 12)
     for place in range(0, len(findings), 2):
         drawing.box((0, top + row * place), (WIDTH, row), "band")
-    _x_axis(drawing, scale, bottom, scale.ticks(5), "{:.1f}", "AUROC", top)
+    x_axis(drawing, scale, bottom, scale.ticks(5), "{:.1f}", "AUROC", top)
     _chance(drawing, scale, top, bottom)
     for place, name in enumerate(findings):
         y = top + row * (place + 0.5)
@@ -122,7 +110,7 @@ def against_labels(lines: Mapping[str, Mapping[float, Measured]]) -> Markup:
     y = Scale(*domain([*values, 0.5], 0.1), bottom, top)
     few, most = fractions[0] / 1.6, max(fractions[-1], fractions[0] * 1.5) * 1.6
     x = Scale(few, most, 62, WIDTH - 14, log=True)
-    _y_axis(drawing, y, (62, WIDTH - 14), "mean AUROC")
+    y_axis(drawing, y, (62, WIDTH - 14), "mean AUROC")
     for fraction in fractions:
         drawing.line((x(fraction), bottom), (x(fraction), bottom + 5), "axis")
         drawing.text((x(fraction), bottom + 20), f"{fraction:.0%}", "middle", "tick")
@@ -137,39 +125,6 @@ def against_labels(lines: Mapping[str, Mapping[float, Measured]]) -> Markup:
             if value.ends:
                 drawing.line((place, y(value.ends[0])), (place, y(value.ends[1])), f"whisker c{model}")
             drawing.mark((place, y(value.value)), f"mark c{model}", model % 3, _hint(name, value))
-    return drawing.svg()
-
-
-def curves(
-    lines: Sequence[Line], x_title: str, y_title: str, reference: tuple[str, float] | None = None, step: float = 0.1
-) -> Markup:
-    """Draw curves on common axes.
-
-    Args:
-        lines: What to draw.
-        x_title: Below the axis.
-        y_title: Beside the axis.
-        reference: A level to compare with, and its name.
-        step: The vertical axis ends at multiples of it.
-    """
-    points = [point for line in lines for point in line.points]
-    drawing = Drawing(WIDTH, 270, f"{y_title} by {x_title}")
-    if not points:
-        drawing.text((WIDTH / 2, 135), NOT_AVAILABLE, "middle", "muted")
-        return drawing.svg()
-    levels = [value for _, value in points] + ([reference[1]] if reference else [])
-    y = Scale(*domain(levels, step), 222, 18)
-    x = Scale(0.0, max(max(place for place, _ in points), 1e-9), 62, WIDTH - 16)
-    _y_axis(drawing, y, (62, WIDTH - 16), y_title)
-    _x_axis(drawing, x, 222, x.ticks(6, least=1), "{:,.0f}", x_title)
-    if reference:
-        level = y(reference[1])
-        drawing.line((62, level), (WIDTH - 16, level), "chance")
-        drawing.text((WIDTH - 18, level - 6), reference[0], "end", "muted")
-    for line in lines:
-        drawing.path([(x(a), y(b)) for a, b in line.points], f"line c{line.colour}{' dashed' * line.dashed}")
-        if len(line.points) == 1:
-            drawing.mark((x(line.points[0][0]), y(line.points[0][1])), f"mark c{line.colour}", 0, line.name)
     return drawing.svg()
 
 
@@ -198,34 +153,3 @@ def _hint(name: str, value: Measured) -> str:
 def _chance(drawing: Drawing, scale: Scale, top: float, bottom: float) -> None:
     if scale.low <= 0.5 <= scale.high:
         drawing.line((scale(0.5), top), (scale(0.5), bottom), "chance")
-
-
-def _x_axis(
-    drawing: Drawing,
-    scale: Scale,
-    y: float,
-    ticks: Sequence[float],
-    form: str,
-    title: str = "",
-    grid_top: float | None = None,
-) -> None:
-    drawing.line((scale.start, y), (scale.end, y), "axis")
-    for tick in ticks:
-        place = scale(tick)
-        if grid_top is not None:
-            drawing.line((place, grid_top), (place, y), "grid")
-        drawing.line((place, y), (place, y + 4), "axis")
-        drawing.text((place, y + 18), form.format(tick), "middle", "tick")
-    if title:
-        drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
-
-
-def _y_axis(drawing: Drawing, scale: Scale, sides: tuple[float, float], title: str) -> None:
-    ticks = scale.ticks(5)
-    form = "{:.2f}" if any(round(10 * tick, 6) % 1 for tick in ticks) else "{:.1f}"
-    for tick in ticks:
-        place = scale(tick)
-        drawing.line((sides[0], place), (sides[1], place), "grid")
-        drawing.text((sides[0] - 8, place + 4.5), form.format(tick), "end", "tick")
-    drawing.line((sides[0], scale.start), (sides[1], scale.start), "axis")
-    drawing.text((16, (scale.start + scale.end) / 2), title, "middle", "tick", turned=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
-from hilum.report.charts import Line, Measured, against_labels, curves, dots, label_shares
+from hilum.report.charts import Measured, against_labels, dots, label_shares
+from hilum.report.curves import Line, curves
 from hilum.report.gallery import explained, samples
 from hilum.report.read import Demo, Finetuned
 from hilum.report.svg import domain
@@ -176,21 +176,17 @@ def _finding_rows(demo: Demo) -> list[FindingRow]:
 
 def _pretraining(demo: Demo) -> Markup:
     run, chance = demo.pretrained, demo.pretrained.chance
-    line = Line("MoCo", 0, [(step["step"], step["loss"]) for step in run.steps if step["loss"] is not None])
+    line = Line("MoCo", 0, run.curve("loss"))
     return curves([line], "step", "loss", ("chance", chance) if chance else None, step=1.0)
 
 
 def _finetuning(demo: Demo, fraction: float) -> tuple[Markup, Markup]:
     models = [model for model in demo.models if model.fraction == fraction]
-    losses = [_course(model.name, place, model.run.steps, "loss") for place, model in enumerate(models)]
-    scores = [_course(model.name, place, model.run.validations, "score") for place, model in enumerate(models)]
-    return curves(losses, "step", "training loss"), curves(
+    losses = [Line(model.name, place, model.run.curve("loss")) for place, model in enumerate(models)]
+    scores = [Line(model.name, place, model.run.curve("score", "validation")) for place, model in enumerate(models)]
+    return curves(losses, "step", "training loss", step=0.1), curves(
         scores, "step", "mean AUROC, validation", ("chance", 0.5), step=0.1
     )
-
-
-def _course(name: str, colour: int, events: tuple[Mapping[str, Any], ...], key: str) -> Line:
-    return Line(name, colour, [(event["step"], event[key]) for event in events if event[key] is not None])
 
 
 def _hashes(demo: Demo) -> list[tuple[str, str]]:

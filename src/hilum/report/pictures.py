@@ -21,7 +21,7 @@ def as_jpeg(data: bytes, name: str, side: int = 0) -> str:
     Raises:
         DataError: The bytes are no image.
     """
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if picture is None:
         raise DataError(f"{name} is no image: make the folder's content again.")
     factor = -(-side // min(picture.shape[:2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from hilum.errors import DataError, RunError
 from hilum.images.store import Store
 from hilum.splits import Split
-from hilum.training.run_folder import LOG, METRICS, OPTIONS, read_log
+from hilum.training.run_folder import CROPS, LOG, METRICS, OPTIONS, read_log
 from hilum.workflows.demo_options import DemoPlan
 
 DEMO, EXPLANATIONS = "demo.json", "explanations.json"
@@ -33,15 +34,29 @@ class Run:
     options: Mapping[str, Any]
     record: Mapping[str, Any]
     """What the run was made with: version and data, by hash."""
-    steps: tuple[Mapping[str, Any], ...]
-    """Lines of log.jsonl with ``step`` and ``loss``."""
-    validations: tuple[Mapping[str, Any], ...]
+    events: tuple[Mapping[str, Any], ...]
+    """Lines of log.jsonl, see ``curve`` and ``named``."""
     training: Mapping[str, Any]
     evaluations: Mapping[str, Mapping[str, Any]]
     model: Mapping[str, Any]
     """What model.json says."""
-    chance: float | None
-    """The loss in nats of a network that knows nothing; None where the log has none."""
+    crops: bytes | None = None
+    """The picture of the crops that a method sees; None where the run has none."""
+
+    @property
+    def chance(self) -> float | None:
+        """The loss in nats of a network that knows nothing; None where the log has none."""
+        return next((value for _, value in self.curve("value", "chance")), None)
+
+    def named(self, kind: str) -> list[Mapping[str, Any]]:
+        """Return the log's events of a kind in the order of their steps; ``step`` stands for the lines of losses."""
+        found = [event for event in self.events if event.get("event", "step") == kind and _number(event.get("step"))]
+        return sorted(found, key=lambda event: event["step"])
+
+    def curve(self, value: str, kind: str = "step") -> list[tuple[float, float]]:
+        """Return (step, value) of the events of a kind, leaving out those that lack the value or have none."""
+        events = self.named(kind)
+        return [(event["step"], event[value]) for event in events if _number(event.get(value))]
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the model's weights, as model.json has it."""
@@ -145,18 +160,16 @@ def read_run(folder: Path) -> Run:
         options = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
         record = options.pop("record", {})
         command, block = _command(options)
-        events = read_log(folder)
         return Run(
             path=folder,
             command=command,
             options=block,
             record=record,
-            steps=tuple(event for event in events if "step" in event and "event" not in event),
-            validations=tuple(event for event in events if event.get("event") == "validation"),
+            events=tuple(read_log(folder)),
             training=metrics["training"],
             evaluations=metrics.get("evaluations", {}),
             model=read_json(folder / "model" / "model.json"),
-            chance=next((event["value"] for event in events if event.get("event") == "chance"), None),
+            crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
@@ -197,6 +210,11 @@ def _plan(recorded: Mapping[str, Any]) -> DemoPlan:
     if set(recorded) != {entry.name for entry in fields(DemoPlan)}:
         raise ValueError("it was made by another version")
     return DemoPlan(**recorded)
+
+
+def _number(value: Any) -> bool:
+    """Whether a value of the log is a number that can be drawn."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _command(options: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:

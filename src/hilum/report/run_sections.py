@@ -7,10 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hilum.report.charts import Line, Measured, curves, dots
+from hilum.report.charts import Measured, dots
+from hilum.report.course import continued, course, has_band, health, online_probe, warnings
+from hilum.report.crop_picture import crop_picture
 from hilum.report.read import Run
 from hilum.report.svg import domain
 from hilum.report.wording import macro, said
+from hilum.training.run_folder import CROPS
 
 MEASURES = {
     "auroc": "AUROC",
@@ -26,18 +29,17 @@ MEASURES = {
 
 def run_sections(run: Run) -> dict[str, Any]:
     """Return everything that a run's page shows, by the names that its template uses."""
-    validations = [(event["step"], event["score"]) for event in run.validations if event["score"] is not None]
-    losses = [(step["step"], step["loss"]) for step in run.steps if step["loss"] is not None]
-    chance = run.chance
     return {
         "run": run,
         "measures": MEASURES,
-        "loss": curves(
-            [Line("loss", 0, losses)], "step", "loss", ("chance", chance) if chance else None, _step(losses)
-        ),
-        "validation": curves([Line("validation", 0, validations)], "step", "mean AUROC, validation", ("chance", 0.5))
-        if validations
-        else None,
+        "warnings": warnings(run),
+        "looks": len(run.named("health")),
+        "course": course(run),
+        "has_band": has_band(run),
+        "continued": continued(run),
+        "health": health(run),
+        "probe": online_probe(run),
+        "crops": crop_picture(run.crops, CROPS) if run.crops is not None else None,
         "evaluations": [_evaluation(name, told, run.model["findings"]) for name, told in run.evaluations.items()],
         "options": list(leaves(run.options)),
         "hashes": list(_hashes(run)),
@@ -57,11 +59,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     return "-" if value in (None, {}) else str(value)
-
-
-def _step(points: list[tuple[int, float]]) -> float:
-    """Return how fine the loss axis is: losses of classifiers lie below 1, those of pretraining above."""
-    return 1.0 if max((loss for _, loss in points), default=0.0) > 1.5 else 0.1
 
 
 def _evaluation(name: str, told: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Drawing:
     width: float
     height: float
     title: str
+    kind: str = ""
+    """A further class for the page's style."""
     parts: list[str] = field(default_factory=list)
 
     def line(self, start: Point, end: Point, style: str) -> None:
@@ -100,10 +102,11 @@ class Drawing:
 
     def svg(self) -> Markup:
         """Return the picture."""
+        style = f"chart {self.kind}".rstrip()
         frame = _attributes({"viewBox": f"0 0 {_number(self.width)} {_number(self.height)}", "role": "img"})
         title = escape(self.title)
         inner = "".join(self.parts)
-        return Markup(f'<svg class="chart" aria-label="{title}"{frame}>{inner}</svg>')
+        return Markup(f'<svg class="{style}" aria-label="{title}"{frame}>{inner}</svg>')
 
     def _add(self, tag: str, style: str, hint: str = "", **attributes: float | str) -> None:
         inner = f"<title>{escape(hint)}</title>" if hint else ""

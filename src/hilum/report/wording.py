@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.report.charts import NOT_AVAILABLE, Measured
+from hilum.report.axes import NOT_AVAILABLE
+from hilum.report.charts import Measured
 
 NO_DIFFERENCE = "no difference shown"
 MINUS = "\u2212"
