@@ -40,7 +40,7 @@ class SwAVOptions:
     """SwAV for tens of thousands of films.
 
     The paper, for a million images: 3000 prototypes, queue 3840 (at batch 256) from epoch 15 of 200 on. Its learning
-    rates are for LARS.
+    rates are for LARS. The first global crop and all local ones are always cut from the film itself.
     """
 
     embedding_size: int = 128
@@ -60,7 +60,7 @@ class SwAVOptions:
     iterations: int = 3
     """How often the assignments are balanced between prototypes and films."""
     queue_size: int = 1024
-    """Earlier films whose global crops help to balance the assignments, at most; never above a quarter of the films."""
+    """Earlier films that help to balance the assignments, at most; never above a quarter of the films; 0 is none."""
     queue_from_epoch: int = 2
     """The first epoch, counted from 0, in which the queue is used; before that it only fills."""
     local_crops: int = 6
@@ -68,8 +68,7 @@ class SwAVOptions:
     local_size: int = 0
     """Height and width of local crops in pixels; 0 takes about half of the film's, or what the backbone needs."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What the second global crop is cut from: the same film, or another film of its study or patient where there is
-    one. Local crops are always the film's own."""
+    """What the second global crop is cut from: the same film, or another of its study or patient where there is one."""
     crops: CropRecipe = SWAV
     """The pipeline of the two global crops; for films above 96 px the literature takes a min_scale of 0.14 to 0.3."""
     local: CropRecipe = SWAV_LOCAL
