@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hilum.training.health import Alarm, Health, effective_rank, embedding_std, mean_cosine, measure, quiet_steps
 
 HEALTHY = Health(embedding_std=0.8, mean_cosine=0.3, effective_rank=30.0, feature_rank=90.0)
+FILMS = 256
 COLLAPSED = Health(embedding_std=0.001, mean_cosine=1.0, effective_rank=1.0, feature_rank=1.2)
 
 
@@ -92,11 +93,19 @@ def test_health_is_read_back_from_its_event() -> None:
         ({"embedding_std": 0.04}, True),
         ({"effective_rank": 1.3}, True),
         ({"feature_rank": 1.3}, True),
+        ({"mean_cosine": 0.96, "effective_rank": 2.1}, True),
+        ({"effective_rank": 2.1}, False),
         ({"mean_cosine": 0.97, "embedding_std": 0.17, "effective_rank": 9.0}, False),
     ],
 )
 def test_any_one_measure_tells_a_collapse(changed: dict[str, float], collapsed: bool) -> None:
-    assert Health(**{**vars(HEALTHY), **changed}).collapsed is collapsed
+    assert Health(**{**vars(HEALTHY), **changed}).collapsed(FILMS) is collapsed
+
+
+def test_few_films_that_cannot_have_a_high_rank_are_not_called_collapsed() -> None:
+    few = Health(**{**vars(HEALTHY), "effective_rank": 1.0, "feature_rank": 1.0})
+    assert not few.collapsed(2)
+    assert few.collapsed(32)
 
 
 def alarm(chance: float | None = 5.0, quiet: int = 20, remedy: str = "") -> Alarm:
@@ -104,7 +113,7 @@ def alarm(chance: float | None = 5.0, quiet: int = 20, remedy: str = "") -> Alar
 
 
 def kinds(of: Alarm, step: int, health: Health) -> list[str]:
-    return [warn.kind for warn in of.judge(step, health)]
+    return [warn.kind for warn in of.judge(step, health, FILMS)]
 
 
 def test_a_collapse_is_said_once_and_again_after_a_recovery() -> None:
@@ -124,7 +133,7 @@ def test_nothing_is_said_before_warm_up_is_over() -> None:
 
 
 def test_a_line_says_what_was_seen_and_what_to_do() -> None:
-    (warn,) = alarm(remedy="--method.epsilon 0.03").judge(40, COLLAPSED)
+    (warn,) = alarm(remedy="--method.epsilon 0.03").judge(40, COLLAPSED, FILMS)
     for words in ("step 40", "mean cosine 1.000", "spread 0.001", "rank 1.0", "--train.lr, such as 0.0001", "--out"):
         assert words in warn.line
     assert "--train.warmup" in warn.line
@@ -136,7 +145,7 @@ def test_a_line_says_what_was_seen_and_what_to_do() -> None:
 def test_a_loss_at_chance_or_above_is_said(loss: float, said: list[str]) -> None:
     of = alarm()
     of.hear(30, 1.0)  # before the look, and no part of the next mean
-    of.judge(30, HEALTHY)
+    of.judge(30, HEALTHY, FILMS)
     of.hear(40, loss)
     assert kinds(of, 40, HEALTHY) == said
 

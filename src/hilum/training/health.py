@@ -14,7 +14,11 @@ from torch import Tensor
 HIGHEST_COSINE = 0.99
 LEAST_STD = 0.05
 LEAST_RANK = 2.0
-"""Beyond these the embeddings of films count as collapsed; a network that learns keeps far away from all three."""
+"""Beyond any of these the embeddings of films count as collapsed; a network that learns keeps far away from all."""
+NARROW_COSINE, NARROW_RANK = 0.9, 4.0
+"""Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
+ENOUGH_FILMS = 32
+"""With fewer films than these the rank that counts as low is lower in proportion: n films have a rank below n."""
 CHANCE_SHARE = 0.99
 """A mean loss above this share of the loss at chance counts as stuck there."""
 FEWEST_STEPS = 20
@@ -38,11 +42,12 @@ class Health:
         names = [entry.name for entry in fields(Health)]
         return Health(*(math.nan if event.get(name) is None else float(event[name]) for name in names))
 
-    @property
-    def collapsed(self) -> bool:
-        """Whether films can hardly be told apart any more, or along one line only."""
+    def collapsed(self, films: int) -> bool:
+        """Whether films, so many of them, can hardly be told apart any more, or along a line or two only."""
         alike = self.mean_cosine > HIGHEST_COSINE or self.embedding_std < LEAST_STD
-        return alike or min(self.effective_rank, self.feature_rank) < LEAST_RANK
+        rank, possible = min(self.effective_rank, self.feature_rank), min(films / ENOUGH_FILMS, 1.0)
+        narrow = self.mean_cosine > NARROW_COSINE and rank < NARROW_RANK * possible
+        return alike or narrow or rank < LEAST_RANK * possible
 
     @property
     def finite(self) -> bool:
@@ -133,19 +138,19 @@ class Alarm:
             self.total += loss * steps
             self.steps += steps
 
-    def judge(self, step: int, health: Health) -> list[Warn]:
-        """Judge a look after ``step``, and return the warnings that were not standing before."""
+    def judge(self, step: int, health: Health, films: int) -> list[Warn]:
+        """Judge a look at so many films after ``step``, and return the warnings that were not standing before."""
         loss = self.total / self.steps if self.steps else None
         self.total, self.steps = 0.0, 0
         if step <= self.quiet_steps:
             return []
-        found = {warn.kind: warn for warn in (self._collapse(step, health), self._chance(step, loss)) if warn}
+        found = {warn.kind: warn for warn in (self._collapse(step, health, films), self._chance(step, loss)) if warn}
         new = [warn for kind, warn in found.items() if kind not in self.standing]
         self.standing = found
         return new
 
-    def _collapse(self, step: int, health: Health) -> Warn | None:
-        if not health.collapsed:
+    def _collapse(self, step: int, health: Health, films: int) -> Warn | None:
+        if not health.collapsed(films):
             return None
         return Warn(
             "collapse",
