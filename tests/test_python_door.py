@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
@@ -22,4 +23,5 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["evaluation"]["films"] > 0
     assert names["probes"]["linear_auroc_macro"] is not None
     assert (tmp_path / "predictions.csv").is_file()
+    assert len(pd.read_parquet(tmp_path / "features.parquet")) == names["features"].films == 150
     assert len(list((tmp_path / "heatmaps").rglob("cardiomegaly-overlay.png"))) == 1

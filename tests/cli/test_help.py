@@ -17,7 +17,7 @@ import pytest
 from hilum.cli.app import build_app
 from hilum.cli.commands import COMMANDS, FAMILIES, family_members
 from hilum.phantoms.options import PhantomOptions
-from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
+from hilum.workflows.options import EmbedOptions, EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
 from hilum.workflows.split_options import SplitOptions
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,6 +36,7 @@ OPTIONS = {
     "finetune": FinetuneOptions,
     "evaluate": EvaluateOptions,
     "probe": ProbeOptions,
+    "embed": EmbedOptions,
 }
 
 

@@ -31,6 +31,7 @@ USAGE = {
     "option missing": ("finetune --data s", "--out is missing", "See hilum finetune --help."),
     "argument missing": ("evaluate --data s", "RUN is missing", "See hilum evaluate --help."),
     "films missing": ("predict run --out o", "FILM is missing", "See hilum predict --help."),
+    "features of nothing": ("embed --data s --out o", "SUBJECT is missing", "See hilum embed --help."),
     "argument too many": ("evaluate run other --data s", "unexpected argument 'other'", "See hilum evaluate --help."),
     "twice": ("finetune --data s --out o --fraction 1 --fraction 0.1", "--fraction is given twice", "once"),
     "no number": ("finetune --data s --out o --fraction ten", "--fraction is 'ten'", "allowed is a number"),
@@ -88,6 +89,22 @@ OPTIONS = {
     "seed out of range": ("evaluate {new} --data {store} --seed -1", "--seed is -1", "0 or more"),
     "neighbours out of range": ("probe random --data {store} --neighbours 0", "--neighbours is 0", "1 or more"),
     "probe's size out of range": ("probe random --data {store} --size 0", "--size is 0", "16 or more"),
+    "size of features out of range": (
+        "embed random --data {store} --out {new}.parquet --size 8",
+        "--size is 8",
+        "16 or more",
+    ),
+    "features into a folder": ("embed random --data {store} --out {store}", "a folder", "features.parquet"),
+    "features into another file": (
+        "embed random --data {store} --out {store}/catalog.parquet",
+        "did not write",
+        "another name",
+    ),
+    "features of no run": (
+        "embed {new} --data {store} --out {new}.parquet",
+        "no weights file",
+        "random, imagenet, a run",
+    ),
     "table that leaves the root": (
         "prepare nih14 {phantoms} --out {new} --size 32 --table ../x.csv",
         "'../x.csv'",

@@ -97,6 +97,14 @@ def test_predict_films_and_store(hilum, store, phantoms, classifier, tmp_path):
     assert len((tmp_path / "store.csv").read_text().splitlines()) == 91
 
 
+def test_embed(hilum, store, pretrained, tmp_path):
+    words = ["embed", pretrained, "--data", store, "--out", tmp_path / "features.parquet", "--device", "cpu"]
+    said = hilum(*words)
+    assert (said.code, said.out.splitlines()[-1]) == (0, str(tmp_path / "features.parquet"))
+    content = last_json(hilum(*words, "--json").out)
+    assert (content["films"], content["features"], content["already_done"]) == (90, 512, True)
+
+
 def test_explain(hilum, phantoms, classifier, tmp_path):
     film = sorted(phantoms.glob("valid/*/*/*.jpg"))[0]
     findings = ["--finding", "Edema", "Pleural Effusion", "--device", "cpu"]

@@ -11,6 +11,7 @@ COMMANDS = {
     "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
     "finetune": ("hilum.cli.finetune:finetune", "Train a classifier of findings on all or a share of the labels."),
     "probe": ("hilum.cli.probe:probe", "Measure frozen features by nearest neighbours and a linear classifier."),
+    "embed": ("hilum.cli.embed:embed", "Write frozen features of every film of stores to a Parquet file."),
     "evaluate": ("hilum.cli.evaluate:evaluate", "Measure a classifier, with intervals over patients."),
     "predict": ("hilum.cli.predict:predict", "Write a model's probabilities for films or a store to a CSV file."),
     "explain": ("hilum.cli.explain:explain", "Draw where a classifier looks: a heatmap and overlay per finding."),

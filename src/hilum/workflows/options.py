@@ -180,6 +180,34 @@ class ProbeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbedOptions:
+    """What to take frozen features of, and where to."""
+
+    data: tuple[Path, ...]
+    """Stores; their labels are not looked at."""
+    out: Path
+    """Parquet file to write: a row a film, with source, path, patient, part and its features."""
+    split: Literal["all", "train", "val", "test", "official-test"] = "all"
+    """Part to take films from."""
+    backbone: str | None = None
+    """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
+    size: int | None = None
+    """Height and width in pixels of what the network sees; the run's own, else the store's."""
+    seed: int = 0
+    """Seed of random weights."""
+    device: Device = "auto"
+    """Where to compute."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        _refuse_below(self, {"size": 16, "seed": 0})
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
     """What to draw heatmaps of."""
 
