@@ -49,12 +49,13 @@ def test_the_grid_shows_the_crops_of_the_first_step(tiny_store: Path, tmp_path: 
     assert np.corrcoef(shown.ravel(), expected.ravel())[0, 1] > 0.97
 
 
-def test_between_pictures_it_is_transparent_and_small_crops_keep_their_proportion() -> None:
-    large, small = np.full((2, 64, 64), 200, np.uint8), np.full((2, 24, 24), 90, np.uint8)
+@pytest.mark.parametrize(("side", "below"), [(32, 2), (24, 2), (21, 3), (48, 1)])
+def test_between_pictures_it_is_transparent_and_small_crops_keep_their_proportion(side: int, below: int) -> None:
+    large, small = np.full((2, 64, 64), 200, np.uint8), np.full((2, side, side), 90, np.uint8)
     grid = crop_grid([large, large, large, *[small] * 6])
-    column = round(SIDE * 24 / 64)
-    fit = (SIDE + THIN) // (column + THIN)
-    columns = -(-6 // fit)
+    column = int((SIDE + THIN) * side / 64) - THIN
+    assert column == pytest.approx(SIDE * side / 64, rel=0.08)
+    columns = -(-6 // below)
     assert grid.shape[1] == 3 * SIDE + 2 * WIDE + THIN + columns * column + (columns - 1) * THIN
     opaque = grid[:, :, 3] == 255
     assert opaque.sum() == 2 * (3 * SIDE**2 + 6 * column**2)

@@ -87,7 +87,8 @@ def _columns(group: Sequence[Picture]) -> Iterator[Picture]:
 
 
 def _scaled(picture: Picture, size: int) -> Picture:
-    side = max(round(SIDE * len(picture) / size), 1)
+    # The gap counts in, so that crops of half the size stand below one another in pairs.
+    side = max(int((SIDE + THIN) * len(picture) / size) - THIN, 1)
     smaller = side < len(picture)
     scaled = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
     return np.asarray(scaled, np.uint8)
