@@ -155,7 +155,8 @@ def _validation(run: Run) -> list[Chart]:
     scores = run.curve("score", "validation")
     if not scores:
         return []
-    picture = curves([Line("validation", 0, scores)], "step", "mean AUROC, validation", ("chance", 0.5), step=0.1)
+    lines, level = [Line("validation", 0, scores)], ("guessing", 0.5)
+    picture = curves(lines, "step", "mean AUROC, validation", level, step=0.1, shown=(0.4,))
     reading = "Mean AUROC on validation films after each epoch; 0.5 is guessing. The best model is kept, not the last."
     return [Chart("Validation", picture, reading)]
 
