@@ -75,6 +75,61 @@ def test_a_queue_full_of_the_own_patient_costs_nothing_and_breaks_nothing() -> N
     assert all(p.grad is None or p.grad.isfinite().all() for p in of.parameters())
 
 
+def keys_of(of: MoCo, crops: torch.Tensor) -> torch.Tensor:
+    torch.manual_seed(1)
+    return of._keys(crops)
+
+
+@pytest.mark.parametrize(
+    ("films", "splits", "parts"), [(8, 1, 1), (8, 4, 4), (9, 2, 2), (7, 4, 3), (3, 4, 1), (2, 4, 1)]
+)
+def test_keys_are_normalised_in_parts_of_two_films_at_least(films: int, splits: int, parts: int) -> None:
+    of = moco(key_splits=splits).train()
+    crops = batch(of, films).crops
+    assert crops is not None
+    sizes: list[int] = []
+    of.key_backbone.register_forward_hook(lambda module, given, output: sizes.append(len(output)))
+    keys = keys_of(of, crops[1])
+    assert (len(sizes), sum(sizes)) == (parts, films)
+    assert min(sizes) >= 2
+    assert keys.shape == (films, 16)
+
+
+def test_split_keys_come_back_in_their_order() -> None:
+    whole, split = moco(key_splits=1).eval(), moco(key_splits=4).eval()  # in which no film depends on the others
+    crops = batch(whole).crops
+    assert crops is not None
+    torch.testing.assert_close(keys_of(split, crops[1]), keys_of(whole, crops[1]))
+
+
+def test_a_key_depends_on_its_part_alone_and_the_parts_on_the_step() -> None:
+    of = moco(key_splits=4).train()
+    crops = batch(of).crops
+    assert crops is not None
+    keys, changed = keys_of(of, crops[1]), crops[1].clone()
+    changed[0] = torch.randn(changed[0].shape, generator=torch.Generator().manual_seed(0))
+    moved = (keys_of(of, changed) - keys).abs().amax(dim=1) > 1e-6
+    assert moved[0]
+    assert int(moved.sum()) == 2  # itself, and the one film that shares its part
+    torch.manual_seed(2)
+    assert not torch.allclose(of._keys(crops[1]), keys, atol=1e-6)  # others share the parts at another step
+
+
+def test_the_symmetric_loss_is_the_mean_of_both_directions_and_both_keys_are_stored() -> None:
+    of = moco(symmetric=True).eval()
+    given = batch(of)
+    before, patients = of.queue.copy()
+    with torch.no_grad():
+        queries = [of.projector(of.backbone(crop)) for crop in given.crops]
+        keys = [of.key_projector(of.key_backbone(crop)) for crop in given.crops]
+        found = of(given)
+    allowed = given.patient[:, None] != patients
+    each = [info_nce(queries[a], keys[b], before, of.options.temperature, allowed) for a, b in ((0, 1), (1, 0))]
+    torch.testing.assert_close(found, sum(each) / 2)
+    torch.testing.assert_close(of.queue.embeddings[:16], F.normalize(torch.cat([keys[1], keys[0]]), dim=1))
+    assert of.queue.patients[:16].tolist() == [*range(8), *range(8)]
+
+
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
 def test_the_key_encoder_moves_by_the_average_alone(progress: float) -> None:
     of = moco(ema_decay=0.9)
@@ -111,7 +166,14 @@ def test_the_queue_is_held_to_a_quarter_of_the_films(films: int, expected: int) 
 
 @pytest.mark.parametrize(
     "options",
-    [{"queue_size": 0}, {"embedding_size": 0}, {"temperature": 0.0}, {"temperature": math.nan}, {"ema_decay": 1.5}],
+    [
+        {"queue_size": 0},
+        {"key_splits": 0},
+        {"embedding_size": 0},
+        {"temperature": 0.0},
+        {"temperature": math.nan},
+        {"ema_decay": 1.5},
+    ],
 )
 def test_options_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=r"--method\..*allowed is") as caught:

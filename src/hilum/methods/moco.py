@@ -20,8 +20,12 @@ from hilum.losses.contrastive import info_nce
 from hilum.nn.backbones import Backbone
 from hilum.nn.ema import cosine_rise, ema_update, frozen_copy
 from hilum.nn.heads import mlp
+from hilum.nn.processes import gather, own_rows, process_count
 from hilum.nn.queue import Queue
 from hilum.training.learner import Batch, Learner
+
+SMALLEST_PART = 2
+"""Films that a part of the keys has at least: one film alone has no batch statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,10 @@ class MoCoOptions:
     """Share of the key encoder kept at each step, rising to 1 by a cosine."""
     mask_same_patient: bool = True
     """Leave out negatives that show the query's own patient."""
+    symmetric: bool = False
+    """Let both crops be query and key: twice the work a film, for about as much more learnt."""
+    key_splits: int = 4
+    """Parts in which shuffled keys are normalised, over all processes at least; 1 shuffles and splits nothing."""
     positives: Literal["crop", "study", "patient"] = "crop"
     """What a crop's twin is cut from: the same film, or another film of its study or patient where there is one."""
     crops: CropRecipe = MOCO
@@ -52,7 +60,7 @@ class MoCoOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name in ("embedding_size", "queue_size"):
+        for name in ("embedding_size", "queue_size", "key_splits"):
             if getattr(self, name) < 1:
                 raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is 1 or more.")
         if not self.temperature > 0:
@@ -85,14 +93,39 @@ class MoCo(Learner):
         """Return the loss (scalar). Stores the new keys: call it once a micro-batch."""
         if batch.crops is None:
             raise ValueError("the batch has no crops")
-        query_crop, key_crop = batch.crops
-        query = self.projector(self.backbone(query_crop))  # [B, E]
-        with torch.no_grad():
-            key = self.key_projector(self.key_backbone(key_crop))  # [B, E]
+        first, second = batch.crops
+        pairs = [(first, second), (second, first)] if self.options.symmetric else [(first, second)]
+        keys = [self._keys(key_crop) for _, key_crop in pairs]  # each [N, E]
         negatives, patients = self.queue.copy()  # the push below would change them before backward
         allowed = batch.patient[:, None] != patients if self.options.mask_same_patient else None  # [B, K]
-        self.queue.push(F.normalize(key.float(), dim=1), batch.patient)
-        return info_nce(query, key, negatives, self.options.temperature, allowed)
+        self.queue.push(torch.cat(keys), gather(batch.patient).repeat(len(keys)))
+        losses = []
+        for (query_crop, _), key in zip(pairs, keys, strict=True):
+            query = self.projector(self.backbone(query_crop))  # [B, E]
+            losses.append(info_nce(query, own_rows(key), negatives, self.options.temperature, allowed))
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def _keys(self, crops: Tensor) -> Tensor:
+        """Return the keys [N, E] of all processes' crops, in their order and of unit length.
+
+        Batch statistics that a query shares with its key, and with no other, tell the two by what they have in common
+        and not by what they show. So keys are shuffled over the processes, and normalised in parts that no query's
+        batch matches (section 3.3 of arXiv 1911.05722, which has several devices).
+        """
+        if self.options.key_splits == 1:
+            return gather(self._encoded(crops))
+        everyone = gather(crops)
+        # Drawn on the CPU, which every process has and the loop seeds alike by the step.
+        order = torch.randperm(len(everyone))
+        own = everyone[own_rows(order)]
+        wanted = math.ceil(self.options.key_splits / process_count())
+        parts = own.tensor_split(max(1, min(wanted, len(own) // SMALLEST_PART)))
+        shuffled = gather(torch.cat([self._encoded(part) for part in parts]))
+        return shuffled[order.argsort()]
+
+    def _encoded(self, crops: Tensor) -> Tensor:
+        return F.normalize(self.key_projector(self.key_backbone(crops)).float(), dim=1)
 
     def after_step(self, progress: float) -> None:
         """Move the key encoder towards the query encoder."""
