@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from hilum.catalog import Catalog, film_table
+from hilum.findings import NIH14
 from hilum.images.films import Films
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.workflows.prepare import PrepareOptions, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "nih14" / "images"
 PHANTOMS = 3000
+PRESENT = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,14 @@ def draw_phantoms(folder: Path, size: int) -> Path:
 def make_store(files: Files, size: int, cores: int, out: Path) -> tuple[Films, float]:
     """Prepare the files once and return the store's films with the seconds that it took.
 
-    A name up to its first underscore stands for the patient, as in NIH's files.
+    A name up to its first underscore stands for the patient, as in NIH's files. Labels are drawn at random, a tenth of
+    them present: the online probe, which needs some, costs as much with them.
     """
     names = [path.relative_to(files.root).as_posix() for path in files.paths]
     rows = {"path": names, "patient": [name.split("_")[0] for name in names]}
-    catalog = Catalog("benchmark", files.root, ("Edema",), film_table(pd.DataFrame(rows), ("Edema",)), len(names))
+    drawn = np.random.default_rng(0).random((len(names), len(NIH14))) < PRESENT
+    labelled = pd.DataFrame(rows).join(pd.DataFrame(drawn.astype(np.float32), columns=list(NIH14)))
+    catalog = Catalog("benchmark", files.root, NIH14, film_table(labelled, NIH14), len(names))
     began = time.perf_counter()
     prepare(catalog, out, PrepareOptions(size, workers=cores))
     return Films.open([out]), time.perf_counter() - began

@@ -1,10 +1,10 @@
 """How much of the bare model step is left once real films have to be read, augmented, logged and scheduled.
 
-Four things take turns, block by block of equally many steps, in one process:
+For each method four things take turns, block by block of equally many steps, in one process:
 
-* ``bare``: Hilum's MoCo step on crops that lie on the device: forward, backward, clipping, AdamW, moving average,
+* ``bare``: Hilum's step on crops that lie on the device: forward, backward, clipping, AdamW, what follows a step,
 * ``pipeline``: Hilum's own Trainer on a prepared store: reading, augmentation, schedule, log and all,
-* ``lightly``'s ``bare`` and ``pipeline``: the same of MoCo built from the public package (see lightly_moco.py).
+* ``lightly``'s ``bare`` and ``pipeline``: the same of the method built from the public package (lightly_methods.py).
 
 Blocks that are compared are neighbours in time and change places from round to round; the first round is discarded.
 ``ratio`` = median over the rounds of pipeline speed over bare speed, ``factor`` = of Hilum's pipeline over lightly's.
@@ -15,161 +15,60 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from film_files import Files, find_files, make_store
-from hilum.images.films import Films
-from hilum.methods.moco import MoCo, MoCoOptions
-from hilum.nn.backbones import Backbone
-from hilum.training.batches import Batches, Order, Rows, shuffled
-from hilum.training.learner import Batch
-from hilum.training.loop import Trainer
-from hilum.training.optimiser import adamw
-from hilum.training.options import TrainOptions
-from hilum.training.run_folder import open_run
-from lightly_moco import Loader, fastest_loader
-from lightly_moco import MoCo as LightlyMoCo
-from turns import Block, Step, Turns, paired, repeat
-
-CROPS_IN_MEMORY = 8
+from film_files import find_files, make_store
+from hilum.methods import METHODS
+from training_blocks import (
+    Aside,
+    Setting,
+    bare_step,
+    build_lightly,
+    lightly_blocks,
+    steps_of_a_block,
+    take_turns,
+)
+from turns import Block, Turns, paired, repeat
 
 
-def passes(rows: Rows, seed: int, count: int) -> Order:
-    """Return one long epoch, as many passes over the rows as ``count`` films need.
-
-    So no checkpoint, which an epoch's end brings, falls into one block and not into another.
-    """
-    once = shuffled(rows, seed)
-    return lambda _: np.concatenate([once(number) for number in range(math.ceil(count / len(rows)))])[:count]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all four have in common."""
-
-    files: Files
-    films: Films
-    backbone: str
-    size: int
-    batch: int
-    precision: str
-    device: torch.device
-
-    def learner(self) -> MoCo:
-        """Return Hilum's learner, untrained."""
-        torch.manual_seed(0)
-        options = MoCoOptions().for_films(len(self.films))
-        return MoCo(Backbone(self.backbone, self.size), options, self.size)
-
-    def train_options(self) -> TrainOptions:
-        """Return the options of Hilum's loop, all but a few at their defaults."""
-        accelerator = "cuda" if self.device.type == "cuda" else "cpu"
-        return TrainOptions(
-            epochs=1, batch_size=self.batch, size=self.size, precision=self.precision, accelerator=accelerator
-        )
-
-    def autocast(self) -> Any:
-        """Return the context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16-mixed" else nullcontext()
-
-
-def bare_step(setting: Setting) -> Step:
-    """Return Hilum's step in plain torch on crops in memory, with the loop's own optimiser and defaults."""
-    options = setting.train_options()
-    learner = setting.learner().to(setting.device).train()
-    if options.channels_last:
-        learner.to(memory_format=torch.channels_last)
-    optimiser = adamw(learner, options.lr, options.weight_decay)
-    batches = [batch_in_memory(setting, learner, number) for number in range(CROPS_IN_MEMORY)]
-
-    def step() -> None:
-        batches.append(batches.pop(0))
-        with setting.autocast():
-            loss = learner(batches[0])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), options.clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        learner.after_step(progress=0.5)
-
-    return step
-
-
-def batch_in_memory(setting: Setting, learner: MoCo, number: int) -> Batch:
-    """Return the films' crops on the device."""
-    rows = np.arange(number * setting.batch, (number + 1) * setting.batch) % len(setting.films)
-    images = torch.from_numpy(setting.films.read(rows)).unsqueeze(1).to(setting.device)
-    index, patient = (torch.from_numpy(codes).to(setting.device) for codes in (rows, setting.films.patient_codes[rows]))
-    batch = Batch(images, index, patient, patient)
-    return batch._replace(crops=learner.make_crops(batch, seed=0))
-
-
-def take_turns(setting: Setting, turns: Turns, rounds: int, scratch: Path) -> float:
-    """Run the Trainer, and in between the others; return the seconds of the checkpoint at its end."""
-    options = setting.train_options()
-    rows = np.arange(len(setting.films))
-    count = turns.steps * rounds * setting.batch
-    batches = Batches(setting.films, passes(rows, options.seed, count), count, setting.batch)
-    with open_run(scratch / "run", {}) as folder:
-        trainer = Trainer(setting.learner(), batches, options, folder, turns, stage="benchmark")
-        turns.begin()
-        trainer.train()
-    return time.perf_counter() - turns.turn_began
-
-
-def measure(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Let all take turns and return the figures."""
+def measure(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let all blocks of one method take turns; return Hilum's figures and lightly's, empty where it is left out."""
     bare = bare_step(setting)
     repeat(bare, 2)
-    log_every = setting.train_options().log_every
-    steps = log_every * max(1, math.ceil(chosen.block_seconds / repeat(bare, 3) * 3 / log_every))
+    steps, log_every = steps_of_a_block(repeat(bare, 3) / 3, chosen.block_seconds)
+    setting = replace(setting, log_every=log_every)
     ours: dict[str, Block] = {"bare": partial(repeat, bare)}
     if chosen.without_lightly:
         turns = Turns(steps, ours, {})
-        return figures(setting, turns, take_turns(setting, turns, chosen.pairs + 1, scratch))
+        return figures(setting, turns, take_turns(setting, turns, chosen.pairs + 1, scratch)), {}
     model, loader = build_lightly(setting, chosen.threads, steps)
     with closing(loader):
         turns = Turns(steps, ours, lightly_blocks(setting, model, loader))
-        checkpoint = take_turns(setting, turns, chosen.pairs + 1, scratch)
-    found = figures(setting, turns, checkpoint)
-    return {**found, "lightly": {"moco": {**lightly_figures(setting, turns), "workers": len(loader.processes)}}}
+        aside = take_turns(setting, turns, chosen.pairs + 1, scratch)
+    return figures(setting, turns, aside), {**lightly_figures(setting, turns), "workers": len(loader.processes)}
 
 
-def build_lightly(setting: Setting, cores: int, steps: int) -> tuple[LightlyMoCo, Loader]:
-    """Return lightly's model and the loader that serves it best; the caller closes the loader."""
-    torch.manual_seed(0)
-    queue_size = MoCoOptions().for_films(len(setting.films)).queue_size
-    model = LightlyMoCo(setting.backbone, queue_size, setting.device, setting.autocast)
-
-    def make(workers: int) -> Loader:
-        return Loader(setting.files.root, setting.files.paths, setting.size, setting.batch, workers)
-
-    return model, fastest_loader(make, model.step, cores, steps)
-
-
-def lightly_blocks(setting: Setting, model: LightlyMoCo, loader: Loader) -> dict[str, Block]:
-    """Return lightly's two kinds of block."""
-    with loader.running() as batches:
-        ready = [tuple(crop.to(setting.device) for crop in next(batches)) for _ in range(CROPS_IN_MEMORY)]
-
-    def bare() -> None:
-        ready.append(ready.pop(0))
-        model.step(ready[0])
-
-    return {"lightly pipeline": partial(loader.train, model.step), "lightly bare": partial(repeat, bare)}
+def measure_all(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Return the figures by method, lightly's under their own name; say on the way how it stands."""
+    ours, lightly = {}, {}
+    for method in chosen.methods:
+        began = time.perf_counter()
+        ours[method], theirs = measure(replace(setting, method=method), chosen, scratch)
+        if theirs:
+            lightly[method] = theirs
+        print(f"{line(method, ours[method], theirs)}   [{time.perf_counter() - began:.0f} s]", file=sys.stderr)
+    return {**ours, "lightly": lightly} if lightly else ours
 
 
 def speed(setting: Setting, turns: Turns, name: str) -> float:
@@ -177,20 +76,25 @@ def speed(setting: Setting, turns: Turns, name: str) -> float:
     return round(turns.steps * setting.batch / statistics.median(turns.seconds[name][1:]), 1)
 
 
-def figures(setting: Setting, turns: Turns, checkpoint: float) -> dict[str, Any]:
-    """Return Hilum's speeds and the ratio of pipeline to bare step, also by processor time."""
+def figures(setting: Setting, turns: Turns, aside: Aside) -> dict[str, Any]:
+    """Return Hilum's speeds, the ratio of pipeline to bare step, also by processor time, and what lies beside it."""
     bare, pipeline = speed(setting, turns, "bare"), speed(setting, turns, "pipeline")
     ratio = paired(turns.seconds["bare"], turns.seconds["pipeline"])
-    found = {
+    cpu_ratio = paired(turns.cpu["bare"], turns.cpu["pipeline"])
+    epoch = len(setting.films) / pipeline
+    return {
         "bare": bare,
         "pipeline": pipeline,
         "ratio": ratio["median"],
         "ratio_spread": ratio,
-        "cpu_ratio": paired(turns.cpu["bare"], turns.cpu["pipeline"])["median"],
-        "checkpoint_seconds": round(checkpoint, 3),
-        "checkpoint_share_of_epoch": round(checkpoint / (len(setting.films) / pipeline), 4),
+        "cpu_ratio": cpu_ratio["median"],
+        "cpu_ratio_spread": cpu_ratio,
+        "look_seconds": round(aside.look, 3),
+        "look_share_of_epoch": round(aside.look / epoch, 4),
+        "checkpoint_seconds": round(aside.checkpoint, 3),
+        "checkpoint_share_of_epoch": round(aside.checkpoint / epoch, 4),
+        "steps_per_block": turns.steps,
     }
-    return {"moco": found, "steps_per_block": turns.steps}
 
 
 def lightly_figures(setting: Setting, turns: Turns) -> dict[str, Any]:
@@ -221,22 +125,27 @@ def describe(setting: Setting, chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def line(method: str, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Return one method's figures as a line for people."""
+    spread = ours["ratio_spread"]
+    text = (
+        f"{method:7} bare {ours['bare']:8.1f}  pipeline {ours['pipeline']:8.1f} films/s  "
+        f"ratio {ours['ratio']:.3f} ({spread['min']:.3f} to {spread['max']:.3f})"
+    )
+    if not theirs:
+        return text
+    spread = theirs["factor_spread"]
+    return (
+        f"{text}   lightly bare {theirs['bare']:8.1f}  pipeline {theirs['pipeline']:8.1f} films/s  "
+        f"factor {theirs['factor']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})"
+    )
+
+
+def table(result: dict[str, Any], methods: list[str]) -> str:
     """Return the result as lines for people."""
-    moco, spread = result["moco"], result["moco"]["ratio_spread"]
-    lines = [
-        f"{result['data']}; {result['backbone']}, {result['size']} px, batch {result['batch']}, {result['device']}",
-        f"hilum    bare {moco['bare']:9.1f} films/s   pipeline {moco['pipeline']:9.1f} films/s   "
-        f"ratio {moco['ratio']:.3f} ({spread['min']:.3f} to {spread['max']:.3f}, {result['pairs']} pairs)",
-    ]
-    if "lightly" in result:
-        theirs = result["lightly"]["moco"]
-        spread = theirs["factor_spread"]
-        lines.append(
-            f"lightly  bare {theirs['bare']:9.1f} films/s   pipeline {theirs['pipeline']:9.1f} films/s   "
-            f"Hilum's pipeline is {theirs['factor']:.2f} times as fast ({spread['min']:.2f} to {spread['max']:.2f})"
-        )
-    return "\n".join(lines)
+    what = f"{result['data']}; {result['backbone']}, {result['size']} px, batch {result['batch']}, {result['device']}"
+    lines = [line(method, result[method], result.get("lightly", {}).get(method, {})) for method in methods]
+    return "\n".join([f"{what}, {result['pairs']} pairs", *lines])
 
 
 def parse() -> argparse.Namespace:
@@ -244,14 +153,15 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     parser.add_argument("--data", type=Path, help="folder of PNG and JPEG films")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", choices=("32", "bf16-mixed"), default="32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use")
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--block-seconds", type=float, default=8.0)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--block-seconds", type=float, default=5.0)
     parser.add_argument("--without-lightly", action="store_true")
     return parser.parse_args()
 
@@ -267,16 +177,15 @@ def main() -> None:
         scratch = Path(folder)
         files = find_files(chosen.data, chosen.size, scratch)
         films, seconds = make_store(files, chosen.size, chosen.threads, scratch / "store")
-        setting = Setting(
-            files, films, chosen.backbone, chosen.size, chosen.batch, chosen.precision, torch.device(chosen.device)
-        )
+        device, first = torch.device(chosen.device), chosen.methods[0]
+        setting = Setting(files, films, first, chosen.backbone, chosen.size, chosen.batch, chosen.precision, device)
         print(f"{files.words}; prepared in {seconds:.1f} s", file=sys.stderr)
         result = {
-            **measure(setting, chosen, scratch),
+            **measure_all(setting, chosen, scratch),
             **describe(setting, chosen),
             "prepare_seconds": round(seconds, 1),
         }
-    print(json.dumps(result) if chosen.json else table(result))
+    print(json.dumps(result) if chosen.json else table(result, chosen.methods))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum.methods import METHODS
 from hilum.phantoms import PhantomOptions, write_phantoms
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -33,19 +34,42 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_pretrain_speed_gives_both_ratios(noise: Path) -> None:
+def test_pretrain_speed_gives_both_ratios_for_every_method(noise: Path) -> None:
     small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "2"]
     shown = run("pretrain_speed.py", "--json", "--data", str(noise), "--threads", "1", "--block-seconds", "0", *small)
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert str(noise) in result["data"]
     assert (result["backbone"], result["size"], result["batch"], result["pairs"]) == ("test_resnet", 32, 4, 2)
-    ours, theirs = result["moco"], result["lightly"]["moco"]
-    figures = [ours[name] for name in ("bare", "pipeline", "ratio", "cpu_ratio", "checkpoint_seconds")]
-    figures += [theirs[name] for name in ("bare", "pipeline", "factor")]
-    assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
-    for spread, median in ((ours["ratio_spread"], ours["ratio"]), (theirs["factor_spread"], theirs["factor"])):
-        assert spread["min"] <= spread["lower_quartile"] <= median <= spread["upper_quartile"] <= spread["max"]
+    assert set(METHODS) == set(result["lightly"])
+    for method in METHODS:
+        ours, theirs = result[method], result["lightly"][method]
+        figures = [ours[name] for name in ("bare", "pipeline", "ratio", "cpu_ratio")]
+        figures += [ours[f"{what}_{unit}"] for what in ("look", "checkpoint") for unit in ("seconds", "share_of_epoch")]
+        figures += [theirs[name] for name in ("bare", "pipeline", "factor", "workers")]
+        assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
+        for spread, median in ((ours["ratio_spread"], ours["ratio"]), (theirs["factor_spread"], theirs["factor"])):
+            assert spread["min"] <= spread["lower_quartile"] <= median <= spread["upper_quartile"] <= spread["max"]
+
+
+def test_pretrain_speed_of_one_method_alone_names_no_other(noise: Path) -> None:
+    small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "1", "--threads", "1"]
+    shown = run(
+        "pretrain_speed.py",
+        "--json",
+        "--data",
+        str(noise),
+        "--methods",
+        "byol",
+        "--without-lightly",
+        "--block-seconds",
+        "0",
+        *small,
+    )
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert result["byol"]["ratio"] > 0
+    assert not ({"lightly", *METHODS} - {"byol"}) & result.keys()
 
 
 def test_prepare_speed_gives_both_efficiencies(noise: Path) -> None:

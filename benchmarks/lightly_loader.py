@@ -1,68 +1,83 @@
-"""MoCo as users of the public ``lightly`` package build it, to stand beside Hilum's in ``pretrain_speed.py``.
+"""Crops of film files by the public ``lightly`` package, its data set and transforms behind torch's DataLoader.
 
-After lightly's own example (docs.lightly.ai, examples, MoCo): its head, its loss with a memory bank, its momentum
-update, its data set and its MoCo v2 transform behind torch's DataLoader, SGD without clipping. Departures, each of
-which makes it quicker here: films are read as one grey channel instead of three, colour operations are off (films have
-none), images lie channels-last, and the number of loader processes is tried out on the spot. Rotation and noise, which
-Hilum's crops have, are left out.
+Departures from its examples, each of which makes it quicker here: films are read as one grey channel instead of three,
+colour operations are off (films have none), and the number of loader processes is tried out on the spot. Rotation,
+gamma and noise, which Hilum's crops have, are left out.
 """
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import timm
 import torch
 from lightly.data import LightlyDataset
-from lightly.loss import NTXentLoss
-from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
 from lightly.transforms.moco_transform import MoCoV2Transform
-from torch import Tensor, nn
+from lightly.transforms.simclr_transform import SimCLRTransform
+from lightly.transforms.swav_transform import SwaVTransform
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, Grayscale
 
+from lightly_methods import Crops
 from turns import repeat
 
-Crops = tuple[Tensor, Tensor]
-EMBEDDING_SIZE = 128
+GREY = {"cj_sat": 0.0, "cj_hue": 0.0, "random_gray_scale": 0.0, "normalize": {"mean": [0.5], "std": [0.25]}}
 
 
-class MoCo(nn.Module):
-    """The model and one step of its training."""
+@dataclass(frozen=True)
+class CropSizes:
+    """Pixels a side of the two crops; of SwAV's local ones, and how many there are."""
 
-    def __init__(self, backbone: str, queue_size: int, device: torch.device, autocast: Callable[[], object]) -> None:
-        super().__init__()
-        self.backbone = timm.create_model(backbone, in_chans=1, num_classes=0)
-        features = self.backbone.num_features
-        self.head = MoCoProjectionHead(features, features, EMBEDDING_SIZE)
-        self.key_backbone, self.key_head = copy.deepcopy(self.backbone), copy.deepcopy(self.head)
-        deactivate_requires_grad(self.key_backbone)
-        deactivate_requires_grad(self.key_head)
-        self.loss = NTXentLoss(memory_bank_size=(queue_size, EMBEDDING_SIZE))
-        self.device, self.autocast = device, autocast
-        self.to(device=device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.SGD(self.parameters(), lr=0.06)
+    size: int
+    local_size: int = 0
+    local_crops: int = 0
 
-    def step(self, crops: Crops) -> None:
-        """Take one step on two crops a film, each [B, 1, size, size]."""
-        update_momentum(self.backbone, self.key_backbone, m=0.99)
-        update_momentum(self.head, self.key_head, m=0.99)
-        query_crop, key_crop = (crop.to(self.device, non_blocking=True) for crop in crops)
-        with self.autocast():
-            query = self.head(self.backbone(query_crop))
-            key = self.key_head(self.key_backbone(key_crop)).detach()
-        loss = self.loss(query.float(), key.float())
-        loss.backward()
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+
+def transform(method: str, sizes: CropSizes) -> Compose:
+    """Return lightly's crops for a method, of grey films."""
+    return Compose([Grayscale(), TRANSFORMS[method](sizes)])
+
+
+def _moco(sizes: CropSizes) -> Any:
+    return MoCoV2Transform(input_size=sizes.size, min_scale=_min_scale(sizes.size), **GREY)
+
+
+def _simclr(sizes: CropSizes) -> Any:
+    return SimCLRTransform(input_size=sizes.size, min_scale=_min_scale(sizes.size), **GREY)
+
+
+def _byol(sizes: CropSizes) -> Any:
+    scale = _min_scale(sizes.size)
+    first = BYOLView1Transform(input_size=sizes.size, min_scale=scale, **GREY)
+    second = BYOLView2Transform(input_size=sizes.size, min_scale=scale, solarization_prob=0.0, **GREY)
+    return BYOLTransform(first, second)
+
+
+def _swav(sizes: CropSizes) -> Any:
+    return SwaVTransform(
+        crop_sizes=(sizes.size, sizes.local_size or sizes.size),
+        crop_counts=(2, sizes.local_crops),
+        crop_min_scales=(_min_scale(sizes.size), 0.15),
+        crop_max_scales=(1.0, 0.5),
+        **GREY,
+    )
+
+
+def _min_scale(size: int) -> float:
+    return 0.5 if size <= 96 else 0.3
+
+
+TRANSFORMS: dict[str, Callable[[CropSizes], Any]] = {"moco": _moco, "simclr": _simclr, "byol": _byol, "swav": _swav}
+"""Name of the method -> its crops."""
 
 
 class Loader:
@@ -71,9 +86,9 @@ class Loader:
     Standing still is what makes turns fair: no process decodes ahead in another's turn, or slows it.
     """
 
-    def __init__(self, root: Path, files: Sequence[Path], size: int, batch_size: int, workers: int) -> None:
+    def __init__(self, root: Path, files: Sequence[Path], crops: Compose, batch_size: int, workers: int) -> None:
         names = [str(file.relative_to(root)) for file in files]
-        data = LightlyDataset(str(root), filenames=names, transform=transform(size))
+        data = LightlyDataset(str(root), filenames=names, transform=crops)
         self.loader = DataLoader(
             data,
             batch_size,
@@ -126,19 +141,6 @@ def die_with_parent(_: int) -> None:
     """Have the system end this process with its parent: a halted one would not notice. Linux only, else nothing."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
-
-
-def transform(size: int) -> Compose:
-    """Return lightly's MoCo v2 crops of grey films."""
-    crops = MoCoV2Transform(
-        input_size=size,
-        cj_sat=0.0,
-        cj_hue=0.0,
-        min_scale=0.5 if size <= 96 else 0.3,
-        random_gray_scale=0.0,
-        normalize={"mean": [0.5], "std": [0.25]},
-    )
-    return Compose([Grayscale(), crops])
 
 
 def fastest_loader(make: Callable[[int], Loader], step: Callable[[Crops], None], cores: int, steps: int) -> Loader:
