@@ -13,7 +13,7 @@ from torch import nn
 
 from hilum.bundle.model_folder import Description, Model, is_model, load_model, save_model
 from hilum.bundle.seen import joined, name_hash, seen_films, were_seen
-from hilum.bundle.start import new_backbone, start_from
+from hilum.bundle.start import input_size, new_backbone, start_from
 from hilum.errors import OptionError, RunError
 from hilum.images.enhance import Preparation
 
@@ -54,6 +54,13 @@ def test_a_round_trip_keeps_everything(tmp_path: Path, findings: tuple[str, ...]
             with torch.inference_mode():
                 expected = written.classifier.eval()(films)
                 assert torch.equal(read.classifier.eval()(films), expected)
+
+
+def test_a_network_sees_what_is_asked_for_else_its_runs_size_else_the_films(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", model())
+    for subject, size in ((str(tmp_path), 32), ("random", 48), (str(tmp_path / "weights.pth"), 48)):
+        assert input_size(subject, None, Preparation(48)) == size
+        assert input_size(subject, 64, Preparation(48)) == 64
 
 
 def test_equal_models_give_equal_bytes_and_an_older_one_is_replaced(tmp_path: Path) -> None:

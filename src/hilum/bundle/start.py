@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from hilum.bundle.model_folder import is_model, load_model
+from hilum.bundle.model_folder import described, is_model, load_model
 from hilum.bundle.seen import COLUMNS
 from hilum.bundle.weights import fill, fill_from_imagenet, read_tensors
 from hilum.errors import OptionError
@@ -55,6 +55,19 @@ def start_from(init: str, backbone: str | None, size: int, seed: int) -> Start:
         return Start(started, seen, (str(fill_from_imagenet(started)), *enlarging(started, size)))
     matched = fill(started.network, read_tensors(Path(init)), init)
     return Start(started, seen, (f"starts from {init}: {matched}", *enlarging(started, size)))
+
+
+def input_size(subject: str, wanted: int | None, preparation: Preparation) -> int:
+    """Return the height and width in pixels of what a subject's network sees of films prepared in this way.
+
+    Args:
+        subject: As for ``start_from``.
+        wanted: ``--size``, which goes before all else; None if it is not given.
+        preparation: Of the films, whose size is taken where the subject is no run.
+    """
+    if wanted is not None:
+        return wanted
+    return described(Path(subject)).size if is_model(Path(subject)) else preparation.size
 
 
 def new_backbone(name: str, size: int, seed: int) -> Backbone:

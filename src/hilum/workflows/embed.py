@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from hilum import __version__
 from hilum.bundle.model_folder import described, is_model
 from hilum.bundle.predictor import choose_device
-from hilum.bundle.start import Start, start_from
+from hilum.bundle.start import Start, input_size, start_from
 from hilum.errors import OptionError
 from hilum.files import canonical_json, replacing
 from hilum.images.films import Films
@@ -74,7 +74,7 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
     films = Films.open(options.data)
     parts = Parts.of(films)
     rows = parts.needed(options.split)
-    size = _size(subject, films, options)
+    size = input_size(subject, options.size, films.preparation)
     start = start_from(subject, options.backbone, size, options.seed)
     if start.preparation is not None:
         films.refuse_other_preparation(start.preparation)
@@ -180,9 +180,3 @@ def _refuse_other(out: Path, held: dict[str, Any], record: dict[str, Any]) -> No
         raise OptionError(
             f"--out is {out}, which holds other features (not the same: {', '.join(differing)}): give another name."
         )
-
-
-def _size(subject: str, films: Films, options: EmbedOptions) -> int:
-    if options.size is not None:
-        return options.size
-    return described(Path(subject)).size if is_model(Path(subject)) else films.preparation.size

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hilum.bundle.model_folder import described, is_model
+from hilum.bundle.model_folder import is_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.seen import were_seen
-from hilum.bundle.start import Start, start_from
+from hilum.bundle.start import Start, input_size, start_from
 from hilum.classifier.probes import PENALTIES, LinearProbe, knn_scores
 from hilum.errors import DataError
 from hilum.images.films import Films
@@ -168,14 +168,12 @@ def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> P
         differences = (task.compare(mine.knn, other.knn, options), task.compare(mine.linear, other.linear, options))
         against = Against(options.against, *differences)
     knn, linear = task.evaluate(mine.knn, options), task.evaluate(mine.linear, options)
-    return ProbeResult(
-        subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against
-    )
+    return ProbeResult(subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against)
 
 
 def _score(subject: str, backbone: str | None, task: _Task, options: ProbeOptions, listener: Listener) -> _Scores:
     """Fit both probes on the subject's features of the labelled films and score the others."""
-    size = _size(subject, task.films, options)
+    size = input_size(subject, options.size, task.films.preparation)
     start = _start(subject, backbone, task.films, task.tested, size, options, listener)
     start.backbone.to(choose_device(options.device))
     embedded = over_films(
@@ -236,9 +234,3 @@ def _start(
             "choose another --split, or a run that left them out."
         )
     return start
-
-
-def _size(subject: str, films: Films, options: ProbeOptions) -> int:
-    if options.size is not None:
-        return options.size
-    return described(Path(subject)).size if is_model(Path(subject)) else films.preparation.size
