@@ -47,7 +47,7 @@ class MoCoOptions:
     """Leave out negatives that show the query's own patient."""
     symmetric: bool = False
     """Let both crops be query and key: twice the work a film, for about as much more learnt."""
-    key_splits: int = 4
+    key_splits: int = 2
     """Parts in which shuffled keys are normalised, over all processes at least; 1 shuffles and splits nothing."""
     positives: Literal["crop", "study", "patient"] = "crop"
     """What a crop's twin is cut from: the same film, or another film of its study or patient where there is one."""
