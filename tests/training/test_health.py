@@ -89,17 +89,35 @@ def test_health_is_read_back_from_its_event() -> None:
     ("changed", "collapsed"),
     [
         ({}, False),
-        ({"mean_cosine": 0.995}, True),
-        ({"embedding_std": 0.04}, True),
+        ({"mean_cosine": 0.96}, True),
+        ({"embedding_std": 0.19}, True),
         ({"effective_rank": 1.3}, True),
         ({"feature_rank": 1.3}, True),
         ({"mean_cosine": 0.96, "effective_rank": 2.1}, True),
         ({"effective_rank": 2.1}, False),
-        ({"mean_cosine": 0.97, "embedding_std": 0.17, "effective_rank": 9.0}, False),
+        ({"mean_cosine": 0.92, "embedding_std": 0.28, "effective_rank": 9.0}, False),
     ],
 )
 def test_any_one_measure_tells_a_collapse(changed: dict[str, float], collapsed: bool) -> None:
     assert Health(**{**vars(HEALTHY), **changed}).collapsed(FILMS) is collapsed
+
+
+@pytest.mark.parametrize(
+    ("cosine", "std", "std_before", "collapsed"),
+    [
+        (0.97, 0.17, 0.10, False),  # on its way apart
+        (0.97, 0.17, 0.16, True),
+        (0.97, 0.17, 0.30, True),
+        (0.97, 0.17, math.nan, True),
+        (0.995, 0.07, 0.02, True),
+        (0.96, 0.04, 0.02, True),
+    ],
+)
+def test_films_that_look_alike_are_no_collapse_while_they_part(
+    cosine: float, std: float, std_before: float, collapsed: bool
+) -> None:
+    alike = Health(**{**vars(HEALTHY), "mean_cosine": cosine, "embedding_std": std})
+    assert alike.collapsed(FILMS, std_before) is collapsed
 
 
 def test_few_films_that_cannot_have_a_high_rank_are_not_called_collapsed() -> None:
@@ -130,6 +148,19 @@ def test_nothing_is_said_before_warm_up_is_over() -> None:
     assert kinds(of, 100, COLLAPSED) == []
     assert kinds(of, 101, COLLAPSED) == ["collapse"]
     assert quiet_steps(0.0, 1000) == quiet_steps(0.1, 30) == 20  # networks that have hardly begun look collapsed
+
+
+def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_that_was_not_judged() -> None:
+    looks = [
+        Health(**{**vars(HEALTHY), "mean_cosine": 1 - std**2, "embedding_std": std}) for std in (0.1, 0.15, 0.2, 0.21)
+    ]
+    of = alarm(quiet=20)
+    assert [kinds(of, step, look) for step, look in zip((10, 30, 40, 50), looks, strict=True)] == [
+        [],
+        [],
+        [],
+        ["collapse"],
+    ]
 
 
 def test_a_line_says_what_was_seen_and_what_to_do() -> None:

@@ -14,7 +14,7 @@ from hilum.report.curves import Line, curves, is_long
 from hilum.report.read import Run
 
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z_.]*[a-z]")
-LEAST_STD, HIGHEST_COSINE, LEAST_RANK = 0.05, 0.99, 2.0
+LEAST_STD, HIGHEST_COSINE, LEAST_RANK = 0.2, 0.95, 2.0
 """Where the watch warns of collapse, as ``hilum.training.health`` has it (which imports too much for a page)."""
 
 

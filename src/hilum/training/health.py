@@ -11,10 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-HIGHEST_COSINE = 0.99
-LEAST_STD = 0.05
+HIGHEST_COSINE = 0.95
+LEAST_STD = 0.2
 LEAST_RANK = 2.0
-"""Beyond any of these the embeddings of films count as collapsed; a network that learns keeps far away from all."""
+"""Beyond any of these the embeddings of films count as collapsed, the first two unless they are still spreading.
+
+A network keeps much of the spread that it began with when nothing pushes films apart, or when BYOL's predictor is gone:
+after 40 to 150 steps its cosine is 0.95 to 0.99 and its std 0.10 to 0.22, while it tells twins from other films no
+better than at random. One that learns has a cosine below 0.9 by then, and below 0.75 to the end.
+"""
+CERTAIN_COSINE, CERTAIN_STD = 0.99, 0.05
+"""Beyond either of these they count as collapsed even while they spread."""
+SPREADING = 1.1
+"""Embeddings are still spreading where their std is above so many times that of the look before: healthy networks begin
+where collapsed ones end, and in 10 steps grow by a half."""
 NARROW_COSINE, NARROW_RANK = 0.9, 4.0
 """Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
 ENOUGH_FILMS = 32
@@ -42,9 +52,14 @@ class Health:
         names = [entry.name for entry in fields(Health)]
         return Health(*(math.nan if event.get(name) is None else float(event[name]) for name in names))
 
-    def collapsed(self, films: int) -> bool:
-        """Whether films, so many of them, can hardly be told apart any more, or along a line or two only."""
-        alike = self.mean_cosine > HIGHEST_COSINE or self.embedding_std < LEAST_STD
+    def collapsed(self, films: int, std_before: float = math.nan) -> bool:
+        """Whether films, so many of them, can hardly be told apart any more, or along a line or two only.
+
+        ``std_before`` is the ``embedding_std`` of the look before; nan where there was none.
+        """
+        spreading = self.embedding_std > SPREADING * std_before
+        cosine, std = (CERTAIN_COSINE, CERTAIN_STD) if spreading else (HIGHEST_COSINE, LEAST_STD)
+        alike = self.mean_cosine > cosine or self.embedding_std < std
         rank, possible = min(self.effective_rank, self.feature_rank), min(films / ENOUGH_FILMS, 1.0)
         narrow = self.mean_cosine > NARROW_COSINE and rank < NARROW_RANK * possible
         return alike or narrow or rank < LEAST_RANK * possible
@@ -130,6 +145,7 @@ class Alarm:
         self.chance, self.lr, self.quiet_steps, self.remedy = chance, lr, quiet_steps, remedy
         self.standing: dict[str, Warn] = {}
         self.heard, self.total, self.steps = 0, 0.0, 0
+        self.std_before, self.std = math.nan, math.nan
 
     def hear(self, step: int, loss: float) -> None:
         """Hear the mean loss of the steps since the one heard last, up to ``step``."""
@@ -142,6 +158,7 @@ class Alarm:
         """Judge a look at so many films after ``step``, and return the warnings that were not standing before."""
         loss = self.total / self.steps if self.steps else None
         self.total, self.steps = 0.0, 0
+        self.std_before, self.std = self.std, health.embedding_std
         if step <= self.quiet_steps:
             return []
         found = {warn.kind: warn for warn in (self._collapse(step, health, films), self._chance(step, loss)) if warn}
@@ -150,7 +167,7 @@ class Alarm:
         return new
 
     def _collapse(self, step: int, health: Health, films: int) -> Warn | None:
-        if not health.collapsed(films):
+        if not health.collapsed(films, self.std_before):
             return None
         return Warn(
             "collapse",
