@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-EPOCHS = {"moco": 12, "simclr": 8, "byol": 8, "swav": 6}
+EPOCHS = {"moco": 12, "simclr": 8, "byol": 8, "swav": 7}
 """Passes over the films by method: what about half an hour on 2 cores allows."""
 BEGIN, END = "<!-- table of benchmarks/methods_table.py -->", "<!-- end of table -->"
 HEADER = (

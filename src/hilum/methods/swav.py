@@ -39,9 +39,8 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 class SwAVOptions:
     """SwAV for tens of thousands of films.
 
-    The paper, for a million images: 3000 prototypes, epsilon 0.05, queue 3840 (at batch 256) from epoch 15 of 200 on.
-    With 0.05 a run on 64 px films stays at chance twice as long. The paper's learning rates are for LARS. The first
-    global crop and all local ones are always cut from the film itself.
+    The paper, for a million images: 3000 prototypes, queue 3840 (at batch 256) from epoch 15 of 200 on. Its learning
+    rates are for LARS. The first global crop and all local ones are always cut from the film itself.
     """
 
     embedding_size: int = 128
@@ -56,8 +55,9 @@ class SwAVOptions:
     """Epochs at the start in which the prototypes stay as they are."""
     temperature: float = 0.1
     """Softmax temperature of the predictions."""
-    epsilon: float = 0.03
-    """Softness of the assignments; lower where the loss is stuck at the logarithm of the prototypes."""
+    epsilon: float = 0.05
+    """Softness of the assignments: 0.03 where the loss is stuck at the logarithm of the prototypes, at the price of
+    embeddings of fewer dimensions."""
     iterations: int = 3
     """How often the assignments are balanced between prototypes and films."""
     queue_size: int = 1024
