@@ -15,7 +15,7 @@ from hilum.bundle.start import new_backbone
 from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.methods import METHODS, load_method
+from hilum.methods import METHODS, load_method, positives_of
 from hilum.methods.moco import MoCoOptions
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
@@ -94,8 +94,10 @@ def test_pairs_of_a_study_stay_within_it(phantoms: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_cuts_its_second_crop_from_the_twin_and_the_others_from_the_film(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in METHODS if hasattr(load_method(name).Options(), "positives")])
+def test_every_method_with_the_choice_cuts_its_second_crop_from_the_twin_and_the_others_from_the_film(
+    name: str,
+) -> None:
     method, rng = load_method(name), np.random.default_rng(0)
     assert method.Options().positives == "crop"
     of = method(new_backbone("test_resnet", 32, 0), method.Options(positives="patient").for_films(400), 32)
@@ -105,6 +107,11 @@ def test_every_method_cuts_its_second_crop_from_the_twin_and_the_others_from_the
     paired = of.make_crops(alone._replace(twins=(images[beside], beside)), seed=0)
     for place, (crop, own) in enumerate(zip(paired, of.make_crops(alone, seed=0), strict=True)):
         assert torch.equal(crop, own[beside] if place == 1 else own)
+
+
+def test_a_method_that_leaves_no_choice_takes_both_crops_from_one_film() -> None:
+    assert positives_of(MoCoOptions(positives="study")) == "study"
+    assert positives_of(object()) == "crop"
 
 
 def test_crops_of_one_film_need_no_pairs_and_no_word(phantoms: Path) -> None:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Method(Protocol):
-    """What a method's class offers: its options' type, and a learner made from a backbone, options and crop size."""
+    """What a method's class offers: its options' type, and a learner made from a backbone, options and crop size.
+
+    The options are a frozen dataclass whose attribute docstrings are the command's help, with ``for_films(count)``,
+    which fits them to so many films. Of a field ``positives`` see ``positives_of``.
+    """
 
     Options: type[Any]
 
@@ -40,3 +44,8 @@ def load_method(name: str) -> Method:
     module, _, attribute = choose(name, METHODS, "method")[0].partition(":")
     method: Method = getattr(import_module(module), attribute)
     return method
+
+
+def positives_of(options: Any) -> str:
+    """Return what a method's options say the second crop is cut from; the same film where they leave no choice."""
+    return str(getattr(options, "positives", "crop"))

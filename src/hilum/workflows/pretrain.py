@@ -13,7 +13,7 @@ from hilum.bundle.start import seeded
 from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.methods import load_method
+from hilum.methods import load_method, positives_of
 from hilum.training.batches import Rows
 from hilum.training.looks import Looks, watched_rows
 from hilum.training.loop import Trainer
@@ -77,7 +77,7 @@ def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: 
         listener.note(
             f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
         )
-        twins = positive_pairs(method_options.positives, films, rows, train.seed, listener)
+        twins = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
         batches = film_batches(films, rows, train, twins=twins, team=team)
         looks = planned_looks(options, films, parts, rows, size, listener)
         with mirrored(run, options.watch.tensorboard and team.first) as log:
