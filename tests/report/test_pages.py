@@ -171,7 +171,7 @@ def test_a_run_that_is_not_measured_says_how(own_demo, plain):
     ("spoil", "line"),
     [
         (lambda demo: shutil.rmtree(demo / "runs/moco"), "holds neither a demo nor a run"),
-        (lambda demo: (demo / "runs/moco/metrics.json").unlink(), "metrics.json cannot be read"),
+        (lambda demo: (demo / "runs/moco/metrics.json").unlink(), "runs/moco holds a run that is not finished"),
         (lambda demo: (demo / "runs/moco-10/metrics.json").write_text("{"), "is damaged"),
         (lambda demo: (demo / "runs/moco-10/options.yaml").write_text("- 1"), "damaged options.yaml"),
         (lambda demo: (demo / "demo.json").write_text("[]"), "is damaged"),

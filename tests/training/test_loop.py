@@ -248,7 +248,12 @@ def test_the_log_has_a_line_every_so_many_steps(films: Films, tmp_path: Path) ->
     found = run(films, tmp_path, log_every=4, checkpoint_every=0)
     assert sorted(found.losses) == [4, 6, 8, 12]  # every 4, and at the end of each epoch of 6
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert all({"step", "loss", "lr", "gradient_norm", "images_per_second"} <= line.keys() for line in lines)
+    assert lines[0] == {"event": "begun", "step": 0, "total": 12}
+    assert all(
+        {"step", "loss", "lr", "gradient_norm", "images_per_second"} <= line.keys()
+        for line in lines
+        if "event" not in line
+    )
     assert lines[-1]["lr"] == pytest.approx(0, abs=1e-9)
 
 

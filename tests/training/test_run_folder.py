@@ -122,12 +122,26 @@ def test_steps_logged_twice_count_once_the_later(tmp_path: Path) -> None:
         run.log(event="resumed", step=1)
         for step, loss in ((2, 2.0), (3, 1.0)):
             run.log(step=step, loss=loss)
+        run.log(event="validation", step=2, score=0.5)
         run.log(event="damaged-checkpoint", line="one")
         run.log(event="damaged-checkpoint", line="two")
     events = read_log(tmp_path)
     assert [(event["step"], event["loss"]) for event in events if "loss" in event] == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert sum(event.get("event") == "validation" for event in events) == 1
     assert sum(event.get("event") == "damaged-checkpoint" for event in events) == 2
+
+
+def test_what_a_resume_took_back_and_a_half_written_line_are_not_told(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        run.log(step=None, loss=None)
+        for step in (1, 2, 3):
+            run.log(step=step, loss=4.0 - step)
+        run.log(event="resumed", step=2)
+        run.log(event="resumed", step=1)
+        with (tmp_path / LOG).open("a") as file:
+            file.write('{"step": 2, "lo')
+        told = [(event.get("event", "step"), event["step"]) for event in read_log(tmp_path)]
+    assert told == [("step", None), ("step", 1), ("resumed", 2), ("resumed", 1)]
 
 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from hilum.cli.shared import UNSHARED, Shared, answer
 
-FOLDER = Parameter(help="Folder of a finished demo, or of a run.")
+FOLDER = Parameter(help="Folder of a finished demo, or of a run, finished or not.")
 
 
 def report(folder: Annotated[Path, FOLDER], /, *, shared: Shared = UNSHARED) -> None:

@@ -33,10 +33,12 @@ class ReportResult:
 
 
 def write_report(folder: Path) -> ReportResult:
-    """Write ``report.html`` into the folder of a finished demo or run; equal files give equal bytes.
+    """Write ``report.html`` into the folder of a finished demo or of a run; equal files give equal bytes.
+
+    The page of a run that is not finished tells of its steps so far.
 
     Raises:
-        RunError: The folder is neither, or not finished.
+        RunError: The folder is neither, or holds a demo that is not finished.
         DataError: A film or picture is missing.
     """
     kind = "demo" if is_demo(folder) else "run"
@@ -51,7 +53,7 @@ def demo_page(folder: Path) -> str:
 
 
 def run_page(folder: Path) -> str:
-    """Return the page of a finished run as HTML."""
+    """Return the page of a run as HTML."""
     return _render("run.html", run_sections(read_run(folder)))
 
 

@@ -1,4 +1,4 @@
-"""Reads what a report tells from a finished folder: everything on the page comes from files, nothing from memory."""
+"""Reads what a report tells from a folder: everything on the page comes from files, nothing from memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from hilum.errors import DataError, RunError
 from hilum.images.store import Store
 from hilum.splits import Split
-from hilum.training.run_folder import CROPS, LOG, METRICS, OPTIONS, read_log
+from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_log, read_metrics
 from hilum.workflows.demo_options import DemoPlan
 
 DEMO, EXPLANATIONS = "demo.json", "explanations.json"
@@ -26,7 +26,7 @@ FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run, as its files tell it."""
+    """One run, as its files tell it; see ``finished``."""
 
     path: Path
     command: tuple[str, ...]
@@ -37,11 +37,27 @@ class Run:
     events: tuple[Mapping[str, Any], ...]
     """Lines of log.jsonl, see ``curve`` and ``named``."""
     training: Mapping[str, Any]
+    """What metrics.json says of the training; empty before its end."""
     evaluations: Mapping[str, Mapping[str, Any]]
     model: Mapping[str, Any]
-    """What model.json says."""
+    """What model.json says; empty before the end of the training."""
     crops: bytes | None = None
     """The picture of the crops that a method sees; None where the run has none."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its end."""
+        return bool(self.training)
+
+    @property
+    def step(self) -> int:
+        """The step at which the run stands, as far as its log says."""
+        return max((event["step"] for event in self.events if _number(event.get("step"))), default=0)
+
+    @property
+    def total(self) -> int | None:
+        """How many steps the run has if nothing ends it early; None where the log does not say."""
+        return next((int(value) for _, value in self.curve("total", "begun")), None)
 
     @property
     def chance(self) -> float | None:
@@ -123,7 +139,7 @@ def read_demo(folder: Path) -> Demo:
         explanations = folder / record["explanations"]
         told = read_json(explanations / EXPLANATIONS)
         models = tuple(
-            Finetuned(one["name"], one["fraction"], read_run(folder / one["run"])) for one in record["models"]
+            Finetuned(one["name"], one["fraction"], _finished_run(folder / one["run"])) for one in record["models"]
         )
         return Demo(
             folder=folder,
@@ -133,7 +149,7 @@ def read_demo(folder: Path) -> Demo:
             phantoms=folder / record["phantoms"],
             store=store,
             split=Split.load(store.folder),
-            pretrained=read_run(folder / record["pretrained"]),
+            pretrained=_finished_run(folder / record["pretrained"]),
             models=models,
             comparisons=tuple(record["comparisons"]),
             probes=tuple(record["probes"]),
@@ -148,32 +164,44 @@ def read_demo(folder: Path) -> Demo:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a finished run.
+    """Read a run, finished or not.
 
     Raises:
-        RunError: There is none, it is not finished, or a file of it is damaged.
+        RunError: There is none, it has not begun, or a file of it is damaged.
     """
     if not (folder / OPTIONS).is_file():
         raise RunError(f"{folder} {NOT_A_REPORT}")
-    metrics = read_json(folder / METRICS)
+    metrics = read_metrics(folder)
     try:
         options = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
         record = options.pop("record", {})
         command, block = _command(options)
+        events = tuple(read_log(folder))
+        training = dict(metrics.get("training", {}))
+        if not training and not events:
+            raise RunError(f"{folder} holds a run that has not begun to train: build its page once it has.")
         return Run(
             path=folder,
             command=command,
             options=block,
             record=record,
-            events=tuple(read_log(folder)),
-            training=metrics["training"],
+            events=events,
+            training=training,
             evaluations=metrics.get("evaluations", {}),
-            model=read_json(folder / "model" / "model.json"),
+            model=read_json(folder / MODEL / "model.json") if training else {},
             crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise RunError(f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again.") from error
+
+
+def _finished_run(folder: Path) -> Run:
+    """Read a run of a finished demo, which must be finished too."""
+    run = read_run(folder)
+    if not run.finished:
+        raise RunError(f"{folder} holds a run that is not finished: {FOLDER_OF_RUN}.")
+    return run
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hilum.report.charts import Measured, dots
 from hilum.report.course import continued, course, has_band, health, online_probe, warnings
 from hilum.report.crop_picture import crop_picture
 from hilum.report.read import Run
+from hilum.report.standing import standing
 from hilum.report.svg import domain
 from hilum.report.wording import macro, said
 from hilum.training.run_folder import CROPS
@@ -31,6 +32,7 @@ def run_sections(run: Run) -> dict[str, Any]:
     """Return everything that a run's page shows, by the names that its template uses."""
     return {
         "run": run,
+        "standing": standing(run),
         "measures": MEASURES,
         "warnings": warnings(run),
         "looks": len(run.named("health")),
@@ -40,7 +42,9 @@ def run_sections(run: Run) -> dict[str, Any]:
         "health": health(run),
         "probe": online_probe(run),
         "crops": crop_picture(run.crops, CROPS) if run.crops is not None else None,
-        "evaluations": [_evaluation(name, told, run.model["findings"]) for name, told in run.evaluations.items()],
+        "evaluations": [
+            _evaluation(name, told, run.model.get("findings", ())) for name, told in run.evaluations.items()
+        ],
         "options": list(leaves(run.options)),
         "hashes": list(_hashes(run)),
     }
@@ -90,4 +94,5 @@ def _hashes(run: Run) -> Iterator[tuple[str, str]]:
     for data in run.record.get("data", []):
         yield f"data, {data['source']}", str(data["fingerprint"])
         yield f"split of {data['source']}", str(data["split"])
-    yield "weights", run.weights_hash()
+    if run.finished:
+        yield "weights", run.weights_hash()

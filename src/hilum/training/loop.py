@@ -253,7 +253,7 @@ class Trainer:
     def _resume(self) -> None:
         found = self._newest()
         if found is None:
-            self._log_chance()
+            self._log_begin()
             return
         checkpoint.restore(found, self.learner, self.optimiser)
         values: dict[str, Any] = dict(found.values)
@@ -278,8 +278,9 @@ class Trainer:
         first_says([found.step if found else 0])
         return found
 
-    def _log_chance(self) -> None:
-        """Write down what loss a network that knows nothing has, for the reader of the curve."""
+    def _log_begin(self) -> None:
+        """Write down, for the reader of the log, how many steps there will be and the loss of knowing nothing."""
+        self.run.log(event="begun", step=0, total=self.total)
         if self.chance is not None:
             self.run.log(event="chance", step=0, value=self.chance)
 

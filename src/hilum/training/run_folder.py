@@ -51,7 +51,7 @@ class RunFolder:
             file.write(line + "\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the log; of steps logged twice, before and after a kill, only the later line."""
+        """Return the log, see ``read_log``."""
         return read_log(self.path)
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
@@ -87,6 +87,9 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the events of a run's log in the order of their steps.
 
+    Of a step logged twice, before and after a kill, only the later line counts; what a resume took back does not, nor
+    does a last line that is not written to its end yet.
+
     Raises:
         RunError: A line is damaged.
     """
@@ -94,15 +97,24 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not log.is_file():
         return []
     events: dict[tuple[str, int, str], dict[str, Any]] = {}
-    for number, line in enumerate(log.read_bytes().splitlines(), start=1):
+    content = log.read_bytes()
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             event = json.loads(line)
             name, place = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
             key = (name, place, event.get("kind", ""))
+            if name == "resumed":
+                events = {known: told for known, told in events.items() if not _taken_back(known, place)}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{log} is damaged in line {number}: mend or remove that line.") from error
         events[key] = event
     return list(events.values())
+
+
+def _taken_back(key: tuple[str, int, str], step: int) -> bool:
+    """Whether a resume at a step took back the event of this name and step; that a run was resumed is kept."""
+    name, place, _ = key
+    return name != "resumed" and isinstance(place, int) and place > step
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 FOLDER = "tensorboard"
-NOT_CURVES = ("step", "films")
+NOT_CURVES = ("step", "films", "total")
 
 
 def require_tensorboard(package: str = "tensorboard") -> None:
