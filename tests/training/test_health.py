@@ -150,6 +150,13 @@ def test_nothing_is_said_before_warm_up_is_over() -> None:
     assert quiet_steps(0.0, 1000) == quiet_steps(0.1, 30) == 20  # networks that have hardly begun look collapsed
 
 
+@pytest.mark.parametrize(("used", "said"), [(1.0, ["collapse"]), (2.0, []), (None, []), (math.nan, [])])
+def test_all_films_at_one_prototype_are_a_collapse_however_they_spread(used: float | None, said: list[str]) -> None:
+    warns = alarm().judge(40, HEALTHY, FILMS, used)
+    assert [warn.kind for warn in warns] == said
+    assert all("one prototype (1.0 in use)" in warn.line for warn in warns)
+
+
 def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_that_was_not_judged() -> None:
     looks = [
         Health(**{**vars(HEALTHY), "mean_cosine": 1 - std**2, "embedding_std": std}) for std in (0.1, 0.15, 0.2, 0.21)
@@ -175,28 +182,46 @@ def test_a_line_says_what_was_seen_and_what_to_do() -> None:
 @pytest.mark.parametrize(("loss", "said"), [(4.99, ["chance"]), (4.9, []), (7.0, ["chance"])])
 def test_a_loss_at_chance_or_above_is_said(loss: float, said: list[str]) -> None:
     of = alarm()
-    of.hear(30, 1.0)  # before the look, and no part of the next mean
-    of.judge(30, HEALTHY, FILMS)
-    of.hear(40, loss)
-    assert kinds(of, 40, HEALTHY) == said
+    of.hear(50, 1.0)  # before the look, and no part of the next mean
+    of.judge(50, HEALTHY, FILMS)
+    of.hear(80, loss)
+    assert kinds(of, 80, HEALTHY) == said
 
 
 def test_the_mean_loss_weighs_steps_and_leaves_those_of_warm_up_out() -> None:
     of = alarm(quiet=20)
     of.hear(20, 0.1)
-    of.hear(29, 5.0)
-    of.hear(30, 4.0)
-    assert kinds(of, 30, HEALTHY) == []  # (9 * 5 + 4) / 10 = 4.9
-    of.hear(39, 5.0)
-    of.hear(40, 4.8)
-    assert kinds(of, 40, HEALTHY) == ["chance"]  # 4.98
+    of.hear(40, 5.0)
+    of.hear(50, 4.7)
+    assert kinds(of, 50, HEALTHY) == []  # (20 * 5 + 10 * 4.7) / 30 = 4.9
+    of.hear(79, 5.0)
+    of.hear(80, 4.8)
+    assert kinds(of, 80, HEALTHY) == ["chance"]  # 4.993
+
+
+def test_a_loss_is_judged_over_enough_steps_and_what_was_said_stands_until_then() -> None:
+    of = alarm(quiet=20)
+    said = []
+    for step in range(25, 95, 5):
+        of.hear(step, 5.0 if step <= 50 else 4.0)
+        said.append((step, kinds(of, step, HEALTHY), "chance" in of.standing))
+    assert [step for step, new, _ in said if new] == [50]
+    assert [step for step, _, stands in said if stands] == [50, 55, 60, 65, 70, 75]  # recovered at 80
+
+
+@pytest.mark.parametrize(("warm_up", "said"), [(5.5, []), (5.06, []), (5.04, ["chance"]), (4.0, ["chance"])])
+def test_a_loss_that_still_falls_towards_chance_is_not_stuck(warm_up: float, said: list[str]) -> None:
+    of = alarm(quiet=20)
+    of.hear(20, warm_up)
+    of.hear(50, 5.0)
+    assert kinds(of, 50, HEALTHY) == said
 
 
 def test_without_a_chance_loss_or_a_loss_nothing_is_stuck() -> None:
     of = alarm(chance=None)
-    of.hear(30, 9.0)
-    assert kinds(of, 30, HEALTHY) == []
-    assert kinds(alarm(), 30, HEALTHY) == []
+    of.hear(50, 9.0)
+    assert kinds(of, 50, HEALTHY) == []
+    assert kinds(alarm(), 50, HEALTHY) == []
     of = alarm()
-    of.hear(30, math.nan)
-    assert kinds(of, 30, HEALTHY) == []
+    of.hear(50, math.nan)
+    assert kinds(of, 50, HEALTHY) == []

@@ -199,7 +199,7 @@ class Blind(Learner):
 
 def train_blind(store: Path, out: Path, listener: Listener) -> None:
     films, rows = Films.open([store]), np.arange(50)
-    options = TrainOptions(epochs=6, batch_size=10, accelerator="cpu", log_every=2)
+    options = TrainOptions(epochs=11, batch_size=10, accelerator="cpu", log_every=2)
     batches = Batches(films, shuffled(rows, 0), 50, 10)
     with seeded(0):
         learner = Blind(new_backbone("test_resnet", 32, 0))
@@ -212,21 +212,21 @@ def test_a_blind_network_is_called_collapsed_and_stuck_at_chance_once_each(store
     train_blind(store, tmp_path, heard)
     assert [(event["step"], event["kind"]) for event in events(tmp_path, "warning")] == [
         (25, "collapse"),
-        (25, "chance"),
+        (50, "chance"),
     ]
     assert [event["line"] for event in events(tmp_path, "warning")] == heard.notes
     assert all(event["prototypes_used"] == 8 for event in events(tmp_path, "health"))
 
 
-@pytest.mark.parametrize("step", [25, 27])
+@pytest.mark.parametrize("step", [50, 52])
 def test_a_resumed_run_does_not_say_again_what_was_said(store: Path, tmp_path: Path, step: int) -> None:
     with pytest.raises(Interrupted):
-        train_blind(store, tmp_path, Heard(interrupt_at=26 if step == 27 else step))
+        train_blind(store, tmp_path, Heard(interrupt_at=51 if step == 52 else step))
     heard = Heard()
     train_blind(store, tmp_path, heard)
     assert [note for note in heard.notes if "continues" not in note] == []
     assert len(events(tmp_path, "warning")) == 2
-    assert [event["step"] for event in events(tmp_path, "health")] == list(range(0, 31, 5))
+    assert [event["step"] for event in events(tmp_path, "health")] == list(range(0, 56, 5))
 
 
 @pytest.mark.parametrize(("name", "value"), [("every", -1), ("films", 1), ("probe_films", -1)])

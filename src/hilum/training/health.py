@@ -29,10 +29,16 @@ NARROW_COSINE, NARROW_RANK = 0.9, 4.0
 """Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
 ENOUGH_FILMS = 32
 """With fewer films than these the rank that counts as low is lower in proportion: n films have a rank below n."""
+FEWEST_PROTOTYPES = 1.5
+"""With fewer prototypes in use all films go to one. What a method compares may spread (mean cosine 0.86) while they do:
+codes that are not balanced collapse this way, at a loss near 0. Healthy SwAV uses more than 2 once it is judged."""
 CHANCE_SHARE = 0.99
-"""A mean loss above this share of the loss at chance counts as stuck there."""
+"""A mean loss above this share of the loss at chance counts as stuck there, unless it still falls by the rest of it."""
+FEWEST_HEARD = 30
+"""Steps that a mean loss is of, at least: SwAV begins above chance, and may need so many after warm-up to leave it."""
 FEWEST_STEPS = 20
 """Steps before which nothing is judged, however short the warm-up: networks that have hardly begun look collapsed."""
+AGAINST_COLLAPSE = "a longer --train.warmup, stronger --method.crops or a larger --train.batch_size"
 NOTHING = 1e-6
 """Singular values below this share of the embeddings' length are rounding, not spread."""
 
@@ -144,41 +150,64 @@ class Alarm:
         """
         self.chance, self.lr, self.quiet_steps, self.remedy = chance, lr, quiet_steps, remedy
         self.standing: dict[str, Warn] = {}
-        self.heard, self.total, self.steps = 0, 0.0, 0
+        self.heard, self.total, self.steps, self.loss_before = 0, 0.0, 0, math.nan
         self.std_before, self.std = math.nan, math.nan
 
     def hear(self, step: int, loss: float) -> None:
         """Hear the mean loss of the steps since the one heard last, up to ``step``."""
+        if self.heard <= self.quiet_steps < step:
+            self._mean_loss()  # that of the warm-up is compared with and not judged
         steps, self.heard = step - self.heard, step
-        if step > self.quiet_steps and math.isfinite(loss):
+        if math.isfinite(loss):
             self.total += loss * steps
             self.steps += steps
 
-    def judge(self, step: int, health: Health, films: int) -> list[Warn]:
-        """Judge a look at so many films after ``step``, and return the warnings that were not standing before."""
-        loss = self.total / self.steps if self.steps else None
-        self.total, self.steps = 0.0, 0
+    def judge(self, step: int, health: Health, films: int, prototypes_used: float | None = None) -> list[Warn]:
+        """Judge a look at so many films after ``step``, and return the warnings that were not standing before.
+
+        ``prototypes_used`` is what a method with prototypes says of them.
+        """
         self.std_before, self.std = self.std, health.embedding_std
         if step <= self.quiet_steps:
             return []
-        found = {warn.kind: warn for warn in (self._collapse(step, health, films), self._chance(step, loss)) if warn}
+        alike = health.collapsed(films, self.std_before)
+        collapse = self._collapse(step, health) if alike else self._one_prototype(step, prototypes_used)
+        found = {warn.kind: warn for warn in (collapse, self._chance(step)) if warn}
         new = [warn for kind, warn in found.items() if kind not in self.standing]
         self.standing = found
         return new
 
-    def _collapse(self, step: int, health: Health, films: int) -> Warn | None:
-        if not health.collapsed(films, self.std_before):
-            return None
+    def _mean_loss(self) -> float:
+        """Return the mean of what was heard, nan of nothing, and begin another."""
+        mean = self.total / self.steps if self.steps else math.nan
+        self.total, self.steps, self.loss_before = 0.0, 0, mean
+        return mean
+
+    def _collapse(self, step: int, health: Health) -> Warn:
         return Warn(
             "collapse",
             f"step {step}: the network is collapsing, films look alike to it (mean cosine {health.mean_cosine:.3f}, "
             f"spread {health.embedding_std:.3f}, effective rank {health.effective_rank:.1f} of the embeddings, "
-            f"{health.feature_rank:.1f} of the features). "
-            + self._advice("a longer --train.warmup, stronger --method.crops or a larger --train.batch_size"),
+            f"{health.feature_rank:.1f} of the features). " + self._advice(AGAINST_COLLAPSE),
         )
 
-    def _chance(self, step: int, loss: float | None) -> Warn | None:
-        if self.chance is None or loss is None or loss <= CHANCE_SHARE * self.chance:
+    def _one_prototype(self, step: int, used: float | None) -> Warn | None:
+        if used is None or not used < FEWEST_PROTOTYPES:
+            return None
+        return Warn(
+            "collapse",
+            f"step {step}: the network is collapsing, all films go to one prototype ({used:.1f} in use). "
+            + self._advice(AGAINST_COLLAPSE),
+        )
+
+    def _chance(self, step: int) -> Warn | None:
+        if self.chance is None:
+            return None
+        if self.steps < FEWEST_HEARD:
+            return self.standing.get("chance")
+        before, loss = self.loss_before, self._mean_loss()
+        falls = loss < before - (1 - CHANCE_SHARE) * self.chance
+        if falls or loss <= CHANCE_SHARE * self.chance:
             return None
         return Warn(
             "chance",

@@ -81,7 +81,7 @@ class Lookout:
             self._tell({"event": "health", "step": step, **further, **vars(health)})
             if self.looks.probe is not None:
                 self._tell({"event": "online-probe", "step": step, **self.looks.probe(learner)})
-        for warn in self.alarm.judge(step, health, len(self.looks.rows)):
+        for warn in self.alarm.judge(step, health, len(self.looks.rows), further.get("prototypes_used")):
             self.listener.note(warn.line)
             self.run.log(event="warning", step=step, kind=warn.kind, line=warn.line)
 
@@ -93,7 +93,8 @@ class Lookout:
             if event.get("loss") is not None:
                 self.alarm.hear(event["step"], event["loss"])
             elif event.get("event") == "health":
-                self.alarm.judge(event["step"], Health.of(event), len(self.looks.rows))
+                used = event.get("prototypes_used")
+                self.alarm.judge(event["step"], Health.of(event), len(self.looks.rows), used)
             self._show(event)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
