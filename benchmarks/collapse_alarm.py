@@ -3,8 +3,9 @@
 Draws phantoms once and pretrains on them as users do (`hilum.workflows.pretrain`): for each method five runs with a
 collapse planted, by an option that a user could give or by a slip that code could hold, and five healthy ones of other
 seeds and options. A run's state is told without the alarm: by the margin, how much nearer (mean cosine) the two crops
-of a film lie than those of two films. Below 0.05 at the end a network cannot tell films apart; a healthy one must be
-above 0.1, with its loss below 0.95 of chance. A run that is not what it was meant to be is named, and not counted.
+of a film lie than those of two films. Where it is below 0.05 at most looks after the warm-up the network cannot tell
+films apart; a healthy one must end above 0.1, with its loss below 0.95 of chance. A run that is not what it was meant
+to be is named, and not counted.
 
 Prints a line a run: whether the alarm fired, its kind and step, the steps since the warm-up ended and since the first
 look at which the collapse was there; then the counts. ``--json`` ends with one line of JSON that holds every look.
@@ -23,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -66,15 +68,18 @@ RATE, DECAY = 10.0, 1000.0
 def planted() -> list[Plan]:
     """Return five collapses a method."""
     plans = [
-        plan
+        Plan(method, f"--train.weight_decay {DECAY:g}", True, train={"weight_decay": DECAY})
         for method in ("moco", "simclr", "byol", "swav")
-        for plan in (
-            Plan(method, f"--train.lr {RATE:g}", True, train={"lr": RATE}),
-            Plan(method, f"--train.weight_decay {DECAY:g}", True, train={"weight_decay": DECAY}),
-        )
+    ]
+    plans.append(Plan("simclr", "black crops", True, "SimCLRWithBlackCrops"))
+    # With batch norm in the head a network recovers from this rate as the schedule lowers it; MoCo's head has none.
+    plans += [
+        Plan(method, f"--train.lr {RATE:g} --method.no-batch_norm", True, "", {"batch_norm": False}, {"lr": RATE})
+        for method in ("byol", "swav")
     ]
     sgd = {"optimiser": "sgd", "lr": 100.0, "clip": 0.0}
     plans += [
+        Plan("moco", f"--train.lr {RATE:g}", True, train={"lr": RATE}),
         Plan("moco", "no negatives: twins are only drawn together", True, "MoCoWithoutNegatives"),
         Plan("moco", "stale queue: keys are never pushed", True, "MoCoWithStaleQueue"),
         Plan("moco", "wrong twins: keys left in shuffled order", True, "MoCoWithWrongTwins"),
@@ -145,19 +150,21 @@ class Told:
     stopped: str | None
 
     @property
+    def judged(self) -> list[dict[str, Any]]:
+        """The looks after the warm-up."""
+        return [look for look in self.looks if look["step"] > self.quiet]
+
+    @property
     def as_meant(self) -> bool:
-        """Whether the run collapsed as planted, or learnt as a healthy one should."""
-        margin = self.looks[-1]["margin"]
+        """Whether the run was collapsed at most looks, as planted, or learnt as a healthy one should."""
         if self.plan.planted:
-            return bool(margin < COLLAPSED)
-        return margin > LEARNT and self.loss < BELOW_CHANCE * self.chance and self.stopped is None
+            return median(look["margin"] for look in self.judged) < COLLAPSED
+        return self.looks[-1]["margin"] > LEARNT and self.loss < BELOW_CHANCE * self.chance and self.stopped is None
 
     @property
     def began(self) -> int:
-        """The first judged look from which on all margins say that the network has collapsed."""
-        judged = [look for look in self.looks if look["step"] > self.quiet]
-        fine = [place for place, look in enumerate(judged) if look["margin"] >= COLLAPSED]
-        return int(judged[fine[-1] + 1 if fine else 0]["step"])
+        """The first judged look at which the margin says that the network has collapsed."""
+        return next(int(look["step"]) for look in self.judged if look["margin"] < COLLAPSED)
 
     def record(self) -> dict[str, Any]:
         """Return the run as JSON holds it; delays are in steps."""

@@ -107,6 +107,15 @@ class SimCLRWithWrongTwins(MeasuredSimCLR):
         return super().forward(batch._replace(crops=(batch.crops[0], batch.crops[1].roll(1, dims=0))))
 
 
+class SimCLRWithBlackCrops(MeasuredSimCLR):
+    """Is shown nothing: its crops come out black."""
+
+    def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
+        """Return black crops, and keep them."""
+        self.seen = tuple(torch.zeros_like(crop) for crop in super().make_crops(batch, seed))
+        return self.seen
+
+
 class BYOLWithoutPredictor(MeasuredBYOL):
     """The online projection is compared with the target's as it is."""
 
@@ -157,6 +166,7 @@ BROKEN: tuple[type[Measured], ...] = (
     MoCoWithWrongTwins,
     SimCLRWithoutNegatives,
     SimCLRWithWrongTwins,
+    SimCLRWithBlackCrops,
     BYOLWithoutPredictor,
     BYOLWithoutTarget,
     SwAVWithoutSinkhorn,

@@ -65,6 +65,7 @@ class BYOL(Learner):
     """An online network with a predictor, and a target network that follows it; see BYOLOptions."""
 
     Options = BYOLOptions
+    remedy = "--method.batch_norm where it is off, or a higher --method.ema_decay such as 0.996"
 
     def __init__(self, backbone: Backbone, options: BYOLOptions, size: int) -> None:
         super().__init__(backbone)

@@ -77,6 +77,7 @@ class MoCo(Learner):
     """A query encoder that learns, and a key encoder that follows it; see MoCoOptions."""
 
     Options = MoCoOptions
+    remedy = "a higher --method.temperature such as 0.2"
 
     def __init__(self, backbone: Backbone, options: MoCoOptions, size: int) -> None:
         super().__init__(backbone)

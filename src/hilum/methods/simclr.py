@@ -66,6 +66,7 @@ class SimCLR(Learner):
     """One encoder that sees both crops; see SimCLROptions."""
 
     Options = SimCLROptions
+    remedy = "a higher --method.temperature such as 0.5"
 
     def __init__(self, backbone: Backbone, options: SimCLROptions, size: int) -> None:
         super().__init__(backbone)

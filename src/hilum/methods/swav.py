@@ -115,6 +115,7 @@ class SwAV(Learner):
     """One encoder for crops of two sizes, and the prototypes that its embeddings are assigned to; see SwAVOptions."""
 
     Options = SwAVOptions
+    remedy = "a lower --method.epsilon such as 0.02, or fewer --method.prototypes"
 
     def __init__(self, backbone: Backbone, options: SwAVOptions, size: int) -> None:
         super().__init__(backbone)
