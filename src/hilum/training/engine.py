@@ -1,0 +1,109 @@
+"""Where the loop runs: Fabric on the device that was asked for, alone or together with other processes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from hilum.errors import OptionError
+from hilum.training.options import TrainOptions
+from hilum.training.processes import TIMEOUT, Place, Team
+
+
+def launch(options: TrainOptions, team: Team) -> Fabric:
+    """Meet the other processes and return Fabric, ready.
+
+    Raises:
+        OptionError: The device is not there, cannot do this precision, or has too few GPUs.
+        HilumError: Another process cannot start.
+    """
+    precision = "32-true" if options.precision == "32" else options.precision
+    if options.accelerator == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--train.accelerator is cuda and no GPU is found: allowed here is cpu or auto.")
+    on_cpu = options.accelerator == "cpu" or not torch.cuda.is_available()
+    if on_cpu and precision == "16-mixed":
+        raise OptionError("--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed.")
+    if team.place.count == 1:
+        fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
+    else:
+        devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.place)]
+        team.assemble()
+        fabric = Fabric(
+            accelerator=options.accelerator, strategy=_Together(team.place), devices=devices, precision=precision
+        )
+    fabric.launch()
+    return fabric
+
+
+def _own_gpu(place: Place) -> int:
+    """Return the number of this process's GPU among those that it sees.
+
+    Raises:
+        OptionError: The processes on this machine outnumber the GPUs.
+    """
+    found = torch.cuda.device_count()
+    if found == 1 and "SLURM_PROCID" in os.environ:
+        return 0  # SLURM may show each task a GPU of its own
+    if place.local_count > found:
+        raise OptionError(
+            f"--devices is {place.local_count} on this machine, which has {found} GPUs: "
+            f"allowed are 1 to {found}, or more with --train.accelerator cpu."
+        )
+    torch.cuda.set_device(place.local_rank)
+    return place.local_rank
+
+
+class _Standing(LightningEnvironment):
+    """What Fabric asks of a process that has met the others already; each lists its own device alone."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self._place = place
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def world_size(self) -> int:
+        return self._place.count
+
+    def global_rank(self) -> int:
+        return self._place.rank
+
+    def local_rank(self) -> int:
+        return 0
+
+    def set_world_size(self, size: int) -> None:
+        """Leave the number as it is: Fabric counts the devices listed here."""
+
+    def set_global_rank(self, rank: int) -> None:
+        """Leave the rank as it is."""
+
+    def teardown(self) -> None:
+        """Leave the environment as it is."""
+
+
+class _Together(DDPStrategy):
+    """DDP without what differs between a start and a resume.
+
+    Batch statistics stay each process's own. ``find_unused_parameters`` keeps gradients in the buckets of the first
+    step, where DDP else sorts them anew after it: sums of more than two processes depend on that in their last bits.
+    It also allows a method to leave a part untrained for a while.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(
+            cluster_environment=_Standing(place), broadcast_buffers=False, find_unused_parameters=True, timeout=TIMEOUT
+        )
+
+    def setup_module(self, module: torch.nn.Module) -> DistributedDataParallel:
+        with warnings.catch_warnings():
+            # Newer torch has a new name for broadcast_buffers, which older torch does not know.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
+            return super().setup_module(module)
