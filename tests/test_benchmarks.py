@@ -109,3 +109,15 @@ def test_methods_table_makes_skips_and_writes_its_rows(tmp_path: Path) -> None:
     again = run("methods_table.py", *asked)
     assert again.stdout == shown.stdout
     assert not any(word in again.stderr for word in ("hilum pretrain", "hilum probe", "hilum prepare"))
+
+
+def test_the_alarm_fires_on_a_planted_collapse_of_every_method_and_keeps_quiet_over_a_healthy_run() -> None:
+    shown = run("collapse_alarm.py", "--json", "--short", "--films", "200", "--batch", "16", "--epochs", "8")
+    lines = shown.stdout.splitlines()
+    assert lines, shown.stderr
+    records = json.loads(lines[-1])["runs"]
+    told = {(record["method"], record["planted"]): record["kinds"] for record in records}
+    assert told.keys() == {(method, planted) for method in METHODS for planted in (True, False)}
+    assert all(("collapse" in kinds) is planted for (_, planted), kinds in told.items()), shown.stdout
+    assert not any(kinds for (_, planted), kinds in told.items() if not planted), shown.stdout
+    assert all(record["margin"] < 0.1 for record in records if record["planted"]), shown.stdout
