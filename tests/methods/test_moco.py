@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hilum.bundle.start import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.losses.contrastive import info_nce
-from hilum.methods.moco import MoCo, MoCoOptions
+from hilum.methods.moco import MoCo, MoCoOptions, shuffled_order
 from hilum.nn.ema import cosine_rise
 from hilum.training.learner import Batch
 from hilum.training.optimiser import adamw
@@ -100,6 +100,15 @@ def test_split_keys_come_back_in_their_order() -> None:
     crops = batch(whole).crops
     assert crops is not None
     torch.testing.assert_close(keys_of(split, crops[1]), keys_of(whole, crops[1]))
+
+
+def test_keys_are_shuffled_where_they_lie() -> None:
+    torch.manual_seed(3)
+    order = shuffled_order(9, torch.device("cpu"))
+    assert order.tolist() != sorted(order.tolist()) == list(range(9))
+    torch.manual_seed(3)
+    assert torch.equal(order, torch.randperm(9))  # one draw of the generator that the loop seeds
+    assert shuffled_order(9, torch.device("meta")).is_meta
 
 
 def test_a_key_depends_on_its_part_alone_and_the_parts_on_the_step() -> None:

@@ -117,8 +117,7 @@ class MoCo(Learner):
         if self.options.key_splits == 1:
             return gather(self._encoded(crops))
         everyone = gather(crops)
-        # Drawn on the CPU, which every process has and the loop seeds alike by the step.
-        order = torch.randperm(len(everyone))
+        order = shuffled_order(len(everyone), crops.device)
         own = everyone[own_rows(order)]
         wanted = math.ceil(self.options.key_splits / process_count())
         parts = own.tensor_split(max(1, min(wanted, len(own) // SMALLEST_PART)))
@@ -142,3 +141,13 @@ class MoCo(Learner):
     def chance_loss(self, batch_size: int) -> float:  # noqa: ARG002
         """Return ln(queue + 1)."""
         return math.log(self.options.queue_size + 1)
+
+
+def shuffled_order(count: int, device: torch.device) -> Tensor:
+    """Return the numbers below ``count`` in a random order, [count] on the device, alike in every process.
+
+    Drawn on the CPU, which every process has and the loop seeds alike by the step. An index that lay there would make
+    each use of it wait for the GPU, as would its copy from memory that is not pinned.
+    """
+    order = torch.randperm(count)
+    return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
