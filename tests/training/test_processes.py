@@ -212,5 +212,30 @@ def test_a_child_that_cannot_start_is_one_line_and_none_is_left() -> None:
     assert "\n" not in line
 
 
+FIRST = """
+import os, sys, time
+from hilum.listener import Listener
+from hilum.training.children import Children
+class Printing(Listener):
+    def note(self, line):
+        print(line, flush=True)
+children = Children(sys.argv[1:], 2, 1, dict(os.environ))
+while children.fault(patience=60) is None:
+    pass
+children.watch(Printing(), grace=0.0)
+time.sleep(1)
+children.end(patience=0.0)
+"""
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["no-such-command"], 1)])
+def test_a_lost_child_ends_the_first_process_and_one_that_did_its_part_does_not(words: list[str], status: int) -> None:
+    first = subprocess.run(
+        [sys.executable, "-c", FIRST, *words], env=QUIET, capture_output=True, text=True, timeout=300
+    )
+    assert first.returncode == status, first.stderr
+    assert first.stdout.count("this one waited for it and ends") == status
+
+
 if __name__ == "__main__":
     be_one_of(int(sys.argv[1]), sys.argv[2])

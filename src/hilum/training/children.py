@@ -78,17 +78,24 @@ class Children:
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return f"process {rank} of {len(self._processes) + 1} ended {how} ({last})"
 
-    def watch(self, listener: Listener) -> None:
+    def watch(self, listener: Listener, grace: float = GRACE) -> None:
         """End this process too, with a line, when another is lost and this one does not notice.
 
         A process that waits on a GPU for a lost one would wait for ever, and nothing can be raised in it.
+
+        Args:
+            listener: Hears the line.
+            grace: Seconds in which this process may notice by itself.
         """
         for process in self._processes.values():
-            threading.Thread(target=self._mourn, args=(process, listener), name="hilum-ranks", daemon=True).start()
+            threading.Thread(
+                target=self._mourn, args=(process, listener, grace), name="hilum-ranks", daemon=True
+            ).start()
 
-    def _mourn(self, process: subprocess.Popen[bytes], listener: Listener) -> None:
-        process.wait()
-        if not self._ending.wait(GRACE):
+    def _mourn(self, process: subprocess.Popen[bytes], listener: Listener, grace: float) -> None:
+        if process.wait() == 0:
+            return  # it did its part, while the first may have films to measure and a model to write for long after
+        if not self._ending.wait(grace):
             listener.note(f"{self.fault()}: this one waited for it and ends; run the same line again to go on.")
             self._kill()
             os._exit(1)
