@@ -16,11 +16,12 @@ from hilum.bundle.seen import seen_films, were_seen
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.films import Films
 from hilum.listener import Listener
+from hilum.methods.byol import BYOLOptions
 from hilum.methods.moco import MoCoOptions
 from hilum.training.options import TrainOptions
 from hilum.workflows.options import PretrainOptions
 from hilum.workflows.parts import Parts
-from hilum.workflows.pretrain import TrainingResult, pretrain
+from hilum.workflows.pretrain import TrainingResult, note_without_negatives, pretrain
 
 
 class Heard(Listener):
@@ -124,6 +125,15 @@ def test_few_films_shrink_the_batch_with_a_line(make_store: Callable[..., Path],
 def test_too_few_films_are_one_line(make_store: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"too few for a step of 8 x 2 films"):
         run(make_store(tmp_path / "store", films=8), tmp_path / "run", train={"accumulate": 8})
+
+
+def test_films_of_one_patient_have_no_negatives_where_those_are_masked() -> None:
+    heard = Heard()
+    for options, patients in ((MoCoOptions(mask_same_patient=False), 1), (MoCoOptions(), 2), (BYOLOptions(), 1)):
+        note_without_negatives(options, patients, heard)
+    assert heard.notes == []
+    note_without_negatives(MoCoOptions(), 1, heard)
+    assert "--method.no-mask_same_patient" in heard.notes[0]
 
 
 def test_an_unknown_method_and_a_missing_store_are_one_line(tiny_store: Path, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: 
         listener.note(
             f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
         )
+        note_without_negatives(method_options, parts.patients(rows), listener)
         twins = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
         batches = film_batches(films, rows, train, twins=twins, team=team)
         looks = planned_looks(options, films, parts, rows, size, listener)
@@ -96,6 +97,15 @@ def pretraining_rows(parts: Parts, *, with_validation: bool) -> Rows:
     """Return the films that may be learnt from without labels: training films, validation films if wanted."""
     rows = parts.needed("train")
     return np.union1d(rows, parts.rows("val")).astype(np.int64) if with_validation else rows
+
+
+def note_without_negatives(method_options: Any, patients: int, listener: Listener) -> None:
+    """Say so where films of one patient are left without negatives: the loss is 0 then, which looks like learning."""
+    if patients == 1 and getattr(method_options, "mask_same_patient", False):
+        listener.note(
+            "all films show one patient, whose own films are no negatives: little is learnt; "
+            "give --method.no-mask_same_patient, or a store that tells patients apart"
+        )
 
 
 def planned_looks(
