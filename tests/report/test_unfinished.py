@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from hilum.listener import Listener
 from hilum.methods.moco import MoCoOptions
 from hilum.report.pages import run_page, write_report
 from hilum.report.read import read_run
+from hilum.report.standing import standing
 from hilum.training.interrupt import Interrupted
 from hilum.training.options import TrainOptions
 from hilum.training.watch_options import WatchOptions
@@ -53,6 +55,13 @@ def stopped(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(stopped: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return shutil.copytree(stopped, tmp_path / "run")
+
+
+def test_the_command_that_continues_it_can_be_pasted_whatever_the_folder_is_called(run: Path) -> None:
+    spaced = run.rename(run.with_name("my run"))
+    found = standing(read_run(spaced))
+    assert found is not None
+    assert shlex.split(found.command or "")[-1] == str(spaced)
 
 
 def log(run: Path, *events: dict[str, Any]) -> None:

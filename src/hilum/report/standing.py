@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from hilum.report.read import Run
+from hilum.training.run_folder import OPTIONS
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ def standing(run: Run) -> Standing | None:
         return Standing(_place(run), why, None)
     stopped = any(event["step"] == run.step for event in run.named("interrupted"))
     why = "It was interrupted; all is saved." if stopped else "It is still going on, or it was broken off."
-    command = f"hilum {' '.join(run.command)} --config {run.path}/options.yaml --out {run.path}"
+    command = shlex.join(["hilum", *run.command, "--config", str(run.path / OPTIONS), "--out", str(run.path)])
     return Standing(_place(run), why, command)
 
 
