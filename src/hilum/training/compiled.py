@@ -17,7 +17,7 @@ def compile_backbones(learner: nn.Module, device: torch.device) -> None:
     The compiling itself happens at the first step, and again where the shape of the crops or the mode changes.
 
     Args:
-        learner: What holds the backbones, already on its device.
+        learner: What holds the backbones, wherever it lies.
         device: Where they will run.
 
     Raises:

@@ -49,7 +49,7 @@ def adamw(module: nn.Module, lr: float, weight_decay: float, *, fused: bool = Tr
 def sgd(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> torch.optim.SGD:
     """Return SGD with momentum over the trained parameters; norms and biases take no weight decay.
 
-    Not fused: that refuses parameters whose first gradient comes later than the others', as SwAV's prototypes' does.
+    Not fused: that refuses parameters whose first gradient comes later than the others', as a method may have them.
 
     Args:
         module: What is trained.

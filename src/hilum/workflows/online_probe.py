@@ -118,7 +118,7 @@ def online_probe(films: Films, rows: Rows, count: int, size: int, seed: int, lis
 def patient_slice(rows: Rows, patients: NDArray[np.int64], count: int, seed: int) -> tuple[Rows, Rows]:
     """Return at most ``count`` rows of whole patients drawn by the seed: two thirds of the patients, and the others.
 
-    A patient whose films would exceed the count is left out.
+    The patients drawn from the first one on whose films would exceed the count are left out.
     """
     names, films = np.unique(patients, return_counts=True)
     order = np.random.default_rng([seed, len(rows)]).permutation(len(names))
