@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import distributed as dist
-from torch import multiprocessing
 
 from hilum.bundle.start import new_backbone, seeded
 from hilum.errors import OptionError
@@ -207,50 +204,6 @@ def test_options_outside_their_range_are_refused(options: dict[str, float]) -> N
     with pytest.raises(OptionError, match=r"--method\..*allowed is") as caught:
         SwAVOptions(**options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
-
-
-def norm_free() -> SwAV:
-    return swav("test_efficientnet_gn", batch_norm=False, queue_from_epoch=1)
-
-
-def three_steps(of: SwAV, part: slice) -> tuple[list[float], list[torch.Tensor], list[torch.Tensor]]:
-    """Return the losses of three batches, the last one's gradients, and the state, from a part of every batch."""
-    losses = []
-    for epoch in range(3):
-        whole = batch(of, seed=epoch, epoch=epoch)
-        films = [None if value is None else value[part] for value in whole[:6]]
-        assert whole.crops is not None
-        own = Batch(*films, crops=tuple(crop[part] for crop in whole.crops), epoch=epoch)  # type: ignore[arg-type]
-        of.zero_grad()
-        loss = of(own)
-        loss.backward()
-        losses.append(float(loss.detach()))
-    return losses, [p.grad.clone() for p in of.parameters() if p.grad is not None], list(of.state_dict().values())
-
-
-def as_one_of_two(rank: int, folder: Path) -> None:
-    """Run in a process of its own: half of every batch, gradients averaged as the trainer does."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    losses, gradients, state = three_steps(norm_free(), slice(4 * rank, 4 * rank + 4))
-    for gradient in gradients:
-        dist.all_reduce(gradient)
-        gradient /= 2
-    torch.save((losses, gradients, state), folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_processes_give_the_losses_gradients_and_queue_of_one(tmp_path: Path) -> None:
-    multiprocessing.spawn(as_one_of_two, (tmp_path,), nprocs=2)
-    losses, gradients, state = three_steps(norm_free(), slice(0, 8))
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    assert [(one + other) / 2 for one, other in zip(first[0], second[0], strict=True)] == pytest.approx(
-        losses, abs=1e-5
-    )
-    for found in (first, second):
-        torch.testing.assert_close(found[1], gradients, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(found[2], state, atol=1e-5, rtol=1e-5)
-    assert max(float(gradient.abs().max()) for gradient in gradients) > 1e-3
 
 
 def test_the_pipelines_of_both_kinds_of_crops_can_be_chosen() -> None:
