@@ -155,9 +155,11 @@ class Alarm:
 
     def hear(self, step: int, loss: float) -> None:
         """Hear the mean loss of the steps since the one heard last, up to ``step``."""
-        if self.heard <= self.quiet_steps < step:
+        before, self.heard = self.heard, step
+        if before <= self.quiet_steps < step:
             self._mean_loss()  # that of the warm-up is compared with and not judged
-        steps, self.heard = step - self.heard, step
+            before = self.quiet_steps
+        steps = step - before
         if math.isfinite(loss):
             self.total += loss * steps
             self.steps += steps
@@ -203,7 +205,7 @@ class Alarm:
     def _chance(self, step: int) -> Warn | None:
         if self.chance is None:
             return None
-        if self.steps < FEWEST_HEARD:
+        if self.heard <= self.quiet_steps or self.steps < FEWEST_HEARD:
             return self.standing.get("chance")
         before, loss = self.loss_before, self._mean_loss()
         falls = loss < before - (1 - CHANCE_SHARE) * self.chance
