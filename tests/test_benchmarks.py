@@ -53,19 +53,9 @@ def test_pretrain_speed_gives_both_ratios_for_every_method(noise: Path) -> None:
 
 
 def test_pretrain_speed_of_one_method_alone_names_no_other(noise: Path) -> None:
-    small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "1", "--threads", "1"]
-    shown = run(
-        "pretrain_speed.py",
-        "--json",
-        "--data",
-        str(noise),
-        "--methods",
-        "byol",
-        "--without-lightly",
-        "--block-seconds",
-        "0",
-        *small,
-    )
+    small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "1", "--block-seconds", "0"]
+    asked = ["--data", str(noise), "--methods", "byol", "--without-lightly", "--threads", "1", *small]
+    shown = run("pretrain_speed.py", "--json", *asked)
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert result["byol"]["ratio"] > 0
