@@ -91,7 +91,7 @@ def planted() -> list[Plan]:
         Plan("byol", "no predictor, no slow copy, gradient on both sides", True, "BYOLWithoutTarget"),
         Plan("swav", "no Sinkhorn: codes are a softmax of scores", True, "SwAVWithoutSinkhorn"),
         Plan("swav", "codes averaged over the batch", True, "SwAVWithOneCode"),
-        Plan("swav", "--method.epsilon 10: codes of no prototype", True, options={"epsilon": 10.0}),
+        Plan("swav", "black crops", True, "SwAVWithBlackCrops"),
     ]
     return _seeded(plans)
 
@@ -116,10 +116,10 @@ def healthy() -> list[Plan]:
         Plan("byol", "--method.ema_decay 0.9", False, options={"ema_decay": 0.9}),
         Plan("byol", "--train.warmup 0.3", False, train={"warmup": 0.3}),
         Plan("swav", "defaults", False),
-        Plan("swav", "small preset", False, options={"prototypes": 100, "queue_size": 512}),
+        Plan("swav", "defaults, another seed", False),
         Plan("swav", "--method.queue_size 0", False, options={"queue_size": 0}),
         Plan("swav", "--method.local_crops 2", False, options={"local_crops": 2}),
-        Plan("swav", "--train.warmup 0.3", False, train={"warmup": 0.3}),
+        Plan("swav", "--method.iterations 5", False, options={"iterations": 5}),
     ]
     return _seeded(plans)
 

@@ -116,6 +116,15 @@ class SimCLRWithBlackCrops(MeasuredSimCLR):
         return self.seen
 
 
+class SwAVWithBlackCrops(MeasuredSwAV):
+    """Is shown nothing: its crops come out black."""
+
+    def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
+        """Return black crops, and keep them."""
+        self.seen = tuple(torch.zeros_like(crop) for crop in super().make_crops(batch, seed))
+        return self.seen
+
+
 class BYOLWithoutPredictor(MeasuredBYOL):
     """The online projection is compared with the target's as it is."""
 
@@ -167,6 +176,7 @@ BROKEN: tuple[type[Measured], ...] = (
     SimCLRWithoutNegatives,
     SimCLRWithWrongTwins,
     SimCLRWithBlackCrops,
+    SwAVWithBlackCrops,
     BYOLWithoutPredictor,
     BYOLWithoutTarget,
     SwAVWithoutSinkhorn,

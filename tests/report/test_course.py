@@ -78,7 +78,7 @@ def test_a_watched_run_has_curves_of_health_and_probe_and_the_last_look(
         "AUROC of each finding, last look",
     ]
     assert {"health", "probe", "crops"} <= set(parsed(page).ids)
-    assert "In 3 looks at its embeddings the watch found nothing to warn of." in plain(page)
+    assert "In 3 looks at its embeddings the watch found nothing to warn of; those of the" in plain(page)
     assert "At step 3, on 64 films." in plain(page)
     assert re.search(r"Edema</th><td class=\"n\">0\.700</td><td class=\"n\">0\.810<", page)
     for name in ("kNN", "linear", "embeddings", "features"):

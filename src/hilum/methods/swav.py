@@ -56,8 +56,7 @@ class SwAVOptions:
     temperature: float = 0.1
     """Softmax temperature of the predictions."""
     epsilon: float = 0.05
-    """Softness of the assignments: 0.03 where the loss is stuck at the logarithm of the prototypes, at the price of
-    embeddings of fewer dimensions."""
+    """Softness of the assignments: 0.03 leaves chance sooner, and may cost the embeddings dimensions."""
     iterations: int = 3
     """How often the assignments are balanced between prototypes and films."""
     queue_size: int = 1024

@@ -29,9 +29,10 @@ NARROW_COSINE, NARROW_RANK = 0.9, 4.0
 """Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
 ENOUGH_FILMS = 32
 """With fewer films than these the rank that counts as low is lower in proportion: n films have a rank below n."""
-FEWEST_PROTOTYPES = 1.5
+FEWEST_PROTOTYPES = 1.1
 """With fewer prototypes in use all films go to one. What a method compares may spread (mean cosine 0.86) while they do:
-codes that are not balanced collapse this way, at a loss near 0. Healthy SwAV uses more than 2 once it is judged."""
+codes that are not balanced collapse this way, at a loss near 0, with 1.0 in use. Healthy SwAV that has hardly begun may
+use 1.2 for a look."""
 CHANCE_SHARE = 0.99
 """A mean loss above this share of the loss at chance counts as stuck there, unless it still falls by the rest of it."""
 FEWEST_HEARD = 30
