@@ -34,6 +34,13 @@ def test_a_films_crop_does_not_depend_on_its_batch(rows, side):
     assert torch.equal(part, whole[rows])
 
 
+def test_nor_on_a_batch_of_many_films():
+    images, index = films(48, side=224), torch.arange(48)
+    whole = augment(images, index, EVERYTHING, 224, 0, 0, 0)
+    parts = [augment(images[rows], index[rows], EVERYTHING, 224, 0, 0, 0) for rows in torch.arange(48).split(16)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_nor_on_the_threads(threads, count):
     images, index = films(side=224), torch.arange(12)

@@ -143,7 +143,10 @@ def gaussian_taps(sigma: Tensor, radius: int) -> Tensor:
     """Return the weights of the centre and of each tap at one side, [radius + 1, B]; centre + 2 x others = 1."""
     distance = torch.arange(radius + 1, device=sigma.device, dtype=torch.float32)
     bell = torch.exp(-0.5 * (distance[:, None] / sigma.clamp(min=1e-3)) ** 2)
-    return bell / (bell[0] + 2.0 * bell[1:].sum(dim=0))
+    both = torch.zeros_like(bell[0])
+    for tap in bell[1:]:  # one by one: torch's sum over the taps adds in another order once a batch has 32 films
+        both += tap
+    return bell / (bell[0] + 2.0 * both)
 
 
 def add_noise(images: Tensor, noise: Tensor, std: Tensor) -> Tensor:
