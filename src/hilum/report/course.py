@@ -145,8 +145,8 @@ def _loss(run: Run) -> Chart:
     else:
         reading += (
             f"The broken line is chance: the loss of a network that knows nothing, {chance:.2f}. A curve that falls "
-            "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low loss "
-            "too: what the watch saw would show it."
+            "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low "
+            "loss too: what the watch saw would show it."
         )
     picture = curves([Line("loss", 0, losses)], "step", "loss", None if chance is None else ("chance", chance))
     return Chart("Loss", picture, reading)
