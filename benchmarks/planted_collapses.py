@@ -120,9 +120,10 @@ class SwAVWithBlackCrops(MeasuredSwAV):
     """Is shown nothing: its crops come out black."""
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
-        """Return black crops, and keep them."""
-        self.seen = tuple(torch.zeros_like(crop) for crop in super().make_crops(batch, seed))
-        return self.seen
+        """Return black crops, and keep the global ones."""
+        crops = tuple(torch.zeros_like(crop) for crop in super().make_crops(batch, seed))
+        self.seen = crops[:2]
+        return crops
 
 
 class BYOLWithoutPredictor(MeasuredBYOL):

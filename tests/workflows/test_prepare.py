@@ -161,9 +161,8 @@ def test_parts_merge_into_the_same_bytes(films: Path, tmp_path: Path, order: tup
 
 def test_parts_at_the_same_time_merge_too(films: Path, tmp_path: Path) -> None:
     prepare(catalog_of(films), tmp_path / "whole", PrepareOptions(16, workers=1), films_a_shard=4)
-    script = RUN.format(
-        root=str(films), out=str(tmp_path / "parts"), here=str(Path(__file__).parent), harm="pass", shard="'{}/3'"
-    )
+    out, here = str(tmp_path / "parts"), str(Path(__file__).parent)
+    script = RUN.format(root=str(films), out=out, here=here, stop=0, at=None, shard="'{}/3'")
     started = [subprocess.Popen([sys.executable, "-c", script.replace("{}", str(n))]) for n in (1, 2, 3)]
     assert [process.wait() for process in started] == [0, 0, 0]
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
@@ -291,7 +290,7 @@ from test_prepare import catalog_of
 
 class Harm(Listener):
     def progress(self, stage, done, total, detail=""):
-        if done >= {at}:
+        if {at} is not None and done >= {at}:
             for _ in range(1000):  # a shard is finished beside the decoding: the disk may be slow
                 if any((out / WORKPLACE).glob("shard-*.json")):
                     break
@@ -299,14 +298,14 @@ class Harm(Listener):
             os.kill(os.getpid(), {stop})
 
 root, out = Path({root!r}), Path({out!r})
-prepare(catalog_of(root), out, PrepareOptions(16, workers=2), Harm(), films_a_shard=4)
+prepare(catalog_of(root), out, PrepareOptions(16, workers=2, shard={shard}), Harm(), films_a_shard=4)
 """
 
 
 def run_and_stop(films: Path, out: Path, stop: signal.Signals, at: int) -> int:
     """Run `prepare` in a process that signals itself once so many films and a shard are done; return its status."""
     here = str(Path(__file__).parent)
-    script = RUN.format(root=str(films), out=str(out), here=here, stop=int(stop), at=at)
+    script = RUN.format(root=str(films), out=str(out), here=here, stop=int(stop), at=at, shard=None)
     return subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode
 
 
