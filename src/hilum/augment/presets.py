@@ -32,17 +32,7 @@ BYOL_STRONG = replace(MOCO, blur=1.0)
 BYOL_WEAK = replace(MOCO, min_scale=0.6, brightness=0.2, contrast=0.2, gamma=0.15, blur=0.1, noise=0.0)
 """The second crop of BYOL: wider, tones half as strong, hardly ever blurred, no noise."""
 
-SWAV = CropRecipe(
-    min_scale=0.5,
-    aspect=4 / 3,
-    flip=0.5,
-    rotation=10.0,
-    brightness=0.4,
-    contrast=0.4,
-    gamma=0.3,
-    blur=0.5,
-    noise=0.02,
-)
+SWAV = MOCO
 """SwAV's global crops, for films of up to 96 px; from 224 px on a min_scale of 0.2 to 0.3 has pixels enough."""
 
 SWAV_LOCAL = replace(SWAV, min_scale=0.15, max_scale=0.5)
