@@ -1,0 +1,201 @@
+"""A study on disk: what was planned, which runs stand for it, how far each is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hilum.errors import RunError
+from hilum.files import write_json
+
+FORMAT = 1
+STUDY, PLAN, RUNS = "study.json", "study.yaml", "runs"
+ANALYSIS, LOCALISATION, EXPLAINED, TABLES = "analysis.json", "localisation.json", "explained", "tables"
+
+Kind = Literal["pretrain", "finetune"]
+Group = Literal["main", "policies"]
+State = Literal["waiting", "running", "done", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCell:
+    """One run of a study. Two cells may share a run: the policies' cell that the main table has too."""
+
+    id: str
+    kind: Kind
+    model: str
+    method: str | None = None
+    """Of a pretraining."""
+    backbone: str
+    fraction: float | None = None
+    """Share of the labels, as what follows of a fine-tuning."""
+    policy: str | None = None
+    seed: int
+    """Place of the training seed, which is also the draw of the fraction."""
+    lr: float | None = None
+    """Peak learning rate; None for a seed that waits for the choice."""
+    chosen: bool = False
+    """Whether it counts for its model: the best rate on validation films, and all later seeds at that rate."""
+    group: Group = "main"
+    run: str
+    """Run folder below the study's."""
+    state: State = "waiting"
+    error: str | None = None
+    seconds: float | None = None
+    validation_auroc: float | None = None
+
+
+@dataclass(frozen=True)
+class StudyStore:
+    """A store that a study learns from and is measured on."""
+
+    path: Path
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """What ``study.json`` says."""
+
+    folder: Path
+    hilum: str
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    stores: tuple[StudyStore, ...]
+    plan: dict[str, Any]
+    reference: str
+    """Model that every other is compared with."""
+    finished: bool
+    """Whether every cell is done or failed."""
+    cells: tuple[StudyCell, ...]
+
+    @property
+    def analysis(self) -> Path:
+        """Numbers across runs."""
+        return self.folder / ANALYSIS
+
+    @property
+    def localisation(self) -> Path:
+        """Numbers of where the models look."""
+        return self.folder / LOCALISATION
+
+    @property
+    def explained(self) -> Path:
+        """Folder of heatmaps."""
+        return self.folder / EXPLAINED
+
+    @property
+    def tables(self) -> Path:
+        """Folder of CSV files."""
+        return self.folder / TABLES
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models in the plan's order."""
+        return tuple(dict.fromkeys(cell.model for cell in self.cells if cell.kind == "finetune"))
+
+    @property
+    def failed(self) -> tuple[StudyCell, ...]:
+        """Cells that ended with an error."""
+        return tuple(cell for cell in self.cells if cell.state == "failed")
+
+    def path(self, cell: StudyCell) -> Path:
+        """Return a cell's run folder."""
+        return self.folder / cell.run
+
+    def chosen(
+        self,
+        model: str | None = None,
+        fraction: float | None = None,
+        policy: str | None = None,
+        group: Group | None = None,
+    ) -> tuple[StudyCell, ...]:
+        """Return the finished fine-tunings that count, in the plan's order; None does not narrow."""
+        wanted = {"model": model, "fraction": fraction, "policy": policy, "group": group}
+        narrow = {name: value for name, value in wanted.items() if value is not None}
+        return tuple(
+            cell
+            for cell in self.cells
+            if cell.kind == "finetune"
+            and cell.chosen
+            and cell.state == "done"
+            and all(getattr(cell, name) == value for name, value in narrow.items())
+        )
+
+    def pretraining(self, model: str) -> StudyCell | None:
+        """Return the pretraining that a model starts from, None where it has none within the study."""
+        own = (cell for cell in self.cells if cell.kind == "pretrain" and cell.model == model)
+        return next(own, None)
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (folder / STUDY).is_file()
+
+
+def read_study(folder: Path) -> StudyRecord:
+    """Return the study in a folder.
+
+    Raises:
+        RunError: There is none, it is damaged, or another version wrote it.
+    """
+    path = folder / STUDY
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} holds no study: there is no {STUDY}.") from error
+    except (OSError, ValueError):
+        content = None
+    damaged = f"{path} is damaged: delete it and run the study again, which keeps its finished runs."
+    if not isinstance(content, dict):
+        raise RunError(damaged)
+    if content.get("format") != FORMAT:
+        raise RunError(f"{path} is of format {content.get('format')!r}: this version reads {FORMAT}.")
+    try:
+        return _record(folder, content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(damaged) from error
+
+
+def write_study(record: StudyRecord) -> None:
+    """Write ``study.json``, whole or not at all."""
+    content = {field.name: getattr(record, field.name) for field in fields(record) if field.name != "folder"}
+    content |= {
+        "format": FORMAT,
+        "stores": [{**asdict(store), "path": _said(store.path, record.folder)} for store in record.stores],
+        "cells": [asdict(cell) for cell in record.cells],
+    }
+    write_json(record.folder / STUDY, content)
+
+
+def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
+    return StudyRecord(
+        folder=folder,
+        hilum=str(content["hilum"]),
+        versions=dict(content["versions"]),
+        machine=dict(content["machine"]),
+        stores=tuple(StudyStore(**{**store, "path": folder / store["path"]}) for store in content["stores"]),
+        plan=dict(content["plan"]),
+        reference=str(content["reference"]),
+        finished=bool(content["finished"]),
+        cells=_cells(content["cells"]),
+    )
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> tuple[StudyCell, ...]:
+    cells = tuple(StudyCell(**row) for row in rows)
+    for cell in cells:
+        said = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
+        if any(value not in get_args(allowed) for value, allowed in said):
+            raise ValueError(f"cell {cell.id!r} is of no known kind, group or state")
+    return cells
+
+
+def _said(store: Path, folder: Path) -> str:
+    """Return a store's path: from the study's folder where it lies within, so that the two can be moved together."""
+    whole, here = store.resolve(), folder.resolve()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
