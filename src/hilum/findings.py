@@ -40,6 +40,9 @@ NIH14 = (
 )
 """ChestX-ray14's findings in the order of its paper (Wang 2017, arXiv 1705.02315), spelled as below."""
 
+COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+"""The five findings that CheXpert's competition scores (Irvin 2019, table 3)."""
+
 VOCABULARIES = {"chexpert": CHEXPERT, "nih14": NIH14}
 
 SYNONYMS = {
