@@ -40,6 +40,10 @@ class Description:
     """Outputs in order; none after pretraining."""
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
     """Probability from which a finding is called, chosen on validation films; null where they could not tell."""
+    operating_points: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Finding -> rule -> probability from which it is called, see ``hilum.metrics.operating``; chosen as thresholds."""
+    calibration: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
+    """Finding -> temperature and shift that are folded into the head already; null where validation could not tell."""
     training_data: Mapping[str, Any] = field(default_factory=dict)
     """Sources, counts and hashes of what it was trained on."""
     unstated: str = "absent"
