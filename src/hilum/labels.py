@@ -20,8 +20,11 @@ from hilum.findings import positions
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Unstated = Literal["absent", "ignore"]
-Policy = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
-"""Takes one finding's labels [N]; returns targets and weights [N], of which only the uncertain cells are used."""
+Policy = Callable[[FloatArray, float], tuple[FloatArray, FloatArray]]
+"""Takes one finding's labels [N] and ``LabelOptions.smooth``; returns targets and weights [N], of which only the
+uncertain cells are used."""
+UNCERTAIN_CLASS = 2
+"""Target of an uncertain cell where uncertain is a class of its own, beside 0 absent and 1 present."""
 
 UNSTATED: dict[str, str] = {
     "absent": "a finding that the report does not mention is taken as absent (the published practice)",
@@ -29,23 +32,44 @@ UNSTATED: dict[str, str] = {
 }
 
 
-def zeros(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+def zeros(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
     """Take uncertain as absent (U-Zeros of Irvin 2019, arXiv 1901.07031)."""
     return np.full_like(labels, ABSENT), np.ones_like(labels)
 
 
-def ones(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+def ones(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
     """Take uncertain as present (U-Ones of Irvin 2019)."""
     return np.full_like(labels, PRESENT), np.ones_like(labels)
 
 
-def ignore(labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+def ignore(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
     """Give uncertain cells no weight (U-Ignore of Irvin 2019)."""
     return np.full_like(labels, ABSENT), np.zeros_like(labels)
 
 
-POLICIES: dict[str, Policy] = {"zeros": zeros, "ones": ones, "ignore": ignore}
+def smooth(labels: FloatArray, value: float) -> tuple[FloatArray, FloatArray]:
+    """Take uncertain as present to a degree (label smoothing of Pham 2019, arXiv 1911.06475).
+
+    Pham draws the degree from a range, 0.55 to 0.85 or 0 to 0.3. The cross-entropy is linear in its target, so such a
+    draw costs in the mean what the middle of the range costs, 0.7 or 0.15, and adds noise: the middle is taken.
+    """
+    return np.full_like(labels, value), np.ones_like(labels)
+
+
+def multiclass(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
+    """Take uncertain as a class of its own, beside absent and present (U-MultiClass of Irvin 2019)."""
+    return np.full_like(labels, UNCERTAIN_CLASS), np.ones_like(labels)
+
+
+POLICIES: dict[str, Policy] = {
+    "zeros": zeros,
+    "ones": ones,
+    "ignore": ignore,
+    "smooth": smooth,
+    "multiclass": multiclass,
+}
 """What an uncertain label becomes in training, by name."""
+MULTICLASS = "multiclass"
 
 
 @dataclass(frozen=True)
@@ -53,11 +77,23 @@ class LabelOptions:
     """What uncertain and unstated labels become."""
 
     uncertain: str = "ignore"
-    """What an uncertain label becomes in training: zeros, ones or ignore. Evaluation never scores one."""
+    """What an uncertain label becomes in training: zeros, ones, ignore, smooth (present to a degree) or multiclass (a
+    class of its own, scored present against absent). Evaluation never scores one."""
     unstated: Unstated = "absent"
     """What a finding that is not mentioned becomes, in training and evaluation: absent or ignore."""
     per_finding: dict[str, str] = field(default_factory=dict)
     """Another policy for single findings, as in ``--labels.per_finding.Edema ones``."""
+    smooth: float = 0.7
+    """Degree from 0 (absent) to 1 (present) that smooth takes an uncertain label as."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: The degree lies outside 0 to 1.
+        """
+        if not 0 <= self.smooth <= 1:
+            raise OptionError(f"--labels.smooth is {self.smooth}: allowed is 0 to 1, such as 0.7.")
 
 
 def labelled(labels: FloatArray) -> BoolArray:
@@ -94,6 +130,7 @@ def apply_policy(
     uncertain: str | Sequence[str] = "ignore",
     unstated: str = "absent",
     stated: BoolArray | None = None,
+    smooth: float = LabelOptions.smooth,
 ) -> tuple[FloatArray, FloatArray]:
     """Return what training aims at and how much each cell counts.
 
@@ -103,9 +140,11 @@ def apply_policy(
         unstated: One of UNSTATED.
         stated: [F] bool, the findings that the source labels at all (``labelled`` of all its films); None takes
             it from ``labels``. Pass it when ``labels`` are a share of the films. The others get no weight.
+        smooth: What the policy of that name takes an uncertain cell as.
 
     Returns:
-        Targets and weights, float32 [N, F]; targets hold no NaN.
+        Targets and weights, float32 [N, F]; targets hold no NaN and lie between 0 and 1, but for the uncertain cells
+        of a finding under ``multiclass``, which are UNCERTAIN_CLASS.
 
     Raises:
         OptionError: An unknown policy or value of ``unstated``.
@@ -124,7 +163,7 @@ def apply_policy(
         weights[unstated_cells] = 0
     for name, column, target, weight in zip(names, labels.T, targets.T, weights.T, strict=True):
         rows = column == UNCERTAIN
-        values, counts = choose(name, POLICIES, "policy for uncertain labels")(column)
+        values, counts = choose(name, POLICIES, "policy for uncertain labels")(column, smooth)
         target[rows], weight[rows] = values[rows], counts[rows]
     weights[:, ~(labelled(labels) if stated is None else stated)] = 0
     return targets, weights

@@ -32,6 +32,18 @@ def shuffled(rows: Rows, seed: int) -> Order:
     return order
 
 
+def repeated(rows: Rows) -> Rows | None:
+    """Return for each place of an order how often its row came before, [n]; None where no row comes twice."""
+    by_row = np.argsort(rows, kind="stable")
+    new = np.diff(rows[by_row], prepend=-1) != 0  # rows are 0 or more
+    if new.all():
+        return None
+    firsts = np.flatnonzero(new)[np.cumsum(new) - 1]
+    repeats = np.empty_like(rows)
+    repeats[by_row] = np.arange(len(rows)) - firsts
+    return repeats
+
+
 @dataclass(frozen=True)
 class Batches:
     """Batches of whole epochs; films that fill no whole step of ``accumulate`` batches wait for the next epoch.
@@ -70,13 +82,16 @@ class Batches:
         yield from ahead(self._batches(start, stop), READ_AHEAD)
 
     def _batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-        epoch, rows = -1, np.empty(0, np.int64)
+        epoch, rows, repeats = -1, np.empty(0, np.int64), None
         for number in range(start, stop):
             if epoch != number // self.per_epoch:
                 epoch = number // self.per_epoch
                 rows = self.order(epoch)
+                repeats = repeated(rows)
             place = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
-            yield epoch, self._read(epoch, rows[place : place + self.batch_size])
+            part = slice(place, place + self.batch_size)
+            batch = self._read(epoch, rows[part])
+            yield epoch, batch if repeats is None else batch._replace(repeat=torch.from_numpy(repeats[part]))
 
     def _read(self, epoch: int, rows: Rows) -> Batch:
         films = self.films

@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     twins   films [B, 1, H, W] and places [B] of another film of the same patient or study (the film itself where there
             is no other), or None where both crops come from one film
     epoch   pass over the data, from 0
+    repeat  [B] how often the film was drawn before in this epoch, or None where each comes once
     """
 
     images: Tensor
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     crops: tuple[Tensor, ...] | None = None
     twins: tuple[Tensor, Tensor] | None = None
     epoch: int = 0
+    repeat: Tensor | None = None
 
 
 class Learner(nn.Module, ABC):

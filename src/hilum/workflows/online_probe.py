@@ -19,7 +19,7 @@ from hilum.metrics.ranking import auroc
 from hilum.training.batches import Rows
 from hilum.training.inference import over_films
 from hilum.training.learner import Learner
-from hilum.workflows.finetune import training_labels
+from hilum.workflows.lesson import training_labels
 from hilum.workflows.parts import truth_of
 
 FITTED_SHARE = 2 / 3

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hilum.classifier.options import LossOptions
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
 from hilum.training.options import TrainOptions
@@ -84,14 +85,17 @@ class FinetuneOptions:
     """Which draw of that share."""
     freeze: bool = False
     """Train the output layer only."""
-    sampler: Literal["uniform"] = "uniform"
-    """How films are drawn: each once an epoch."""
+    sampler: Literal["uniform", "weighted"] = "uniform"
+    """How films are drawn: uniform, each once an epoch, or weighted, with replacement, by one over the prevalence of
+    the rarest finding on a film."""
     patience: int = 5
     """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops early."""
     devices: int = 1
     """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is taken by each."""
     labels: LabelOptions = field(default_factory=LabelOptions)
     """What uncertain and unstated labels become."""
+    loss: LossOptions = field(default_factory=LossOptions)
+    """What a wrong answer costs."""
     train: FinetuneTrainOptions = field(default_factory=FinetuneTrainOptions)
     """The training loop."""
 

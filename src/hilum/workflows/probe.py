@@ -24,7 +24,7 @@ from hilum.metrics.results import Comparison, Evaluation
 from hilum.metrics.summary import compare_models, evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.inference import over_films
-from hilum.workflows.finetune import labelled_rows, learnt_columns, note_never_labelled, training_labels
+from hilum.workflows.lesson import labelled_rows, learnt_columns, note_never_labelled, probe_labels
 from hilum.workflows.options import ProbeOptions
 from hilum.workflows.parts import Parts, truth_of
 
@@ -112,7 +112,7 @@ class _Task:
     def of(options: ProbeOptions, listener: Listener) -> _Task:
         films = Films.open(options.data)
         parts = Parts.of(films)
-        targets, weights = training_labels(films, options.labels)
+        targets, weights = probe_labels(films, options.labels)
         rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
         learnt = learnt_columns(weights[rows])
         findings = [films.findings[column] for column in learnt]

@@ -16,7 +16,7 @@ from hilum.bundle.start import Start, start_from
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import Listener
-from hilum.training.batches import Batches, Rows, shuffled
+from hilum.training.batches import Batches, Order, Rows, shuffled
 from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
 from hilum.training.processes import ALONE, Team
@@ -145,10 +145,14 @@ def film_batches(
     weights: NDArray[np.float32] | None = None,
     twins: Twins | None = None,
     team: Team = ALONE,
+    order: Order | None = None,
 ) -> Batches:
-    """Return this process's batches of these rows, shuffled each epoch; in pinned memory where they go to a GPU."""
+    """Return this process's batches of these rows; in pinned memory where they go to a GPU.
+
+    ``order`` is that of an epoch's rows; shuffled unless given.
+    """
     pin = torch.cuda.is_available() and train.accelerator != "cpu"
-    order = shuffled(rows, train.seed)
+    order = order or shuffled(rows, train.seed)
     size, accumulate, place = train.batch_size, train.accumulate, team.place
     labels = targets, weights
     return Batches(films, order, len(rows), size, accumulate, *labels, place.rank, place.count, pin, twins)

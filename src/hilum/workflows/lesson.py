@@ -1,0 +1,159 @@
+"""What a classifier is to learn: the films with labels, what each cell is taken as, and how films are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hilum.augment.presets import FINETUNE
+from hilum.classifier.learner import SupervisedLearner
+from hilum.classifier.objective import Objective, class_counts, class_weights
+from hilum.classifier.sampler import Draws, drawn, weighted_draws
+from hilum.errors import DataError, OptionError
+from hilum.images.films import Films
+from hilum.labels import MULTICLASS, LabelOptions, apply_policy, policies
+from hilum.listener import Listener
+from hilum.nn.backbones import Backbone
+from hilum.training.batches import Order, Rows
+from hilum.training.run_folder import RunFolder
+from hilum.workflows.options import FinetuneOptions
+from hilum.workflows.parts import Parts
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The training films that have a label, and of them the findings that can be learnt."""
+
+    rows: Rows
+    """Films to learn from, by place among all."""
+    findings: tuple[str, ...]
+    """F findings that a label of these films counts for."""
+    columns: list[int]
+    """Their places among the findings of the films."""
+    targets: FloatArray
+    """[N, F] of all films, see ``hilum.labels.apply_policy``."""
+    weights: FloatArray
+    """[N, F] of all films."""
+    multiclass: tuple[int, ...]
+    """Places among the F whose uncertain cells are a class of their own."""
+    draws: Draws | None
+    """How films are drawn; None for each once an epoch."""
+
+    @staticmethod
+    def of(films: Films, parts: Parts, options: FinetuneOptions) -> Lesson:
+        """Apply the policies and keep what can be learnt.
+
+        Raises:
+            DataError: No film has a label that counts.
+        """
+        targets, weights = training_labels(films, options.labels)
+        rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+        columns = learnt_columns(weights[rows])
+        targets, weights = targets[:, columns], weights[:, columns]
+        names = policies(films.findings, options.labels.uncertain, options.labels.per_finding)
+        multiclass = tuple(place for place, column in enumerate(columns) if names[column] == MULTICLASS)
+        draws = weighted_draws(targets[rows], weights[rows]) if options.sampler == "weighted" else None
+        findings = tuple(films.findings[column] for column in columns)
+        return Lesson(rows, findings, columns, targets, weights, multiclass, draws)
+
+    def learner(self, backbone: Backbone, size: int, options: FinetuneOptions) -> SupervisedLearner:
+        """Return the learner with its loss and its untrained head."""
+        counts = self.counts()
+        weighed = class_weights(options.loss, counts)
+        objective = Objective(len(self.findings), self.multiclass, options.loss, weighed)
+        learner = SupervisedLearner(backbone, objective, FINETUNE, size, freeze=options.freeze)
+        initialise_head(learner, counts if weighed is None else counts * weighed, options.train.seed)
+        return learner
+
+    def counts(self) -> torch.Tensor:
+        """Return how many cells of each class an epoch is expected to show, [F, 3]."""
+        weights = self.weights[self.rows]
+        if self.draws is not None:
+            weights = weights * self.draws.often[:, None].astype(np.float32)
+        return class_counts(torch.from_numpy(self.targets[self.rows]), torch.from_numpy(weights))
+
+    def order(self, seed: int) -> Order | None:
+        """Return the order of an epoch's films; None for each once."""
+        return None if self.draws is None else drawn(self.rows, self.draws.chances, seed)
+
+    def tell_draws(self, run: RunFolder, listener: Listener) -> None:
+        """Write down and say what the sampler does to the findings' prevalences."""
+        draws = self.draws
+        if draws is None or any(event.get("event") == "sampler" for event in run.events()):
+            return
+        before, after = draws.before.tolist(), draws.after.tolist()
+        run.log(
+            event="sampler", step=0, findings=list(self.findings), before=before, after=after, distinct=draws.distinct
+        )
+        rarest = int(np.nanargmin(np.where(draws.before > 0, draws.before, np.nan))) if (draws.before > 0).any() else 0
+        listener.note(
+            f"draws films by weight: {self.findings[rarest]} from {before[rarest]:.2%} to {after[rarest]:.2%} of them; "
+            f"{draws.distinct:.0%} of the films come in an epoch"
+        )
+
+
+def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
+    """Return targets and weights [N, F] of all films; findings that a film's source never states weigh nothing."""
+    if not films.findings:
+        raise DataError("the data has no labels to learn from: prepare it from a source with findings.")
+    names = policies(films.findings, options.uncertain, options.per_finding)
+    everything = np.ones(len(films.findings), np.bool_)
+    targets, weights = apply_policy(films.labels, names, options.unstated, everything, options.smooth)
+    return targets, weights * films.labelled_by_source
+
+
+def probe_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
+    """Return ``training_labels`` for a probe, whose targets lie between 0 and 1.
+
+    Raises:
+        OptionError: A policy makes uncertain a class of its own.
+    """
+    if MULTICLASS in policies(films.findings, options.uncertain, options.per_finding):
+        raise OptionError(
+            "a probe has one output a finding and no policy multiclass: choose zeros, ones, ignore or smooth."
+        )
+    return training_labels(films, options)
+
+
+def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:
+    """Return the rows with at least one label that counts.
+
+    Raises:
+        DataError: There is none.
+    """
+    kept = rows[weights[rows].any(axis=1)]
+    if len(kept) == 0:
+        raise DataError(
+            f"none of the {len(rows)} training films has a label that counts: check --labels and --fraction."
+        )
+    return kept
+
+
+def learnt_columns(weights: FloatArray) -> list[int]:
+    """Return the findings, by place, that a label of the training films [n, F] counts for: of others none can learn."""
+    return np.flatnonzero(weights.any(axis=0)).tolist()
+
+
+def note_never_labelled(findings: Sequence[str], learnt: Sequence[str], listener: Listener) -> None:
+    """Say which findings are left out because no training film has a label of them that counts."""
+    never = [name for name in findings if name not in learnt]
+    if never:
+        listener.note(f"no training film has a label that counts for {', '.join(never)}: left out")
+
+
+def initialise_head(learner: SupervisedLearner, counts: torch.Tensor, seed: int) -> None:
+    """Start the output layer at each class's share of ``counts`` [F, 3], with weights that depend on the seed alone.
+
+    A layer that starts at one half spends its first epoch on learning that findings are rare (Lin 2017, arXiv
+    1708.02002, section 4.1).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        learner.head.weight.normal_(std=0.01, generator=generator)
+        learner.head.bias.copy_(learner.objective.first_bias(counts))

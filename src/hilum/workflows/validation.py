@@ -1,0 +1,74 @@
+"""The validation films of a fine-tuning: what they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.classifier.learner import SupervisedLearner
+from hilum.errors import RunError
+from hilum.images.films import Films
+from hilum.labels import LabelOptions
+from hilum.metrics.ranking import auroc
+from hilum.metrics.thresholds import best_threshold
+from hilum.training.batches import Rows
+from hilum.training.inference import as_probabilities, over_films
+from hilum.training.learner import Learner
+from hilum.workflows.parts import truth_of
+
+FloatArray = NDArray[np.float32]
+
+
+class Validation:
+    """The validation films with their truth: they choose the epoch and the thresholds."""
+
+    def __init__(
+        self, films: Films, rows: Rows, findings: Sequence[str], truth: FloatArray, counts: NDArray[np.bool_]
+    ) -> None:
+        self.films, self.rows, self.findings, self.truth, self.counts = films, rows, tuple(findings), truth, counts
+
+    @staticmethod
+    def of(films: Films, rows: Rows, options: LabelOptions, columns: Sequence[int]) -> Validation:
+        """Gather the truth of validation rows for the findings in these columns, unstated cells as in training."""
+        truth, counts = truth_of(films, rows, options.unstated)
+        names = [films.findings[column] for column in columns]
+        return Validation(films, rows, names, truth[:, columns], counts[:, columns])
+
+    def probabilities(self, learner: Learner) -> FloatArray:
+        """Return what the learner's classifier gives for the validation films, [n, F].
+
+        Raises:
+            RunError: It is not finite: the weights have left the range of numbers.
+        """
+        if not isinstance(learner, SupervisedLearner):
+            raise TypeError(f"a supervised learner is expected, not {type(learner).__name__}")
+        logits = over_films(learner.classifier, self.films, self.rows, learner.size)
+        if not np.isfinite(logits).all():
+            raise RunError(
+                "what the network says of the validation films is not finite: nothing bad was saved. "
+                "Start again in another --out with a lower --train.lr."
+            )
+        return as_probabilities(logits)
+
+    def score(self, learner: Learner) -> float | None:
+        """Return the mean AUROC over findings with both classes among the validation films, None if there is none."""
+        probabilities = self.probabilities(learner)
+        values = [auroc(truth, scores) for truth, scores in self._cells(probabilities)]
+        known = [value for value in values if value == value]
+        return float(np.mean(known)) if known else None
+
+    def thresholds(self, learner: Learner) -> dict[str, float | None]:
+        """Return each finding's threshold, None where the validation films lack one of the classes."""
+        if len(self.rows) == 0:
+            return dict.fromkeys(self.findings)
+        cells = self._cells(self.probabilities(learner))
+        return {
+            finding: best_threshold(truth, scores) if 0 < truth.sum() < len(truth) else None
+            for finding, (truth, scores) in zip(self.findings, cells, strict=True)
+        }
+
+    def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+        columns = range(len(self.findings))
+        return [(self.truth[self.counts[:, f], f], probabilities[self.counts[:, f], f]) for f in columns]
