@@ -29,10 +29,10 @@ class Prototypes(nn.Module):
 
         Args:
             embeddings: Unit length.
-            frozen: Whether the prototypes are to stay: their gradient is then 0 and not missing, which processes that
-                wait for each other's gradients would not bear.
+            frozen: Whether the prototypes are to stay: they then get no gradient at all, and not one of 0, which would
+                make an adaptive optimiser's first moves after the thaw too large.
         """
-        weight = self.weight.detach() + 0 * self.weight if frozen else self.weight
+        weight = self.weight.detach() if frozen else self.weight
         with torch.autocast(embeddings.device.type, enabled=False):
             return embeddings.float() @ weight.T
 
