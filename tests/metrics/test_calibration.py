@@ -3,21 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss
 
 from hilum.metrics.calibration import (
     LEAST_FILMS,
-    LEAST_IN_BIN,
     TEMPERATURES,
-    Bin,
     Calibration,
-    brier_score,
-    error_by_chance,
-    expected_calibration_error,
     fit_calibration,
     fit_calibrations,
-    reliability,
     uncalibrated,
     why_not_fitted,
 )
@@ -131,76 +123,3 @@ def test_what_was_calibrated_can_be_had_back():
     assert back == pytest.approx(sigmoid(raw), abs=1e-12)
     assert uncalibrated([0.0, 0.3, 1.0], None).tolist() == [0.0, 0.3, 1.0]
     assert uncalibrated([0.0, 1.0], calibration).tolist() == [0.0, 1.0]
-
-
-@pytest.mark.parametrize("films", [20, 37, 40, 333, 2000])
-def test_bins_are_those_of_scikit_learn(films):
-    truth, logits = believable(films, seed=films)
-    found = reliability(truth, sigmoid(logits))
-    count = max(1, min(15, films // LEAST_IN_BIN))
-    observed, predicted = calibration_curve(truth, sigmoid(logits), n_bins=count, strategy="quantile")
-    assert len(found) == count
-    assert [one.observed for one in found] == pytest.approx(observed.tolist())
-    assert [one.predicted for one in found] == pytest.approx(predicted.tolist())
-    assert sum(one.films for one in found) == films
-
-
-def test_films_of_one_probability_stand_in_one_bin():
-    assert reliability([0, 1] * 100, [0.25] * 200) == (Bin(0.25, 0.5, 200),)
-    assert reliability([], []) == ()
-    assert np.isnan(expected_calibration_error(()))
-    assert np.isnan(error_by_chance(()))
-
-
-def test_error_in_closed_form():
-    bins = (Bin(0.1, 0.2, 30), Bin(0.8, 0.5, 10))
-    assert expected_calibration_error(bins) == pytest.approx((30 * 0.1 + 10 * 0.3) / 40)
-
-
-def test_perfect_probabilities_show_the_error_of_chance():
-    errors, expected = [], []
-    for seed in range(60):
-        truth, logits = believable(600, seed)
-        bins = reliability(truth, sigmoid(logits))
-        errors.append(expected_calibration_error(bins))
-        expected.append(error_by_chance(bins))
-    assert np.mean(errors) == pytest.approx(np.mean(expected), rel=0.06)
-    assert np.mean(errors) > 0.03  # 600 films: far from 0, though nothing is wrong
-
-
-@pytest.mark.parametrize(("films", "chance"), [(1, 0.3), (20, 0.02), (20, 0.5), (133, 0.91)])
-def test_the_mean_deviation_of_a_binomial(films, chance):
-    from scipy.stats import binom
-
-    counts = np.arange(films + 1)
-    naive = (binom.pmf(counts, films, chance) * np.abs(counts / films - chance)).sum()
-    assert error_by_chance((Bin(chance, 0.0, films),)) == pytest.approx(naive)
-
-
-def test_a_sure_bin_has_no_error_of_chance():
-    assert error_by_chance((Bin(0.0, 0.0, 20), Bin(1.0, 1.0, 20))) == 0
-
-
-def test_calibration_lowers_the_error_on_other_films():
-    truth, logits = believable(4000, seed=1)
-    other, there = believable(4000, seed=2)
-    found = fit_calibration(truth, 3 * logits + 2)
-    before, after = (sigmoid(of) for of in (3 * there + 2, calibrated(3 * there + 2, found)))
-    assert expected_calibration_error(reliability(other, before)) > 0.1
-    assert expected_calibration_error(reliability(other, after)) < 0.03
-    assert brier_score(other, after) < brier_score(other, before)
-
-
-def test_brier_is_that_of_scikit_learn():
-    truth, logits = believable(500)
-    assert brier_score(truth, sigmoid(logits)) == pytest.approx(brier_score_loss(truth, sigmoid(logits)))
-    assert np.isnan(brier_score([], []))
-
-
-@pytest.mark.parametrize("wrong", [-0.1, 1.5])
-def test_logits_are_not_taken_for_probabilities(wrong):
-    for measure in (reliability, brier_score):
-        with pytest.raises(ValueError, match="outside 0 to 1"):
-            measure([0, 1], [0.5, wrong])
-    with pytest.raises(ValueError, match="0 bins"):
-        reliability([0, 1], [0.5, 0.6], bins=0)

@@ -1,4 +1,4 @@
-"""Calibration: does a probability of 0.3 come true three times in ten; measuring it, and mending it by two numbers.
+"""Calibration: two numbers a finding, so that a probability of 0.3 comes true three times in ten.
 
 A network's probabilities are off in two ways. It is too sure or not sure enough, which a temperature mends (Guo 2017,
 arXiv 1706.04599). And where training drew or weighed films with a finding more often than they occur, all its
@@ -9,7 +9,6 @@ too, as in Platt 1999 ("Probabilistic outputs for support vector machines"), of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,11 +19,8 @@ from hilum.metrics.ranking import checked
 
 FloatArray = NDArray[np.float64]
 
-BINS = 15
 LEAST_FILMS = 10
 """Films with and films without a finding, each, that two numbers are fitted to."""
-LEAST_IN_BIN = 20
-"""Films a bin: with fewer the observed share jumps in steps too coarse to be held against a probability."""
 TEMPERATURES = (0.01, 100.0)
 """Where a temperature is held. It is above 0, so that a network which ranks upside down is damped but not turned."""
 _SPREADS = (1.0, 5.0)
@@ -39,16 +35,6 @@ class Calibration(NamedTuple):
     """Above 0; above 1 makes the network less sure."""
     shift: float
     """Added on the logit's scale; below 0 where training saw the finding too often."""
-
-
-class Bin(NamedTuple):
-    """Films of neighbouring probabilities."""
-
-    predicted: float
-    """Their mean probability."""
-    observed: float
-    """The share of them that has the finding."""
-    films: int
 
 
 def why_not_fitted(truth: ArrayLike) -> str | None:
@@ -104,66 +90,6 @@ def uncalibrated(probabilities: ArrayLike, calibration: Calibration | None) -> F
     return raw
 
 
-def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> tuple[Bin, ...]:
-    """Return films in bins of equal mass by their probability, from the lowest.
-
-    There are fewer bins where one would hold fewer than LEAST_IN_BIN films, or where films share a probability: those
-    stand in one bin. The edges are scikit-learn's (``calibration_curve(strategy="quantile")``).
-
-    Args:
-        truth: [N], 1 present and 0 absent.
-        probabilities: [N], 0 to 1.
-        bins: At most.
-
-    Raises:
-        ValueError: As ``ranking.auroc``; a probability lies outside 0 to 1; ``bins`` is below 1.
-    """
-    present, values = _checked_probabilities(truth, probabilities)
-    if bins < 1:
-        raise ValueError(f"{bins} bins: at least 1 is needed")
-    if not len(values):
-        return ()
-    count = max(1, min(bins, len(values) // LEAST_IN_BIN))
-    edges = np.percentile(values, np.linspace(0.0, 1.0, count + 1)[1:-1] * 100)
-    places = np.searchsorted(edges, values)
-    films = np.bincount(places, minlength=count)
-    predicted, observed = (np.bincount(places, weights=of, minlength=count) for of in (values, present))
-    return tuple(
-        Bin(float(predicted[place] / films[place]), float(observed[place] / films[place]), int(films[place]))
-        for place in np.flatnonzero(films)
-    )
-
-
-def expected_calibration_error(bins: Sequence[Bin]) -> float:
-    """Return the mean distance of predicted and observed over bins, by their films; nan without a film.
-
-    It is never 0, and too high where films are few: chance alone moves the observed share of every bin, and distances
-    do not cancel. Hold it against ``error_by_chance`` of the same bins.
-
-    Source: Naeini 2015 (ECE), with bins of equal mass as Nixon 2019 (arXiv 1904.01685) advises.
-    """
-    films = sum(one.films for one in bins)
-    return sum(one.films * abs(one.predicted - one.observed) for one in bins) / films if films else math.nan
-
-
-def error_by_chance(bins: Sequence[Bin]) -> float:
-    """Return the expected calibration error that perfect probabilities would show in such bins; nan without a film.
-
-    The positives of a bin then are binomial, of which de Moivre gave the mean distance from the mean.
-    """
-    films = sum(one.films for one in bins)
-    return sum(_mean_deviation(one.films, one.predicted) for one in bins) / films if films else math.nan
-
-
-def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the mean squared distance of probability and truth (Brier 1950), 0 to 1; nan without a film.
-
-    Saying the share of present films of every film scores ``share * (1 - share)``: rare findings score low untold.
-    """
-    present, values = _checked_probabilities(truth, probabilities)
-    return float(np.mean((values - present) ** 2)) if len(values) else math.nan
-
-
 def _newton(inputs: FloatArray, offset: FloatArray, present: NDArray[np.bool_], centre: Sequence[float]) -> FloatArray:
     """Fit ``inputs @ theta + offset`` [N] to the truth, with the prior about ``centre`` [k]."""
     precision = 1.0 / np.square(_SPREADS[-len(centre) :])
@@ -196,19 +122,3 @@ def _held(slope: float) -> float:
 def _sigmoid(logits: FloatArray) -> FloatArray:
     half: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * logits))  # does not overflow
     return half
-
-
-def _mean_deviation(films: int, chance: float) -> float:
-    """E|X - E X| of a binomial (de Moivre 1730; Diaconis and Zabell 1991)."""
-    if not 0.0 < chance < 1.0:
-        return 0.0
-    above = min(math.floor(films * chance) + 1, films)
-    ways = math.lgamma(films + 1) - math.lgamma(above + 1) - math.lgamma(films - above + 1)
-    return 2 * above * math.exp(ways + above * math.log(chance) + (films - above + 1) * math.log1p(-chance))
-
-
-def _checked_probabilities(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.bool_], FloatArray]:
-    present, values = checked(truth, probabilities)
-    if ((values < 0) | (values > 1)).any():
-        raise ValueError("a probability lies outside 0 to 1: these are logits, or percent")
-    return present, values

@@ -21,6 +21,25 @@ class Confusion(NamedTuple):
     true_negatives: NDArray[np.float64]
 
 
+class Cuts(NamedTuple):
+    """Ways to call films, by the lowest score called: falling, [K]."""
+
+    lowest_called: NDArray[np.float64]
+    found: NDArray[np.int64]
+    """[K] called films that have the finding."""
+    false_alarms: NDArray[np.int64]
+    """[K] called films that have it not."""
+
+    def threshold(self, place: int) -> float:
+        """Return the middle between the last called score and the next; the former itself where no other follows."""
+        here = float(self.lowest_called[place])
+        if place + 1 == len(self.lowest_called):
+            return here
+        below = float(self.lowest_called[place + 1])
+        middle = below + (here - below) / 2.0
+        return middle if below < middle <= here else here  # infinite or neighbouring scores have no middle
+
+
 def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
     """Return the threshold of the largest recall + specificity on these films (Youden 1950).
 
@@ -44,14 +63,19 @@ def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
     present, values = checked(truth, scores)
     if present.all() or not present.any():
         return float("nan")
-    falling = np.argsort(-values, kind="stable")
-    found, called = np.cumsum(present[falling]), np.arange(1, len(values) + 1)
-    sorted_values = values[falling]
-    cuts = np.flatnonzero(np.append(sorted_values[1:] < sorted_values[:-1], True))  # the last film of each score
-    found, called = found[cuts], called[cuts]
+    cuts = possible_cuts(present, values)
     # Recall + specificity - 1, times both class counts: in whole numbers, where equals are equal.
-    merit = found * (~present).sum() - (called - found) * present.sum()
-    return _between(sorted_values, int(cuts[np.argmax(merit)]))
+    merit = cuts.found * (~present).sum() - cuts.false_alarms * present.sum()
+    return cuts.threshold(int(np.argmax(merit)))
+
+
+def possible_cuts(present: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cuts:
+    """Return the ways to divide these films [N] into called and not called, the fewest calls first."""
+    falling = np.argsort(-scores, kind="stable")
+    found: NDArray[np.int64] = np.cumsum(present[falling], dtype=np.int64)
+    called, sorted_scores = np.arange(1, len(scores) + 1, dtype=np.int64), scores[falling]
+    last = np.flatnonzero(np.append(sorted_scores[1:] < sorted_scores[:-1], True))  # the last film of each score
+    return Cuts(sorted_scores[last], found[last], (called - found)[last])
 
 
 def confusion_cells(
@@ -82,13 +106,3 @@ def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     share: NDArray[np.float64] = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return share
-
-
-def _between(falling: NDArray[np.float64], last_called: int) -> float:
-    """The middle between the last called score and the next; the last called score itself where no other follows."""
-    here = float(falling[last_called])
-    if last_called + 1 == len(falling):
-        return here
-    below = float(falling[last_called + 1])
-    middle = below + (here - below) / 2.0
-    return middle if below < middle <= here else here  # infinite or neighbouring scores have no middle

@@ -1,0 +1,217 @@
+"""Operating points: thresholds by several rules, and what is called rightly and wrongly at each.
+
+A rule is a word: ``youden`` (the largest sensitivity + specificity), ``sensitivity 0.9`` (at least that, and then as
+few calls as can be: to miss little) or ``specificity 0.9`` (at least that, and then as many calls as can be: to alarm
+little). Thresholds are chosen on validation films; on others the promised value is met in the mean only, and from few
+positives hardly: so what it is there is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.metrics.ranking import checked
+from hilum.metrics.resampling import Judged
+from hilum.metrics.results import Estimate
+from hilum.metrics.summary import estimate
+from hilum.metrics.thresholds import Confusion, best_threshold, called_measures, possible_cuts
+
+FloatArray = NDArray[np.float64]
+
+RULES = ("youden", "sensitivity 0.9", "specificity 0.9")
+"""Rules that thresholds are chosen by when a model is made."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What is called at one threshold of one finding."""
+
+    rule: str
+    threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+    sensitivity: Estimate
+    specificity: Estimate
+    precision: Estimate
+    """Share of the called films that have the finding, among these films."""
+    prevalence: float | None
+    """Share of films with the finding where the model is to be used; None where it was not given."""
+    ppv_at_prevalence: Estimate | None
+    """The chance of the finding where it is called, at that prevalence."""
+    npv_at_prevalence: Estimate | None
+    """The chance of no finding where it is not called, at that prevalence."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {name: value.to_json() if isinstance(value, Estimate) else value for name, value in vars(self).items()}
+
+
+def choose_threshold(truth: ArrayLike, scores: ArrayLike, rule: str) -> float | None:
+    """Return the threshold that a rule chooses on these films, at or above which a score counts as present.
+
+    Args:
+        truth: [N], 1 present and 0 absent.
+        scores: [N].
+        rule: Such as those of RULES.
+
+    Returns:
+        The threshold, halfway between two neighbouring scores; None where a class is missing, or where already the
+        highest score is shared by too many films without the finding for that specificity.
+
+    Raises:
+        ValueError: There is no such rule, or as ``ranking.auroc``.
+
+    >>> choose_threshold([0, 1, 0, 1], [0.1, 0.2, 0.6, 0.9], "sensitivity 0.5")
+    0.75
+    """
+    word, least = _rule(rule)
+    present, values = checked(truth, scores)
+    if present.all() or not present.any():
+        return None
+    if word == "youden":
+        return best_threshold(present, values)
+    cuts, positives, negatives = possible_cuts(present, values), present.sum(), (~present).sum()
+    if word == "sensitivity":
+        return cuts.threshold(int(np.argmax(cuts.found >= _enough(least, positives))))
+    served = np.flatnonzero(negatives - cuts.false_alarms >= _enough(least, negatives))
+    return cuts.threshold(int(served[-1])) if len(served) else None
+
+
+def choose_thresholds(truth: ArrayLike, scores: ArrayLike, rules: Sequence[str] = RULES) -> dict[str, float | None]:
+    """Return ``choose_threshold`` of each rule by its name, for one finding."""
+    return {rule: choose_threshold(truth, scores, rule) for rule in rules}
+
+
+def operating_points(
+    judged: Judged,
+    scores: ArrayLike,
+    thresholds: Sequence[Mapping[str, float | None]],
+    weights: NDArray[np.uint16],
+    prevalence: float | None = None,
+    level: float = 0.95,
+) -> list[tuple[OperatingPoint, ...]]:
+    """Return what is called at each finding's thresholds, with intervals over patients.
+
+    Args:
+        judged: Films and labels.
+        scores: [N, F].
+        thresholds: [F], rule -> threshold; None leaves the rule out.
+        weights: [1 + R, P], from ``resampling.weightings``.
+        prevalence: For the predictive values, above 0 and below 1; None leaves them out.
+        level: Of the intervals.
+
+    Raises:
+        ValueError: The prevalence is not between 0 and 1.
+    """
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise ValueError(f"prevalence is {prevalence}: allowed is above 0 and below 1")
+    kept = [{rule: cut for rule, cut in cuts.items() if cut is not None} for cuts in thresholds]
+    totals = _resampled(judged, np.asarray(scores, dtype=np.float64), kept, weights)
+    return [
+        tuple(
+            _point(rule, cut, cells, prevalence, level, _too_few(judged, finding))
+            for (rule, cut), cells in zip(cuts.items(), totals[finding], strict=True)
+        )
+        for finding, cuts in enumerate(kept)
+    ]
+
+
+def predictive_values(
+    sensitivity: ArrayLike, specificity: ArrayLike, prevalence: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the positive and negative predictive value by Bayes' rule, nan where nothing is called, or all is.
+
+    >>> predictive_values(0.9, 0.9, 0.1)[0].round(3)
+    np.float64(0.5)
+    """
+    right, wrong = np.asarray(sensitivity, dtype=np.float64), 1.0 - np.asarray(specificity, dtype=np.float64)
+    called = right * prevalence + wrong * (1 - prevalence)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return right * prevalence / called, (1 - wrong) * (1 - prevalence) / (1 - called)
+
+
+def _rule(rule: str) -> tuple[str, float]:
+    word, _, share = rule.partition(" ")
+    if rule == "youden":
+        return word, 0.0
+    try:
+        least = float(share)
+    except ValueError:
+        least = 0.0
+    if word not in ("sensitivity", "specificity") or not 0 < least <= 1:
+        raise ValueError(f"no rule is called {rule!r}: allowed are youden, sensitivity S and specificity S, S up to 1")
+    return word, least
+
+
+def _enough(share: float, films: int) -> int:
+    """The least number of films that is this share of them, with 0.9 of 10 being 9 whatever the rounding."""
+    return int(np.ceil(share * films - 1e-9))
+
+
+def _resampled(
+    judged: Judged, scores: FloatArray, thresholds: Sequence[Mapping[str, float]], weights: NDArray[np.uint16]
+) -> list[list[Confusion]]:
+    """Count each patient's films once for all thresholds; all resamples are then one matrix product."""
+    columns = [
+        np.bincount(judged.patients[cell], minlength=judged.patient_count)
+        for finding, cuts in enumerate(thresholds)
+        for cell in _cells(judged, finding, scores[:, finding], list(cuts.values()))
+    ]
+    counts = np.stack(columns, axis=1).astype(np.float64)  # [P, K]
+    blocks = [weights[start : start + 256].astype(np.float64) @ counts for start in range(0, len(weights), 256)]
+    totals = iter(np.concatenate(blocks).T)  # K times [1 + R]
+    found = []
+    for cuts in thresholds:
+        positives, negatives = next(totals), next(totals)
+        called = [(next(totals), next(totals)) for _ in cuts]
+        found.append([Confusion(true, false, positives - true, negatives - false) for true, false in called])
+    return found
+
+
+def _cells(judged: Judged, finding: int, scores: FloatArray, cuts: Sequence[float]) -> list[NDArray[np.bool_]]:
+    """Which films are positive and negative, and of each those called at every cut."""
+    scored, has = judged.mask[:, finding], judged.truth[:, finding] == 1
+    both = [scored & has, scored & ~has]
+    return both + [films & (scores >= cut) for cut in cuts for films in both]
+
+
+def _point(
+    rule: str, threshold: float, cells: Confusion, prevalence: float | None, level: float, too_few: str | None
+) -> OperatingPoint:
+    shares = called_measures(cells)
+    sensitivity, specificity = shares["recall"], shares["specificity"]
+    values: tuple[Estimate, ...] | tuple[None, None] = (None, None)
+    if prevalence is not None:
+        both = predictive_values(sensitivity, specificity, prevalence)
+        reasons = ("no film is called at this threshold", "every film is called at this threshold")
+        values = tuple(estimate(of, level, why, too_few) for of, why in zip(both, reasons, strict=True))
+    return OperatingPoint(
+        rule,
+        threshold,
+        true_positives=int(cells.true_positives[0]),
+        false_positives=int(cells.false_positives[0]),
+        false_negatives=int(cells.false_negatives[0]),
+        true_negatives=int(cells.true_negatives[0]),
+        sensitivity=estimate(sensitivity, level, "no positives in this split", too_few),
+        specificity=estimate(specificity, level, "no negatives in this split", too_few),
+        precision=estimate(shares["precision"], level, "no film is called at this threshold", too_few),
+        prevalence=prevalence,
+        ppv_at_prevalence=values[0],
+        npv_at_prevalence=values[1],
+    )
+
+
+def _too_few(judged: Judged, finding: int) -> str | None:
+    """One patient resampled is always the same patient."""
+    scored, has = judged.mask[:, finding], judged.truth[:, finding] == 1
+    present, absent = (len(np.unique(judged.patients[scored & films])) for films in (has, ~has))
+    if min(present, absent) >= 2:
+        return None
+    return f"no interval: {present} patients with and {absent} without the finding, 2 of each are needed"

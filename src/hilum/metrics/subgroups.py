@@ -1,0 +1,125 @@
+"""Subgroups: how well findings are ranked among women, among the old, on lateral views.
+
+Each group's mean is over the findings that it has enough patients of, which may be others in another group: only groups
+that score the same findings can be held against each other, and only where the intervals leave something to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.metrics.resampling import Judged
+from hilum.metrics.results import Estimate
+from hilum.metrics.summary import evaluate_findings
+
+AGE_BANDS = (40, 60, 80)
+"""Years at which a new band of ages begins."""
+OLDEST = 120
+"""Years above which an age is a slip of the pen."""
+NOT_STATED = "not stated"
+LEAST_PATIENTS = 20
+
+
+class Group(NamedTuple):
+    """Films that have something in common."""
+
+    group: str
+    """What they are grouped by, such as ``sex``."""
+    value: str
+    """What they have in common, such as ``F``."""
+    rows: NDArray[np.bool_]
+    """[N], which films."""
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """A group's films, and the mean AUROC over the findings that it has enough patients of."""
+
+    group: str
+    value: str
+    films: int
+    patients: int
+    auroc_macro: Estimate
+    findings_scored: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "group": self.group,
+            "value": self.value,
+            "films": self.films,
+            "patients": self.patients,
+            "auroc_macro": self.auroc_macro.to_json(),
+            "findings_scored": list(self.findings_scored),
+            "reason": self.auroc_macro.reason,
+        }
+
+
+def age_bands(ages: ArrayLike, begins: Sequence[int] = AGE_BANDS) -> list[str | None]:
+    """Return the band of each age, None where it is not stated or cannot be.
+
+    >>> age_bands([39.9, 40, 93, np.nan, 411])
+    ['0-39', '40-59', '80+', None, None]
+    """
+    edges = [0, *begins]
+    names = [f"{low}-{high - 1}" for low, high in pairwise(edges)] + [f"{edges[-1]}+"]
+    years = np.asarray(ages, dtype=np.float64)
+    return [names[int(np.searchsorted(edges, age, "right")) - 1] if 0 <= age <= OLDEST else None for age in years]
+
+
+def groups_of(group: str, values: Sequence[str | None]) -> list[Group]:
+    """Return the films of each value in alphabetical order, those without one last; none if no film has one."""
+    named = np.array([NOT_STATED if value is None else str(value) for value in values])
+    stated = sorted(set(named.tolist()) - {NOT_STATED})
+    last = [NOT_STATED] if stated and (named == NOT_STATED).any() else []
+    return [Group(group, value, named == value) for value in [*stated, *last]]
+
+
+def measure_subgroup(
+    group: Group,
+    judged: Judged,
+    scores: NDArray[np.generic],
+    findings: Sequence[str],
+    least_patients: int = LEAST_PATIENTS,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Subgroup:
+    """Return what a model is worth within one group of films.
+
+    Args:
+        group: Which of the films, at least one.
+        judged: All films and labels.
+        scores: [N, F].
+        findings: [F] names.
+        least_patients: Patients with a finding, and patients without, that the group needs to score it.
+        resamples: Resamples of the group's patients.
+        seed: Of the resampling.
+    """
+    rows = group.rows
+    truth, mask, patients = judged.truth[rows], judged.mask[rows], judged.patients[rows]
+    counts = (int(rows.sum()), len(np.unique(patients)))
+    scored = [
+        place
+        for place in range(len(findings))
+        if min(_patients(truth[:, place], mask[:, place], patients)) >= least_patients
+    ]
+    if not scored:
+        reason = f"too few: no finding has {least_patients} patients with it and {least_patients} without"
+        return Subgroup(group.group, group.value, *counts, Estimate(None, reason=reason), ())
+    names = tuple(findings[place] for place in scored)
+    found = evaluate_findings(
+        truth[:, scored], mask[:, scored], scores[rows][:, scored], patients, names, None, resamples, seed, 1
+    )
+    return Subgroup(group.group, group.value, *counts, found.auroc_macro, names)
+
+
+def _patients(truth: NDArray[np.float64], mask: NDArray[np.bool_], patients: NDArray[np.int64]) -> tuple[int, int]:
+    """How many patients have a scored film with the finding, and one without."""
+    present, absent = (len(np.unique(patients[mask & (truth == value)])) for value in (1, 0))
+    return present, absent
