@@ -12,6 +12,7 @@ from hilum.findings import CHEXPERT
 PREVALENCES = {
     "chexpert": "CheXpert's prevalences, co-occurrence, uncertain and unstated rates, by projection",
     "even": "every finding on about a fifth of the films, whatever the projection, age and sex",
+    "doubtful": "every finding stated present on about a tenth of the films and uncertain on four tenths",
 }
 DEFAULT_UNCERTAIN_TRUTH = 0.5
 SMALLEST, LARGEST = 32, 2048
@@ -31,7 +32,7 @@ class PhantomOptions:
     seed: int = 0
     """Same seed, same bytes."""
     prevalence: str = "chexpert"
-    """How often findings occur: ``chexpert`` or ``even``."""
+    """How often findings occur: ``chexpert``, ``even`` or, mostly uncertain, ``doubtful``."""
     uncertain_truth: dict[str, float] = field(default_factory=dict)
     """Share of a finding's uncertain cells that are truly present; 0.5 for findings not named."""
 

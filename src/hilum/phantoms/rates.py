@@ -53,17 +53,20 @@ def counts() -> dict[str, Any]:
 @lru_cache
 def rates(prevalence: str) -> Rates:
     """Return the probabilities for a name of ``options.PREVALENCES``."""
-    return _even_rates() if prevalence == "even" else _chexpert_rates()
+    if prevalence == "chexpert":
+        return _chexpert_rates()
+    return _even_rates(present=0.27, uncertain=0.06) if prevalence == "even" else _even_rates(0.125, 0.57)
 
 
-def _even_rates() -> Rates:
-    present = np.full((2, len(PATHOLOGIES)), 0.27)
+def _even_rates(present: float, uncertain: float) -> Rates:
+    """Return the same probabilities for each finding; ``uncertain`` is a share of the cells not stated present."""
+    thresholds = _thresholds(np.full((2, len(PATHOLOGIES)), present))
     return Rates(
         no_finding=np.full(2, 0.2),
         devices_alone=np.full(2, 0.27),
-        thresholds=_thresholds(present),
+        thresholds=thresholds,
         mixing=np.eye(len(PATHOLOGIES)),
-        uncertain=np.full(len(PATHOLOGIES), 0.06),
+        uncertain=np.full(len(PATHOLOGIES), uncertain),
         absent=np.full(len(PATHOLOGIES), 0.5),
     )
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hilum.bundle.model_folder import Model, save_model
+import pandas as pd
+
+from hilum.bundle.model_folder import Description, Model, save_model
 from hilum.bundle.seen import joined, seen_films
+from hilum.classifier.folding import fold
+from hilum.classifier.learner import SupervisedLearner
+from hilum.classifier.network import Classifier
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
+from hilum.metrics.calibration import Calibration
 from hilum.training.loop import Trainer
 from hilum.training.processes import Team, team_for
 from hilum.workflows.lesson import Lesson, note_never_labelled
@@ -29,7 +35,8 @@ from hilum.workflows.validation import Validation
 def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingResult:
     """Fine-tune a classifier into a run folder; an unfinished run continues, a finished one is left alone.
 
-    The validation films choose the epoch (mean AUROC) and each finding's threshold (Youden's index).
+    The validation films choose the epoch (mean AUROC), each finding's temperature and shift, and then its threshold
+    (Youden's index).
 
     Raises:
         HilumError: The user can mend it; see the line.
@@ -68,11 +75,29 @@ def _finetune(options: FinetuneOptions, team: Team) -> TrainingResult:
         outcome = trainer.train()
         if team.first:
             description = replace(
-                describe(start, size, films, "supervised", parts.record()),
-                findings=lesson.findings,
-                thresholds=validation.thresholds(learner),
-                unstated=options.labels.unstated,
+                describe(start, size, films, "supervised", parts.record()), unstated=options.labels.unstated
             )
             seen = joined(start.seen, seen_films(films.catalog.iloc[lesson.rows]))
-            save_model(run.model, Model(description, start.backbone, learner.classifier.head, seen))
+            save_model(run.model, concluded(learner, validation, description, seen, calibrate=options.calibrate))
         return record_result(run, outcome, len(lesson.rows), parts.patients(lesson.rows))
+
+
+def concluded(
+    learner: SupervisedLearner, validation: Validation, description: Description, seen: pd.DataFrame, *, calibrate: bool
+) -> Model:
+    """Return the trained model with one output a finding, calibrated, and with thresholds of those probabilities."""
+    trained = learner.classifier
+    fitted: list[Calibration | None] = [None] * len(validation.findings)
+    if calibrate:
+        fitted = validation.calibrations(trained, learner.size)
+    final = Classifier(learner.backbone, fold(trained.head, fitted))
+    description = replace(
+        description,
+        findings=validation.findings,
+        thresholds=validation.thresholds(final, learner.size),
+        calibration={
+            finding: None if one is None else one._asdict()
+            for finding, one in zip(validation.findings, fitted, strict=True)
+        },
+    )
+    return Model(description, learner.backbone, final.head, seen)

@@ -88,6 +88,8 @@ class FinetuneOptions:
     sampler: Literal["uniform", "weighted"] = "uniform"
     """How films are drawn: uniform, each once an epoch, or weighted, with replacement, by one over the prevalence of
     the rarest finding on a film."""
+    calibrate: bool = True
+    """Scale and shift the finished model's logits by what validation films show, so that probabilities come true."""
     patience: int = 5
     """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops early."""
     devices: int = 1

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.classifier.learner import SupervisedLearner
+from hilum.classifier.network import Classifier
 from hilum.errors import RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
+from hilum.metrics.calibration import Calibration, fit_calibrations
 from hilum.metrics.ranking import auroc
 from hilum.metrics.thresholds import best_threshold
 from hilum.training.batches import Rows
@@ -22,7 +24,7 @@ FloatArray = NDArray[np.float32]
 
 
 class Validation:
-    """The validation films with their truth: they choose the epoch and the thresholds."""
+    """The validation films with their truth: they choose the epoch, the calibration and then the thresholds."""
 
     def __init__(
         self, films: Films, rows: Rows, findings: Sequence[str], truth: FloatArray, counts: NDArray[np.bool_]
@@ -36,34 +38,40 @@ class Validation:
         names = [films.findings[column] for column in columns]
         return Validation(films, rows, names, truth[:, columns], counts[:, columns])
 
-    def probabilities(self, learner: Learner) -> FloatArray:
-        """Return what the learner's classifier gives for the validation films, [n, F].
+    def logits(self, classifier: Classifier, size: int) -> FloatArray:
+        """Return what a classifier gives for the validation films, [n, F].
 
         Raises:
             RunError: It is not finite: the weights have left the range of numbers.
         """
-        if not isinstance(learner, SupervisedLearner):
-            raise TypeError(f"a supervised learner is expected, not {type(learner).__name__}")
-        logits = over_films(learner.classifier, self.films, self.rows, learner.size)
+        logits = over_films(classifier, self.films, self.rows, size)
         if not np.isfinite(logits).all():
             raise RunError(
                 "what the network says of the validation films is not finite: nothing bad was saved. "
                 "Start again in another --out with a lower --train.lr."
             )
-        return as_probabilities(logits)
+        return logits
 
     def score(self, learner: Learner) -> float | None:
         """Return the mean AUROC over findings with both classes among the validation films, None if there is none."""
-        probabilities = self.probabilities(learner)
+        if not isinstance(learner, SupervisedLearner):
+            raise TypeError(f"a supervised learner is expected, not {type(learner).__name__}")
+        probabilities = as_probabilities(self.logits(learner.classifier, learner.size))
         values = [auroc(truth, scores) for truth, scores in self._cells(probabilities)]
         known = [value for value in values if value == value]
         return float(np.mean(known)) if known else None
 
-    def thresholds(self, learner: Learner) -> dict[str, float | None]:
+    def calibrations(self, classifier: Classifier, size: int) -> list[Calibration | None]:
+        """Return what makes each finding's logits believable, None where the validation films cannot tell."""
+        if len(self.rows) == 0:
+            return [None] * len(self.findings)
+        return fit_calibrations(self.truth, self.counts, self.logits(classifier, size))
+
+    def thresholds(self, classifier: Classifier, size: int) -> dict[str, float | None]:
         """Return each finding's threshold, None where the validation films lack one of the classes."""
         if len(self.rows) == 0:
             return dict.fromkeys(self.findings)
-        cells = self._cells(self.probabilities(learner))
+        cells = self._cells(as_probabilities(self.logits(classifier, size)))
         return {
             finding: best_threshold(truth, scores) if 0 < truth.sum() < len(truth) else None
             for finding, (truth, scores) in zip(self.findings, cells, strict=True)
