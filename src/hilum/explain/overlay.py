@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +56,21 @@ def picture_size(height: int, width: int) -> tuple[int, int]:
     """
     factor = -(-LEAST_SIDE // min(height, width))
     return height * factor, width * factor
+
+
+def enlarged(film: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a grey film [H, W] at its picture's size."""
+    height, width = picture_size(*film.shape)
+    return np.asarray(cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a grey [H, W] or RGB [H, W, 3] picture as PNG."""
+    coloured = picture if picture.ndim == 2 else picture[:, :, ::-1]  # OpenCV writes BGR
+    done, data = cv2.imencode(".png", np.ascontiguousarray(coloured))
+    if not done:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be written as PNG")
+    path.write_bytes(data.tobytes())
 
 
 def _enlarged_heat(heat: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,7 @@ from hilum.bundle.predictor import Predictor
 from hilum.errors import OptionError, did_you_mean
 from hilum.explain.gradcam import Heatmaps
 from hilum.explain.gradcam import explain as heatmaps
-from hilum.explain.overlay import heatmap_image, overlay, picture_size
+from hilum.explain.overlay import enlarged, heatmap_image, overlay, write_picture
 from hilum.files import new_folder, write_json
 from hilum.findings import positions
 from hilum.listener import SILENT, Listener
@@ -140,11 +139,11 @@ def _earlier_folders(out: Path) -> list[Path]:
 
 def _draw(folder: Path, prepared: Picture, names: list[str], found: Heatmaps) -> None:
     with new_folder(folder) as aside:
-        _write(aside / "film.png", _enlarged(prepared))
+        write_picture(aside / "film.png", enlarged(prepared))
         for name, heat in zip(names, found.maps[0].cpu().numpy(), strict=True):
             stem = name.casefold().replace(" ", "-").replace("/", "-")
-            _write(aside / f"{stem}-heatmap.png", heatmap_image(heat))
-            _write(aside / f"{stem}-overlay.png", overlay(prepared, heat))
+            write_picture(aside / f"{stem}-heatmap.png", heatmap_image(heat))
+            write_picture(aside / f"{stem}-overlay.png", overlay(prepared, heat))
 
 
 def _chosen(predictor: Predictor, wanted: tuple[str, ...]) -> list[int]:
@@ -159,17 +158,3 @@ def _chosen(predictor: Predictor, wanted: tuple[str, ...]) -> list[int]:
             )
         chosen.append(place)
     return chosen
-
-
-def _enlarged(film: Picture) -> Picture:
-    height, width = picture_size(*film.shape)
-    return np.asarray(cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def _write(path: Path, picture: Picture) -> None:
-    """Write a grey or RGB picture as PNG."""
-    coloured = picture if picture.ndim == 2 else picture[:, :, ::-1]  # OpenCV writes BGR
-    done, data = cv2.imencode(".png", np.ascontiguousarray(coloured))
-    if not done:
-        raise ValueError(f"a picture of shape {picture.shape} cannot be written as PNG")
-    path.write_bytes(data.tobytes())
