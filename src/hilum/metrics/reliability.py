@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 BINS = 15
 LEAST_IN_BIN = 20
 """Films a bin: with fewer the observed share jumps in steps too coarse to be held against a probability."""
-NOT_FITTED = "not calibrated: too few validation films with the finding, or without it"
+NOT_FITTED = "not calibrated: too few validation films with the finding or without it, or not asked for"
 
 
 class Bin(NamedTuple):

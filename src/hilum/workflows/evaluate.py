@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS
+from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, Description
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.seen import were_seen
 from hilum.errors import DataError, RunError, did_you_mean
@@ -22,6 +22,7 @@ from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.run_folder import METRICS, MODEL, read_metrics
+from hilum.workflows.evaluation_details import Details, ScoredFilms, measure_details
 from hilum.workflows.options import EvaluateOptions, plain
 from hilum.workflows.parts import Parts, truth_of
 
@@ -31,6 +32,7 @@ class EvaluateResult:
     """An evaluation, of what, and where the predictions lie."""
 
     evaluation: Evaluation
+    details: Details
     name: str
     """The part, with the source before it where it is not the run's own data."""
     predictions: Path
@@ -43,6 +45,7 @@ class EvaluateResult:
         return {
             "name": self.name,
             **self.evaluation.to_json(),
+            **self.details.to_json(),
             "dropped_seen": self.dropped,
             "predictions": str(self.predictions),
         }
@@ -65,9 +68,10 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     name = options.split if own else f"{films.sources[0]}-{options.split}"
     predictions = run / f"predictions-{name}.parquet"
     scores = _predictions(predictions, run, predictor, films, rows, listener)
-    columns = _shared_findings(predictor, films, options.findings)
-    evaluation = _evaluate(predictor, films, rows, scores, columns, unstated, options)
-    result = EvaluateResult(evaluation, name, predictions, dropped, _lines(predictor, films, options, dropped))
+    judged = _judged(predictor, films, rows, scores, unstated, options.findings)
+    evaluation = _evaluate(judged, predictor.description, options)
+    details = measure_details(judged, evaluation, predictor.description, options)
+    result = EvaluateResult(evaluation, details, name, predictions, dropped, _lines(predictor, films, options, dropped))
     _record(run, result, options, unstated)
     return result
 
@@ -148,25 +152,36 @@ def _shared_findings(predictor: Predictor, films: Films, wanted: tuple[str, ...]
     return shared
 
 
-def _evaluate(
+def _judged(
     predictor: Predictor,
     films: Films,
     rows: Rows,
     scores: NDArray[np.float32],
-    columns: dict[int, int],
     unstated: str,
-    options: EvaluateOptions,
-) -> Evaluation:
+    wanted: tuple[str, ...],
+) -> ScoredFilms:
+    columns = _shared_findings(predictor, films, wanted)
     mine, theirs = list(columns), list(columns.values())
     truth, counts = truth_of(films, rows, unstated)
-    names = [predictor.findings[column] for column in mine]
+    return ScoredFilms(
+        findings=tuple(predictor.findings[column] for column in mine),
+        truth=truth[:, theirs],
+        counts=counts[:, theirs],
+        scores=scores[:, mine],
+        patients=films.patient_codes[rows],
+        studies=films.study_codes[rows],
+        catalog=films.catalog.iloc[rows],
+    )
+
+
+def _evaluate(films: ScoredFilms, model: Description, options: EvaluateOptions) -> Evaluation:
     return evaluate_findings(
-        truth[:, theirs],
-        counts[:, theirs],
-        scores[:, mine],
-        films.patient_codes[rows],
-        names,
-        [predictor.description.thresholds.get(name) for name in names],
+        films.truth,
+        films.counts,
+        films.scores,
+        films.patients,
+        films.findings,
+        [model.thresholds.get(name) for name in films.findings],
         options.resamples,
         options.seed,
         options.min_positives,
@@ -190,7 +205,9 @@ def _lines(predictor: Predictor, films: Films, options: EvaluateOptions, dropped
     if dropped:
         lines.append(f"{dropped} films that the model was trained on are left out")
     if options.split == "val":
-        lines.append("thresholds and the stopping epoch were chosen on these validation films: the numbers flatter")
+        lines.append(
+            "thresholds, calibration and the stopping epoch were chosen on these validation films: the numbers flatter"
+        )
     return tuple(lines)
 
 

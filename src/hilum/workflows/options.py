@@ -128,6 +128,12 @@ class EvaluateOptions:
     """Bootstrap resamples of the patients behind each interval."""
     seed: int = 0
     """Seed of the bootstrap."""
+    prevalence: float | None = None
+    """Share of films with a finding where the model is to be used, such as 0.05: gives the predictive values there."""
+    age_bands: tuple[int, ...] = (40, 60, 80)
+    """Years at which a new band of ages begins, for the subgroups."""
+    subgroup_patients: int = 20
+    """Patients with a finding, and without, that a subgroup needs to score it."""
     drop_seen: bool = False
     """Leave out films that the model was trained on instead of refusing them."""
     findings: tuple[str, ...] = ()
@@ -141,7 +147,11 @@ class EvaluateOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        _refuse_below(self, {"min_positives": 1, "resamples": 0, "seed": 0})
+        _refuse_below(self, {"min_positives": 1, "resamples": 0, "seed": 0, "subgroup_patients": 2})
+        if self.prevalence is not None and not 0 < self.prevalence < 1:
+            raise OptionError(f"--prevalence is {self.prevalence}: allowed is above 0 and below 1, such as 0.05.")
+        if sorted({1, *self.age_bands}) != [1, *self.age_bands]:
+            raise OptionError(f"--age_bands is {self.age_bands}: allowed are rising years above 1, such as 40 60 80.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,101 @@
+"""What an evaluation says beside its table, as text: a few lines, and two tables for those who ask."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from hilum.cli.results import MISSING, cell_text, estimate_text
+from hilum.cli.tables import aligned
+
+if TYPE_CHECKING:
+    from hilum.metrics.operating import OperatingPoint
+    from hilum.metrics.reliability import Reliability
+    from hilum.metrics.results import Evaluation
+    from hilum.metrics.subgroups import Subgroup
+    from hilum.workflows.evaluation_details import CompetitionScores, Details, StudyScores
+
+
+def details_text(
+    details: "Details", evaluation: "Evaluation", subgroups: bool = False, operating_points: bool = False
+) -> str:
+    """Return the lines below an evaluation's table, with the tables asked for."""
+    lines = [
+        *_studies(details.per_study, evaluation),
+        *_competition(details.competition),
+        *_calibration(details.calibration),
+    ]
+    if operating_points:
+        lines += ["", *_points(details)]
+    if subgroups:
+        lines += ["", *_subgroups(details.subgroups)]
+    return "\n".join(lines)
+
+
+def _studies(studies: "StudyScores", evaluation: "Evaluation") -> Iterable[str]:
+    if studies.auroc_macro.value is None:
+        return
+    if studies.studies == evaluation.films:
+        yield "a study is one film here: by study the numbers are the same"
+    else:
+        mean = estimate_text(studies.auroc_macro)
+        yield f"mean AUROC {mean} over {studies.studies:,} studies, each by the mean of its films"
+
+
+def _competition(competition: "CompetitionScores | None") -> Iterable[str]:
+    if competition is not None and competition.auroc_macro.value is not None:
+        scored = len(competition.findings)
+        yield f"mean AUROC {estimate_text(competition.auroc_macro)} over {scored} of CheXpert's 5 competition findings"
+
+
+def _calibration(calibration: "Reliability") -> Iterable[str]:
+    error, chance, raw = (calibration.mean(name) for name in ("ece", "ece_by_chance", "ece_raw"))
+    brier = calibration.mean("brier")
+    if error is None or chance is None or raw is None or brier is None:
+        return
+    fitted = any(finding.calibration for finding in calibration.findings.values())
+    before = f"{raw:.3f} before calibration, " if fitted else "not calibrated, "
+    yield (
+        f"mean calibration error {error:.3f} ({before}{chance:.3f} by chance with perfect probabilities); "
+        f"mean Brier score {brier:.3f}"
+    )
+
+
+def _points(details: "Details") -> Iterable[str]:
+    every = [point for points in details.operating_points.values() for point in points]
+    if not every:
+        yield "no threshold was chosen on validation films: there is no operating point"
+        return
+    header = ["finding", "rule", "threshold", "found", "missed", "false alarms", "sensitivity", "specificity"]
+    prevalence = every[0].prevalence
+    if prevalence is None:
+        header.append("precision")
+    else:
+        header += [f"PPV at {prevalence:g}", f"NPV at {prevalence:g}"]
+    rows = [_point(name, point) for name, points in details.operating_points.items() for point in points]
+    yield aligned(header, rows)
+
+
+def _point(name: str, point: "OperatingPoint") -> Sequence[str]:
+    counts = (point.true_positives, point.false_negatives, point.false_positives)
+    values = [point.precision] if point.prevalence is None else [point.ppv_at_prevalence, point.npv_at_prevalence]
+    measures = [cell_text(value) for value in (point.sensitivity, point.specificity, *values) if value is not None]
+    return [name, point.rule, f"{point.threshold:.3f}", *(f"{count:,}" for count in counts), *measures]
+
+
+def _subgroups(subgroups: Sequence["Subgroup"]) -> Iterable[str]:
+    if not subgroups:
+        yield "the store says nothing of sex, age or view position: there is no subgroup"
+        return
+    header = ["subgroup", "value", "films", "patients", "findings", "mean AUROC"]
+    yield aligned(header, [_subgroup(one) for one in subgroups])
+    if len({one.findings_scored for one in subgroups if one.findings_scored}) > 1:
+        yield "groups score different findings where they have too few patients of some: their means differ by that too"
+
+
+def _subgroup(one: "Subgroup") -> Sequence[str]:
+    scored = str(len(one.findings_scored)) if one.findings_scored else MISSING
+    name = one.group.replace("_", " ")
+    return [name, one.value, f"{one.films:,}", f"{one.patients:,}", scored, _mean(one)]
+
+
+def _mean(one: "Subgroup") -> str:
+    return "too few" if one.auroc_macro.value is None else estimate_text(one.auroc_macro)
