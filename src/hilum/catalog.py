@@ -46,6 +46,8 @@ class Catalog:
     rows_read: int
     excluded: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    reader: str = ""
+    """``module:function`` that reads one of ``path``'s films into grey; empty: each is an image file."""
 
     def __post_init__(self) -> None:
         """Refuse a catalogue that breaks what everything downstream relies on.

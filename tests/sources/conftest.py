@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 NIH_HEADER = (
@@ -80,6 +81,32 @@ class Films:
         if table:
             (self.root / "t.csv").write_text(table)
         return self.root
+
+
+class MedMNIST:
+    """Builds a folder with one set's archive; keywords replace its arrays, and None takes one out."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(
+        self, name: str = "chestmnist_64", side: int = 8, labels: int = 14, **arrays: np.ndarray | None
+    ) -> Path:
+        rng = np.random.default_rng(0)
+        all_arrays: dict[str, np.ndarray | None] = {}
+        for part, films in {"train": 9, "val": 4, "test": 5}.items():
+            all_arrays[f"{part}_images"] = rng.integers(0, 256, (films, side, side)).astype(np.uint8)
+            all_arrays[f"{part}_labels"] = rng.integers(0, 2, (films, labels)).astype(np.uint8)
+        self.root.mkdir(exist_ok=True)
+        file = self.root / f"{name}.npz"
+        kept = {key: array for key, array in {**all_arrays, **arrays}.items() if array is not None}
+        np.savez_compressed(file, **kept)
+        return file
+
+
+@pytest.fixture
+def medmnist(tmp_path: Path) -> MedMNIST:
+    return MedMNIST(tmp_path / "medmnist")
 
 
 @pytest.fixture(name="touch")

@@ -29,13 +29,15 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_every_source_keeps_the_catalogues_rules(name: str, nih, chexpert, films) -> None:
-    root = {"nih14": nih, "chexpert": chexpert}.get(name, lambda: films("a/1.png", "b/2.jpg"))()
+def test_every_source_keeps_the_catalogues_rules(name: str, nih, chexpert, medmnist, films) -> None:
+    known = {"nih14": nih, "chexpert": chexpert, "medmnist": lambda: medmnist().parent}
+    root = known.get(name, lambda: films("a/1.png", "b/2.jpg"))()
     catalog = read_source(name, str(root))
-    assert catalog.source == (root.name if name == "folder" else name)
+    assert catalog.source == {"folder": root.name, "medmnist": "chestmnist_64"}.get(name, name)
     assert list(catalog.table.columns) == [*FILM_COLUMNS, *catalog.findings]
     assert list(catalog.table.index) == list(range(len(catalog.table)))
-    assert all((root / path).is_file() for path in catalog.table["path"])
+    assert all((root / path.partition("#")[0]).is_file() for path in catalog.table["path"])
+    assert bool(catalog.reader) == any("#" in path for path in catalog.table["path"])
     assert catalog.table[["path", "patient", "study"]].notna().all().all()
     assert set(catalog.table["part"].dropna()) <= {"train", "val", "test", "official-test"}
     again = read_source(name, root)

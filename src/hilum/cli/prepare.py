@@ -19,7 +19,10 @@ EXAMPLES_OF = {
     "folder": """Examples:
   hilum prepare folder data/films --out stores/films --size 64 --csv films.csv \\
       --path_column Image --patient_column Who --finding_columns Edema Fracture
-  hilum prepare folder data/classes --out stores/pad --size 64 --class_folders"""
+  hilum prepare folder data/classes --out stores/pad --size 64 --class_folders""",
+    "medmnist": """Examples:
+  hilum prepare medmnist data/chestmnist_64.npz --out stores/chestmnist --size 64
+  hilum prepare medmnist data/breastmnist_64.npz --out stores/breast --size 64 --findings Benign""",
 }
 """Sources whose options need more than the common examples."""
 

@@ -16,6 +16,8 @@ class SourceEntry(NamedTuple):
 
     module: str
     help: str
+    file: str = ""
+    """Suffix of the one file that a set of this source consists of, which may be given instead of its folder."""
 
 
 class SourceModule(Protocol):
@@ -30,6 +32,11 @@ class SourceModule(Protocol):
 SOURCES: dict[str, SourceEntry] = {
     "chexpert": SourceEntry("hilum.sources.chexpert", "CheXpert: train.csv, valid.csv, uncertain labels, laterals"),
     "nih14": SourceEntry("hilum.sources.nih14", "NIH ChestX-ray14: Data_Entry_2017*.csv and the official lists"),
+    "medmnist": SourceEntry(
+        "hilum.sources.medmnist",
+        "MedMNIST: one .npz of a flat set (ChestMNIST, PneumoniaMNIST, ...), or its folder",
+        ".npz",
+    ),
     "folder": SourceEntry("hilum.sources.folder", "any folder: a CSV mapped by options, class folders, or no labels"),
 }
 """The data sets that can be read, by name."""
@@ -49,7 +56,7 @@ def read_source(name: str, root: Path | str, /, **options: Any) -> Catalog:
 
     Args:
         name: One of SOURCES.
-        root: The data set's folder.
+        root: The data set's folder, or its file where it is one.
         options: The fields of the source's ``Options``.
 
     Raises:
@@ -65,7 +72,11 @@ def read_source(name: str, root: Path | str, /, **options: Any) -> Catalog:
                 f"source {name!r} has no option {option!r}: allowed are {allowed}.{did_you_mean(option, known)}"
             )
     root = Path(root)
-    if not root.is_dir():
+    if not root.is_dir() and not _is_the_set(root, SOURCES[name].file):
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}: give the folder of the data set ({SOURCES[name].help}).")
     return source.read(root, source.Options(**options))
+
+
+def _is_the_set(root: Path, suffix: str) -> bool:
+    return bool(suffix) and root.suffix.lower() == suffix and root.is_file()

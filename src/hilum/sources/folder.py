@@ -101,7 +101,7 @@ def read(root: Path, options: FolderOptions) -> Catalog:
         rows["study"] = rows["patient"] + "/" + rows["study"].fillna(rows["path"])
     there = paths.on_disk(root, rows["path"].tolist()) if options.csv else np.ones(len(rows), bool)
     excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
-    _refuse_reserved(labels)
+    refuse_reserved(labels)
     foreign = [name for name in labels if canonical(name) is None]
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
     table = film_table(pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels))
@@ -110,8 +110,13 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     return Catalog(name, root, tuple(labels), table, len(rows), excluded, notes)
 
 
-def _refuse_reserved(labels: Findings) -> None:
-    for name in labels:
+def refuse_reserved(findings: Iterable[str]) -> None:
+    """Refuse findings that are called like a column that tables have anyway.
+
+    Raises:
+        OptionError: Names the first.
+    """
+    for name in findings:
         if name.casefold() in RESERVED:
             raise OptionError(f"finding {name!r} has a name that the catalogue uses itself: map it by --mapping.")
 

@@ -55,7 +55,7 @@ def prepare(
     options: PrepareOptions,
     listener: Listener = SILENT,
     *,
-    reader: str = DEFAULT_READER,
+    reader: str = "",
     films_a_shard: int | None = None,
 ) -> PrepareResult:
     """Write the catalogue's films as a store, with its split; resume an unfinished one.
@@ -67,7 +67,8 @@ def prepare(
         out: The store's folder; new, empty, or begun under the same options.
         options: How films are prepared.
         listener: Hears the disk space needed, and progress in films.
-        reader: ``module:function`` from a path and a pixel cap to a grey film; the decoding processes import it.
+        reader: ``module:function`` from a path and a pixel cap to a grey film, which the decoding processes import; the
+            catalogue's own unless told.
         films_a_shard: Catalogue rows a shard, chosen by size unless told.
 
     Raises:
@@ -76,6 +77,7 @@ def prepare(
         DataError: The disk is too small, or not one film can be read.
     """
     out = Path(out)
+    reader = reader or catalog.reader or DEFAULT_READER
     part, parts = options.part()
     workers = options.worker_count()
     plan = make_plan(catalog, options, reader, films_a_shard)

@@ -1,0 +1,257 @@
+"""Films in the arrays of an ``.npz`` file, read one after the other: a zip of NumPy arrays, and never a pickle.
+
+An array lies there as a packed stream, in which a film can be reached only by unpacking those before it. So a stream
+stays open between films and moves on: films asked for in order cost one pass, in constant memory, however large the
+array is. Heads are matched, not evaluated; an array of Python objects is refused before one byte of it is read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+
+from hilum.images.read import MAX_PIXELS, UnreadableFilm
+
+NPZ_READER = "hilum.images.npz:read_npz_film"
+"""What a catalogue whose paths are of ``film_path`` names as its reader."""
+
+_PATH = re.compile(r"(?P<file>.+\.npz)#(?P<part>\w+)/(?P<place>\d{1,12})", re.DOTALL | re.IGNORECASE)
+_HEAD = re.compile(
+    rb"\{'descr': '(?P<kind>[^']{1,16})', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>[\d, ]{0,120})\), \} *\n?"
+)
+_KINDS = re.compile(r"[|<][ui][1248]|\|b1")
+_CHUNK = 2**20
+_MOST_HEAD = 4096
+_BEST_RATIO = 1032
+"""Deflate packs no more than that many bytes into one; an array that claims more cannot be whole."""
+_UNPACKS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError, struct.error)
+
+
+def film_path(file: str, part: str, place: int) -> str:
+    """Return the path that names one film of ``<part>_images`` in a catalogue.
+
+    >>> film_path("chestmnist.npz", "train", 17)
+    'chestmnist.npz#train/17'
+    """
+    return f"{file}#{part}/{place}"
+
+
+def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return a film as grey, uint8 [H, W]; colour becomes luma (Rec. 601), as `read_grey` has it to within one level.
+
+    Keeps the last array open: meant for one thread, which asks for films in rising order.
+
+    Args:
+        path: As by `film_path`.
+        max_pixels: The most pixels that a film may have.
+
+    Raises:
+        UnreadableFilm: There is no such film, the archive is damaged, or the film has more than ``max_pixels`` pixels.
+    """
+    found = _PATH.fullmatch(str(path))
+    if not found:
+        raise UnreadableFilm("missing", "an array's film is named FILE.npz#PART/NUMBER")
+    with _one_reason():
+        state = Path(found["file"]).stat()
+    array = _open_array(found["file"], f"{found['part']}_images", state.st_mtime_ns, state.st_size)
+    if not is_films(array):
+        raise UnreadableFilm("damaged", f"{array.name} is {array.said()}, films are uint8 [n, h, w] or [n, h, w, 3]")
+    height, width = array.shape[1:3]
+    if height * width > max_pixels:
+        raise UnreadableFilm("too many pixels", f"{width} x {height}, at most {max_pixels} are read")
+    film = array.row(int(found["place"]))
+    return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
+
+
+def is_films(array: NpzArray) -> bool:
+    """Return whether an array holds films: uint8, [n, h, w] or [n, h, w, 3], of at least one pixel each."""
+    layout = len(array.shape) == 3 or (len(array.shape) == 4 and array.shape[3] == 3)
+    return layout and array.dtype == np.uint8 and min(array.shape[1:]) > 0
+
+
+@lru_cache(maxsize=1)
+def _open_array(file: str, name: str, _changed: int, _size: int) -> NpzArray:
+    return NpzArray(Path(file), name)
+
+
+def array_names(file: Path) -> list[str]:
+    """Return the names of an archive's arrays.
+
+    Raises:
+        UnreadableFilm: The file cannot be read, or is no archive.
+    """
+    with _one_reason(), zipfile.ZipFile(file) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+class NpzArray:
+    """One array of an archive: its head is read at once, its rows when they are asked for.
+
+    The file stays open from the first row asked for on, until ``close``.
+
+    Attributes:
+        name: What it is called in the archive.
+        shape: Its shape; the first axis counts rows.
+        dtype: Whole numbers or bool, little-endian.
+    """
+
+    def __init__(self, file: Path, name: str) -> None:
+        """Open the array and read its head.
+
+        Raises:
+            UnreadableFilm: It is not there, holds Python objects or anything but whole numbers, is no array, or its
+                size in the archive is not the one of its shape.
+        """
+        self.name, self._file = name, file
+        self.shape: tuple[int, ...] = ()
+        self.dtype: np.dtype[np.generic] = np.dtype(np.uint8)
+        self._next = 0
+        self._stream: IO[bytes] = io.BytesIO()
+        self._lost: tuple[int, str, str] | None = None
+        self._rewind()
+        self.close()
+
+    def said(self) -> str:
+        """Return type and shape in words."""
+        return f"{self.dtype.name} [{', '.join(map(str, self.shape))}]"
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def row(self, place: int) -> np.ndarray:
+        """Return one row; a place before the last one asked for costs a pass from the beginning.
+
+        Raises:
+            UnreadableFilm: There is no such row, or the archive is damaged before its end.
+        """
+        if not 0 <= place < self.shape[0]:
+            raise UnreadableFilm("missing", f"{self.name} has {self.shape[0]} films, number {place} is not one of them")
+        if self._lost and place >= self._lost[0]:  # behind damage all is lost: no need to unpack again to see it
+            raise UnreadableFilm(*self._lost[1:])
+        if place < self._next or self._stream.closed:
+            self._rewind()
+        try:
+            self._pass_over((place - self._next) * self.row_bytes)
+            data = self._take(self.row_bytes)
+        except UnreadableFilm as error:
+            self._lost = place, error.reason, error.detail
+            raise
+        self._next = place + 1
+        return np.frombuffer(data, self.dtype).reshape(self.shape[1:])
+
+    def rows(self) -> np.ndarray:
+        """Return the whole array.
+
+        Raises:
+            UnreadableFilm: The archive is damaged.
+        """
+        self._rewind()
+        data = self._take(self.shape[0] * self.row_bytes)
+        self.close()
+        return np.frombuffer(data, self.dtype).reshape(self.shape)
+
+    def check(self) -> None:
+        """Unpack everything once, which compares the archive's checksum.
+
+        Raises:
+            UnreadableFilm: The archive is damaged.
+        """
+        self._rewind()
+        self._pass_over(self.shape[0] * self.row_bytes)
+        with _one_reason():
+            self._stream.read(1)  # the checksum is compared at the end
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._stream.close()
+
+    def _rewind(self) -> None:
+        self._stream.close()
+        with _one_reason(), zipfile.ZipFile(self._file) as archive:
+            try:
+                info = archive.getinfo(f"{self.name}.npy")
+            except KeyError as error:
+                raise UnreadableFilm("missing", f"the archive has no array {self.name!r}") from error
+            if info.compress_type not in _UNPACKS or info.flag_bits & 1:
+                raise UnreadableFilm("unreadable", f"{self.name} is packed or locked in a way that NumPy does not use")
+            self._stream, self._next = archive.open(info), 0
+        try:
+            self.shape, self.dtype, head = self._read_head()
+            claimed = head + self.shape[0] * self.row_bytes
+            if info.file_size != claimed or claimed > max(info.compress_size, 1) * _BEST_RATIO:
+                raise UnreadableFilm("damaged", f"{self.name} is said to be {self.said()}, which its size cannot be")
+        except UnreadableFilm:
+            self.close()
+            raise
+
+    def _read_head(self) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+        """Return shape, type and the head's bytes."""
+        magic = self._take(8)
+        if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+            raise UnreadableFilm("damaged", f"{self.name} is no NumPy array")
+        form = "<H" if magic[6] == 1 else "<I"
+        (length,) = struct.unpack(form, self._take(struct.calcsize(form)))
+        shape, kind = _parsed(self._take(min(length, _MOST_HEAD)), self.name)
+        return shape, kind, len(magic) + struct.calcsize(form) + length
+
+    def _pass_over(self, count: int) -> None:
+        while count:
+            count -= len(self._take(min(count, _CHUNK)))
+
+    def _take(self, count: int) -> bytes:
+        """Return exactly that many bytes."""
+        try:
+            with _one_reason():
+                data = self._stream.read(count)
+            if len(data) < count:
+                raise UnreadableFilm("truncated", f"{self.name} ends early")
+        except UnreadableFilm:
+            self.close()
+            raise
+        return data
+
+
+def _parsed(head: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Return shape and type as an array's head says them."""
+    found = _HEAD.fullmatch(head)
+    if not found or found["fortran"] == b"True":
+        raise UnreadableFilm("damaged", f"{name} is of a form that is not read: arrays in C order are")
+    kind = found["kind"].decode("latin-1")
+    if not _KINDS.fullmatch(kind):
+        raise UnreadableFilm("damaged", f"{name} is of the type {kind!r}: arrays of whole numbers are read")
+    shape = tuple(int(size) for size in found["shape"].decode().split(",") if size.strip())
+    if not shape:
+        raise UnreadableFilm("damaged", f"{name} is a single number")
+    return shape, np.dtype(kind)
+
+
+@contextmanager
+def _one_reason() -> Iterator[None]:
+    """Turn what zip files can go wrong with into the one error that says why a film cannot be read."""
+    try:
+        yield
+    except UnreadableFilm:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnreadableFilm("missing") from error
+    except OSError as error:
+        raise UnreadableFilm("unreadable", error.strerror or type(error).__name__) from error
+    except _DAMAGE as error:
+        raise UnreadableFilm("damaged", " ".join(str(error).split())[:100] or type(error).__name__) from error
