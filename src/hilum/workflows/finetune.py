@@ -31,6 +31,9 @@ from hilum.workflows.training_run import (
 )
 from hilum.workflows.validation import Validation
 
+CALLED_BY = "youden"
+"""The rule whose threshold decides what is called."""
+
 
 def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingResult:
     """Fine-tune a classifier into a run folder; an unfinished run continues, a finished one is left alone.
@@ -91,10 +94,12 @@ def concluded(
     if calibrate:
         fitted = validation.calibrations(trained, learner.size)
     final = Classifier(learner.backbone, fold(trained.head, fitted))
+    points = validation.operating_points(final, learner.size)
     description = replace(
         description,
         findings=validation.findings,
-        thresholds=validation.thresholds(final, learner.size),
+        thresholds={finding: cuts[CALLED_BY] for finding, cuts in points.items()},
+        operating_points=points,
         calibration={
             finding: None if one is None else one._asdict()
             for finding, one in zip(validation.findings, fitted, strict=True)

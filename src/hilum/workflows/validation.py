@@ -13,8 +13,8 @@ from hilum.errors import RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.metrics.calibration import Calibration, fit_calibrations
+from hilum.metrics.operating import RULES, choose_thresholds
 from hilum.metrics.ranking import auroc
-from hilum.metrics.thresholds import best_threshold
 from hilum.training.batches import Rows
 from hilum.training.inference import as_probabilities, over_films
 from hilum.training.learner import Learner
@@ -67,15 +67,12 @@ class Validation:
             return [None] * len(self.findings)
         return fit_calibrations(self.truth, self.counts, self.logits(classifier, size))
 
-    def thresholds(self, classifier: Classifier, size: int) -> dict[str, float | None]:
-        """Return each finding's threshold, None where the validation films lack one of the classes."""
+    def operating_points(self, classifier: Classifier, size: int) -> dict[str, dict[str, float | None]]:
+        """Return each finding's threshold by each rule, None where the validation films lack one of the classes."""
         if len(self.rows) == 0:
-            return dict.fromkeys(self.findings)
+            return {finding: dict.fromkeys(RULES) for finding in self.findings}
         cells = self._cells(as_probabilities(self.logits(classifier, size)))
-        return {
-            finding: best_threshold(truth, scores) if 0 < truth.sum() < len(truth) else None
-            for finding, (truth, scores) in zip(self.findings, cells, strict=True)
-        }
+        return {finding: choose_thresholds(*cell) for finding, cell in zip(self.findings, cells, strict=True)}
 
     def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
         columns = range(len(self.findings))
