@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from hilum.cli.commands import COMMANDS
-from hilum.cli.configs import check_and_configure
+from hilum.cli.configs import PARAMETER, check_and_configure
 from hilum.cli.layout import PageFormatter
 from hilum.cli.outcome import DONE, conclude
 from hilum.cli.shared import RESEARCH_ONLY
@@ -51,8 +51,8 @@ def build_app(words: Sequence[str]) -> App:
         help_formatter=PageFormatter(),
         version=version,
         config=check_and_configure,
-        name_transform=_as_written,
-        default_parameter=Parameter(name_transform=_as_written, consume_multiple=(1, None), negative_iterable=()),
+        name_transform=str,
+        default_parameter=PARAMETER,
         result_action="return_value",
         exit_on_error=False,
         print_error=False,
@@ -83,8 +83,3 @@ def _add_loaded(app: App, name: str, target: str, line: str) -> None:
         return
     about, _, examples = inspect.cleandoc(command.__doc__).partition("Examples:\n")
     app.command(command, name=name, help=about.strip(), help_epilogue=f"Examples:\n{examples.rstrip()}")
-
-
-def _as_written(name: str) -> str:
-    """Keep names as they stand in the code: ``--train.batch_size``."""
-    return name

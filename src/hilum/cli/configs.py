@@ -2,13 +2,13 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Token
+from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter, Token
 from cyclopts.exceptions import CoercionError, UnknownOptionError
 
 from hilum.cli.commands import COMMANDS, family_members
@@ -21,6 +21,10 @@ DEEPEST = 20
 SHIPPED = "hilum.configs"
 RECORD = "record"
 """The block of a run's options.yaml that says what the run was made with; it sets nothing."""
+READ_BY_COMMAND = {"study": ("models", "pretrain", "finetune", "epochs", "policies")}
+"""Keys of a command's block that are no options of it: the command reads them itself."""
+PARAMETER = Parameter(name_transform=str, consume_multiple=(1, None), negative_iterable=())
+"""How every parameter is named, in the code as on the line, and how many values a list takes."""
 WHOLE = re.compile(r"[+-]?\d[\d_]*|none|null")
 
 
@@ -39,8 +43,42 @@ def check_and_configure(_app: App, commands: tuple[str, ...], arguments: Argumen
         block = block_of(config, commands, source)
         if commands[0] not in config:
             print(f"{source} has no block for {commands[0]!r}: it changes nothing here", file=sys.stderr)
-        for keys, value in _leaves(block):
-            _fill(arguments, keys, value, source)
+        own = READ_BY_COMMAND.get(commands[0], ())
+        _fill_all(arguments, {key: value for key, value in block.items() if key not in own}, source)
+    _check(arguments)
+
+
+def bound(command: Callable[..., Any], block: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what a command's parameters would be if a config said this block to it, its defaults filled in.
+
+    Args:
+        command: A function as commands are; it is not called.
+        block: Mappings, lists and text, as ``read_config`` returns them.
+        where: What a mistake's line begins with, such as ``demo-study: models.MoCo``.
+
+    Raises:
+        CycloptsError: A key or value is wrong.
+    """
+
+    def fill(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        _fill_all(arguments, block, where)
+        _check(arguments)
+
+    app = App(name="hilum", config=fill, name_transform=str, default_parameter=PARAMETER, help_format="plaintext")
+    app.default(command)
+    _, arguments, _ = app.parse_args([], exit_on_error=False, print_error=False)
+    for name, parameter in arguments.signature.parameters.items():
+        if name not in arguments.arguments and parameter.default is not parameter.empty:
+            arguments.arguments[name] = parameter.default
+    return dict(arguments.arguments)
+
+
+def _fill_all(arguments: ArgumentCollection, block: Mapping[str, Any], source: str) -> None:
+    for keys, value in _leaves(block):
+        _fill(arguments, keys, value, source)
+
+
+def _check(arguments: ArgumentCollection) -> None:
     for argument in arguments:
         _refuse_rounding(argument)
         _refuse_value_of_a_group(argument)
@@ -83,11 +121,11 @@ def block_of(config: Mapping[str, Any], commands: tuple[str, ...], source: str) 
             near = did_you_mean(name, COMMANDS)
             raise OptionError(f"{source} has the unknown block {name!r}: allowed are {', '.join(COMMANDS)}.{near}")
     command = commands[0]
-    block = _mapping(config.get(command), f"{source}: {command}")
+    block = mapping(config.get(command), f"{source}: {command}")
     members = family_members(command)
-    own = {name: _mapping(block[name], f"{source}: {command}.{name}") for name in members if name in block}
+    own = {name: mapping(block[name], f"{source}: {command}.{name}") for name in members if name in block}
     common = {key: value for key, value in block.items() if key not in members}
-    return _merged(common, own.get(commands[-1], {}))
+    return merged(common, own.get(commands[-1], {}))
 
 
 def _text(name: str) -> str:
@@ -148,7 +186,12 @@ def _line(place: yaml.Event | yaml.Node) -> int:
     return place.start_mark.line + 1 if place.start_mark else 1
 
 
-def _mapping(block: Any, where: str) -> dict[str, Any]:
+def mapping(block: Any, where: str) -> dict[str, Any]:
+    """Return a block, empty where there is none.
+
+    Raises:
+        OptionError: It is no mapping.
+    """
     if block is None:
         return {}
     if not isinstance(block, dict):
@@ -156,9 +199,10 @@ def _mapping(block: Any, where: str) -> dict[str, Any]:
     return block
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two blocks as one, in which ``above`` wins at every depth."""
     both = {key for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)}
-    return {**below, **above, **{key: _merged(below[key], above[key]) for key in both}}
+    return {**below, **above, **{key: merged(below[key], above[key]) for key in both}}
 
 
 def _leaves(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

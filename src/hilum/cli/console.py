@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -18,6 +18,7 @@ WINDOW = 20.0
 """Seconds over which the rate is taken, so that the time left follows a change of pace."""
 BAR = 20
 CLEAR = "\r\x1b[K"
+NEWLINE = "\n"
 
 Clock = Callable[[], float]
 
@@ -79,10 +80,14 @@ class LiveLine(Listener):
         self._stream, self._clock = stream, clock
         self._pace = Pace(clock)
         self._drawn, self._line = -REDRAW, ""
+        self._rows: list[str] = []
 
     def note(self, line: str) -> None:
-        """Print a line above the live one."""
-        self._write(f"{CLEAR}{line}\n{self._line}")
+        """Print a line above the live ones."""
+        if self._rows:
+            self._write(f"{self._up()}{line}\n{NEWLINE.join(self._rows)}")
+        else:
+            self._write(f"{CLEAR}{line}\n{self._line}")
 
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Draw how far a stage is; its last state stays on the screen."""
@@ -98,11 +103,29 @@ class LiveLine(Listener):
         if ends:
             self.close()
 
+    def table(self, lines: Sequence[str]) -> None:
+        """Draw the table in place of what it said before; its last state stays on the screen."""
+        now = self._clock()
+        if lines and self._rows and len(lines) == len(self._rows) and now - self._drawn < REDRAW:
+            return
+        if not lines:
+            self.close()
+            return
+        self._drawn = now
+        up = self._up() if self._rows else CLEAR
+        self._rows = [self._fit(line) for line in lines][: shutil.get_terminal_size().lines - 1]
+        self._write(f"{up}{NEWLINE.join(self._rows)}")
+
     def close(self) -> None:
-        """End the live line, if there is one."""
-        if self._line:
+        """End the live lines, if there are any."""
+        if self._line or self._rows:
             self._write("\n")
-        self._line = ""
+        self._line, self._rows = "", []
+
+    def _up(self) -> str:
+        """Return what moves to the table's first line and clears from there."""
+        rise = f"\x1b[{len(self._rows) - 1}A" if len(self._rows) > 1 else ""
+        return f"\r{rise}\x1b[J"
 
     def _fit(self, line: str) -> str:
         return line[: shutil.get_terminal_size().columns - 1]
@@ -133,6 +156,13 @@ class PlainLines(Listener):
             return
         self._said, self._ended = now, ends
         self.note(f"{stage}: {_words(done, total, self._pace, detail)}")
+
+    def table(self, lines: Sequence[str]) -> None:
+        """Print the table as one line, if that is due."""
+        now = self._clock()
+        if lines and now - self._said >= SPARSE:
+            self._said = now
+            self.note("; ".join(" ".join(line.split()) for line in lines))
 
 
 def bar(done: int, total: int) -> str:

@@ -73,7 +73,7 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
     _make(path)
     text = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True)
     with (path / ".lock").open("w", encoding="utf-8") as lock:
-        _hold(lock.fileno(), path)
+        hold(lock.fileno(), path)
         clear_leftovers(path)
         _same_options(path, text)
         _mend_log(path / LOG)
@@ -141,7 +141,12 @@ def _make(path: Path) -> None:
         raise RunError(f"{path} cannot be a run folder ({error.strerror}): choose another --out.") from error
 
 
-def _hold(handle: int, path: Path) -> None:
+def hold(handle: int, path: Path) -> None:
+    """Lock a folder's open lock file for this process.
+
+    Raises:
+        RunError: Another process holds it.
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -152,7 +157,7 @@ def _same_options(path: Path, text: str) -> None:
     known, ours = path / OPTIONS, {".lock"}
     if known.is_file():
         old = _read_options(known)
-        differing = _difference(old, yaml.safe_load(text))
+        differing = difference(old, yaml.safe_load(text))
         if differing and _begun(path):
             raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
         if not differing:
@@ -189,7 +194,8 @@ def _leave_nothing(path: Path) -> None:
         path.rmdir()
 
 
-def _difference(old: Any, new: Any) -> str:
+def difference(old: Any, new: Any) -> str:
+    """Return in words where two trees of options differ, three places at most; nothing where they do not."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     names = [name for name in {**before, **after} if not _alike(name, before.get(name), after.get(name))]
     shown = ", ".join(f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3])

@@ -1,0 +1,104 @@
+"""``hilum study``: all runs of one plan, and a page."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from hilum.cli.configs import block_of, read_config
+from hilum.cli.console import listening
+from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
+from hilum.cli.tables import aligned
+from hilum.errors import OptionError, RunError
+from hilum.workflows.study_options import StudyOptions
+
+if TYPE_CHECKING:
+    from hilum.report.pages import ReportResult
+    from hilum.workflows.study import StudyResult
+    from hilum.workflows.study_options import StudyPlan
+    from hilum.workflows.study_record import StudyRecord
+
+SHOWN = 5
+"""Failed runs that are named."""
+
+
+def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) -> None:
+    """Compare models on shares of the labels: pretrain, fine-tune, choose rates, measure, and write a page about it.
+
+    The config's study block names the models and their budget: demo-study, nih14-study and paper-study are shipped.
+    Finished runs are left alone; a run that fails costs itself alone, and the same line tries it again. Research use
+    only, not a medical device.
+
+    Examples:
+      hilum study --data store --out studies/phantoms --config demo-study --jobs 2
+      hilum study --data stores/nih14 --out studies/nih14 --config nih14-study --seeds 3
+      hilum study --data store --out studies/mine --config my-study.yaml --json
+    """
+    from hilum.report.pages import write_report
+    from hilum.workflows.study import study as run
+
+    plan = planned(options, shared.config)
+    with listening() as listener:
+        result = run(plan, listener)
+    told = _Told(result, write_report(options.out))
+    answer(shared, told, _text(told))
+    refuse_failed(result.record)
+
+
+def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
+    """Return the plan that the config and the line make.
+
+    Raises:
+        OptionError: There is no config, it has no study, or the plan cannot work.
+        CycloptsError: A key or value is wrong.
+    """
+    from hilum.cli.study_config import plan_of
+
+    if config is None:
+        raise OptionError("--config is missing: allowed are demo-study, nih14-study, paper-study or a file.")
+    block = block_of(read_config(config), ("study",), config)
+    if not block:
+        raise OptionError(f"{config} has no block 'study': allowed are demo-study, nih14-study, paper-study or a file.")
+    return plan_of(options, block, config)
+
+
+def refuse_failed(record: "StudyRecord") -> None:
+    """Raise a RunError that names the failed runs, if there are any."""
+    failed = list(dict.fromkeys(cell.run for cell in record.failed))
+    if failed:
+        named = ", ".join(run.rpartition("/")[2] for run in failed[:SHOWN]) + " …" * (len(failed) > SHOWN)
+        runs = len({cell.run for cell in record.cells})
+        raise RunError(f"{len(failed)} of {runs} runs failed ({named}): see the page; the same line tries them again.")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the command answers: the study and its page."""
+
+    study: "StudyResult"
+    page: "ReportResult"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.study.to_json(), "report": str(self.page.report)}
+
+
+def _text(told: _Told) -> str:
+    return f"{chosen_table(told.study.record)}\n{RESEARCH_ONLY}\n{told.page.report}"
+
+
+def chosen_table(record: "StudyRecord") -> str:
+    """Return the runs that count with what they reached on validation films."""
+    rows = [
+        [
+            cell.model,
+            f"{cell.fraction:.0%}",
+            str(cell.policy),
+            str(cell.seed),
+            f"{cell.lr:g}",
+            _value(cell.validation_auroc),
+        ]
+        for cell in record.chosen()
+    ]
+    return aligned(["model", "labels", "uncertain", "seed", "rate", "mean AUROC on validation films"], rows)
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,112 @@
+"""From the ``study`` block of a config to a plan: each part is read as the command of its name would read it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from hilum.cli.configs import bound, mapping, merged
+from hilum.cli.defaults import as_declared
+from hilum.cli.finetune import finetune
+from hilum.cli.pretrain import method_command
+from hilum.cli.shared import FLAT
+from hilum.errors import OptionError, choose
+from hilum.methods import METHODS, load_method
+from hilum.workflows.study_options import PolicyComparison, Pretraining, StudyModel, StudyOptions, StudyPlan
+
+OF_EACH_RUN = {
+    "pretrain": ("train.seed",),
+    "finetune": ("train.seed", "train.lr", "init", "fraction", "draw", "freeze"),
+}
+"""Options that are no template's: the study sets them for each run, besides where it reads and writes."""
+NOTHING = StudyModel()
+PLACE = {"data": "unused", "out": "unused"}
+"""What the commands ask for and the study sets for each run."""
+
+
+def plan_of(options: StudyOptions, block: Mapping[str, Any], source: str) -> StudyPlan:
+    """Return the plan that a config's block and the line's options make.
+
+    Args:
+        options: What the line and the block say of the study as a whole.
+        block: The config's ``study`` block.
+        source: The config's name, for the line of a mistake.
+
+    Raises:
+        CycloptsError: A key or value is wrong.
+        OptionError: The plan cannot work.
+    """
+    models = {name: _model(name, row, source) for name, row in _part(block, "models", source).items()}
+    templates = _part(block, "pretrain", source)
+    methods = dict.fromkeys(model.pretrain for model in models.values() if model.pretrain is not None)
+    for name, model in models.items():
+        model.refuse_wrong(name)
+    return StudyPlan(
+        options=options,
+        models=models,
+        finetune=_finetune(_part(block, "finetune", source), source),
+        pretrain={method: _pretraining(method, templates, source) for method in methods},
+        epochs=_epochs(_part(block, "epochs", source), source),
+        policies=_policies(block, source),
+    )
+
+
+def _model(name: str, row: Any, source: str) -> StudyModel:
+    def model(*, options: Annotated[StudyModel, FLAT] = NOTHING) -> None:
+        """Stand for one row; never called."""
+
+    where = f"{source}: models.{name}"
+    found: StudyModel = bound(model, mapping(row, where), where)["options"]
+    return found
+
+
+def _pretraining(method: str, templates: Mapping[str, Any], source: str) -> Pretraining:
+    where = f"{source}: pretrain"
+    for key, own in templates.items():
+        if isinstance(own, dict) and key not in (*METHODS, "train", "watch", "method"):
+            choose(key, METHODS, f"method of {where}")
+    common = {key: value for key, value in templates.items() if key not in METHODS}
+    block = merged(common, mapping(templates.get(method), f"{where}.{method}"))
+    _refuse_set(block, "pretrain", where)
+    arguments = bound(method_command(method), {**block, **PLACE}, f"{where}.{method}")
+    options = as_declared(load_method(method).Options, arguments["method"])
+    return Pretraining(options=arguments["options"], method=options)
+
+
+def _finetune(block: Mapping[str, Any], source: str) -> Any:
+    where = f"{source}: finetune"
+    _refuse_set(block, "finetune", where)
+    return bound(finetune, {**block, **PLACE}, where)["options"]
+
+
+def _policies(block: Mapping[str, Any], source: str) -> PolicyComparison | None:
+    def policies(*, options: Annotated[PolicyComparison, FLAT]) -> None:
+        """Stand for the block; never called."""
+
+    if block.get("policies") is None:
+        return None
+    where = f"{source}: policies"
+    found: PolicyComparison = bound(policies, mapping(block["policies"], where), where)["options"]
+    return found
+
+
+def _epochs(block: Mapping[str, Any], source: str) -> dict[float, int]:
+    """Return passes by share of the labels; the keys are numbers, which no option's name can be."""
+    found = {}
+    for fraction, epochs in block.items():
+        try:
+            found[float(fraction)] = int(epochs)
+        except (TypeError, ValueError):
+            raise OptionError(
+                f"{source}: epochs has {fraction!r}: {epochs!r}; allowed is a share and a whole number, as in 0.1: 10."
+            ) from None
+    return found
+
+
+def _refuse_set(block: Mapping[str, Any], command: str, where: str) -> None:
+    for key in ("data", "out", "backbone", "devices", *OF_EACH_RUN[command]):
+        group, _, name = key.rpartition(".")
+        if name in (mapping(block.get(group), f"{where}.{group}") if group else block):
+            raise OptionError(f"{where} has {key}, which the study sets for each run: leave it out there.")
+
+
+def _part(block: Mapping[str, Any], key: str, source: str) -> dict[str, Any]:
+    return mapping(block.get(key), f"{source}: {key}")

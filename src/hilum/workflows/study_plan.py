@@ -1,0 +1,213 @@
+"""From a study's plan to its cells, and to the block of a config file that repeats it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from hilum.bundle.model_folder import described, is_model
+from hilum.errors import OptionError
+from hilum.images.films import Films
+from hilum.nn.backbones import create_network
+from hilum.workflows.lesson import labelled_rows, training_labels
+from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions, plain
+from hilum.workflows.parts import Parts
+from hilum.workflows.study_options import StudyPlan
+from hilum.workflows.study_record import RUNS, Group, StudyCell
+
+SET_BY_STUDY = {
+    "pretrain": ("data", "out", "backbone", "devices", "train.seed"),
+    "finetune": ("data", "out", "backbone", "devices", "train.seed", "init", "fraction", "draw", "freeze", "train.lr"),
+}
+"""Options of a command that are the study's to set."""
+RATE = "-lr-"
+"""Stands before the learning rate in the name of a run that is one of several rates."""
+
+
+def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
+    """Return the study's cells in the order of the work: pretraining, then model by model from few labels to many.
+
+    A later seed's cell has no rate yet where the first seed tries several.
+
+    Raises:
+        OptionError: Two models' names give the same folder.
+    """
+    names = _folder_names(plan)
+    main = plan.finetune.labels.uncertain
+    cells = [_pretraining(plan, model, names[model]) for model, row in plan.models.items() if row.pretrain is not None]
+    for model in plan.models:
+        for fraction in sorted(plan.fractions_of(model)):
+            cells += _trainings(plan, model, names[model], fraction, main, "main")
+    if plan.policies is not None:
+        model, fraction = plan.policies.model, plan.policies.fraction
+        for policy in plan.policies.compare:
+            cells += _trainings(plan, model, names[model], fraction, policy, "policies")
+    return tuple(cells)
+
+
+def backbone_of(plan: StudyPlan, model: str) -> str:
+    """Return timm's name of a model's network: of a run that it starts from, else its own or the study's."""
+    row = plan.models[model]
+    held = described(Path(row.init)).backbone if row.init is not None and is_model(Path(row.init)) else None
+    return row.backbone or held or plan.options.backbone
+
+
+def refuse_unworkable(plan: StudyPlan) -> Films:
+    """Check the plan against the data and the networks, before anything runs; return the films of the first store.
+
+    Raises:
+        HilumError: A network is unknown, a store lacks what is needed, or a policy names no finding.
+    """
+    for name in dict.fromkeys(backbone_of(plan, model) for model in plan.models):
+        create_network(name)
+    Parts.of(Films.open(plan.options.data))
+    films = Films.open(plan.options.data[:1])
+    parts = Parts.of(films)
+    parts.needed("test")
+    if len(plan.options.learning_rates) > 1:
+        parts.needed("val")
+    for policy in dict.fromkeys([plan.finetune.labels.uncertain, *(plan.policies.compare if plan.policies else ())]):
+        _, weights = training_labels(films, replace(plan.finetune.labels, uncertain=policy))
+        for fraction in dict.fromkeys(fraction for model in plan.models for fraction in plan.fractions_of(model)):
+            labelled_rows(parts.needed("train", fraction), weights)
+    return films
+
+
+def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PretrainOptions:
+    """Return how a pretraining cell is run."""
+    template, row = plan.pretrain[str(cell.method)].options, plan.models[cell.model]
+    init = row.init or template.init
+    return replace(
+        template,
+        data=plan.options.data,
+        out=folder / cell.run,
+        init=init,
+        backbone=None if is_model(Path(init)) else cell.backbone,
+        train=replace(template.train, epochs=plan.pretrain_epochs_of(cell.model), seed=plan.options.seed),
+    )
+
+
+def finetune_options(plan: StudyPlan, cell: StudyCell, folder: Path, start: StudyCell | None) -> FinetuneOptions:
+    """Return how a fine-tuning cell is run; ``start`` is the pretraining that it starts from."""
+    if cell.fraction is None or cell.policy is None or cell.lr is None:
+        raise ValueError(f"cell {cell.id} has no share, policy or rate yet")
+    template, row = plan.finetune, plan.models[cell.model]
+    init = str((folder / start.run).resolve()) if start else str(row.init)
+    train = replace(
+        template.train,
+        epochs=plan.epochs_of(cell.model, cell.fraction),
+        lr=cell.lr,
+        seed=plan.options.seed + cell.seed,
+    )
+    return replace(
+        template,
+        data=plan.options.data[:1],
+        out=folder / cell.run,
+        init=init,
+        backbone=None if start or is_model(Path(init)) else cell.backbone,
+        fraction=cell.fraction,
+        draw=cell.seed,
+        freeze=row.freeze,
+        labels=replace(template.labels, uncertain=cell.policy),
+        train=train,
+    )
+
+
+def measuring(plan: StudyPlan) -> tuple[EvaluateOptions, ...]:
+    """Return how every model is measured: on validation and on test films."""
+    how, store = plan.options.evaluation, plan.options.data[0]
+    return how.on(store, "val"), how.on(store, "test")
+
+
+def study_block(plan: StudyPlan) -> dict[str, Any]:
+    """Return the plan as the ``study`` block of a config file, with all defaults, without ``out`` and ``jobs``."""
+    options = plain(asdict(plan.options))
+    for key in ("out", "jobs"):
+        del options[key]
+    block = {
+        **options,
+        "reference": plan.reference,
+        "models": {name: _given(plain(asdict(row))) for name, row in plan.models.items()},
+        "epochs": {f"{fraction:g}": epochs for fraction, epochs in plan.epochs.items()},
+        "pretrain": {
+            method: {**_template(row.options, "pretrain"), "method": plain(asdict(row.method))}
+            for method, row in plan.pretrain.items()
+        },
+        "finetune": _template(plan.finetune, "finetune"),
+    }
+    return block if plan.policies is None else {**block, "policies": plain(asdict(plan.policies))}
+
+
+def rated(cell: StudyCell, lr: float) -> StudyCell:
+    """Return a later seed's cell with the rate that its first seed chose."""
+    return replace(cell, lr=lr, chosen=True, run=f"{cell.run.partition(RATE)[0]}{RATE}{lr:g}")
+
+
+def _given(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _template(options: Any, command: str) -> dict[str, Any]:
+    """Return what the study leaves to a command's options, as text can say it."""
+    block: dict[str, Any] = plain(asdict(options))
+    for key in SET_BY_STUDY[command]:
+        group, _, name = key.rpartition(".")
+        del (block[group] if group else block)[name]
+    return block
+
+
+def _pretraining(plan: StudyPlan, model: str, name: str) -> StudyCell:
+    method = str(plan.models[model].pretrain)
+    return StudyCell(
+        id=f"{name}-pretrain",
+        kind="pretrain",
+        model=model,
+        method=method,
+        backbone=backbone_of(plan, model),
+        seed=0,
+        lr=plan.pretrain[method].options.train.lr,
+        run=f"{RUNS}/{name}-pretrain",
+    )
+
+
+def _trainings(
+    plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
+) -> Iterator[StudyCell]:
+    """Yield the cells of one model, share and policy: the first seed at every rate, then the later seeds."""
+    rates = plan.options.learning_rates
+    beginning = f"{name}-{100 * fraction:g}-{policy}"
+    usual = StudyCell(
+        id="",
+        kind="finetune",
+        model=model,
+        backbone=backbone_of(plan, model),
+        fraction=fraction,
+        policy=policy,
+        seed=0,
+        group=group,
+        run="",
+    )
+    for lr in rates:
+        run = f"{beginning}-seed-0" + (f"{RATE}{lr:g}" if len(rates) > 1 else "")
+        yield replace(usual, lr=lr, chosen=len(rates) == 1, **_named(run, group))
+    for seed in range(1, plan.seeds_of(model)):
+        cell = replace(usual, seed=seed, **_named(f"{beginning}-seed-{seed}", group))
+        yield replace(cell, lr=rates[0], chosen=True) if len(rates) == 1 else cell
+
+
+def _named(run: str, group: Group) -> dict[str, str]:
+    """Return a cell's name and run: the policies' cell that the main table has too is a cell of its own, run once."""
+    return {"id": run if group == "main" else f"{group}-{run}", "run": f"{RUNS}/{run}"}
+
+
+def _folder_names(plan: StudyPlan) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for place, model in enumerate(plan.models, start=1):
+        name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{place}"
+        if name in found.values():
+            raise OptionError(f"models has {model!r}, whose folder {name!r} is another's: give it another name.")
+        found[model] = name
+    return found

@@ -1,0 +1,137 @@
+"""What a study does next: which cells can start, which rate counts, which cells are lost, how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hilum.workflows.study_options import StudyPlan
+from hilum.workflows.study_plan import rated
+from hilum.workflows.study_record import StudyCell
+
+Cells = tuple[StudyCell, ...]
+
+
+def begun_again(cells: Cells) -> Cells:
+    """Return the cells of a study that was left: what ran waits again, and so does what failed."""
+    return tuple(
+        cell if cell.state == "done" else replace(cell, state="waiting", error=None, seconds=None) for cell in cells
+    )
+
+
+def settled(cells: Cells) -> Cells:
+    """Return the cells with all that follows from what has ended: lost ones, and the rates that were chosen.
+
+    A cell fails with what it starts from. Of the rates that the first seed tried, the best on validation films counts
+    (the first of equals); its cell waits again, to be measured, and the later seeds take that rate.
+    """
+    cells = _lost(cells)
+    for group in dict.fromkeys(_group(cell) for cell in cells if cell.kind == "finetune"):
+        own = [cell for cell in cells if cell.kind == "finetune" and _group(cell) == group]
+        changed = {cell.id: cell for cell in _chosen(own)}
+        cells = tuple(changed.get(cell.id, cell) for cell in cells)
+    return cells
+
+
+def ready(cells: Cells) -> Cells:
+    """Return the cells that can start now, each run once, in the order of the work."""
+    found: dict[str, StudyCell] = {}
+    busy = {cell.run for cell in cells if cell.state == "running"}
+    for cell in cells:
+        start = start_of(cell, cells)
+        begins = (start is None or start.state == "done") and cell.lr is not None
+        if begins and cell.state == "waiting" and cell.run not in busy:
+            found[cell.run] = _counting(cell, found.get(cell.run))
+    return tuple(found.values())
+
+
+def start_of(cell: StudyCell, cells: Sequence[StudyCell]) -> StudyCell | None:
+    """Return the pretraining that a fine-tuning starts from, None where it is not of this study."""
+    if cell.kind == "pretrain":
+        return None
+    return next((other for other in cells if other.kind == "pretrain" and other.model == cell.model), None)
+
+
+def ended(cells: Cells, run: str, **news: object) -> Cells:
+    """Return the cells after news of a run, which all cells that share it hear."""
+    return tuple(replace(cell, **news) if cell.run == run else cell for cell in cells)  # type: ignore[arg-type]
+
+
+def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
+    """Return an estimate of the time left, None before anything has ended that it could be taken from.
+
+    Time is taken in proportion to passes over the films, and to the share of them, from ended cells of the same kind
+    and network, else of the same kind.
+    """
+    left = 0.0
+    for cell in _runs(cells):
+        if cell.state in ("waiting", "running"):
+            rate = _rate(cell, cells, plan)
+            if rate is None:
+                return None
+            left += rate * _work(cell, plan)
+    return left / jobs
+
+
+def _rate(cell: StudyCell, cells: Cells, plan: StudyPlan) -> float | None:
+    """Return seconds a unit of work."""
+    told = [other for other in _runs(cells) if other.kind == cell.kind and other.state == "done" and other.seconds]
+    alike = [other for other in told if (other.backbone, other.method) == (cell.backbone, cell.method)]
+    used = alike or told
+    work = sum(_work(other, plan) for other in used)
+    return sum(other.seconds or 0.0 for other in used) / work if work else None
+
+
+def _work(cell: StudyCell, plan: StudyPlan) -> float:
+    if cell.kind == "pretrain":
+        return float(plan.pretrain_epochs_of(cell.model))
+    fraction = cell.fraction or 1.0
+    return fraction * plan.epochs_of(cell.model, fraction)
+
+
+def _runs(cells: Cells) -> list[StudyCell]:
+    return list({cell.run: cell for cell in cells}.values())
+
+
+def _counting(cell: StudyCell, other: StudyCell | None) -> StudyCell:
+    """Of two cells of one run return the one that is measured, if one is."""
+    return cell if other is None or cell.chosen else other
+
+
+def _group(cell: StudyCell) -> tuple[object, ...]:
+    return cell.model, cell.fraction, cell.policy, cell.group
+
+
+def _lost(cells: Cells) -> Cells:
+    found = []
+    for cell in cells:
+        start = start_of(cell, cells)
+        if cell.state == "waiting" and start is not None and start.state == "failed":
+            cell = replace(cell, state="failed", error=f"its pretraining {start.id} failed")
+        found.append(cell)
+    return tuple(found)
+
+
+def _chosen(group: list[StudyCell]) -> list[StudyCell]:
+    """Return a model's cells at one share and policy with its rate chosen, if all trials have ended."""
+    trials = [cell for cell in group if cell.seed == 0]
+    if len(trials) == 1 and trials[0].chosen:
+        return group
+    if any(cell.chosen for cell in trials) or any(cell.state in ("waiting", "running") for cell in trials):
+        return group
+    tried = [cell for cell in trials if cell.state == "done"]
+    if not tried:
+        return [_without_rate(cell) for cell in group]
+    best = max(tried, key=lambda cell: -1.0 if cell.validation_auroc is None else cell.validation_auroc)
+    if best.lr is None:
+        raise ValueError(f"trial {best.id} has no rate")
+    return [
+        replace(cell, chosen=True, state="waiting") if cell is best else rated(cell, best.lr) if cell.seed else cell
+        for cell in group
+    ]
+
+
+def _without_rate(cell: StudyCell) -> StudyCell:
+    if cell.seed == 0:
+        return cell
+    return replace(cell, state="failed", error="no learning rate of its first seed worked")
