@@ -113,3 +113,85 @@ def test_a_damaged_record_of_phantoms_is_one_line(chexpert: Any, content: str) -
     (chexpert() / "phantoms.json").write_text(content)
     with pytest.raises(DataError, match=r"phantoms\.json is damaged.*--dataset"):
         read_source("chexpert", chexpert())
+
+
+FINDINGS = "Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Edema,Consolidation,Atelectasis,Pleural Effusion"
+"""Of the official test's table, in another order than the training table's and fewer."""
+
+
+def official_test(
+    root: Path, touch: Any, folder: str = "", name: str = "test_labels.csv", header: str = FINDINGS
+) -> None:
+    """Lay down a table without sex, age and view, with two films of a study."""
+    films = [f"test/patient64741/study1/{view}.jpg" for view in ("view1_frontal", "view2_lateral")]
+    touch(root, *films)
+    rows = [f"{folder}{film}" + ",1.0" * header.count(",") + ",0.0" for film in films]
+    (root / name).write_text("\n".join([f"Path,{header}", *rows]) + "\n")
+
+
+@pytest.mark.parametrize("folder", ["", "CheXpert-v1.0/", "CheXpert/"])
+def test_tables_with_and_without_the_releases_folder_lie_side_by_side(chexpert: Any, touch: Any, folder: str) -> None:
+    root = chexpert()
+    official_test(root, touch, folder)
+    catalog = read_source("chexpert", root)
+    table = catalog.table
+    assert catalog.excluded == {}
+    assert catalog.findings == CHEXPERT
+    test = table[table["part"] == "test"]
+    assert test["path"].tolist() == [f"test/patient64741/study1/view{n}.jpg" for n in ("1_frontal", "2_lateral")]
+    assert test["view_position"].fillna("-").tolist() == ["-", "LATERAL"]
+    assert test[["sex", "age", "Fracture", "No Finding"]].isna().all().all()
+    assert test["Atelectasis"].tolist() == [1, 1]
+    assert test["Pleural Effusion"].tolist() == [0, 0]
+    assert table["part"].tolist()[:3] == ["train"] * 3
+
+
+@pytest.mark.parametrize("folder", ["CheXpert-v1.0/valid", "valid", "val", "CheXpert/val"])
+@pytest.mark.parametrize("lies_in", ["val", "valid"])
+def test_chexlocalize_has_its_validation_films_under_either_name(
+    tmp_path: Path, touch: Any, folder: str, lies_in: str
+) -> None:
+    touch(tmp_path, f"{lies_in}/patient64541/study1/view1_frontal.jpg")
+    official_test(tmp_path, touch)
+    row = f"{folder}/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,AP,1.0,0.0"
+    (tmp_path / "val_labels.csv").write_text(f"Path,Sex,Age,Frontal/Lateral,AP/PA,Edema,Airspace Opacity\n{row}\n")
+    table = read_source("chexpert", tmp_path).table
+    assert sorted(table["part"]) == ["test", "test", "val"]
+    first = table[table["part"] == "val"].iloc[0]
+    assert first["path"] == f"{lies_in}/patient64541/study1/view1_frontal.jpg"
+    assert (first["Edema"], first["Lung Opacity"], first["view_position"], first["sex"]) == (1, 0, "AP", "M")
+
+
+def test_one_table_of_a_part_is_read_and_the_other_named(chexpert: Any, touch: Any) -> None:
+    root = chexpert()
+    official_test(root, touch)
+    official_test(root, touch, name="test.csv")
+    catalog = read_source("chexpert", root)
+    assert (catalog.table["part"] == "test").sum() == 2
+    assert "test_labels.csv is not read: test.csv is there for the same part" in catalog.notes
+
+
+def test_readers_and_majorities_label_studies_and_not_films(chexpert: Any, tmp_path: Path) -> None:
+    studies = "Study,No Finding,Edema\nCheXpert-v1.0/test/patient64741/study1,0,1\n"
+    root = chexpert()
+    (root / "test_labels.csv").write_text(studies)
+    with pytest.raises(
+        DataError, match=r"test_labels.csv has a column 'Study'.*labels studies, not films: use CheXloc"
+    ):
+        read_source("chexpert", root)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "groundtruth.csv").write_text(studies)
+    with pytest.raises(DataError, match=r"looked for train.csv.*groundtruth.csv labels studies, not films"):
+        read_source("chexpert", tmp_path / "labels")
+
+
+def test_the_folder_above_chexlocalizes_is_hinted_at(tmp_path: Path, touch: Any) -> None:
+    official_test(tmp_path / "CheXpert", touch)
+    with pytest.raises(DataError, match=f"Did you mean '{tmp_path / 'CheXpert'}'"):
+        read_source("chexpert", tmp_path)
+
+
+def test_two_columns_for_one_finding_are_refused(tmp_path: Path, touch: Any) -> None:
+    official_test(tmp_path, touch, header="Lung Opacity,Airspace Opacity")
+    with pytest.raises(DataError, match="two columns for Lung Opacity, the second 'Airspace Opacity'"):
+        read_source("chexpert", tmp_path)

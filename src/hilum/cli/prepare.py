@@ -21,8 +21,9 @@ EXAMPLES_OF = {
       --path_column Image --patient_column Who --finding_columns Edema Fracture
   hilum prepare folder data/classes --out stores/pad --size 64 --class_folders""",
     "medmnist": """Examples:
-  hilum prepare medmnist data/chestmnist_64.npz --out stores/chestmnist --size 64
-  hilum prepare medmnist data/breastmnist_64.npz --out stores/breast --size 64 --findings Benign""",
+  hilum prepare medmnist data/chestmnist_64.npz --out stores/chest --size 64
+  hilum prepare medmnist data/octmnist.npz --out stores/oct --size 28 \\
+      --findings Neovascularization Edema Drusen Normal""",
 }
 """Sources whose options need more than the common examples."""
 
@@ -33,7 +34,6 @@ app = App(
     group_commands=Group("Sources"),
 )
 
-ROOT = Parameter(help="The data set's folder.")
 OUT = Parameter(help="Folder of the store; an unfinished one is continued.")
 
 
@@ -44,9 +44,10 @@ def source_command(name: str) -> Callable[..., None]:
     source_options: Any = load_source(name).Options
 
     usual = source_options()
+    where = Parameter(help=f"The data set's folder{', or its file' if SOURCES[name].file else ''}.")
 
     def run(
-        root: Annotated[Path, ROOT],
+        root: Annotated[Path, where],
         /,
         *,
         out: Annotated[Path, OUT],

@@ -1,7 +1,7 @@
 """CheXpert in its own layout: train.csv and valid.csv (and the official test's table), uncertain labels, laterals.
 
-Cells are empty (not mentioned), 1, 0 or -1 (uncertain) (Irvin 2019, arXiv 1901.07031). The tables of the official test
-lack some columns; what they lack is null.
+Cells are empty (not mentioned), 1, 0 or -1 (uncertain) (Irvin 2019, arXiv 1901.07031). The official test comes with
+CheXlocalize (Saporta 2022, doi 10.1038/s42256-022-00536-x): its table lacks sex, age and view; what it lacks is null.
 """
 
 from __future__ import annotations
@@ -34,6 +34,15 @@ TABLES = {
 PHANTOMS = "phantoms.json"
 """The file by which a folder holds drawn films; it says with which options they were drawn."""
 
+TWIN_FOLDERS = {"valid": "val", "val": "valid"}
+"""CheXlocalize's tables name films in ``valid`` that lie in ``val``."""
+
+STUDY = "Study"
+"""Column of tables that label studies: what single readers, their majority or a labeler say of the official test."""
+
+READERS = "groundtruth.csv"
+"""The majority's labels, by which a folder of such tables is known (cheXpert-test-set-labels)."""
+
 PATH, SEX, AGE, LATERALITY, PROJECTION = "Path", "Sex", "Age", "Frontal/Lateral", "AP/PA"
 _COLUMNS = (PATH, SEX, AGE, LATERALITY, PROJECTION, *CHEXPERT)
 _FORM = r"(?:^|/)(?P<patient>patient\d+)/(?P<study>study\d+)/[^/]+$"
@@ -60,7 +69,7 @@ def read(root: Path, options: CheXpertOptions) -> Catalog:
         OptionError: The data set's name has no letter.
         DataError: No table is there, or one is not the set's own; one line says why.
     """
-    found = {part: path for part in TABLES if (path := _table_path(root, TABLES[part]))}
+    found, unread = _tables(root)
     if not found:
         raise DataError(_wrong_root(root))
     name = paths.dataset_name(options.dataset) if options.dataset else _usual_name(root)
@@ -73,7 +82,7 @@ def read(root: Path, options: CheXpertOptions) -> Catalog:
     excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
     findings = tuple(name for name in CHEXPERT if name in rows)
     table = film_table(rows if there.all() else rows[there], findings)
-    all_notes = tuple(note for of_one in notes for note in of_one)
+    all_notes = (*unread, *(note for of_one in notes for note in of_one))
     return Catalog(name, root, findings, table, len(rows), excluded, all_notes)
 
 
@@ -89,15 +98,29 @@ def _usual_name(root: Path) -> str:
     return f"phantoms-{hashlib.sha256(canonical_json(drawn_with)).hexdigest()[:8]}"
 
 
-def _table_path(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_file()), None)
+def _tables(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return each part's table, and notes on those that another one of the same part stands in for."""
+    found: dict[str, Path] = {}
+    notes: list[str] = []
+    for part, names in TABLES.items():
+        there = [name for name in names if (root / name).is_file()]
+        if there:
+            found[part] = root / there[0]
+            notes += [f"{name} is not read: {there[0]} is there for the same part" for name in there[1:]]
+    return found, tuple(notes)
 
 
 def _wrong_root(root: Path) -> str:
-    below = next((found.parent for found in sorted(root.glob("*/train.csv"))), None)
-    hint = f" Did you mean {str(below)!r}?" if below else ""
     looked = ", ".join(names[0] for names in TABLES.values())
-    return f"{root} is no CheXpert folder: looked for {looked} there.{hint}"
+    line = f"{root} is no CheXpert folder: looked for {looked} there."
+    below = (path.parent for names in TABLES.values() for name in names for path in sorted(root.glob(f"*/{name}")))
+    if folder := next(below, None):
+        return f"{line} Did you mean {str(folder)!r}?"
+    return f"{line} {_studies_only(READERS)}" if (root / READERS).is_file() else line
+
+
+def _studies_only(name: str) -> str:
+    return f"{name} labels studies, not films: use CheXlocalize's test_labels.csv and its films."
 
 
 def _read_table(root: Path, path: Path, part: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -123,8 +146,10 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         DataError: A column that CheXpert's tables do not have.
     """
+    if STUDY in cells and PATH not in cells:
+        raise DataError(f"{name} has a column {STUDY!r} and none called {PATH!r}. {_studies_only(name)}")
     known = {column.casefold(): column for column in _COLUMNS}
-    names = {}
+    names: dict[str, str] = {}
     for column in map(str, cells.columns):
         if re.fullmatch(r"column \d+", column):  # without a name: the row numbers that some tools write
             continue
@@ -134,6 +159,8 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
             raise DataError(
                 f"{name} has the unknown column {tables.show(column)}: a finding is one of {', '.join(CHEXPERT)}.{hint}"
             )
+        if spelt in names.values():
+            raise DataError(f"{name} has two columns for {spelt}, the second {tables.show(column)}: keep one of them.")
         names[column] = spelt
     return cells.rename(columns=names)
 
@@ -156,6 +183,9 @@ def _places(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
         )
     for first in _gone(root, cleaned):
         cleaned = cleaned.where(~cleaned.str.startswith(first), cleaned.str.slice(len(first)))
+    for folder, twin in TWIN_FOLDERS.items():
+        if not (root / folder).is_dir() and (root / twin).is_dir():
+            cleaned = cleaned.str.replace(f"^{folder}/", f"{twin}/", regex=True)
     return pd.DataFrame({"path": cleaned, "patient": patient, "study": patient + "/" + study})
 
 
@@ -165,7 +195,7 @@ def _gone(root: Path, cleaned: pd.Series) -> list[str]:
     return [
         first
         for first in map(str, pc.unique(firsts).to_pylist())
-        if not re.match(r"patient\d+/", first) and not (root / first).is_dir()
+        if not re.match(r"(patient\d+|valid|val)/$", first) and not (root / first).is_dir()
     ]
 
 
