@@ -109,8 +109,9 @@ def measure_details(
 
 
 def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None]:
-    """Return a finding's thresholds by rule; models made before there were rules have Youden's only."""
-    return model.operating_points.get(finding) or {"youden": model.thresholds.get(finding)}
+    """Return a finding's thresholds by rule, Youden's first; models made before there were rules have only that."""
+    known = model.operating_points.get(finding) or {"youden": model.thresholds.get(finding)}
+    return {rule: known[rule] for rule in sorted(known, key=lambda rule: (rule != "youden", rule))}
 
 
 def _calibration(films: ScoredFilms, scored: tuple[str, ...], model: Description) -> Reliability:
