@@ -37,8 +37,8 @@ def test_models_of_a_finding_do_not_hide_each_other():
     first, second = marks(picture, "mark")
     assert first.tag == "circle"
     assert second.tag == "path"
-    top = float(re.match(r"M\S+ (\S+?)l", second.get("d")).group(1))
-    assert top > float(first.get("cy")) + 4
+    centre = float(re.match(r"M\S+ (\S+?)m", second.get("d")).group(1))
+    assert centre > float(first.get("cy")) + 9
 
 
 def test_a_finding_without_values_is_said_to_be_not_available():

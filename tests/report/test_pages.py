@@ -170,7 +170,7 @@ def test_a_run_that_is_not_measured_says_how(own_demo, plain):
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (lambda demo: shutil.rmtree(demo / "runs/moco"), "holds neither a demo nor a run"),
+        (lambda demo: shutil.rmtree(demo / "runs/moco"), "holds neither a study, a demo nor a run"),
         (lambda demo: (demo / "runs/moco/metrics.json").unlink(), "runs/moco holds a run that is not finished"),
         (lambda demo: (demo / "runs/moco-10/metrics.json").write_text("{"), "is damaged"),
         (lambda demo: (demo / "runs/moco-10/options.yaml").write_text("- 1"), "damaged options.yaml"),
@@ -193,4 +193,4 @@ def test_what_is_missing_or_damaged_is_one_clear_line(own_demo, spoil, line):
 
 def test_another_folder_is_refused(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 1
-    assert "holds neither a demo nor a run" in capsys.readouterr().err
+    assert "holds neither a study, a demo nor a run" in capsys.readouterr().err

@@ -11,6 +11,7 @@ WIDTH = 480.0
 """Of every chart, in its own units: two stand side by side on a desk, one fills a phone."""
 NOT_AVAILABLE = "not available"
 """What is said where a value is missing."""
+MINUS = "\u2212"
 
 
 def x_axis(
@@ -29,7 +30,7 @@ def x_axis(
         if grid_top is not None:
             drawing.line((place, grid_top), (place, y), "grid")
         drawing.line((place, y), (place, y + 4), "axis")
-        drawing.text((place, y + 18), form.format(tick), "middle", "tick")
+        drawing.text((place, y + 18), form.format(tick).replace("-", MINUS), "middle", "tick")
     if title:
         drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
 

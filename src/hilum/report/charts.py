@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hilum.report.axes import NOT_AVAILABLE, WIDTH, x_axis, y_axis
-from hilum.report.svg import Drawing, Scale, domain
+from hilum.report.svg import COLOURS, SHAPES, Drawing, Scale, domain
 
 NAMES = 194.0
 """Room for the findings' names on the left."""
@@ -73,7 +73,8 @@ def dots(
         names: [M] the models' names.
         span: Ends of the horizontal axis.
     """
-    row, top = 27.0, 4.0
+    apart = 9.5 if len(series) <= 2 else 8.6
+    row, top = max(27.0, apart * len(series) + 9), 4.0
     bottom = top + row * len(findings)
     drawing = Drawing(WIDTH, bottom + 42, "AUROC of each finding with 95% intervals")
     scale = Scale(*span, NAMES, WIDTH - 12)
@@ -89,43 +90,73 @@ def dots(
             drawing.text((NAMES + 6, y + 4.5), NOT_AVAILABLE, style="muted")
             continue
         for model, value in enumerate(values):
-            offset = (model - (len(values) - 1) / 2) * 9.5
+            offset = (model - (len(values) - 1) / 2) * apart
             _dot(drawing, scale, y + offset, value, model, f"{name}, {names[model]}")
     return drawing.svg()
 
 
-def against_labels(lines: Mapping[str, Mapping[float, Measured]]) -> Markup:
-    """Draw the mean AUROC of every model against the share of labels, on a logarithmic axis.
+def against_labels(
+    lines: Mapping[str, Mapping[float, Measured]], seeds: Mapping[str, Mapping[float, Sequence[float]]] | None = None
+) -> Markup:
+    """Draw the mean AUROC of every model against the share of labels, on a logarithmic axis, with interval bands.
 
     Args:
         lines: Model -> share of the labels -> mean AUROC.
+        seeds: The same of every seed alone, drawn as small dots.
     """
+    seeds = seeds or {}
     fractions = sorted({fraction for line in lines.values() for fraction in line})
     values = [known for line in lines.values() for value in line.values() for known in value.values()]
-    height, bottom, top = 300.0, 252.0, 12.0
+    height = 330.0 + 25 * max(0, len(lines) - 3)
+    bottom, top = height - 48, 12.0
     drawing = Drawing(WIDTH, height, "Mean AUROC against the share of labels")
     if not values:
         drawing.text((WIDTH / 2, height / 2), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()
-    y = Scale(*domain([*values, 0.5], 0.1), bottom, top)
+    alone = [value for line in seeds.values() for found in line.values() for value in found]
+    y = Scale(*domain([*values, *alone], 0.05), bottom, top)
     few, most = fractions[0] / 1.6, max(fractions[-1], fractions[0] * 1.5) * 1.6
     x = Scale(few, most, 62, WIDTH - 14, log=True)
     y_axis(drawing, y, (62, WIDTH - 14), "mean AUROC")
     for fraction in fractions:
         drawing.line((x(fraction), bottom), (x(fraction), bottom + 5), "axis")
-        drawing.text((x(fraction), bottom + 20), f"{fraction:.0%}", "middle", "tick")
+        drawing.text((x(fraction), bottom + 20), f"{100 * fraction:g}%", "middle", "tick")
     drawing.text(((62 + WIDTH - 14) / 2, bottom + 40), "share of the labelled patients", "middle", "tick")
+    places = {name: _apart(place, len(lines)) for place, name in enumerate(lines)}
+    for model, line in enumerate(lines.values()):
+        _band(drawing, x, y, line, model)
     for model, (name, line) in enumerate(lines.items()):
-        shift = (model - (len(lines) - 1) / 2) * 9
-        points = [(x(f) + shift, value) for f, value in sorted(line.items())]
-        drawing.path([(place, y(v.value)) for place, v in points if v.value is not None], f"line c{model}")
-        for place, value in points:
-            if value.value is None:
-                continue
-            if value.ends:
-                drawing.line((place, y(value.ends[0])), (place, y(value.ends[1])), f"whisker c{model}")
-            drawing.mark((place, y(value.value)), f"mark c{model}", model % 3, _hint(name, value))
+        _line(drawing, x, y, line, (model, places[name], name))
+        for fraction, found in seeds.get(name, {}).items():
+            for value in found:
+                drawing.dot((x(fraction) + places[name], y(value)), f"seed c{model % COLOURS}", f"{name}: {value:.3f}")
     return drawing.svg()
+
+
+def _apart(place: int, count: int) -> float:
+    """Return how far a model's marks stand from the share's own place, so that they can be told apart."""
+    return (place - (count - 1) / 2) * 9
+
+
+def _band(drawing: Drawing, x: Scale, y: Scale, line: Mapping[float, Measured], model: int) -> None:
+    """Fill the band between the ends of the intervals, where there are at least two."""
+    ends = [(x(fraction), *value.ends) for fraction, value in sorted(line.items()) if value.ends]
+    if len(ends) > 1:
+        upper, lower = [(at, y(high)) for at, _, high in ends], [(at, y(low)) for at, low, _ in ends]
+        drawing.area([*upper, *reversed(lower)], f"area c{model % COLOURS}")
+
+
+def _line(drawing: Drawing, x: Scale, y: Scale, line: Mapping[float, Measured], model: tuple[int, float, str]) -> None:
+    place, shift, name = model
+    colour = f"c{place % COLOURS}"
+    points = [(x(f) + shift, value) for f, value in sorted(line.items())]
+    drawing.path([(at, y(v.value)) for at, v in points if v.value is not None], f"line {colour}")
+    for at, value in points:
+        if value.value is None:
+            continue
+        if value.ends:
+            drawing.line((at, y(value.ends[0])), (at, y(value.ends[1])), f"whisker {colour}")
+        drawing.mark((at, y(value.value)), f"mark {colour}", place % len(SHAPES), _hint(name, value))
 
 
 def shortened(name: str, most: int = 26) -> str:
@@ -141,8 +172,8 @@ def _dot(drawing: Drawing, scale: Scale, y: float, value: Measured, model: int, 
     if value.value is None:
         return
     if value.ends:
-        drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{model}")
-    drawing.mark((scale(value.value), y), f"mark c{model}", model % 3, _hint(name, value))
+        drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{model % COLOURS}")
+    drawing.mark((scale(value.value), y), f"mark c{model % COLOURS}", model % len(SHAPES), _hint(name, value))
 
 
 def _hint(name: str, value: Measured) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from hilum.files import write_bytes
 from hilum.report.demo_sections import demo_sections
 from hilum.report.read import is_demo, read_demo, read_run
 from hilum.report.run_sections import run_sections
-from hilum.report.wording import counted, listed
+from hilum.report.study_read import Study, read_study_folder
+from hilum.report.study_results import percent
+from hilum.report.study_sections import study_sections, tables_in
+from hilum.report.wording import counted, listed, spelled
+from hilum.workflows.study_record import TABLES, is_study
 
 NOTICE = "Research use only, not a medical device."
 PAGE = "report.html"
@@ -22,7 +28,7 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class ReportResult:
-    """The page, and what it tells of: ``demo`` or ``run``."""
+    """The page, and what it tells of: ``study``, ``demo`` or ``run``."""
 
     report: Path
     kind: str
@@ -33,18 +39,44 @@ class ReportResult:
 
 
 def write_report(folder: Path) -> ReportResult:
-    """Write ``report.html`` into the folder of a finished demo or of a run; equal files give equal bytes.
+    """Write ``report.html`` into the folder of a study, a finished demo or a run; equal files give equal bytes.
 
-    The page of a run that is not finished tells of its steps so far.
+    The page of a study or run that is not finished tells of what there is so far. A study's tables are written as CSV
+    into its ``tables/`` as well.
 
     Raises:
-        RunError: The folder is neither, or holds a demo that is not finished.
-        DataError: A film or picture is missing.
+        RunError: The folder is none of them, holds a demo that is not finished, or is damaged.
+        DataError: A film, picture or store is missing.
     """
+    if is_study(folder):
+        return _write_study(folder)
     kind = "demo" if is_demo(folder) else "run"
     page = demo_page(folder) if kind == "demo" else run_page(folder)
     write_bytes(folder / PAGE, page.encode())
     return ReportResult(folder / PAGE, kind)
+
+
+def _write_study(folder: Path) -> ReportResult:
+    sections = study_sections(read_study_folder(folder))
+    tables = list(tables_in(sections))
+    (folder / TABLES).mkdir(exist_ok=True)
+    for one in tables:
+        write_bytes(folder / TABLES / one.file, one.csv().encode())
+    write_bytes(folder / PAGE, _study(sections).encode())
+    return ReportResult(folder / PAGE, "study")
+
+
+def study_page(study: Study) -> str:
+    """Return the page of a study as HTML."""
+    return _study(study_sections(study))
+
+
+def _study(sections: dict[str, Any]) -> str:
+    """Fill a study's page; its only script sorts tables, and the page's policy lets no other run."""
+    script = PackageLoader("hilum.report", "templates").get_source(Environment(autoescape=True), "sort.js")[0]
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    more = {"script": Markup(script), "script_hash": f"sha256-{digest}", "tables": list(tables_in(sections))}
+    return _render("study.html", {**sections, **more})
 
 
 def demo_page(folder: Path) -> str:
@@ -66,6 +98,6 @@ def _render(template: str, sections: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"counted": counted, "listed": listed}
+    environment.filters |= {"counted": counted, "listed": listed, "percent": percent, "spelled": spelled}
     style = Markup(loader.get_source(environment, "style.css")[0])
     return environment.get_template(template).render(**sections, notice=NOTICE, style=style, version=__version__)

@@ -19,7 +19,7 @@ from hilum.workflows.demo_options import DemoPlan
 
 DEMO, EXPLANATIONS = "demo.json", "explanations.json"
 NOT_A_REPORT = (
-    "holds neither a demo nor a run: give the folder of `hilum demo`, or one of `hilum finetune` or pretrain."
+    "holds neither a study, a demo nor a run: give the folder of `hilum study` or demo, or one of finetune or pretrain."
 )
 FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 

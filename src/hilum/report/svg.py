@@ -9,6 +9,18 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 Point = tuple[float, float]
+SHAPES = (
+    "",
+    "m0 -5.2l5.2 5.2l-5.2 5.2l-5.2 -5.2",
+    "m-4 -4h8v8h-8",
+    "m0 -5l4.9 8.6h-9.8",
+    "m0 5l4.9 -8.6h-9.8",
+    "m-1.7 -4.9h3.4v3.2h3.2v3.4h-3.2v3.2h-3.4v-3.2h-3.2v-3.4h3.2",
+    "m-2.6 -4.5h5.2l2.6 4.5l-2.6 4.5h-5.2l-2.6 -4.5",
+)
+"""Marks, as paths from their centre: disc, diamond, square, triangle, the same upside down, cross, hexagon."""
+COLOURS = 7
+"""Of models, in the page's style."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +92,26 @@ class Drawing:
         if points:
             self._add("path", style, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points))
 
+    def area(self, points: Sequence[Point], style: str) -> None:
+        """Fill what a path encloses."""
+        if points:
+            self._add("path", style, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points) + "Z")
+
     def box(self, corner: Point, size: Point, style: str) -> None:
         """Draw a filled rectangle."""
         self._add("rect", style, x=corner[0], y=corner[1], width=size[0], height=size[1])
 
     def mark(self, place: Point, style: str, shape: int, hint: str = "") -> None:
-        """Draw a mark: shape 0 a disc, 1 a diamond, 2 a square; ``hint`` is shown on pointing at it."""
+        """Draw a mark of one of SHAPES; ``hint`` is shown on pointing at it."""
         x, y = place
         if shape == 0:
             self._add("circle", style, hint, cx=x, cy=y, r=4.2)
-        elif shape == 1:
-            self._add("path", style, hint, d=f"M{_number(x)} {_number(y - 5.2)}l5.2 5.2l-5.2 5.2l-5.2 -5.2z")
         else:
-            self._add("rect", style, hint, x=x - 4, y=y - 4, width=8, height=8)
+            self._add("path", style, hint, d=f"M{_number(x)} {_number(y)}{SHAPES[shape]}z")
+
+    def dot(self, place: Point, style: str, hint: str = "") -> None:
+        """Draw a small dot."""
+        self._add("circle", style, hint, cx=place[0], cy=place[1], r=1.9)
 
     def text(self, place: Point, words: str, anchor: str = "start", style: str = "", turned: bool = False) -> None:
         """Write words whose baseline begins, ends or is centred at a place."""

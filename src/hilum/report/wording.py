@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.report.axes import NOT_AVAILABLE
+from hilum.report.axes import MINUS, NOT_AVAILABLE
 from hilum.report.charts import Measured
 
 NO_DIFFERENCE = "no difference shown"
-MINUS = "\u2212"
+SPELLED = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,12 @@ def listed(names: list[str], none: str = "none") -> str:
     if not names:
         return none
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def spelled(count: int) -> str:
+    """Return a small number as the first word of a sentence.
+
+    >>> spelled(7), spelled(13)
+    ('Seven', '13')
+    """
+    return SPELLED[count] if count < len(SPELLED) else str(count)

@@ -1,0 +1,99 @@
+"""The runs that failed and the model card, on a study's page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hilum.report.read import Run
+from hilum.report.study_read import Study
+from hilum.report.study_results import percent, trained_on
+from hilum.report.study_tables import Table, number, numbers, share, table, word, words
+from hilum.report.wording import counted, listed, macro
+from hilum.workflows.study_record import StudyCell
+
+NAMED_PATH = re.compile(r"[\w./\\-]*\.(?:png|jpe?g|dcm|dicom)\b", re.IGNORECASE)
+"""A film's path, which may hold a patient's number."""
+
+
+def failed_table(study: Study) -> Table | None:
+    """Return the runs that failed with their errors; films' paths are left out, which may name patients."""
+    columns = [
+        words("run", "id"),
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        numbers("seed", "seed"),
+        words("error", "error"),
+    ]
+    rows = [
+        [
+            word(cell.id),
+            word(cell.model),
+            share(cell.fraction) if cell.fraction else number(None),
+            number(cell.seed),
+            word(nameless(cell.error or "no reason was recorded")),
+        ]
+        for cell in study.record.failed
+    ]
+    return table("failed-runs", "Runs that failed", columns, rows) if rows else None
+
+
+def nameless(line: str) -> str:
+    """Return a line without the paths of films.
+
+    >>> nameless("train/patient00012/study1/view1.jpg cannot be read: it is cut.")
+    '(a film) cannot be read: it is cut.'
+    """
+    return NAMED_PATH.sub("(a film)", line)
+
+
+def card(study: Study) -> list[tuple[str, str]] | None:
+    """Return the card of the model that validation films like best: what it is for, made of, worth, and not."""
+    best = study.best
+    run = study.run(best) if best else None
+    if best is None or run is None:
+        return None
+    return [*_made(study, best, run), *_worth(study, best), *_limits(run)]
+
+
+def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what the model is, what it takes and gives, and what it learnt from."""
+    labels, size = percent(best.fraction or 1.0), study.store.preparation.size
+    yield "Model", f"{best.model}, {best.backbone}, {labels} of the labels, seed {best.seed}, in {best.run}/model"
+    chosen = f" ({best.validation_auroc:.3f})" if best.validation_auroc is not None else ""
+    yield "Chosen by", f"the best mean AUROC on validation films{chosen} at {labels} of the labels; not by test films"
+    yield "Intended use", "research on radiographs and on training; not a medical device, not for any patient's care"
+    yield "Input", f"one grey film, brought to {size} x {size} px by the preparation that is stored with the model"
+    findings = list(run.model.get("findings", ()))
+    yield "Output", f"a probability for each of {counted(len(findings), 'finding')}: {listed(findings)}"
+    yield "Trained on", _trained(study, best)
+    unstated = run.model.get("unstated", "absent")
+    yield "Uncertain labels", f"policy {best.policy}; what is not stated counts as: {unstated}"
+
+
+def _limits(run: Run) -> Iterator[tuple[str, str]]:
+    yield "Thresholds", "chosen on validation films and stored in the model; see the tables of operating points"
+    yield "Limits", "see the section above; it was measured on one source only"
+    yield "Weights", f"SHA-256 {run.weights_hash()}"
+
+
+def _trained(study: Study, best: StudyCell) -> str:
+    row = next((row for row in study.rows if best.id in row["cells"]), None)
+    if row is None:
+        return study.store.source
+    films, patients = trained_on(study, row)
+    return f"{films.text} films of {patients.text} patients of {study.store.source}"
+
+
+def _worth(study: Study, best: StudyCell) -> Iterator[tuple[str, str]]:
+    """Yield what the model reached on test films, where it was measured."""
+    told = study.evaluation(best)
+    if not told:
+        return
+    reached, scored = macro(told), counted(len(told["findings_scored"]), "finding")
+    ends = f" ({told['level']:.0%} interval over patients {reached.interval})" if reached.interval else ""
+    films = f"{counted(told['films'], 'test film')} of {counted(told['patients'], 'patient')}"
+    yield "Worth", f"mean AUROC {reached.value}{ends} over {scored}, on {films}"
+    error = (told.get("calibration") or {}).get("ece_mean")
+    if error is not None:
+        yield "Calibration", f"mean expected calibration error {error:.3f}, after scaling on validation films"

@@ -1,0 +1,231 @@
+"""Calibration, operating points and subgroups on a study's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from markupsafe import Markup
+
+from hilum.report.study_charts import Level, levels, reliability
+from hilum.report.study_read import Study
+from hilum.report.study_results import of, percent
+from hilum.report.study_tables import Cell, Table, estimate, estimates, number, numbers, share, table, word, words
+from hilum.workflows.study_record import StudyCell
+
+RULES = {
+    "youden": "sensitivity + specificity at its highest",
+    "sensitivity": "sensitivity of at least {}",
+    "specificity": "specificity of at least {}",
+}
+GROUPS = {"sex": "sex", "age": "age", "view_position": "view"}
+SEXES = {"F": "female", "M": "male"}
+
+
+def measure_sections(study: Study) -> dict[str, Any]:
+    """Return what the page says of calibration, operating points and subgroups, by its template's names."""
+    best = study.best
+    told = study.evaluation(best) if best else {}
+    return {
+        "calibration": calibration_table(study),
+        "calibration_findings": calibration_findings(told) if told.get("calibration") else None,
+        "reliability": _reliability(told),
+        "bins": (told.get("calibration") or {}).get("bins"),
+        "operating": operating_tables(told),
+        "has_prevalence": _has_prevalence(told),
+        "subgroups": subgroups_table(study),
+        "subgroup_chart": _subgroup_chart(told, study.names.index(best.model) if best else 0),
+    }
+
+
+def calibration_table(study: Study) -> Table | None:
+    """Return the calibration error and Brier score of every model before and after scaling, means over its seeds."""
+    columns = [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        numbers("ECE before", "ece_before"),
+        numbers("ECE after", "ece_after"),
+        numbers("Brier before", "brier_before"),
+        numbers("Brier after", "brier_after"),
+    ]
+    rows = []
+    for row in study.rows:
+        found = [told for cell in study.cells(row) if (told := study.evaluation(cell).get("calibration"))]
+        if found:
+            means = [_mean_of(found, key) for key in ("ece_raw", "ece", "brier_raw", "brier")]
+            rows.append([word(row["model"]), share(row["fraction"]), *(number(mean, "{:.3f}") for mean in means)])
+    return table("calibration", "Calibration of every model", columns, rows) if rows else None
+
+
+def _mean_of(calibrations: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """Return the mean over runs of the mean over findings."""
+    means = []
+    for told in calibrations:
+        known = [one[key] for one in told["findings"].values() if one.get(key) is not None]
+        if known:
+            means.append(fmean(known))
+    return fmean(means) if means else None
+
+
+def calibration_findings(told: Mapping[str, Any]) -> Table:
+    """Return calibration by finding of one run."""
+    columns = [
+        words("finding", "finding"),
+        numbers("temperature", "temperature"),
+        numbers("shift", "shift"),
+        numbers("ECE before", "ece_before"),
+        numbers("ECE after", "ece_after"),
+        numbers("Brier before", "brier_before"),
+        numbers("Brier after", "brier_after"),
+    ]
+    keys = ("temperature", "shift", "ece_raw", "ece", "brier_raw", "brier")
+    rows = [
+        [word(name, small=one.get("reason") or ""), *(number(one.get(key), "{:.3f}") for key in keys)]
+        for name, one in _ordered(told, told["calibration"]["findings"])
+    ]
+    return table("calibration-by-finding", "Calibration of the chosen model on every finding", columns, rows)
+
+
+def _ordered(told: Mapping[str, Any], by_finding: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return a mapping's findings in the order of the evaluation."""
+    names = [*told["findings"], *(name for name in by_finding if name not in told["findings"])]
+    return [(name, by_finding[name]) for name in names if name in by_finding]
+
+
+def _reliability(told: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+    """Return each finding's chart of reliability with its error in words."""
+    charts = []
+    for name, one in _ordered(told, (told.get("calibration") or {}).get("findings", {})):
+        points = [(point["predicted"], point["observed"]) for point in one.get("reliability") or ()]
+        error = f"ECE {one['ece']:.3f}" if one.get("ece") is not None else one.get("reason") or "not available"
+        charts.append((name, reliability(points, name), error))
+    return charts
+
+
+def operating_tables(told: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    """Return for each rule, in words, what the thresholds that it chose do on the test films."""
+    points = _ordered(told, told.get("operating_points") or {})
+    rules = list(dict.fromkeys(one["rule"] for _, found in points for one in found))
+    tables = []
+    for rule in rules:
+        rows = [(name, one) for name, found in points for one in found if one["rule"] == rule]
+        stem = f"operating-points-{rule.replace(' ', '-')}"
+        tables.append((rule_in_words(rule), _operating(stem, rows, _has_prevalence(told))))
+    return tables
+
+
+def rule_in_words(rule: str) -> str:
+    """Return how thresholds were chosen.
+
+    >>> rule_in_words("sensitivity 0.9")
+    'sensitivity of at least 0.9'
+    """
+    kind, _, value = rule.partition(" ")
+    return RULES[kind].format(value) if kind in RULES else rule
+
+
+def _operating(stem: str, rows: Sequence[tuple[str, Mapping[str, Any]]], prevalence: bool) -> Table:
+    columns = [
+        words("finding", "finding"),
+        numbers("threshold", "threshold"),
+        numbers("TP", "true_positives"),
+        numbers("FP", "false_positives"),
+        numbers("FN", "false_negatives"),
+        numbers("TN", "true_negatives"),
+        estimates("sensitivity", "sensitivity"),
+        estimates("specificity", "specificity"),
+        estimates("precision", "precision"),
+    ]
+    if prevalence:
+        columns += [
+            numbers("prevalence given", "prevalence"),
+            numbers("PPV there", "ppv_at_prevalence"),
+            numbers("NPV there", "npv_at_prevalence"),
+        ]
+    return table(
+        stem, "Confusion at an operating point", columns, [_point(name, one, prevalence) for name, one in rows]
+    )
+
+
+def _point(name: str, one: Mapping[str, Any], prevalence: bool) -> list[Cell]:
+    counts = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+    cells = [word(name), number(one.get("threshold"), "{:.3f}"), *(number(one.get(key)) for key in counts)]
+    cells += [estimate(one.get(key)) for key in ("sensitivity", "specificity", "precision")]
+    if prevalence:
+        keys = ("prevalence", "ppv_at_prevalence", "npv_at_prevalence")
+        cells += [number(one.get(key), "{:.3f}") for key in keys]
+    return cells
+
+
+def _has_prevalence(told: Mapping[str, Any]) -> bool:
+    points = (one for found in (told.get("operating_points") or {}).values() for one in found)
+    return any(one.get("prevalence") is not None for one in points)
+
+
+def subgroups_table(study: Study) -> Table | None:
+    """Return the mean AUROC of every run that stands for a result within each subgroup."""
+    columns = [
+        words("group", "group"),
+        words("value", "value"),
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        numbers("seed", "seed"),
+        numbers("films", "films"),
+        numbers("patients", "patients"),
+        numbers("findings in the mean", "findings_scored"),
+        estimates("mean AUROC", "auroc_macro"),
+    ]
+    rows = [
+        _subgroup(cell, one)
+        for row in study.rows
+        for cell in study.cells(row)
+        for one in study.evaluation(cell).get("subgroups") or ()
+    ]
+    return table("subgroups", "Mean AUROC in subgroups, every run", columns, rows) if rows else None
+
+
+def _subgroup(cell: StudyCell, one: Mapping[str, Any]) -> list[Cell]:
+    told = {**one["auroc_macro"], "reason": one.get("reason") or one["auroc_macro"].get("reason")}
+    return [
+        word(GROUPS.get(one["group"], one["group"])),
+        word(_value(one)),
+        word(cell.model),
+        share(cell.fraction or 1.0),
+        number(cell.seed),
+        number(one["films"]),
+        number(one["patients"]),
+        number(len(one["findings_scored"])),
+        estimate(told),
+    ]
+
+
+def _value(one: Mapping[str, Any]) -> str:
+    return SEXES.get(one["value"], str(one["value"])) if one["group"] == "sex" else str(one["value"])
+
+
+def _subgroup_chart(told: Mapping[str, Any], colour: int) -> Markup | None:
+    """Draw one run's mean AUROC in each subgroup, below that over all films."""
+    found = told.get("subgroups") or ()
+    if not found:
+        return None
+    whole = {"value": told["auroc_macro"], "interval": told.get("auroc_macro_interval")}
+    rows = [Level("all films", colour, of(whole), f"{told['films']:,} films")]
+    rows += [
+        Level(
+            f"{GROUPS.get(one['group'], one['group'])}: {_value(one)}",
+            colour,
+            of(one["auroc_macro"]),
+            f"{one['films']:,} films",
+        )
+        for one in found
+    ]
+    return levels(rows, "mean AUROC", 0.05, whole["value"])
+
+
+def in_words(study: Study) -> str:
+    """Return which fine-tuning stands for the study where one is shown, in words."""
+    best = study.best
+    if best is None:
+        return "no model"
+    return f"{best.model} with {percent(best.fraction or 1.0)} of the labels, seed {best.seed}"

@@ -1,0 +1,69 @@
+"""The workflow and the way to repeat a study, on its page: commands, versions, options, hashes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hilum.report.run_sections import leaves
+from hilum.report.study_data import ENHANCED, is_drawn
+from hilum.report.study_limits import fractions_in_words
+from hilum.report.study_read import Study
+from hilum.report.study_tables import Table, table, word, words
+from hilum.report.wording import counted, listed
+
+
+def flow(study: Study) -> list[tuple[str, str]]:
+    """Return the boxes of the workflow's picture: what is done, and on how much."""
+    store, size = study.store, study.store.preparation.size
+    enhanced = ENHANCED.get(store.preparation.enhance, store.preparation.enhance)
+    pretrained = listed([cell.model for cell in study.record.cells if cell.kind == "pretrain"], "")
+    train, val, test = (f"{len(study.split.rows(store.catalog, part)):,}" for part in ("train", "val", "test"))
+    shares = fractions_in_words(study.fractions) if study.fractions else "shares"
+    return [
+        ("Draw" if is_drawn(study) else "Read", f"{counted(store.manifest['rows_read'], 'row')} of {store.source}"),
+        ("Prepare", f"{enhanced}, {size} x {size} px"),
+        ("Split", f"by patient: {train} films to train, {val} to choose by, {test} to measure on"),
+        ("Pretrain", f"{pretrained}, without labels" if pretrained else "no model is pretrained in this study"),
+        ("Fine-tune", f"{counted(len(study.names), 'model')} on {shares} of the labels"),
+        ("Evaluate", f"on {test} films of patients that no model has seen"),
+        ("Explain", "Grad-CAM on test films, beside truth and probabilities"),
+    ]
+
+
+def repeat(study: Study) -> dict[str, Any]:
+    """Return commands, versions, options and hashes."""
+    stores = " ".join(str(store.path) for store in study.record.stores)
+    folder = study.folder.name or "study"
+    return {
+        "commands": [
+            f"hilum study --data {stores} --config {folder}/study.yaml --out NEW    # all of it",
+            f"hilum report {folder}    # this page again, from the files",
+        ],
+        "seeds": listed([str(seed) for seed in sorted({cell.seed for cell in study.record.cells})]),
+        "versions": list(study.record.versions.items()),
+        "machine": [(name, str(value)) for name, value in study.record.machine.items()],
+        "options": list(leaves(study.record.plan)),
+        "hashes": _hashes(study),
+        "weights": weights_table(study),
+    }
+
+
+def _hashes(study: Study) -> list[tuple[str, str]]:
+    found = []
+    for store, split in zip(study.stores, study.splits, strict=True):
+        found += [
+            (f"store {store.source}, films and labels", store.fingerprint),
+            (f"split of {store.source}", split.hash),
+        ]
+    return found
+
+
+def weights_table(study: Study) -> Table:
+    """Return the hash of the weights of every run that stands for a result."""
+    columns = [words("run", "id"), words("model", "model"), words("SHA-256 of the weights", "weights_sha256")]
+    rows = [
+        [word(cell.id), word(cell.model), word(run.weights_hash())]
+        for cell in study.record.cells
+        if (run := study.run(cell))
+    ]
+    return table("weights", "Weights of every run", columns, rows)
