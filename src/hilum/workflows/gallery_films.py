@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FINDINGS = 4
+FINDINGS = 3
 """Findings shown: those that are present most often."""
 NO_FINDING = "No Finding"
 OUTCOMES = ("true positive", "false positive", "false negative", "true negative")

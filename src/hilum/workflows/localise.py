@@ -49,6 +49,8 @@ class Localisation:
     control_iou: Located
     difference_hit_rate: Located
     difference_iou: Located
+    beyond_chance: Located
+    """The hit rate less that of a point drawn by lot: random weights like edges, and may do worse than chance."""
     empty: float
     control_empty: float
     layer: str
@@ -66,6 +68,7 @@ class Localisation:
                 "draws": CONTROLS,
             },
             "difference": {"hit_rate": self.difference_hit_rate.to_json(), "iou": self.difference_iou.to_json()},
+            "beyond_chance": self.beyond_chance.to_json(),
             "layer": self.layer,
         }
 
@@ -99,9 +102,14 @@ class Judge:
         """How many films are scored."""
         return len({one.row for one in self.shown})
 
+    @property
+    def covered(self) -> NDArray[np.float64]:
+        """The share of its film that each shown finding covers, [n]."""
+        return np.array([one.mask.mean() for one in self.shown], np.float64)
+
     def chance(self) -> Located:
         """Return the share of a film that a finding covers: what a point drawn by lot hits."""
-        return self.mean(np.array([one.mask.mean() for one in self.shown]))
+        return self.mean(self.covered)
 
     def mean(self, values: NDArray[np.float64]) -> Located:
         """Return the means of a score by finding and over findings."""
@@ -116,6 +124,7 @@ class Judge:
             control_iou=self.mean(control.overlaps),
             difference_hit_rate=self.mean(model.hits - control.hits),
             difference_iou=self.mean(model.overlaps - control.overlaps),
+            beyond_chance=self.mean(model.hits - self.covered),
             empty=float(model.empty.mean()),
             control_empty=float(control.empty.mean()),
             layer=model.layer,
