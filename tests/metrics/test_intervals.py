@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from hilum.metrics.intervals import Interval, bootstrap_counts, interval
+from hilum.metrics.intervals import (
+    Interval,
+    bootstrap_counts,
+    difference_interval,
+    difference_p,
+    share_interval,
+    standard_error,
+)
 
 
 def test_each_resample_draws_as_many_patients_as_there_are():
@@ -29,14 +37,59 @@ def test_nothing_to_draw_is_refused(patients, resamples):
         bootstrap_counts(patients, resamples, 0)
 
 
-def test_interval_leaves_out_undefined_samples():
+def test_the_standard_error_leaves_out_undefined_samples():
     samples = np.append(np.arange(101.0), [np.nan] * 50)
-    assert interval(samples) == pytest.approx(Interval(2.5, 97.5))
-    assert interval(np.full(3, np.nan)) is None
-    assert interval(np.array([])) is None
+    assert standard_error(samples) == pytest.approx(np.arange(101.0).std(ddof=1))
+    assert standard_error(np.array([1.0, np.nan])) is None
+    assert standard_error(np.array([])) is None
+
+
+@pytest.mark.parametrize(("value", "error", "patients"), [(0.6, 0.05, 12), (0.95, 0.02, 51), (0.02, 0.02, 2000)])
+def test_a_share_is_taken_on_the_logit_scale_with_students_factor(value, error, patients):
+    factor = stats.t.ppf(0.95, patients - 1)
+    centre, spread = np.log(value / (1 - value)), error / (value * (1 - value))
+    expected = [1 / (1 + np.exp(-(centre + sign * factor * spread))) for sign in (-1, 1)]
+    assert share_interval(value, error, patients, level=0.9) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_ends_of_a_share_stay_within_0_and_1():
+    for value in (1e-9, 0.5, 1 - 1e-9):
+        low, high = share_interval(value, 0.3, patients=2)
+        assert 0.0 <= low <= value <= high <= 1.0
+
+
+@pytest.mark.parametrize("patients", [2, 8, 60])
+def test_all_right_or_none_is_judged_as_that_many_patients(patients):
+    exact = stats.binomtest(patients, patients).proportion_ci(0.95, "exact")
+    assert share_interval(1.0, 0.0, patients) == pytest.approx((exact.low, 1.0), abs=1e-12)
+    assert share_interval(0.0, 0.0, patients) == pytest.approx((0.0, 1.0 - exact.low), abs=1e-12)
+
+
+def test_what_never_varies_has_an_interval_without_width():
+    assert share_interval(0.5, 0.0, 30) == (0.5, 0.5)
+    assert difference_interval(0.0, 0.0, 30) == Interval(0.0, 0.0)
+    assert (difference_p(0.0, 0.0, 30), difference_p(0.1, 0.0, 30)) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("patients", [2, 30, 500, None])
+def test_the_interval_of_a_difference_excludes_0_just_where_its_test_says_so(patients):
+    rng = np.random.default_rng(0)
+    for value, error in zip(rng.normal(size=200) / 5, rng.random(200) / 10, strict=True):
+        low, high = difference_interval(value, error, patients)
+        assert (low > 0 or high < 0) == (difference_p(value, error, patients) < 0.05)
+
+
+def test_very_many_patients_are_the_normal_distribution():
+    assert difference_interval(0.0, 1.0) == pytest.approx((-1.96, 1.96), abs=1e-3)
+    assert difference_interval(0.0, 1.0, 10**7) == difference_interval(0.0, 1.0)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0, np.nan])
 def test_a_level_outside_0_to_1_is_refused(level):
     with pytest.raises(ValueError, match="level is"):
-        interval(np.arange(3.0), level)
+        share_interval(0.5, 0.1, 9, level)
+
+
+def test_one_patient_has_no_interval():
+    with pytest.raises(ValueError, match="needs 2"):
+        share_interval(0.5, 0.1, 1)

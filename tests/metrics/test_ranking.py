@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from hilum.metrics import ranking
 from hilum.metrics.ranking import auroc, average_precision, measures, rank
 
 
@@ -125,17 +126,31 @@ def test_infinite_scores_rank():
     assert auroc([0, 1, 0, 1], [-np.inf, np.inf, 0.0, 1.0]) == 1.0
 
 
-def test_rows_of_weights_are_measured_alone_and_over_block_borders():
+@pytest.mark.parametrize("digits", [3, 16])
+def test_rows_of_weights_are_measured_alone_and_over_block_borders(digits):
     rng = np.random.default_rng(0)
-    truth, scores = rng.integers(0, 2, 3000), rng.normal(size=3000).round(1)
+    truth, scores = rng.integers(0, 2, 3000), rng.normal(size=3000).round(digits)
     patients = rng.integers(0, 700, 3000)
-    weights = rng.integers(0, 4, size=(900, 700)).astype(np.uint16)  # 350 rows fill a block
-    areas, precisions = measures(rank(truth, scores, patients), weights)
-    assert areas.shape == precisions.shape == (900,)
-    for row in (0, 348, 349, 350, 899):
+    weights = rng.integers(0, 4, size=(200, 700)).astype(np.uint16)
+    ranked = rank(truth, scores, patients)
+    assert 1 < 200 / (ranking._BLOCK_CELLS / len(ranked.reached)) < 8  # several blocks, the last not full
+    areas, precisions = measures(ranked, weights)
+    assert areas.shape == precisions.shape == (200,)
+    for row in range(200):
         film_weights = weights[row][patients]
         assert areas[row] == auroc(truth, scores, film_weights)
         assert precisions[row] == pytest.approx(average_precision(truth, scores, film_weights), abs=1e-12)
+
+
+def test_weights_too_large_for_float32_stay_exact():
+    rng = np.random.default_rng(0)
+    truth, scores = rng.integers(0, 2, 300), rng.normal(size=300).round(1)
+    weights = rng.integers(0, 1 << 31, size=(3, 300))
+    areas, precisions = measures(rank(truth, scores), weights)
+    for row in range(3):
+        assert areas[row] == pytest.approx(roc_auc_score(truth, scores, sample_weight=weights[row]), abs=1e-12)
+        expected = average_precision_score(truth, scores, sample_weight=weights[row])
+        assert precisions[row] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """How well scores rank the present above the absent: AUROC and average precision, for one weighting or for thousands.
 
-Scores are sorted once (``rank``); every resample of a bootstrap is then a set of weights on the sorted films.
+Scores are sorted once (``rank``); every resample of a bootstrap is then a set of weights on the sorted films. Both
+measures need only know how much weight lies above each score of a film with the finding, so that the films between two
+such scores are added up at once, for many resamples side by side.
 """
 
 from __future__ import annotations
@@ -8,27 +10,31 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.nn import functional
 
-_BLOCK_CELLS = 1 << 20  # cells of weights gathered at a time: a few megabytes, so that they stay in the cache
+_BLOCK_CELLS = 1 << 17  # scores times resamples held at a time: a megabyte or two, so that they stay in the cache
+_BLOCK_ROWS = 32  # at least so many resamples side by side, or adding up films would not pay
+_EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
 class Ranking(NamedTuple):
-    """Films of one finding in the order of their scores.
+    """Films of one finding from the highest score to the lowest.
 
-    n+ films have the finding and n- have not. Positives stand from the highest score to the lowest.
+    n+ films have the finding and n- have not; the films with it have K different scores.
     """
 
     positives: NDArray[np.int64]
     """[n+] column of the weights that belongs to each film with the finding."""
+    reached: NDArray[np.int64]
+    """[K] how many of these score at least the k-th of their different scores."""
     negatives: NDArray[np.int64]
-    """[n-] the same for the films without it, from the lowest score to the highest."""
-    below: NDArray[np.int64]
-    """[n+] how many negatives score less than each positive."""
+    """[n-] as ``positives``, of the films without the finding."""
+    above: NDArray[np.int64]
+    """[K] how many of these score more than the k-th score."""
     through: NDArray[np.int64]
-    """[n+] how many negatives score less or the same."""
-    last_tied: NDArray[np.int64]
-    """[n+] place of the last positive with the same score."""
+    """[K] how many of these score at least as much."""
 
 
 def auroc(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -79,15 +85,15 @@ def rank(truth: ArrayLike, scores: ArrayLike, columns: ArrayLike | None = None) 
     films = np.arange(len(values)) if columns is None else np.asarray(columns, dtype=np.int64)
     if films.shape != values.shape:
         raise ValueError(f"columns have the shape {films.shape}, the scores {values.shape}")
-    order = np.argsort(values, kind="stable")
-    rising, has = values[order], present[order]
-    falling = rising[has][::-1]
+    order = np.argsort(-values, kind="stable")
+    falling, has = -values[order], present[order]  # negated, so that they rise as a search needs them
+    steps, reached = _steps(falling[has])
     return Ranking(
-        positives=films[order][has][::-1],
+        positives=films[order][has],
+        reached=reached,
         negatives=films[order][~has],
-        below=np.searchsorted(rising[~has], falling, side="left"),
-        through=np.searchsorted(rising[~has], falling, side="right"),
-        last_tied=np.searchsorted(-falling, -falling, side="right") - 1,
+        above=np.searchsorted(falling[~has], steps, side="left"),
+        through=np.searchsorted(falling[~has], steps, side="right"),
     )
 
 
@@ -98,8 +104,7 @@ def measures(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDArray[np
         ranking: From ``rank``.
         weights: [R, columns], whole or floating numbers, at least 0.
     """
-    films = max(1, len(ranking.positives) + len(ranking.negatives))
-    rows = max(1, _BLOCK_CELLS // films)
+    rows = max(_BLOCK_ROWS, _BLOCK_CELLS // max(1, len(ranking.reached)))
     blocks = [_measure_block(ranking, weights[start : start + rows]) for start in range(0, len(weights), rows)]
     areas, precisions = zip(*blocks, strict=True)
     return np.concatenate(areas), np.concatenate(precisions)
@@ -122,21 +127,49 @@ def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDA
 
 
 def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    kind = np.int64 if np.issubdtype(weights.dtype, np.integer) else np.float64
-    # Weight of the k lowest negatives for k = 0 .. n-; all that both measures need to know of the negatives.
-    lowest = np.zeros((len(weights), len(ranking.negatives) + 1), dtype=kind)
-    np.cumsum(weights[:, ranking.negatives], axis=1, dtype=kind, out=lowest[:, 1:])
-    positive = weights[:, ranking.positives].astype(np.float64)  # [r, n+]
-    found = np.cumsum(positive, axis=1)[:, ranking.last_tied]  # weight of the positives called at each one's score
-    below = lowest[:, ranking.below]
-    all_positive, all_negative = positive.sum(axis=1), lowest[:, -1].astype(np.float64)
-    wins = np.einsum("rn,rn->r", positive, (below + lowest[:, ranking.through]) * 0.5)
-    called = found + (all_negative[:, None] - below)
+    table = _table(weights, len(ranking.positives) + len(ranking.negatives))
+    at_score = _added_up(table, ranking.positives, ranking.reached)[:, :-1]  # [r, K] weight of positives at each score
+    above, all_negative = _passed(table, ranking.negatives, ranking.above)
+    tied = not np.array_equal(ranking.above, ranking.through)
+    through = _passed(table, ranking.negatives, ranking.through)[0] if tied else above
+    found = np.cumsum(at_score, axis=1)
+    all_positive = at_score.sum(axis=1)
+    beaten_by = np.einsum("rk,rk->r", at_score, (above + through) * 0.5 if tied else above)
+    called = found + through
     precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    gained = np.einsum("rn,rn->r", positive, precision)
+    gained = np.einsum("rk,rk->r", at_score, precision)
+    wins = all_positive * all_negative - beaten_by
     missing = (all_positive == 0) | (all_negative == 0)
     all_positive[missing] = all_negative[missing] = np.nan
     return wins / (all_positive * all_negative), gained / (all_positive + 0.0 * all_negative)
+
+
+def _steps(falling: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The different ones of sorted values, and how many values there are up to and with each."""
+    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)[: len(falling)])
+    return falling[last], last + 1
+
+
+def _table(weights: NDArray[np.generic], films: int) -> torch.Tensor:
+    """Weights [r, columns] as [columns, r], in float32 where all their sums are exact in it."""
+    whole = np.issubdtype(weights.dtype, np.integer) and int(weights.max(initial=0)) * films < _EXACT
+    return torch.from_numpy(weights.T.astype(np.float32 if whole else np.float64, order="C"))
+
+
+def _added_up(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weight of the films before the first end, between it and the second, ..., after the last, [r, K + 1]."""
+    starts = torch.from_numpy(np.concatenate([[0], ends]))
+    sums = functional.embedding_bag(torch.from_numpy(films), table, starts, mode="sum")
+    return sums.numpy().T.astype(np.float64, order="C")
+
+
+def _passed(
+    table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight of the films before each end, [r, K], and of all of them, [r]."""
+    sums = _added_up(table, films, ends)
+    np.cumsum(sums, axis=1, out=sums)
+    return sums[:, :-1], sums[:, -1].copy()
 
 
 def _one_weighting(weights: ArrayLike | None, truth: ArrayLike) -> NDArray[np.generic]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.metrics.intervals import bootstrap_counts
 from hilum.metrics.ranking import checked, measures, rank
 from hilum.metrics.thresholds import CALLED_MEASURES, Confusion, called_measures, confusion_cells
 
-MEASURES = ("auroc", "average_precision", *CALLED_MEASURES)
+RANK_MEASURES = ("auroc", "average_precision")
+MEASURES = (*RANK_MEASURES, *CALLED_MEASURES)
+THREADS = 2
+"""Findings measured side by side, at most: fewer where torch was given fewer threads."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,13 @@ class Judged:
 
 
 def weightings(judged: Judged, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """Return patient weights [1 + resamples, P]: first each patient once, then the resamples."""
-    counts = bootstrap_counts(judged.patient_count, resamples, seed)
-    return np.concatenate([np.ones_like(counts, shape=(1, judged.patient_count)), counts])
+    """Return patient weights [1 + resamples, P]: first each patient once, then the resamples.
+
+    A patient's weights lie side by side in memory, as ``ranking.measures`` reads them.
+    """
+    weights = np.ones((judged.patient_count, 1 + resamples), dtype=np.uint16).T
+    weights[1:] = bootstrap_counts(judged.patient_count, resamples, seed)
+    return weights
 
 
 def measure_findings(
@@ -66,11 +78,40 @@ def measure_findings(
         thresholds: [F], None or nan where there is none.
         weights: [R, P] patient weights, from ``weightings``.
     """
-    columns = [
-        measure_finding(judged, finding, scores[:, finding], threshold, weights)
-        for finding, threshold in enumerate(thresholds)
-    ]
+
+    def measure(finding: int) -> dict[str, NDArray[np.float64]]:
+        return measure_finding(judged, finding, scores[:, finding], thresholds[finding], weights)
+
+    columns = _side_by_side(measure, len(thresholds))
     return {name: np.stack([column[name] for column in columns], axis=1) for name in MEASURES}
+
+
+def rank_findings(
+    judged: Judged, scores: NDArray[np.float64], weights: NDArray[np.uint16]
+) -> dict[str, NDArray[np.float64]]:
+    """Return AUROC and average precision of a model of S seeds by name, each the mean over its seeds, [R, F].
+
+    Args:
+        judged: Films and labels.
+        scores: [S, N, F]; a finding that a seed does not call is nan for all its films, and so are its measures.
+        weights: [R, P] patient weights, from ``weightings``.
+    """
+    uncalled: NDArray[np.bool_] = np.any(np.isnan(scores).all(axis=1), axis=0)  # [F]
+    nothing = np.full(len(weights), np.nan), np.full(len(weights), np.nan)
+
+    def measure(finding: int) -> NDArray[np.float64]:
+        seeds = [_ranked(judged, finding, seed[:, finding], weights) for seed in scores]
+        mean: NDArray[np.float64] = np.mean(seeds, axis=0)
+        return mean
+
+    columns = _side_by_side(lambda finding: nothing if uncalled[finding] else measure(finding), scores.shape[2])
+    return {name: np.stack([column[i] for column in columns], axis=1) for i, name in enumerate(RANK_MEASURES)}
+
+
+def _side_by_side(measure: Callable[[int], T], findings: int) -> list[T]:
+    """In threads: most of the time is spent where numpy and torch let others work."""
+    with ThreadPoolExecutor(min(THREADS, torch.get_num_threads())) as pool:
+        return list(pool.map(measure, range(findings)))
 
 
 def measure_finding(
@@ -80,9 +121,16 @@ def measure_finding(
     scored = judged.mask[:, finding]
     present, values = checked(judged.truth[scored, finding], scores[scored])
     patients = judged.patients[scored]
-    auroc, precision = measures(rank(present, values, patients), weights)
+    auroc, precision = _ranked(judged, finding, scores, weights)
     cells = _resampled_confusion(present, values, patients, threshold, weights)
     return {"auroc": auroc, "average_precision": precision, **called_measures(cells)}
+
+
+def _ranked(
+    judged: Judged, finding: int, scores: NDArray[np.float64], weights: NDArray[np.uint16]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scored = judged.mask[:, finding]
+    return measures(rank(judged.truth[scored, finding], scores[scored], judged.patients[scored]), weights)
 
 
 def _resampled_confusion(

@@ -16,7 +16,7 @@ class Estimate:
     value: float | None
     """None where the measure is not available."""
     interval: Interval | None = None
-    """Ends of the percentile bootstrap interval; None where it is not available."""
+    """Its ends, as metrics/intervals.py has it; None where it is not available."""
     left_out: int = 0
     """Resamples that did not define the measure, because a class was missing, and so tell nothing of it."""
     reason: str | None = None
@@ -26,6 +26,29 @@ class Estimate:
         """Return plain values for JSON."""
         ends = None if self.interval is None else list(self.interval)
         return {"value": self.value, "interval": ends, "left_out": self.left_out, "reason": self.reason}
+
+
+SHOWN_BELOW = 0.05
+"""Adjusted p value below which a difference counts as shown."""
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """One model's measure minus another's on the same films, with the test of there being no difference."""
+
+    p: float | None = None
+    """Of this difference alone (two-sided); None where it is not tested."""
+    p_holm: float | None = None
+    """Adjusted for all comparisons of its family; None where it belongs to none."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is shown, all comparisons of the family taken together."""
+        return self.p_holm is not None and self.p_holm < SHOWN_BELOW
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**super().to_json(), "p": self.p, "p_holm": self.p_holm, "shown": self.shown}
 
 
 @dataclass(frozen=True)
@@ -90,9 +113,10 @@ class Comparison:
     """First model minus second on the same films, by finding and in the mean over ``findings_scored``."""
 
     findings_scored: tuple[str, ...]
-    auroc: Mapping[str, Estimate]
-    auroc_macro: Estimate
-    average_precision_macro: Estimate
+    auroc: Mapping[str, Difference]
+    """By clustered DeLong; tested where the finding is scored."""
+    auroc_macro: Difference
+    average_precision_macro: Difference
 
 
 def _macro_json(name: str, macro: Estimate) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hilum.bundle.model_folder import described
 from hilum.errors import RunError
 from hilum.images.films import Films
+from hilum.metrics.comparisons import compare_models
 from hilum.metrics.results import Comparison
-from hilum.metrics.summary import compare_models
 from hilum.workflows.options import EvaluateOptions
 from hilum.workflows.parts import Parts, truth_of
 

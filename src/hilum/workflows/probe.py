@@ -19,9 +19,10 @@ from hilum.classifier.probes import PENALTIES, LinearProbe, knn_scores
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
+from hilum.metrics.comparisons import compare_models
 from hilum.metrics.ranking import auroc
 from hilum.metrics.results import Comparison, Evaluation
-from hilum.metrics.summary import compare_models, evaluate_findings
+from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
 from hilum.training.inference import over_films
 from hilum.workflows.lesson import labelled_rows, learnt_columns, note_never_labelled, probe_labels

@@ -1,0 +1,171 @@
+"""Models compared on the same films: differences paired within each resample, and what a family of them shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.metrics.delong import auroc_covariance
+from hilum.metrics.estimates import (
+    difference,
+    fewest_patients,
+    macro_samples,
+    missing_class,
+    nothing_scored,
+    scored_places,
+    too_few,
+)
+from hilum.metrics.intervals import difference_interval, difference_p
+from hilum.metrics.resampling import Judged, rank_findings, weightings
+from hilum.metrics.results import Comparison, Difference
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's scores, and its measures on the films as they are and in each resample.
+
+    scores   [S, N, F] of S training seeds; a finding that a seed does not call is nan throughout
+    samples  AUROC and average precision by name, [1 + R, F], each the mean over the seeds
+    """
+
+    scores: NDArray[np.float64]
+    samples: Mapping[str, NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, judged: Judged, scores: ArrayLike, weights: NDArray[np.uint16]) -> Measured:
+        """Return a model's measures.
+
+        Args:
+            judged: Films and labels.
+            scores: [S, N, F], or [N, F] of one seed.
+            weights: [1 + R, P] from ``resampling.weightings``, the same for all models to be compared.
+
+        Raises:
+            ValueError: The shapes do not fit, or a scored cell of a finding that is called has no score.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        seeds = values[None] if values.ndim == 2 else values
+        if seeds.ndim != 3 or seeds.shape[1:] != judged.truth.shape or not seeds.size:
+            raise ValueError(f"truth {judged.truth.shape} and scores {values.shape} do not fit, or there is no film")
+        return cls(seeds, rank_findings(judged, seeds, weights))
+
+
+def compare_models(
+    truth: ArrayLike,
+    mask: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    patients: ArrayLike,
+    findings: Sequence[str],
+    resamples: int = 2000,
+    seed: int = 0,
+    min_positives: int = 20,
+    level: float = 0.95,
+) -> Comparison:
+    """Return first minus second, both [N, F] or [S, N, F] scores of the same films.
+
+    The findings of the one comparison are a family of their own. Other arguments and errors as
+    ``summary.evaluate_findings``.
+    """
+    judged = Judged.of(truth, mask, patients)
+    if judged.truth.shape[1] != len(findings):
+        raise ValueError(f"{len(findings)} findings and truth {judged.truth.shape} do not fit")
+    weights = weightings(judged, resamples, seed)
+    both = Measured.of(judged, first, weights), Measured.of(judged, second, weights)
+    return in_families([compare(judged, *both, findings, min_positives, level)])[0]
+
+
+def compare(
+    judged: Judged,
+    first: Measured,
+    second: Measured,
+    findings: Sequence[str],
+    min_positives: int = 20,
+    level: float = 0.95,
+) -> Comparison:
+    """Return first minus second over the findings that both call, not yet adjusted for a family.
+
+    Macro means are resampled in pairs; single findings are by clustered DeLong (``delong.auroc_covariance``) and tested
+    where they are scored. Arguments as ``summary.evaluate_findings``.
+    """
+    apart = {name: first.samples[name] - second.samples[name] for name in first.samples}
+    scored = scored_places(judged, apart["auroc"][0], min_positives)
+    return Comparison(
+        findings_scored=tuple(findings[place] for place in scored),
+        auroc={
+            name: _finding(judged, first, second, place, level, tested=place in scored)
+            for place, name in enumerate(findings)
+        },
+        auroc_macro=_macro(judged, apart["auroc"], scored, level, min_positives),
+        average_precision_macro=_macro(judged, apart["average_precision"], scored, level, min_positives),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number by the step-down procedure of Holm 1979 (Scand J Statist 6:65).
+
+    Below 5 %, the chance of one false finding or more among the whole family is at most 5 %, however its tests hang
+    together.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def in_families(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons with adjusted p values.
+
+    The macro AUROC of all are one family, their macro average precision another, and all single findings that were
+    tested, over comparisons and findings, a third.
+    """
+    areas = family([comparison.auroc_macro for comparison in comparisons])
+    precisions = family([comparison.average_precision_macro for comparison in comparisons])
+    singles = iter(family([one for comparison in comparisons for one in comparison.auroc.values()]))
+    return [
+        replace(
+            comparison,
+            auroc_macro=area,
+            average_precision_macro=precision,
+            auroc={name: next(singles) for name in comparison.auroc},
+        )
+        for comparison, area, precision in zip(comparisons, areas, precisions, strict=True)
+    ]
+
+
+def family(differences: Sequence[Difference]) -> list[Difference]:
+    """Return differences with p values adjusted for all among them that were tested; the others unchanged."""
+    adjusted = iter(holm([one.p for one in differences if one.p is not None]))
+    return [one if one.p is None else replace(one, p_holm=next(adjusted)) for one in differences]
+
+
+def _macro(
+    judged: Judged, samples: NDArray[np.float64], scored: Sequence[int], level: float, min_positives: int
+) -> Difference:
+    if not scored:
+        return Difference(None, reason=nothing_scored(min_positives))
+    patients, lone = fewest_patients(judged, scored), too_few(judged, scored)
+    return difference(macro_samples(samples, scored), level, no_interval=lone, patients=patients)
+
+
+def _finding(judged: Judged, first: Measured, second: Measured, place: int, level: float, tested: bool) -> Difference:
+    value = float(first.samples["auroc"][0, place] - second.samples["auroc"][0, place])
+    if np.isnan(value):
+        return Difference(None, reason=missing_class(judged, place) or "not called by both")
+    lone = too_few(judged, [place])
+    if lone is not None:
+        return Difference(value, reason=lone)
+    scored = judged.mask[:, place]
+    models = [model.scores[:, scored, place] for model in (first, second)]
+    found = auroc_covariance(judged.truth[scored, place], models, judged.patients[scored])
+    _, error = found.difference(0, 1)
+    ends = difference_interval(value, error, found.patients, level)
+    return Difference(value, ends, p=difference_p(value, error, found.patients) if tested else None)

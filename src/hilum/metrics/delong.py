@@ -1,0 +1,124 @@
+"""AUROC with its variance and covariance in closed form, for films that come several from a patient.
+
+DeLong 1988 (Biometrics 44:837) writes the AUROC as a mean over films with the finding of how many films without it each
+outscores, and the reverse. Obuchowski 1997 (Biometrics 53:567) sums these components within patients, so that films of
+one patient may resemble each other, with and without the finding alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.metrics.ranking import checked
+
+
+class Components(NamedTuple):
+    """How each film of one finding contributes to the AUROC; both have the AUROC as mean."""
+
+    positives: NDArray[np.float64]
+    """[n+] share of the negatives that each positive outscores, in the films' order; a tie counts half."""
+    negatives: NDArray[np.float64]
+    """[n-] share of the positives that outscore each negative."""
+
+
+class AurocCovariance(NamedTuple):
+    """AUROC of M models on one finding, and how far chance takes them together."""
+
+    auroc: NDArray[np.float64]
+    """[M]"""
+    covariance: NDArray[np.float64]
+    """[M, M]"""
+    patients: int
+    """Patients of the class with fewer."""
+
+    def difference(self, first: int, second: int) -> tuple[float, float]:
+        """Return AUROC of one model minus another's and the standard error of that."""
+        sign = np.zeros(len(self.auroc))
+        sign[first] += 1.0
+        sign[second] -= 1.0
+        return float(sign @ self.auroc), math.sqrt(max(float(sign @ self.covariance @ sign), 0.0))
+
+
+def components(truth: ArrayLike, scores: ArrayLike) -> Components:
+    """Return the structural components of the AUROC, by ranks.
+
+    Args:
+        truth: [N], 1 present and 0 absent, both at least once.
+        scores: [N], higher means more likely present.
+
+    Raises:
+        ValueError: A class is missing, or as ``ranking.auroc``.
+    """
+    present, values = checked(truth, scores)
+    if present.all() or not present.any():
+        raise ValueError("films with and without the finding are needed")
+    positives, negatives = values[present], values[~present]
+    return Components(_outscored(positives, negatives), 1.0 - _outscored(negatives, positives))
+
+
+def auroc_covariance(truth: ArrayLike, models: Sequence[ArrayLike], patients: ArrayLike) -> AurocCovariance:
+    """Return the AUROC of several models on the same films of one finding, with their covariance.
+
+    The AUROC of a model of several seeds is the mean of its seeds' AUROC, and so are its components.
+
+    Args:
+        truth: [N], 1 present and 0 absent.
+        models: For each model its scores, [S, N] of S seeds or [N] of one.
+        patients: [N], who each film shows, in any notation.
+
+    Raises:
+        ValueError: Fewer than two patients have a film with the finding, or without; or as ``components``.
+
+    >>> found = auroc_covariance([0, 1, 0, 1], [[0.1, 0.3, 0.2, 0.15]], ["a", "b", "c", "d"])
+    >>> found.auroc, found.covariance
+    (array([0.75]), array([[0.125]]))
+    """
+    present = np.asarray(truth) == 1
+    who = np.unique(np.asarray(patients), return_inverse=True)[1]
+    with_it, without = len(np.unique(who[present])), len(np.unique(who[~present]))
+    if min(with_it, without) < 2:
+        raise ValueError(f"{with_it} patients with and {without} without the finding: 2 of each are needed")
+    found = [_mean_components(truth, np.atleast_2d(np.asarray(scores))) for scores in models]
+    auroc = np.array([parts.positives.mean() for parts in found])
+    positives, negatives = (
+        np.stack([parts.positives for parts in found]),
+        np.stack([parts.negatives for parts in found]),
+    )
+    above = _by_patient(positives - auroc[:, None], who[present], who.max() + 1)  # [M, P]
+    below = _by_patient(negatives - auroc[:, None], who[~present], who.max() + 1)
+    both = above @ below.T
+    covariance = (
+        above @ above.T * _unbiased(with_it)
+        + below @ below.T * _unbiased(without)
+        + (both + both.T) * _unbiased(who.max() + 1)
+    )
+    return AurocCovariance(auroc, covariance, min(with_it, without))
+
+
+def _outscored(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    rising = np.sort(others)
+    below, through = (np.searchsorted(rising, scores, side=side) for side in ("left", "right"))
+    share: NDArray[np.float64] = (below + through) / (2.0 * len(others))
+    return share
+
+
+def _mean_components(truth: ArrayLike, seeds: NDArray[np.generic]) -> Components:
+    parts = [components(truth, scores) for scores in seeds]
+    positives, negatives = zip(*parts, strict=True)
+    return Components(np.mean(positives, axis=0), np.mean(negatives, axis=0))
+
+
+def _by_patient(deviations: NDArray[np.float64], who: NDArray[np.int64], patients: int) -> NDArray[np.float64]:
+    """Sum [M, n] over each patient's films and divide by n, [M, P]."""
+    sums = np.stack([np.bincount(who, weights=row, minlength=patients) for row in deviations])
+    return sums / len(who)
+
+
+def _unbiased(patients: int) -> float:
+    """Of the class's patients for a class's own part, of all patients for what the classes share: I / (I - 1)."""
+    return patients / (patients - 1)

@@ -1,0 +1,131 @@
+"""From resamples to what is stated: a value with its interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.metrics.intervals import difference_interval, difference_p, share_interval, standard_error
+from hilum.metrics.resampling import Judged
+from hilum.metrics.results import Difference, Estimate
+
+
+def estimate(
+    samples: NDArray[np.float64],
+    level: float,
+    no_value: str | None = None,
+    no_interval: str | None = None,
+    patients: int | None = None,
+) -> Estimate:
+    """Return the estimate of a measure from 0 to 1 by its samples [1 + R], of which the first is the value itself.
+
+    Args:
+        samples: The value, then the measure in each resample, nan where undefined.
+        level: Of the interval.
+        no_value: The reason to state if the value is nan.
+        no_interval: A reason not to state an interval; None states it.
+        patients: How many patients the measure rests on, as ``intervals.share_interval`` takes it.
+    """
+    value, resampled = samples[0], samples[1:]
+    if np.isnan(value):
+        return Estimate(None, reason=no_value or "undefined on these films")
+    if no_interval is not None:
+        return Estimate(float(value), reason=no_interval)
+    error, left_out = standard_error(resampled), int(np.isnan(resampled).sum())
+    ends = None if error is None else share_interval(min(max(float(value), 0.0), 1.0), error, patients, level)
+    return Estimate(float(value), ends, left_out)
+
+
+def difference(
+    samples: NDArray[np.float64],
+    level: float,
+    no_value: str | None = None,
+    no_interval: str | None = None,
+    patients: int | None = None,
+) -> Difference:
+    """Return the difference of two measures with its interval and test; arguments as ``estimate``."""
+    value, resampled = float(samples[0]), samples[1:]
+    error = standard_error(resampled)
+    if np.isnan(value):
+        return Difference(None, reason=no_value or "undefined on these films")
+    if no_interval is not None or error is None:
+        return Difference(value, reason=no_interval)
+    ends, p = difference_interval(value, error, patients, level), difference_p(value, error, patients)
+    return Difference(value, ends, int(np.isnan(resampled).sum()), p=p)
+
+
+def macro_samples(samples: NDArray[np.float64], places: Sequence[int]) -> NDArray[np.float64]:
+    """Return the mean over findings within each resample, of those that it defines, [1 + R]; nan where there is none.
+
+    Args:
+        samples: [1 + R, F].
+        places: Which of the F findings are scored.
+    """
+    chosen = samples[:, list(places)]
+    known = ~np.isnan(chosen)
+    sums = np.where(known, chosen, 0.0).sum(axis=1)
+    means = np.full(len(chosen), np.nan)
+    np.divide(sums, known.sum(axis=1), out=means, where=known.any(axis=1))
+    return means
+
+
+def patients_by_class(judged: Judged, place: int) -> tuple[int, int]:
+    """Return how many patients have a film that has the finding, and how many a film that has it not."""
+    scored = judged.mask[:, place]
+    truth, patients = judged.truth[scored, place], judged.patients[scored]
+    return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
+
+
+def fewest_patients(judged: Judged, places: Sequence[int]) -> int:
+    """Return how many patients the class with fewest of them has, among these findings."""
+    return min((min(patients_by_class(judged, place)) for place in places), default=0)
+
+
+def missing_class(judged: Judged, place: int) -> str | None:
+    """Return why the AUROC of a finding is undefined, None where it is not."""
+    present, absent = patients_by_class(judged, place)
+    if not present and not absent:
+        return "no scored label in this split"
+    if not present:
+        return "no positives in this split"
+    return None if absent else "no negatives in this split"
+
+
+def too_few(judged: Judged, places: Sequence[int]) -> str | None:
+    """Return why there is no interval: one patient resampled is always the same patient."""
+    for present, absent in (patients_by_class(judged, place) for place in places):
+        if min(present, absent) < 2:
+            return f"no interval: {present} patients with and {absent} without the finding, 2 of each are needed"
+    return None
+
+
+def scored_places(judged: Judged, aurocs: NDArray[np.float64], min_positives: int) -> list[int]:
+    """Return the findings with enough positive patients and an AUROC.
+
+    Args:
+        judged: Films and labels.
+        aurocs: [F], nan where undefined.
+        min_positives: Positive patients that a finding needs.
+    """
+    return [
+        place
+        for place, auroc in enumerate(aurocs)
+        if patients_by_class(judged, place)[0] >= min_positives and not np.isnan(auroc)
+    ]
+
+
+def macro(
+    judged: Judged, samples: NDArray[np.float64], places: Sequence[int], level: float, min_positives: int
+) -> Estimate:
+    """Return the mean over the scored findings with its interval; ``samples`` are [1 + R, F]."""
+    if not places:
+        return Estimate(None, reason=nothing_scored(min_positives))
+    means, patients = macro_samples(samples, places), fewest_patients(judged, places)
+    return estimate(means, level, no_interval=too_few(judged, places), patients=patients)
+
+
+def nothing_scored(min_positives: int) -> str:
+    """Return why there is no macro value."""
+    return f"no finding has {min_positives} positive patients and a negative one: lower --min_positives"
