@@ -87,6 +87,8 @@ OPTIONS = {
     "seed too large": ("finetune --data {store} --out {new} --train.seed 9999999999", "--train.seed is", "0 to 42949"),
     "resamples out of range": ("evaluate {new} --data {store} --resamples -1", "--resamples is -1", "0 or more"),
     "seed out of range": ("evaluate {new} --data {store} --seed -1", "--seed is -1", "0 or more"),
+    "prevalence in percent": ("evaluate {new} --data {store} --prevalence 5", "--prevalence is 5.0", "0.05"),
+    "bands that fall": ("evaluate {new} --data {store} --age_bands 60 40", "--age_bands is", "40 60 80"),
     "neighbours out of range": ("probe random --data {store} --neighbours 0", "--neighbours is 0", "1 or more"),
     "probe's size out of range": ("probe random --data {store} --size 0", "--size is 0", "16 or more"),
     "size of features out of range": (

@@ -79,6 +79,17 @@ def test_evaluate(hilum, store, classifier):
     assert "mean AUROC" in text.out
     assert "Research use only" in text.out
     assert Path(text.out.splitlines()[-1]).is_file()
+    more = {"calibration", "operating_points", "subgroups", "per_study", "competition"}
+    assert more <= set(content)
+    assert "view position" not in text.out
+
+
+def test_evaluate_prints_more_for_those_who_ask(hilum, store, classifier):
+    words = ["evaluate", classifier, "--data", store, "--min_positives", 1, "--resamples", 20, "--device", "cpu"]
+    shown = hilum(*words, "--subgroups", "--operating_points", "--prevalence", 0.1).out
+    assert "view position" in shown
+    assert "PPV at 0.1" in shown
+    assert "no threshold" not in shown
 
 
 def test_probe(hilum, store, pretrained):

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
-from hilum.metrics.intervals import bootstrap_counts, interval
+from hilum.metrics.intervals import bootstrap_counts, share_interval
 from hilum.metrics.operating import RULES, choose_threshold, choose_thresholds, operating_points, predictive_values
 from hilum.metrics.resampling import Judged, weightings
 from hilum.metrics.thresholds import best_threshold
@@ -113,8 +113,20 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients():
         resampled["specificity"].append(quiet)
         resampled["precision"].append(has[call].mean())
         resampled["ppv_at_prevalence"].append(right * 0.05 / (right * 0.05 + (1 - quiet) * 0.95))
+    people = len(np.unique(patients[truth])), len(np.unique(patients[~truth]))
     for name, values in resampled.items():
-        assert getattr(point, name).interval == pytest.approx(interval(np.array(values)))
+        rests_on = people[1] if name == "specificity" else people[0]
+        found = getattr(point, name)
+        assert found.interval == pytest.approx(share_interval(found.value, np.std(values, ddof=1), rests_on))
+
+
+def test_a_specificity_of_1_rests_on_the_patients_without_the_finding():
+    """Not on the few with it: 200 patients, none of them called, leave little room for a false alarm."""
+    truth = np.arange(203)[:, None] >= 200
+    judged = Judged.of(truth, np.ones((203, 1)), np.arange(203))
+    point = operating_points(judged, truth.astype(float), [{"youden": 0.5}], weightings(judged, 50, 0))[0][0]
+    assert point.specificity.interval.low > 0.98
+    assert point.sensitivity.interval.low < 0.4
 
 
 def test_predictive_values_at_the_films_own_prevalence_are_the_counted_ones():

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.metrics.estimates import estimate, patients_by_class, too_few
 from hilum.metrics.ranking import checked
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Estimate
-from hilum.metrics.summary import estimate
 from hilum.metrics.thresholds import Confusion, best_threshold, called_measures, possible_cuts
 
 FloatArray = NDArray[np.float64]
 
 RULES = ("youden", "sensitivity 0.9", "specificity 0.9")
 """Rules that thresholds are chosen by when a model is made."""
+NOBODY, EVERYBODY = "no film is called at this threshold", "every film is called at this threshold"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def operating_points(
     totals = _resampled(judged, np.asarray(scores, dtype=np.float64), kept, weights)
     return [
         tuple(
-            _point(rule, cut, cells, prevalence, level, _too_few(judged, finding))
+            _point(rule, cut, cells, prevalence, _Stating.of(judged, finding, level))
             for (rule, cut), cells in zip(cuts.items(), totals[finding], strict=True)
         )
         for finding, cuts in enumerate(kept)
@@ -182,16 +183,34 @@ def _cells(judged: Judged, finding: int, scores: FloatArray, cuts: Sequence[floa
     return both + [films & (scores >= cut) for cut in cuts for films in both]
 
 
+class _Stating(NamedTuple):
+    """How the measures of one finding become estimates."""
+
+    level: float
+    present: int
+    """Patients with the finding."""
+    absent: int
+    """Patients without it."""
+    too_few: str | None
+
+    @staticmethod
+    def of(judged: Judged, finding: int, level: float) -> _Stating:
+        return _Stating(level, *patients_by_class(judged, finding), too_few(judged, [finding]))
+
+    def share(self, samples: FloatArray, undefined: str, patients: int | None = None) -> Estimate:
+        """The estimate of a share that rests on so many patients, else on those of the smaller class."""
+        rests_on = min(self.present, self.absent) if patients is None else patients
+        return estimate(samples, self.level, undefined, self.too_few, rests_on)
+
+
 def _point(
-    rule: str, threshold: float, cells: Confusion, prevalence: float | None, level: float, too_few: str | None
+    rule: str, threshold: float, cells: Confusion, prevalence: float | None, stating: _Stating
 ) -> OperatingPoint:
     shares = called_measures(cells)
-    sensitivity, specificity = shares["recall"], shares["specificity"]
-    values: tuple[Estimate, ...] | tuple[None, None] = (None, None)
+    positive = negative = None
     if prevalence is not None:
-        both = predictive_values(sensitivity, specificity, prevalence)
-        reasons = ("no film is called at this threshold", "every film is called at this threshold")
-        values = tuple(estimate(of, level, why, too_few) for of, why in zip(both, reasons, strict=True))
+        chances = predictive_values(shares["recall"], shares["specificity"], prevalence)
+        positive, negative = (stating.share(*said) for said in zip(chances, (NOBODY, EVERYBODY), strict=True))
     return OperatingPoint(
         rule,
         threshold,
@@ -199,19 +218,10 @@ def _point(
         false_positives=int(cells.false_positives[0]),
         false_negatives=int(cells.false_negatives[0]),
         true_negatives=int(cells.true_negatives[0]),
-        sensitivity=estimate(sensitivity, level, "no positives in this split", too_few),
-        specificity=estimate(specificity, level, "no negatives in this split", too_few),
-        precision=estimate(shares["precision"], level, "no film is called at this threshold", too_few),
+        sensitivity=stating.share(shares["recall"], "no positives in this split", stating.present),
+        specificity=stating.share(shares["specificity"], "no negatives in this split", stating.absent),
+        precision=stating.share(shares["precision"], NOBODY),
         prevalence=prevalence,
-        ppv_at_prevalence=values[0],
-        npv_at_prevalence=values[1],
+        ppv_at_prevalence=positive,
+        npv_at_prevalence=negative,
     )
-
-
-def _too_few(judged: Judged, finding: int) -> str | None:
-    """One patient resampled is always the same patient."""
-    scored, has = judged.mask[:, finding], judged.truth[:, finding] == 1
-    present, absent = (len(np.unique(judged.patients[scored & films])) for films in (has, ~has))
-    if min(present, absent) >= 2:
-        return None
-    return f"no interval: {present} patients with and {absent} without the finding, 2 of each are needed"

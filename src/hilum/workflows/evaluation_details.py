@@ -22,8 +22,8 @@ from hilum.metrics.subgroups import Subgroup, age_bands, groups_of, measure_subg
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.options import EvaluateOptions
 
-SUBGROUP_RESAMPLES = 1000
-"""Resamples behind a subgroup's interval, at most: there are a dozen of them, and no third digit is read off."""
+SUBGROUP_RESAMPLES = 500
+"""Resamples behind a subgroup's interval, at most: there are a dozen groups, and 500 tell a standard error to 3 %."""
 
 
 @dataclass(frozen=True)
