@@ -165,13 +165,33 @@ def test_a_film_damaged_in_the_archive_is_found_before_anything_is_written(medmn
     line_of(error)
 
 
-def test_more_films_than_any_set_has_are_refused_unread(tmp_path: Path) -> None:
-    array = io.BytesIO()
-    np.lib.format.write_array(array, np.zeros((2_000_001, 1, 1), np.uint8), allow_pickle=False)
-    with zipfile.ZipFile(tmp_path / "chestmnist.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("train_images.npy", array.getvalue())
-    with pytest.raises(DataError, match="claims 2000001 films, at most 2000000"):
+def packed(**shapes: tuple[int, ...]) -> bytes:
+    """An archive of black arrays, which are small however large they claim to be."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape in shapes.items():
+            array = io.BytesIO()
+            np.lib.format.write_array(array, np.zeros(shape, np.uint8), allow_pickle=False)
+            archive.writestr(f"{name}.npy", array.getvalue())
+    return buffer.getvalue()
+
+
+BOMBS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
+    "films": ({"train_images": (2_000_001, 1, 1)}, "claims 2000001 films of 2000001 bytes, at most 2000000"),
+    "labels": (
+        {"train_images": (200_000, 1, 1), "train_labels": (200_000, 101)},
+        "has 20200000 labels of films, at most 20000000",
+    ),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_more_than_any_set_has_is_refused_unread(tmp_path: Path, bomb: str) -> None:
+    shapes, words = BOMBS[bomb]
+    (tmp_path / "chestmnist.npz").write_bytes(packed(**shapes))
+    with pytest.raises(DataError, match=words) as error:
         read_source("medmnist", tmp_path / "chestmnist.npz")
+    line_of(error)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -25,8 +25,8 @@ from hilum.sources.folder import refuse_reserved
 
 SUFFIX = ".npz"
 PARTS = ("train", "val", "test")
-MOST_FILMS, MOST_CLASSES = 2_000_000, 256
-"""No set has nearly as many; a file that claims more is not one."""
+MOST_FILMS, MOST_CLASSES, MOST_CELLS, MOST_BYTES = 2_000_000, 256, 20_000_000, 2**35
+"""Films, labels a film, both multiplied, and bytes of pixels: no set has nearly as many; what claims more is none."""
 
 FINDINGS = {"chestmnist": NIH14, "pneumoniamnist": ("Pneumonia",)}
 """Names of the label columns of the sets of chest films, in the published order (``INFO`` of MedMNIST's own package).
@@ -109,8 +109,10 @@ def _arrays(file: Path) -> dict[str, NpzArray]:
             raise DataError(
                 f"{file}: {films.name} is {films.said()}, allowed are uint8 [n, h, w] and [n, h, w, 3]: flat."
             )
-    if (count := sum(films.shape[0] for films in found.values())) > MOST_FILMS:
-        raise DataError(f"{file} claims {count} films, at most {MOST_FILMS} are read.")
+    count = sum(array.shape[0] for array in found.values())
+    size = sum(array.shape[0] * array.row_bytes for array in found.values())
+    if count > MOST_FILMS or size > MOST_BYTES:
+        raise DataError(f"{file} claims {count} films of {size} bytes, at most {MOST_FILMS} and {MOST_BYTES} are read.")
     return found
 
 
@@ -122,7 +124,13 @@ def _labels(file: Path, part: str, films: int) -> npt.NDArray[np.int64]:
             f"{file}: {found.name} is {found.said()}, but there are {films} films: allowed are [{films}, 1] to "
             f"[{films}, {MOST_CLASSES}]."
         )
+    _refuse_many(file.name, films * found.row_bytes // found.dtype.itemsize)
     return found.rows().reshape(films, -1).astype(np.int64)
+
+
+def _refuse_many(name: str, cells: int) -> None:
+    if cells > MOST_CELLS:
+        raise DataError(f"{name} has {cells} labels of films, at most {MOST_CELLS} are read.")
 
 
 def _films(file: str, labels: dict[str, npt.NDArray[np.int64]]) -> pd.DataFrame:
@@ -143,6 +151,7 @@ def _columns(
         wrong = labels.max() if labels.max() > most else labels.min()
         raise DataError(f"{known_as} has the label {wrong}: allowed are 0 to {most}.")
     classes = labels.shape[1] if several else max(2, int(labels.max(initial=0)) + 1, len(wanted))
+    _refuse_many(known_as, len(labels) * classes)
     names, notes = _names(classes, several, known_as, wanted)
     states = labels if several else labels == np.arange(classes)[classes - len(names) :]
     return {
