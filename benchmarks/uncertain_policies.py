@@ -34,8 +34,9 @@ from hilum.bundle.model_folder import load_model
 from hilum.findings import CHEXPERT
 from hilum.images.films import Films
 from hilum.labels import POLICIES, LabelOptions
+from hilum.metrics.comparisons import compare_models
 from hilum.metrics.results import Estimate
-from hilum.metrics.summary import compare_models, evaluate_findings
+from hilum.metrics.summary import evaluate_findings
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.inference import over_films
@@ -106,7 +107,7 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """Train and measure every row; print each as it comes."""
     rows = []
     cohorts = [Cohort(chosen.out, share, chosen.films, chosen.size) for share in chosen.truth]
-    for policy, seed, cohort in product(chosen.policies, range(chosen.seeds), cohorts):
+    for seed, policy, cohort in product(range(chosen.seeds), chosen.policies, cohorts):
         found = cohort.mean_auroc(cohort.scores(policy, seed, chosen), seed).to_json()
         rows.append({"truth": cohort.share, "policy": policy, "seed": seed, "auroc": found})
         say(f"truth {cohort.share:g}  {policy:<10} seed {seed}  {shown(found)}")
@@ -160,7 +161,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=0.5)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--backbone", default="resnet10t")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")

@@ -21,14 +21,26 @@ cells = st.lists(st.tuples(*[st.sampled_from([1.0, 0.0, -1.0, NAN])] * 3), min_s
         ("zeros", [[1, 0], [0, 0], [0, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
         ("ones", [[1, 1], [0, 0], [1, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
         ("ignore", [[1, 0], [0, 0], [0, 1], [0, 0]], [[1, 0], [1, 1], [0, 1], [1, 1]]),
+        ("smooth", [[1, 0.7], [0, 0], [0.7, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        ("multiclass", [[1, 2], [0, 0], [2, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        (("multiclass", "smooth"), [[1, 0.7], [0, 0], [2, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
         (("ones", "ignore"), [[1, 0], [0, 0], [1, 1], [0, 0]], [[1, 0], [1, 1], [1, 1], [1, 1]]),
     ],
 )
 def test_each_policy_by_hand(uncertain: str | tuple[str, ...], targets: list, weights: list) -> None:
     found = apply_policy(LABELS, uncertain)
-    np.testing.assert_array_equal(found[0], targets)
+    np.testing.assert_array_equal(found[0], np.float32(targets))
     np.testing.assert_array_equal(found[1], weights)
     assert found[0].dtype == found[1].dtype == np.float32
+
+
+@pytest.mark.parametrize("value", [0.0, 0.15, 1.0])
+def test_smooth_takes_what_it_is_told(value: float) -> None:
+    assert apply_policy(LABELS, "smooth", smooth=value)[0][0, 1] == np.float32(value)
+    assert LabelOptions(smooth=value).smooth == value
+    for wrong in (value + 1.1, value - 1.1, NAN):
+        with pytest.raises(OptionError, match=r"--labels.smooth is .*: allowed is 0 to 1"):
+            LabelOptions(smooth=wrong)
 
 
 def test_unstated_may_be_ignored() -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from hilum.augment.crops import CropRecipe, whole_film
+from hilum.augment.presets import FINETUNE
 from hilum.bundle.start import new_backbone, seeded
 from hilum.classifier.learner import SupervisedLearner
+from hilum.classifier.objective import Objective
 from hilum.losses.classification import masked_bce
 from hilum.training.learner import Batch
 from hilum.training.optimiser import adamw
@@ -62,6 +64,28 @@ def test_a_frozen_backbone_stays_as_it_was_statistics_included() -> None:
         optimiser.step()
     assert all(torch.equal(value, before[name]) for name, value in of.backbone.state_dict().items())
     assert not torch.equal(of.head.weight, head)
+
+
+def test_a_film_that_comes_again_in_an_epoch_gets_another_crop() -> None:
+    of = learner()
+    of.recipe = FINETUNE
+    given = batch(of)
+    (once,) = of.make_crops(given, 0)
+    (first,) = of.make_crops(given._replace(repeat=torch.zeros(8, dtype=torch.int64)), 0)
+    (again,) = of.make_crops(given._replace(repeat=torch.tensor([1, 0] * 4)), 0)
+    assert torch.equal(first, once)
+    alike = [torch.equal(one, other) for one, other in zip(once, again, strict=True)]
+    assert alike == [False, True] * 4
+
+
+def test_the_classifier_has_one_output_a_finding_whatever_is_trained() -> None:
+    with seeded(0):
+        of = SupervisedLearner(new_backbone("test_resnet", 32, 0), Objective(3, (1,)), CropRecipe(), 32, freeze=False)
+    assert of.head.out_features == 5
+    given = batch(of)
+    assert of.classifier(given.crops[0]).shape == (8, 3)
+    of(given).backward()
+    assert all(p.grad is not None and p.grad.any() for p in of.head.parameters())
 
 
 @pytest.mark.parametrize("missing", ["crops", "labels", "weights"])

@@ -166,3 +166,13 @@ def test_impossible_options_are_refused_in_one_line(change: dict[str, object], w
         replace(PhantomOptions(), **change)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_doubtful_phantoms_are_mostly_uncertain_and_as_true_as_planted() -> None:
+    planted = dict.fromkeys(CHEXPERT[1:], 0.8)
+    films = cohort(PhantomOptions(count=8_000, prevalence="doubtful", uncertain_truth=planted))
+    known, said = truth(films), stated(films)
+    np.testing.assert_allclose((said == 1).mean(0)[1:-1], 0.1, atol=0.02)
+    np.testing.assert_allclose((said == -1).mean(0)[1:], 0.4, atol=0.03)
+    assert known[said == -1].mean() == pytest.approx(0.8, abs=0.01)
+    assert not (said[:, 0] == -1).any()

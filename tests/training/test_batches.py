@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hilum.images.films import Films
-from hilum.training.batches import Batches, ahead, shuffled
+from hilum.training.batches import Batches, Rows, ahead, repeated, shuffled
 
 ROWS = np.arange(3, 53)
 
@@ -130,3 +130,33 @@ def test_leaving_early_ends_the_thread(films: Films) -> None:
     assert threads() == 1
     stream.close()
     assert threads() == 0
+
+
+def test_repeats_are_counted_in_the_order_of_the_draws() -> None:
+    assert repeated(np.array([7, 3, 7, 7, 0, 3])).tolist() == [0, 0, 1, 2, 0, 1]
+    assert repeated(np.arange(5)[::-1]) is None
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 9, 50)
+    expected = [int((rows[:place] == row).sum()) for place, row in enumerate(rows)]
+    assert repeated(rows).tolist() == expected
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_take_each_draw_with_replacement_once(films: Films, processes: int) -> None:
+    def order(epoch: int) -> Rows:
+        return np.random.default_rng(epoch).choice(ROWS, len(ROWS))
+
+    shares = [
+        list(Batches(films, order, len(ROWS), 12 // processes, rank=rank, processes=processes).run(0, 8))
+        for rank in range(processes)
+    ]
+    for number in range(8):
+        epoch, place = number // 4, number % 4 * 12
+        draws = order(epoch)
+        together = [torch.cat([getattr(share[number][1], name) for share in shares]) for name in ("index", "repeat")]
+        assert together[0].tolist() == draws[place : place + 12].tolist()
+        assert together[1].tolist() == repeated(draws)[place : place + 12].tolist()
+
+
+def test_films_that_come_once_have_no_repeats(films: Films) -> None:
+    assert all(batch.repeat is None for _, batch in Batches(films, shuffled(ROWS, 0), len(ROWS), 8).run(0, 7))

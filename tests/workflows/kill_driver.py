@@ -13,11 +13,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning_fabric  # noqa: F401 - imported before the fork, so that no child has to
 import torch
 
 import hilum.training.loop  # noqa: F401
+from hilum.classifier.options import LossOptions
+from hilum.labels import LabelOptions
 from hilum.methods import load_method
 from hilum.training.interrupt import Interrupted
 from hilum.training.options import TrainOptions
@@ -27,15 +30,24 @@ from hilum.workflows.pretrain import pretrain
 
 BACKBONE = "test_resnet"
 STOPPED = 130
+CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "finetune": {},
+    "weighted": {
+        "sampler": "weighted",
+        "labels": LabelOptions(uncertain="multiclass"),
+        "loss": LossOptions(name="focal", positive_weight="balanced"),
+    },
+}
+"""Kinds of fine-tuning, by what is unusual in them."""
 
 
 def train(kind: str, store: Path, out: Path) -> None:
     """Train one tiny run to its end; steps are logged singly, checkpoints written at every third."""
     loop = {"batch_size": 8, "log_every": 1, "checkpoint_every": 3, "accelerator": "cpu"}
     where = {"data": (store,), "out": out, "backbone": BACKBONE}
-    if kind == "finetune":
+    if kind in CLASSIFIERS:
         how = FinetuneTrainOptions(epochs=12, lr=3e-3, **loop)
-        finetune(FinetuneOptions(patience=3, train=how, **where))
+        finetune(FinetuneOptions(patience=3, train=how, **CLASSIFIERS[kind], **where))
     else:
         options = load_method(kind).Options()
         pretrain(kind, options, PretrainOptions(train=TrainOptions(epochs=6, **loop), **where))

@@ -16,7 +16,7 @@ from hilum.methods import METHODS
 from hilum.training.run_folder import read_log
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
-KINDS = (*METHODS, "finetune")
+KINDS = (*METHODS, "finetune", "weighted")
 PYARROWS_OWN = "jemalloc_bg_thd"  # frees memory in the background, and knows how to be forked
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -63,6 +63,7 @@ def ended(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "moco": (PROGRAM, "pretrain moco", [*LONG, *two]),
         "torchrun": (TORCHRUN, "pretrain moco", LONG),
         "finetune": (PROGRAM, "finetune", ["--train.epochs", "3", *two]),
+        "weighted": (PROGRAM, "finetune --sampler weighted --labels.uncertain multiclass --loss.name focal", two),
         "diverges": (PROGRAM, "pretrain moco", ["--train.lr", "1e30", "--train.clip", "0", *two]),
     }
     short = ["--train.epochs", "2"]
@@ -79,7 +80,7 @@ def weights(run: Path) -> bytes:
     return (run / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("name", [*METHODS, "torchrun", "finetune"])
+@pytest.mark.parametrize("name", [*METHODS, "torchrun", "finetune", "weighted"])
 def test_two_processes_end_well(name: str, ended: dict[str, tuple[Path, int, str, str]]) -> None:
     run, code, answer, errors = ended[name]
     assert code == 0, errors
@@ -93,6 +94,13 @@ def test_two_processes_end_well(name: str, ended: dict[str, tuple[Path, int, str
     steps = [event["step"] for event in read_log(run) if "loss" in event]
     assert steps == list(range(1, json.loads(line)["steps"] + 1))
     assert (run / "options.yaml").read_text().count("  processes: 2\n") == 1
+
+
+def test_what_the_sampler_does_is_written_down_once(ended: dict[str, tuple[Path, int, str, str]]) -> None:
+    lines = (ended["weighted"][0] / "log.jsonl").read_text().splitlines()
+    (told,) = [event for event in map(json.loads, lines) if event.get("event") == "sampler"]
+    assert told["findings"] == ["Edema", "Mass"]
+    assert len(told["before"]) == len(told["after"]) == 2
 
 
 def test_it_does_not_matter_who_starts_them(ended: dict[str, tuple[Path, int, str, str]]) -> None:
