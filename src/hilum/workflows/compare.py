@@ -33,7 +33,7 @@ def compare(first: Path, second: Path, options: EvaluateOptions) -> Comparison:
     films = Films.open([options.data])
     rows = Parts.of(films).needed(options.split)
     truth, counts = truth_of(films, rows, options.unstated or _unstated(first, second))
-    tables = [_saved_scores(run, films, rows, options.split) for run in (first, second)]
+    tables = [saved_scores(run, films, rows, options.split) for run in (first, second)]
     shared = [place for place, name in enumerate(films.findings) if all(name in table for table in tables)]
     if not shared:
         raise RunError(f"{first} and {second} call no finding that both and the store have: nothing to compare.")
@@ -73,7 +73,12 @@ def _unstated(first: Path, second: Path) -> str:
     return mine
 
 
-def _saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
+def saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
+    """Return a run's saved probabilities of these films, one row a film and one column a finding that it calls.
+
+    Raises:
+        RunError: It was not evaluated on these films.
+    """
     path = run / f"predictions-{split}.parquet"
     remedy = f"run `hilum evaluate {run} --data {films.stores[0].folder} --split {split}`."
     try:
