@@ -5,7 +5,7 @@ Scores are taken where a finding is present and its place known. Nothing is said
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.metrics.estimates import difference, estimate, macro_samples
 from hilum.metrics.intervals import bootstrap_counts
 from hilum.metrics.results import Estimate
-from hilum.metrics.summary import estimate
 
+LEAST_PATIENTS = 5
+"""Patients that a finding needs to enter the overall mean."""
 _LEVELS = 256  # of a map before it is cut in two
 
 
@@ -135,12 +137,10 @@ def located(
     values: NDArray[np.float64],
     places: Places,
     weights: NDArray[np.uint16],
-    least_patients: int = 10,
+    least_patients: int = LEAST_PATIENTS,
     level: float = 0.95,
 ) -> Located:
-    """Return the mean score by finding and over findings, with intervals over patients.
-
-    The difference of two models' scores on the same maps, given as values, is thereby paired.
+    """Return the mean of a score from 0 to 1 by finding and over findings, with intervals over patients.
 
     Args:
         values: [n], one score a map.
@@ -152,18 +152,41 @@ def located(
     Raises:
         ValueError: The shapes do not fit.
     """
+    return _located(values, places, weights, least_patients, level, estimate)
+
+
+def located_difference(
+    values: NDArray[np.float64],
+    places: Places,
+    weights: NDArray[np.uint16],
+    least_patients: int = LEAST_PATIENTS,
+    level: float = 0.95,
+) -> Located:
+    """Return the mean difference of two models' scores on the same maps, which pairs them; arguments as ``located``."""
+    return _located(values, places, weights, least_patients, level, difference)
+
+
+def _located(
+    values: NDArray[np.float64],
+    places: Places,
+    weights: NDArray[np.uint16],
+    least_patients: int,
+    level: float,
+    said: Callable[[NDArray[np.float64], float, str | None, str | None, int | None], Estimate],
+) -> Located:
     if values.shape != places.finding.shape or weights.shape[1:] != (places.patient_count,):
         raise ValueError(f"values {values.shape}, maps {places.finding.shape}, weights {weights.shape} do not fit")
     samples = np.stack([_means(values, places, weights, f) for f in range(len(places.names))], axis=1)  # [1 + R, F]
     counts = [len(np.unique(places.patient[places.finding == place])) for place in range(len(places.names))]
     scored = [place for place, count in enumerate(counts) if count >= least_patients]
     by_finding = {
-        name: estimate(samples[:, place], level, "no film with its place known", _too_few(counts[place]))
+        name: said(samples[:, place], level, "no film with its place known", _too_few(counts[place]), counts[place])
         for place, name in enumerate(places.names)
     }
-    return Located(
-        _overall(samples[:, scored], level, least_patients), by_finding, tuple(places.names[place] for place in scored)
-    )
+    none = f"no finding has {least_patients} patients with its place known"
+    fewest = min((counts[place] for place in scored), default=0)
+    overall = said(macro_samples(samples, scored), level, none, _too_few(fewest), fewest)
+    return Located(overall, by_finding, tuple(places.names[place] for place in scored))
 
 
 def _means(
@@ -178,16 +201,6 @@ def _means(
     means = np.full(len(weights), np.nan)
     np.divide(totals[:, 0], totals[:, 1], out=means, where=totals[:, 1] > 0)
     return means
-
-
-def _overall(samples: NDArray[np.float64], level: float, least_patients: int) -> Estimate:
-    """The mean over findings within each resample, of those that the resample holds."""
-    if not samples.shape[1]:
-        return Estimate(None, reason=f"no finding has {least_patients} patients with its place known")
-    known = ~np.isnan(samples)
-    sums = np.where(known, samples, 0.0).sum(axis=1)
-    means = np.divide(sums, known.sum(axis=1), out=np.full(len(samples), np.nan), where=known.any(axis=1))
-    return estimate(means, level)
 
 
 def _too_few(patients: int) -> str | None:

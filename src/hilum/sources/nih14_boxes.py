@@ -74,6 +74,6 @@ def _box(cells: list[str], frames: int | None, where: str) -> Box:
         frame = FRAME if frames is None else float(cells[frames])
     except (ValueError, IndexError):
         x = y = width = height = frame = math.nan
-    if finding is None or not (width > 0 and height > 0 and frame > 0 and min(x, y) > -math.inf):
+    if finding is None or not (min(width, height, frame) > 0 and all(map(math.isfinite, (x, y, width, height, frame)))):
         raise DataError(f"{where}: {show(','.join(cells))} is no box: needed are film, finding, x, y, width, height.")
     return Box(finding, x / frame, y / frame, (x + width) / frame, (y + height) / frame)

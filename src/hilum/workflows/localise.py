@@ -17,15 +17,13 @@ from hilum.bundle.predictor import Predictor
 from hilum.bundle.start import new_backbone, seeded
 from hilum.classifier.network import Classifier
 from hilum.explain.gradcam import explain
-from hilum.explain.localisation import Located, Places, located, overlaps, pointing_hits
+from hilum.explain.localisation import Located, Places, located, located_difference, overlaps, pointing_hits
 from hilum.images.store import Store
 from hilum.listener import SILENT, Listener
 from hilum.workflows.known_places import Shown, outputs_for
 
 CONTROLS = 3
 """Draws of random weights whose scores are meant: one network's chance habits are not the control's."""
-LEAST_PATIENTS = 5
-"""Patients that a finding needs to enter the overall mean."""
 BATCH = 32
 
 
@@ -113,7 +111,11 @@ class Judge:
 
     def mean(self, values: NDArray[np.float64]) -> Located:
         """Return the means of a score by finding and over findings."""
-        return located(values, self.places, self.weights, LEAST_PATIENTS)
+        return located(values, self.places, self.weights)
+
+    def difference(self, values: NDArray[np.float64]) -> Located:
+        """Return the means of a paired difference by finding and over findings."""
+        return located_difference(values, self.places, self.weights)
 
     def compare(self, model: Scores, control: Scores) -> Localisation:
         """Return a model's scores beside the control's."""
@@ -122,9 +124,9 @@ class Judge:
             iou=self.mean(model.overlaps),
             control_hit_rate=self.mean(control.hits),
             control_iou=self.mean(control.overlaps),
-            difference_hit_rate=self.mean(model.hits - control.hits),
-            difference_iou=self.mean(model.overlaps - control.overlaps),
-            beyond_chance=self.mean(model.hits - self.covered),
+            difference_hit_rate=self.difference(model.hits - control.hits),
+            difference_iou=self.difference(model.overlaps - control.overlaps),
+            beyond_chance=self.difference(model.hits - self.covered),
             empty=float(model.empty.mean()),
             control_empty=float(control.empty.mean()),
             layer=model.layer,

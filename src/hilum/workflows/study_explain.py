@@ -12,18 +12,19 @@ import numpy as np
 from hilum.bundle.model_folder import described
 from hilum.bundle.predictor import Predictor
 from hilum.errors import OptionError
+from hilum.explain.localisation import LEAST_PATIENTS
 from hilum.files import write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.training.batches import Rows
 from hilum.workflows.known_places import STAND_INS, KnownPlaces, places_of, shown_findings
-from hilum.workflows.localise import CONTROLS, LEAST_PATIENTS, Judge, Scores, control_scores, model_scores
+from hilum.workflows.localise import CONTROLS, Judge, Scores, control_scores, model_scores
 from hilum.workflows.parts import Parts
 from hilum.workflows.study_gallery import Read, write_gallery
 from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
-PART = "test"
+PART, PHANTOMS = "test", "phantoms"
 MOST_FILMS = 300
 """Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are known."""
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
@@ -92,9 +93,10 @@ def _rank(cell: StudyCell) -> tuple[float, float]:
 
 
 def _planned_roots(record: StudyRecord) -> list[Path]:
-    """The plan's ``truth``, from the study's folder where it is relative."""
-    named = record.plan.get("truth") or ()
-    return [record.folder / str(root) for root in named]
+    """The plan's ``truth``, and where a demo lays its phantoms: below the study, or beside its store."""
+    named = [Path(str(root)) for root in record.plan.get("truth") or ()]
+    usual = [record.folder / PHANTOMS, record.stores[0].path.parent / PHANTOMS]
+    return [*named, *(root for root in usual if root.is_dir())]
 
 
 def _explain_best(
