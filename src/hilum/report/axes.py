@@ -30,7 +30,8 @@ def x_axis(
         if grid_top is not None:
             drawing.line((place, grid_top), (place, y), "grid")
         drawing.line((place, y), (place, y + 4), "axis")
-        drawing.text((place, y + 18), form.format(tick).replace("-", MINUS), "middle", "tick")
+        said = "0" if tick == 0 and "+" in form else form.format(tick).replace("-", MINUS)
+        drawing.text((place, y + 18), said, "middle", "tick")
     if title:
         drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
 

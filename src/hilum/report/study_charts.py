@@ -51,7 +51,7 @@ def levels(
     bottom = top + height * len(rows)
     drawing = Drawing(WIDTH, bottom + 42, title)
     known = [value for row in rows for value in row.value.values()] + ([] if reference is None else [reference])
-    room = max((len(row.beside) for row in rows), default=0) * 6.4
+    room = max((len(row.beside) for row in rows), default=0) * 7.4
     if not known:
         drawing.text((WIDTH / 2, bottom / 2 + 10), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()
@@ -65,7 +65,7 @@ def levels(
 
 
 def _level(drawing: Drawing, scale: Scale, y: float, row: Level) -> None:
-    drawing.text((NAMES - 12, y + 4.5), shortened(row.name, 21), "end")
+    drawing.text((NAMES - 12, y + 4.5), shortened(row.name, 19), "end")
     drawing.text((WIDTH - 2, y + 4.5), row.beside, "end", "muted")
     value, colour = row.value, f"c{row.colour % COLOURS}"
     if value.value is None:

@@ -12,7 +12,7 @@ from hilum.report.read import Run
 from hilum.report.study_charts import Level, key, levels, moved
 from hilum.report.study_findings import finding_charts
 from hilum.report.study_read import Study
-from hilum.report.study_results import SPREAD, compared_cells, of, spread
+from hilum.report.study_results import SPREAD, compared_cells, compared_columns, of, spread
 from hilum.report.study_tables import (
     Cell,
     Table,
@@ -75,11 +75,9 @@ def policies_table(study: Study) -> Table:
         words("model", "model"),
         numbers("labels", "fraction"),
         estimates("mean AUROC", "auroc_macro"),
+        *compared_columns(first),
         estimates("mean average precision", "average_precision_macro"),
         *SPREAD,
-        estimates(f"minus {first}", "difference"),
-        numbers("p, Holm", "p_holm"),
-        words("what it shows", "verdict"),
     ]
     body = [_policy(study, row, first) for row in rows]
     return table("policies", "Policies for uncertain labels", columns, body)
@@ -91,9 +89,9 @@ def _policy(study: Study, row: Mapping[str, Any], first: str) -> list[Cell]:
         word(row["model"]),
         share(row["fraction"]),
         estimate(row["auroc_macro"]),
+        *compared_cells(study.compared(row), first),
         estimate(row["average_precision_macro"]),
         *spread(row),
-        *compared_cells(study.compared(row), first),
     ]
 
 

@@ -41,7 +41,7 @@ def repeat(study: Study) -> dict[str, Any]:
         ],
         "seeds": listed([str(seed) for seed in sorted({cell.seed for cell in study.record.cells})]),
         "versions": list(study.record.versions.items()),
-        "machine": [(name, str(value)) for name, value in study.record.machine.items()],
+        "machine": list(leaves(study.record.machine)),
         "options": list(leaves(study.record.plan)),
         "hashes": _hashes(study),
         "weights": weights_table(study),

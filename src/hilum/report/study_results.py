@@ -12,6 +12,7 @@ from hilum.report.study_charts import Level, levels
 from hilum.report.study_read import Study
 from hilum.report.study_tables import (
     Cell,
+    Column,
     Table,
     estimate,
     estimates,
@@ -93,14 +94,12 @@ def results_table(study: Study) -> Table:
     columns = [
         words("model", "model"),
         numbers("labels", "fraction"),
-        numbers("films", "films"),
-        numbers("patients", "patients"),
         estimates("mean AUROC", "auroc_macro"),
+        *compared_columns(study.reference),
         estimates("mean average precision", "average_precision_macro"),
         *SPREAD,
-        estimates(f"minus {study.reference}", "difference"),
-        numbers("p, Holm", "p_holm"),
-        words("what it shows", "verdict"),
+        numbers("films", "films"),
+        numbers("patients", "patients"),
     ]
     return table(
         "results", "Mean AUROC by model and share of labels", columns, [_result(study, row) for row in study.rows]
@@ -115,12 +114,21 @@ def _result(study: Study, row: Row) -> list[Cell]:
     return [
         word(row["model"]),
         share(row["fraction"]),
-        films,
-        patients,
         estimate(row["auroc_macro"]),
+        *compared_cells(study.compared(row), study.reference),
         estimate(row["average_precision_macro"]),
         *spread(row),
-        *compared_cells(study.compared(row), study.reference),
+        films,
+        patients,
+    ]
+
+
+def compared_columns(reference: str) -> list[Column]:
+    """Return the columns of ``compared_cells``."""
+    return [
+        estimates(f"minus {reference}", "difference"),
+        numbers("p, Holm", "p_holm"),
+        words("what it shows", "verdict"),
     ]
 
 

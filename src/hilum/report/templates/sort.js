@@ -22,3 +22,6 @@ for (const table of document.querySelectorAll("table.grid")) {
     });
   });
 }
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details.printed")) folded.open = true;
+});
