@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hilum.images.npz import NpzArray, array_names, film_path, read_npz_film
+from hilum.images.npz import NpzArray, array_names, film_path, read_film, read_npz_film
 from hilum.images.read import UnreadableFilm, read_grey
 
 RNG = np.random.default_rng(0)
@@ -64,6 +64,18 @@ def test_colour_is_grey_as_in_a_film_file(file: Path, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "film.png"), colour[..., ::-1])
         wanted = read_grey(tmp_path / "film.png").astype(int)
         assert np.abs(film(file, place, "test") - wanted).max() <= 1  # the two round differently
+
+
+def test_a_film_is_taken_from_its_file_or_from_an_archive(file: Path) -> None:
+    inside = file.parent / film_path(file.name, "train", 2)
+    np.testing.assert_array_equal(read_film(inside), GREY[2])
+    alike = file.parent / "set.npz#train"
+    alike.mkdir()
+    cv2.imwrite(str(alike / "film.png"), GREY[0])
+    (alike / "film.png").rename(alike / "2")
+    np.testing.assert_array_equal(read_film(inside), GREY[0])  # a file of that very name comes first
+    with pytest.raises(UnreadableFilm, match="missing"):
+        read_film(file.parent / "none.png")
 
 
 def test_a_file_that_was_replaced_is_read_anew(file: Path) -> None:

@@ -19,7 +19,8 @@ from hilum.classifier.network import Classifier
 from hilum.errors import OptionError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.read import UnreadableFilm, read_grey
+from hilum.images.npz import read_film
+from hilum.images.read import UnreadableFilm
 from hilum.training.batches import Rows
 from hilum.training.inference import as_probabilities, over_films
 
@@ -66,7 +67,7 @@ class Predictor:
             DataError: It cannot be read.
         """
         try:
-            return np.asarray(self.preparation.apply(read_grey(Path(film))))
+            return np.asarray(self.preparation.apply(read_film(Path(film))))
         except MemoryError as error:
             raise UnreadableFilm("unreadable", "not enough memory") from error
         except cv2.error as error:

@@ -23,7 +23,7 @@ from typing import IO
 import cv2
 import numpy as np
 
-from hilum.images.read import MAX_PIXELS, UnreadableFilm
+from hilum.images.read import MAX_PIXELS, UnreadableFilm, read_grey
 
 NPZ_READER = "hilum.images.npz:read_npz_film"
 """What a catalogue whose paths are of ``film_path`` names as its reader."""
@@ -76,6 +76,15 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise UnreadableFilm("too many pixels", f"{width} x {height}, at most {max_pixels} are read")
     film = array.row(int(found["place"]))
     return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
+
+
+def read_film(path: Path) -> np.ndarray:
+    """Return a film file, or an archive's film named as by `film_path`, as grey, uint8 [H, W].
+
+    Raises:
+        UnreadableFilm: As `read_grey` and `read_npz_film` do.
+    """
+    return read_npz_film(path) if _PATH.fullmatch(str(path)) and not path.is_file() else read_grey(path)
 
 
 def is_films(array: NpzArray) -> bool:
