@@ -56,6 +56,8 @@ def measure(store: Path, run: Path, chosen: argparse.Namespace) -> dict[str, Any
     )
     finetune(options)
     found = evaluate(run, EvaluateOptions(data=store, split=chosen.split, resamples=0, device="auto")).to_json()
+    if not found["findings_scored"]:
+        raise SystemExit(f"{found['films']} films are too few: {found['auroc_macro_reason']}")
     return {
         "store": "phantoms" if chosen.data is None else str(chosen.data),
         "backbone": chosen.backbone,

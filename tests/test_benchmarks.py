@@ -111,3 +111,33 @@ def test_the_alarm_fires_on_a_planted_collapse_of_every_method_and_keeps_quiet_o
     assert all(("collapse" in kinds) is planted for (_, planted), kinds in told.items()), shown.stdout
     assert not any(kinds for (_, planted), kinds in told.items() if not planted), shown.stdout
     assert all(record["margin"] < 0.1 for record in records if record["planted"]), shown.stdout
+
+
+def test_uncertain_policies_measures_every_row_and_skips_finished_ones(tmp_path: Path) -> None:
+    small = ["--films", "220", "--size", "32", "--backbone", "test_resnet", "--epochs", "1", "--fraction", "1"]
+    asked = ["--out", str(tmp_path), "--seeds", "1", "--policies", "zeros", "ones", "multiclass", "--json", *small]
+    shown = run("uncertain_policies.py", *asked)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert [(row["truth"], row["policy"], row.get("minus")) for row in result["rows"]] == [
+        *((share, policy, None) for policy in ("zeros", "ones", "multiclass") for share in (0.2, 0.8)),
+        *((share, policy, "ones") for share in (0.2, 0.8) for policy in ("zeros", "multiclass")),
+    ]
+    assert all(0.3 < row["auroc"]["value"] < 0.9 for row in result["rows"][:6])
+    assert set(result["as_planted"]) == {"0.2", "0.8"}
+    told = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("log.jsonl"))]
+    assert len(told) == 6
+    assert run("uncertain_policies.py", *asked).stdout == shown.stdout
+    assert [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("log.jsonl"))] == told
+
+
+def test_calibration_check_gives_both_errors_for_every_finding() -> None:
+    asked = ["--count", "400", "--size", "32", "--backbone", "test_resnet", "--epochs", "1"]
+    shown = run("calibration_check.py", "--json", "--positive-weight", "3", *asked)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert len(result["findings"]) == 14
+    assert all(0 < one["ece"] < 1 and 0 < one["ece_by_chance"] < 1 for one in result["findings"].values()), result
+    assert any(one["shift"] is not None for one in result["findings"].values()), result
+    assert result["ece_mean"] < result["ece_raw_mean"]  # weighed threefold, all probabilities are too high
+    assert not result["reached"]  # on so few films
