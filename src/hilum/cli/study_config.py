@@ -1,6 +1,7 @@
 """From the ``study`` block of a config to a plan: each part is read as the command of its name would read it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from hilum.cli.configs import bound, mapping, merged
@@ -54,7 +55,16 @@ def _model(name: str, row: Any, source: str) -> StudyModel:
         """Stand for one row; never called."""
 
     where = f"{source}: models.{name}"
-    found: StudyModel = bound(model, mapping(row, where), where)["options"]
+    block = mapping(row, where)
+    epochs = block.get("epochs")
+    if not isinstance(epochs, dict):
+        return _bound_model(model, block, where)
+    rest = {key: value for key, value in block.items() if key != "epochs"}
+    return replace(_bound_model(model, rest, where), epochs_at=tuple(_epochs(epochs, where).items()))
+
+
+def _bound_model(command: Callable[..., None], block: Mapping[str, Any], where: str) -> StudyModel:
+    found: StudyModel = bound(command, block, where)["options"]
     return found
 
 
@@ -96,7 +106,7 @@ def _epochs(block: Mapping[str, Any], source: str) -> dict[float, int]:
             found[float(fraction)] = int(epochs)
         except (TypeError, ValueError):
             raise OptionError(
-                f"{source}: epochs has {fraction!r}: {epochs!r}; allowed is a share and a whole number, as in 0.1: 10."
+                f"{source}: epochs has {fraction}: {epochs}; allowed is a share and a whole number, as in 0.1: 10."
             ) from None
     return found
 

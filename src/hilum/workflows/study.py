@@ -22,8 +22,10 @@ from hilum.listener import SILENT, Listener
 from hilum.training.interrupt import Interrupted
 from hilum.training.processes import place_in
 from hilum.training.run_folder import difference, hold
+from hilum.workflows.study_analysis import analyse
 from hilum.workflows.study_board import Board
 from hilum.workflows.study_cell import Task, TaskEnd
+from hilum.workflows.study_explain import explain_study
 from hilum.workflows.study_options import StudyPlan
 from hilum.workflows.study_plan import (
     cells_of,
@@ -102,7 +104,11 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
 
 
 def conclude(record: StudyRecord, listener: Listener) -> None:
-    """Work out the numbers across runs, and where the models look, from what the finished runs left."""
+    """Work out the numbers across runs, and where the models look, unless that was done since the last run ended."""
+    if not record.analysis.is_file():
+        analyse(record.folder, listener)
+    if not record.localisation.is_file():
+        explain_study(record.folder, listener)
 
 
 class Study:
@@ -120,6 +126,8 @@ class Study:
             Interrupted: SIGINT or SIGTERM came; all is saved.
         """
         self._keep(self.record.cells)
+        for path in (self.record.analysis, self.record.localisation):
+            path.unlink(missing_ok=True)  # of the runs that there were before
         try:
             with pool_of(self.jobs, self.board.hearing) as pool:
                 while self._begin(pool):
@@ -150,7 +158,7 @@ class Study:
             "validation_auroc": end.validation_auroc,
         }
         cells = ended(self.record.cells, end.run, **news)
-        self.board.ended(next(cell for cell in cells if cell.run == end.run))
+        self.board.ended(next(cell for cell in cells if cell.run == end.run), again=before.seconds is not None)
         self._keep(cells)
 
     def _keep(self, cells: tuple[StudyCell, ...], *, finished: bool = False) -> None:
@@ -211,7 +219,10 @@ def _record(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: i
     """Return what is recorded of the study, or a new record."""
     folder = plan.options.out
     if is_study(folder):
-        return read_study(folder)
+        record = read_study(folder)
+        if record.stores[0].fingerprint != films.stores[0].fingerprint:
+            raise RunError(f"{plan.options.data[0]} holds other films than when {folder} began: choose another --out.")
+        return record
     stores = [films.stores[0], *(Films.open([path]).stores[0] for path in plan.options.data[1:])]
     return StudyRecord(
         folder=folder,

@@ -37,13 +37,13 @@ class Board:
         self._running[run] = words
         self._draw()
 
-    def ended(self, cell: StudyCell) -> None:
-        """Say that a run has ended."""
+    def ended(self, cell: StudyCell, *, again: bool) -> None:
+        """Say that a run has ended; ``again`` where it had been trained before, and was measured now."""
         if cell.state == "failed":
             self._listener.note(f"{_name(cell.run)} failed: {cell.error}")
             return
         reached = "" if cell.validation_auroc is None else f", validation AUROC {cell.validation_auroc:.3f}"
-        self._listener.note(f"{_name(cell.run)} is done{reached}")
+        self._listener.note(f"{_name(cell.run)} is {'chosen and measured' if again else f'done{reached}'}")
 
     def close(self) -> None:
         """End the table."""
@@ -52,7 +52,8 @@ class Board:
     def lines(self) -> tuple[str, ...]:
         """Return the table: counts and the time left, then a line for each run at work."""
         states = [cell.state for cell in {cell.run: cell for cell in self._cells}.values()]
-        counts = [f"{states.count(state)} {said}" for state, said in _SAID.items() if state != "failed"]
+        counts = [f"{states.count('done')} done", f"{states.count('running')} running"]
+        counts.append(f"{states.count('waiting')} to do")
         counts += [f"{states.count('failed')} failed"] * ("failed" in states)
         left = seconds_left(self._cells, self._plan, self._jobs)
         first = ", ".join(counts) + ("" if left is None or not left else f"; about {_span(left)} left")
@@ -72,9 +73,6 @@ class _Hearing(Listener):
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
         share = f"{stage} {done:,} of {total:,}"
         self._board.progress(self._run, f"{share}  {detail}" if detail else share)
-
-
-_SAID = {"done": "done", "running": "running", "waiting": "to do", "failed": "failed"}
 
 
 def _name(run: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ class StudyEvaluation:
     seed: int = 0
     """Seed of the bootstrap."""
     prevalence: float | None = None
-    """Share of films with a finding where the models are to be used, such as 0.05: gives the predictive values there."""
+    """Share of films with a finding where models are to be used, such as 0.05: gives the predictive values there."""
     age_bands: tuple[int, ...] = (40, 60, 80)
     """Years at which a new band of ages begins, for the subgroups."""
     subgroup_patients: int = 20
@@ -106,6 +106,8 @@ class StudyModel:
     """Train the output layer only."""
     epochs: int | None = None
     """Passes over the labelled films; the study's unless given."""
+    epochs_at: tuple[tuple[float, int], ...] = ()
+    """The same for single shares of the labels: what a config's ``epochs`` says where it is a block."""
     pretrain_epochs: int | None = None
     """Passes over the films without labels; the study's unless given."""
 
@@ -124,6 +126,7 @@ class StudyModel:
             choose(self.pretrain, METHODS, f"method of {where}.pretrain")
         for key in ("seeds", "epochs", "pretrain_epochs"):
             _refuse_below(f"{where}.{key}", getattr(self, key), 1)
+        refuse_epochs(f"{where}.epochs", dict(self.epochs_at))
         if self.pretrain_epochs is not None and self.pretrain is None:
             raise OptionError(f"{where}.pretrain_epochs is given without {where}.pretrain: name a method.")
         if self.fractions is not None:
@@ -187,9 +190,7 @@ class StudyPlan:
             raise OptionError("models is empty: name at least one, such as MoCo: {pretrain: moco}.")
         for name, model in self.models.items():
             model.refuse_wrong(name)
-        refuse_fractions("epochs", list(self.epochs), empty=True)
-        for fraction, epochs in self.epochs.items():
-            _refuse_below(f"epochs.{fraction:g}", epochs, 1)
+        refuse_epochs("epochs", self.epochs)
         if self.options.reference is not None:
             choose(self.options.reference, self.models, "model of --reference")
         if self.policies is not None:
@@ -212,7 +213,9 @@ class StudyPlan:
 
     def epochs_of(self, name: str, fraction: float) -> int:
         """Return a model's passes over that share of the labelled films."""
-        return self.models[name].epochs or self.epochs.get(fraction, self.finetune.train.epochs)
+        model = self.models[name]
+        own = dict(model.epochs_at).get(fraction, model.epochs)
+        return own or self.epochs.get(fraction, self.finetune.train.epochs)
 
     def pretrain_epochs_of(self, name: str) -> int:
         """Return a pretrained model's passes over the films without labels."""
@@ -220,16 +223,23 @@ class StudyPlan:
         return model.pretrain_epochs or self.pretrain[str(model.pretrain)].options.train.epochs
 
 
-def refuse_fractions(key: str, values: Sequence[float], *, empty: bool = False) -> None:
-    """Raise an OptionError unless all are shares above 0 to 1, each once.
+def refuse_fractions(key: str, values: Sequence[float]) -> None:
+    """Raise an OptionError unless there are some, all are shares above 0 to 1, and each is given once.
 
     >>> refuse_fractions("--fractions", [0.1, 1.0])
     """
-    if not empty:
-        _refuse_repeated(key, values)
+    _refuse_repeated(key, values)
     for value in values:
         if not 0 < value <= 1:
             raise OptionError(f"{key} has {value:g}: allowed is above 0 to 1, such as 0.1.")
+
+
+def refuse_epochs(key: str, epochs: Mapping[float, int]) -> None:
+    """Raise an OptionError unless shares of the labels and passes over them are possible."""
+    if epochs:
+        refuse_fractions(key, list(epochs))
+    for fraction, passes in epochs.items():
+        _refuse_below(f"{key}.{fraction:g}", passes, 1)
 
 
 def _refuse_repeated(key: str, values: Sequence[Any]) -> None:

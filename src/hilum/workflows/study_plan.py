@@ -15,7 +15,7 @@ from hilum.nn.backbones import create_network
 from hilum.workflows.lesson import labelled_rows, training_labels
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions, plain
 from hilum.workflows.parts import Parts
-from hilum.workflows.study_options import StudyPlan
+from hilum.workflows.study_options import StudyModel, StudyPlan
 from hilum.workflows.study_record import RUNS, Group, StudyCell
 
 SET_BY_STUDY = {
@@ -130,8 +130,8 @@ def study_block(plan: StudyPlan) -> dict[str, Any]:
     block = {
         **options,
         "reference": plan.reference,
-        "models": {name: _given(plain(asdict(row))) for name, row in plan.models.items()},
-        "epochs": {f"{fraction:g}": epochs for fraction, epochs in plan.epochs.items()},
+        "models": {name: _row(row) for name, row in plan.models.items()},
+        "epochs": _passes(plan.epochs),
         "pretrain": {
             method: {**_template(row.options, "pretrain"), "method": plain(asdict(row.method))}
             for method, row in plan.pretrain.items()
@@ -146,8 +146,13 @@ def rated(cell: StudyCell, lr: float) -> StudyCell:
     return replace(cell, lr=lr, chosen=True, run=f"{cell.run.partition(RATE)[0]}{RATE}{lr:g}")
 
 
-def _given(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if value is not None}
+def _row(model: StudyModel) -> dict[str, Any]:
+    row = {key: value for key, value in plain(asdict(model)).items() if value is not None and key != "epochs_at"}
+    return {**row, "epochs": _passes(dict(model.epochs_at))} if model.epochs_at else row
+
+
+def _passes(epochs: dict[float, int]) -> dict[str, int]:
+    return {f"{fraction:g}": passes for fraction, passes in epochs.items()}
 
 
 def _template(options: Any, command: str) -> dict[str, Any]:
@@ -192,15 +197,15 @@ def _trainings(
     )
     for lr in rates:
         run = f"{beginning}-seed-0" + (f"{RATE}{lr:g}" if len(rates) > 1 else "")
-        yield replace(usual, lr=lr, chosen=len(rates) == 1, **_named(run, group))
+        yield replace(_named(usual, run), lr=lr, chosen=len(rates) == 1)
     for seed in range(1, plan.seeds_of(model)):
-        cell = replace(usual, seed=seed, **_named(f"{beginning}-seed-{seed}", group))
+        cell = replace(_named(usual, f"{beginning}-seed-{seed}"), seed=seed)
         yield replace(cell, lr=rates[0], chosen=True) if len(rates) == 1 else cell
 
 
-def _named(run: str, group: Group) -> dict[str, str]:
-    """Return a cell's name and run: the policies' cell that the main table has too is a cell of its own, run once."""
-    return {"id": run if group == "main" else f"{group}-{run}", "run": f"{RUNS}/{run}"}
+def _named(cell: StudyCell, run: str) -> StudyCell:
+    """Return a cell with its name and run: what the main table has too is a cell of its own, run once."""
+    return replace(cell, id=run if cell.group == "main" else f"{cell.group}-{run}", run=f"{RUNS}/{run}")
 
 
 def _folder_names(plan: StudyPlan) -> dict[str, str]:
