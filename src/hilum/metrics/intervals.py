@@ -20,6 +20,7 @@ from hilum.metrics.student import quantile, two_sided_p
 
 MANY = 10_000
 """Degrees of freedom that stand for the normal distribution."""
+_DRAWN_AT_ONCE = 1 << 16  # patients drawn at a time, over resamples: half a megabyte
 
 
 class Interval(NamedTuple):
@@ -41,8 +42,11 @@ def bootstrap_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uin
         raise ValueError(f"{patients} patients and {resamples} resamples: at least 1 and 0 are needed")
     rng = np.random.default_rng(seed)
     counts = np.empty((resamples, patients), dtype=np.uint16)
-    for row in counts:
-        row[:] = np.bincount(rng.integers(patients, size=patients), minlength=patients)
+    rows = max(1, _DRAWN_AT_ONCE // patients)
+    for start in range(0, resamples, rows):
+        block = counts[start : start + rows]
+        places = rng.integers(patients, size=block.shape) + patients * np.arange(len(block))[:, None]
+        block[:] = np.bincount(places.ravel(), minlength=block.size).reshape(block.shape)
     return counts
 
 

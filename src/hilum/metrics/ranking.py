@@ -14,8 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
-_BLOCK_CELLS = 1 << 17  # scores times resamples held at a time: a megabyte or two, so that they stay in the cache
-_BLOCK_ROWS = 32  # at least so many resamples side by side, or adding up films would not pay
+_BLOCK_CELLS = 1 << 15  # scores times resamples held at a time: 256 kB an array, so that they stay in the cache
+_BLOCK_ROWS = 32  # resamples side by side at least, or adding up films would not pay
 _EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
@@ -136,7 +136,7 @@ def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDAr
     all_positive = at_score.sum(axis=1)
     beaten_by = np.einsum("rk,rk->r", at_score, (above + through) * 0.5 if tied else above)
     called = found + through
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    precision = np.divide(found, called, out=called, where=called > 0)  # and 0 where nothing is called
     gained = np.einsum("rk,rk->r", at_score, precision)
     wins = all_positive * all_negative - beaten_by
     missing = (all_positive == 0) | (all_negative == 0)

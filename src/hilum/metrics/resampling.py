@@ -110,7 +110,10 @@ def rank_findings(
 
 def _side_by_side(measure: Callable[[int], T], findings: int) -> list[T]:
     """In threads: most of the time is spent where numpy and torch let others work."""
-    with ThreadPoolExecutor(min(THREADS, torch.get_num_threads())) as pool:
+    threads = min(THREADS, torch.get_num_threads(), findings)
+    if threads < 2:
+        return [measure(finding) for finding in range(findings)]
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(measure, range(findings)))
 
 
