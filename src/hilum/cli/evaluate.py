@@ -39,7 +39,7 @@ def evaluate(
     Examples:
       hilum evaluate runs/moco-10 --data stores/nih14
       hilum evaluate runs/moco-10 --data stores/nih14 --subgroups
-      hilum evaluate runs/moco-10 --data stores/nih14 --operating_points --prevalence 0.05
+      hilum evaluate runs/moco-10 --data nih14 --operating_points --prevalence 0.05
       hilum evaluate runs/moco-10 --data stores/kermany --split all --json
     """
     from hilum.workflows.evaluate import evaluate as measure
