@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ import pytest
 
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
+
+sys.path.append(str(Path(__file__).parent))  # for study_plans, which is a script as well
 
 
 @pytest.fixture(scope="session")

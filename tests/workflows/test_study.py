@@ -79,7 +79,7 @@ def test_again_it_leaves_every_run_alone(own: Path, make: Make) -> None:
 
 
 def test_another_plan_is_refused_with_the_difference(own: Path, make: Make) -> None:
-    with pytest.raises(RunError, match="another study .*seeds: 2 there, 3 now"):
+    with pytest.raises(RunError, match=r"another study .*seeds: 2 there, 3 now"):
         study(make(own, **{**TWO_RATES, "seeds": 3}))
 
 
