@@ -54,9 +54,9 @@ RESAMPLES = 1000
 class Cohort:
     """One set of phantoms, prepared, and the films that are measured on."""
 
-    def __init__(self, out: Path, share: float, films: int, size: int) -> None:
+    def __init__(self, out: Path, share: float, films: int, size: int, min_positives: int) -> None:
         """Draw and prepare it, unless that was done before."""
-        self.share, self.folder = share, out / f"truth-{share:g}"
+        self.share, self.folder, self.min_positives = share, out / f"truth-{share:g}", min_positives
         phantoms, self.store = self.folder / "phantoms", self.folder / "store"
         planted = dict.fromkeys(FINDINGS, share)
         write_phantoms(phantoms, PhantomOptions(films, size, prevalence="doubtful", uncertain_truth=planted))
@@ -93,20 +93,20 @@ class Cohort:
     def mean_auroc(self, scores: NDArray[np.float32], seed: int) -> Estimate:
         """Return the mean AUROC with its interval."""
         return evaluate_findings(
-            self.truth, self.counts, scores, self.patients, FINDINGS, None, RESAMPLES, seed
+            self.truth, self.counts, scores, self.patients, FINDINGS, None, RESAMPLES, seed, self.min_positives
         ).auroc_macro
 
     def difference(self, first: NDArray[np.float32], second: NDArray[np.float32], seed: int) -> Estimate:
         """Return the mean AUROC of the first less that of the second, paired."""
         return compare_models(
-            self.truth, self.counts, first, second, self.patients, FINDINGS, RESAMPLES, seed
+            self.truth, self.counts, first, second, self.patients, FINDINGS, RESAMPLES, seed, self.min_positives
         ).auroc_macro
 
 
 def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """Train and measure every row; print each as it comes."""
     rows = []
-    cohorts = [Cohort(chosen.out, share, chosen.films, chosen.size) for share in chosen.truth]
+    cohorts = [Cohort(chosen.out, share, chosen.films, chosen.size, chosen.min_positives) for share in chosen.truth]
     for seed, policy, cohort in product(range(chosen.seeds), chosen.policies, cohorts):
         found = cohort.mean_auroc(cohort.scores(policy, seed, chosen), seed).to_json()
         rows.append({"truth": cohort.share, "policy": policy, "seed": seed, "auroc": found})
@@ -126,6 +126,8 @@ def pairs(policies: list[str]) -> list[tuple[str, str]]:
 
 def shown(found: dict[str, Any]) -> str:
     """Return an estimate in words."""
+    if found["value"] is None:
+        return f"not available: {found['reason']}"
     low, high = found["interval"] or (float("nan"), float("nan"))
     return f"{found['value']:+.4f} ({low:+.4f} to {high:+.4f})"
 
@@ -136,7 +138,7 @@ def as_planted(rows: list[dict[str, Any]]) -> dict[str, bool]:
     for share in sorted({row["truth"] for row in rows}):
         sign = 1 if share < 0.5 else -1
         ends = [
-            (sign * end for end in row["auroc"]["interval"])
+            [sign * end for end in row["auroc"]["interval"] or (0, 0)]
             for row in rows
             if row["truth"] == share and (row["policy"], row.get("minus")) == ("zeros", "ones")
         ]
@@ -160,6 +162,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=4000)
     parser.add_argument("--fraction", type=float, default=0.5)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--min-positives", type=int, default=20)
     parser.add_argument("--backbone", default="resnet10t")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--lr", type=float, default=3e-3)
