@@ -148,7 +148,7 @@ def _where(record: StudyRecord) -> Where | None:
         return Where(
             reason=None,
             told=told,
-            verdict=verdict(scored[0]),
+            verdict=verdict(scored[0], told["chance"]["overall"]["value"]),
             models=_models(told["models"]),
             findings=_findings(told, scored[0]),
             chart=_chart(told, scored[0]),
@@ -159,8 +159,8 @@ def _where(record: StudyRecord) -> Where | None:
         raise _damaged(record.localisation) from error
 
 
-def verdict(model: Mapping[str, Any]) -> str:
-    """Return in a sentence what the paired difference of a model's hit rate to its control shows."""
+def verdict(model: Mapping[str, Any], chance: float | None) -> str:
+    """Return in words what the paired difference of a model's hit rate to its control shows, and what chance hits."""
     mine, control = (one["hit_rate"]["overall"] for one in (model, model["control"]))
     change = model["difference"]["hit_rate"]["overall"]
     if mine["value"] is None:
@@ -169,14 +169,14 @@ def verdict(model: Mapping[str, Any]) -> str:
         f"The maps of {model['model']} point at the finding in {mine['value']:.1%} of cases, those of {CONTROL} in "
         f"{control['value']:.1%}"
     )
-    ends = change["interval"]
+    ends, lot = change["interval"], "" if chance is None else f" A point drawn by lot hits in {chance:.1%}."
     if not ends:
-        return f"{rates}."
+        return f"{rates}.{lot}"
     if ends[0] <= 0 <= ends[1]:
-        return f"{rates}: {NO_DIFFERENCE}."
+        return f"{rates}: {NO_DIFFERENCE}.{lot}"
     times = f"{mine['value'] / control['value']:.1f} times as often, " if control["value"] and ends[0] > 0 else ""
     told = said(change["value"], ends, signed=True)
-    return f"{rates}: {times}a difference of {told.value} ({told.interval})."
+    return f"{rates}: {times}a difference of {told.value} ({told.interval}).{lot}"
 
 
 def _models(models: list[Mapping[str, Any]]) -> Table:

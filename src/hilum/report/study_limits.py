@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hilum.report.study_data import is_drawn
 from hilum.report.study_findings import positive_patients
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent
@@ -54,7 +53,7 @@ def _standing(study: Study) -> Iterator[Limit]:
 
 def _data(study: Study) -> Iterator[Limit]:
     size = study.store.preparation.size
-    if is_drawn(study):
+    if study.is_drawn:
         yield (
             "Phantoms are drawings.",
             "They check that the program works and that a model must look to answer. Nothing here says how well a "

@@ -20,19 +20,19 @@ RULES = {
     "specificity": "specificity of at least {}",
 }
 GROUPS = {"sex": "sex", "age": "age", "view_position": "view"}
-SEXES = {"F": "female", "M": "male"}
+VALUES = {"sex": {"F": "female", "M": "male"}, "view_position": {"LATERAL": "lateral"}}
 
 
 def measure_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of calibration, operating points and subgroups, by its template's names."""
     best = study.best
-    told = study.evaluation(best) if best else {}
+    told, findings = study.evaluation(best) if best else {}, study.store.findings
     return {
         "calibration": calibration_table(study),
-        "calibration_findings": calibration_findings(told) if told.get("calibration") else None,
-        "reliability": _reliability(told),
+        "calibration_findings": calibration_findings(findings, told) if told.get("calibration") else None,
+        "reliability": _reliability(findings, told),
         "bins": (told.get("calibration") or {}).get("bins"),
-        "operating": operating_tables(told),
+        "operating": operating_tables(findings, told),
         "has_prevalence": _has_prevalence(told),
         "subgroups": subgroups_table(study),
         "subgroup_chart": _subgroup_chart(told, study.names.index(best.model) if best else 0),
@@ -68,7 +68,7 @@ def _mean_of(calibrations: Sequence[Mapping[str, Any]], key: str) -> float | Non
     return fmean(means) if means else None
 
 
-def calibration_findings(told: Mapping[str, Any]) -> Table:
+def calibration_findings(findings: Sequence[str], told: Mapping[str, Any]) -> Table:
     """Return calibration by finding of one run."""
     columns = [
         words("finding", "finding"),
@@ -82,30 +82,29 @@ def calibration_findings(told: Mapping[str, Any]) -> Table:
     keys = ("temperature", "shift", "ece_raw", "ece", "brier_raw", "brier")
     rows = [
         [word(name, small=one.get("reason") or ""), *(number(one.get(key), "{:.3f}") for key in keys)]
-        for name, one in _ordered(told, told["calibration"]["findings"])
+        for name, one in _ordered(findings, told["calibration"]["findings"])
     ]
     return table("calibration-by-finding", "Calibration of the chosen model on every finding", columns, rows)
 
 
-def _ordered(told: Mapping[str, Any], by_finding: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return a mapping's findings in the order of the evaluation."""
-    names = [*told["findings"], *(name for name in by_finding if name not in told["findings"])]
-    return [(name, by_finding[name]) for name in names if name in by_finding]
+def _ordered(findings: Sequence[str], by_finding: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return a mapping's findings in the store's order; on file they are sorted by name."""
+    return [(name, by_finding[name]) for name in findings if name in by_finding]
 
 
-def _reliability(told: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+def _reliability(findings: Sequence[str], told: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
     """Return each finding's chart of reliability with its error in words."""
     charts = []
-    for name, one in _ordered(told, (told.get("calibration") or {}).get("findings", {})):
+    for name, one in _ordered(findings, (told.get("calibration") or {}).get("findings", {})):
         points = [(point["predicted"], point["observed"]) for point in one.get("reliability") or ()]
         error = f"ECE {one['ece']:.3f}" if one.get("ece") is not None else one.get("reason") or "not available"
         charts.append((name, reliability(points, name), error))
     return charts
 
 
-def operating_tables(told: Mapping[str, Any]) -> list[tuple[str, Table]]:
+def operating_tables(findings: Sequence[str], told: Mapping[str, Any]) -> list[tuple[str, Table]]:
     """Return for each rule, in words, what the thresholds that it chose do on the test films."""
-    points = _ordered(told, told.get("operating_points") or {})
+    points = _ordered(findings, told.get("operating_points") or {})
     rules = list(dict.fromkeys(one["rule"] for _, found in points for one in found))
     tables = []
     for rule in rules:
@@ -201,7 +200,7 @@ def _subgroup(cell: StudyCell, one: Mapping[str, Any]) -> list[Cell]:
 
 
 def _value(one: Mapping[str, Any]) -> str:
-    return SEXES.get(one["value"], str(one["value"])) if one["group"] == "sex" else str(one["value"])
+    return VALUES.get(one["group"], {}).get(one["value"], str(one["value"]))
 
 
 def _subgroup_chart(told: Mapping[str, Any], colour: int) -> Markup | None:

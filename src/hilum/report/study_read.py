@@ -49,16 +49,26 @@ class Study:
         """The split of the first store."""
         return self.splits[0]
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the films are phantoms."""
+        return self.store.source.startswith("phantoms")
+
     @cached_property
     def names(self) -> list[str]:
-        """The models' names in the plan's order, which gives each its colour."""
-        return list(self.record.models)
+        """The models that gave numbers, in the plan's order; a name's place gives its colour."""
+        known = {row["model"] for row in self.group("main")} or {cell.model for cell in self.record.chosen()}
+        return [name for name in self.record.models if name in known]
+
+    @cached_property
+    def unmeasured(self) -> list[str]:
+        """The models that gave no numbers, in the plan's order."""
+        return [name for name in self.record.models if name not in self.names]
 
     @cached_property
     def rows(self) -> list[Mapping[str, Any]]:
         """The models of the main comparison, by share of the labels and then in the plan's order."""
-        found = [row for row in self.analysis.get("models", ()) if row["group"] == "main"]
-        return sorted(found, key=lambda row: (row["fraction"], self.names.index(row["model"])))
+        return sorted(self.group("main"), key=lambda row: (row["fraction"], self.names.index(row["model"])))
 
     @cached_property
     def fractions(self) -> list[float]:

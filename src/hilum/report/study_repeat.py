@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hilum.report.run_sections import leaves
-from hilum.report.study_data import ENHANCED, is_drawn
+from hilum.report.study_films import ENHANCED
 from hilum.report.study_limits import fractions_in_words
 from hilum.report.study_read import Study
 from hilum.report.study_tables import Table, table, word, words
@@ -20,7 +20,7 @@ def flow(study: Study) -> list[tuple[str, str]]:
     train, val, test = (f"{len(study.split.rows(store.catalog, part)):,}" for part in ("train", "val", "test"))
     shares = fractions_in_words(study.fractions) if study.fractions else "shares"
     return [
-        ("Draw" if is_drawn(study) else "Read", f"{counted(store.manifest['rows_read'], 'row')} of {store.source}"),
+        ("Draw" if study.is_drawn else "Read", f"{counted(store.manifest['rows_read'], 'row')} of {store.source}"),
         ("Prepare", f"{enhanced}, {size} x {size} px"),
         ("Split", f"by patient: {train} films to train, {val} to choose by, {test} to measure on"),
         ("Pretrain", f"{pretrained}, without labels" if pretrained else "no model is pretrained in this study"),
@@ -39,13 +39,19 @@ def repeat(study: Study) -> dict[str, Any]:
             f"hilum study --data {stores} --config {folder}/study.yaml --out NEW    # all of it",
             f"hilum report {folder}    # this page again, from the files",
         ],
-        "seeds": listed([str(seed) for seed in sorted({cell.seed for cell in study.record.cells})]),
-        "versions": list(study.record.versions.items()),
+        "seeds": _seeds(study),
+        "versions": [("Hilum", study.record.hilum), *study.record.versions.items()],
         "machine": list(leaves(study.record.machine)),
         "options": list(leaves(study.record.plan)),
         "hashes": _hashes(study),
         "weights": weights_table(study),
     }
+
+
+def _seeds(study: Study) -> str:
+    """Return the training seeds, which follow the plan's first one."""
+    first = int(study.record.plan.get("seed") or 0)
+    return listed([str(first + place) for place in sorted({cell.seed for cell in study.record.cells})])
 
 
 def _hashes(study: Study) -> list[tuple[str, str]]:
