@@ -169,7 +169,7 @@ def test_one_patient_gives_a_value_and_no_interval() -> None:
     found = located(np.array([1.0, 0.0]), places, places.weightings(20, 0), least_patients=1)
     assert found.findings["Mass"].value == 0.5
     assert found.findings["Mass"].interval is None
-    assert "2 are needed" in found.overall.reason
+    assert "one patient only" in found.overall.reason
 
 
 def test_pairing_narrows_a_difference() -> None:

@@ -205,7 +205,7 @@ def _means(
 
 def _too_few(patients: int) -> str | None:
     """One patient resampled is always the same patient: an interval would have no width."""
-    return None if patients >= 2 else f"no interval: {patients} patients with the finding, 2 are needed"
+    return None if patients >= 2 else "no interval: one patient only"
 
 
 def _grown(mask: NDArray[np.bool_], tolerance: float) -> NDArray[np.bool_]:

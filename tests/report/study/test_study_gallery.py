@@ -218,14 +218,15 @@ def test_no_picture_is_taken_from_elsewhere(study: Path) -> None:
     ],
 )
 def test_the_verdict_says_what_the_paired_interval_shows(hit: float, control: float, said: str) -> None:
-    assert said in verdict(model("MoCo", hit, control))
-    assert "times as often" not in verdict(model("MoCo", 0.1, 0.3))
+    assert said in verdict(model("MoCo", hit, control), 0.05)
+    assert verdict(model("MoCo", hit, control), 0.05).endswith("by lot hits in 5.0%.")
+    assert "times as often" not in verdict(model("MoCo", 0.1, 0.3), None)
 
 
 def test_the_verdict_says_why_there_is_none() -> None:
     one = model("MoCo", 0.4, 0.1)
     one["hit_rate"]["overall"] = estimate(None)
-    assert verdict(one) == "The hit rate is not available: too few."
+    assert verdict(one, 0.05) == "The hit rate is not available: too few."
 
 
 def test_the_chart_marks_model_control_and_chance_and_says_what_is_missing() -> None:
