@@ -182,7 +182,8 @@ def test_papers_values_are_the_published_ones():
     options, method = arguments["options"], arguments["method"]
     assert (options.init, options.backbone, options.train.schedule) == ("imagenet", "resnet50", "onecycle")
     assert (method.queue_size, method.temperature) == (4096, 0.07)
-    assert parsed(*FINETUNE, "--config", "paper")["options"].labels.uncertain == "zeros"
+    tuning = parsed(*FINETUNE, "--config", "paper")["options"]
+    assert (tuning.labels.uncertain, tuning.sampler, tuning.loss.name) == ("zeros", "weighted", "focal")
     prepare = parsed("prepare", "chexpert", "r", "--out", "o", "--config", "paper")["options"]
     assert (prepare.size, prepare.enhance) == (224, "paper")
 
