@@ -139,7 +139,9 @@ def _judged(data: DataSet, auroc: float, precision: float, resamples: int, seed:
     evaluated = evaluate_findings(
         data.truth, mask, data.scores[0], data.patients, FINDINGS, None, resamples, seed, LEAST_POSITIVES
     )
-    compared = compare_models(data.truth, mask, *data.scores, data.patients, FINDINGS, resamples, seed, LEAST_POSITIVES)
+    compared = compare_models(
+        data.truth, mask, data.scores[0], data.scores[1], data.patients, FINDINGS, resamples, seed, LEAST_POSITIVES
+    )
     single = [finding.measures for finding in evaluated.findings]
     return {
         "positive_patients": [finding.positive_patients for finding in evaluated.findings],

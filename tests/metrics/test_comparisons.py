@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from hilum.metrics.comparisons import Measured, compare, compare_models, holm, in_families
 from hilum.metrics.delong import auroc_covariance
@@ -206,3 +207,15 @@ def test_recall_and_specificity_rest_on_their_own_patients():
     found = evaluate_findings(truth, mask, models[0][0], who, FINDINGS, cuts, resamples=20).findings[2].measures
     assert found["recall"].interval == share_interval(1.0, 0.0, 8)
     assert found["specificity"].interval == share_interval(0.0, 0.0, 52)
+
+
+def test_torch_has_as_many_threads_as_before():
+    truth, mask, models, who = cohort()
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)  # findings are then measured in threads
+    try:
+        found = compare_models(truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert found == compare_models(truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5)

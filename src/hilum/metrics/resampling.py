@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -110,11 +111,23 @@ def rank_findings(
 
 def _side_by_side(measure: Callable[[int], T], findings: int) -> list[T]:
     """In threads: most of the time is spent where numpy and torch let others work."""
-    threads = min(THREADS, torch.get_num_threads(), findings)
-    if threads < 2:
-        return [measure(finding) for finding in range(findings)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(measure, range(findings)))
+    with _one_torch_thread() as before:
+        threads = min(THREADS, before, findings)
+        if threads < 2:
+            return [measure(finding) for finding in range(findings)]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(measure, range(findings)))
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[int]:
+    """Keep torch from sharing each small step among threads, which then wait for each other; gives what it had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
 def measure_finding(
