@@ -1,1 +1,1 @@
-"""The report: a demo or a run as one HTML page that needs no network."""
+"""The report: a study or a run as one HTML page that needs no network."""

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs no network, built from the files of a demo's or a run's folder."""
+"""The report: one HTML page that needs no network, built from the files of a study's or a run's folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from markupsafe import Markup
 
 from hilum import __version__
 from hilum.files import write_bytes
-from hilum.report.demo_sections import demo_sections
-from hilum.report.read import is_demo, read_demo, read_run
+from hilum.report.read import read_run
 from hilum.report.run_sections import run_sections
 from hilum.report.study_read import Study, read_study_folder
 from hilum.report.study_results import percent
@@ -28,7 +27,7 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class ReportResult:
-    """The page, and what it tells of: ``study``, ``demo`` or ``run``."""
+    """The page, and what it tells of: ``study`` or ``run``."""
 
     report: Path
     kind: str
@@ -39,21 +38,19 @@ class ReportResult:
 
 
 def write_report(folder: Path) -> ReportResult:
-    """Write ``report.html`` into the folder of a study, a finished demo or a run; equal files give equal bytes.
+    """Write ``report.html`` into the folder of a study or a run; equal files give equal bytes.
 
     The page of a study or run that is not finished tells of what there is so far. A study's tables are written as CSV
     into its ``tables/`` as well.
 
     Raises:
-        RunError: The folder is none of them, holds a demo that is not finished, or is damaged.
+        RunError: The folder is neither, or is damaged.
         DataError: A film, picture or store is missing.
     """
     if is_study(folder):
         return _write_study(folder)
-    kind = "demo" if is_demo(folder) else "run"
-    page = demo_page(folder) if kind == "demo" else run_page(folder)
-    write_bytes(folder / PAGE, page.encode())
-    return ReportResult(folder / PAGE, kind)
+    write_bytes(folder / PAGE, run_page(folder).encode())
+    return ReportResult(folder / PAGE, "run")
 
 
 def _write_study(folder: Path) -> ReportResult:
@@ -77,11 +74,6 @@ def _study(sections: dict[str, Any]) -> str:
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     more = {"script": Markup(script), "script_hash": f"sha256-{digest}", "tables": list(tables_in(sections))}
     return _render("study.html", {**sections, **more})
-
-
-def demo_page(folder: Path) -> str:
-    """Return the page of a finished demo as HTML."""
-    return _render("demo.html", demo_sections(read_demo(folder)))
 
 
 def run_page(folder: Path) -> str:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hilum.errors import DataError, RunError
-from hilum.images.store import Store
-from hilum.splits import Split
 from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_log, read_metrics
-from hilum.workflows.demo_options import DemoPlan
 
-DEMO, EXPLANATIONS = "demo.json", "explanations.json"
 NOT_A_REPORT = (
-    "holds neither a study, a demo nor a run: give the folder of `hilum study` or demo, or one of finetune or pretrain."
+    "holds neither a study nor a run: give the folder of `hilum study` or demo, or one of finetune or pretrain."
 )
 FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 
@@ -79,90 +75,6 @@ class Run:
         return str(self.model.get("weights_sha256", ""))
 
 
-@dataclass(frozen=True)
-class Finetuned:
-    """A fine-tuned run of a demo: which model, on what share of the labels."""
-
-    name: str
-    fraction: float
-    run: Run
-
-    @property
-    def test(self) -> Mapping[str, Any]:
-        """The evaluation on the test films."""
-        return self.run.evaluations["test"]
-
-
-@dataclass(frozen=True)
-class Demo:
-    """A finished demo, as its files tell it."""
-
-    folder: Path
-    seed: int
-    plan: DemoPlan
-    versions: Mapping[str, str]
-    phantoms: Path
-    store: Store
-    split: Split
-    pretrained: Run
-    models: tuple[Finetuned, ...]
-    comparisons: tuple[Mapping[str, Any], ...]
-    probes: tuple[Mapping[str, Any], ...]
-    explanations: Path
-    explained: tuple[tuple[str, Mapping[str, Any]], ...]
-    """Path of each film that heatmaps were drawn of, and what explanations.json says of it."""
-    layer: str
-    """Which layer was looked at, and why."""
-
-    @property
-    def explainer(self) -> Finetuned:
-        """The model that the heatmaps are of: MoCo's with the most labels."""
-        return max((model for model in self.models if model.name == "MoCo"), key=lambda model: model.fraction)
-
-
-def is_demo(folder: Path) -> bool:
-    """Whether a folder holds a demo."""
-    return (folder / DEMO).is_file()
-
-
-def read_demo(folder: Path) -> Demo:
-    """Read a finished demo.
-
-    Raises:
-        RunError: It is not finished, or a file of it is missing or damaged.
-    """
-    record = read_json(folder / DEMO)
-    if not record.get("finished"):
-        raise RunError(f"{folder} holds a demo that is not finished: run `hilum demo --out {folder}` again.")
-    try:
-        store = Store.open(folder / record["store"])
-        explanations = folder / record["explanations"]
-        told = read_json(explanations / EXPLANATIONS)
-        models = tuple(
-            Finetuned(one["name"], one["fraction"], _finished_run(folder / one["run"])) for one in record["models"]
-        )
-        return Demo(
-            folder=folder,
-            seed=record["seed"],
-            plan=_plan(record["plan"]),
-            versions=record["versions"],
-            phantoms=folder / record["phantoms"],
-            store=store,
-            split=Split.load(store.folder),
-            pretrained=_finished_run(folder / record["pretrained"]),
-            models=models,
-            comparisons=tuple(record["comparisons"]),
-            probes=tuple(record["probes"]),
-            explanations=explanations,
-            explained=tuple(zip(record["explained"], told["films"], strict=True)),
-            layer=told["layer"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"the demo in {folder} is damaged ({error!s:.80}): delete it and run `hilum demo` again."
-        ) from error
-
-
 def read_run(folder: Path) -> Run:
     """Read a run, finished or not.
 
@@ -196,14 +108,6 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again.") from error
 
 
-def _finished_run(folder: Path) -> Run:
-    """Read a run of a finished demo, which must be finished too."""
-    run = read_run(folder)
-    if not run.finished:
-        raise RunError(f"{folder} holds a run that is not finished: {FOLDER_OF_RUN}.")
-    return run
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a mapping from JSON.
 
@@ -231,13 +135,6 @@ def bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): make the folder's content again.") from error
-
-
-def _plan(recorded: Mapping[str, Any]) -> DemoPlan:
-    """Return a recorded plan; one that says more or less is of another version."""
-    if set(recorded) != {entry.name for entry in fields(DemoPlan)}:
-        raise ValueError("it was made by another version")
-    return DemoPlan(**recorded)
 
 
 def _number(value: Any) -> bool:
