@@ -1,0 +1,153 @@
+"""Do a trained model's heatmaps point at the findings? On phantoms, where masks say what was drawn.
+
+Draws phantoms at even prevalence, fine-tunes a ResNet-10t from random weights on them as users do, and scores its
+Grad-CAM maps on films of other patients against the masks: pointing game without tolerance and IoU at Otsu's threshold,
+for every finding that is there, called or not. Beside it stand the same network with random weights and head (the mean
+of three draws, on the same films, so that differences are paired) and the share of a film that a finding covers, which
+a point drawn by lot would hit. Random weights like edges and may do worse than chance, so both are compared with.
+
+``passes`` is true where the hit rate over findings is at least twice the control's and at least twice chance, and the
+95 % intervals over patients are apart from each.
+
+Everything lies below ``--out``; what is finished there is not made again. About six minutes on one core.
+Run: ``python benchmarks/localisation_check.py --out looks [--json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from hilum.bundle.predictor import Predictor
+from hilum.explain.localisation import Located
+from hilum.images.films import Films
+from hilum.images.store import MANIFEST
+from hilum.metrics.results import Estimate
+from hilum.phantoms import PhantomOptions, write_phantoms
+from hilum.sources import read_source
+from hilum.workflows.finetune import finetune
+from hilum.workflows.known_places import DrawnMasks, shown_findings
+from hilum.workflows.localise import Judge, Localisation, control_scores, model_scores
+from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
+from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.study_explain import unseen_rows
+
+AT_LEAST = 2.0
+"""Times as often as the control, and as chance, that a model's maps are to hit."""
+
+
+def make(out: Path, chosen: argparse.Namespace) -> tuple[Path, Path, Path]:
+    """Draw, prepare and fine-tune, unless that was done before; return phantoms, store and run."""
+    phantoms, store, run = out / "phantoms", out / "store", out / "run"
+    write_phantoms(phantoms, PhantomOptions(chosen.count, chosen.size, chosen.seed, "even"))
+    if not (store / MANIFEST).is_file():
+        prepare(read_source("chexpert", phantoms), store, PrepareOptions(chosen.size, workers=1))
+    train = FinetuneTrainOptions(
+        epochs=chosen.epochs, batch_size=32, lr=1e-3, seed=chosen.seed, accelerator=chosen.accelerator
+    )
+    finetune(FinetuneOptions(data=(store,), out=run, backbone=chosen.backbone, patience=0, train=train))
+    return phantoms, store, run
+
+
+def measure(phantoms: Path, store: Path, run: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Score the run and its control; return every figure."""
+    films = Films.open([store])
+    predictor = Predictor.load(run, chosen.accelerator)
+    rows, _ = unseen_rows(films)
+    places = DrawnMasks(phantoms)
+    shown = shown_findings(films.stores[0], rows, places, predictor.findings, chosen.films, chosen.seed)
+    judge = Judge.of(films.stores[0], shown, 2000, chosen.seed)
+    found = judge.compare(model_scores(judge, predictor, "model"), control_scores(judge, predictor))
+    return {"films": judge.films, "patients": judge.places.patient_count, "maps": len(shown), **figures(judge, found)}
+
+
+def figures(judge: Judge, found: Localisation) -> dict[str, Any]:
+    """Return the means with their ratios and whether they pass, and every finding."""
+    chance = judge.chance()
+    model, control, lot = found.hit_rate.overall, found.control_hit_rate.overall, chance.overall
+    others = {"control": control, "chance": lot}
+    return {
+        "layer": found.layer,
+        "hit_rate": {"model": said(model), **{name: said(one) for name, one in others.items()}},
+        "difference": said(found.difference_hit_rate.overall),
+        "ratio": {name: ratio(model, one) for name, one in others.items()},
+        "passes": all(beats(model, one) for one in others.values()),
+        "iou": {"model": said(found.iou.overall), "control": said(found.control_iou.overall)},
+        "iou_difference": said(found.difference_iou.overall),
+        "empty_maps": {"model": round(found.empty, 4), "control": round(found.control_empty, 4)},
+        "findings": by_finding(found.hit_rate, found.control_hit_rate, chance),
+    }
+
+
+def by_finding(model: Located, control: Located, chance: Located) -> dict[str, Any]:
+    """Return each finding's hit rates and the share of a film that it covers."""
+    return {
+        name: {"model": said(one), "control": said(control.findings[name]), "chance": said(chance.findings[name])}
+        for name, one in model.findings.items()
+    }
+
+
+def said(one: Estimate) -> list[float | None]:
+    """Return value, low and high, to four places."""
+    low, high = one.interval or (None, None)
+    return [None if value is None else round(value, 4) for value in (one.value, low, high)]
+
+
+def ratio(model: Estimate, other: Estimate) -> float | None:
+    """Return how many times as often the model hits, None where that is not available."""
+    return round(model.value / other.value, 2) if model.value is not None and other.value else None
+
+
+def beats(model: Estimate, other: Estimate) -> bool:
+    """Whether the model hits at least AT_LEAST times as often, with intervals apart."""
+    if model.value is None or other.value is None or model.interval is None or other.interval is None:
+        return False
+    return model.value >= AT_LEAST * other.value and model.interval.low > other.interval.high
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return the figures for reading."""
+    lines = [found["layer"], f"{found['films']} films of {found['patients']} patients, {found['maps']} maps"]
+    lines.append(f"{'':28}{'model':>8}{'control':>8}{'chance':>8}")
+    rows = {"over findings": found["hit_rate"], **found["findings"]}
+    for name, row in rows.items():
+        lines.append(f"{name:28}" + "".join(written(row[key]) for key in ("model", "control", "chance")))
+    lines.append(f"IoU over findings: model{written(found['iou']['model'])}, control{written(found['iou']['control'])}")
+    lines.append(f"ratio to control {found['ratio']['control']}, to chance {found['ratio']['chance']}")
+    return "\n".join([*lines, f"passes: {found['passes']}"])
+
+
+def written(one: list[float | None]) -> str:
+    """Return a value in eight places, a dash where there is none."""
+    return f"{'-':>8}" if one[0] is None else f"{one[0]:8.3f}"
+
+
+def main() -> None:
+    """Make what is missing, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--backbone", default="resnet10t")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--films", type=int, default=600, help="test films scored at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    cv2.setNumThreads(chosen.threads)
+    found = measure(*make(chosen.out, chosen), chosen)
+    about = {name: getattr(chosen, name) for name in ("count", "size", "backbone", "epochs", "seed")}
+    sys.stdout.write((json.dumps({**about, **found}) if chosen.json else table(found)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
