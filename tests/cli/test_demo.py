@@ -1,4 +1,4 @@
-"""``hilum demo``: what it answers, and the real thing at full size among the long tests."""
+"""``hilum demo``: what it studies, and the real thing at full size among the long tests."""
 
 from __future__ import annotations
 
@@ -6,31 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from hilum.cli.demo import _text, _Told
-from hilum.report.pages import ReportResult
-from hilum.workflows.demo import DemoResult, FinetunedModel
+from hilum.cli.demo import demo_plan
+from hilum.workflows.demo_options import DemoOptions
 
 
-def told() -> _Told:
-    models = (
-        FinetunedModel("MoCo", 0.1, Path("demo/runs/moco-10"), 0.7123, (0.69, 0.734)),
-        FinetunedModel("from scratch", 0.1, Path("demo/runs/from-scratch-10"), None, None),
-    )
-    return _Told(DemoResult(Path("demo"), models, False), ReportResult(Path("demo/report.html"), "demo"))
+def test_the_short_demo_is_moco_and_scratch_on_few_and_all_labels():
+    plan = demo_plan(DemoOptions(out=Path("here"), seed=7))
+    assert list(plan.models) == ["MoCo", "from scratch"]
+    assert plan.options.fractions == (0.1, 1.0)
+    assert plan.options.learning_rates == (0.001,)
+    assert (plan.options.out, plan.options.data, plan.options.seed) == (Path("here"), (Path("here/store"),), 7)
+    assert plan.options.truth == (Path("here/phantoms"),)
 
 
-def test_the_table_says_every_model_and_the_last_line_is_the_pages_path():
-    lines = _text(told()).splitlines()
-    assert lines[1].split() == ["MoCo", "10%", "0.712", "[0.690,", "0.734]"]
-    assert lines[2].endswith("not available")
-    assert lines[-2] == "Research use only, not a medical device."
-    assert lines[-1] == "demo/report.html"
-
-
-def test_json_has_the_models_and_the_page():
-    content = told().to_json()
-    assert content["report"] == "demo/report.html"
-    assert [model["auroc_macro"] for model in content["models"]] == [0.7123, None]
+def test_the_full_demo_has_every_method_and_both_baselines():
+    plan = demo_plan(DemoOptions(full=True))
+    assert {model.pretrain for model in plan.models.values()} >= {"moco", "simclr", "byol", "swav"}
+    assert {model.backbone for model in plan.models.values()} >= {"resnet50", "inception_v3"}
+    assert plan.options.fractions == (0.1, 0.5, 1.0)
+    assert plan.policies is not None
 
 
 def test_a_folder_of_something_else_is_refused_in_one_line(hilum, tmp_path):

@@ -9,29 +9,39 @@ from pathlib import Path
 
 import pytest
 
-from hilum.workflows.demo import DemoOptions, DemoPlan, demo
+from hilum.methods import load_method
+from hilum.training.options import TrainOptions
+from hilum.workflows.demo import STORE, DemoFilms, DemoOptions, demo
+from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
+from hilum.workflows.study_options import Pretraining, StudyEvaluation, StudyModel, StudyOptions, StudyPlan
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 LOADS = {"src", "srcset", "href", "data", "poster", "action", "xlink:href", "background"}
 
 
-PLAN = DemoPlan(
-    films=100,
-    drawn_size=32,
-    size=32,
-    backbone="test_resnet",
-    pretrain_epochs=1,
-    epochs=((0.1, 1), (1.0, 1)),
-    min_positives=2,
-    resamples=40,
-    explained=2,
-)
+def tiny_plan(out: Path) -> StudyPlan:
+    """Plan MoCo on few and on all labels of the demo's films, one pass each."""
+    unset = {"data": (), "out": Path()}
+    pretraining = PretrainOptions(train=TrainOptions(epochs=1, batch_size=32), **unset)
+    return StudyPlan(
+        options=StudyOptions(
+            data=(out / STORE,),
+            out=out,
+            backbone="test_resnet",
+            fractions=(0.1, 1.0),
+            evaluation=StudyEvaluation(min_positives=2, resamples=40, subgroup_patients=2),
+        ),
+        models={"MoCo": StudyModel(pretrain="moco")},
+        pretrain={"moco": Pretraining(options=pretraining, method=load_method("moco").Options())},
+        finetune=FinetuneOptions(patience=0, train=FinetuneTrainOptions(epochs=1, batch_size=16), **unset),
+    )
 
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo whose runs are runs/moco-pretrain, runs/moco-10-ignore-seed-0 and runs/moco-100-ignore-seed-0."""
     out = tmp_path_factory.mktemp("report") / "demo"
-    demo(DemoOptions(out=out, seed=3), plan=PLAN)
+    demo(DemoOptions(out=out, seed=3), tiny_plan(out), films=DemoFilms(films=100, drawn_size=32, size=32))
     return out
 
 

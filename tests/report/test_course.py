@@ -50,7 +50,7 @@ def titles(page: str) -> list[str]:
 @pytest.fixture
 def run(demo_folder: Path, tmp_path: Path) -> Path:
     """A copy of a pretraining run that a test may spoil, with steps and chance alone in its log."""
-    folder = shutil.copytree(demo_folder / "runs" / "moco", tmp_path / "moco")
+    folder = shutil.copytree(demo_folder / "runs" / "moco-pretrain", tmp_path / "moco")
     bare = [event for event in read_log(folder) if event.get("event", "chance") == "chance"]
     log(folder, bare, keep=False)
     return folder
@@ -103,10 +103,10 @@ def test_where_a_run_went_on_is_said(run: Path, plain: Plain) -> None:
 
 
 def test_a_fine_tuned_run_has_its_validation_curve_and_no_crops(demo_folder: Path, parsed: Parsed) -> None:
-    page = run_page(demo_folder / "runs/moco-100")
+    page = run_page(demo_folder / "runs/moco-100-ignore-seed-0")
     assert titles(page)[:2] == ["Loss", "Validation"]
     assert "crops" not in parsed(page).ids
-    assert read_run(demo_folder / "runs/moco-100").curve("score", "validation")
+    assert read_run(demo_folder / "runs/moco-100-ignore-seed-0").curve("score", "validation")
 
 
 @pytest.mark.parametrize("lacking", ["embedding_std", "mean_cosine", "effective_rank", "feature_rank"])

@@ -126,7 +126,7 @@ def test_a_run_ended_by_a_collapse_says_so_and_offers_no_going_on(run: Path, pla
 def test_a_fine_tuned_run_may_end_early_and_one_of_an_older_version_has_no_end(
     demo_folder: Path, tmp_path: Path, plain: Plain
 ) -> None:
-    run = shutil.copytree(demo_folder / "runs" / "moco-100", tmp_path / "run")
+    run = shutil.copytree(demo_folder / "runs" / "moco-100-ignore-seed-0", tmp_path / "run")
     (run / "metrics.json").unlink()
     shutil.rmtree(run / "model")
     read = read_run(run)
@@ -153,7 +153,7 @@ def test_the_command_writes_the_page(run: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (lambda run: (run / "options.yaml").unlink(), "holds neither a study, a demo nor a run"),
+        (lambda run: (run / "options.yaml").unlink(), "holds neither a study nor a run"),
         (lambda run: (run / "log.jsonl").unlink(), "has not begun to train"),
         (lambda run: (run / "options.yaml").write_text("a word", "utf-8"), "damaged options.yaml"),
         (lambda run: (run / "metrics.json").write_text("[]", "utf-8"), "is damaged"),

@@ -16,7 +16,7 @@ COMMANDS = {
     "evaluate": ("hilum.cli.evaluate:evaluate", "Measure a classifier, with intervals over patients."),
     "predict": ("hilum.cli.predict:predict", "Write a model's probabilities for films or a store to a CSV file."),
     "explain": ("hilum.cli.explain:explain", "Draw where a classifier looks: a heatmap and overlay per finding."),
-    "report": ("hilum.cli.report:report", "Build the page of a study, a demo or a run."),
+    "report": ("hilum.cli.report:report", "Build the page of a study or a run."),
 }
 """Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of the work."""
 

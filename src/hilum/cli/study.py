@@ -1,5 +1,6 @@
 """``hilum study``: all runs of one plan, and a page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from hilum.workflows.study_options import StudyOptions
 
 if TYPE_CHECKING:
     from hilum.report.pages import ReportResult
-    from hilum.workflows.study import StudyResult
+    from hilum.workflows.study import ModelResult, StudyResult
     from hilum.workflows.study_options import StudyPlan
     from hilum.workflows.study_record import StudyRecord
 
@@ -38,8 +39,8 @@ def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) 
     plan = planned(options, shared.config)
     with listening() as listener:
         result = run(plan, listener)
-    told = _Told(result, write_report(options.out))
-    answer(shared, told, _text(told))
+    told = Told(result, write_report(options.out))
+    answer(shared, told, study_text(told))
     refuse_failed(result.record)
 
 
@@ -70,35 +71,31 @@ def refuse_failed(record: "StudyRecord") -> None:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What the command answers: the study and its page."""
+class Told:
+    """What the command answers: a study and its page."""
 
     study: "StudyResult"
     page: "ReportResult"
 
     def to_json(self) -> dict[str, Any]:
+        """Return both as plain values."""
         return {**self.study.to_json(), "report": str(self.page.report)}
 
 
-def _text(told: _Told) -> str:
-    return f"{chosen_table(told.study.record)}\n{RESEARCH_ONLY}\n{told.page.report}"
+def study_text(told: Told) -> str:
+    """Return the table of results; the page's path is the last line."""
+    return f"{results_table(told.study.models)}\n{RESEARCH_ONLY}\n{told.page.report}"
 
 
-def chosen_table(record: "StudyRecord") -> str:
-    """Return the runs that count with what they reached on validation films."""
+def results_table(models: "Sequence[ModelResult]") -> str:
+    """Return what every model reached on the test films."""
     rows = [
-        [
-            cell.model,
-            f"{cell.fraction:.0%}",
-            str(cell.policy),
-            str(cell.seed),
-            f"{cell.lr:g}",
-            _value(cell.validation_auroc),
-        ]
-        for cell in record.chosen()
+        [row.model, f"{row.fraction:.0%}", _reached(row), str(row.seeds), f"{row.lr:g}", row.policy] for row in models
     ]
-    return aligned(["model", "labels", "uncertain", "seed", "rate", "mean AUROC on validation films"], rows)
+    return aligned(["model", "labels", "mean AUROC on test films", "seeds", "rate", "uncertain"], rows)
 
 
-def _value(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _reached(row: "ModelResult") -> str:
+    if row.auroc_macro is None:
+        return "not available"
+    return f"{row.auroc_macro:.3f}" + (f" [{row.interval[0]:.3f}, {row.interval[1]:.3f}]" if row.interval else "")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from hilum.cli.configs import bound, mapping, merged
+from hilum.cli.configs import READ_BY_COMMAND, block_of, bound, mapping, merged, read_config
 from hilum.cli.defaults import as_declared
 from hilum.cli.finetune import finetune
 from hilum.cli.pretrain import method_command
@@ -48,6 +48,21 @@ def plan_of(options: StudyOptions, block: Mapping[str, Any], source: str) -> Stu
         epochs=_epochs(_part(block, "epochs", source), source),
         policies=_policies(block, source),
     )
+
+
+def shipped_plan(config: str, given: Mapping[str, Any]) -> StudyPlan:
+    """Return the plan of a config with some of the study's options given, as text; for commands that run a study.
+
+    Raises:
+        OptionError: The plan cannot work.
+    """
+
+    def study(*, options: Annotated[StudyOptions, FLAT]) -> None:
+        """Stand for the command; never called."""
+
+    block = block_of(read_config(config), ("study",), config)
+    of_study = {key: value for key, value in block.items() if key not in READ_BY_COMMAND["study"]}
+    return plan_of(bound(study, {**of_study, **given}, config)["options"], block, config)
 
 
 def _model(name: str, row: Any, source: str) -> StudyModel:

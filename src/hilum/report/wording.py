@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hilum.report.axes import MINUS, NOT_AVAILABLE
-from hilum.report.charts import Measured
 
 NO_DIFFERENCE = "no difference shown"
 SPELLED = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
@@ -42,11 +41,6 @@ def macro(result: Mapping[str, Any], prefix: str = "auroc_macro") -> Said:
     return said(result[prefix], result.get(f"{prefix}_interval"), result.get(f"{prefix}_reason"))
 
 
-def measured(result: Mapping[str, Any], prefix: str = "auroc_macro") -> Measured:
-    """Return a mean over findings for a chart."""
-    return Measured.of(result[prefix], result.get(f"{prefix}_interval"))
-
-
 def difference(value: float) -> str:
     """Return a signed number with a true minus sign.
 
@@ -55,23 +49,6 @@ def difference(value: float) -> str:
     """
     text = f"{value:+.3f}"
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", MINUS)
-
-
-def verdict(estimate: Mapping[str, Any], first: str, second: str) -> str:
-    """Return in words what the interval of first minus second shows.
-
-    >>> verdict({"value": 0.02, "interval": [-0.01, 0.05]}, "MoCo", "from scratch")
-    'no difference shown'
-    >>> verdict({"value": 0.03, "interval": [0.01, 0.05]}, "MoCo", "from scratch")
-    'better with MoCo'
-    """
-    ends = estimate.get("interval")
-    if estimate.get("value") is None or not ends:
-        return NOT_AVAILABLE
-    if ends[0] <= 0 <= ends[1]:
-        return NO_DIFFERENCE
-    better = first if ends[0] > 0 else second
-    return f"better {better}" if better.startswith("from ") else f"better with {better}"
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

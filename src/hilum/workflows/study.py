@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -56,10 +57,26 @@ LOCK = ".lock"
 
 
 @dataclass(frozen=True)
+class ModelResult:
+    """One row of a study's table: what a model reached on the test films, over its seeds."""
+
+    model: str
+    fraction: float
+    policy: str
+    group: str
+    lr: float
+    seeds: int
+    auroc_macro: float | None
+    """Mean over the findings, then over the seeds."""
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class StudyResult:
-    """A study that came to its end, and whether there was nothing left to do."""
+    """A study that came to its end, what its models reached, and whether there was nothing left to do."""
 
     record: StudyRecord
+    models: tuple[ModelResult, ...]
     already_done: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +85,7 @@ class StudyResult:
         return {
             "study": str(record.folder),
             "finished": record.finished,
+            "models": [asdict(model) for model in self.models],
             "cells": [asdict(cell) for cell in record.cells],
             "failed": [cell.id for cell in record.failed],
             "already_done": self.already_done,
@@ -100,7 +118,7 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
         else:
             record = Study(plan, replace(record, cells=begun_again(record.cells), finished=False), listener, jobs).run()
         conclude(record, listener)
-        return StudyResult(record, already)
+        return StudyResult(record, results(record), already)
 
 
 def conclude(record: StudyRecord, listener: Listener) -> None:
@@ -109,6 +127,27 @@ def conclude(record: StudyRecord, listener: Listener) -> None:
         analyse(record.folder, listener)
     if not record.localisation.is_file():
         explain_study(record.folder, listener)
+
+
+def results(record: StudyRecord) -> tuple[ModelResult, ...]:
+    """Return the rows of a study's table from its analysis.
+
+    Raises:
+        RunError: The analysis is damaged.
+    """
+    try:
+        rows = json.loads(record.analysis.read_bytes())["models"]
+        return tuple(
+            ModelResult(
+                **{key: row[key] for key in ("model", "fraction", "policy", "group", "lr")},
+                seeds=len(row["seeds"]),
+                auroc_macro=row["auroc_macro"]["value"],
+                interval=tuple(row["auroc_macro"]["interval"]) if row["auroc_macro"]["interval"] else None,
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{record.analysis} is damaged: delete it and run the study again.") from error
 
 
 class Study:
