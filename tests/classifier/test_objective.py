@@ -116,3 +116,15 @@ def test_mistakes_are_one_line(options: dict[str, object], line: str) -> None:
     with pytest.raises(OptionError, match=line) as caught:
         LossOptions(**options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["bce", "focal"])
+def test_the_loss_is_float32_under_autocast_and_on_half_outputs(name: str) -> None:
+    options, weighed = LossOptions(name=name), torch.full((4, 3), 2.0)  # type: ignore[arg-type]
+    for multiclass in ((), MULTICLASS):
+        objective = Objective(4, multiclass, options, weighed)
+        given, targets = outputs(objective.outputs).bfloat16(), TARGETS if multiclass else TARGETS.clamp(max=1)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = objective(given, targets, WEIGHTS)
+        assert loss.dtype == torch.float32
+        assert torch.equal(loss, objective(given.float(), targets, WEIGHTS))
