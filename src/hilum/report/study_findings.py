@@ -81,7 +81,7 @@ def positive_patients(study: Study) -> dict[str, int]:
     """Return how many test patients have each finding, empty where nothing was evaluated."""
     for cell in study.record.chosen():
         if found := study.evaluation(cell).get("findings"):
-            return {name: int(told["positive_patients"]) for name, told in found.items()}
+            return {name: int(found[name]["positive_patients"]) for name in study.store.findings if name in found}
     return {}
 
 

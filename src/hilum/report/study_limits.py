@@ -47,7 +47,7 @@ def _standing(study: Study) -> Iterator[Limit]:
     if study.record.failed:
         yield (
             "Runs failed.",
-            f"{counted(len(study.record.failed), 'run')} ended with an error, named below, and gave no numbers.",
+            f"{counted(len(study.record.failed), 'run')} ended with an error, named above, and gave no numbers.",
         )
 
 
