@@ -5,6 +5,7 @@ Grad-CAM maps on films of other patients against the masks: pointing game withou
 for every finding that is there, called or not. Beside it stand the same network with random weights and head (the mean
 of three draws, on the same films, so that differences are paired) and the share of a film that a finding covers, which
 a point drawn by lot would hit. Random weights like edges and may do worse than chance, so both are compared with.
+``habit`` is what the map of another patient with the same finding hits: findings have their usual places.
 
 ``passes`` is true where the hit rate over findings is at least twice the control's and at least twice chance, and the
 95 % intervals over patients are apart from each.
@@ -78,6 +79,8 @@ def figures(judge: Judge, found: Localisation) -> dict[str, Any]:
         "difference": said(found.difference_hit_rate.overall),
         "ratio": {name: ratio(model, one) for name, one in others.items()},
         "passes": all(beats(model, one) for one in others.values()),
+        "habit": said(found.habit.overall),
+        "beyond_habit": said(found.beyond_habit.overall),
         "iou": {"model": said(found.iou.overall), "control": said(found.control_iou.overall)},
         "iou_difference": said(found.difference_iou.overall),
         "empty_maps": {"model": round(found.empty, 4), "control": round(found.control_empty, 4)},

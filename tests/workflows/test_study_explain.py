@@ -20,6 +20,7 @@ from hilum.phantoms import PhantomOptions, read_masks, write_phantoms
 from hilum.sources import read_source
 from hilum.workflows.finetune import finetune
 from hilum.workflows.known_places import STAND_INS, DrawnMasks, outputs_for, places_of, shown_findings
+from hilum.workflows.localise import Judge
 from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.prepare import PrepareOptions, prepare
 from hilum.workflows.study_explain import best_cells, explain_study, unseen_rows
@@ -124,6 +125,8 @@ def test_every_model_is_scored_against_masks_beside_its_control(explained: Path,
             assert one["difference"][name]["overall"]["value"] == pytest.approx(value - control)
         beyond = one["hit_rate"]["overall"]["value"] - found["chance"]["overall"]["value"]
         assert one["beyond_chance"]["overall"]["value"] == pytest.approx(beyond)
+        own, habit = (one[name]["overall"]["value"] for name in ("hit_rate", "habit"))
+        assert one["beyond_habit"]["overall"]["value"] == pytest.approx(own - habit)
     assert sum(found["maps"].values()) >= found["films"]
     assert "No Finding" not in found["maps"]
 
@@ -300,3 +303,17 @@ def test_damaged_boxes_are_one_line(nih: tuple[Path, Path]) -> None:
         table.write("x.png,Cardiomegaly,1,2\n")
     with pytest.raises(DataError, match="is no box"):
         places_of(Store.open(store), [root])
+
+
+def test_the_other_map_is_of_another_patient_and_of_the_same_view_where_there_is_one(
+    store: Path, phantoms: Path
+) -> None:
+    opened = Store.open(store)
+    shown = shown_findings(opened, np.arange(len(opened)), DrawnMasks(phantoms), ["Edema"], 1000, 0)
+    judge, table = Judge.of(opened, shown, 5, 0), opened.catalog.iloc[[one.row for one in shown]]
+    everyone = list(range(len(shown)))
+    for number in everyone:
+        other = judge._other(everyone, number)
+        assert table["patient"].iloc[other] != table["patient"].iloc[number]
+        assert table["view_position"].iloc[other] == table["view_position"].iloc[number]
+    assert judge._other([3], 0) == 0

@@ -169,7 +169,16 @@ def verdict(model: Mapping[str, Any], chance: float | None) -> str:
         f"The maps of {model['model']} point at the finding in {mine['value']:.1%} of cases, those of {CONTROL} in "
         f"{control['value']:.1%}"
     )
-    ends, lot = change["interval"], "" if chance is None else f" A point drawn by lot hits in {chance:.1%}."
+    habit = model["habit"]["overall"]["value"]
+    lot = (
+        ""
+        if chance is None or habit is None
+        else (
+            f" A point drawn by lot hits in {chance:.1%}, and the map of another patient with the same finding in "
+            f"{habit:.1%}: what pointing at the usual place gives."
+        )
+    )
+    ends = change["interval"]
     if not ends:
         return f"{rates}.{lot}"
     if ends[0] <= 0 <= ends[1]:
@@ -211,6 +220,7 @@ def _findings(told: Mapping[str, Any], model: Mapping[str, Any]) -> Table:
         estimates("hit rate", "hit_rate"),
         estimates(CONTROL, "control_hit_rate"),
         estimates("difference", "hit_rate_difference"),
+        estimates("another's map", "habit"),
         estimates("IoU", "iou"),
         estimates(CONTROL, "control_iou"),
     ]
@@ -222,6 +232,7 @@ def _findings(told: Mapping[str, Any], model: Mapping[str, Any]) -> Table:
             estimate(hit),
             estimate(model["control"]["hit_rate"]["findings"][name]),
             estimate(model["difference"]["hit_rate"]["findings"][name], signed=True),
+            estimate(model["habit"]["findings"][name]),
             estimate(model["iou"]["findings"][name]),
             estimate(model["control"]["iou"]["findings"][name]),
         ]

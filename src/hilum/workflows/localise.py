@@ -33,6 +33,8 @@ class Scores:
 
     hits: NDArray[np.float64]
     overlaps: NDArray[np.float64]
+    habit: NDArray[np.float64]
+    """Hits of another patient's map of the same finding: what pointing at the usual place gives."""
     empty: NDArray[np.float64]
     layer: str
 
@@ -49,6 +51,9 @@ class Localisation:
     difference_iou: Located
     beyond_chance: Located
     """The hit rate less that of a point drawn by lot: random weights like edges, and may do worse than chance."""
+    habit: Located
+    beyond_habit: Located
+    """The hit rate less that of another patient's map, in pairs."""
     empty: float
     control_empty: float
     layer: str
@@ -67,6 +72,8 @@ class Localisation:
             },
             "difference": {"hit_rate": self.difference_hit_rate.to_json(), "iou": self.difference_iou.to_json()},
             "beyond_chance": self.beyond_chance.to_json(),
+            "habit": self.habit.to_json(),
+            "beyond_habit": self.beyond_habit.to_json(),
             "layer": self.layer,
         }
 
@@ -127,6 +134,8 @@ class Judge:
             difference_hit_rate=self.difference(model.hits - control.hits),
             difference_iou=self.difference(model.overlaps - control.overlaps),
             beyond_chance=self.difference(model.hits - self.covered),
+            habit=self.mean(model.habit),
+            beyond_habit=self.difference(model.hits - model.habit),
             empty=float(model.empty.mean()),
             control_empty=float(control.empty.mean()),
             layer=model.layer,
@@ -144,21 +153,35 @@ class Judge:
         Raises:
             OptionError: The network has no maps.
         """
-        hits, areas, empty = (np.zeros(len(self.shown)) for _ in range(3))
+        found = {kind: np.zeros(len(self.shown)) for kind in ("hits", "overlaps", "habit", "empty")}
         layer, done = "", 0
         for name in self.places.names:
-            outputs = outputs_for(name, findings)
             mine = [place for place, one in enumerate(self.shown) if one.finding == name]
+            heats: list[NDArray[np.float32]] = []
             for batch in (mine[start : start + BATCH] for start in range(0, len(mine), BATCH)):
-                maps, layer = self._maps(classifier, [self.shown[place].row for place in batch], outputs, size)
-                for place, heat in zip(batch, maps, strict=True):
-                    mask = self.shown[place].mask
-                    one = _enlarged(heat, mask.shape)[None]
-                    hits[place], areas[place] = pointing_hits(one, mask[None])[0], overlaps(one, mask[None])[0]
-                    empty[place] = not one.any()
+                rows = [self.shown[place].row for place in batch]
+                maps, layer = self._maps(classifier, rows, outputs_for(name, findings), size)
+                heats += list(maps)
                 done += len(batch)
                 self.listener.progress(f"look: {label}", done, len(self.shown))
-        return Scores(hits, areas, empty, layer)
+            for number, place in enumerate(mine):
+                mask = self.shown[place].mask[None]
+                own, other = (_enlarged(heats[i], mask.shape[1:])[None] for i in (number, self._other(mine, number)))
+                found["hits"][place], found["habit"][place] = (pointing_hits(one, mask)[0] for one in (own, other))
+                found["overlaps"][place], found["empty"][place] = overlaps(own, mask)[0], not own.any()
+        return Scores(**found, layer=layer)
+
+    def _other(self, mine: list[int], number: int) -> int:
+        """Return which of these shown findings is next of another patient, in the same view where there is one.
+
+        Where there is no other patient it is the finding itself.
+        """
+        views = self.store.catalog["view_position"]
+        patient, view = self.places.patient, [str(views.iloc[self.shown[place].row]) for place in mine]
+        after = [(number + step) % len(mine) for step in range(1, len(mine))]
+        others = [i for i in after if patient[mine[i]] != patient[mine[number]]]
+        alike = [i for i in others if view[i] == view[number]]
+        return next(iter([*alike, *others]), number)
 
     def _maps(
         self, classifier: Classifier, rows: list[int], outputs: list[int], size: int
@@ -191,8 +214,10 @@ def control_scores(judge: Judge, predictor: Predictor) -> Scores:
         classifier = random_classifier(predictor, seed)
         label = f"random weights, draw {seed + 1}"
         drawn.append(judge.score(classifier, predictor.findings, predictor.description.size, label))
-    means = [np.mean([getattr(one, name) for one in drawn], axis=0) for name in ("hits", "overlaps", "empty")]
-    return Scores(means[0], means[1], means[2], drawn[0].layer)
+    means = {
+        name: np.mean([getattr(one, name) for one in drawn], axis=0) for name in ("hits", "overlaps", "habit", "empty")
+    }
+    return Scores(**means, layer=drawn[0].layer)
 
 
 def random_classifier(predictor: Predictor, seed: int) -> Classifier:

@@ -25,7 +25,7 @@ from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
 PART, PHANTOMS = "test", "phantoms"
-MOST_FILMS = 300
+MOST_FILMS = 200
 """Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are known."""
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 

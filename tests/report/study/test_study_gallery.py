@@ -59,6 +59,7 @@ def model(name: str, hit: float, control: float, findings: tuple[str, ...] = ("E
         "control": {"hit_rate": scores(control, findings), "iou": scores(0.02, findings)},
         "difference": {"hit_rate": scores(hit - control, findings), "iou": scores(0.08, findings)},
         "beyond_chance": scores(hit - 0.05, findings),
+        "habit": scores(hit / 2, findings),
     }
 
 
@@ -219,7 +220,7 @@ def test_no_picture_is_taken_from_elsewhere(study: Path) -> None:
 )
 def test_the_verdict_says_what_the_paired_interval_shows(hit: float, control: float, said: str) -> None:
     assert said in verdict(model("MoCo", hit, control), 0.05)
-    assert verdict(model("MoCo", hit, control), 0.05).endswith("by lot hits in 5.0%.")
+    assert verdict(model("MoCo", hit, control), 0.05).endswith("what pointing at the usual place gives.")
     assert "times as often" not in verdict(model("MoCo", 0.1, 0.3), None)
 
 
