@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from hilum.report.read import Run
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent, trained_on
-from hilum.report.study_tables import Table, number, numbers, share, table, word, words
+from hilum.report.study_tables import Cell, Table, number, numbers, share, table, word, words
 from hilum.report.wording import counted, listed, macro
 from hilum.workflows.study_record import StudyCell
 
 NAMED_PATH = re.compile(r"[\w./\\-]*\.(?:png|jpe?g|dcm|dicom)\b", re.IGNORECASE)
 """A film's path, which may hold a patient's number."""
+QUOTED = re.compile(r"'([^']*)'")
 
 
 def failed_table(study: Study) -> Table | None:
-    """Return the runs that failed with their errors; films' paths are left out, which may name patients."""
+    """Return the runs that failed with their errors; what names patients is left out."""
     columns = [
         words("run", "id"),
         words("model", "model"),
@@ -25,26 +26,30 @@ def failed_table(study: Study) -> Table | None:
         numbers("seed", "seed"),
         words("error", "error"),
     ]
+    patients = set(study.store.catalog["patient"])
     rows = [
         [
             word(cell.id),
             word(cell.model),
-            share(cell.fraction) if cell.fraction else number(None),
+            share(cell.fraction) if cell.fraction else Cell("-", (None,)),
             number(cell.seed),
-            word(nameless(cell.error or "no reason was recorded")),
+            word(nameless(cell.error or "no reason was recorded", patients)),
         ]
         for cell in study.record.failed
     ]
     return table("failed-runs", "Runs that failed", columns, rows) if rows else None
 
 
-def nameless(line: str) -> str:
-    """Return a line without the paths of films.
+def nameless(line: str, patients: Collection[str] = ()) -> str:
+    """Return a line without the paths of films and without quoted names of patients.
 
     >>> nameless("train/patient00012/study1/view1.jpg cannot be read: it is cut.")
     '(a film) cannot be read: it is cut.'
+    >>> nameless("patient 'p7' stands in train and in test.", {"p7"})
+    'patient (a patient) stands in train and in test.'
     """
-    return NAMED_PATH.sub("(a film)", line)
+    line = NAMED_PATH.sub("(a film)", line)
+    return QUOTED.sub(lambda found: "(a patient)" if found[1] in patients else found[0], line)
 
 
 def card(study: Study) -> list[tuple[str, str]] | None:

@@ -137,7 +137,7 @@ def compared_cells(told: Row | None, reference: str) -> list[Cell]:
     if told is None:
         return [Cell("-", (None, None, None)), Cell("-", (None,)), word("the reference", "verdict soft")]
     verdict = shown(told, reference)
-    style = {"b": "found", "w": "missed"}.get(verdict[0], "") if verdict != NO_DIFFERENCE else ""
+    style = {"better": "found", "worse": "missed"}.get(verdict.split()[0], "")
     return [
         estimate(told["auroc_macro"], signed=True),
         p_value(told["auroc_macro"].get("p_holm")),

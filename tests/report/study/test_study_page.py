@@ -155,11 +155,11 @@ def test_a_path_with_markup_stays_inert(write_study_of, films, tmp_path, parsed)
 
 
 def test_no_patient_is_named(write_study_of, films):
-    folder = write_study_of(failed="train/patient00007/view14.png cannot be read: it is cut.")
+    folder = write_study_of(failed="train/patient00007/view14.png is cut, of patient 'patient00007' and of 'x'.")
     write_report(folder)
     texts = [(folder / "report.html").read_text(), *(path.read_text() for path in (folder / "tables").iterdir())]
     assert not any(re.search(r"patient\d", text) for text in texts)
-    assert "(a film) cannot be read: it is cut." in texts[0]
+    assert "(a film) is cut, of patient (a patient) and of &#39;x&#39;." in texts[0]
 
 
 def test_a_failed_run_is_shown_with_its_error(page, plain):
