@@ -25,8 +25,9 @@ from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
 PART, PHANTOMS = "test", "phantoms"
-MOST_FILMS = 200
-"""Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are known."""
+MOST_FILMS = {"masks": 200, "boxes": 500}
+"""Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are known; boxes mark one or
+two findings of a film, masks all of them."""
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 
 
@@ -148,7 +149,7 @@ def _localisation(
 ) -> dict[str, Any]:
     store = films.stores[0]
     rows, parts = unseen_rows(films)
-    shown = shown_findings(store, rows, places, _called_by_all(record, cells), MOST_FILMS, SEED)
+    shown = shown_findings(store, rows, places, _called_by_all(record, cells), MOST_FILMS[places.kind], SEED)
     if not shown:
         return _unavailable(f"no {places.kind} are of the test films.")
     judge = Judge.of(store, shown, RESAMPLES, SEED, listener)
