@@ -20,7 +20,7 @@ PARTS = {
     "train": ("training", "pretraining without labels, fine-tuning with labels"),
     "val": ("validation", "the best epoch, the learning rate, thresholds, calibration"),
     "test": ("test", "the numbers on this page"),
-    "official-test": ("official test", "not used"),
+    "official-test": ("official test", "no number of this page but those of where the models look"),
 }
 """Part -> its name and what a study uses it for."""
 FITS = {"squash": "squashed to a square", "pad": "padded to a square"}

@@ -72,8 +72,9 @@ class Study:
 
     @cached_property
     def fractions(self) -> list[float]:
-        """The shares of the labels that something was measured at."""
-        return sorted({row["fraction"] for row in self.rows})
+        """The shares of the labels that something was measured at; before that, that something was fine-tuned at."""
+        known = {float(row["fraction"]) for row in self.rows}
+        return sorted(known or {cell.fraction for cell in self.record.chosen(group="main") if cell.fraction})
 
     def group(self, name: str) -> list[Mapping[str, Any]]:
         """Return the numbers of a group of the study, in the order of the file."""

@@ -205,7 +205,18 @@ def test_a_study_without_numbers_yet_says_so(write_study_of, plain, parsed):
     text = study_page(read_study_folder(folder))
     assert "Not finished: 3 runs done" in plain(text)
     assert "Nothing is compared yet" in plain(text)
+    assert "none of the labels" not in plain(text)
     assert "results" not in parsed(text).ids
+
+
+def test_a_study_that_has_just_begun_has_a_page(write_study_of, plain):
+    folder = write_study_of(finished=False, failed=None)
+    (folder / "analysis.json").unlink()
+    rewrite(folder / "study.json", lambda content: [cell.update(state="waiting") for cell in content["cells"]])
+    text = plain(study_page(read_study_folder(folder)))
+    assert "There are no numbers yet of MoCo and from scratch." in text
+    assert "Not finished: 0 runs done" in text
+    assert "none of the labels" not in text
 
 
 def test_an_evaluation_without_details_gives_a_page_without_their_sections(write_study_of, parsed):
