@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check torture setup clean
+.PHONY: demo demo-full test check torture setup clean
 setup: $(READY)
 
 # Reused while pyproject.toml and constraints.txt stay as they are.
@@ -16,6 +16,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## the whole story on drawn phantoms; the last line is the report's path
 	$(BIN)/hilum demo --out demo
+
+demo-full: $(READY)  ## the whole study on drawn phantoms: four methods, two baselines, three shares of the labels
+	$(BIN)/hilum demo --full --out demo-full
 
 test: $(READY)  ## everything but the long tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
@@ -30,4 +33,4 @@ torture: $(READY)  ## the long tests: many kills, large fuzzing
 	$(BIN)/python -m pytest -q -m torture --timeout 7200
 
 clean:
-	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo demo-full .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -48,7 +48,9 @@ def test_the_tree_is_the_packages() -> None:
     assert found.group() == tree(), "run `HILUM_UPDATE_GOLDEN=1 pytest tests/test_readme.py`"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/nih14.md", "docs/more-data.md", "docs/clusters.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/nih14.md", "docs/more-data.md", "docs/clusters.md", "docs/study.md"]
+)
 def test_every_command_of_the_pages_is_understood(page: str) -> None:
     commands = COMMAND.findall((REPOSITORY / page).read_text(encoding="utf-8").replace("\\\n", " "))
     assert commands

@@ -20,11 +20,13 @@ FRAME = {
     "configs",
     "console",
     "defaults",
+    "evaluation_details",
     "layout",
     "mistakes",
     "outcome",
     "results",
     "shared",
+    "study_config",
     "tables",
 }
 """Modules of the command line that are no command."""

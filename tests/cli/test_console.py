@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -126,3 +127,50 @@ def test_stage_without_units_does_not_divide_by_nothing():
     stream = Terminal()
     LiveLine(stream, Clock()).progress("prepare", 0, 0)
     assert "0 of 0" in stream.getvalue()
+
+
+def table_screen(text: str) -> list[str]:
+    """Return the lines that a terminal shows after all that a table moved up over and cleared."""
+    lines, place = [""], 0
+    for part in re.split(r"(\n|\r\x1b\[\d+A\x1b\[J|\r\x1b\[J|\r\x1b\[K)", text):
+        if part == "\n":
+            place += 1
+            lines.append("")
+        elif part.startswith("\r"):
+            up = re.search(r"(\d+)A", part)
+            place -= int(up.group(1)) if up else 0
+            lines = [*lines[:place], ""]
+        else:
+            lines[place] += part
+    return lines
+
+
+def test_a_table_is_drawn_in_place_below_its_notes():
+    clock, stream = Clock(), Terminal()
+    live = LiveLine(stream, clock)
+    live.table(["0 done, 2 running", "  a  1 of 9", "  b  2 of 9"])
+    live.note("c is done")
+    clock.now = 1.0
+    live.table(["1 done, 1 running", "  b  3 of 9"])
+    assert table_screen(stream.getvalue()) == ["c is done", "1 done, 1 running", "  b  3 of 9"]
+    live.table(())
+    live.note("the end")
+    assert table_screen(stream.getvalue())[2:4] == ["  b  3 of 9", "the end"]
+
+
+def test_a_table_is_not_drawn_more_often_than_eyes_need():
+    clock, stream = Clock(), Terminal()
+    live = LiveLine(stream, clock)
+    for number in range(100):
+        live.table([f"{number} done"])
+    assert stream.getvalue().count("done") == 1
+
+
+def test_elsewhere_a_table_is_one_line_now_and_then():
+    clock, stream = Clock(), io.StringIO()
+    plain = PlainLines(stream, clock)
+    for second in range(100, 165):
+        clock.now = float(second)
+        plain.table([f"{second} done", "  a   1 of 9"])
+    plain.table(())
+    assert stream.getvalue().splitlines() == ["100 done; a 1 of 9", "130 done; a 1 of 9", "160 done; a 1 of 9"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter, Token
-from cyclopts.exceptions import CoercionError, UnknownOptionError
+from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError
 
 from hilum.cli.commands import COMMANDS, family_members
 from hilum.errors import OptionError, did_you_mean
@@ -58,6 +58,7 @@ def bound(command: Callable[..., Any], block: Mapping[str, Any], where: str) -> 
 
     Raises:
         CycloptsError: A key or value is wrong.
+        OptionError: One that is needed is missing.
     """
 
     def fill(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -66,7 +67,11 @@ def bound(command: Callable[..., Any], block: Mapping[str, Any], where: str) -> 
 
     app = App(name="hilum", config=fill, name_transform=str, default_parameter=PARAMETER, help_format="plaintext")
     app.default(command)
-    _, arguments, _ = app.parse_args([], exit_on_error=False, print_error=False)
+    try:
+        _, arguments, _ = app.parse_args([], exit_on_error=False, print_error=False)
+    except MissingArgumentError as error:
+        missing = "a value" if error.argument is None else error.argument.name.lstrip("-")
+        raise OptionError(f"{where}.{missing} is missing: give it.") from error
     for name, parameter in arguments.signature.parameters.items():
         if name not in arguments.arguments and parameter.default is not parameter.empty:
             arguments.arguments[name] = parameter.default

@@ -29,9 +29,9 @@ def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) 
     only, not a medical device.
 
     Examples:
-      hilum study --data store --out studies/phantoms --config demo-study --jobs 2
-      hilum study --data stores/nih14 --out studies/nih14 --config nih14-study --seeds 3
-      hilum study --data store --out studies/mine --config my-study.yaml --json
+      hilum study --data store --out study --config demo-study --jobs 2
+      hilum study --data nih14 --out study --config nih14-study --seeds 3
+      hilum study --data chexpert --out study --config paper-study --json
     """
     from hilum.report.pages import write_report
     from hilum.workflows.study import study as run

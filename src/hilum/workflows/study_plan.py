@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
     """
     names = _folder_names(plan)
     main = plan.finetune.labels.uncertain
-    cells = [_pretraining(plan, model, names[model]) for model, row in plan.models.items() if row.pretrain is not None]
+    cells = _pretrainings(plan, names)
     for model in plan.models:
         for fraction in sorted(plan.fractions_of(model)):
             cells += _trainings(plan, model, names[model], fraction, main, "main")
@@ -164,18 +164,26 @@ def _template(options: Any, command: str) -> dict[str, Any]:
     return block
 
 
-def _pretraining(plan: StudyPlan, model: str, name: str) -> StudyCell:
-    method = str(plan.models[model].pretrain)
-    return StudyCell(
-        id=f"{name}-pretrain",
-        kind="pretrain",
-        model=model,
-        method=method,
-        backbone=backbone_of(plan, model),
-        seed=0,
-        lr=plan.pretrain[method].options.train.lr,
-        run=f"{RUNS}/{name}-pretrain",
-    )
+def _pretrainings(plan: StudyPlan, names: Mapping[str, str]) -> list[StudyCell]:
+    """Return the models' pretrainings; those that are the same in all are one run."""
+    cells, runs = [], dict[tuple[object, ...], str]()
+    for model, row in plan.models.items():
+        if row.pretrain is None:
+            continue
+        network = backbone_of(plan, model)
+        alike = row.pretrain, row.init, network, plan.pretrain_epochs_of(model)
+        cell = StudyCell(
+            id=f"{names[model]}-pretrain",
+            kind="pretrain",
+            model=model,
+            method=row.pretrain,
+            backbone=network,
+            seed=0,
+            lr=plan.pretrain[row.pretrain].options.train.lr,
+            run=runs.setdefault(alike, f"{RUNS}/{names[model]}-pretrain"),
+        )
+        cells.append(cell)
+    return cells
 
 
 def _trainings(

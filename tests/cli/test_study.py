@@ -1,0 +1,176 @@
+"""``hilum study``: the plan from a config, its mistakes in one line, and a study of phantoms end to end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hilum.cli.app import build_app
+from hilum.cli.study import planned
+from hilum.labels import POLICIES
+from hilum.methods import METHODS
+from hilum.workflows.study_options import StudyModel, StudyPlan
+from hilum.workflows.study_plan import cells_of, study_block
+
+PRESETS = ("demo", "demo-study", "nih14-study", "paper-study")
+TINY = """
+study:
+  backbone: resnet10t
+  fractions: [1.0]
+  learning_rates: [1e-3]
+  models:
+    MoCo: {pretrain: moco}
+    from scratch: {init: random}
+  pretrain:
+    train: {epochs: 1, batch_size: 16, accelerator: cpu}
+  finetune:
+    train: {epochs: 1, batch_size: 16, accelerator: cpu}
+  evaluation: {min_positives: 1, resamples: 20}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "my.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def plan_of(*words: object) -> StudyPlan:
+    line = ["study", *(str(word) for word in words)]
+    _, bound, _ = build_app(line).parse_args(line)
+    return planned(bound.arguments["options"], line[line.index("--config") + 1])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_plan_and_its_record_repeats_it(name: str, config: Callable[[str], Path]) -> None:
+    plan = plan_of("--data", "a", "--out", "b", "--config", name)
+    assert cells_of(plan)
+    record = config(yaml.safe_dump({"study": study_block(plan)}, sort_keys=False))
+    again = plan_of("--out", "b", "--config", record)
+    assert study_block(again) == study_block(plan)
+    assert cells_of(again) == cells_of(plan)
+
+
+def test_the_papers_study_is_four_methods_and_two_baselines_on_three_shares() -> None:
+    plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
+    assert list(plan.models) == ["MoCo", "SimCLR", "BYOL", "SwAV", "ResNet-50", "Inception V3"]
+    assert plan.options.fractions == (0.1, 0.5, 1.0)
+    assert set(plan.policies.compare) == set(POLICIES)
+    main = {(cell.model, cell.fraction) for cell in cells_of(plan) if cell.kind == "finetune" and cell.group == "main"}
+    assert len(main) == 6 * 3
+    assert {row.init for name, row in plan.models.items() if row.pretrain is None} == {"imagenet"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_papers_study_pretrains_as_the_papers_config(method: str) -> None:
+    plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
+    line = ["pretrain", method, "--data", "a", "--out", "b", "--config", "paper"]
+    arguments = build_app(line).parse_args(line)[1].arguments
+    mine, theirs = plan.pretrain[method], arguments["options"]
+    assert (mine.options.train, mine.options.init) == (theirs.train, theirs.init)
+    told = arguments["method"]
+    for entry in fields(mine.method):
+        assert str(getattr(mine.method, entry.name)) == str(getattr(told, entry.name)), entry.name
+
+
+def test_the_papers_study_fine_tunes_as_the_papers_config() -> None:
+    plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
+    line = ["finetune", "--data", "a", "--out", "b", "--config", "paper"]
+    theirs = build_app(line).parse_args(line)[1].arguments["options"]
+    assert (plan.finetune.labels, plan.finetune.train.epochs) == (theirs.labels, theirs.train.epochs)
+    assert (plan.finetune.sampler, plan.finetune.loss) == (theirs.sampler, theirs.loss)
+    assert theirs.train.lr in plan.options.learning_rates
+
+
+def test_what_stands_on_the_line_wins(config: Callable[[str], Path]) -> None:
+    plan = plan_of("--data", "a", "--out", "b", "--config", config(TINY), "--seeds", 3, "--fractions", 0.1, 0.5)
+    assert (plan.options.seeds, plan.options.fractions, plan.reference) == (3, (0.1, 0.5), "from scratch")
+
+
+def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> None:
+    text = TINY.replace("{init: random}", "{init: random, epochs: {1.0: 4}}") + "  epochs: {1.0: 7, 0.5: 9}\n"
+    plan = plan_of("--data", "a", "--out", "b", "--config", config(text))
+    assert [plan.epochs_of("from scratch", share) for share in (1.0, 0.5)] == [4, 9]
+    assert [plan.epochs_of("MoCo", share) for share in (1.0, 0.5, 0.1)] == [7, 9, 1]
+    assert plan.models["MoCo"] == StudyModel(pretrain="moco")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("pretrain: moco", "pretrian: moco", "models.MoCo has the unknown key pretrian. Did you mean pretrain?"),
+        ("pretrain: moco", "pretrain: moko", "unknown method of models.MoCo.pretrain 'moko'"),
+        ("{init: random}", "random", "models.from scratch is 'random': allowed is a block"),
+        ("{init: random}", "{init: random, epochs: many}", "allowed is a whole number"),
+        ("{init: random}", "{init: random, epochs: {half: 3}}", "epochs has half: 3; allowed is a share"),
+        ("{init: random}", "{backbone: resnet50}", "models.from scratch starts from nothing"),
+        ("fractions: [1.0]", "fractions: [10]", "--fractions has 10"),
+        ("fractions: [1.0]", "fraction: [1.0]", "has the unknown key fraction. Did you mean fractions?"),
+        ("backbone: resnet10t", "seeds: 0", "--seeds is 0: allowed is 1 or more"),
+        ("backbone: resnet10t", "seeds: 1.5", "seeds in"),
+        ("backbone: resnet10t", "reference: BYOL", "unknown model of --reference 'BYOL'"),
+        ("backbone: resnet10t", "policies: {model: MoCo, compare: [twos]}", "policy of policies.compare 'twos'"),
+        ("backbone: resnet10t", "policies: {compare: [ones]}", "policies.model is missing: give it."),
+        ("  finetune:\n    train: {", "  finetune:\n    train: {lr: 1e-3, ", "finetune has train.lr, which the study"),
+        ("  pretrain:\n", "  pretrain:\n    mocco: {train: {epochs: 1}}\n", "unknown method of"),
+        ("epochs: 1, batch_size: 16", "epochs: 0, batch_size: 16", "--train.epochs is 0"),
+        ("study:", "studies:", "unknown block 'studies'"),
+    ],
+)
+def test_a_mistake_in_the_plan_is_one_line_and_nothing_runs(hilum, config, tmp_path, old, new, said) -> None:
+    assert old in TINY
+    answer = hilum("study", "--data", tmp_path, "--out", tmp_path / "s", "--config", config(TINY.replace(old, new, 1)))
+    assert answer.code in (1, 2)
+    assert said in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_plan_of_the_page_is_one(config: Callable[[str], Path]) -> None:
+    page = Path(__file__).parents[2] / "docs/study.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    plan = plan_of("--data", "a", "--out", "b", "--config", config(text))
+    runs = {cell.model: cell.run for cell in cells_of(plan) if cell.kind == "pretrain"}
+    assert runs == dict.fromkeys(("MoCo", "MoCo, frozen"), "runs/moco-pretrain")  # alike in all: pretrained once
+    assert plan.epochs_of("MoCo", 0.1) == 30
+
+
+def test_a_study_needs_a_config(hilum, tmp_path) -> None:
+    said = hilum("study", "--data", "a", "--out", tmp_path / "s")
+    assert (said.code, said.out) == (1, "")
+    assert "--config is missing" in said.err
+
+
+def test_a_config_without_a_study_is_refused(hilum, tmp_path, config) -> None:
+    path = config("finetune: {fraction: 0.5}\n")
+    said = hilum("study", "--data", "a", "--out", tmp_path / "s", "--config", path)
+    assert said.code == 1
+    assert "no block 'study'" in said.err
+
+
+def test_a_study_ends_in_a_page_and_a_failed_run_in_exit_1(hilum, store, phantoms, tmp_path, config) -> None:
+    path = config(
+        TINY.replace("{init: random}", f"{{init: random}}\n    ours: {{init: {tmp_path / 'no.safetensors'}}}")
+    )
+    words = ["study", "--data", store, "--truth", phantoms, "--out", tmp_path / "s", "--config", path]
+    said = hilum(*words)
+    assert said.code == 1
+    assert said.out.splitlines()[-1] == str(tmp_path / "s/report.html")
+    assert [line.split()[0] for line in said.out.splitlines()[1:3]] == ["MoCo", "from"]
+    assert "1 of 4 runs failed (ours-100-ignore-seed-0)" in said.err.splitlines()[-1]
+    again = hilum(*words, "--json")
+    assert again.code == 1
+    content = json.loads(again.out)
+    assert content["failed"] == ["ours-100-ignore-seed-0"]
+    assert [model["model"] for model in content["models"]] == ["MoCo", "from scratch"]
+    assert Path(content["report"]).is_file()

@@ -1,0 +1,107 @@
+"""What a study does next, from its cells alone: nothing is trained here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from study_plans import MODELS, TWO_RATES, tiny_plan
+
+from hilum.workflows.study_options import StudyPlan
+from hilum.workflows.study_plan import cells_of
+from hilum.workflows.study_record import StudyCell
+from hilum.workflows.study_schedule import begun_again, ended, ready, seconds_left, settled
+
+Cells = tuple[StudyCell, ...]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> StudyPlan:
+    return tiny_plan(tmp_path / "store", tmp_path / "study", **TWO_RATES)
+
+
+@pytest.fixture
+def cells(plan: StudyPlan) -> Cells:
+    return cells_of(plan)
+
+
+def done(cells: Cells, run: str, score: float | None = None) -> Cells:
+    return settled(ended(cells, f"runs/{run}", state="done", seconds=10.0, validation_auroc=score))
+
+
+def names(cells: Cells) -> list[str]:
+    return [cell.id for cell in cells]
+
+
+TRIALS = ["from-scratch-50-ignore-seed-0-lr-0.001", "from-scratch-50-ignore-seed-0-lr-0.003"]
+LATER = "from-scratch-50-ignore-seed-1"
+
+
+def test_a_model_waits_for_its_pretraining_and_others_do_not(cells: Cells) -> None:
+    assert names(ready(cells)) == ["moco-pretrain", *TRIALS]
+    trained = done(cells, "moco-pretrain")
+    assert "moco-50-ignore-seed-0-lr-0.001" in names(ready(trained))
+
+
+def test_the_best_trial_waits_again_and_gives_its_rate_to_later_seeds(cells: Cells) -> None:
+    cells = done(done(cells, TRIALS[0], 0.6), TRIALS[1], 0.7)
+    best, later = (next(cell for cell in cells if cell.id == name) for name in (TRIALS[1], LATER))
+    assert (best.chosen, best.state) == (True, "waiting")
+    assert (later.chosen, later.lr) == (True, 0.003)
+    assert later.run == "runs/from-scratch-50-ignore-seed-1-lr-0.003"
+    assert names(ready(cells))[1:] == [best.id, later.id]
+
+
+def test_equal_trials_and_those_without_a_score_leave_the_first(cells: Cells) -> None:
+    for score in (0.6, None):
+        ended_both = done(done(cells, TRIALS[0], score), TRIALS[1], score)
+        assert [cell.lr for cell in ended_both if cell.chosen] == [0.001, 0.001]
+
+
+def test_a_failed_trial_leaves_the_choice_to_the_others(cells: Cells) -> None:
+    cells = ended(cells, f"runs/{TRIALS[0]}", state="failed", error="no")
+    cells = done(cells, TRIALS[1], 0.5)
+    assert {cell.lr for cell in cells if cell.chosen} == {0.003}
+
+
+def test_later_seeds_fail_where_no_rate_worked(cells: Cells) -> None:
+    for trial in TRIALS:
+        cells = settled(ended(cells, f"runs/{trial}", state="failed", error="no"))
+    lost = [cell for cell in cells if cell.state == "failed"]
+    assert [cell.error for cell in lost] == ["no", "no", "no learning rate of its first seed worked"]
+    again = settled(begun_again(cells))
+    assert names(ready(again)) == names(ready(cells_with_all_waiting(cells)))
+
+
+def cells_with_all_waiting(cells: Cells) -> Cells:
+    return tuple(replace(cell, state="waiting", error=None) for cell in cells)
+
+
+def test_a_retried_trial_changes_no_choice(cells: Cells) -> None:
+    cells = settled(ended(cells, f"runs/{TRIALS[0]}", state="failed", error="no"))
+    cells = begun_again(done(done(cells, TRIALS[1], 0.5), TRIALS[1], 0.5))
+    cells = done(cells, TRIALS[0], 0.9)
+    assert {cell.lr for cell in cells if cell.chosen} == {0.003}
+
+
+def test_what_starts_from_a_failed_pretraining_is_lost(cells: Cells) -> None:
+    cells = settled(ended(cells, "runs/moco-pretrain", state="failed", error="no"))
+    assert {cell.state for cell in cells if cell.model == "MoCo"} == {"failed"}
+    assert names(ready(cells)) == TRIALS
+
+
+def test_a_run_at_work_is_not_started_twice(cells: Cells) -> None:
+    running = ended(cells, f"runs/{TRIALS[0]}", state="running")
+    assert TRIALS[0] not in names(ready(running))
+
+
+def test_time_left_is_known_once_something_has_ended(cells: Cells, plan: StudyPlan) -> None:
+    assert seconds_left(cells, plan, 1) is None
+    cells = done(cells, "moco-pretrain")
+    assert seconds_left(cells, plan, 1) is None  # nothing is known of a fine-tuning yet
+    cells = done(cells, TRIALS[0], 0.5)
+    left = [cell for cell in cells if cell.state == "waiting"]
+    assert seconds_left(cells, plan, 1) == pytest.approx(10.0 * len(left))
+    assert seconds_left(cells, plan, 2) == pytest.approx(5.0 * len(left))
+    assert set(MODELS) == {cell.model for cell in left}
