@@ -9,7 +9,9 @@ precision has no such form: its truth is integrated over the score.
 
 Each set is measured by what the package states: `evaluate_findings` for single findings and the macro mean, and
 `compare_models` for the clustered DeLong test of single findings and the paired bootstrap test of the macro mean. Each
-has 50 positive patients of every finding at least, and not many more.
+has 50 positive patients of every finding at least, and not many more: sets with fewer are drawn again, which lifts the
+prevalence a little above the one that average precision is held against. In a last scenario patients have one to
+fifteen films that resemble each other closely, so that few patients weigh as much as all others.
 
 Prints a line a scenario: coverage of 95 % intervals (the target is 93.5 to 96.5 %) and rejections at p < 0.05 where
 nothing differs (3.5 to 6.5 %), with the standard error of each. ``--json`` ends with one line of JSON. Exits 1 where a
@@ -40,8 +42,8 @@ from hilum.metrics.summary import evaluate_findings
 NORMAL = NormalDist()
 FINDINGS = ("first", "second", "third")
 LEAST_POSITIVES = 50
-SAME_PATIENT, SAME_FINDINGS, SAME_MODELS = 0.5, 0.3, 0.6
-"""Share of a score's variance that films of a patient, findings of a film, and both models have in common."""
+SAME_FINDINGS, SAME_MODELS = 0.3, 0.6
+"""Share of a score's variance that findings of a film, and both models, have in common."""
 COVERAGE, ERRORS = (0.935, 0.965), (0.035, 0.065)
 
 
@@ -54,6 +56,10 @@ class Scenario:
     prevalence: float
     """Share of films with each finding."""
     patients: int
+    most_films: int = 5
+    """A patient has 1 to so many, each number as likely."""
+    same_patient: float = 0.5
+    """Share of the variance that films of a patient have in common, of labels and scores."""
 
     @property
     def apart(self) -> float:
@@ -70,10 +76,13 @@ class Scenario:
         return float(-np.sum((precision[1:] + precision[:-1]) / 2 * np.diff(found)))
 
 
-SCENARIOS = tuple(
-    Scenario(f"{word}, AUROC {area:g}", area, prevalence, patients)
-    for word, prevalence, patients in (("balanced", 0.5, 80), ("rare", 0.08, 330))
-    for area in (0.6, 0.75, 0.9)
+SCENARIOS = (
+    *(
+        Scenario(f"{word}, AUROC {area:g}", area, prevalence, patients)
+        for word, prevalence, patients in (("balanced", 0.5, 80), ("rare", 0.08, 330))
+        for area in (0.6, 0.75, 0.9)
+    ),
+    Scenario("very unequal patients, AUROC 0.9", 0.9, 0.4, 90, most_films=15, same_patient=0.8),
 )
 
 
@@ -91,13 +100,13 @@ class DataSet(NamedTuple):
 def draw(scenario: Scenario, rng: np.random.Generator) -> DataSet:
     """Return a data set with enough positive patients of every finding; labels are drawn again until there are."""
     while True:
-        patients = np.repeat(np.arange(scenario.patients), rng.integers(1, 6, scenario.patients))
-        latent = _correlated(rng, patients, SAME_PATIENT, SAME_FINDINGS)
+        patients = np.repeat(np.arange(scenario.patients), rng.integers(1, scenario.most_films + 1, scenario.patients))
+        latent = _correlated(rng, patients, scenario.same_patient, SAME_FINDINGS)
         truth: NDArray[np.bool_] = latent > NORMAL.inv_cdf(1 - scenario.prevalence)
         positive = [len(np.unique(patients[column])) for column in truth.T]
         if min(positive) >= LEAST_POSITIVES:
             break
-    common, *own = (_correlated(rng, patients, SAME_PATIENT, SAME_FINDINGS) for _ in range(3))
+    common, *own = (_correlated(rng, patients, scenario.same_patient, SAME_FINDINGS) for _ in range(3))
     errors = [SAME_MODELS**0.5 * common + (1 - SAME_MODELS) ** 0.5 * error for error in own]
     return DataSet(truth.astype(np.float64), scenario.apart * truth + np.stack(errors), patients)
 
@@ -197,7 +206,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    began, results = time.perf_counter(), []
+    began, results = time.process_time(), []
     print("| scenario | positive patients | single | macro | average precision | test, single | test, macro |")
     print("|---|---|---|---|---|---|---|")
     for scenario in SCENARIOS:
@@ -207,8 +216,8 @@ def main() -> None:
     wrong = [said for found in results for said in missed(found)]
     print("\n".join(wrong) or "all targets are met")
     if chosen.json:
-        seconds = round(time.perf_counter() - began, 1)
-        print(json.dumps({"scenarios": results, "missed": wrong, "seed": chosen.seed, "seconds": seconds}))
+        seconds = round(time.process_time() - began, 1)
+        print(json.dumps({"scenarios": results, "missed": wrong, "seed": chosen.seed, "processor_seconds": seconds}))
     sys.exit(1 if wrong else 0)
 
 

@@ -110,6 +110,17 @@ def measures(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDArray[np
     return np.concatenate(areas), np.concatenate(precisions)
 
 
+def weight_table(weights: NDArray[np.generic], films: int) -> torch.Tensor:
+    """Return weights [R, columns] as floating numbers [columns, R], in float32 where sums over films are exact in it.
+
+    Args:
+        weights: At least 0.
+        films: How many are added up at most.
+    """
+    whole = np.issubdtype(weights.dtype, np.integer) and int(weights.max(initial=0)) * films < _EXACT
+    return torch.from_numpy(weights.T.astype(np.float32 if whole else np.float64, order="C"))
+
+
 def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return the truth as bool [N] and the scores as float64 [N].
 
@@ -127,7 +138,7 @@ def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDA
 
 
 def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    table = _table(weights, len(ranking.positives) + len(ranking.negatives))
+    table = weight_table(weights, len(ranking.positives) + len(ranking.negatives))
     at_score = _added_up(table, ranking.positives, ranking.reached)[:, :-1]  # [r, K] weight of positives at each score
     above, all_negative = _passed(table, ranking.negatives, ranking.above)
     tied = not np.array_equal(ranking.above, ranking.through)
@@ -148,12 +159,6 @@ def _steps(falling: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     """The different ones of sorted values, and how many values there are up to and with each."""
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)[: len(falling)])
     return falling[last], last + 1
-
-
-def _table(weights: NDArray[np.generic], films: int) -> torch.Tensor:
-    """Weights [r, columns] as [columns, r], in float32 where all their sums are exact in it."""
-    whole = np.issubdtype(weights.dtype, np.integer) and int(weights.max(initial=0)) * films < _EXACT
-    return torch.from_numpy(weights.T.astype(np.float32 if whole else np.float64, order="C"))
 
 
 def _added_up(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:

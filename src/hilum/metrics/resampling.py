@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.metrics.intervals import bootstrap_counts
-from hilum.metrics.ranking import checked, measures, rank
+from hilum.metrics.ranking import checked, measures, rank, weight_table
 from hilum.metrics.thresholds import CALLED_MEASURES, Confusion, called_measures, confusion_cells
 
 RANK_MEASURES = ("auroc", "average_precision")
@@ -160,11 +160,15 @@ def _resampled_confusion(
     if threshold is None or np.isnan(threshold):
         return Confusion(*np.zeros((4, len(weights))))
     cells = confusion_cells(present, scores, threshold)
-    counts = np.stack([np.bincount(patients[cell], minlength=weights.shape[1]) for cell in cells], axis=1)
-    totals = np.concatenate([block.astype(np.float64) @ counts for block in _row_blocks(weights)])  # [R, 4]
-    return Confusion(*totals.T)
+    counts = torch.from_numpy(np.stack([np.bincount(patients[cell], minlength=weights.shape[1]) for cell in cells]))
+    tables = (weight_table(block, len(present)) for block in _row_blocks(weights))  # [P, r] each
+    totals = np.concatenate(
+        [(counts.to(table) @ table).numpy() for table in tables], axis=1, dtype=np.float64
+    )  # [4, R]
+    return Confusion(*totals)
 
 
-def _row_blocks(weights: NDArray[np.uint16], rows: int = 256) -> list[NDArray[np.uint16]]:
-    """In blocks, so that the weights never stand in memory as float64 at once."""
-    return [weights[start : start + rows] for start in range(0, len(weights), rows)]
+def _row_blocks(weights: NDArray[np.uint16], rows: int = 256) -> Iterator[NDArray[np.uint16]]:
+    """In blocks, so that the weights never stand in memory as floating numbers at once."""
+    for start in range(0, len(weights), rows):
+        yield weights[start : start + rows]
