@@ -39,47 +39,40 @@ def measure_sections(study: Study) -> dict[str, Any]:
     }
 
 
+CALIBRATION = {
+    "ece_raw": ("ECE before", "ece_before"),
+    "ece": ("ECE after", "ece_after"),
+    "ece_by_chance": ("ECE by chance", "ece_by_chance"),
+    "brier_raw": ("Brier before", "brier_before"),
+    "brier": ("Brier after", "brier_after"),
+}
+"""Measure of calibration -> its column."""
+
+
 def calibration_table(study: Study) -> Table | None:
-    """Return the calibration error and Brier score of every model before and after scaling, means over its seeds."""
-    columns = [
-        words("model", "model"),
-        numbers("labels", "fraction"),
-        numbers("ECE before", "ece_before"),
-        numbers("ECE after", "ece_after"),
-        numbers("Brier before", "brier_before"),
-        numbers("Brier after", "brier_after"),
-    ]
+    """Return every model's calibration before and after scaling: means over findings that are scored, and its seeds."""
+    columns = [words("model", "model"), numbers("labels", "fraction")]
+    columns += [numbers(*titles) for titles in CALIBRATION.values()]
     rows = []
     for row in study.rows:
         found = [told for cell in study.cells(row) if (told := study.evaluation(cell).get("calibration"))]
         if found:
-            means = [_mean_of(found, key) for key in ("ece_raw", "ece", "brier_raw", "brier")]
+            means = [_mean_of(found, f"{measure}_mean") for measure in CALIBRATION]
             rows.append([word(row["model"]), share(row["fraction"]), *(number(mean, "{:.3f}") for mean in means)])
     return table("calibration", "Calibration of every model", columns, rows) if rows else None
 
 
 def _mean_of(calibrations: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """Return the mean over runs of the mean over findings."""
-    means = []
-    for told in calibrations:
-        known = [one[key] for one in told["findings"].values() if one.get(key) is not None]
-        if known:
-            means.append(fmean(known))
-    return fmean(means) if means else None
+    """Return the mean over runs, None where no run has a value."""
+    known = [told[key] for told in calibrations if told.get(key) is not None]
+    return fmean(known) if known else None
 
 
 def calibration_findings(findings: Sequence[str], told: Mapping[str, Any]) -> Table:
     """Return calibration by finding of one run."""
-    columns = [
-        words("finding", "finding"),
-        numbers("temperature", "temperature"),
-        numbers("shift", "shift"),
-        numbers("ECE before", "ece_before"),
-        numbers("ECE after", "ece_after"),
-        numbers("Brier before", "brier_before"),
-        numbers("Brier after", "brier_after"),
-    ]
-    keys = ("temperature", "shift", "ece_raw", "ece", "brier_raw", "brier")
+    columns = [words("finding", "finding"), numbers("temperature", "temperature"), numbers("shift", "shift")]
+    columns += [numbers(*titles) for titles in CALIBRATION.values()]
+    keys = ("temperature", "shift", *CALIBRATION)
     rows = [
         [word(name, small=one.get("reason") or ""), *(number(one.get(key), "{:.3f}") for key in keys)]
         for name, one in _ordered(findings, told["calibration"]["findings"])

@@ -274,6 +274,9 @@ class Maker:
             "calibration": {
                 "bins": 15,
                 "ece_mean": 0.021,
+                "ece_raw_mean": 0.06,
+                "ece_by_chance_mean": 0.015,
+                "brier_raw_mean": 0.14,
                 "brier_mean": 0.13,
                 "findings": {name: self.calibration() for name in self.findings},
             },
@@ -312,6 +315,7 @@ class Maker:
             "ece": 0.02,
             "brier": 0.13,
             "ece_raw": 0.06,
+            "ece_by_chance": 0.01,
             "brier_raw": 0.14,
             "temperature": 1.3,
             "shift": -0.1,
