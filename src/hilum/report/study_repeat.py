@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
+from hilum.report.read import read_json
 from hilum.report.run_sections import leaves
 from hilum.report.study_films import ENHANCED
 from hilum.report.study_limits import fractions_in_words
 from hilum.report.study_read import Study
 from hilum.report.study_tables import Table, table, word, words
 from hilum.report.wording import counted, listed
+
+DEMO = "demo.json"
+"""What says how a demo's films were drawn."""
 
 
 def flow(study: Study) -> list[tuple[str, str]]:
@@ -32,13 +37,8 @@ def flow(study: Study) -> list[tuple[str, str]]:
 
 def repeat(study: Study) -> dict[str, Any]:
     """Return commands, versions, options and hashes."""
-    stores = " ".join(str(store.path) for store in study.record.stores)
-    folder = study.folder.name or "study"
     return {
-        "commands": [
-            f"hilum study --data {stores} --config {folder}/study.yaml --out NEW    # all of it",
-            f"hilum report {folder}    # this page again, from the files",
-        ],
+        "commands": _commands(study),
         "seeds": _seeds(study),
         "versions": [("Hilum", study.record.hilum), *study.record.versions.items()],
         "machine": list(leaves(study.record.machine)),
@@ -46,6 +46,18 @@ def repeat(study: Study) -> dict[str, Any]:
         "hashes": _hashes(study),
         "weights": weights_table(study),
     }
+
+
+def _commands(study: Study) -> list[str]:
+    """Return the lines that make the study again: of a demo what draws its films as well."""
+    folder = study.folder.name or "study"
+    data = [str(store.path) for store in study.record.stores]
+    line = ["hilum", "study", "--data", *data, "--config", f"{folder}/study.yaml", "--out", "NEW"]
+    if (study.folder / DEMO).is_file():
+        drawn = read_json(study.folder / DEMO)
+        full = ["--full"] if drawn.get("full") else []
+        line = ["hilum", "demo", "--out", "NEW", *full, "--seed", str(drawn.get("seed", 0))]
+    return [f"{shlex.join(line)}    # all of it", f"{shlex.join(['hilum', 'report', folder])}    # this page again"]
 
 
 def _seeds(study: Study) -> str:

@@ -151,7 +151,16 @@ def test_a_path_with_markup_stays_inert(write_study_of, films, tmp_path, parsed)
     folder = write_study_of().rename(tmp_path / "<img src=x onerror=alert(1)>")
     found = parsed(study_page(read_study_folder(folder)))
     assert not found.handlers
-    assert "hilum report <img src=x onerror=alert(1)>" in found.words
+    assert "hilum report '<img src=x onerror=alert(1)>'" in found.words
+
+
+def test_a_demo_is_repeated_by_its_own_command(write_study_of, plain):
+    folder = write_study_of()
+    assert "hilum study --data" in plain(study_page(read_study_folder(folder)))
+    (folder / "demo.json").write_text('{"seed": 7, "full": true}')
+    text = plain(study_page(read_study_folder(folder)))
+    assert "hilum demo --out NEW --full --seed 7" in text
+    assert "hilum study --data" not in text
 
 
 def test_no_patient_is_named(write_study_of, films):
