@@ -32,6 +32,7 @@ def config(tmp_path: Path):
 
 
 FINETUNE = ("finetune", "--data", "a", "--out", "b")
+PREPARE = ("prepare", "chexpert", "r", "--out", "o", "--size", "64")
 MOCO = ("pretrain", "moco", "--data", "a", "--out", "b")
 
 
@@ -92,7 +93,7 @@ def test_shipped_names():
 
 
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
-@pytest.mark.parametrize("line", [FINETUNE, MOCO, ("prepare", "chexpert", "r", "--out", "o")], ids=lambda line: line[0])
+@pytest.mark.parametrize("line", [FINETUNE, MOCO, PREPARE], ids=lambda line: line[0])
 def test_shipped_configs_are_understood_by_every_command(name, line):
     assert parsed(*line, "--config", name)["options"]
 
