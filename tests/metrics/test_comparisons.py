@@ -6,6 +6,7 @@ import torch
 
 from hilum.metrics.comparisons import Measured, compare, compare_models, holm, in_families
 from hilum.metrics.delong import auroc_covariance
+from hilum.metrics.estimates import macro_patients
 from hilum.metrics.intervals import difference_interval, difference_p, share_interval
 from hilum.metrics.ranking import auroc
 from hilum.metrics.resampling import Judged, weightings
@@ -40,12 +41,14 @@ def test_the_macro_difference_is_a_loop_over_resamples_and_seeds():
     found = compare_models(truth, mask, *models, who, FINDINGS, resamples=40, seed=7, min_positives=5)
     weights = weightings(Judged.of(truth, mask, who), 40, 7).astype(float)
     samples = [np.subtract(*naive_means(truth, mask, models, row[who]).mean(axis=1)) for row in weights]
-    fewest = min(len(set(who[mask[:, f] & (truth[:, f] == kind)])) for f in range(3) for kind in (0, 1))
+    measured = [Measured.of(Judged.of(truth, mask, who), model, weights.astype(np.uint16)) for model in models]
+    apart = measured[0].samples["auroc"] - measured[1].samples["auroc"]
+    patients = macro_patients(Judged.of(truth, mask, who), apart, range(3))
     error = np.std(samples[1:], ddof=1)
     assert found.findings_scored == FINDINGS
     assert found.auroc_macro.value == pytest.approx(samples[0], abs=1e-12)
-    assert found.auroc_macro.interval == pytest.approx(difference_interval(samples[0], error, fewest), abs=1e-12)
-    assert found.auroc_macro.p == pytest.approx(difference_p(samples[0], error, fewest), abs=1e-12)
+    assert found.auroc_macro.interval == pytest.approx(difference_interval(samples[0], error, patients), abs=1e-12)
+    assert found.auroc_macro.p == pytest.approx(difference_p(samples[0], error, patients), abs=1e-12)
     assert found.auroc_macro.p_holm == found.auroc_macro.p
 
 
@@ -219,3 +222,19 @@ def test_torch_has_as_many_threads_as_before():
     finally:
         torch.set_num_threads(before)
     assert found == compare_models(truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5)
+
+
+def test_a_mean_rests_on_patients_by_the_findings_variances():
+    who = np.arange(100)
+    truth = np.stack([who < 5, who < 40, who < 40], axis=1).astype(float)
+    judged = Judged.of(truth, np.ones_like(truth), who)
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(500, 3))
+    assert macro_patients(judged, samples, [1, 2]) == 40
+    assert macro_patients(judged, samples, [0]) == 5
+    equal = (samples - samples[1:].mean(axis=0)) / samples[1:].std(axis=0)
+    by_hand = (2 / 3 / 39**0.5 + 1 / 3 / 4**0.5) ** -2
+    assert macro_patients(judged, equal, [0, 1, 2]) == int(by_hand) + 1 == 14
+    assert macro_patients(judged, equal * [1e-6, 1, 1], [0, 1, 2]) == 40  # a finding that moves nothing takes nothing
+    assert macro_patients(judged, equal * [1e6, 1, 1], [0, 1, 2]) == 5
+    assert macro_patients(judged, np.zeros((9, 3)), [0, 1, 2]) == 5

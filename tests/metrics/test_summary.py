@@ -58,7 +58,10 @@ def test_intervals_equal_a_naive_loop_with_scikit_learn():
         np.mean([r.measures["auroc"].value for r in evaluation.findings])
     )
     error = np.mean(macro, axis=0).std(ddof=1)
-    expected = share_interval(evaluation.auroc_macro.value, error, min(fewest))
+    shares = np.var(macro, axis=1) / np.var(macro, axis=1).sum()
+    degrees = 1 / sum(share / (count - 1) ** 0.5 for share, count in zip(shares, fewest[::3], strict=True)) ** 2
+    assert min(fewest) - 1 < degrees < max(fewest) - 1
+    expected = share_interval(evaluation.auroc_macro.value, error, int(degrees) + 1)
     assert evaluation.auroc_macro.interval == pytest.approx(expected, abs=1e-12)
 
 

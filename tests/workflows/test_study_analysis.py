@@ -178,12 +178,17 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients(analysed: dict[st
     for counts in bootstrap_counts(cohort.who.max() + 1, RESAMPLES, 3):
         films = np.repeat(np.arange(len(cohort.who)), counts[cohort.who])
         samples.append([_resampled(cohort, cells, films, place) for place in range(5)])
-    people = [
-        len(set(cohort.who[cohort.mask[:, f] & (cohort.truth[:, f] == kind)])) for f in range(5) for kind in (0, 1)
-    ]
+    shares = np.var(samples, axis=0) / np.var(samples, axis=0).sum()
+    degrees = 1 / sum(share / (_people(cohort, place) - 1) ** 0.5 for place, share in enumerate(shares)) ** 2
     macro = row_of(analysed, "MoCo")["auroc_macro"]
-    expected = share_interval(macro["value"], np.mean(samples, axis=1).std(ddof=1), min(people))
+    expected = share_interval(macro["value"], np.mean(samples, axis=1).std(ddof=1), int(degrees) + 1)
     assert macro["interval"] == pytest.approx(list(expected), abs=1e-12)
+
+
+def _people(cohort: Cohort, place: int) -> int:
+    """Patients of the smaller class."""
+    kept, truth = cohort.mask[:, place], cohort.truth[:, place]
+    return min(len(set(cohort.who[kept & (truth == kind)])) for kind in (0, 1))
 
 
 def _resampled(cohort: Cohort, cells: list[StudyCell], films: np.ndarray, place: int) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.estimates import (
     difference,
-    fewest_patients,
+    macro_patients,
     macro_samples,
     missing_class,
     nothing_scored,
@@ -152,7 +152,7 @@ def _macro(
 ) -> Difference:
     if not scored:
         return Difference(None, reason=nothing_scored(min_positives))
-    patients, lone = fewest_patients(judged, scored), too_few(judged, scored)
+    patients, lone = macro_patients(judged, samples, scored), too_few(judged, scored)
     return difference(macro_samples(samples, scored), level, no_interval=lone, patients=patients)
 
 

@@ -78,9 +78,25 @@ def patients_by_class(judged: Judged, place: int) -> tuple[int, int]:
     return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
 
 
-def fewest_patients(judged: Judged, places: Sequence[int]) -> int:
-    """Return how many patients the class with fewest of them has, among these findings."""
-    return min((min(patients_by_class(judged, place)) for place in places), default=0)
+def macro_patients(judged: Judged, samples: NDArray[np.float64], places: Sequence[int]) -> int:
+    """Return how many patients a mean over findings rests on, for its degrees of freedom.
+
+    Each finding counts by its variance over the resamples: one of few patients that moves the mean little takes little
+    away. The formula is Satterthwaite's (1946, Biometrics Bulletin 2:110) for variances that err all together, which is
+    the worst case; findings of equally many patients give that number.
+
+    Args:
+        judged: Films and labels.
+        samples: [1 + R, F], the findings' measures, nan where undefined.
+        places: Which findings the mean is over, each with two patients or more of both classes.
+    """
+    errors = [standard_error(samples[1:, place]) for place in places]
+    variances = np.array([0.0 if error is None else error**2 for error in errors])
+    degrees = np.array([max(min(patients_by_class(judged, place)) - 1, 1) for place in places], dtype=np.float64)
+    if not variances.sum():
+        return int(degrees.min()) + 1
+    share = variances / variances.sum()
+    return int((share @ degrees**-0.5) ** -2 + 1e-9) + 1
 
 
 def missing_class(judged: Judged, place: int) -> str | None:
@@ -122,7 +138,7 @@ def macro(
     """Return the mean over the scored findings with its interval; ``samples`` are [1 + R, F]."""
     if not places:
         return Estimate(None, reason=nothing_scored(min_positives))
-    means, patients = macro_samples(samples, places), fewest_patients(judged, places)
+    means, patients = macro_samples(samples, places), macro_patients(judged, samples, places)
     return estimate(means, level, no_interval=too_few(judged, places), patients=patients)
 
 

@@ -62,8 +62,8 @@ def share_interval(value: float, error: float, patients: int | None = None, leve
     Args:
         value: The measure, from 0 to 1.
         error: Its standard error, at least 0.
-        patients: How many patients it rests on: those of the class with fewer, of the finding with fewest where it is a
-            mean over findings; one less are the degrees of freedom. None for very many.
+        patients: How many patients it rests on: those of the class with fewer, and ``estimates.macro_patients`` for
+            a mean over findings; one less are the degrees of freedom. None for very many.
         level: Share of such intervals that cover the truth.
 
     Where the value is 0 or 1 no resample differs from it. The other end then is that of as many patients of whom none,
