@@ -216,13 +216,13 @@ def _comparisons(test: _Test, rows: Sequence[_Row], reference: str) -> list[dict
 def _family(test: _Test, rows: Sequence[_Row], second: _Row) -> list[dict[str, Any]]:
     judged, least = test.judged, test.min_positives
     apart = [compare(judged, row.measured, second.measured, test.findings, least, LEVEL) for row in rows]
-    what = "policies" if second.cell.group == "policies" else "models"
+    one, several = ("policy", "policies") if second.cell.group == "policies" else ("model", "models")
     text = (
-        f"the mean AUROC of {len(rows)} {what} against {second.name} with {second.cell.fraction:.3g} of the labels; "
+        f"the mean AUROC of {len(rows)} {one if len(rows) == 1 else several} against {second.name} with {second.cell.fraction:.3g} of the labels; "
         "single findings: all of these together"
     )
     adjusted = in_families(apart)
-    return [_comparison_json(row, second, one, text) for row, one in zip(rows, adjusted, strict=True)]
+    return [_comparison_json(row, second, found, text) for row, found in zip(rows, adjusted, strict=True)]
 
 
 def _comparison_json(row: _Row, second: _Row, found: Comparison, text: str) -> dict[str, Any]:
