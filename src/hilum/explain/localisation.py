@@ -205,7 +205,7 @@ def _means(
 
 def _too_few(patients: int) -> str | None:
     """One patient resampled is always the same patient: an interval would have no width."""
-    return None if patients >= 2 else "no interval: one patient only"
+    return None if patients >= 2 else "one patient only"
 
 
 def _grown(mask: NDArray[np.bool_], tolerance: float) -> NDArray[np.bool_]:
