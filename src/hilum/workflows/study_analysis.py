@@ -218,8 +218,8 @@ def _family(test: _Test, rows: Sequence[_Row], second: _Row) -> list[dict[str, A
     apart = [compare(judged, row.measured, second.measured, test.findings, least, LEVEL) for row in rows]
     one, several = ("policy", "policies") if second.cell.group == "policies" else ("model", "models")
     text = (
-        f"the mean AUROC of {len(rows)} {one if len(rows) == 1 else several} against {second.name} with {second.cell.fraction:.3g} of the labels; "
-        "single findings: all of these together"
+        f"the mean AUROC of {len(rows)} {one if len(rows) == 1 else several} against {second.name} "
+        f"with {second.cell.fraction:.3g} of the labels; single findings: all of these together"
     )
     adjusted = in_families(apart)
     return [_comparison_json(row, second, found, text) for row, found in zip(rows, adjusted, strict=True)]
