@@ -19,6 +19,7 @@ from hilum.cli.commands import COMMANDS, FAMILIES, family_members
 from hilum.phantoms.options import PhantomOptions
 from hilum.workflows.options import EmbedOptions, EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
 from hilum.workflows.split_options import SplitOptions
+from hilum.workflows.study_options import StudyOptions
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGES = {
@@ -37,6 +38,7 @@ OPTIONS = {
     "evaluate": EvaluateOptions,
     "probe": ProbeOptions,
     "embed": EmbedOptions,
+    "study": StudyOptions,
 }
 
 

@@ -158,11 +158,11 @@ def test_a_config_without_a_study_is_refused(hilum, tmp_path, config) -> None:
     assert "no block 'study'" in said.err
 
 
-def test_a_study_ends_in_a_page_and_a_failed_run_in_exit_1(hilum, store, phantoms, tmp_path, config) -> None:
+def test_a_study_ends_in_a_page_and_a_failed_run_in_exit_1(hilum, store, tmp_path, config) -> None:
     path = config(
         TINY.replace("{init: random}", f"{{init: random}}\n    ours: {{init: {tmp_path / 'no.safetensors'}}}")
     )
-    words = ["study", "--data", store, "--truth", phantoms, "--out", tmp_path / "s", "--config", path]
+    words = ["study", "--data", store, "--out", tmp_path / "s", "--config", path]
     said = hilum(*words)
     assert said.code == 1
     assert said.out.splitlines()[-1] == str(tmp_path / "s/report.html")

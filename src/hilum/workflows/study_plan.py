@@ -69,9 +69,13 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     parts.needed("test")
     if len(plan.options.learning_rates) > 1:
         parts.needed("val")
-    for policy in dict.fromkeys([plan.finetune.labels.uncertain, *(plan.policies.compare if plan.policies else ())]):
+    shares = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
+    names = [plan.finetune.labels.uncertain]
+    if plan.policies is not None:
+        shares, names = [*shares, plan.policies.fraction], [*names, *plan.policies.compare]
+    for policy in dict.fromkeys(names):
         _, weights = training_labels(films, replace(plan.finetune.labels, uncertain=policy))
-        for fraction in dict.fromkeys(fraction for model in plan.models for fraction in plan.fractions_of(model)):
+        for fraction in dict.fromkeys(shares):
             labelled_rows(parts.needed("train", fraction), weights)
     return films
 
