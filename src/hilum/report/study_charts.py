@@ -13,6 +13,8 @@ from hilum.report.svg import COLOURS, SHAPES, Drawing, Scale, domain
 
 NAMES = 150.0
 """Room for the rows' names."""
+TICK = 48.0
+"""Least room for a number below an axis, as a phone shows it."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,19 @@ def levels(
         drawing.text((WIDTH / 2, bottom / 2 + 10), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()
     scale = Scale(*domain(known, step), NAMES, WIDTH - 14 - room)
-    x_axis(drawing, scale, bottom, scale.ticks(3), form, title, top)
+    x_axis(drawing, scale, bottom, _apart(scale), form, title, top)
     if reference is not None:
         drawing.line((scale(reference), top), (scale(reference), bottom), "chance")
     for place, row in enumerate(rows):
         _level(drawing, scale, top + height * (place + 0.5), row)
     return drawing.svg()
+
+
+def _apart(scale: Scale) -> list[float]:
+    """Return about four round values whose numbers do not touch, or fewer."""
+    choices = (scale.ticks(about) for about in (4, 3, 2, 1))
+    wide = (ticks for ticks in choices if len(ticks) < 2 or scale(ticks[1]) - scale(ticks[0]) >= TICK)
+    return next(wide, [scale.low])
 
 
 def _level(drawing: Drawing, scale: Scale, y: float, row: Level) -> None:

@@ -35,12 +35,25 @@ def by_finding(study: Study, fraction: float) -> list[Markup]:
         [of(rows[name]["auroc"].get(finding)) if name in rows else Measured(None) for finding in study.store.findings]
         for name in study.names
     ]
-    return finding_charts(study.store.findings, series, study.names)
+    known = [of(told) for row in study.rows for told in row["auroc"].values()]
+    return finding_charts(study.store.findings, series, study.names, known)
 
 
-def finding_charts(findings: Sequence[str], series: Sequence[Sequence[Measured]], names: Sequence[str]) -> list[Markup]:
-    """Draw values of several models on every finding, in one chart or two beside each other."""
-    known = [value for one in series for cell in one for value in cell.values()]
+def finding_charts(
+    findings: Sequence[str],
+    series: Sequence[Sequence[Measured]],
+    names: Sequence[str],
+    others: Sequence[Measured] = (),
+) -> list[Markup]:
+    """Draw values of several models on every finding, in one chart or two beside each other.
+
+    Args:
+        findings: [F] names.
+        series: [M] models, each with [F] values.
+        names: [M] the models' names.
+        others: Values of other charts that shall have the same axis.
+    """
+    known = [value for one in [*series, others] for cell in one for value in cell.values()]
     span = domain([*known, 0.45, 0.9], 0.1)
     half = -(-len(findings) // 2) if len(findings) * len(series) > CROWDED else len(findings)
     halves = [slice(0, half), slice(half, None)] if half < len(findings) else [slice(None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 
@@ -30,6 +31,14 @@ def test_a_difference_stands_right_of_the_dashed_line_if_it_is_above_nought():
     (whisker,) = marks(picture, "whisker")
     middle = (float(whisker.get("x1")) + float(whisker.get("x2"))) / 2
     assert above == pytest.approx(middle, abs=0.1)
+
+
+def test_numbers_below_an_axis_keep_apart_beside_long_words():
+    rows = [Level("a", 0, Measured(0.012, -0.019, 0.02), "no difference shown")]
+    ticks = [float(text.get("x")) for text in ET.fromstring(levels(rows, "d", 0.02, 0.0, "{:+.2f}")).iter("text")
+             if text.get("class") == "tick"][:-1]  # fmt: skip
+    assert len(ticks) >= 2
+    assert all(after - before >= 48 for before, after in pairwise(ticks))
 
 
 def test_rows_without_a_value_are_said_to_be_not_available():
