@@ -13,7 +13,7 @@ class DemoOptions:
     out: Path = Path("demo")
     """Folder for everything that the demo makes; an unfinished demo is continued."""
     full: bool = False
-    """Study four methods and two baselines on three shares of the labels, in about half an hour."""
+    """Study four methods and two baselines on three shares of the labels, in under an hour."""
     seed: int = 0
     """Seed of the phantoms, the weights and the order of the films."""
 
