@@ -37,7 +37,7 @@ def _studies(studies: "StudyScores", evaluation: "Evaluation") -> Iterable[str]:
         yield "a study is one film here: by study the numbers are the same"
     else:
         mean = estimate_text(studies.auroc_macro)
-        yield f"mean AUROC {mean} over {studies.studies:,} studies, each by the mean of its films"
+        yield f"mean AUROC {mean} over {studies.studies:,} studies, each by the highest of its films"
 
 
 def _competition(competition: "CompetitionScores | None") -> Iterable[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-AGGREGATION = "mean of a study's films"
+AGGREGATION = "maximum over a study's films"
 
 
 class Studies(NamedTuple):
@@ -18,7 +18,7 @@ class Studies(NamedTuple):
     mask: NDArray[np.bool_]
     """[M, F], where a film of the study is scored."""
     scores: NDArray[np.float64]
-    """[..., M, F], the mean over all films of the study."""
+    """[..., M, F], the maximum over all films of the study."""
     patients: NDArray[np.generic]
     """[M], who the study shows, in the notation given."""
 
@@ -27,8 +27,7 @@ def per_study(truth: ArrayLike, mask: ArrayLike, scores: ArrayLike, studies: Arr
     """Return studies in place of films.
 
     CheXpert's reports speak of studies, so that all films of one have its labels; where a source labels films, a study
-    has what one of its films has. Its score is the mean of its films' scores. (Irvin 2019, arXiv 1901.07031, take the
-    maximum, which favours studies of many films.)
+    has what one of its films has. Its score is the maximum over its films, as Irvin 2019 (arXiv 1901.07031) takes it.
 
     Args:
         truth: [N, F], 1 present and 0 absent; anything where the mask is 0.
@@ -42,7 +41,7 @@ def per_study(truth: ArrayLike, mask: ArrayLike, scores: ArrayLike, studies: Arr
 
     >>> truth, mask, scores = [[1], [1], [0]], [[1], [1], [1]], [[0.2], [0.4], [0.9]]
     >>> per_study(truth, mask, scores, [7, 7, 8], [1, 1, 2]).scores.round(3).T
-    array([[0.3, 0.9]])
+    array([[0.4, 0.9]])
     """
     labels, scored = np.asarray(truth, dtype=np.float64), np.asarray(mask) > 0
     values, people = np.asarray(scores, dtype=np.float64), np.asarray(patients)
@@ -53,11 +52,10 @@ def per_study(truth: ArrayLike, mask: ArrayLike, scores: ArrayLike, studies: Arr
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(len(names)))
     present = np.where(scored, labels == 1, False)
-    films = np.bincount(codes)
     return Studies(
         truth=np.logical_or.reduceat(present[order], starts).astype(np.float64),
         mask=np.logical_or.reduceat(scored[order], starts),
-        scores=np.add.reduceat(values[..., order, :], starts, axis=-2) / films[:, None],
+        scores=np.maximum.reduceat(values[..., order, :], starts, axis=-2),
         patients=people[first],
     )
 
