@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from study_plans import MODELS, TWO_RATES, tiny_plan
 
-from hilum.workflows.study_options import StudyPlan
+from hilum.workflows.study_options import StudyModel, StudyPlan
 from hilum.workflows.study_plan import cells_of
 from hilum.workflows.study_record import StudyCell
 from hilum.workflows.study_schedule import begun_again, ended, ready, seconds_left, settled
@@ -51,6 +51,23 @@ def test_the_best_trial_waits_again_and_gives_its_rate_to_later_seeds(cells: Cel
     assert (later.chosen, later.lr) == (True, 0.003)
     assert later.run == "runs/from-scratch-50-ignore-seed-1-lr-0.003"
     assert names(ready(cells))[1:] == [best.id, later.id]
+
+
+def test_a_name_that_speaks_of_rates_keeps_the_runs_of_its_shares_apart(tmp_path: Path) -> None:
+    models = {"MoCo, lr 1e-3": MODELS["from scratch"]}
+    options = {**TWO_RATES, "models": models, "pretrain": {}, "fractions": (0.5, 1.0)}
+    cells = cells_of(tiny_plan(tmp_path / "store", tmp_path / "study", **options))
+    for trial in [cell.run for cell in cells if cell.seed == 0]:
+        cells = done(cells, trial.removeprefix("runs/"), 0.7)
+    assert len({cell.run for cell in cells}) == len(cells)
+
+
+def test_a_models_name_may_look_like_a_rate(tmp_path: Path) -> None:
+    models = {"A lr 1": StudyModel(init="random")}
+    cells = cells_of(tiny_plan(tmp_path / "store", tmp_path / "study", models=models, **TWO_RATES))
+    for run in [cell.run.removeprefix("runs/") for cell in cells if cell.seed == 0]:
+        cells = done(cells, run, 0.6)
+    assert cells[-1].run == "runs/a-lr-1-50-ignore-seed-1-lr-0.001"
 
 
 def test_equal_trials_and_those_without_a_score_leave_the_first(cells: Cells) -> None:

@@ -147,7 +147,7 @@ def study_block(plan: StudyPlan) -> dict[str, Any]:
 
 def rated(cell: StudyCell, lr: float) -> StudyCell:
     """Return a later seed's cell with the rate that its first seed chose."""
-    return replace(cell, lr=lr, chosen=True, run=f"{cell.run.partition(RATE)[0]}{RATE}{lr:g}")
+    return replace(cell, lr=lr, chosen=True, run=f"{cell.run}{RATE}{lr:g}")
 
 
 def _row(model: StudyModel) -> dict[str, Any]:
