@@ -12,7 +12,7 @@ from hilum.report.wording import counted, listed
 
 FEW_SEEDS, FEW_PATIENTS, FEW_EPOCHS, SMALL = 5, 50, 100, 224
 """Below which seeds, positive patients, pretraining's passes and pixels are named as limits."""
-MINED = ("nih14", "chexpert", "mimic")
+MINED = ("nih14", "chexpert", "mimic", "chestmnist")
 """Sources whose training labels programs took from reports."""
 
 Limit = tuple[str, str]
@@ -85,6 +85,11 @@ def _seeds(study: Study) -> Iterator[Limit]:
                 if max(counts) > 1
                 else ". Another seed would give other numbers, often by a few hundredths."
             ),
+        )
+    if any(cell.kind == "pretrain" for cell in study.record.cells):
+        yield (
+            "One pretraining a model.",
+            "All seeds of a model start from the same pretraining: their spread does not hold what another would give.",
         )
     if study.rows:
         yield (

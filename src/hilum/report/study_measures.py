@@ -132,8 +132,8 @@ def _operating(stem: str, rows: Sequence[tuple[str, Mapping[str, Any]]], prevale
     if prevalence:
         columns += [
             numbers("prevalence given", "prevalence"),
-            numbers("PPV there", "ppv_at_prevalence"),
-            numbers("NPV there", "npv_at_prevalence"),
+            estimates("PPV there", "ppv_at_prevalence"),
+            estimates("NPV there", "npv_at_prevalence"),
         ]
     return table(
         stem, "Confusion at an operating point", columns, [_point(name, one, prevalence) for name, one in rows]
@@ -145,8 +145,8 @@ def _point(name: str, one: Mapping[str, Any], prevalence: bool) -> list[Cell]:
     cells = [word(name), number(one.get("threshold"), "{:.3f}"), *(number(one.get(key)) for key in counts)]
     cells += [estimate(one.get(key)) for key in ("sensitivity", "specificity", "precision")]
     if prevalence:
-        keys = ("prevalence", "ppv_at_prevalence", "npv_at_prevalence")
-        cells += [number(one.get(key), "{:.3f}") for key in keys]
+        cells.append(number(one.get("prevalence"), "{:.3f}"))
+        cells += [estimate(one.get(key)) for key in ("ppv_at_prevalence", "npv_at_prevalence")]
     return cells
 
 

@@ -89,7 +89,7 @@ def _policy(study: Study, row: Mapping[str, Any], first: str) -> list[Cell]:
         word(row["model"]),
         share(row["fraction"]),
         estimate(row["auroc_macro"]),
-        *compared_cells(study.compared(row), first),
+        *compared_cells(study.compared(row), first, str(row["policy"])),
         estimate(row["average_precision_macro"]),
         *spread(row),
     ]

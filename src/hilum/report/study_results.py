@@ -115,7 +115,7 @@ def _result(study: Study, row: Row) -> list[Cell]:
         word(row["model"]),
         share(row["fraction"]),
         estimate(row["auroc_macro"]),
-        *compared_cells(study.compared(row), study.reference),
+        *compared_cells(study.compared(row), study.reference, row["model"]),
         estimate(row["average_precision_macro"]),
         *spread(row),
         films,
@@ -132,10 +132,11 @@ def compared_columns(reference: str) -> list[Column]:
     ]
 
 
-def compared_cells(told: Row | None, reference: str) -> list[Cell]:
-    """Return the difference to the reference, its p value after Holm, and what it shows."""
-    if told is None:
-        return [Cell("-", (None, None, None)), Cell("-", (None,)), word("the reference", "verdict soft")]
+def compared_cells(told: Row | None, reference: str, name: str) -> list[Cell]:
+    """Return the difference to the reference, its p value after Holm, and what it shows, of what is called ``name``."""
+    if told is None:  # the reference itself, or it gave no numbers at this share of the labels
+        verdict = "the reference" if name == reference else "not compared"
+        return [Cell("-", (None, None, None)), Cell("-", (None,)), word(verdict, "verdict soft")]
     verdict = shown(told, reference)
     style = {"better": "found", "worse": "missed"}.get(verdict.split()[0], "")
     return [

@@ -17,6 +17,7 @@ from hilum.cli import main
 from hilum.errors import RunError
 from hilum.report.pages import study_page, write_report
 from hilum.report.study_read import read_study_folder
+from hilum.report.study_results import results_table
 from hilum.report.wording import difference
 
 SECTIONS = [
@@ -89,6 +90,21 @@ def test_better_and_no_difference_are_said_where_the_corrected_test_says_so(writ
         assert ("No difference shown: MoCo" in lead) is not shown
         assert bool(re.search(r"(Better|Worse): MoCo \([+−]0\.\d{3}\)", lead)) is shown
         shutil.rmtree(folder)
+
+
+def test_models_are_not_called_the_reference_where_it_gave_no_numbers(write_study_of):
+    folder = write_study_of()
+
+    def lose_reference(content):
+        content["comparisons"] = [one for one in content["comparisons"] if one["fraction"] != 0.1]
+        lost = [row for row in content["models"] if (row["model"], row["fraction"]) == ("from scratch", 0.1)]
+        content["models"] = [row for row in content["models"] if row not in lost]
+
+    rewrite(folder / "analysis.json", lose_reference)
+    rows = results_table(read_study_folder(folder)).rows
+    said = [(row[0].text, row[1].text, row[5].text) for row in rows]
+    assert [one for one in said if one[1] == "10%"] == [("MoCo", "10%", "not compared")]
+    assert ("from scratch", "100%", "the reference") in said
 
 
 def test_counts_of_the_data_are_on_the_page(page, films, plain):
@@ -195,6 +211,7 @@ def test_limits_are_those_of_this_study(page, plain, write_study_of, write_films
     assert "32 px." in text
     assert "Fewer than 50 test patients have No Finding (30)" in text
     assert "MoCo 4 passes over" in text
+    assert "One pretraining a model." in text
     drawn = write_study_of(write_films(source="phantoms-1"), seeds=6)
     text = plain(study_page(read_study_folder(drawn)))
     assert "Phantoms are drawings." in text
