@@ -62,14 +62,6 @@ def test_a_name_that_speaks_of_rates_keeps_the_runs_of_its_shares_apart(tmp_path
     assert len({cell.run for cell in cells}) == len(cells)
 
 
-def test_a_models_name_may_look_like_a_rate(tmp_path: Path) -> None:
-    models = {"A lr 1": StudyModel(init="random")}
-    cells = cells_of(tiny_plan(tmp_path / "store", tmp_path / "study", models=models, **TWO_RATES))
-    for run in [cell.run.removeprefix("runs/") for cell in cells if cell.seed == 0]:
-        cells = done(cells, run, 0.6)
-    assert cells[-1].run == "runs/a-lr-1-50-ignore-seed-1-lr-0.001"
-
-
 def test_equal_trials_and_those_without_a_score_leave_the_first(cells: Cells) -> None:
     for score in (0.6, None):
         ended_both = done(done(cells, TRIALS[0], score), TRIALS[1], score)
