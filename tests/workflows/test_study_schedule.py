@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from study_plans import MODELS, TWO_RATES, tiny_plan
 
-from hilum.workflows.study_options import StudyModel, StudyPlan
+from hilum.workflows.study_options import StudyPlan
 from hilum.workflows.study_plan import cells_of
 from hilum.workflows.study_record import StudyCell
 from hilum.workflows.study_schedule import begun_again, ended, ready, seconds_left, settled
