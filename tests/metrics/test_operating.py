@@ -129,6 +129,33 @@ def test_a_specificity_of_1_rests_on_the_patients_without_the_finding():
     assert point.sensitivity.interval.low < 0.4
 
 
+@pytest.mark.parametrize(("calls", "least"), [(1, None), (3, 0.1), (40, 0.8)])
+def test_calls_that_are_all_right_say_as_much_as_there_are_of_them(calls, least):
+    truth = np.arange(400)[:, None] < 60
+    scores = np.where(np.arange(400) < calls, 0.9, 0.1)[:, None]
+    judged = Judged.of(truth, np.ones((400, 1)), np.arange(400))
+    point = operating_points(judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.01)[0][0]
+    assert point.precision.value == point.ppv_at_prevalence.value == 1.0
+    if least is None:
+        assert point.precision.interval is None
+        assert point.precision.reason == "no interval: 1 patient is called, 2 are needed"
+    else:
+        assert least < point.precision.interval.low < least + 0.25
+    worst = predictive_values(point.sensitivity.interval.low, point.specificity.interval.low, 0.01)[0]
+    assert point.ppv_at_prevalence.interval == (pytest.approx(worst), 1.0)
+
+
+def test_missing_nobody_is_no_proof_of_missing_nobody():
+    truth = np.arange(300)[:, None] < 20
+    scores = np.where(np.arange(300) < 100, 0.9, 0.1)[:, None]
+    judged = Judged.of(truth, np.ones((300, 1)), np.arange(300))
+    point = operating_points(judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.3)[0][0]
+    assert point.npv_at_prevalence.value == 1.0
+    worst = predictive_values(point.sensitivity.interval.low, point.specificity.interval.low, 0.3)[1]
+    assert point.npv_at_prevalence.interval == (pytest.approx(worst), 1.0)
+    assert worst < 0.95
+
+
 def test_predictive_values_at_the_films_own_prevalence_are_the_counted_ones():
     judged, scores = judged_films()
     has = judged.truth[judged.mask[:, 1], 1] == 1

@@ -78,6 +78,16 @@ def patients_by_class(judged: Judged, place: int) -> tuple[int, int]:
     return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
 
 
+def patients_called(judged: Judged, place: int, scores: NDArray[np.float64], threshold: float) -> int:
+    """Return how many patients have a scored film of a finding whose score [N] is at the threshold or above."""
+    return len(np.unique(judged.patients[judged.mask[:, place] & (scores >= threshold)]))
+
+
+def too_few_called(patients: int) -> str | None:
+    """Return why a precision has no interval, None where enough patients are called."""
+    return None if patients >= 2 else f"no interval: {patients} patient is called, 2 are needed"
+
+
 def macro_patients(judged: Judged, samples: NDArray[np.float64], places: Sequence[int]) -> int:
     """Return how many patients a mean over findings rests on, for its degrees of freedom.
 

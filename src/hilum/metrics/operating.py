@@ -9,13 +9,14 @@ positives hardly: so what it is there is measured.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.metrics.estimates import estimate, patients_by_class, too_few
+from hilum.metrics.estimates import estimate, patients_by_class, patients_called, too_few, too_few_called
+from hilum.metrics.intervals import Interval
 from hilum.metrics.ranking import checked
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Estimate
@@ -114,10 +115,11 @@ def operating_points(
     if prevalence is not None and not 0 < prevalence < 1:
         raise ValueError(f"prevalence is {prevalence}: allowed is above 0 and below 1")
     kept = [{rule: cut for rule, cut in cuts.items() if cut is not None} for cuts in thresholds]
-    totals = _resampled(judged, np.asarray(scores, dtype=np.float64), kept, weights)
+    values = np.asarray(scores, dtype=np.float64)
+    totals = _resampled(judged, values, kept, weights)
     return [
         tuple(
-            _point(rule, cut, cells, prevalence, _Stating.of(judged, finding, level))
+            _point(rule, cut, cells, prevalence, _Stating.of(judged, finding, level, values[:, finding], cut))
             for (rule, cut), cells in zip(cuts.items(), totals[finding], strict=True)
         )
         for finding, cuts in enumerate(kept)
@@ -134,8 +136,9 @@ def predictive_values(
     """
     right, wrong = np.asarray(sensitivity, dtype=np.float64), 1.0 - np.asarray(specificity, dtype=np.float64)
     called = right * prevalence + wrong * (1 - prevalence)
+    spared = (1 - right) * prevalence + (1 - wrong) * (1 - prevalence)  # not 1 - called: 1 must come out as 1
     with np.errstate(invalid="ignore", divide="ignore"):
-        return right * prevalence / called, (1 - wrong) * (1 - prevalence) / (1 - called)
+        return right * prevalence / called, (1 - wrong) * (1 - prevalence) / spared
 
 
 def _rule(rule: str) -> tuple[str, float]:
@@ -191,26 +194,47 @@ class _Stating(NamedTuple):
     """Patients with the finding."""
     absent: int
     """Patients without it."""
+    called: int
+    """Patients who are called."""
     too_few: str | None
 
     @staticmethod
-    def of(judged: Judged, finding: int, level: float) -> _Stating:
-        return _Stating(level, *patients_by_class(judged, finding), too_few(judged, [finding]))
+    def of(judged: Judged, finding: int, level: float, scores: FloatArray, threshold: float) -> _Stating:
+        called = patients_called(judged, finding, scores, threshold)
+        return _Stating(level, *patients_by_class(judged, finding), called, too_few(judged, [finding]))
 
-    def share(self, samples: FloatArray, undefined: str, patients: int | None = None) -> Estimate:
-        """The estimate of a share that rests on so many patients, else on those of the smaller class."""
-        rests_on = min(self.present, self.absent) if patients is None else patients
-        return estimate(samples, self.level, undefined, self.too_few, rests_on)
+    def share(self, samples: FloatArray, undefined: str, patients: int) -> Estimate:
+        """The estimate of a share that rests on so many patients."""
+        return estimate(samples, self.level, undefined, self.too_few, patients)
+
+    def precision(self, samples: FloatArray) -> Estimate:
+        """That of precision: one call that is right says little, however many patients have the finding."""
+        rests_on = min(self.present, self.absent, self.called)
+        return estimate(samples, self.level, NOBODY, self.too_few or too_few_called(self.called), rests_on)
+
+    def predictive(self, samples: FloatArray, undefined: str, low: FloatArray, high: FloatArray) -> Estimate:
+        """That of a predictive value; ``low`` and ``high`` are those at the ends of sensitivity and specificity.
+
+        A value of 0 or 1 is so in every resample, and its interval is theirs.
+        """
+        found = self.share(samples, undefined, min(self.present, self.absent))
+        if found.interval is None or found.value not in (0.0, 1.0):
+            return found
+        return replace(found, interval=Interval(float(low), float(high)))
 
 
 def _point(
     rule: str, threshold: float, cells: Confusion, prevalence: float | None, stating: _Stating
 ) -> OperatingPoint:
     shares = called_measures(cells)
+    sensitivity = stating.share(shares["recall"], "no positives in this split", stating.present)
+    specificity = stating.share(shares["specificity"], "no negatives in this split", stating.absent)
     positive = negative = None
     if prevalence is not None:
         chances = predictive_values(shares["recall"], shares["specificity"], prevalence)
-        positive, negative = (stating.share(*said) for said in zip(chances, (NOBODY, EVERYBODY), strict=True))
+        ends = zip(sensitivity.interval or (np.nan, np.nan), specificity.interval or (np.nan, np.nan), strict=True)
+        low, high = (predictive_values(*end, prevalence) for end in ends)
+        positive, negative = map(stating.predictive, chances, (NOBODY, EVERYBODY), low, high)
     return OperatingPoint(
         rule,
         threshold,
@@ -218,9 +242,9 @@ def _point(
         false_positives=int(cells.false_positives[0]),
         false_negatives=int(cells.false_negatives[0]),
         true_negatives=int(cells.true_negatives[0]),
-        sensitivity=stating.share(shares["recall"], "no positives in this split", stating.present),
-        specificity=stating.share(shares["specificity"], "no negatives in this split", stating.absent),
-        precision=stating.share(shares["precision"], NOBODY),
+        sensitivity=sensitivity,
+        specificity=specificity,
+        precision=stating.precision(shares["precision"]),
         prevalence=prevalence,
         ppv_at_prevalence=positive,
         npv_at_prevalence=negative,

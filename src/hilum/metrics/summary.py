@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.metrics.estimates import estimate, macro, missing_class, patients_by_class, scored_places, too_few
+from hilum.metrics.estimates import (
+    estimate,
+    macro,
+    missing_class,
+    patients_by_class,
+    patients_called,
+    scored_places,
+    too_few,
+    too_few_called,
+)
 from hilum.metrics.resampling import MEASURES, Judged, measure_findings, weightings
 from hilum.metrics.results import Estimate, Evaluation, FindingResult
 from hilum.metrics.thresholds import CALLED_MEASURES
@@ -58,7 +67,9 @@ def evaluate_findings(
     return Evaluation(
         films=len(values),
         patients=judged.patient_count,
-        findings=tuple(_finding_result(judged, i, name, cuts[i], samples, level) for i, name in enumerate(findings)),
+        findings=tuple(
+            _finding_result(judged, i, name, cuts[i], values[:, i], samples, level) for i, name in enumerate(findings)
+        ),
         findings_scored=tuple(findings[place] for place in scored),
         auroc_macro=macro(judged, samples["auroc"], scored, level, min_positives),
         average_precision_macro=macro(judged, samples["average_precision"], scored, level, min_positives),
@@ -89,12 +100,16 @@ def _finding_result(
     place: int,
     name: str,
     threshold: float | None,
+    scores: NDArray[np.float64],
     samples: Mapping[str, NDArray[np.float64]],
     level: float,
 ) -> FindingResult:
     present, absent = patients_by_class(judged, place)
     missing, lone = missing_class(judged, place), too_few(judged, [place])
-    rests_on, fewest = {"recall": present, "specificity": absent}, min(present, absent)  # patients
+    called = 0 if threshold is None else patients_called(judged, place, scores, threshold)
+    fewest = min(present, absent)
+    rests_on = {"recall": present, "specificity": absent, "precision": min(fewest, called)}  # patients
+    why_not = {"precision": lone or too_few_called(called)}
     reasons: dict[str, str | None] = dict.fromkeys(MEASURES, missing)
     for measure in CALLED_MEASURES:
         reasons[measure] = _why_undefined(judged, place, measure) if threshold is not None else NO_THRESHOLD
@@ -105,7 +120,13 @@ def _finding_result(
         positive_patients=present,
         threshold=threshold,
         measures={
-            measure: estimate(samples[measure][:, place], level, reasons[measure], lone, rests_on.get(measure, fewest))
+            measure: estimate(
+                samples[measure][:, place],
+                level,
+                reasons[measure],
+                why_not.get(measure, lone),
+                rests_on.get(measure, fewest),
+            )
             for measure in MEASURES
         },
     )
