@@ -14,6 +14,7 @@ from study_plans import MODELS, SCRATCH, TWO_RATES, Notes, tiny_plan, weights
 
 from hilum.errors import DataError, OptionError, RunError
 from hilum.listener import Listener
+from hilum.workflows.split import SplitOptions, split
 from hilum.workflows.study import StudyResult, study
 from hilum.workflows.study_options import PolicyComparison, StudyModel, StudyPlan
 from hilum.workflows.study_record import read_study
@@ -173,6 +174,14 @@ def test_what_the_data_or_networks_refuse_is_found_before_anything_runs(
     options = replace(plan.options, **{key: value for key, value in more.items() if key not in own})
     with pytest.raises((OptionError, DataError), match=said):
         study(replace(plan, options=options, **own))
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_store_without_validation_films_is_refused_before_anything_runs(tiny_store: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(tiny_store, tmp_path / "store")
+    split(store, SplitOptions(val=0.0))
+    with pytest.raises(DataError, match="part 'val' of"):
+        study(tiny_plan(store, tmp_path / "study", models=SCRATCH))
     assert not (tmp_path / "study").exists()
 
 

@@ -123,7 +123,7 @@ def original(study: Study, row: int) -> Path | None:
 def _roots(study: Study) -> Iterator[Path]:
     """Yield where films may lie: the folders that the plan names as truth, and a demo's phantoms."""
     for named in study.record.plan.get("truth") or ():
-        yield study.folder / str(named)
+        yield Path(str(named))
     if study.is_drawn:
         yield study.folder / PHANTOMS
         yield study.store.folder.parent / PHANTOMS

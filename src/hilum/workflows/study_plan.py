@@ -59,7 +59,8 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     """Check the plan against the data and the networks, before anything runs; return the films of the first store.
 
     Raises:
-        HilumError: A network is unknown, a store lacks what is needed, or a policy names no finding.
+        HilumError: A network is unknown, a store lacks what is needed, such as validation films, or a policy names no
+            finding.
     """
     for name in dict.fromkeys(backbone_of(plan, model) for model in plan.models):
         create_network(name)
@@ -67,8 +68,7 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     films = Films.open(plan.options.data[:1])
     parts = Parts.of(films)
     parts.needed("test")
-    if len(plan.options.learning_rates) > 1:
-        parts.needed("val")
+    parts.needed("val")  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
     shares = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
     names = [plan.finetune.labels.uncertain]
     if plan.policies is not None:
