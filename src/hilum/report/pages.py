@@ -57,6 +57,8 @@ def _write_study(folder: Path) -> ReportResult:
     sections = study_sections(read_study_folder(folder))
     tables = list(tables_in(sections))
     (folder / TABLES).mkdir(exist_ok=True)
+    for old in {*(folder / TABLES).glob("*.csv")} - {folder / TABLES / one.file for one in tables}:
+        old.unlink()  # of an earlier page, such as runs that failed then
     for one in tables:
         write_bytes(folder / TABLES / one.file, one.csv().encode())
     write_bytes(folder / PAGE, _study(sections).encode())

@@ -124,7 +124,7 @@ def _budget(study: Study) -> Iterator[Limit]:
         yield (
             "A small tuning budget.",
             f"The first seed of every model tried {counted(len(rates), 'learning rate')} ({tried}); all other options "
-            "are the same for all. A model may do better with options of its own.",
+            f"of fine-tuning are the same for all{_but(study)}. A model may do better with options of its own.",
         )
     passes = list(_passes(study))
     if passes and min(count for _, count, _ in passes) < FEW_EPOCHS:
@@ -135,6 +135,17 @@ def _budget(study: Study) -> Iterator[Limit]:
             ]
         )
         yield "Short pretraining.", f"{said}: published pretraining takes hundreds of passes over far more films."
+
+
+def _but(study: Study) -> str:
+    """Return in words which models have passes of their own, or train their output layer only."""
+    rows: Any = study.record.plan.get("models")
+    rows = rows if isinstance(rows, dict) else {}
+    passes = [name for name, row in rows.items() if row.get("epochs")]
+    frozen = [name for name, row in rows.items() if row.get("freeze")]
+    said = [f"the passes over the films of {listed(passes)}"] * bool(passes)
+    said += [f"that of {listed(frozen)} only the output layer learns"] * bool(frozen)
+    return f", but for {' and '.join(said)}" if said else ""
 
 
 def _passes(study: Study) -> Iterator[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -102,7 +103,7 @@ def operating_tables(findings: Sequence[str], told: Mapping[str, Any]) -> list[t
     tables = []
     for rule in rules:
         rows = [(name, one) for name, found in points for one in found if one["rule"] == rule]
-        stem = f"operating-points-{rule.replace(' ', '-')}"
+        stem = f"operating-points-{re.sub(r'[^a-z0-9.]+', '-', rule)}"  # a file's name
         tables.append((rule_in_words(rule), _operating(stem, rows, _has_prevalence(told))))
     return tables
 

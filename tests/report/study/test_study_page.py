@@ -219,6 +219,32 @@ def test_limits_are_those_of_this_study(page, plain, write_study_of, write_films
     assert "6 seeds." not in text
 
 
+def test_models_with_passes_of_their_own_are_named(write_study_of, plain):
+    folder = write_study_of()
+    rewrite(
+        folder / "study.json",
+        lambda content: content["plan"].update(
+            models={"MoCo": {"pretrain": "moco"}, "from scratch": {"init": "random", "epochs": {"0.1": 8}}}
+        ),
+    )
+    text = plain(study_page(read_study_folder(folder)))
+    assert "the same for all, but for the passes over the films of from scratch." in text
+
+
+def test_tables_of_an_earlier_page_are_not_left_behind(write_study_of):
+    folder = write_study_of()
+    write_report(folder)
+    assert (folder / "tables/failed-runs.csv").is_file()
+
+    def forget(content):
+        content["cells"] = [cell for cell in content["cells"] if cell["state"] != "failed"]
+
+    rewrite(folder / "study.json", forget)
+    write_report(folder)
+    assert not (folder / "tables/failed-runs.csv").exists()
+    assert (folder / "tables/results.csv").is_file()
+
+
 def test_a_study_without_numbers_yet_says_so(write_study_of, plain, parsed):
     folder = write_study_of(finished=False)
     (folder / "analysis.json").unlink()
