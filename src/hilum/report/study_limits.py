@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hilum.findings import COMPETITION
 from hilum.report.study_findings import positive_patients
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent
@@ -108,12 +109,35 @@ def _few(study: Study) -> Iterator[Limit]:
             f"Fewer than {FEW_PATIENTS} test patients have {listed(few)}: their numbers are uncertain.",
         )
     scored = study.analysis["test"]["findings_scored"] if study.analysis else []
+    yield from _fewer_findings(study, scored)
     out = [name for name in counts if name not in scored]
     if out and scored:
         least = study.analysis["test"]["min_positives"]
         yield (
             "Findings left out.",
             f"The means leave out {listed(out)}: fewer than {least} positive test patients, or no score.",
+        )
+
+
+def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
+    """Yield where a mean is over other findings than the page's words say."""
+    short = [
+        f"{row['model']} on {percent(row['fraction'])}"
+        for row in study.rows
+        if row.get("findings_scored", scored) != scored
+    ]
+    if short:
+        yield (
+            "Means over fewer findings.",
+            f"{listed(short)} of the labels had no label "
+            "of some finding to learn from and cannot call it: that mean is over the others. Differences are over the "
+            "findings that both models call.",
+        )
+    five = next((row["competition"]["findings"] for row in study.rows if row.get("competition")), ())
+    if 0 < len(five) < len(COMPETITION):
+        yield (
+            "Not all of the five.",
+            f"Of CheXpert's five findings only {listed(list(five))} had enough positive test patients to be scored.",
         )
 
 

@@ -231,6 +231,18 @@ def test_models_with_passes_of_their_own_are_named(write_study_of, plain):
     assert "the same for all, but for the passes over the films of from scratch." in text
 
 
+def test_a_mean_over_other_findings_is_named(write_study_of, plain):
+    folder = write_study_of()
+    assert "Means over fewer findings." not in plain(study_page(read_study_folder(folder)))
+
+    def lose(content):
+        row = next(row for row in content["models"] if (row["model"], row["fraction"]) == ("MoCo", 0.1))
+        row["findings_scored"] = content["test"]["findings_scored"][1:]
+
+    rewrite(folder / "analysis.json", lose)
+    assert "MoCo on 10% of the labels had no label of some finding" in plain(study_page(read_study_folder(folder)))
+
+
 def test_tables_of_an_earlier_page_are_not_left_behind(write_study_of):
     folder = write_study_of()
     write_report(folder)
