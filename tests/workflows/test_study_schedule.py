@@ -51,6 +51,7 @@ def test_the_best_trial_waits_again_and_gives_its_rate_to_later_seeds(cells: Cel
     assert (later.chosen, later.lr) == (True, 0.003)
     assert later.run == "runs/from-scratch-50-ignore-seed-1-lr-0.003"
     assert names(ready(cells))[1:] == [best.id, later.id]
+    assert next(cell for cell in begun_again(cells) if cell.id == best.id).seconds == 10.0
 
 
 def test_a_name_that_speaks_of_rates_keeps_the_runs_of_its_shares_apart(tmp_path: Path) -> None:

@@ -13,9 +13,15 @@ Cells = tuple[StudyCell, ...]
 
 
 def begun_again(cells: Cells) -> Cells:
-    """Return the cells of a study that was left: what ran waits again, and so does what failed."""
+    """Return the cells of a study that was left: what ran waits again, and so does what failed.
+
+    A trial that was chosen, and waits to be measured, keeps the time that its training took.
+    """
     return tuple(
-        cell if cell.state == "done" else replace(cell, state="waiting", error=None, seconds=None) for cell in cells
+        cell
+        if cell.state == "done"
+        else replace(cell, state="waiting", error=None, seconds=None if cell.validation_auroc is None else cell.seconds)
+        for cell in cells
     )
 
 
