@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.catalog import PRESENT, UNCERTAIN
-from hilum.errors import DataError
 from hilum.images.enhance import ENHANCEMENTS
-from hilum.images.read import read_grey
 from hilum.phantoms import read_masks
 from hilum.report.pictures import as_jpeg, outline
 from hilum.report.study_read import Study
+from hilum.workflows.known_places import MASKS, Film, likely_roots, original_film
 
 SAMPLES, BEFORE_AND_AFTER = 8, 2
 """Films shown of each."""
@@ -27,8 +24,6 @@ COLOURS = 6
 """Of outlines, in the page's style."""
 ENHANCED = {"paper": "denoised and equalised", "clahe": "equalised locally", "none": "not enhanced"}
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}
-PHANTOMS, MASKS = "phantoms", "masks"
-Film = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -52,10 +47,20 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Original:
+    """A film [H, W] as it came, and the folder of its data set."""
+
+    root: Path
+    film: Film
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A film step by step: each picture with its caption."""
 
     steps: list[tuple[str, str]]
+    came: bool
+    """Whether the first is the film as it came."""
 
 
 def film_sections(study: Study) -> dict[str, Any]:
@@ -63,78 +68,66 @@ def film_sections(study: Study) -> dict[str, Any]:
     rows = study.split.rows(study.store.catalog, "train")
     chosen = np.random.default_rng(0).permutation(rows)
     samples = [_sample(study, int(row)) for row in chosen[:SAMPLES]]
+    prepared = [_prepared(study, int(row)) for row in chosen[:BEFORE_AND_AFTER]]
     return {
         "samples": samples,
         "outlined": any(sample.outlines for sample in samples),
-        "prepared": [_prepared(study, int(row)) for row in chosen[:BEFORE_AND_AFTER]],
+        "prepared": prepared,
+        "before_shown": any(one.came for one in prepared),
     }
 
 
 def _sample(study: Study, row: int) -> Sample:
     labels = dict(zip(study.store.findings, study.store.labels[row].tolist(), strict=True))
-    file = original(study, row)
-    film = _read(file)
+    came = original(study, row)
     return Sample(
-        picture=picture(_stored(study, row) if film is None else film),
+        picture=picture(came.film if came else _stored(study, row)),
         view=VIEWS.get(str(study.store.catalog["view_position"].iloc[row]), "view not stated"),
         present=[name for name, label in labels.items() if label == PRESENT],
         uncertain=[name for name, label in labels.items() if label == UNCERTAIN],
-        outlines=_outlines(study, row, file),
+        outlines=_outlines(study, row, came),
     )
 
 
-def _outlines(study: Study, row: int, file: Path | None) -> list[Outline]:
+def _outlines(study: Study, row: int, came: Original | None) -> list[Outline]:
     """Return the outlines of what was drawn on a phantom whose masks lie beside it."""
-    path = Path(str(study.store.catalog["path"].iloc[row])).with_suffix(".png")
-    root = file.parents[len(path.parts) - 1] if file else None
-    if root is None or not study.is_drawn or not (root / MASKS / path).is_file():
+    if came is None:
         return []
-    masks = read_masks(root / MASKS / path)
+    file = (came.root / MASKS / str(study.store.catalog["path"].iloc[row])).with_suffix(".png")
+    masks = read_masks(file) if file.is_file() else {}
     drawn = [name for name in study.store.findings if name in masks and masks[name].any()]
     return [Outline(name, outline(masks[name]), place % COLOURS) for place, name in enumerate(drawn)]
 
 
 def _prepared(study: Study, row: int) -> Prepared:
-    """Return a film as it came, where its file is at hand, as it is stored, and as the published recipe has it."""
+    """Return a phantom as it was drawn, a film as it is stored, and as the published recipe has it."""
     enhance, size = study.store.preparation.enhance, study.store.preparation.size
-    film, stored = _read(original(study, row)), _stored(study, row)
+    came, stored = original(study, row), _stored(study, row)
     steps = []
-    if film is not None:
-        steps.append((picture(film), f"The film as it came, {film.shape[1]} x {film.shape[0]} px"))
+    if came:
+        height, width = came.film.shape
+        steps.append((picture(came.film), f"The film as it came, {width} x {height} px"))
     steps.append((picture(stored), f"As the networks see it: {size} x {size} px, {ENHANCED.get(enhance, enhance)}"))
     if enhance == "none":
         enhanced = np.asarray(ENHANCEMENTS["paper"](stored), np.uint8)
         steps.append((picture(enhanced), "For comparison only: denoised and equalised, as the published recipe does"))
-    return Prepared(steps)
+    return Prepared(steps, came is not None)
 
 
 def _stored(study: Study, row: int) -> Film:
     return np.asarray(study.store.read(np.array([row]))[0], np.uint8)
 
 
-def original(study: Study, row: int) -> Path | None:
-    """Return a film's own file, None where it is not at hand: a store does not say where its films came from."""
-    path = Path(str(study.store.catalog["path"].iloc[row]))
-    if path.is_absolute() or ".." in path.parts:
+def original(study: Study, row: int) -> Original | None:
+    """Return a phantom as it was drawn, None where it is not at hand and of every other film.
+
+    What is written into a real film may name its patient, so a page shows that one only as it was prepared.
+    """
+    if not study.is_drawn:
         return None
-    return next((root / path for root in _roots(study) if (root / path).is_file()), None)
-
-
-def _roots(study: Study) -> Iterator[Path]:
-    """Yield where films may lie: the folders that the plan names as truth, and a demo's phantoms."""
-    for named in study.record.plan.get("truth") or ():
-        yield Path(str(named))
-    if study.is_drawn:
-        yield study.folder / PHANTOMS
-        yield study.store.folder.parent / PHANTOMS
-
-
-def _read(file: Path | None) -> Film | None:
-    """Return a film's pixels, None where there is no file or it cannot be read."""
-    try:
-        return None if file is None else np.asarray(read_grey(file), np.uint8)
-    except DataError:
-        return None
+    roots = likely_roots(study.folder, study.store.folder, study.record.plan)
+    found = (Original(root, film) for root in roots if (film := original_film(root, study.store, row)) is not None)
+    return next(found, None)
 
 
 def picture(film: Film) -> str:

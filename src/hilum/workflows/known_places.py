@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import DataError
-from hilum.images.enhance import pixel_hash
+from hilum.images.enhance import padded_size, pixel_hash
 from hilum.images.read import read_grey
 from hilum.images.store import Store
 from hilum.phantoms.masks import read_masks
 from hilum.sources.nih14_boxes import OPACITIES, OWN, Box, read_boxes
 from hilum.training.batches import Rows
 
-MASKS = "masks"
+MASKS, PHANTOMS = "masks", "phantoms"
+PAD = "pad"
+"""Name of the fit that puts black margins beside a film; every other one stretches a film and what lies on it alike."""
 MOST_SIDE = 256
 """Largest side of a mask in pixels: larger ones are shrunk, boxes are drawn at it."""
 STAND_INS = {"Lung Opacity": ("Consolidation", "Infiltration", "Pneumonia")}
@@ -27,11 +29,12 @@ STAND_INS = {"Lung Opacity": ("Consolidation", "Infiltration", "Pneumonia")}
 _NONE = "no masks or boxes of these films are at hand: name the data set's folder as --truth."
 
 Mask = NDArray[np.bool_]
+Film = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A finding that a film shows, and where: ``mask`` is [S, S], true somewhere."""
+    """A finding that a film shows, and where: ``mask`` is the stored film's square, true somewhere."""
 
     row: int
     finding: str
@@ -50,7 +53,7 @@ class KnownPlaces(Protocol):
         """What they are, in words."""
 
     def masks(self, path: str) -> dict[str, Mask]:
-        """Return the masks [S, S] of the findings that a film of the store shows, each true somewhere."""
+        """Return the masks of the findings that a film of the store shows, in its frame, each true somewhere."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class DrawnMasks:
     """The masks beside phantoms: the very pixels that a finding changed."""
 
     root: Path
+    fit: str = "squash"
+    """How the store's films became square, a name of ``enhance.FITS``."""
     kind = "masks"
     said = "masks of what was drawn"
 
@@ -68,23 +73,74 @@ class DrawnMasks:
             DataError: The file is missing or is no mask.
         """
         found = read_masks((self.root / MASKS / path).with_suffix(".png"))
-        return {name: _shrunk(mask) for name, mask in found.items() if mask.any()}
+        return {name: _shrunk(self._in_frame(mask)) for name, mask in found.items() if mask.any()}
+
+    def _in_frame(self, mask: Mask) -> Mask:
+        return _centred(mask, max(mask.shape)) if self.fit == PAD else mask
 
 
 @dataclass(frozen=True)
 class DrawnBoxes:
-    """Boxes by a film's file name."""
+    """Boxes by a film's file name, beside the films themselves."""
 
+    root: Path
     boxes: Mapping[str, Sequence[Box]]
     said: str
+    fit: str = "squash"
+    """As of ``DrawnMasks``."""
     kind = "boxes"
 
     def masks(self, path: str) -> dict[str, Mask]:
-        """Return the boxes of a film, those of one finding together."""
+        """Return the boxes of a film, those of one finding together.
+
+        Raises:
+            DataError: The films are padded and this one cannot be read.
+        """
         found: dict[str, Mask] = {}
-        for box in self.boxes.get(path.rpartition("/")[2], ()):
-            _fill(found.setdefault(box.finding, np.zeros((MOST_SIDE, MOST_SIDE), np.bool_)), box)
-        return {name: mask for name, mask in found.items() if mask.any()}
+        boxes = self.boxes.get(path.rpartition("/")[2], ())
+        shape = self._shape(path) if boxes else (0, 0)
+        for box in boxes:
+            _fill(found.setdefault(box.finding, np.zeros(shape, np.bool_)), box)
+        return {name: _centred(mask, MOST_SIDE) for name, mask in found.items() if mask.any()}
+
+    def _shape(self, path: str) -> tuple[int, int]:
+        """Return the part [H, W] of a square of MOST_SIDE that the film itself takes: a box knows shares of it only."""
+        if self.fit != PAD:
+            return MOST_SIDE, MOST_SIDE
+        height, width = read_grey(self.root / path).shape
+        return padded_size(height, width, MOST_SIDE)
+
+
+def likely_roots(study: Path, store: Path, plan: Mapping[str, Any]) -> list[Path]:
+    """Return where the films of a study's store may lie: a store does not say where they came from.
+
+    Which of these it is, the films' pixels say (``original_film``).
+
+    Args:
+        study: Its folder.
+        store: The store's folder.
+        plan: Of the study; what it names as ``truth`` comes first, then where a demo lays its phantoms.
+    """
+    named: Iterable[object] = plan.get("truth") or ()
+    usual = [study / PHANTOMS, store.parent / PHANTOMS]
+    return [*(Path(str(root)) for root in named), *(root for root in usual if root.is_dir())]
+
+
+def original_film(root: Path, store: Store, row: int) -> Film | None:
+    """Return a film [H, W] as it lies below a root, None where that is not the very film of the store.
+
+    A path does not tell: every phantom set has the same paths. The film is prepared as the store's was and known by
+    its pixels.
+    """
+    path = Path(str(store.catalog["path"].iloc[row]))
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    try:
+        film = np.asarray(read_grey(root / path), np.uint8)
+    except (DataError, OSError):
+        return None
+    known = str(store.catalog["pixels"].iloc[row])
+    return film if pixel_hash(store.preparation.apply(film)) == known else None
 
 
 def places_of(store: Store, roots: Sequence[Path]) -> KnownPlaces | str:
@@ -104,9 +160,9 @@ def places_of(store: Store, roots: Sequence[Path]) -> KnownPlaces | str:
         if not _holds(root, store):
             reason = f"{root.name or root} does not hold the films of {store.source} that the store was prepared from."
         elif (root / MASKS).is_dir():
-            return DrawnMasks(root)
+            return DrawnMasks(root, store.preparation.fit)
         elif boxes := read_boxes(root):
-            return DrawnBoxes(boxes, _boxes_said(root))
+            return DrawnBoxes(root, boxes, _boxes_said(root), store.preparation.fit)
         else:
             reason = f"{root.name or root} holds no masks and no boxes: looked for {MASKS}/, {OWN} and {OPACITIES}."
     return reason
@@ -147,14 +203,8 @@ def _called(masks: Mapping[str, Mask], findings: Sequence[str], row: int) -> Ite
 
 
 def _holds(root: Path, store: Store) -> bool:
-    """Whether the first film of the store, prepared from the root, has the store's pixels."""
-    if not len(store):
-        return False
-    try:
-        film = store.preparation.apply(read_grey(root / str(store.catalog["path"].iloc[0])))
-    except (DataError, OSError):
-        return False
-    return pixel_hash(film) == str(store.catalog["pixels"].iloc[0])
+    """Whether the first film of the store lies below the root."""
+    return len(store) > 0 and original_film(root, store, 0) is not None
 
 
 def _boxes_said(root: Path) -> str:
@@ -171,8 +221,18 @@ def _shrunk(mask: Mask) -> Mask:
     return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
 
 
+def _centred(mask: Mask, side: int) -> Mask:
+    """Return the mask [H, W] amid a square, as padding places a film."""
+    height, width = mask.shape
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side), np.bool_)
+    square[top : top + height, left : left + width] = mask
+    return square
+
+
 def _fill(mask: Mask, box: Box) -> None:
     """Set the pixels whose area a box touches."""
-    left, top = (max(int(np.floor(share * MOST_SIDE)), 0) for share in (box.left, box.top))
-    right, bottom = (int(np.ceil(share * MOST_SIDE)) for share in (box.right, box.bottom))
-    mask[top : max(bottom, 0), left : max(right, 0)] = True
+    height, width = mask.shape
+    rows = slice(max(int(np.floor(box.top * height)), 0), max(int(np.ceil(box.bottom * height)), 0))
+    columns = slice(max(int(np.floor(box.left * width)), 0), max(int(np.ceil(box.right * width)), 0))
+    mask[rows, columns] = True

@@ -17,14 +17,14 @@ from hilum.files import write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.training.batches import Rows
-from hilum.workflows.known_places import STAND_INS, KnownPlaces, places_of, shown_findings
+from hilum.workflows.known_places import STAND_INS, KnownPlaces, likely_roots, places_of, shown_findings
 from hilum.workflows.localise import CONTROLS, Judge, Scores, control_scores, model_scores
 from hilum.workflows.parts import Parts
 from hilum.workflows.study_gallery import Read, write_gallery
 from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
-PART, PHANTOMS = "test", "phantoms"
+PART = "test"
 MOST_FILMS = {"masks": 200, "boxes": 500}
 """Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are known; boxes mark one or
 two findings of a film, masks all of them."""
@@ -55,7 +55,7 @@ def explain_study(folder: Path, listener: Listener = SILENT, roots: Sequence[Pat
         write_json(record.localisation, _unavailable("no fine-tuning has finished"))
         return
     films = Films.open([record.stores[0].path])
-    places = places_of(films.stores[0], [*roots, *_planned_roots(record)])
+    places = places_of(films.stores[0], [*roots, *likely_roots(folder, record.stores[0].path, record.plan)])
     _explain_best(record, cells[0], films, places, listener, device)
     if isinstance(places, str):
         listener.note(f"localisation is not scored: {places}")
@@ -91,13 +91,6 @@ def unseen_rows(films: Films) -> tuple[Rows, list[str]]:
 
 def _rank(cell: StudyCell) -> tuple[float, float]:
     return cell.fraction or 0.0, cell.validation_auroc or 0.0
-
-
-def _planned_roots(record: StudyRecord) -> list[Path]:
-    """The plan's ``truth``, and where a demo lays its phantoms: below the study, or beside its store."""
-    named = [Path(str(root)) for root in record.plan.get("truth") or ()]
-    usual = [record.folder / PHANTOMS, record.stores[0].path.parent / PHANTOMS]
-    return [*named, *(root for root in usual if root.is_dir())]
 
 
 def _explain_best(
