@@ -7,7 +7,7 @@ import torch
 from hilum.metrics.comparisons import Measured, compare, compare_models, holm, in_families
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.estimates import macro_patients
-from hilum.metrics.intervals import difference_interval, difference_p, share_interval
+from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p, share_interval
 from hilum.metrics.ranking import auroc
 from hilum.metrics.resampling import Judged, weightings
 from hilum.metrics.summary import evaluate_findings
@@ -238,3 +238,12 @@ def test_a_mean_rests_on_patients_by_the_findings_variances():
     assert macro_patients(judged, equal * [1e-6, 1, 1], [0, 1, 2]) == 40  # a finding that moves nothing takes nothing
     assert macro_patients(judged, equal * [1e6, 1, 1], [0, 1, 2]) == 5
     assert macro_patients(judged, np.zeros((9, 3)), [0, 1, 2]) == 5
+
+
+def test_a_difference_without_error_is_not_tested():
+    truth, mask, _, who = cohort()
+    perfect, constant = np.nan_to_num(truth)[None], np.full((1, *truth.shape), 0.3)
+    found = compare_models(truth, mask, perfect, constant, who, FINDINGS, resamples=20, min_positives=2)
+    for one in (found.auroc_macro, *found.auroc.values()):
+        assert (one.value, one.interval, one.p, one.p_holm, one.shown) == (0.5, None, None, None, False)
+        assert one.reason == NEVER_VARIES

@@ -65,10 +65,15 @@ def test_all_right_or_none_is_judged_as_that_many_patients(patients):
     assert share_interval(0.0, 0.0, patients) == pytest.approx((0.0, 1.0 - exact.low), abs=1e-12)
 
 
-def test_what_never_varies_has_an_interval_without_width():
-    assert share_interval(0.5, 0.0, 30) == (0.5, 0.5)
+@pytest.mark.parametrize("error", [0.0, 1e-17])
+def test_of_what_never_varies_between_the_ends_nothing_is_known(error):
+    assert share_interval(0.5, error, 30) is None
+    assert (difference_interval(0.1, error, 30), difference_p(0.1, error, 30)) == (None, None)
+
+
+def test_models_that_never_differ_do_not_differ():
     assert difference_interval(0.0, 0.0, 30) == Interval(0.0, 0.0)
-    assert (difference_p(0.0, 0.0, 30), difference_p(0.1, 0.0, 30)) == (1.0, 0.0)
+    assert difference_p(0.0, 0.0, 30) == 1.0
 
 
 @pytest.mark.parametrize("patients", [2, 30, 500, None])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from hilum.metrics.intervals import bootstrap_counts, share_interval
+from hilum.metrics.intervals import NEVER_VARIES, bootstrap_counts, share_interval
 from hilum.metrics.resampling import MEASURES
 from hilum.metrics.summary import NO_THRESHOLD, evaluate_findings
 
@@ -222,3 +222,10 @@ def test_no_film_is_refused():
     empty = np.zeros((0, 1))
     with pytest.raises(ValueError, match="no film"):
         evaluate_findings(empty, empty, empty, [], ["Edema"])
+
+
+def test_a_score_that_is_the_same_for_all_films_has_no_interval():
+    truth, mask, scores, who = cohort()
+    found = evaluate_findings(truth, mask, np.full_like(scores, 0.3), who, FINDINGS, resamples=40, min_positives=2)
+    for one in (found.auroc_macro, *(finding.measures["auroc"] for finding in found.findings)):
+        assert (one.value, one.interval, one.reason) == (0.5, None, NEVER_VARIES)

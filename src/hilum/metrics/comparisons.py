@@ -18,7 +18,7 @@ from hilum.metrics.estimates import (
     scored_places,
     too_few,
 )
-from hilum.metrics.intervals import difference_interval, difference_p
+from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p
 from hilum.metrics.resampling import Judged, rank_findings, weightings
 from hilum.metrics.results import Comparison, Difference
 
@@ -168,4 +168,5 @@ def _finding(judged: Judged, first: Measured, second: Measured, place: int, leve
     found = auroc_covariance(judged.truth[scored, place], models, judged.patients[scored])
     _, error = found.difference(0, 1)
     ends = difference_interval(value, error, found.patients, level)
-    return Difference(value, ends, p=difference_p(value, error, found.patients) if tested else None)
+    p = difference_p(value, error, found.patients) if tested else None
+    return Difference(value, ends, reason=None if ends else NEVER_VARIES, p=p)

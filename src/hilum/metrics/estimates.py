@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.metrics.intervals import difference_interval, difference_p, share_interval, standard_error
+from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p, share_interval, standard_error
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Difference, Estimate
 
@@ -34,8 +34,10 @@ def estimate(
     if no_interval is not None:
         return Estimate(float(value), reason=no_interval)
     error, left_out = standard_error(resampled), int(np.isnan(resampled).sum())
-    ends = None if error is None else share_interval(min(max(float(value), 0.0), 1.0), error, patients, level)
-    return Estimate(float(value), ends, left_out)
+    if error is None:
+        return Estimate(float(value), None, left_out)
+    ends = share_interval(min(max(float(value), 0.0), 1.0), error, patients, level)
+    return Estimate(float(value), ends, left_out, NEVER_VARIES if ends is None else None)
 
 
 def difference(
@@ -53,7 +55,7 @@ def difference(
     if no_interval is not None or error is None:
         return Difference(value, reason=no_interval)
     ends, p = difference_interval(value, error, patients, level), difference_p(value, error, patients)
-    return Difference(value, ends, int(np.isnan(resampled).sum()), p=p)
+    return Difference(value, ends, int(np.isnan(resampled).sum()), None if ends else NEVER_VARIES, p=p)
 
 
 def macro_samples(samples: NDArray[np.float64], places: Sequence[int]) -> NDArray[np.float64]:

@@ -20,6 +20,10 @@ from hilum.metrics.student import quantile, two_sided_p
 
 MANY = 10_000
 """Degrees of freedom that stand for the normal distribution."""
+NO_ERROR = 1e-12
+"""Standard errors up to this are rounding: the measure is the same in every resample, which says nothing of it."""
+NEVER_VARIES = "no interval: it is the same in every resample"
+"""The reason that such a measure has none."""
 _DRAWN_AT_ONCE = 1 << 16  # patients drawn at a time, over resamples: half a megabyte
 
 
@@ -56,8 +60,10 @@ def standard_error(samples: NDArray[np.float64]) -> float | None:
     return float(numbers.std(ddof=1)) if len(numbers) > 1 else None
 
 
-def share_interval(value: float, error: float, patients: int | None = None, level: float = 0.95) -> Interval:
-    """Return the interval of a measure from 0 to 1.
+def share_interval(value: float, error: float, patients: int | None = None, level: float = 0.95) -> Interval | None:
+    """Return the interval of a measure from 0 to 1, None where nothing is known of its error.
+
+    A value between 0 and 1 that no resample changes is such a one: it comes of a score that is the same for all films.
 
     Args:
         value: The measure, from 0 to 1.
@@ -77,29 +83,35 @@ def share_interval(value: float, error: float, patients: int | None = None, leve
     if value in (0.0, 1.0):
         width = 1.0 - ((1.0 - level) / 2.0) ** (1.0 / (MANY if patients is None else patients))
         return Interval(0.0, width) if value == 0.0 else Interval(1.0 - width, 1.0)
+    if error <= NO_ERROR:
+        return None
     centre = math.log(value / (1.0 - value))
     reach = quantile(level, _degrees(patients)) * error / (value * (1.0 - value))
-    return Interval(_expit(centre - reach), _expit(centre + reach)) if error else Interval(value, value)
+    return Interval(_expit(centre - reach), _expit(centre + reach))
 
 
-def difference_interval(value: float, error: float, patients: int | None = None, level: float = 0.95) -> Interval:
+def difference_interval(
+    value: float, error: float, patients: int | None = None, level: float = 0.95
+) -> Interval | None:
     """Return the interval of a difference, which ``difference_p`` finds above or below 0 just where 0 is outside.
 
-    Arguments as ``share_interval``, the value from -1 to 1.
+    Arguments as ``share_interval``, the value from -1 to 1. None where a difference other than 0 has no error.
     """
     _check(level, patients)
+    if error <= NO_ERROR:
+        return None if abs(value) > NO_ERROR else Interval(value, value)
     reach = quantile(level, _degrees(patients)) * error
     return Interval(value - reach, value + reach)
 
 
-def difference_p(value: float, error: float, patients: int | None = None) -> float:
+def difference_p(value: float, error: float, patients: int | None = None) -> float | None:
     """Return the chance of a difference at least this far from 0 were there none (two-sided t test).
 
-    Arguments as ``share_interval``.
+    Arguments as ``share_interval``. Models that never differ have 1; None where a difference other than 0 has no error.
     """
     _check(0.95, patients)
-    if not error:
-        return 0.0 if value else 1.0
+    if error <= NO_ERROR:
+        return None if abs(value) > NO_ERROR else 1.0
     return two_sided_p(value / error, _degrees(patients))
 
 

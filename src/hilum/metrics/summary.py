@@ -1,4 +1,8 @@
-"""The evaluation of a model: every measure of every finding with its interval, or the reason why there is none."""
+"""The evaluation of a model: every measure of every finding with its interval, or the reason why there is none.
+
+Intervals come from a bootstrap over patients. A resample in which a finding has no positive or no negative is left out
+for that finding, and counted; the macro value of a resample is the mean over the scored findings that it defines.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +42,7 @@ def evaluate_findings(
     min_positives: int = 20,
     level: float = 0.95,
 ) -> Evaluation:
-    """Return every measure of every finding with its interval.
-
-    Intervals come from a bootstrap over patients. A resample in which a finding has no positive or no negative is left
-    out for that finding, and counted; the macro value of a resample is the mean over the scored findings that it
-    defines.
+    """Return every measure of every finding with its interval, as the module says.
 
     Args:
         truth: [N, F], 1 present and 0 absent; anything where the mask is 0.
@@ -63,14 +63,24 @@ def evaluate_findings(
     _check(judged, values, findings)
     cuts = _cuts(thresholds, len(findings))
     samples = measure_findings(judged, values, cuts, weightings(judged, resamples, seed))
+    results = [_finding_result(judged, i, name, cuts[i], values, samples, level) for i, name in enumerate(findings)]
+    return _evaluation(judged, results, samples, min_positives, resamples, level)
+
+
+def _evaluation(
+    judged: Judged,
+    results: Sequence[FindingResult],
+    samples: Mapping[str, NDArray[np.float64]],
+    min_positives: int,
+    resamples: int,
+    level: float,
+) -> Evaluation:
     scored = scored_places(judged, samples["auroc"][0], min_positives)
     return Evaluation(
-        films=len(values),
+        films=len(judged.truth),
         patients=judged.patient_count,
-        findings=tuple(
-            _finding_result(judged, i, name, cuts[i], values[:, i], samples, level) for i, name in enumerate(findings)
-        ),
-        findings_scored=tuple(findings[place] for place in scored),
+        findings=tuple(results),
+        findings_scored=tuple(results[place].name for place in scored),
         auroc_macro=macro(judged, samples["auroc"], scored, level, min_positives),
         average_precision_macro=macro(judged, samples["average_precision"], scored, level, min_positives),
         min_positives=min_positives,
@@ -106,7 +116,7 @@ def _finding_result(
 ) -> FindingResult:
     present, absent = patients_by_class(judged, place)
     missing, lone = missing_class(judged, place), too_few(judged, [place])
-    called = 0 if threshold is None else patients_called(judged, place, scores, threshold)
+    called = 0 if threshold is None else patients_called(judged, place, scores[:, place], threshold)
     fewest = min(present, absent)
     rests_on = {"recall": present, "specificity": absent, "precision": min(fewest, called)}  # patients
     why_not = {"precision": lone or too_few_called(called)}
