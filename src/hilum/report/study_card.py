@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from hilum.report.read import Run
+from hilum.report.study_measures import other_findings
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent, trained_on
 from hilum.report.study_tables import Cell, Table, number, numbers, share, table, word, words
 from hilum.report.wording import counted, listed, macro
 from hilum.workflows.study_record import StudyCell
 
-NAMED_PATH = re.compile(r"[\w./\\-]*\.(?:png|jpe?g|dcm|dicom)\b", re.IGNORECASE)
-"""A film's path, which may hold a patient's number."""
-QUOTED = re.compile(r"'([^']*)'")
+FILM, PATIENT = "\0", "\1"
+"""Stand for what was replaced until all is: their words might hold what some patient is called."""
+ENDINGS = r"\.(?:png|jpe?g|dcm|dicom)\b"
+PART = rf"[\w./\\{PATIENT}-]*"
+NAMED_PATH = re.compile(
+    rf"(?<![^\s'\"(])(?:[A-Za-z]:)?[/\\](?:(?!\.\s)[^:'\"\n])*?(?:{ENDINGS}|{FILM})|{PART}(?:{ENDINGS}|{FILM})",
+    re.IGNORECASE,
+)
+"""A film's path, which may hold a patient's number; blanks are a part of one that begins at the root."""
+LONG = 6
+"""Digits from which a number is a patient's wherever it stands; shorter ones may be a step or a count."""
 
 
 def failed_table(study: Study) -> Table | None:
@@ -26,30 +35,65 @@ def failed_table(study: Study) -> Table | None:
         numbers("seed", "seed"),
         words("error", "error"),
     ]
-    patients = set(study.store.catalog["patient"])
+    if not study.record.failed:
+        return None
+    patients, paths = known_names(study)
     rows = [
         [
             word(cell.id),
             word(cell.model),
             share(cell.fraction) if cell.fraction else Cell("-", (None,)),
             number(cell.seed),
-            word(nameless(cell.error or "no reason was recorded", patients)),
+            word(nameless(cell.error or "no reason was recorded", patients, paths)),
         ]
         for cell in study.record.failed
     ]
-    return table("failed-runs", "Runs that failed", columns, rows) if rows else None
+    return table("failed-runs", "Runs that failed", columns, rows)
 
 
-def nameless(line: str, patients: Collection[str] = ()) -> str:
-    """Return a line without the paths of films and without quoted names of patients.
+def known_names(study: Study) -> tuple[set[str], set[str]]:
+    """Return the patients and the paths of films of the study's stores."""
+    catalogs = [store.catalog for store in study.stores]
+    patients, paths = (
+        {str(name) for catalog in catalogs for name in catalog[column].unique()} for column in ("patient", "path")
+    )
+    return patients, paths
+
+
+def nameless(line: str, patients: Collection[str] = (), paths: Collection[str] = ()) -> str:
+    """Return a line without the paths of films and without patients.
+
+    A patient whose name is a short number is replaced only in a line that speaks of a patient, or in quotes.
+
+    Args:
+        line: Of an error.
+        patients: Those that are known; others cannot be told from words.
+        paths: Of films that are known. Other paths are known by their ending, and without the words before a blank.
 
     >>> nameless("train/patient00012/study1/view1.jpg cannot be read: it is cut.")
     '(a film) cannot be read: it is cut.'
     >>> nameless("patient 'p7' stands in train and in test.", {"p7"})
     'patient (a patient) stands in train and in test.'
+    >>> nameless("Ann Roe 7/film.png is cut.", {"Ann Roe 7"}, {"Ann Roe 7/film.png"})
+    '(a film) is cut.'
     """
-    line = NAMED_PATH.sub("(a film)", line)
-    return QUOTED.sub(lambda found: "(a patient)" if found[1] in patients else found[0], line)
+    for path in _longest_first(path for path in paths if path in line):
+        line = line.replace(path, FILM)
+    spoken_of = "patient" in line.casefold()
+    for name in _longest_first(name for name in patients if name and name in line):
+        bare = spoken_of or len(name) >= LONG or not name.isdigit()
+        line = re.sub(_alone(name) if bare else f"'{re.escape(name)}'", PATIENT, line)
+    return NAMED_PATH.sub(FILM, line).replace(FILM, "(a film)").replace(PATIENT, "(a patient)")
+
+
+def _longest_first(names: Iterable[str]) -> list[str]:
+    """Return names so that one that is a part of another comes after it."""
+    return sorted(names, key=lambda name: (-len(name), name))
+
+
+def _alone(name: str) -> str:
+    """Return the pattern of a name, with its quotes, where it is no part of a longer word or number."""
+    return rf"'{re.escape(name)}'|(?<![\w.]){re.escape(name)}(?!\w|\.\d)"
 
 
 def card(study: Study) -> list[tuple[str, str]] | None:
@@ -98,7 +142,7 @@ def _worth(study: Study, best: StudyCell) -> Iterator[tuple[str, str]]:
     reached, scored = macro(told), counted(len(told["findings_scored"]), "finding")
     ends = f" ({told['level']:.0%} interval over patients {reached.interval})" if reached.interval else ""
     films = f"{counted(told['films'], 'test film')} of {counted(told['patients'], 'patient')}"
-    yield "Worth", f"mean AUROC {reached.value}{ends} over {scored}, on {films}"
+    yield "Worth", f"mean AUROC {reached.value}{ends} over {scored}{other_findings(study, told)}, on {films}"
     error = (told.get("calibration") or {}).get("ece_mean")
     if error is not None:
         yield "Calibration", f"mean expected calibration error {error:.3f}, after scaling on validation films"

@@ -13,6 +13,7 @@ from hilum.report.study_charts import Level, levels, reliability
 from hilum.report.study_read import Study
 from hilum.report.study_results import of, percent
 from hilum.report.study_tables import Cell, Table, estimate, estimates, number, numbers, share, table, word, words
+from hilum.report.wording import listed
 from hilum.workflows.study_record import StudyCell
 
 RULES = {
@@ -36,6 +37,7 @@ def measure_sections(study: Study) -> dict[str, Any]:
         "operating": operating_tables(findings, told),
         "has_prevalence": _has_prevalence(told),
         "subgroups": subgroups_table(study),
+        "subgroup_findings": other_findings(study, told),
         "subgroup_chart": _subgroup_chart(told, study.names.index(best.model) if best else 0),
     }
 
@@ -214,6 +216,18 @@ def _subgroup_chart(told: Mapping[str, Any], colour: int) -> Markup | None:
         for one in found
     ]
     return levels(rows, "mean AUROC", 0.05, whole["value"])
+
+
+def other_findings(study: Study, told: Mapping[str, Any]) -> str:
+    """Return how a run's mean is over other findings than the means across runs, as a clause; empty where it is not."""
+    pages = study.analysis["test"]["findings_scored"] if study.analysis else []
+    own = told.get("findings_scored", pages)
+    changes = {
+        "without": [name for name in pages if name not in own],
+        "with": [name for name in own if name not in pages],
+    }
+    said = [f"{how} {listed(names)}" for how, names in changes.items() if names]
+    return f", {' and '.join(said)}, unlike the means across runs" if said and pages else ""
 
 
 def in_words(study: Study) -> str:

@@ -32,7 +32,7 @@ POLICIES = {
     "ones": "uncertain counts as present",
     "ignore": "uncertain has no weight",
     "multiclass": "uncertain is a class of its own; scored present against absent",
-    "smooth": "uncertain counts as something between absent and present",
+    "smooth": "uncertain counts as present to a degree",
 }
 
 
@@ -50,7 +50,7 @@ def _policies(study: Study) -> dict[str, Any] | None:
         "model": rows[0]["model"],
         "fraction": rows[0]["fraction"],
         "first": names[0],
-        "meanings": [(name, POLICIES.get(name, "")) for name in dict.fromkeys(names)],
+        "meanings": [(name, _meaning(study, row)) for name, row in zip(names, rows, strict=True)],
         "table": policies_table(study),
         "chart": levels(
             [
@@ -64,6 +64,15 @@ def _policies(study: Study) -> dict[str, Any] | None:
         "by_finding": _by_finding(study, rows),
         "findings": policy_findings(study),
     }
+
+
+def _meaning(study: Study, row: Mapping[str, Any]) -> str:
+    """Return what a policy does; of the one that has a value, with the value that its runs had."""
+    policy = str(row["policy"])
+    runs = [run for cell in study.cells(row) if (run := study.run(cell))]
+    degrees = [degree for run in runs if (degree := (run.options.get("labels") or {}).get("smooth")) is not None]
+    degree = f" of {degrees[0]:g}, where 0 is absent and 1 present" if degrees and policy == "smooth" else ""
+    return POLICIES.get(policy, "") + degree
 
 
 def policies_table(study: Study) -> Table:

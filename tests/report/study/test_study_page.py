@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from hilum.cli import main
 from hilum.errors import RunError
 from hilum.report.pages import study_page, write_report
+from hilum.report.study_card import nameless
 from hilum.report.study_read import read_study_folder
 from hilum.report.study_results import results_table
 from hilum.report.wording import difference
@@ -180,11 +182,55 @@ def test_a_demo_is_repeated_by_its_own_command(write_study_of, plain):
 
 
 def test_no_patient_is_named(write_study_of, films):
-    folder = write_study_of(failed="train/patient00007/view14.png is cut, of patient 'patient00007' and of 'x'.")
+    folder = write_study_of(
+        failed="train/patient00007/view14.png is cut, of patient 'patient00007' and of 'x'; patient00008 as well."
+    )
     write_report(folder)
     texts = [(folder / "report.html").read_text(), *(path.read_text() for path in (folder / "tables").iterdir())]
     assert not any(re.search(r"patient\d", text) for text in texts)
-    assert "(a film) is cut, of patient (a patient) and of &#39;x&#39;." in texts[0]
+    assert "(a film) is cut, of patient (a patient) and of &#39;x&#39;; (a patient) as well." in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("patient 7/film.png is cut at step 7.", "(a film) is cut at step 7."),
+        ("/my sets/x/patient 7/film.png is cut.", "(a film) is cut."),
+        ("patient 7/other.png is cut.", "(a film) is cut."),
+        ("Ann Roe and Ann Roes are 'Ann Roe'.", "(a patient) and Ann Roes are (a patient)."),
+        ("The loss became NaN at step 40, '40'.", "The loss became NaN at step 40, (a patient)."),
+        ("Patients 40 and 0.40 are twice there.", "Patients (a patient) and 0.40 are twice there."),
+        ("Patient 1234567 or 12345678.", "Patient (a patient) or 12345678."),
+        ("1234567 is there twice.", "(a patient) is there twice."),
+        ("A (a film) of a patient.", "(a patient) ((a patient) film) of (a patient) patient."),
+        ("/data/store holds no films. Get x.png again.", "/data/store holds no films. Get (a film) again."),
+    ],
+)
+def test_patients_that_are_known_are_left_out_of_errors(line, said):
+    patients = {"patient 7", "Ann Roe", "40", "1234567", *("aA" if line.startswith("A ") else ())}
+    assert nameless(line, patients, {"patient 7/film.png", "Ann Roe/1.png"}) == said
+
+
+def test_a_run_over_other_findings_than_the_means_across_runs_says_so(write_study_of, plain):
+    folder = write_study_of()
+    assert "unlike the means across runs" not in plain(study_page(read_study_folder(folder)))
+    rewrite(folder / "analysis.json", lambda content: content["test"]["findings_scored"].append("Fracture"))
+    text = plain(study_page(read_study_folder(folder)))
+    clause = ", without Fracture, unlike the means across runs"
+    assert f"over 6 findings{clause}, on" in text
+    assert f"its mean AUROC over all test films{clause}." in text
+
+
+def test_the_degree_of_the_smooth_policy_stands_beside_it(write_study_of, plain):
+    folder = write_study_of(policies=("ignore", "smooth"))
+    for path in (folder / "runs").glob("*/options.yaml"):
+        options = yaml.safe_load(path.read_text())
+        if "finetune" in options:
+            options["finetune"]["labels"] = {"smooth": 0.65}
+            path.write_text(yaml.safe_dump(options))
+    text = plain(study_page(read_study_folder(folder)))
+    assert "smooth: uncertain counts as present to a degree of 0.65" in text
+    assert "ignore: uncertain has no weight" in text
 
 
 def test_a_failed_run_is_shown_with_its_error(page, plain):
