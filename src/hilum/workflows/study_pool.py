@@ -103,7 +103,8 @@ class Worker:
         said = self.errors.read_text(encoding="utf-8", errors="replace").splitlines()
         last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")[:200]
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        return f"its process ended {how} ({last}); a lack of memory is the usual reason"
+        why = "; a lack of memory is the usual reason" if status == -signal.SIGKILL else ""
+        return f"its process ended {how} ({last}){why}"
 
     def end(self) -> None:
         """End the process, whatever it is at."""
@@ -130,9 +131,9 @@ class Workers:
 
     def start(self, task: Task) -> None:
         """Give a task to a process that has none."""
-        worker = next((worker for worker in self._workers if worker.task is None), None) or self._hire()
+        worker = self._idle() or self._hire()
         worker.task, worker.began = task, time.perf_counter()
-        with suppress(BrokenPipeError):  # it is gone: `wait` finds that
+        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `wait` finds that
             worker.pipe.send(task)
 
     def wait(self) -> TaskEnd:
@@ -159,6 +160,14 @@ class Workers:
         """End all processes."""
         for worker in self._workers:
             worker.end()
+
+    def _idle(self) -> Worker | None:
+        """Return a process that has no task; those that died without one cost no run."""
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            if worker.process.poll() is None:
+                return worker
+            self._bury(worker)
+        return None
 
     def _hear(self, worker: Worker) -> TaskEnd | None:
         """Take one message of a worker; its death ends the task that it was at."""
