@@ -88,10 +88,32 @@ def cells_with_all_waiting(cells: Cells) -> Cells:
     return tuple(replace(cell, state="waiting", error=None) for cell in cells)
 
 
-def test_a_retried_trial_changes_no_choice(cells: Cells) -> None:
+@pytest.fixture
+def retried(cells: Cells) -> Cells:
+    """The first trial had failed and is tried again; the second was chosen and measured."""
     cells = settled(ended(cells, f"runs/{TRIALS[0]}", state="failed", error="no"))
-    cells = begun_again(done(done(cells, TRIALS[1], 0.5), TRIALS[1], 0.5))
-    cells = done(cells, TRIALS[0], 0.9)
+    return begun_again(done(done(cells, TRIALS[1], 0.5), TRIALS[1], 0.5))
+
+
+def test_a_better_retried_trial_is_chosen_while_no_later_seed_has_begun(retried: Cells) -> None:
+    cells = done(retried, TRIALS[0], 0.9)
+    known = {cell.id: cell for cell in cells}
+    assert [known[name].chosen for name in TRIALS] == [True, False]
+    assert [known[name].state for name in TRIALS] == ["waiting", "done"]
+    assert (known[LATER].lr, known[LATER].run) == (0.001, f"runs/{LATER}-lr-0.001")
+    worse = {cell.id: cell for cell in done(retried, TRIALS[0], 0.4)}
+    assert [worse[name].chosen for name in TRIALS] == [False, True]
+    assert worse[LATER].lr == 0.003
+
+
+def test_a_retried_trial_changes_no_choice_that_a_later_seed_was_trained_by(retried: Cells) -> None:
+    cells = done(done(retried, f"{LATER}-lr-0.003", 0.5), TRIALS[0], 0.9)
+    assert {cell.lr for cell in cells if cell.chosen} == {0.003}
+
+
+def test_a_chosen_trial_whose_measuring_failed_stays_chosen(cells: Cells) -> None:
+    cells = done(done(cells, TRIALS[0], 0.6), TRIALS[1], 0.7)
+    cells = settled(ended(cells, f"runs/{TRIALS[1]}", state="failed", error="no", validation_auroc=None))
     assert {cell.lr for cell in cells if cell.chosen} == {0.003}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hilum.workflows.study_options import StudyPlan
-from hilum.workflows.study_plan import rated
+from hilum.workflows.study_plan import RATE, rated
 from hilum.workflows.study_record import StudyCell
 
 Cells = tuple[StudyCell, ...]
@@ -29,7 +29,8 @@ def settled(cells: Cells) -> Cells:
     """Return the cells with all that follows from what has ended: lost ones, and the rates that were chosen.
 
     A cell fails with what it starts from. Of the rates that the first seed tried, the best on validation films counts
-    (the first of equals); its cell waits again, to be measured, and the later seeds take that rate.
+    (the first of equals); its cell waits again, to be measured, and the later seeds take that rate. Where a trial that
+    had failed is tried again, the rate is chosen again as long as no later seed has begun.
     """
     cells = _lost(cells)
     for group in dict.fromkeys(_group(cell) for cell in cells if cell.kind == "finetune"):
@@ -121,14 +122,50 @@ def _lost(cells: Cells) -> Cells:
 def _chosen(group: list[StudyCell]) -> list[StudyCell]:
     """Return a model's cells at one share and policy with its rate chosen, if all trials have ended."""
     trials = [cell for cell in group if cell.seed == 0]
-    if len(trials) == 1 and trials[0].chosen:
+    now = next((cell for cell in trials if cell.chosen), None)
+    if len(trials) == 1 and now is not None:
         return group
-    if any(cell.chosen for cell in trials) or any(cell.state in ("waiting", "running") for cell in trials):
+    if not all(_trained(cell) or cell.state == "failed" for cell in trials) or not _open(now, group):
         return group
-    tried = [cell for cell in trials if cell.state == "done"]
+    tried = [cell for cell in trials if _trained(cell)]
     if not tried:
         return [_without_rate(cell) for cell in group]
     best = max(tried, key=lambda cell: -1.0 if cell.validation_auroc is None else cell.validation_auroc)
+    return group if best is now else _taking(best, _unchosen(now, group))
+
+
+def _trained(cell: StudyCell) -> bool:
+    """Whether a trial has been trained: the chosen one waits, or is at work, once more to be measured."""
+    return cell.state == "done" or (cell.state in ("waiting", "running") and cell.validation_auroc is not None)
+
+
+def _open(now: StudyCell | None, group: list[StudyCell]) -> bool:
+    """Whether a rate can be chosen, or another one than now: no later seed has begun, nor is the chosen one at work.
+
+    A chosen trial whose measuring failed stays chosen: measuring chooses nothing.
+    """
+    if now is None:
+        return True
+    return now.state in ("waiting", "done") and all(cell.state == "waiting" for cell in group if cell.seed)
+
+
+def _unchosen(now: StudyCell | None, group: list[StudyCell]) -> list[StudyCell]:
+    """Return the cells as they were before a rate was chosen."""
+    if now is None:
+        return group
+    rate = f"{RATE}{now.lr:g}"
+    return [
+        replace(cell, chosen=False, lr=None, run=cell.run.removesuffix(rate))
+        if cell.seed
+        else replace(cell, chosen=False, state="done")
+        if cell is now
+        else cell
+        for cell in group
+    ]
+
+
+def _taking(best: StudyCell, group: list[StudyCell]) -> list[StudyCell]:
+    """Return the cells with a trial's rate chosen: it waits to be measured, the later seeds take its rate."""
     if best.lr is None:
         raise ValueError(f"trial {best.id} has no rate")
     return [
