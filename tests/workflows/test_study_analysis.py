@@ -19,6 +19,7 @@ from hilum.findings import COMPETITION
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.store import write_store
+from hilum.listener import Listener
 from hilum.metrics.comparisons import holm
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import bootstrap_counts, difference_p, share_interval
@@ -81,7 +82,11 @@ def write(folder: Path, store: Path, cells: list[StudyCell], **evaluation: Any) 
         reference="from scratch",
         finished=True,
         stores=(StudyStore(store, "tiny", "abc"),),
-        plan={"evaluation": how, "finetune": {"labels": {"unstated": "absent"}}},
+        plan={
+            "evaluation": how,
+            "finetune": {"labels": {"unstated": "absent"}},
+            "policies": {"compare": ["ignore", "zeros", "ones"]},
+        },
         cells=tuple(cells),
     )
     write_study(record)
@@ -281,13 +286,26 @@ def test_policies_are_compared_with_the_first(store: Path, cohort: Cohort, tmp_p
     assert [row["policy"] for row in found["models"] if row["group"] == "policies"] == ["ignore", "zeros", "ones"]
 
 
+def test_without_the_plans_first_policy_none_is_compared(store: Path, cohort: Cohort, tmp_path: Path) -> None:
+    class Notes(Listener):
+        def note(self, line: str) -> None:
+            lines.append(line)
+
+    lines: list[str] = []
+    policies = [cell("MoCo", policy=policy, group="policies") for policy in ("ignore", "zeros", "ones")]
+    failed = replace(policies[0], state="failed", error="no such file")
+    cohort.save(write(tmp_path, store, [failed, *policies[1:]]))
+    assert analyse(tmp_path, Notes())["comparisons"] == []
+    assert lines == ["ignore gave no numbers with 1 of the labels: nothing is compared there"]
+
+
 def test_failed_runs_are_left_out_and_without_the_reference_nothing_is_compared(
     store: Path, cohort: Cohort, tmp_path: Path
 ) -> None:
     failed = [replace(one, state="failed", error="no such file") for one in (MAIN[0], MAIN[1], MAIN[3])]
     cohort.save(write(tmp_path, store, [*failed, MAIN[2]]))
     found = analyse(tmp_path)
-    assert [(row["model"], len(row["seeds"])) for row in found["models"]] == [("MoCo", 1)]
+    assert [(row["model"], len(row["seeds"]), row["seeds_planned"]) for row in found["models"]] == [("MoCo", 1, 2)]
     assert found["comparisons"] == []
 
 

@@ -147,12 +147,17 @@ def compared_cells(told: Row | None, reference: str, name: str) -> list[Cell]:
 
 
 def spread(row: Row) -> list[Cell]:
-    """Return how many seeds there are, and the range of what they reach alone."""
+    """Return how many seeds there are, of how many where some failed, and the range of what they reach alone."""
     alone = [one["auroc_macro"] for one in row["seeds"] if one["auroc_macro"] is not None]
     if not alone:
-        return [number(len(row["seeds"])), number(None)]
+        return [_seeds(row), number(None)]
     text = f"{min(alone):.3f} to {max(alone):.3f}" if len(alone) > 1 else f"{alone[0]:.3f}"
-    return [number(len(row["seeds"])), Cell(text, (min(alone),))]
+    return [_seeds(row), Cell(text, (min(alone),))]
+
+
+def _seeds(row: Row) -> Cell:
+    count, planned = len(row["seeds"]), row.get("seeds_planned", len(row["seeds"]))
+    return number(count) if count == planned else Cell(f"{count} of {planned}", (count,))
 
 
 def trained_on(study: Study, row: Row) -> tuple[Cell, Cell]:

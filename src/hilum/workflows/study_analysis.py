@@ -89,6 +89,8 @@ class _Row:
 
     cells: tuple[StudyCell, ...]
     measured: Measured
+    planned: int
+    """Seeds in the plan, those that failed among them."""
 
     @property
     def cell(self) -> StudyCell:
@@ -120,13 +122,14 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     rows = []
     for done, cells in enumerate(groups):
         listener.progress("analyse", done, len(groups))
-        rows.append(_Row(cells, Measured.of(test.judged, test.scores([record.path(c) for c in cells]), test.weights)))
+        measured = Measured.of(test.judged, test.scores([record.path(c) for c in cells]), test.weights)
+        rows.append(_Row(cells, measured, _planned(record, cells[0])))
     listener.progress("analyse", len(groups), len(groups))
     content = {
         "format": FORMAT,
         "test": test.to_json(),
         "models": [_model_json(test, row) for row in rows],
-        "comparisons": _comparisons(test, rows, record.reference),
+        "comparisons": _comparisons(test, rows, record, listener),
     }
     write_json(record.analysis, content)
     return content
@@ -135,8 +138,18 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
 def _cells_by_row(record: StudyRecord) -> list[tuple[StudyCell, ...]]:
     found: dict[tuple[object, ...], list[StudyCell]] = {}
     for cell in record.chosen():
-        found.setdefault((cell.group, cell.model, cell.fraction, cell.policy), []).append(cell)
+        found.setdefault(_row_of(cell), []).append(cell)
     return [tuple(cells) for cells in found.values()]
+
+
+def _planned(record: StudyRecord, like: StudyCell) -> int:
+    """Return how many seeds a model was to be trained with at a share and policy."""
+    wanted = _row_of(like)
+    return len({cell.seed for cell in record.cells if cell.kind == "finetune" and _row_of(cell) == wanted})
+
+
+def _row_of(cell: StudyCell) -> tuple[object, ...]:
+    return cell.group, cell.model, cell.fraction, cell.policy
 
 
 def _model_json(test: _Test, row: _Row) -> dict[str, Any]:
@@ -151,6 +164,7 @@ def _model_json(test: _Test, row: _Row) -> dict[str, Any]:
         "cells": [cell.id for cell in row.cells],
         "findings_scored": [test.findings[place] for place in scored],
         "seeds": _seeds(test, row, scored),
+        "seeds_planned": row.planned,
         **{f"{name}_macro": test.macro(samples[name], scored).to_json() for name in RANK_MEASURES},
         **{name: _by_finding(test, samples[name]) for name in RANK_MEASURES},
         "competition": _competition(test, samples["auroc"], scored),
@@ -200,15 +214,17 @@ def _per_study(test: _Test, scores: NDArray[np.float64], scored: Sequence[int]) 
     return {"studies": len(read.patients), "auroc_macro": found.to_json()}
 
 
-def _comparisons(test: _Test, rows: Sequence[_Row], reference: str) -> list[dict[str, Any]]:
-    """Every model against the reference at each share of the labels; every policy against the first."""
+def _comparisons(test: _Test, rows: Sequence[_Row], record: StudyRecord, listener: Listener) -> list[dict[str, Any]]:
+    """Every model against the reference at each share of the labels; every policy against the plan's first."""
     found = []
     fractions = dict.fromkeys((row.cell.group, row.cell.fraction) for row in rows)
     for group, fraction in fractions:
         together = [row for row in rows if (row.cell.group, row.cell.fraction) == (group, fraction)]
-        against = together[0].name if group == "policies" else reference
+        against = record.plan["policies"]["compare"][0] if group == "policies" else record.reference
         second = next((row for row in together if row.name == against), None)
-        if second is not None:
+        if second is None:
+            listener.note(f"{against} gave no numbers with {fraction:.3g} of the labels: nothing is compared there")
+        else:
             found += _family(test, [row for row in together if row is not second], second)
     return found
 
