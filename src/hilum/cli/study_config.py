@@ -37,16 +37,20 @@ def plan_of(options: StudyOptions, block: Mapping[str, Any], source: str) -> Stu
     """
     models = {name: _model(name, row, source) for name, row in _part(block, "models", source).items()}
     templates = _part(block, "pretrain", source)
-    methods = dict.fromkeys(model.pretrain for model in models.values() if model.pretrain is not None)
     for name, model in models.items():
         model.refuse_wrong(name)
+    named = {model.pretrain for model in models.values()}
+    pretrain = {method: _pretraining(method, templates, source) for method in _methods(models, templates, source)}
+    policies = _policies(block, source)
+    epochs = _epochs(_part(block, "epochs", source), source)
+    narrowed = _narrowed_away(options, block) - ({policies.fraction} if policies else set())
     return StudyPlan(
         options=options,
-        models=models,
+        models={name: _narrowed(row, narrowed) for name, row in models.items()},
         finetune=_finetune(_part(block, "finetune", source), source),
-        pretrain={method: _pretraining(method, templates, source) for method in methods},
-        epochs=_epochs(_part(block, "epochs", source), source),
-        policies=_policies(block, source),
+        pretrain={method: template for method, template in pretrain.items() if method in named},
+        epochs=_without(epochs, narrowed - {share for row in models.values() for share in row.fractions or ()}),
+        policies=policies,
     )
 
 
@@ -63,6 +67,30 @@ def shipped_plan(config: str, given: Mapping[str, Any]) -> StudyPlan:
     block = block_of(read_config(config), ("study",), config)
     of_study = {key: value for key, value in block.items() if key not in READ_BY_COMMAND["study"]}
     return plan_of(bound(study, {**of_study, **given}, config)["options"], block, config)
+
+
+def _methods(models: Mapping[str, StudyModel], templates: Mapping[str, Any], source: str) -> list[str]:
+    """Return the methods that models name or templates are for, the models' first: all templates are checked."""
+    for key, own in templates.items():
+        if isinstance(own, dict) and key not in (*METHODS, "train", "watch", "method"):
+            choose(key, METHODS, f"method of {source}: pretrain")
+    named = [model.pretrain for model in models.values() if model.pretrain is not None]
+    return list(dict.fromkeys([*named, *(method for method in METHODS if method in templates)]))
+
+
+def _narrowed_away(options: StudyOptions, block: Mapping[str, Any]) -> set[float]:
+    """Return the shares that the config studies and the line's --fractions leaves out: their epochs are no mistake."""
+    told = block.get("fractions", StudyOptions.fractions)
+    shares = told if isinstance(told, (list, tuple)) else [told]
+    return {float(share) for share in shares} - set(options.fractions)
+
+
+def _narrowed(row: StudyModel, shares: set[float]) -> StudyModel:
+    return replace(row, epochs_at=tuple(_without(dict(row.epochs_at), shares - {*(row.fractions or ())}).items()))
+
+
+def _without(epochs: Mapping[float, int], shares: set[float]) -> dict[float, int]:
+    return {share: passes for share, passes in epochs.items() if share not in shares}
 
 
 def _model(name: str, row: Any, source: str) -> StudyModel:
@@ -85,9 +113,6 @@ def _bound_model(command: Callable[..., None], block: Mapping[str, Any], where: 
 
 def _pretraining(method: str, templates: Mapping[str, Any], source: str) -> Pretraining:
     where = f"{source}: pretrain"
-    for key, own in templates.items():
-        if isinstance(own, dict) and key not in (*METHODS, "train", "watch", "method"):
-            choose(key, METHODS, f"method of {where}")
     common = {key: value for key, value in templates.items() if key not in METHODS}
     block = merged(common, mapping(templates.get(method), f"{where}.{method}"))
     _refuse_set(block, "pretrain", where)
@@ -118,7 +143,7 @@ def _epochs(block: Mapping[str, Any], source: str) -> dict[float, int]:
     found = {}
     for fraction, epochs in block.items():
         try:
-            found[float(fraction)] = int(epochs)
+            found[float(fraction)] = int(str(epochs))  # of 2.7 int alone would make 2
         except (TypeError, ValueError):
             raise OptionError(
                 f"{source}: epochs has {fraction}: {epochs}; allowed is a share and a whole number, as in 0.1: 10."

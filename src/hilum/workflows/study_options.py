@@ -191,10 +191,31 @@ class StudyPlan:
         for name, model in self.models.items():
             model.refuse_wrong(name)
         refuse_epochs("epochs", self.epochs)
+        self._refuse_unused_epochs()
         if self.options.reference is not None:
             choose(self.options.reference, self.models, "model of --reference")
         if self.policies is not None:
             self.policies.refuse_wrong(self.models)
+            self._refuse_fixed_policies()
+
+    def _refuse_unused_epochs(self) -> None:
+        """Raise an OptionError where passes are given for a share of the labels that nothing is trained on."""
+        policies = self.policies
+        every = {share for model in self.models for share in self.fractions_of(model)}
+        every |= set() if policies is None else {policies.fraction}
+        _refuse_unused("epochs", self.epochs, every)
+        for name, model in self.models.items():
+            more = {policies.fraction} if policies is not None and policies.model == name else set()
+            _refuse_unused(f"models.{name}.epochs", dict(model.epochs_at), {*self.fractions_of(name), *more})
+
+    def _refuse_fixed_policies(self) -> None:
+        """Raise an OptionError where findings have policies of their own, which those compared would not change."""
+        own = self.finetune.labels.per_finding
+        if own:
+            named = ", ".join(own)
+            raise OptionError(
+                f"policies compares what finetune.labels.per_finding fixes ({named}): leave out one of the two."
+            )
 
     @property
     def reference(self) -> str:
@@ -240,6 +261,14 @@ def refuse_epochs(key: str, epochs: Mapping[float, int]) -> None:
         refuse_fractions(key, list(epochs))
     for fraction, passes in epochs.items():
         _refuse_below(f"{key}.{fraction:g}", passes, 1)
+
+
+def _refuse_unused(key: str, epochs: Mapping[float, int], shares: Iterable[float]) -> None:
+    known = sorted(shares)
+    for fraction in epochs:
+        if fraction not in known:
+            allowed = ", ".join(f"{share:g}" for share in known)
+            raise OptionError(f"{key} has {fraction:g}, a share that nothing is trained on: allowed are {allowed}.")
 
 
 def _refuse_repeated(key: str, values: Sequence[Any]) -> None:
