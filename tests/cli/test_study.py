@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -13,8 +14,10 @@ import yaml
 
 from hilum.cli.app import build_app
 from hilum.cli.study import planned
+from hilum.images.store import Store
 from hilum.labels import POLICIES
 from hilum.methods import METHODS
+from hilum.splits import Split
 from hilum.workflows.study_options import StudyModel, StudyPlan
 from hilum.workflows.study_plan import cells_of, study_block
 
@@ -99,10 +102,13 @@ def test_what_stands_on_the_line_wins(config: Callable[[str], Path]) -> None:
 
 def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> None:
     text = TINY.replace("{init: random}", "{init: random, epochs: {1.0: 4}}") + "  epochs: {1.0: 7, 0.5: 9}\n"
+    text = text.replace("fractions: [1.0]", "fractions: [0.5, 1.0]")
     plan = plan_of("--data", "a", "--out", "b", "--config", config(text))
     assert [plan.epochs_of("from scratch", share) for share in (1.0, 0.5)] == [4, 9]
     assert [plan.epochs_of("MoCo", share) for share in (1.0, 0.5, 0.1)] == [7, 9, 1]
     assert plan.models["MoCo"] == StudyModel(pretrain="moco")
+    fewer = plan_of("--data", "a", "--out", "b", "--config", config(text), "--fractions", 0.5)
+    assert (fewer.epochs, fewer.models["from scratch"].epochs_at) == ({0.5: 9}, ())
 
 
 @pytest.mark.parametrize(
@@ -113,6 +119,10 @@ def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> 
         ("{init: random}", "random", "models.from scratch is 'random': allowed is a block"),
         ("{init: random}", "{init: random, epochs: many}", "allowed is a whole number"),
         ("{init: random}", "{init: random, epochs: {half: 3}}", "epochs has half: 3; allowed is a share"),
+        ("{init: random}", "{init: random, epochs: {1.0: 2.7}}", "epochs has 1.0: 2.7; allowed is a share and a whole"),
+        ("{init: random}", "{init: random, epochs: {0.1: 2}}", "models.from scratch.epochs has 0.1, a share that"),
+        ("  models:", "  epochs: {0.01: 2}\n  models:", "epochs has 0.01, a share that nothing is trained on"),
+        ("  pretrain:\n", "  pretrain:\n    byol: {train: {epoch: 1}}\n", "Did you mean"),
         ("{init: random}", "{backbone: resnet50}", "models.from scratch starts from nothing"),
         ("fractions: [1.0]", "fractions: [10]", "--fractions has 10"),
         ("fractions: [1.0]", "fraction: [1.0]", "has the unknown key fraction. Did you mean fractions?"),
@@ -174,3 +184,22 @@ def test_a_study_ends_in_a_page_and_a_failed_run_in_exit_1(hilum, store, tmp_pat
     assert content["failed"] == ["ours-100-ignore-seed-0"]
     assert [model["model"] for model in content["models"]] == ["MoCo", "from scratch"]
     assert Path(content["report"]).is_file()
+
+
+def test_an_error_after_the_runs_is_said_and_costs_no_page(hilum, phantoms, store, tmp_path, config) -> None:
+    words = ["study", "--data", store, "--out", tmp_path / "s", "--config", config(TINY)]
+    assert hilum(*words).code == 0
+    (tmp_path / "s/report.html").unlink()
+    films = Store.open(store).catalog
+    truth = shutil.copytree(phantoms, tmp_path / "truth")
+    for path in films["path"].iloc[Split.load(store).rows(films, "test")]:
+        (truth / "masks" / path).with_suffix(".png").write_bytes(b"no picture")
+    said = hilum(*words, "--truth", truth)
+    assert said.code == 1
+    assert "the page lacks where the models look: " in said.err.splitlines()[-1]
+    assert said.out.splitlines()[-1] == str(tmp_path / "s/report.html")
+    assert "Not worked out" in (tmp_path / "s/report.html").read_text("utf-8")
+    assert not (tmp_path / "s/localisation.json").exists()
+    mended = hilum(*words, "--truth", phantoms)
+    assert (mended.code, (tmp_path / "s/localisation.json").exists()) == (0, True)
+    assert "Not worked out" not in (tmp_path / "s/report.html").read_text("utf-8")

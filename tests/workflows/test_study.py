@@ -16,7 +16,7 @@ from hilum.errors import DataError, OptionError, RunError
 from hilum.listener import Listener
 from hilum.workflows.split import SplitOptions, split
 from hilum.workflows.study import StudyResult, study
-from hilum.workflows.study_options import PolicyComparison, StudyModel, StudyPlan
+from hilum.workflows.study_options import PolicyComparison, StudyEvaluation, StudyModel, StudyPlan
 from hilum.workflows.study_record import read_study
 
 Make = Callable[..., StudyPlan]
@@ -82,6 +82,66 @@ def test_again_it_leaves_every_run_alone(own: Path, make: Make) -> None:
 def test_another_plan_is_refused_with_the_difference(own: Path, make: Make) -> None:
     with pytest.raises(RunError, match=r"another study .*seeds: 2 there, 3 now"):
         study(make(own, **{**TWO_RATES, "seeds": 3}))
+
+
+def test_another_split_is_refused(tiny_store: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(tiny_store, tmp_path / "store")
+    plan = tiny_plan(store, tmp_path / "study", models=SCRATCH)
+    study(plan)
+    usual = (store / "split.json").read_bytes()
+    split(store, SplitOptions(seed=5))
+    with pytest.raises(RunError, match=r"store was split anew since .* choose another --out"):
+        study(plan)
+    (store / "split.json").write_bytes(usual)
+    assert study(plan).already_done
+
+
+def test_the_same_store_by_another_path_is_the_same_study(
+    own: Path, make: Make, tiny_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_store.parent)
+    assert study(make(own, **TWO_RATES, data=(Path(tiny_store.name),))).already_done
+
+
+def test_measuring_may_change_and_costs_no_run(own: Path, make: Make) -> None:
+    before, told = weights(own), json.loads((own / "analysis.json").read_text())
+    measured = StudyEvaluation(min_positives=1, resamples=30, subgroup_patients=2, prevalence=0.1)
+    again = study(make(own, **TWO_RATES, evaluation=measured))
+    assert weights(own) == before
+    assert (told["test"]["resamples"], again.record.plan["evaluation"]["resamples"]) == (20, 30)
+    assert json.loads((own / "analysis.json").read_text())["test"]["resamples"] == 30
+    for cell in again.record.chosen():
+        found = json.loads((again.record.path(cell) / "metrics.json").read_text())["evaluations"]["test"]
+        points = [point for rules in found["operating_points"].values() for point in rules]
+        assert {point["prevalence"] for point in points} == {0.1}
+    assert "resamples: 30" in (own / "study.yaml").read_text()
+    assert study(make(own, **TWO_RATES, evaluation=measured)).already_done
+
+
+def test_where_findings_lie_may_be_said_later(own: Path, make: Make, tmp_path: Path) -> None:
+    before = (own / "analysis.json").read_bytes()
+    (own / "localisation.json").write_text("{}")
+    again = study(make(own, **TWO_RATES, truth=(tmp_path,)))
+    assert again.already_done
+    assert "reason" in json.loads((own / "localisation.json").read_text())
+    assert (own / "analysis.json").read_bytes() == before
+    assert again.record.plan["truth"] == read_study(own).plan["truth"] == [str(tmp_path.resolve())]
+
+
+def test_an_error_after_the_runs_is_a_line_and_tried_again(own: Path, make: Make) -> None:
+    for name in ("analysis.json", "localisation.json"):
+        (own / name).unlink()
+        (own / name).mkdir()  # so that it cannot be written
+    told = study(make(own, **TWO_RATES))
+    assert [line.partition(":")[0] for line in told.faults] == ["numbers across runs", "where the models look"]
+    assert read_study(own).faults == told.faults
+    assert told.models == ()
+    assert all("\n" not in line for line in told.faults)
+    for name in ("analysis.json", "localisation.json"):
+        (own / name).rmdir()
+    mended = study(make(own, **TWO_RATES))
+    assert (mended.faults, read_study(own).faults) == ((), ())
+    assert len(mended.models) == 2
 
 
 def test_a_deleted_record_costs_no_run(own: Path, make: Make) -> None:
@@ -151,11 +211,20 @@ def test_policies_share_the_run_that_the_main_table_has(make: Make, tmp_path: Pa
         ({"epochs": {0.5: 0}}, "epochs.0.5 is 0"),
         ({"policies": PolicyComparison(model="MoCo", compare=("twos",))}, "unknown policy of policies.compare 'twos'"),
         ({"policies": PolicyComparison(model="moco")}, "unknown model of policies.model 'moco'"),
+        ({"epochs": {0.1: 3}}, "epochs has 0.1, a share that nothing is trained on: allowed are 0.5"),
+        ({"models": {"a": StudyModel(init="random", epochs_at=((0.1, 3),))}}, "models.a.epochs has 0.1"),
     ],
 )
 def test_a_plan_that_cannot_work_is_one_line(make: Make, tmp_path: Path, more: dict[str, object], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         make(tmp_path / "study", **more)
+
+
+def test_policies_of_single_findings_are_not_compared(make: Make, tmp_path: Path) -> None:
+    plan = make(tmp_path / "study")
+    labels = replace(plan.finetune.labels, per_finding={"Edema": "ones"})
+    with pytest.raises(OptionError, match=r"policies compares what finetune.labels.per_finding fixes \(Edema\)"):
+        replace(plan, finetune=replace(plan.finetune, labels=labels), policies=PolicyComparison(model="MoCo"))
 
 
 @pytest.mark.parametrize(

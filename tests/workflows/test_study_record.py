@@ -51,6 +51,15 @@ def test_only_finished_cells_that_count_are_chosen(tmp_path: Path) -> None:
     assert [each.id for each in study.failed] == ["failed"]
 
 
+def test_a_record_of_before_splits_and_faults_were_kept_is_read(tmp_path: Path) -> None:
+    write_study(record(tmp_path, cell("a")))
+    content = json.loads((tmp_path / "study.json").read_text())
+    del content["faults"], content["stores"][0]["split"]
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    read = read_study(tmp_path)
+    assert (read.faults, read.stores[0].split) == ((), None)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

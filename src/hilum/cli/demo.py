@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
-from hilum.cli.study import Told, refuse_failed, study_text
+from hilum.cli.study import Told, refuse_incomplete, study_text
 from hilum.workflows.demo_options import DemoOptions
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
         result = run(options, demo_plan(options), listener)
     told = Told(result, write_report(options.out))
     answer(shared, told, study_text(told))
-    refuse_failed(result.record)
+    refuse_incomplete(result.record)
 
 
 def demo_plan(options: DemoOptions) -> "StudyPlan":

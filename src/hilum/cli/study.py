@@ -41,7 +41,7 @@ def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) 
         result = run(plan, listener)
     told = Told(result, write_report(options.out))
     answer(shared, told, study_text(told))
-    refuse_failed(result.record)
+    refuse_incomplete(result.record)
 
 
 def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
@@ -61,13 +61,16 @@ def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
     return plan_of(options, block, config)
 
 
-def refuse_failed(record: "StudyRecord") -> None:
-    """Raise a RunError that names the failed runs, if there are any."""
+def refuse_incomplete(record: "StudyRecord") -> None:
+    """Raise a RunError that names the failed runs, and what the page lacks for another reason, if there is any."""
     failed = list(dict.fromkeys(cell.run for cell in record.failed))
+    lines = [f"the page lacks {line.rstrip('.')}; the same line tries it again." for line in record.faults]
     if failed:
         named = ", ".join(run.rpartition("/")[2] for run in failed[:SHOWN]) + " …" * (len(failed) > SHOWN)
         runs = len({cell.run for cell in record.cells})
-        raise RunError(f"{len(failed)} of {runs} runs failed ({named}): see the page; the same line tries them again.")
+        lines.append(f"{len(failed)} of {runs} runs failed ({named}): see the page; the same line tries them again.")
+    if lines:
+        raise RunError(" ".join(lines))
 
 
 @dataclass(frozen=True)

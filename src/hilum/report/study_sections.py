@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hilum.report.study_card import card, failed_table
+from hilum.report.study_card import card, failed_table, nameless
 from hilum.report.study_charts import key
 from hilum.report.study_data import data_sections
 from hilum.report.study_films import film_sections
@@ -34,6 +34,7 @@ def study_sections(study: Study) -> dict[str, Any]:
         **training_sections(study),
         "flow": flow(study),
         "failed": failed_table(study),
+        "faults": [nameless(line, set(study.store.catalog["patient"])) for line in study.record.faults],
         "card": card(study),
         "repeat": repeat(study),
     }

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
-from hilum import __version__
 from hilum.errors import OptionError, RunError
-from hilum.files import clear_leftovers, write_bytes
-from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.training.interrupt import Interrupted
 from hilum.training.processes import place_in
-from hilum.training.run_folder import difference, hold
 from hilum.workflows.study_analysis import analyse
 from hilum.workflows.study_board import Board
-from hilum.workflows.study_cell import Task, TaskEnd
+from hilum.workflows.study_cell import Task, TaskEnd, line_of
 from hilum.workflows.study_explain import explain_study
+from hilum.workflows.study_folder import FAULTS, claimed, recorded
 from hilum.workflows.study_options import StudyPlan
 from hilum.workflows.study_plan import (
     cells_of,
@@ -34,26 +25,10 @@ from hilum.workflows.study_plan import (
     measuring,
     pretrain_options,
     refuse_unworkable,
-    study_block,
 )
 from hilum.workflows.study_pool import Pool, jobs_for, pool_of
-from hilum.workflows.study_record import (
-    PLAN,
-    RUNS,
-    STUDY,
-    StudyCell,
-    StudyRecord,
-    StudyStore,
-    is_study,
-    read_study,
-    write_study,
-)
+from hilum.workflows.study_record import StudyCell, StudyRecord, write_study
 from hilum.workflows.study_schedule import begun_again, ended, ready, settled, start_of
-
-PACKAGES = ("torch", "timm", "numpy", "lightning-fabric")
-FAULTS = "faults"
-"""Folder of tracebacks of runs that a fault of the program ended."""
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -79,6 +54,11 @@ class StudyResult:
     models: tuple[ModelResult, ...]
     already_done: bool
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A line for each part of the page that could not be worked out."""
+        return self.record.faults
+
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
         record = self.record
@@ -88,6 +68,7 @@ class StudyResult:
             "models": [asdict(model) for model in self.models],
             "cells": [asdict(cell) for cell in record.cells],
             "failed": [cell.id for cell in record.failed],
+            "faults": list(record.faults),
             "already_done": self.already_done,
         }
 
@@ -95,7 +76,8 @@ class StudyResult:
 def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = ()) -> StudyResult:
     """Run what a study plans into its folder; what an earlier call finished is left alone, what failed is tried again.
 
-    A run that fails costs itself and what starts from it; the others go on.
+    A run that fails costs itself and what starts from it; the others go on. What cannot be worked out across the runs
+    is a line of the result's ``faults``, and is tried again by the next call.
 
     Args:
         plan: Models, shares, seeds, budget, and where to.
@@ -110,31 +92,57 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
         raise OptionError("a study starts its own processes: give --jobs, and start it once.")
     films = refuse_unworkable(plan)
     cells, folder, jobs = cells_of(plan), plan.options.out, jobs_for(plan.options.jobs)
-    with _claimed(folder, plan, beside):
-        record = _record(plan, films, cells, jobs)
+    with claimed(folder, plan, beside):
+        record = recorded(plan, films, cells, jobs)
         already = record.finished and not record.failed
         if already:
             listener.note(f"{folder}: all runs are done already")
         else:
             record = Study(plan, replace(record, cells=begun_again(record.cells), finished=False), listener, jobs).run()
-        conclude(record, listener)
+        record = conclude(record, listener)
         return StudyResult(record, results(record), already)
 
 
-def conclude(record: StudyRecord, listener: Listener) -> None:
-    """Work out the numbers across runs, and where the models look, unless that was done since the last run ended."""
-    if not record.analysis.is_file():
-        analyse(record.folder, listener)
-    if not record.localisation.is_file():
-        explain_study(record.folder, listener)
+def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
+    """Work out the numbers across runs, and where the models look, unless that was done since the last run ended.
+
+    Returns:
+        The record with a line for each of the two that ended in an error, as it is on disk.
+    """
+    works = (
+        ("numbers across runs", record.analysis, analyse),
+        ("where the models look", record.localisation, explain_study),
+    )
+    faults = tuple(
+        f"{what}: {line}"
+        for what, path, work in works
+        if not path.is_file() and (line := _tried(work, record.folder, path.stem, listener))
+    )
+    if faults != record.faults:
+        record = replace(record, faults=faults)
+        write_study(record)
+    return record
+
+
+def _tried(work: Callable[[Path, Listener], object], folder: Path, name: str, listener: Listener) -> str:
+    """Do some work and return its error as a line, nothing where there is none."""
+    try:
+        work(folder, listener)
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - hours of runs are done: whatever ends this, the page tells of them
+        return line_of(error, folder / FAULTS, name)
+    return ""
 
 
 def results(record: StudyRecord) -> tuple[ModelResult, ...]:
-    """Return the rows of a study's table from its analysis.
+    """Return the rows of a study's table from its analysis, none where that could not be made.
 
     Raises:
         RunError: The analysis is damaged.
     """
+    if not record.analysis.is_file():
+        return ()
     try:
         rows = json.loads(record.analysis.read_bytes())["models"]
         return tuple(
@@ -213,75 +221,5 @@ class Study:
             return Task(cell.run, options, method, self.plan.pretrain[method].method, faults=faults)
         start = start_of(cell, self.record.cells)
         measures = measuring(self.plan) if cell.chosen else ()
-        return Task(cell.run, finetune_options(self.plan, cell, folder, start), measures=measures, faults=faults)
-
-
-@contextmanager
-def _claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[None]:
-    """Make the folder this study's, or see that it is, and hold it against other processes.
-
-    Raises:
-        RunError: It holds something else, a study with another plan, or a study that is going on.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder} cannot be a study's folder ({error.strerror}): choose another --out.") from error
-    ours = {LOCK, STUDY, PLAN, RUNS, FAULTS, *beside}
-    others = (
-        [] if (folder / PLAN).is_file() else sorted(path.name for path in folder.iterdir() if path.name not in ours)
-    )
-    if others:
-        raise RunError(f"{folder} holds {others[0]!r} and is no study: choose an empty or new folder as --out.")
-    with (folder / LOCK).open("w", encoding="utf-8") as lock:
-        hold(lock.fileno(), folder)
-        clear_leftovers(folder)
-        _same_plan(folder / PLAN, plan)
-        yield
-
-
-def _same_plan(path: Path, plan: StudyPlan) -> None:
-    text = yaml.safe_dump({"study": study_block(plan)}, sort_keys=False, allow_unicode=True)
-    if path.is_file():
-        try:
-            known = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{path} is damaged: start again in another --out.") from error
-        differing = difference(known, yaml.safe_load(text))
-        if differing:
-            raise RunError(f"{path.parent} holds another study ({differing}): give the same, or another --out.")
-        return
-    write_bytes(path, text.encode())
-
-
-def _record(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: int) -> StudyRecord:
-    """Return what is recorded of the study, or a new record."""
-    folder = plan.options.out
-    if is_study(folder):
-        record = read_study(folder)
-        if record.stores[0].fingerprint != films.stores[0].fingerprint:
-            raise RunError(f"{plan.options.data[0]} holds other films than when {folder} began: choose another --out.")
-        return record
-    stores = [films.stores[0], *(Films.open([path]).stores[0] for path in plan.options.data[1:])]
-    return StudyRecord(
-        folder=folder,
-        hilum=__version__,
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        machine=_machine(jobs),
-        stores=tuple(StudyStore(store.folder, store.source, store.fingerprint) for store in stores),
-        plan=study_block(plan),
-        reference=plan.reference,
-        finished=False,
-        cells=cells,
-    )
-
-
-def _machine(jobs: int) -> dict[str, Any]:
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {
-        "system": platform.system(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "jobs": jobs,
-        "gpu": gpu,
-    }
+        options, reached = finetune_options(self.plan, cell, folder, start), cell.validation_auroc
+        return Task(cell.run, options, measures=measures, reached=reached, faults=faults)

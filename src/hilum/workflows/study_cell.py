@@ -32,6 +32,8 @@ class Task:
     """Of a pretraining."""
     method_options: Any = None
     measures: tuple[EvaluateOptions, ...] = ()
+    reached: float | None = None
+    """Validation AUROC of a run that is trained already, and is only to be measured."""
     faults: Path | None = None
     """Folder for the traceback of a fault that is not the user's."""
 
@@ -58,7 +60,8 @@ def do(task: Task, listener: Listener) -> TaskEnd:
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 - whatever ends one run, the others go on
-        return TaskEnd(task.run, time.perf_counter() - began, error=_line(error, task))
+        line = line_of(error, task.faults, Path(task.run).name)
+        return TaskEnd(task.run, time.perf_counter() - began, error=line)
     return TaskEnd(task.run, time.perf_counter() - began, best)
 
 
@@ -71,6 +74,8 @@ def _train(task: Task, listener: Listener) -> float | None:
     if isinstance(task.options, PretrainOptions):
         pretrain(str(task.method), task.method_options, task.options, listener)
         best = None
+    elif task.reached is not None:
+        best = task.reached
     else:
         best = finetune(task.options, listener).best
     drop_checkpoints(task.options.out)
@@ -79,15 +84,21 @@ def _train(task: Task, listener: Listener) -> float | None:
     return best
 
 
-def _line(error: Exception, task: Task) -> str:
-    """Return an error as one line; the traceback of a fault of the program goes to a file that the line names."""
+def line_of(error: Exception, faults: Path | None, name: str) -> str:
+    """Return an error as one line; the traceback of a fault of the program goes to a file that the line names.
+
+    Args:
+        error: What ended the work.
+        faults: Folder for the traceback, which is made if need be; None keeps none.
+        name: Of the work, and so of the file.
+    """
     said = " ".join(str(error).split())[:LONGEST]
     if isinstance(error, HilumError):
         return said
     line = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    if task.faults is None:
+    if faults is None:
         return line
-    task.faults.mkdir(exist_ok=True)
-    path = task.faults / f"{Path(task.run).name}.txt"
+    faults.mkdir(exist_ok=True)
+    path = faults / f"{name}.txt"
     path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     return f"{line} (traceback in {path.parent.name}/{path.name})"

@@ -55,6 +55,8 @@ class StudyStore:
     path: Path
     source: str
     fingerprint: str
+    split: str | None = None
+    """Hash of its split; None in records of before this was kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class StudyRecord:
     finished: bool
     """Whether every cell is done or failed."""
     cells: tuple[StudyCell, ...]
+    faults: tuple[str, ...] = ()
+    """A line for each part of the page that could not be worked out when the runs had ended."""
 
     @property
     def analysis(self) -> Path:
@@ -183,6 +187,7 @@ def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
         reference=str(content["reference"]),
         finished=bool(content["finished"]),
         cells=_cells(content["cells"]),
+        faults=tuple(str(line) for line in content.get("faults", ())),
     )
 
 
