@@ -221,5 +221,5 @@ class Study:
             return Task(cell.run, options, method, self.plan.pretrain[method].method, faults=faults)
         start = start_of(cell, self.record.cells)
         measures = measuring(self.plan) if cell.chosen else ()
-        options, reached = finetune_options(self.plan, cell, folder, start), cell.validation_auroc
-        return Task(cell.run, options, measures=measures, reached=reached, faults=faults)
+        lesson, reached = finetune_options(self.plan, cell, folder, start), cell.validation_auroc
+        return Task(cell.run, lesson, measures=measures, reached=reached, faults=faults)
