@@ -51,3 +51,9 @@ def test_no_original_of_a_film_that_is_no_phantom_is_shown(phantoms, write_study
     assert "no original is in this page" in text
     assert "Films after preparation" in text
     assert "The film as it came" not in text
+
+
+def test_a_caption_begins_with_a_capital(study_folder, plain):
+    text = plain(study_page(read_study_folder(study_folder)))
+    assert "Lateral. Labels: " in text
+    assert "lateral. Labels: " not in text
