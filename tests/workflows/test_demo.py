@@ -51,6 +51,14 @@ def test_again_it_leaves_everything_alone(finished: StudyResult) -> None:
     assert weights(out) == before
 
 
+def test_the_same_folder_by_another_path_is_the_same_demo(
+    finished: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.record.folder.parent)
+    out = Path(finished.record.folder.name)
+    assert demo(DemoOptions(out=out, seed=1), plan(out), films=FILMS).already_done
+
+
 def test_an_unfinished_demo_is_continued_to_the_same_end(finished: StudyResult, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     drawn = replace(FILMS, films=100)

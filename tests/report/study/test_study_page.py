@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hilum.report.study_card import nameless
 from hilum.report.study_read import read_study_folder
 from hilum.report.study_results import results_table
 from hilum.report.wording import difference
+from hilum.workflows.study_record import read_study, write_study
 
 SECTIONS = [
     "data", "samples", "labels", "preparation", "findings", "results", "labels-used", "calibration", "operating",
@@ -231,6 +233,25 @@ def test_the_degree_of_the_smooth_policy_stands_beside_it(write_study_of, plain)
     text = plain(study_page(read_study_folder(folder)))
     assert "smooth: uncertain counts as present to a degree of 0.65" in text
     assert "ignore: uncertain has no weight" in text
+
+
+def test_seeds_that_failed_are_marked(write_study_of):
+    folder = write_study_of(failed=None)
+    told = json.loads((folder / "analysis.json").read_text("utf-8"))
+    seeds = len(told["models"][0]["seeds"])
+    told["models"][0]["seeds_planned"] = seeds + 2
+    (folder / "analysis.json").write_text(json.dumps(told), "utf-8")
+    texts = [cell.text for row in results_table(read_study_folder(folder)).rows for cell in row]
+    assert texts.count(f"{seeds} of {seeds + 2}") == 1
+
+
+def test_what_could_not_be_worked_out_is_said_without_naming_films(write_study_of, plain):
+    folder = write_study_of(failed=None)
+    record = read_study(folder)
+    write_study(replace(record, faults=("where the models look: masks/patient00012/view1.png cannot be read",)))
+    text = plain(study_page(read_study_folder(folder)))
+    assert "Not worked out" in text
+    assert "where the models look: (a film) cannot be read" in text
 
 
 def test_a_failed_run_is_shown_with_its_error(page, plain):
