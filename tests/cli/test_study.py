@@ -6,18 +6,19 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hilum.cli.app import build_app
-from hilum.cli.study import planned
+from hilum.cli.study import planned, results_table
 from hilum.images.store import Store
 from hilum.labels import POLICIES
 from hilum.methods import METHODS
 from hilum.splits import Split
+from hilum.workflows.study import ModelResult
 from hilum.workflows.study_options import StudyModel, StudyPlan
 from hilum.workflows.study_plan import cells_of, study_block
 
@@ -184,6 +185,12 @@ def test_a_study_ends_in_a_page_and_a_failed_run_in_exit_1(hilum, store, tmp_pat
     assert content["failed"] == ["ours-100-ignore-seed-0"]
     assert [model["model"] for model in content["models"]] == ["MoCo", "from scratch"]
     assert Path(content["report"]).is_file()
+
+
+def test_seeds_that_failed_are_marked_in_the_table() -> None:
+    row = ModelResult("MoCo", 0.1, "ignore", "main", 1e-3, 1, 3, 0.7, (0.6, 0.8))
+    lines = [results_table([one]).splitlines()[1] for one in (row, replace(row, seeds=3))]
+    assert ["1 of 3" in line for line in lines] == [True, False]
 
 
 def test_an_error_after_the_runs_is_said_and_costs_no_page(hilum, phantoms, store, tmp_path, config) -> None:

@@ -92,10 +92,12 @@ def study_text(told: Told) -> str:
 
 def results_table(models: "Sequence[ModelResult]") -> str:
     """Return what every model reached on the test films."""
-    rows = [
-        [row.model, f"{row.fraction:.0%}", _reached(row), str(row.seeds), f"{row.lr:g}", row.policy] for row in models
-    ]
+    rows = [[row.model, f"{row.fraction:.0%}", _reached(row), _seeds(row), f"{row.lr:g}", row.policy] for row in models]
     return aligned(["model", "labels", "mean AUROC on test films", "seeds", "rate", "uncertain"], rows)
+
+
+def _seeds(row: "ModelResult") -> str:
+    return str(row.seeds) + (f" of {row.seeds_planned}" if row.seeds < row.seeds_planned else "")
 
 
 def _reached(row: "ModelResult") -> str:

@@ -41,6 +41,8 @@ class ModelResult:
     group: str
     lr: float
     seeds: int
+    seeds_planned: int
+    """More than there are where some failed."""
     auroc_macro: float | None
     """Mean over the findings, then over the seeds."""
     interval: tuple[float, float] | None
@@ -149,6 +151,7 @@ def results(record: StudyRecord) -> tuple[ModelResult, ...]:
             ModelResult(
                 **{key: row[key] for key in ("model", "fraction", "policy", "group", "lr")},
                 seeds=len(row["seeds"]),
+                seeds_planned=row.get("seeds_planned", len(row["seeds"])),
                 auroc_macro=row["auroc_macro"]["value"],
                 interval=tuple(row["auroc_macro"]["interval"]) if row["auroc_macro"]["interval"] else None,
             )
