@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from hilum.catalog import PRESENT, UNCERTAIN
+from hilum.errors import DataError
 from hilum.images.enhance import ENHANCEMENTS
 from hilum.phantoms import read_masks
 from hilum.report.pictures import as_jpeg, outline
@@ -94,7 +95,10 @@ def _outlines(study: Study, row: int, came: Original | None) -> list[Outline]:
     if came is None:
         return []
     file = (came.root / MASKS / str(study.store.catalog["path"].iloc[row])).with_suffix(".png")
-    masks = read_masks(file) if file.is_file() else {}
+    try:
+        masks = read_masks(file)
+    except DataError:  # missing or damaged: the film is shown without outlines
+        return []
     drawn = [name for name in study.store.findings if name in masks and masks[name].any()]
     return [Outline(name, outline(masks[name]), place % COLOURS) for place, name in enumerate(drawn)]
 

@@ -57,3 +57,13 @@ def test_a_caption_begins_with_a_capital(study_folder, plain):
     text = plain(study_page(read_study_folder(study_folder)))
     assert "Lateral. Labels: " in text
     assert "lateral. Labels: " not in text
+
+
+def test_a_damaged_mask_costs_the_outlines_alone(phantoms, write_study_of):
+    folder = write_study_of(phantoms / "store", failed=None)
+    shutil.copytree(phantoms / "1", folder / "phantoms")
+    for mask in (folder / "phantoms" / "masks").rglob("*.png"):
+        mask.write_bytes(b"no mask")
+    sections = film_sections(read_study_folder(folder))
+    assert sections["before_shown"]
+    assert not sections["outlined"]
