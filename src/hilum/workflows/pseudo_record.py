@@ -1,0 +1,239 @@
+"""The record of pseudo-label rounds, ``rounds.json``: what each round added, how right that was, and what was kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from hilum.errors import RunError
+from hilum.files import write_json
+from hilum.metrics.intervals import Interval
+from hilum.metrics.results import Estimate
+
+ROUNDS = "rounds.json"
+"""The file by which a run folder is one of pseudo-label rounds; rewritten at the end of each round."""
+FORMAT = 1
+HELD_BACK = "held back labels"
+"""Where the truth of ``real_precision`` comes from."""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Sides(NamedTuple, Generic[T]):
+    """Something of the cells called present, and the same of those called absent."""
+
+    present: T
+    absent: T
+
+    def to_json(self, plain: Callable[[T], Any]) -> dict[str, Any]:
+        """Return both by name."""
+        return {"present": plain(self.present), "absent": plain(self.absent)}
+
+
+@dataclass(frozen=True)
+class FindingRound:
+    """What a round did for one finding."""
+
+    present: int
+    """Cells labelled present."""
+    absent: int
+    """Cells labelled absent."""
+    abstained: int
+    """Cells that could have got a label and got none: between the cuts, or above the cap."""
+    cut: Sides[float | None]
+    """Lowest probability called present and highest called absent; None where that side adds none."""
+    reason: str | None
+    """Why a side adds none."""
+    validation_precision: Sides[Estimate]
+    """Share of right calls among the validation films that the cuts were chosen on."""
+    real_precision: Sides[Estimate | None]
+    """Share of right labels where the truth is known, with an interval over patients; None where it never is."""
+    truth_films: int
+    """Films with a label of this finding whose truth is known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        real = self.real_precision.to_json(lambda one: None if one is None else one.to_json())
+        return {
+            "present": self.present,
+            "absent": self.absent,
+            "abstained": self.abstained,
+            "cut": self.cut.to_json(lambda cut: cut),
+            "reason": self.reason,
+            "validation_precision": self.validation_precision.to_json(Estimate.to_json),
+            "real_precision": {**real, "films": self.truth_films},
+        }
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A round's model against the labels that it was given: agreement, which says nothing of the truth."""
+
+    films: int
+    auroc_macro: Estimate
+    precision_macro: float | None
+    recall_macro: float | None
+    accuracy_macro: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**vars(self), "auroc_macro": self.auroc_macro.to_json()}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: the labels that it added, and what training with them came to."""
+
+    number: int
+    run: str
+    """Its run folder, below that of all rounds."""
+    validation_auroc: float | None
+    """Mean AUROC on validation films; None where no cell was labelled, and so nothing trained."""
+    kept: bool
+    films: int
+    """Films with at least one added label."""
+    patients: int
+    findings: Mapping[str, FindingRound]
+    real_precision_mean: Sides[float | None]
+    """Over the findings with labels whose truth is known."""
+    on_pseudo_labels: Agreement | None
+    """None where nothing was trained."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "round": self.number,
+            "run": self.run,
+            "validation_auroc": self.validation_auroc,
+            "kept": self.kept,
+            "films": self.films,
+            "patients": self.patients,
+            "findings": {name: one.to_json() for name, one in self.findings.items()},
+            "real_precision_mean": self.real_precision_mean.to_json(lambda mean: mean),
+            "on_pseudo_labels": None if self.on_pseudo_labels is None else self.on_pseudo_labels.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the labels were asked to be: the precision of either side, and the confidence of its lower bound."""
+
+    present: float
+    absent: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """All rounds so far, from which run they began, and which of them is the model."""
+
+    start: str
+    """The run folder that they began with."""
+    start_auroc: float
+    """Its mean AUROC on validation films."""
+    wanted: Wanted
+    truth: str | None
+    """Where the truth of the added labels is known from; None where it is not."""
+    rounds: tuple[Round, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """The round whose model is kept; 0 is the start's own."""
+        return max((one.number for one in self.rounds if one.kept), default=0)
+
+    @property
+    def best(self) -> float:
+        """Mean AUROC on validation films of the model that is kept."""
+        kept = [one.validation_auroc for one in self.rounds if one.kept and one.validation_auroc is not None]
+        return kept[-1] if kept else self.start_auroc
+
+    @property
+    def stale(self) -> int:
+        """How many rounds in a row, to the last, were not kept."""
+        return len(self.rounds) - max((place for place, one in enumerate(self.rounds, 1) if one.kept), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "format": FORMAT,
+            "from": {"run": self.start, "validation_auroc": self.start_auroc},
+            "kept": self.kept,
+            "wanted": asdict(self.wanted),
+            "truth": self.truth,
+            "rounds": [one.to_json() for one in self.rounds],
+        }
+
+
+def write_rounds(folder: Path, rounds: Rounds) -> None:
+    """Write ``rounds.json`` into a run folder; equal rounds give equal bytes."""
+    write_json(folder / ROUNDS, rounds.to_json())
+
+
+def read_rounds(folder: Path) -> Rounds:
+    """Read ``rounds.json`` from a run folder.
+
+    Raises:
+        RunError: It is missing, damaged, or of a later version.
+    """
+    path = folder / ROUNDS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise RunError(f"{path} was written by a later Hilum (format {content['format']}): upgrade to read it.")
+        return Rounds(
+            start=str(content["from"]["run"]),
+            start_auroc=float(content["from"]["validation_auroc"]),
+            wanted=Wanted(**content["wanted"]),
+            truth=content["truth"],
+            rounds=tuple(map(_round, content["rounds"])),
+        )
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): give a folder of `hilum pseudo-label`.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        line = " ".join(repr(error).split())
+        raise RunError(f"{path} is damaged ({line:.80}): delete it, and run the command that made it again.") from error
+
+
+def _round(told: Mapping[str, Any]) -> Round:
+    agreement = told["on_pseudo_labels"]
+    return Round(
+        number=int(told["round"]),
+        run=str(told["run"]),
+        validation_auroc=told["validation_auroc"],
+        kept=bool(told["kept"]),
+        films=int(told["films"]),
+        patients=int(told["patients"]),
+        findings={name: _finding(one) for name, one in told["findings"].items()},
+        real_precision_mean=_sides(told["real_precision_mean"], lambda mean: mean),
+        on_pseudo_labels=None if agreement is None else _agreement(agreement),
+    )
+
+
+def _finding(told: Mapping[str, Any]) -> FindingRound:
+    return FindingRound(
+        present=int(told["present"]),
+        absent=int(told["absent"]),
+        abstained=int(told["abstained"]),
+        cut=_sides(told["cut"], lambda cut: cut),
+        reason=told["reason"],
+        validation_precision=_sides(told["validation_precision"], _estimate),
+        real_precision=_sides(told["real_precision"], lambda one: None if one is None else _estimate(one)),
+        truth_films=int(told["real_precision"]["films"]),
+    )
+
+
+def _agreement(told: Mapping[str, Any]) -> Agreement:
+    return Agreement(**{**told, "auroc_macro": _estimate(told["auroc_macro"])})
+
+
+def _sides(told: Mapping[str, Any], of: Callable[[Any], U]) -> Sides[U]:
+    return Sides(of(told["present"]), of(told["absent"]))
+
+
+def _estimate(told: Mapping[str, Any]) -> Estimate:
+    ends = None if told["interval"] is None else Interval(*told["interval"])
+    return Estimate(told["value"], ends, int(told["left_out"]), told["reason"])
