@@ -56,6 +56,19 @@ def test_equal_stores_have_equal_bytes_and_fingerprints(tmp_path: Path) -> None:
     assert made(tmp_path / "d", findings=("Edema", "Mass")).fingerprint != a.fingerprint
 
 
+def test_original_sizes_are_kept_and_unknown_in_older_stores(tmp_path: Path) -> None:
+    sizes = [(number + 20, number + 30) for number in range(11)]
+    store = write_store(tmp_path / "a", catalog(12), images(12), Preparation(16), [*sizes, None])
+    assert store.catalog["height"].tolist()[:2] == [20, 21]
+    assert store.catalog["width"].isna().tolist() == [False] * 11 + [True]
+    older = pd.read_parquet(tmp_path / "a" / CATALOG).drop(columns=["height", "width"])
+    older.to_parquet(tmp_path / "a" / CATALOG, index=False)
+    opened = Store.open(tmp_path / "a")
+    assert opened.catalog[["height", "width"]].isna().all(axis=None)
+    assert opened.fingerprint == store.fingerprint
+    assert list(Films([opened]).catalog) == list(Films([store]).catalog)
+
+
 @pytest.mark.parametrize("row", [-1, 12])
 def test_rows_out_of_range_are_refused(tmp_path: Path, row: int) -> None:
     store = made(tmp_path)

@@ -123,6 +123,8 @@ def test_the_store_holds_every_film_as_prepared(films: Path, tmp_path: Path) -> 
     assert [shard["films"] for shard in store.shards] == [16, 16, 8]
     assert store.catalog["path"].tolist() == catalog.table["path"].tolist()
     assert store.catalog["pixels"].nunique() == FILMS
+    shapes = [read_grey(films / path).shape for path in catalog.table["path"]]
+    assert store.catalog[["height", "width"]].to_numpy().tolist() == [list(shape) for shape in shapes]
     assert "40 films at 32 px need" in notes.lines[0]
     assert notes.steps[-1] == (FILMS, FILMS)
     assert not (result.store / WORKPLACE).exists()

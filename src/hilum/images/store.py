@@ -2,7 +2,7 @@
 
 ```
 STORE/images-00000.npy …   uint8 [n, size, size]; shards may differ in length
-      catalog.parquet      one row a film, in image order: FILM_COLUMNS, one column a finding, `pixels`
+      catalog.parquet      one row a film, in image order: FILM_COLUMNS, one column a finding, STORED_COLUMNS
       manifest.json        source, counts by reason, preparation, SHA-256 of every shard; written last
       failures.csv         row of the source's catalogue, path, reason
 ```
@@ -30,6 +30,11 @@ from hilum.images.enhance import Preparation, pixel_hash
 MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
 FORMAT = 1
 """Raised when older readers could not read a store."""
+STORED_COLUMNS = ("pixels", "height", "width")
+"""Columns that a store adds: the hash of the stored film, and the size in pixels of the film as it came, upright.
+
+The sizes are null where they are not known, as in stores that were written before sizes were kept.
+"""
 HEADER_BYTES = 128
 """Every shard's header is that long, so that rows lie at fixed places while it is written."""
 
@@ -91,7 +96,7 @@ class Store:
             catalog = pd.read_parquet(folder / CATALOG)
         except (OSError, ValueError) as error:
             raise DataError(f"{folder / CATALOG} cannot be read: {_again(folder)}") from error
-        store = cls(folder, manifest, catalog)
+        store = cls(folder, manifest, _with_sizes(catalog))
         store._check_lengths()
         return store
 
@@ -152,7 +157,7 @@ class Store:
         return self._maps[number]
 
     def _check_lengths(self) -> None:
-        expected_columns = [*FILM_COLUMNS, *self.findings, "pixels"]
+        expected_columns = [*FILM_COLUMNS, *self.findings, *STORED_COLUMNS]
         if list(self.catalog.columns) != expected_columns or len(self.catalog) != self._starts[-1]:
             raise DataError(f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}")
         for shard in self.shards:
@@ -162,7 +167,13 @@ class Store:
                 raise DataError(f"{path} is missing or not {length} bytes long: {_again(self.folder)}")
 
 
-def write_store(folder: Path, catalog: Catalog, images: np.ndarray, preparation: Preparation) -> Store:
+def write_store(
+    folder: Path,
+    catalog: Catalog,
+    images: np.ndarray,
+    preparation: Preparation,
+    sizes: Sequence[tuple[int, int] | None] | None = None,
+) -> Store:
     """Write films that are already prepared, as one shard, and open the store.
 
     `hilum prepare` is the way from files; this is the one from memory.
@@ -172,9 +183,10 @@ def write_store(folder: Path, catalog: Catalog, images: np.ndarray, preparation:
         catalog: One row a film.
         images: uint8 [N, size, size] in the catalogue's order.
         preparation: How they were prepared.
+        sizes: Height and width in pixels of each film as it came; None where that is not known.
 
     Raises:
-        ValueError: Images and catalogue differ in length, or images in size from the preparation.
+        ValueError: Images, sizes and catalogue differ in length, or images in size from the preparation.
     """
     films, size = len(catalog.table), preparation.size
     if images.dtype != np.uint8 or images.shape != (films, size, size):
@@ -186,10 +198,37 @@ def write_store(folder: Path, catalog: Catalog, images: np.ndarray, preparation:
         file.write(np.ascontiguousarray(images).tobytes())
     shards = [ShardEntry(file=path.name, films=films, sha256=sha256(path))]
     pixels = [pixel_hash(film) for film in images]
-    write_table(folder, catalog.table.assign(pixels=pd.array(pixels, dtype="string")))
+    write_table(folder, stored_table(catalog.table, pixels, sizes or [None] * films))
     write_failures(folder, [])
     write_manifest(folder, catalog, preparation, shards, dict(catalog.excluded), {})
     return Store.open(folder)
+
+
+def stored_table(table: pd.DataFrame, pixels: Sequence[str], sizes: Sequence[Sequence[int] | None]) -> pd.DataFrame:
+    """Return a catalogue's rows with STORED_COLUMNS.
+
+    Args:
+        table: [N] rows.
+        pixels: [N] hashes of the stored films.
+        sizes: [N] height and width of the films as they came, None where that is not known.
+
+    Raises:
+        ValueError: The three differ in length.
+    """
+    heights, widths = ([None if size is None else size[side] for size in sizes] for side in (0, 1))
+    columns = {"pixels": pd.array(list(pixels), "string"), "height": _sides(heights), "width": _sides(widths)}
+    return table.reset_index(drop=True).assign(**columns)
+
+
+def _sides(values: Sequence[int | None]) -> pd.api.extensions.ExtensionArray:
+    return pd.array(values, "Int32")
+
+
+def _with_sizes(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of an older store, which kept no sizes, with all sizes unknown; others as they are."""
+    if "pixels" not in catalog or "height" in catalog:
+        return catalog
+    return catalog.assign(**dict.fromkeys(("height", "width"), _sides([None] * len(catalog))))
 
 
 def write_table(folder: Path, table: pd.DataFrame) -> None:

@@ -29,7 +29,7 @@ PARTS = {
 }
 """How data sets call their parts, and what they are called here."""
 
-RESERVED = (*FILM_COLUMNS, "pixels", "films")
+RESERVED = (*FILM_COLUMNS, "pixels", "height", "width", "films")
 """Names that no finding can have, since tables have columns of these names beside the findings."""
 
 Findings = dict[str, npt.NDArray[np.float32]]

@@ -17,7 +17,7 @@ from hilum import __version__
 from hilum.catalog import Catalog
 from hilum.errors import DataError, RunError
 from hilum.files import write_json
-from hilum.images.store import MANIFEST, write_failures, write_manifest, write_table
+from hilum.images.store import MANIFEST, stored_table, write_failures, write_manifest, write_table
 from hilum.listener import SILENT, Listener
 from hilum.splits import official_or_patient_split
 from hilum.workflows.prepare_plan import PLAN, WORKPLACE, Plan, PrepareOptions, make_plan, refuse_other_plan
@@ -261,11 +261,13 @@ def _merge(out: Path, plan: Plan) -> dict[str, Any] | None:
 
 
 def _stored_table(plan: Plan, records: Sequence[ShardRecord]) -> pd.DataFrame:
-    """Return the catalogue rows that have a stored film, with its pixel hash."""
-    pixels = pd.Series([film for record in records for film in record["pixels"]], dtype="string")
-    kept = pixels.notna().to_numpy(bool)
-    table = plan.catalog.table.iloc[plan.rows[kept]].reset_index(drop=True)
-    return table.assign(pixels=pixels[kept].reset_index(drop=True))
+    """Return the catalogue rows that have a stored film, with its pixel hash and the size it came in."""
+    pixels = [film for record in records for film in record["pixels"]]
+    sizes = [size for record in records for size in record["sizes"]]
+    kept = [(place, name) for place, name in enumerate(pixels) if name is not None]
+    places = [place for place, _ in kept]
+    table = plan.catalog.table.iloc[plan.rows[places]]
+    return stored_table(table, [name for _, name in kept], [sizes[place] for place in places])
 
 
 def _failures(plan: Plan, records: Sequence[ShardRecord]) -> list[tuple[int, str, str, str]]:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,11 +51,21 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one film: the hash of its stored pixels, or a reason and its detail."""
+    """What became of one film: the hash of its stored pixels and its size as it came, or a reason and its detail."""
 
     pixels: str | None
     reason: str = ""
     detail: str = ""
+    size: tuple[int, int] | None = None
+    """Height and width in pixels."""
+
+    @staticmethod
+    def of(answer: Sequence[Any]) -> Outcome:
+        """Return what a worker answers of a film: ``[hash, height, width]`` or ``[reason, detail]``."""
+        if len(answer) == 2:
+            return Outcome(None, *answer)
+        pixels, height, width = answer
+        return Outcome(pixels, size=(height, width))
 
 
 class Setup(NamedTuple):
@@ -193,7 +203,7 @@ class Pool:
             job = worker.jobs.pop(message["number"])
             pace = message["seconds"] / len(job.paths)
             self._seconds_a_film = pace if self._seconds_a_film is None else (self._seconds_a_film + pace) / 2
-            yield job, [Outcome(film[0]) if len(film) == 1 else Outcome(None, *film) for film in message["films"]]
+            yield job, [Outcome.of(film) for film in message["films"]]
 
     def _bury(self, worker: _Worker) -> Iterator[tuple[Job, list[Outcome]]]:
         """Replace a dead process; give its jobs back, but for the film that it died of twice."""

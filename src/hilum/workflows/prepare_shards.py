@@ -24,6 +24,8 @@ class ShardRecord(TypedDict):
     shard: ShardEntry
     pixels: list[str | None]
     """Hash of the stored film, a row; None where it failed."""
+    sizes: list[tuple[int, int] | None]
+    """Height and width of the film as it came, a row; None where it failed."""
     failures: list[tuple[int, str, str]]
     """Place in the shard, reason, detail."""
 
@@ -70,7 +72,8 @@ class OpenShard:
         self.file.replace(final)
         sync(self._out)
         failures = [(place, film.reason, film.detail) for place, film in enumerate(outcomes) if film.pixels is None]
-        record = ShardRecord(shard=entry, pixels=[film.pixels for film in outcomes], failures=failures)
+        pixels, sizes = [film.pixels for film in outcomes], [film.size for film in outcomes]
+        record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
         write_json(_record_path(self._out, self.number), record)
         self.close()
 
@@ -98,7 +101,8 @@ def read_record(out: Path, plan: Plan, number: int) -> ShardRecord | None:
         record: ShardRecord = json.loads(_record_path(out, number).read_bytes())
         length = HEADER_BYTES + record["shard"]["films"] * plan.preparation.size**2
         sound = (out / shard_name(number)).stat().st_size == length
-        return record if sound and len(record["pixels"]) == len(plan.shard_rows(number)) else None
+        whole = {len(record["pixels"]), len(record["sizes"])} == {len(plan.shard_rows(number))}
+        return record if sound and whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

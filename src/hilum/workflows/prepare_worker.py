@@ -63,7 +63,7 @@ def _set_up(setup: dict[str, Any]) -> Work:
 
 
 def _do(job: dict[str, Any], work: Work) -> dict[str, Any]:
-    """Return each film's pixel hash or reason, in order, and the seconds it took; or why nothing can be written."""
+    """Return what became of each film, in order, and the seconds it took; or why nothing can be written."""
     began = time.perf_counter()
     films = []
     try:
@@ -81,11 +81,12 @@ def _do(job: dict[str, Any], work: Work) -> dict[str, Any]:
     return {"number": job["number"], "films": films, "seconds": time.perf_counter() - began}
 
 
-def _film(path: Path, shard: int, offset: int, work: Work) -> list[str]:
-    """Prepare one film and write it to its place; return ``[hash]`` or ``[reason, detail]``."""
+def _film(path: Path, shard: int, offset: int, work: Work) -> list[Any]:
+    """Prepare one film and write it to its place; return ``[hash, height, width]`` or ``[reason, detail]``."""
     signal.setitimer(signal.ITIMER_REAL, work.patience)
     try:
-        film = work.preparation.apply(work.reader(path, work.max_pixels))
+        grey = work.reader(path, work.max_pixels)
+        film = work.preparation.apply(grey)
     except UnreadableFilm as error:
         return [error.reason, error.detail]
     except MemoryError:
@@ -95,7 +96,7 @@ def _film(path: Path, shard: int, offset: int, work: Work) -> list[str]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     _write_all(shard, film.reshape(-1).data, offset)
-    return [pixel_hash(film)]
+    return [pixel_hash(film), *grey.shape]
 
 
 def _write_all(file: int, data: memoryview, offset: int) -> None:
