@@ -97,7 +97,10 @@ def planted() -> list[Plan]:
 
 
 def healthy() -> list[Plan]:
-    """Return five healthy runs a method: the defaults, the values of the `small` preset, and what users change."""
+    """Return five healthy runs a method: the defaults, the values of the `small` preset, and what users change.
+
+    SwAV is mostly given no local crops: with them it is often still near chance after so few steps, and does not count.
+    """
     slow = {"lr": 5e-4}
     plans = [
         Plan("moco", "defaults", False),
@@ -116,10 +119,10 @@ def healthy() -> list[Plan]:
         Plan("byol", "--method.ema_decay 0.9", False, options={"ema_decay": 0.9}),
         Plan("byol", "--train.warmup 0.3", False, train={"warmup": 0.3}),
         Plan("swav", "defaults", False),
-        Plan("swav", "defaults, another seed", False),
+        Plan("swav", "--method.local_crops 0", False, options={"local_crops": 0}),
         Plan("swav", "--method.queue_size 0", False, options={"queue_size": 0}),
-        Plan("swav", "--method.local_crops 2", False, options={"local_crops": 2}),
-        Plan("swav", "--method.iterations 5", False, options={"iterations": 5}),
+        Plan("swav", "no local crops, --method.queue_size 0", False, options={"local_crops": 0, "queue_size": 0}),
+        Plan("swav", "no local crops, --method.iterations 5", False, options={"local_crops": 0, "iterations": 5}),
     ]
     return _seeded(plans)
 
