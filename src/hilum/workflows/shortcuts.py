@@ -1,0 +1,227 @@
+"""Shortcuts: what a simple reader knows of each finding that sees no chest, beside one that does and beside a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.classifier.cheap_reader import cheap_scores
+from hilum.errors import OptionError
+from hilum.findings import positions
+from hilum.images.films import Films
+from hilum.labels import LabelOptions
+from hilum.listener import SILENT, Listener
+from hilum.metrics.estimates import patients_by_class
+from hilum.metrics.resampling import Judged
+from hilum.metrics.results import Estimate
+from hilum.metrics.shortcut_rule import RULE, share_of_knowledge, tells_too_much
+from hilum.metrics.summary import evaluate_findings
+from hilum.training.batches import Rows
+from hilum.workflows.lesson import labelled_rows, learnt_columns, probe_labels
+from hilum.workflows.parts import Parts, truth_of
+from hilum.workflows.shortcut_probes import PROBES
+
+FloatArray = NDArray[np.float32]
+Areas = Mapping[str, Estimate]
+"""AUROC by finding."""
+
+MODEL, WHOLE = "model", "whole"
+"""The readers of whole films: a model, and the last of PROBES."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A finding that a probe without sight of the chest tells too well."""
+
+    finding: str
+    probe: str
+    auroc: Estimate
+    reference: str
+    """The best reader of the whole film: "whole" or "model"."""
+    reference_auroc: float
+    share: float
+    """Of what the reference knows above chance, how much the probe does."""
+
+    @property
+    def words(self) -> str:
+        """The flag as a sentence."""
+        reader = "the model" if self.reference == MODEL else "the same reader with the whole film"
+        return (
+            f"{self.finding}: AUROC {self.auroc.value:.3f} from {PROBES[self.probe].sees}; "
+            f"{reader} has {self.reference_auroc:.3f}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "finding": self.finding, "probe": self.probe, "auroc": self.auroc.to_json(), "reference": self.reference,
+            "reference_auroc": self.reference_auroc, "share": self.share, "words": self.words,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """What each probe knows of each finding, on films of patients that it did not learn from."""
+
+    split: str
+    films: int
+    patients: int
+    training_films: int
+    findings: tuple[str, ...]
+    """Those that the probes could learn, in the films' order."""
+    findings_judged: tuple[str, ...]
+    """Of them those with enough positive patients to be flagged."""
+    min_positives: int
+    auroc: Mapping[str, Areas]
+    """By probe, in the order of PROBES, then by finding."""
+    model: Areas | None
+    """The model's on the same films; None where none was given. A finding that it does not call is not in it."""
+    flags: tuple[Flag, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "split": self.split,
+            "films": self.films,
+            "patients": self.patients,
+            "training_films": self.training_films,
+            "findings": list(self.findings),
+            "findings_judged": list(self.findings_judged),
+            "min_positives": self.min_positives,
+            "rule": RULE,
+            "probes": {
+                name: {"sees": PROBES[name].sees, "blind": PROBES[name].blind, "auroc": _plain(areas)}
+                for name, areas in self.auroc.items()
+            },
+            "model": None if self.model is None else _plain(self.model),
+            "flags": [flag.to_json() for flag in self.flags],
+        }
+
+
+def shortcut_probes(
+    films: Films,
+    parts: Parts,
+    labels: LabelOptions | None = None,
+    split: str = "test",
+    min_positives: int = 20,
+    resamples: int = 1000,
+    seed: int = 0,
+    model_scores: tuple[NDArray[np.floating], Sequence[str]] | None = None,
+    listener: Listener = SILENT,
+) -> Shortcuts:
+    """Train each of PROBES on the training part and measure it on another.
+
+    Args:
+        films: All films.
+        parts: Their parts.
+        labels: What uncertain and unstated labels become; None takes the defaults.
+        split: The part to measure on: val, test or official-test.
+        min_positives: Positive patients there that a finding needs to be flagged.
+        resamples: Of the patients, for the intervals; without any nothing is flagged.
+        seed: Of the resampling, and of the patients that choose a probe's ridge.
+        model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and its M findings.
+        listener: Hears progress.
+
+    Raises:
+        DataError: A part is empty, or no training film has a label that counts.
+        OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that no probe can learn.
+        ValueError: The model's scores are not [n, M].
+    """
+    task = _Task.of(films, parts, labels or LabelOptions(), split)
+    found: dict[str, Areas] = {}
+    for done, (name, probe) in enumerate(PROBES.items()):
+        listener.progress("shortcuts", done, len(PROBES), name)
+        features = probe.features(films, np.concatenate([task.rows, task.tested]))
+        scores = cheap_scores(
+            features[: len(task.rows)], task.targets, task.weights, films.patient_codes[task.rows],
+            features[len(task.rows) :], seed,
+        )  # fmt: skip
+        found[name] = task.areas(scores, range(len(task.findings)), min_positives, resamples, seed)
+    listener.progress("shortcuts", len(PROBES), len(PROBES))
+    model = None if model_scores is None else task.areas(*task.called(*model_scores), min_positives, resamples, seed)
+    judged = task.judged(min_positives)
+    return Shortcuts(
+        split, len(task.tested), parts.patients(task.tested), len(task.rows), task.findings, judged, min_positives,
+        found, model, tuple(_flags(found, model, judged)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every probe learns and is measured on."""
+
+    films: Films
+    rows: Rows
+    tested: Rows
+    findings: tuple[str, ...]
+    targets: FloatArray
+    weights: FloatArray
+    truth: FloatArray
+    counts: NDArray[np.bool_]
+
+    @staticmethod
+    def of(films: Films, parts: Parts, labels: LabelOptions, split: str) -> _Task:
+        if split in ("train", "all"):
+            raise OptionError(f"split is {split!r}, which the probes learn from: choose test, val or official-test.")
+        targets, weights = probe_labels(films, labels)
+        rows, tested = labelled_rows(parts.needed("train"), weights), parts.needed(split)
+        columns = np.array(learnt_columns(weights[rows]))
+        truth, counts = truth_of(films, tested, labels.unstated)
+        findings = tuple(films.findings[column] for column in columns)
+        return _Task(
+            films, rows, tested, findings,
+            targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
+        )  # fmt: skip
+
+    def areas(
+        self, scores: NDArray[np.floating], places: Sequence[int], min_positives: int, resamples: int, seed: int
+    ) -> Areas:
+        """Return the AUROC of scores [n, K] of the findings at K places."""
+        if not places:
+            return {}
+        columns = list(places)
+        evaluation = evaluate_findings(
+            self.truth[:, columns], self.counts[:, columns], scores, self.films.patient_codes[self.tested],
+            [self.findings[place] for place in columns], None, resamples, seed, min_positives,
+        )  # fmt: skip
+        return {finding.name: finding.measures["auroc"] for finding in evaluation.findings}
+
+    def judged(self, min_positives: int) -> tuple[str, ...]:
+        """Return the findings with enough positive patients, and a film without each."""
+        judged = Judged.of(self.truth, self.counts, self.films.patient_codes[self.tested])
+        pairs = [patients_by_class(judged, place) for place in range(len(self.findings))]
+        return tuple(
+            name for name, (present, absent) in zip(self.findings, pairs, strict=True)
+            if present >= min_positives and absent
+        )  # fmt: skip
+
+    def called(self, scores: NDArray[np.floating], names: Sequence[str]) -> tuple[NDArray[np.floating], list[int]]:
+        """Return a model's scores [n, K] of the findings at K places, of its scores [n, M] by name."""
+        if scores.shape != (len(self.tested), len(names)):
+            raise ValueError(f"scores are {scores.shape}, expected {(len(self.tested), len(names))}")
+        found = positions(self.findings, names)
+        places = [place for place, column in enumerate(found) if column is not None]
+        return scores[:, [column for column in found if column is not None]], places
+
+
+def _flags(found: Mapping[str, Areas], model: Areas | None, judged: Sequence[str]) -> Iterator[Flag]:
+    for finding in judged:
+        reference, area = _best_reader(finding, found[WHOLE], model or {})
+        for name, areas in found.items():
+            if PROBES[name].blind and tells_too_much(areas[finding], area):
+                share = share_of_knowledge(float(areas[finding].value or 0), area)
+                yield Flag(finding, name, areas[finding], reference, area, share)
+
+
+def _best_reader(finding: str, whole: Areas, model: Areas) -> tuple[str, float]:
+    """Return who reads whole films best, and with what AUROC."""
+    readers = {WHOLE: whole[finding].value, MODEL: model[finding].value if finding in model else None}
+    return max(((name, area) for name, area in readers.items() if area is not None), key=lambda reader: reader[1])
+
+
+def _plain(areas: Areas) -> dict[str, Any]:
+    return {finding: area.to_json() for finding, area in areas.items()}
