@@ -88,19 +88,24 @@ def _level(drawing: Drawing, scale: Scale, y: float, row: Level) -> None:
     )
 
 
+REACHES = (0.1, 0.2, 0.5, 1.0)
+"""Ends of a chart of reliability's axes; the least that holds all its points is taken."""
+
+
 def reliability(points: Sequence[tuple[float, float]], name: str) -> Markup:
-    """Draw what was observed against what was predicted, both from 0 to 1; the dashed line is a perfect agreement.
+    """Draw what was observed against what was predicted, from 0 on; the dashed line is a perfect agreement.
 
     Args:
         points: (predicted, observed) of each bin.
         name: Of the finding, for those who cannot see the picture.
     """
-    side, left, bottom = 150.0, 26.0, 128.0
+    side, left, bottom = 150.0, 30.0, 128.0
+    end = next(reach for reach in REACHES if all(max(point) <= reach for point in points) or reach == REACHES[-1])
     drawing = Drawing(side, side, f"Reliability, {name}", "square")
-    x, y = Scale(0, 1, left, side - 6), Scale(0, 1, bottom, 6)
-    drawing.box((left, 6), (side - 6 - left, bottom - 6), "band")
-    drawing.line((x(0), y(0)), (x(1), y(1)), "chance")
-    for tick in (0, 0.5, 1):
+    x, y = Scale(0, end, left, side - 8), Scale(0, end, bottom, 6)
+    drawing.box((left, 6), (side - 8 - left, bottom - 6), "band")
+    drawing.line((x(0), y(0)), (x(end), y(end)), "chance")
+    for tick in (0, end / 2, end):
         drawing.text((x(tick), bottom + 15), f"{tick:g}", "middle", "tick")
         drawing.text((left - 5, y(tick) + 4), f"{tick:g}", "end", "tick")
     drawing.path([(x(a), y(b)) for a, b in points], "line thin c0")

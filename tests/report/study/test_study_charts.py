@@ -56,6 +56,12 @@ def test_perfect_bins_lie_on_the_dashed_line():
     assert "not available" in words(reliability([], "Edema"))
 
 
+@pytest.mark.parametrize(("highest", "end"), [(0.04, "0.1"), (0.1, "0.1"), (0.16, "0.2"), (0.6, "1")])
+def test_a_reliability_chart_reaches_as_far_as_its_bins(highest: float, end: str) -> None:
+    """A rare finding's probabilities would else be a dot in the corner."""
+    assert words(reliability([(0.01, 0.02), (0.03, highest)], "Edema")).count(end) == 2
+
+
 def test_a_share_that_rises_moves_to_the_right():
     picture = moved(["Edema"], [0.1], [0.3])
     (line,) = marks(picture, "whisker")
