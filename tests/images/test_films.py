@@ -161,6 +161,17 @@ def test_several_stores_are_one_pile(tmp_path: Path) -> None:
         films.read(np.array([12]))
 
 
+def test_labels_of_a_store_given_as_unlabelled_are_not_looked_at(tmp_path: Path) -> None:
+    first = made(tmp_path / "a", findings=("Edema", "Mass"))
+    made(tmp_path / "b", films=6, source="there", seed=1, findings=("Edema", "Hernia"))
+    films = Films.open([tmp_path / "a"], [tmp_path / "b"])
+    assert films.findings == ("Edema", "Mass")
+    assert np.array_equal(films.labels[:12], first.labels)
+    assert np.isnan(films.labels[12:]).all()
+    assert films.labelled_by_source.any(axis=1).tolist() == [True] * 12 + [False] * 6
+    assert films.sources == ("here", "there")
+
+
 def test_patients_of_two_sources_are_not_confused(tmp_path: Path) -> None:
     folders = [made(tmp_path / name, 6, seed, source=name).folder for seed, name in enumerate(("nih14", "chexpert"))]
     films = Films.open(folders)

@@ -24,13 +24,14 @@ class Films:
         sources: One name a store: its source, with the store's fingerprint where two stores share a source.
         starts: int64 [S + 1], the first row of each store, and the number of films.
         preparation: The steps that all films went through.
-        findings: The union over the stores, in the order of their first mention.
+        unlabelled: How many stores, the last of them, count as if they stated nothing.
+        findings: The union over the other stores, in the order of their first mention.
         catalog: One row a film: the stores' columns, a column ``source`` (the store's own, by which films are known
             again), and patient and study as ``source:name``.
     """
 
-    def __init__(self, stores: Sequence[Store]) -> None:
-        """Join the stores.
+    def __init__(self, stores: Sequence[Store], unlabelled: int = 0) -> None:
+        """Join the stores; labels of the last ``unlabelled`` of them are not looked at.
 
         Raises:
             DataError: Stores were prepared differently, or one is given twice.
@@ -42,28 +43,34 @@ class Films:
         self.sources = _names(stores)
         self.starts = np.cumsum([0] + [len(store) for store in stores]).astype(np.int64)
         self.preparation: Preparation = stores[0].preparation
-        self.findings = tuple(dict.fromkeys(finding for store in stores for finding in store.findings))
+        self.unlabelled = unlabelled
+        self.findings = tuple(dict.fromkeys(finding for store in self._labelled for finding in store.findings))
         tables = [_named(store, name) for store, name in zip(stores, _peoples(stores, self.sources), strict=True)]
         self.catalog = pd.concat(tables, ignore_index=True)
 
     @classmethod
-    def open(cls, folders: Sequence[Path]) -> Films:
-        """Open stores and join them.
+    def open(cls, folders: Sequence[Path], unlabelled: Sequence[Path] = ()) -> Films:
+        """Open stores and join them; the unlabelled ones come last, and their labels are not looked at.
 
         Raises:
             DataError: One is no store, or they do not go together.
         """
-        return cls([Store.open(folder) for folder in folders])
+        return cls([Store.open(folder) for folder in (*folders, *unlabelled)], len(unlabelled))
 
     def __len__(self) -> int:
         """Return the number of films."""
         return int(self.starts[-1])
 
+    @property
+    def _labelled(self) -> tuple[Store, ...]:
+        """The stores whose labels count."""
+        return self.stores[: len(self.stores) - self.unlabelled]
+
     @cached_property
     def labels(self) -> np.ndarray:
         """Labels, float32 [N, F]; NaN where not stated, so everywhere in a source that lacks the finding."""
         labels = np.full((len(self), len(self.findings)), np.nan, np.float32)
-        for store, start in zip(self.stores, self.starts, strict=False):
+        for store, start in zip(self._labelled, self.starts, strict=False):
             columns = [self.findings.index(finding) for finding in store.findings]
             labels[start : start + len(store), columns] = store.labels
         return labels
