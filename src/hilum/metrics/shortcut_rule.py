@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from hilum.metrics.results import Estimate
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.metrics.delong import auroc_covariance
+from hilum.metrics.intervals import difference_p
+from hilum.metrics.results import SHOWN_BELOW
 
 LEAST = 0.6
-"""AUROC that the whole interval of a blind probe must lie above: what it knows is then sure, and no trifle."""
-SHARE = 2 / 3
+"""AUROC below which what a blind probe knows is a trifle."""
+SHARE = 0.75
 """Of what the best reader of the whole film knows above chance, the part that a blind probe must hold."""
 
 RULE = (
-    "A finding is flagged where a probe that sees no chest (the border, or the table) has an AUROC whose interval lies "
-    f"above {LEAST:g}, and holds at least two thirds of what the best reader of the whole film knows above chance."
+    "A finding is flagged where a probe that sees no chest (the border, or the table) has an AUROC of at least "
+    f"{LEAST:g} that is shown to be above chance (p < {SHOWN_BELOW:g} by Holm over all such probes and findings), and "
+    f"holds at least {SHARE:.0%} of what the best reader of the whole film knows above chance."
 )
 """The rule in words."""
+
+
+def chance_p(truth: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> float:
+    """Return the p value of an AUROC that differs from 0.5, by clustered DeLong (two-sided); 1 where it has no error.
+
+    Args:
+        truth: [N], 1 present and 0 absent.
+        scores: [N].
+        patients: [N], who each film shows, at least two of each class.
+    """
+    values: NDArray[np.float64] = np.asarray(scores, np.float64)
+    found = auroc_covariance(truth, [values], patients)
+    error = math.sqrt(max(float(found.covariance[0, 0]), 0.0))
+    p = difference_p(float(found.auroc[0]) - 0.5, error, found.patients)
+    return 1.0 if p is None and not np.ptp(values) else 0.0 if p is None else p
 
 
 def share_of_knowledge(auroc: float, reference: float) -> float:
@@ -22,20 +45,18 @@ def share_of_knowledge(auroc: float, reference: float) -> float:
     >>> round(share_of_knowledge(0.8, 0.9), 2)
     0.75
     """
-    return (auroc - 0.5) / (reference - 0.5) if reference > 0.5 else float("inf")
+    return (auroc - 0.5) / (reference - 0.5) if reference > 0.5 else math.inf
 
 
-def tells_too_much(blind: Estimate, reference: float) -> bool:
-    """Return whether a blind probe's AUROC breaks RULE.
+def tells_too_much(auroc: float, p_holm: float, reference: float) -> bool:
+    """Return whether a blind probe breaks RULE.
 
     Args:
-        blind: The probe's AUROC.
+        auroc: The probe's.
+        p_holm: Of ``chance_p``, adjusted for all blind probes and findings.
         reference: The AUROC of the best reader of the whole film.
 
-    >>> from hilum.metrics.intervals import Interval
-    >>> tells_too_much(Estimate(0.8, Interval(0.75, 0.85)), 0.9)
-    True
+    >>> tells_too_much(0.8, 0.001, 0.85), tells_too_much(0.8, 0.001, 0.95), tells_too_much(0.8, 0.2, 0.85)
+    (True, False, False)
     """
-    if blind.value is None or blind.interval is None:
-        return False
-    return blind.interval.low > LEAST and share_of_knowledge(blind.value, reference) >= SHARE
+    return auroc >= LEAST and p_holm < SHOWN_BELOW and share_of_knowledge(auroc, reference) >= SHARE

@@ -15,15 +15,16 @@ from hilum.findings import positions
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
+from hilum.metrics.comparisons import holm
 from hilum.metrics.estimates import patients_by_class
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Estimate
-from hilum.metrics.shortcut_rule import RULE, share_of_knowledge, tells_too_much
+from hilum.metrics.shortcut_rule import RULE, chance_p, share_of_knowledge, tells_too_much
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.batches import Rows
 from hilum.workflows.lesson import labelled_rows, learnt_columns, probe_labels
 from hilum.workflows.parts import Parts, truth_of
-from hilum.workflows.shortcut_probes import PROBES
+from hilum.workflows.shortcut_probes import PROBES, Probe
 
 FloatArray = NDArray[np.float32]
 Areas = Mapping[str, Estimate]
@@ -45,6 +46,8 @@ class Flag:
     reference_auroc: float
     share: float
     """Of what the reference knows above chance, how much the probe does."""
+    p_holm: float
+    """Of the probe's AUROC being 0.5, adjusted for all blind probes and findings."""
 
     @property
     def words(self) -> str:
@@ -59,7 +62,7 @@ class Flag:
         """Return plain values for JSON."""
         return {
             "finding": self.finding, "probe": self.probe, "auroc": self.auroc.to_json(), "reference": self.reference,
-            "reference_auroc": self.reference_auroc, "share": self.share, "words": self.words,
+            "reference_auroc": self.reference_auroc, "share": self.share, "p_holm": self.p_holm, "words": self.words,
         }  # fmt: skip
 
 
@@ -121,7 +124,7 @@ def shortcut_probes(
         labels: What uncertain and unstated labels become; None takes the defaults.
         split: The part to measure on: val, test or official-test.
         min_positives: Positive patients there that a finding needs to be flagged.
-        resamples: Of the patients, for the intervals; without any nothing is flagged.
+        resamples: Of the patients, for the intervals.
         seed: Of the resampling, and of the patients that choose a probe's ridge.
         model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and its M findings.
         listener: Hears progress.
@@ -132,21 +135,15 @@ def shortcut_probes(
         ValueError: The model's scores are not [n, M].
     """
     task = _Task.of(films, parts, labels or LabelOptions(), split)
-    found: dict[str, Areas] = {}
-    for done, (name, probe) in enumerate(PROBES.items()):
-        listener.progress("shortcuts", done, len(PROBES), name)
-        features = probe.features(films, np.concatenate([task.rows, task.tested]))
-        scores = cheap_scores(
-            features[: len(task.rows)], task.targets, task.weights, films.patient_codes[task.rows],
-            features[len(task.rows) :], seed,
-        )  # fmt: skip
-        found[name] = task.areas(scores, range(len(task.findings)), min_positives, resamples, seed)
-    listener.progress("shortcuts", len(PROBES), len(PROBES))
+    scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
+    everyone = range(len(task.findings))
+    found = {name: task.areas(told, everyone, min_positives, resamples, seed) for name, told in scores.items()}
     model = None if model_scores is None else task.areas(*task.called(*model_scores), min_positives, resamples, seed)
     judged = task.judged(min_positives)
+    flags = tuple(_flags(found, model, task.tests(scores, judged)))
     return Shortcuts(
         split, len(task.tested), parts.patients(task.tested), len(task.rows), task.findings, judged, min_positives,
-        found, model, tuple(_flags(found, model, judged)),
+        found, model, flags,
     )  # fmt: skip
 
 
@@ -177,6 +174,12 @@ class _Task:
             targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
         )  # fmt: skip
 
+    def read(self, probe: Probe, seed: int) -> FloatArray:
+        """Return what the simple reader says of the tested films [n, F] by what a probe sees."""
+        features, learnt = probe.features(self.films, np.concatenate([self.rows, self.tested])), len(self.rows)
+        people = self.films.patient_codes[self.rows]
+        return cheap_scores(features[:learnt], self.targets, self.weights, people, features[learnt:], seed)
+
     def areas(
         self, scores: NDArray[np.floating], places: Sequence[int], min_positives: int, resamples: int, seed: int
     ) -> Areas:
@@ -191,13 +194,24 @@ class _Task:
         return {finding.name: finding.measures["auroc"] for finding in evaluation.findings}
 
     def judged(self, min_positives: int) -> tuple[str, ...]:
-        """Return the findings with enough positive patients, and a film without each."""
+        """Return the findings with enough positive patients, and two without it."""
         judged = Judged.of(self.truth, self.counts, self.films.patient_codes[self.tested])
         pairs = [patients_by_class(judged, place) for place in range(len(self.findings))]
         return tuple(
             name for name, (present, absent) in zip(self.findings, pairs, strict=True)
-            if present >= min_positives and absent
+            if present >= max(min_positives, 2) and absent >= 2
         )  # fmt: skip
+
+    def tests(self, scores: Mapping[str, FloatArray], judged: Sequence[str]) -> dict[tuple[str, str], float]:
+        """Return the adjusted p value of every blind probe's AUROC of a judged finding being 0.5."""
+        people = self.films.patient_codes[self.tested]
+        pairs = [(name, finding) for name in scores if PROBES[name].blind for finding in judged]
+        found = []
+        for name, finding in pairs:
+            place = self.findings.index(finding)
+            cells = self.counts[:, place]
+            found.append(chance_p(self.truth[cells, place], scores[name][cells, place], people[cells]))
+        return dict(zip(pairs, holm(found), strict=True))
 
     def called(self, scores: NDArray[np.floating], names: Sequence[str]) -> tuple[NDArray[np.floating], list[int]]:
         """Return a model's scores [n, K] of the findings at K places, of its scores [n, M] by name."""
@@ -208,13 +222,20 @@ class _Task:
         return scores[:, [column for column in found if column is not None]], places
 
 
-def _flags(found: Mapping[str, Areas], model: Areas | None, judged: Sequence[str]) -> Iterator[Flag]:
-    for finding in judged:
+def _told(probes: Mapping[str, Probe], listener: Listener) -> Iterator[tuple[str, Probe]]:
+    """Yield each probe by name, telling how far it is."""
+    for done, (name, probe) in enumerate(probes.items()):
+        listener.progress("shortcuts", done, len(probes), name)
+        yield name, probe
+    listener.progress("shortcuts", len(probes), len(probes))
+
+
+def _flags(found: Mapping[str, Areas], model: Areas | None, tests: Mapping[tuple[str, str], float]) -> Iterator[Flag]:
+    for (name, finding), p_holm in tests.items():
+        blind, value = found[name][finding], found[name][finding].value
         reference, area = _best_reader(finding, found[WHOLE], model or {})
-        for name, areas in found.items():
-            if PROBES[name].blind and tells_too_much(areas[finding], area):
-                share = share_of_knowledge(float(areas[finding].value or 0), area)
-                yield Flag(finding, name, areas[finding], reference, area, share)
+        if value is not None and tells_too_much(value, p_holm, area):
+            yield Flag(finding, name, blind, reference, area, share_of_knowledge(value, area), p_holm)
 
 
 def _best_reader(finding: str, whole: Areas, model: Areas) -> tuple[str, float]:
