@@ -12,6 +12,7 @@ from hilum.errors import OptionError
 from hilum.labels import LabelOptions
 from hilum.training.options import TrainOptions
 from hilum.training.watch_options import WatchOptions
+from hilum.workflows.pseudo_options import PseudoOptions
 
 Device = Literal["auto", "cpu", "cuda"]
 DEFAULT_FRACTION = 1.0
@@ -83,6 +84,8 @@ class FinetuneOptions:
     """Share of the training patients whose labels are used."""
     draw: int = 0
     """Which draw of that share."""
+    pseudo_labels: Path | None = None
+    """Table of pseudo-labels to learn from too; a label that is used goes before them."""
     freeze: bool = False
     """Train the output layer only."""
     sampler: Literal["uniform", "weighted"] = "uniform"
@@ -98,6 +101,8 @@ class FinetuneOptions:
     """What uncertain and unstated labels become."""
     loss: LossOptions = field(default_factory=LossOptions)
     """What a wrong answer costs."""
+    self_train: PseudoOptions = field(default_factory=PseudoOptions)
+    """How uncertain cells are labelled under the policy self-train."""
     train: FinetuneTrainOptions = field(default_factory=FinetuneTrainOptions)
     """The training loop."""
 

@@ -1,0 +1,276 @@
+"""Pseudo-labels: what a trained model says of cells without a label, as a table that a fine-tuning can learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hilum.bundle.predictor import Predictor
+from hilum.errors import DataError
+from hilum.files import replacing
+from hilum.findings import positions
+from hilum.images.films import Films
+from hilum.listener import SILENT, Listener
+from hilum.metrics.selection import Cut, choose_cut
+from hilum.training.batches import Rows
+from hilum.workflows.parts import Parts, truth_of
+from hilum.workflows.pseudo_options import PseudoOptions
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Provenance = Literal["pseudo", "uncertain"]
+
+PSEUDO_LABELS = "pseudo-labels.parquet"
+FORMAT = 1
+METADATA = b"hilum"
+"""Key of the JSON that says of a table how it was made."""
+COLUMNS = {
+    "source": "string",
+    "path": "string",
+    "finding": "string",
+    "value": "float32",
+    "weight": "float32",
+    "probability": "float32",
+    "provenance": "string",
+}
+"""A row is one cell: a film, by its source and path, and a finding."""
+PROVENANCES = ("pseudo", "uncertain")
+"""Why a cell has a pseudo-label: its film has no label that is used, or an uncertain one."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Cells with a label that a model gave them, and how they were made."""
+
+    cells: pd.DataFrame
+    """Columns of COLUMNS; each cell once."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """``format``, ``teacher`` (hash of its weights), ``round``, ``cuts`` by finding, ``options``."""
+
+    def write(self, path: Path) -> None:
+        """Write the table, replacing an older one of that place."""
+        table = pa.Table.from_pandas(self.cells.astype(COLUMNS)[list(COLUMNS)], preserve_index=False)
+        told = json.dumps({"format": FORMAT, **self.record}, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as aside:
+            pq.write_table(table.replace_schema_metadata({METADATA: told.encode()}), aside)
+
+    def on(self, films: Films, findings: Sequence[str], parts: Parts | None = None) -> tuple[FloatArray, FloatArray]:
+        """Return the cells among these films: targets, NaN where there is none, and weights, both [N, F].
+
+        Args:
+            films: N films.
+            findings: F names.
+            parts: Of the films; loaded unless given.
+
+        Raises:
+            DataError: A film is not among these, or is none of their training films; or a finding is not among these.
+        """
+        names = list(dict.fromkeys(self.cells["finding"]))
+        columns = dict(zip(names, positions(names, findings), strict=True))
+        for name, column in columns.items():
+            if column is None:
+                raise DataError(f"pseudo-labels name {name!r}, which the stores lack: give the stores they are of.")
+        places = self._places(films)
+        self._refuse_strange(places, Parts.of(films) if parts is None else parts)
+        rows, cells = places["row"].to_numpy(np.int64), self.cells.iloc[places["line"].to_numpy()]
+        targets = np.full((len(films), len(findings)), np.nan, np.float32)
+        weights = np.zeros_like(targets)
+        where = rows, cells["finding"].map(columns).to_numpy(np.int64)
+        targets[where] = cells["value"].to_numpy(np.float32)
+        weights[where] = cells["weight"].to_numpy(np.float32)
+        return targets, weights
+
+    def _places(self, films: Films) -> pd.DataFrame:
+        """Return ``line`` among the cells and ``row`` among the films, null where a cell's film is none of these."""
+        known = films.catalog[["source", "path"]].assign(row=pd.array(range(len(films)), "Int64"))
+        lines = self.cells[["source", "path"]].assign(line=range(len(self.cells)))
+        return lines.merge(known, on=["source", "path"], how="left")[["line", "row"]]
+
+    def _refuse_strange(self, places: pd.DataFrame, parts: Parts) -> None:
+        """Raise a DataError unless every cell is of a training film."""
+        known = places["row"].notna()
+        trained = places["row"].isin(parts.rows("train"))
+        for lines, what in ((~known, "no film"), (known & ~trained, "no training film")):
+            if lines.any():
+                first = self.cells.iloc[int(places["line"][lines].iloc[0])]
+                raise DataError(
+                    f"{int(lines.sum())} pseudo-labels, first {first['source']}/{first['path']}, are of {what} of the "
+                    "stores: give the stores and splits that they were made with."
+                )
+
+
+def read_pseudo_labels(path: Path) -> PseudoLabels:
+    """Read a table of pseudo-labels.
+
+    Raises:
+        DataError: There is none, it is damaged, or it is of a later version.
+    """
+    try:
+        table = pq.read_table(path)
+        record = json.loads((table.schema.metadata or {})[METADATA])
+        version = record["format"]
+        cells = table.to_pandas()[list(COLUMNS)].astype(COLUMNS)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is not there: give a table that `hilum pseudo-label` wrote.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:80]
+        raise DataError(
+            f"{path} is no table of pseudo-labels ({said}): make it again with `hilum pseudo-label`."
+        ) from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise DataError(f"{path} was written by a later Hilum (format {version}): upgrade to read it.")
+    _refuse_wrong(cells, path)
+    return PseudoLabels(cells, record)
+
+
+def cuts_of(
+    predictor: Predictor, films: Films, rows: Rows, unstated: str, options: PseudoOptions, listener: Listener = SILENT
+) -> dict[str, Cut]:
+    """Return each finding's thresholds, chosen on these validation films, by the model's findings.
+
+    Args:
+        predictor: The teacher.
+        films: Where to read from.
+        rows: [n] of the validation films.
+        unstated: What a finding that is not mentioned counts as, see ``hilum.labels.UNSTATED``.
+        options: Wanted shares and certainty.
+        listener: Hears progress.
+
+    Uncertain cells are left out; a finding that the films do not have gets no threshold.
+    """
+    probabilities = predictor.score_films(films, rows, lambda done, total: listener.progress("thresholds", done, total))
+    truth, counts = truth_of(films, rows, unstated)
+    patients, cuts = films.patient_codes[rows], {}
+    wanted = options.precision, options.absent_precision, options.level
+    for mine, (name, place) in enumerate(
+        zip(predictor.findings, positions(predictor.findings, films.findings), strict=True)
+    ):
+        cells = np.zeros(len(rows), np.bool_) if place is None else counts[:, place]
+        right = np.zeros(len(rows), np.float32) if place is None else truth[:, place]
+        cuts[name] = choose_cut(right[cells], probabilities[cells, mine], patients[cells], *wanted)
+    return cuts
+
+
+def label_films(
+    predictor: Predictor,
+    films: Films,
+    rows: Rows,
+    wanted: BoolArray,
+    cuts: Mapping[str, Cut],
+    options: PseudoOptions,
+    labelled: Mapping[str, tuple[float, float]] | None = None,
+    provenance: Provenance = "pseudo",
+    record: Mapping[str, Any] | None = None,
+    listener: Listener = SILENT,
+) -> PseudoLabels:
+    """Return what a model says of cells without a label, where it is sure enough.
+
+    Args:
+        predictor: The teacher.
+        films: Where to read from.
+        rows: [n] of the films to label.
+        wanted: [n, F] which cells of the model's F findings to label.
+        cuts: Thresholds by finding, from ``cuts_of``.
+        options: Soft or hard, abstaining or not, the cap, the weight.
+        labelled: Present and absent cells by finding among the labelled training films, for the cap; None for no cap.
+        provenance: One of PROVENANCES.
+        record: More to write down, such as ``teacher`` and ``round``.
+        listener: Hears progress.
+    """
+    scores = predictor.score_films(films, rows, lambda done, total: listener.progress("label", done, total))
+    found = []
+    for column, name in enumerate(predictor.findings):
+        values, taken = called(scores[:, column], wanted[:, column], cuts[name], options)
+        if options.abstain and options.cap and labelled is not None:
+            taken = capped(scores[:, column], values, taken, *labelled[name], options.cap)
+        places = np.flatnonzero(taken)
+        told = scores[places, column]
+        aim = told if options.soft else values[places].astype(np.float32)
+        found.append(_cells(films, rows[places], name, aim, told, options.weight, provenance))
+    told_so = {"cuts": {name: cut.to_json() for name, cut in cuts.items()}, "options": asdict(options)}
+    return PseudoLabels(pd.concat(found, ignore_index=True).astype(COLUMNS), {**told_so, **(record or {})})
+
+
+def called(
+    probabilities: FloatArray, wanted: BoolArray, cut: Cut, options: PseudoOptions
+) -> tuple[BoolArray, BoolArray]:
+    """Return what films [n] are called, present or not, and which of the wanted ones are called at all."""
+    exact = probabilities.astype(np.float64)  # thresholds lie between neighbouring float32 numbers
+    if not options.abstain:
+        return exact >= 0.5, wanted.copy()
+    present = np.zeros(len(exact), np.bool_) if cut.present is None else exact >= cut.present
+    absent = np.zeros(len(exact), np.bool_) if cut.absent is None else (exact <= cut.absent) & ~present
+    return present, (present | absent) & wanted
+
+
+def capped(
+    probabilities: FloatArray, present: BoolArray, taken: BoolArray, had: float, lacked: float, cap: float
+) -> BoolArray:
+    """Return which of the taken cells [n] stay, the surest, so that they do not shift the ratio of the classes.
+
+    Labels and pseudo-labels together then hold present to absent cells at most ``cap`` times, and at least one over
+    ``cap`` times, as the labels alone do (``had`` to ``lacked``). Where these lack a class there is no bound.
+    """
+    if not (had and lacked):
+        return taken
+    found, absent = (taken & present).sum(), (taken & ~present).sum()
+    most_found = max(cap * had / lacked * (lacked + absent) - had, 0)
+    most_absent = max(cap * lacked / had * (had + found) - lacked, 0)
+    kept = np.zeros_like(taken)
+    for cells, most, sureness in (
+        (taken & present, most_found, probabilities),
+        (taken & ~present, most_absent, -probabilities),
+    ):
+        places = np.flatnonzero(cells)
+        kept[places[np.argsort(-sureness[places], kind="stable")][: int(most)]] = True
+    return kept
+
+
+def class_counts_of(
+    targets: FloatArray, weights: FloatArray, findings: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Return the cells of these films [n, F] that count as present and as absent, by finding; soft ones in parts.
+
+    Uncertain as a class of its own is neither.
+    """
+    counting = (weights > 0) & (targets <= 1)
+    present, absent = (targets * counting).sum(axis=0), ((1 - targets) * counting).sum(axis=0)
+    return {name: (float(p), float(a)) for name, p, a in zip(findings, present, absent, strict=True)}
+
+
+def _cells(
+    films: Films,
+    rows: Rows,
+    finding: str,
+    values: FloatArray,
+    probabilities: FloatArray,
+    weight: float,
+    provenance: str,
+) -> pd.DataFrame:
+    named = films.catalog[["source", "path"]].iloc[rows].reset_index(drop=True)
+    return named.assign(finding=finding, value=values, weight=weight, probability=probabilities, provenance=provenance)
+
+
+def _refuse_wrong(cells: pd.DataFrame, path: Path) -> None:
+    """Raise a DataError if a cell's numbers cannot be, or a cell is there twice."""
+    shares = cells[["value", "probability"]].to_numpy(np.float32)
+    faults = {
+        "a null": bool(cells.isna().any(axis=None)),
+        "a value or probability outside 0 to 1": not bool(((shares >= 0) & (shares <= 1)).all()),
+        "a weight that is not above 0": not bool((np.isfinite(cells["weight"]) & (cells["weight"] > 0)).all()),
+        "an unknown provenance": not bool(cells["provenance"].isin(PROVENANCES).all()),
+        "a cell twice": bool(cells.duplicated(["source", "path", "finding"]).any()),
+    }
+    wrong = [fault for fault, there in faults.items() if there]
+    if wrong:
+        raise DataError(f"{path} holds {wrong[0]}: make it again with `hilum pseudo-label`.")
