@@ -10,6 +10,7 @@ COMMANDS = {
     "split": ("hilum.cli.split:split", "Divide a store's patients into train, val and test."),
     "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
     "finetune": ("hilum.cli.finetune:finetune", "Train a classifier of findings on all or a share of the labels."),
+    "pseudo-label": ("hilum.cli.pseudo_label:pseudo_label", "Label films by a classifier, and train again with them."),
     "study": ("hilum.cli.study:study", "Compare models on shares of the labels: all runs of one plan, and a page."),
     "probe": ("hilum.cli.probe:probe", "Measure frozen features by nearest neighbours and a linear classifier."),
     "embed": ("hilum.cli.embed:embed", "Write frozen features of every film of stores to a Parquet file."),

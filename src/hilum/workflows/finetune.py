@@ -29,7 +29,7 @@ from hilum.workflows.training_run import (
     record_result,
     run_record,
 )
-from hilum.workflows.validation import Validation
+from hilum.workflows.validation import Validation, stating
 
 CALLED_BY = "youden"
 """The rule whose threshold decides what is called."""
@@ -52,10 +52,10 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
 
 def _finetune(options: FinetuneOptions, team: Team) -> TrainingResult:
     listener, processes = team.listener, team.place.count
-    films = Films.open(options.data)
+    films = Films.open(options.data, options.unlabelled)
     parts = Parts.of(films)
     lesson = Lesson.of(films, parts, options)
-    validation = Validation.of(films, parts.rows("val"), options.labels, lesson.columns)
+    validation = Validation.of(films, stating(films, parts.rows("val")), options.labels, lesson.columns)
     with team.open_run(options.out, run_record(("finetune",), options, parts, {}, processes)) as run:
         if run.done:
             return finished(run, listener)

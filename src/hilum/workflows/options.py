@@ -84,6 +84,8 @@ class FinetuneOptions:
     """Share of the training patients whose labels are used."""
     draw: int = 0
     """Which draw of that share."""
+    unlabelled: tuple[Path, ...] = ()
+    """Further stores, whose own labels are not looked at: their training films learn from --pseudo_labels alone."""
     pseudo_labels: Path | None = None
     """Table of pseudo-labels to learn from too; a label that is used goes before them."""
     freeze: bool = False

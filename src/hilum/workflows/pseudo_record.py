@@ -48,6 +48,8 @@ class FindingRound:
     """Lowest probability called present and highest called absent; None where that side adds none."""
     reason: str | None
     """Why a side adds none."""
+    wanted: Sides[float]
+    """Share of right calls that was wanted; of a rare finding more of those called absent."""
     validation_precision: Sides[Estimate]
     """Share of right calls among the validation films that the cuts were chosen on."""
     real_precision: Sides[Estimate | None]
@@ -64,6 +66,7 @@ class FindingRound:
             "abstained": self.abstained,
             "cut": self.cut.to_json(lambda cut: cut),
             "reason": self.reason,
+            "wanted": self.wanted.to_json(float),
             "validation_precision": self.validation_precision.to_json(Estimate.to_json),
             "real_precision": {**real, "films": self.truth_films},
         }
@@ -220,6 +223,7 @@ def _finding(told: Mapping[str, Any]) -> FindingRound:
         abstained=int(told["abstained"]),
         cut=_sides(told["cut"], lambda cut: cut),
         reason=told["reason"],
+        wanted=_sides(told["wanted"], float),
         validation_precision=_sides(told["validation_precision"], _estimate),
         real_precision=_sides(told["real_precision"], lambda one: None if one is None else _estimate(one)),
         truth_films=int(told["real_precision"]["films"]),

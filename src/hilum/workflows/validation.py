@@ -77,3 +77,8 @@ class Validation:
     def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
         columns = range(len(self.findings))
         return [(self.truth[self.counts[:, f], f], probabilities[self.counts[:, f], f]) for f in columns]
+
+
+def stating(films: Films, rows: Rows) -> Rows:
+    """Return the rows of sources that state any finding: films of others validate nothing."""
+    return rows[films.labelled_by_source[rows].any(axis=1)]
