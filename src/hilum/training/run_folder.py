@@ -19,6 +19,8 @@ from hilum.files import clear_leftovers, write_bytes, write_json
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = "options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"
 SPLITS = "splits"
+PSEUDO_LABELS = "pseudo-labels.parquet"
+"""A table that a run learns from, which may lie in its folder before it begins."""
 CROPS = "crops.png"
 """What a method sees of a few films, drawn when a run begins."""
 
@@ -154,7 +156,7 @@ def hold(handle: int, path: Path) -> None:
 
 
 def _same_options(path: Path, text: str) -> None:
-    known, ours = path / OPTIONS, {".lock"}
+    known, ours = path / OPTIONS, {".lock", PSEUDO_LABELS}
     if known.is_file():
         old = _read_options(known)
         differing = difference(old, yaml.safe_load(text))

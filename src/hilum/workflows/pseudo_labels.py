@@ -22,6 +22,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.selection import Cut, choose_cut
 from hilum.training.batches import Rows
+from hilum.training.run_folder import PSEUDO_LABELS as PSEUDO_LABELS
 from hilum.workflows.parts import Parts, truth_of
 from hilum.workflows.pseudo_options import PseudoOptions
 
@@ -29,7 +30,6 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Provenance = Literal["pseudo", "uncertain"]
 
-PSEUDO_LABELS = "pseudo-labels.parquet"
 FORMAT = 1
 METADATA = b"hilum"
 """Key of the JSON that says of a table how it was made."""
