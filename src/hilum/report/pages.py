@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs no network, built from the files of a study's or a run's folder."""
+"""The report: one HTML page that needs no network, built from the files of a study's, a card's or a run's folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from markupsafe import Markup
 
 from hilum import __version__
 from hilum.files import write_bytes
+from hilum.report.card_read import read_card
+from hilum.report.card_sections import card_sections
 from hilum.report.read import read_run
 from hilum.report.run_sections import run_sections
 from hilum.report.study_read import Study, read_study_folder
 from hilum.report.study_results import percent
 from hilum.report.study_sections import study_sections, tables_in
 from hilum.report.wording import counted, listed, spelled
+from hilum.workflows.card import is_card
 from hilum.workflows.study_record import TABLES, is_study
 
 NOTICE = "Research use only, not a medical device."
-PAGE = "report.html"
+PAGE, CARD_PAGE = "report.html", "card.html"
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """The page, and what it tells of: ``study`` or ``run``."""
+    """The page, and what it tells of: ``study``, ``card`` or ``run``."""
 
     report: Path
     kind: str
@@ -38,29 +41,42 @@ class ReportResult:
 
 
 def write_report(folder: Path) -> ReportResult:
-    """Write ``report.html`` into the folder of a study or a run; equal files give equal bytes.
+    """Write ``report.html`` into the folder of a study or a run, ``card.html`` into a data card's.
 
-    The page of a study or run that is not finished tells of what there is so far. A study's tables are written as CSV
-    into its ``tables/`` as well.
+    Equal files give equal bytes. The page of a study or run that is not finished tells of what there is so far. The
+    tables of a study or card are written as CSV into its ``tables/`` as well.
 
     Raises:
-        RunError: The folder is neither, or is damaged.
+        RunError: The folder is none of them, or is damaged.
         DataError: A film, picture or store is missing.
     """
     if is_study(folder):
         return _write_study(folder)
+    if is_card(folder):
+        return _write_card(folder)
     write_bytes(folder / PAGE, run_page(folder).encode())
     return ReportResult(folder / PAGE, "run")
 
 
-def _write_study(folder: Path) -> ReportResult:
-    sections = study_sections(read_study_folder(folder))
+def _write_card(folder: Path) -> ReportResult:
+    sections = card_sections(read_card(folder))
+    _write_tables(folder, sections)
+    write_bytes(folder / CARD_PAGE, _with_tables("card.html", sections).encode())
+    return ReportResult(folder / CARD_PAGE, "card")
+
+
+def _write_tables(folder: Path, sections: dict[str, Any]) -> None:
     tables = list(tables_in(sections))
     (folder / TABLES).mkdir(exist_ok=True)
     for old in {*(folder / TABLES).glob("*.csv")} - {folder / TABLES / one.file for one in tables}:
         old.unlink()  # of an earlier page, such as runs that failed then
     for one in tables:
         write_bytes(folder / TABLES / one.file, one.csv().encode())
+
+
+def _write_study(folder: Path) -> ReportResult:
+    sections = study_sections(read_study_folder(folder))
+    _write_tables(folder, sections)
     write_bytes(folder / PAGE, _study(sections).encode())
     return ReportResult(folder / PAGE, "study")
 
@@ -71,11 +87,15 @@ def study_page(study: Study) -> str:
 
 
 def _study(sections: dict[str, Any]) -> str:
-    """Fill a study's page; its only script sorts tables, and the page's policy lets no other run."""
+    return _with_tables("study.html", sections)
+
+
+def _with_tables(template: str, sections: dict[str, Any]) -> str:
+    """Fill a page whose only script sorts its tables; the page's policy lets no other run."""
     script = PackageLoader("hilum.report", "templates").get_source(Environment(autoescape=True), "sort.js")[0]
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     more = {"script": Markup(script), "script_hash": f"sha256-{digest}", "tables": list(tables_in(sections))}
-    return _render("study.html", {**sections, **more})
+    return _render(template, {**sections, **more})
 
 
 def run_page(folder: Path) -> str:

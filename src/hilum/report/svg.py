@@ -97,9 +97,10 @@ class Drawing:
         if points:
             self._add("path", style, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points) + "Z")
 
-    def box(self, corner: Point, size: Point, style: str) -> None:
-        """Draw a filled rectangle."""
-        self._add("rect", style, x=corner[0], y=corner[1], width=size[0], height=size[1])
+    def box(self, corner: Point, size: Point, style: str, hint: str = "", opacity: str = "") -> None:
+        """Draw a filled rectangle; ``hint`` is shown on pointing at it."""
+        more = {"fill-opacity": opacity}  # left out where it is empty
+        self._add("rect", style, hint, x=corner[0], y=corner[1], width=size[0], height=size[1], **more)
 
     def mark(self, place: Point, style: str, shape: int, hint: str = "") -> None:
         """Draw a mark of one of SHAPES; ``hint`` is shown on pointing at it."""
