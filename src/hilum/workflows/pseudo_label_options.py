@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hilum.errors import OptionError
@@ -54,3 +54,8 @@ class PseudoLabelOptions(PseudoOptions):
         for name in ("rounds", "patience"):
             if getattr(self, name) < 1:
                 raise OptionError(f"--{name} is {getattr(self, name)}: allowed is 1 or more.")
+
+    @property
+    def labelling(self) -> PseudoOptions:
+        """Which cells a model labels, and how."""
+        return PseudoOptions(**{entry.name: getattr(self, entry.name) for entry in fields(PseudoOptions)})

@@ -172,8 +172,8 @@ def one_round(course: Course, rounds: Rounds, folder: Path) -> Round:
 
 def _labelled(course: Course, teacher: Path, table: Path, number: int) -> tuple[dict[str, Cut], Added]:
     """Return the teacher's thresholds and the labels that it gives by them, from the table where that is written."""
-    films, options = course.films, course.options
-    predictor = Predictor.load(teacher, options.device)
+    films, options = course.films, course.options.labelling
+    predictor = Predictor.load(teacher, course.options.device)
     unstated = course.start.options.labels.unstated
     cuts = cuts_of(predictor, films, course.validation, unstated, options, course.listener)
     columns = [films.findings.index(name) for name in predictor.findings]
@@ -202,7 +202,7 @@ def _calls(labels: PseudoLabels, course: Course, findings: Sequence[str], cuts: 
     values, _ = labels.on(course.films, findings, course.parts)
     if course.options.soft:
         for column, name in zip(values.T, findings, strict=True):
-            present, _ = called(column, ~np.isnan(column), cuts[name], course.options)
+            present, _ = called(column, ~np.isnan(column), cuts[name], course.options.labelling)
             column[~np.isnan(column)] = present[~np.isnan(column)]
     return values
 
