@@ -1,7 +1,7 @@
-"""What a simple reader takes from a film: how bright each cell is, and the brightest and darkest detail in it.
+"""What a simple reader takes from a film: how bright each cell is, and the brightest and darkest small things in it.
 
 A part of the film may be hidden. Nothing of what is hidden reaches the numbers: brightness is taken against the mean
-and the standard deviation of the visible part, and detail against its visible surroundings.
+and the standard deviation of the visible part, and small things against their visible surroundings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ SIDE = 64
 """Pixels of the side that films are read at, at most."""
 BRIGHTNESS_CELLS, DETAIL_CELLS = 16, 8
 """Cells in a row."""
-_SURROUNDINGS = 9  # pixels of the square that a detail is compared with, of 64
+_SURROUNDINGS = 9  # pixels of the square that a pixel is compared with, of 64
+_SMALL = 5  # pixels of the square that a small thing does not fill, of 64
+_BEYOND = np.float32(1e3)  # standard deviations: brighter than any pixel
 _FILMS = 512  # read and reduced at a time
 
 
@@ -45,24 +47,23 @@ def border(side: int, share: float, corner: float) -> BoolArray:
 
 
 def cell_features(films: NDArray[np.uint8], visible: BoolArray) -> FloatArray:
-    """Return brightness and the extremes of detail of all cells that show something.
+    """Return brightness and small things of all cells that show something.
 
     Args:
         films: uint8 [n, S, S].
         visible: bool [S, S], what the reader may see.
 
     Returns:
-        float32 [n, D]: the mean of each of up to 16 x 16 cells, then the highest and the lowest detail of each of up to
-        8 x 8 cells; standard deviations of the visible part.
+        float32 [n, D], in standard deviations of the visible part: the mean of each of up to 16 x 16 cells; then of
+        each of up to 8 x 8 cells the highest and the lowest difference of a pixel from its surroundings, and how far
+        the brightest small thing stands out, and the darkest (white and black top-hat: edges are none).
     """
     grey = standardised(films, visible)
-    detail = _detail(grey, visible)
-    bright = _by_cell(np.where(visible, grey, 0), BRIGHTNESS_CELLS, np.add)
-    pixels = _by_cell(visible[None].astype(np.float32), BRIGHTNESS_CELLS, np.add)
-    shown = _by_cell(visible[None].astype(np.float32), DETAIL_CELLS, np.add)[0] > 0
-    high = _by_cell(np.where(visible, detail, -np.inf), DETAIL_CELLS, np.maximum)
-    low = _by_cell(np.where(visible, detail, np.inf), DETAIL_CELLS, np.minimum)
-    return np.concatenate([(bright / np.maximum(pixels, 1))[:, pixels[0] > 0], high[:, shown], low[:, shown]], axis=1)
+    detail = np.where(visible, _detail(grey, visible), 0)
+    bright, dark = _small_things(grey, visible), _small_things(-grey, visible)
+    shown = _by_cell(visible[None], DETAIL_CELLS, np.maximum)[0] > 0
+    extremes = [_by_cell(values, DETAIL_CELLS, np.maximum)[:, shown] for values in (detail, -detail, bright, dark)]
+    return np.concatenate([_cell_means(grey, visible), *extremes], axis=1)
 
 
 def thumbnail_features(films: NDArray[np.uint8], side: int) -> FloatArray:
@@ -96,16 +97,36 @@ def over_stored(
         yield reduce(at_reading_size(read(rows[start : start + _FILMS])))
 
 
+def _cell_means(grey: FloatArray, visible: BoolArray) -> FloatArray:
+    """Return the mean of each cell's visible pixels of films [n, S, S], where it has any."""
+    sums = _by_cell(np.where(visible, grey, 0), BRIGHTNESS_CELLS, np.add)
+    pixels = _by_cell(visible[None].astype(np.float32), BRIGHTNESS_CELLS, np.add)[0]
+    return np.asarray(sums[:, pixels > 0] / pixels[pixels > 0], np.float32)
+
+
 def _detail(grey: FloatArray, visible: BoolArray) -> FloatArray:
     """Return films [n, S, S] less the mean of the visible pixels around."""
-    width = max(round(_SURROUNDINGS * len(visible) / SIDE), 3) | 1
+    side = _pixels(_SURROUNDINGS, visible)
     seen = visible.astype(np.float32)
-    around = np.maximum(cv2.boxFilter(seen, -1, (width, width)), 1e-6)
-    blurred = np.stack([cv2.boxFilter(film * seen, -1, (width, width)) for film in grey])
+    around = np.maximum(cv2.boxFilter(seen, -1, (side, side)), 1e-6)
+    blurred = np.stack([cv2.boxFilter(film * seen, -1, (side, side)) for film in grey])
     return np.asarray(grey - blurred / around, np.float32)
 
 
-def _by_cell(films: FloatArray, cells: int, join: np.ufunc) -> FloatArray:
+def _small_things(grey: FloatArray, visible: BoolArray) -> FloatArray:
+    """Return films [n, S, S] less their opening by a square: what is brighter and smaller than that; hidden: 0."""
+    square = np.ones(2 * [_pixels(_SMALL, visible)], np.uint8)
+    eroded = [cv2.erode(np.where(visible, film, _BEYOND), square) for film in grey]
+    opened = np.stack([cv2.dilate(np.where(visible, film, -_BEYOND), square) for film in eroded])
+    return np.asarray(np.where(visible, grey - opened, 0), np.float32)
+
+
+def _pixels(of_64: int, visible: BoolArray) -> int:
+    """Return a length as an odd number of pixels of these films."""
+    return max(round(of_64 * len(visible) / SIDE), 3) | 1
+
+
+def _by_cell(films: NDArray[np.generic], cells: int, join: np.ufunc) -> FloatArray:
     """Join the pixels of each cell of films [n, S, S], [n, cells * cells]; a pixel a cell where they are fewer."""
     side = films.shape[1]
     starts = np.unique(np.arange(min(cells, side)) * side // min(cells, side))
