@@ -1,0 +1,85 @@
+"""How well two films fit once one is laid upon the other: what decides whether they are the same picture.
+
+The second film is shifted, stretched and turned until both correlate most (Evangelidis 2008, as OpenCV has it). Then
+only structure between a fortieth and a twentieth of the edge is compared, ribs and vessels: coarser structure all
+chests share, finer is lost to JPEG and resizing. A change of brightness or contrast changes nothing.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.images.enhance import resize
+
+EDGE = 64
+"""Films are compared at that edge in pixels."""
+MOST_MOVED = 0.07
+"""A copy's corners move by at most that share of the edge. Farther, films of different chests are bent to fit."""
+MARGIN = 5
+"""Pixels along the edges that are not compared: what moved in from outside."""
+FINE, COARSE = 1.4, 2.8
+"""Structure between these is compared: a difference of Gaussians, standard deviations in pixels."""
+STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-4)
+
+_EVERYWHERE = np.ones((EDGE, EDGE), np.uint8)
+
+Film = NDArray[np.float32]
+
+
+def aligned_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return how well the fine structure of two films correlates once the second lies on the first.
+
+    Args:
+        one: uint8 [H, W].
+        other: uint8 [H, W].
+
+    Returns:
+        From -1 to 1; 0 where the second would have to move farther than a copy does, or a film has no structure.
+    """
+    first, second = _at_edge(one), _at_edge(other)
+    moved = _best_move(first, second)
+    if _farthest(moved) > MOST_MOVED:
+        return 0.0
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpAffine(second, moved, (EDGE, EDGE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return _correlation(_structure(first), _structure(np.asarray(laid, np.float32)))
+
+
+def _at_edge(film: np.ndarray) -> Film:
+    return np.asarray(resize(film, EDGE, EDGE), np.float32)
+
+
+def _best_move(first: Film, second: Film) -> Film:
+    """Return the affine map, [2, 3], from places in the first film to those in the second; none where none is found."""
+    unmoved = np.eye(2, 3, dtype=np.float32)
+    try:
+        one, other = _smooth(first, 1), _smooth(second, 1)
+        found = cv2.findTransformECC(one, other, unmoved.copy(), cv2.MOTION_AFFINE, STEPS, _EVERYWHERE, 1)
+        return np.asarray(found[1], np.float32)
+    except cv2.error:  # two films without anything in common, or one of a single grey
+        return unmoved
+
+
+def _farthest(move: Film) -> float:
+    """Return how far a map moves a corner of the film, as a share of the edge."""
+    end = EDGE - 1
+    corners = np.array([[0, 0, end, end], [0, end, 0, end], [1, 1, 1, 1]], np.float64)
+    return float(np.abs(move @ corners - corners[:2]).max() / EDGE)
+
+
+def _smooth(film: Film, deviation: float) -> Film:
+    return np.asarray(cv2.GaussianBlur(film, (0, 0), deviation, borderType=cv2.BORDER_REFLECT))
+
+
+def _structure(film: Film) -> Film:
+    """Return what is neither fine nor coarse, without the margin and without its mean."""
+    inner = (_smooth(film, FINE) - _smooth(film, COARSE))[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return np.asarray(inner - inner.mean())
+
+
+def _correlation(one: Film, other: Film) -> float:
+    """Return the correlation of two films of mean 0; 0 where one has hardly any grey to it."""
+    size = float(np.sqrt((one**2).mean() * (other**2).mean()))
+    return float(np.clip((one * other).mean() / size, -1, 1)) if size > 0.01 else 0.0
