@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.bundle.model_folder import WEIGHTS
@@ -43,6 +44,8 @@ from hilum.workflows.pseudo_start import ROUND_FOLDERS, StartRun, start_run
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 SELF_TRAIN = "self-train"
+NAME = ["source", "path"]
+"""By which a film is known in a table of labels."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,21 @@ class Course:
                 "is: begin with a run of another --labels.uncertain."
             )
         Predictor.load(self.start.path, self.options.device).refuse_other_preparation(self.films)
+        self._refuse_two_of_a_name()
         if not self.open.any():
             raise DataError(
                 f"every training film has labels that {self.start.path} learnt from: "
                 "give a run of a --fraction below 1, or further stores as --data."
+            )
+
+    def _refuse_two_of_a_name(self) -> None:
+        """Raise a DataError if films of two stores have one name: a table of labels could not tell them apart."""
+        named = self.films.catalog[[*NAME, "pixels"]].drop_duplicates()
+        twice = named[named.duplicated(NAME)]
+        if len(twice):
+            raise DataError(
+                f"{len(twice)} films, first {twice['path'].iloc[0]}, are others in two stores of the source "
+                f"{twice['source'].iloc[0]!r}: prepare one of them with another --dataset name."
             )
 
     @cached_property
@@ -112,6 +126,7 @@ class Course:
         uncertain = (self.films.labels == UNCERTAIN) & ~left
         training = np.zeros(len(self.films), np.bool_)
         training[self.parts.rows("train")] = True
+        training &= ~self.films.catalog.duplicated(NAME).to_numpy()  # a film in two stores is labelled once
         used = (training_labels(self.films, labels)[1] > 0) | uncertain
         free: BoolArray = training[:, None] & ~(used & self.own[:, None])
         return free
@@ -127,6 +142,15 @@ class Course:
         """Where the truth of open cells is known from, None where it is not."""
         added = Added(self.films, self.films.findings, self.open, np.empty(self.open.shape, np.float32))
         return HELD_BACK if added.truth(self.start.options.labels.unstated)[1].any() else None
+
+    def told_apart(self, cells: pd.DataFrame) -> pd.DataFrame:
+        """Return cells of a table with their provenance: uncertain where that is the label of a film that is learnt."""
+        films = pd.MultiIndex.from_frame(self.films.catalog[NAME])
+        once = np.flatnonzero(~films.duplicated())
+        rows = once[films[once].get_indexer(pd.MultiIndex.from_frame(cells[NAME]))]
+        columns = pd.Index(self.films.findings).get_indexer(pd.Index(cells["finding"]))
+        uncertain = self.own[rows] & (self.films.labels[rows, columns] == UNCERTAIN)
+        return cells.assign(provenance=np.where(uncertain, "uncertain", "pseudo"))
 
     def lesson(self, out: Path, stale: int) -> FinetuneOptions:
         """Return how a round is trained: as the run was, with the table of the round.
@@ -185,6 +209,7 @@ def _labelled(course: Course, teacher: Path, table: Path, number: int) -> tuple[
         labels = label_films(
             predictor, films, rows, wanted[rows], cuts, options, course.labelled, "pseudo", identity, course.listener
         )
+        labels = replace(labels, cells=course.told_apart(labels.cells))
         labels.write(table)
     return cuts, Added(films, predictor.findings, wanted, _calls(labels, course, predictor.findings, cuts))
 
