@@ -61,15 +61,25 @@ def multiclass(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
     return np.full_like(labels, UNCERTAIN_CLASS), np.ones_like(labels)
 
 
+def self_train(labels: FloatArray, value: float) -> tuple[FloatArray, FloatArray]:
+    """Give uncertain cells no weight, until a model that was trained so has labelled them (U-SelfTrained, Irvin 2019).
+
+    The fine-tuning makes that model and takes its labels of those cells where it is sure; Irvin takes the probability
+    of every one.
+    """
+    return ignore(labels, value)
+
+
 POLICIES: dict[str, Policy] = {
     "zeros": zeros,
     "ones": ones,
     "ignore": ignore,
     "smooth": smooth,
     "multiclass": multiclass,
+    "self-train": self_train,
 }
 """What an uncertain label becomes in training, by name."""
-MULTICLASS = "multiclass"
+MULTICLASS, SELF_TRAIN = "multiclass", "self-train"
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,9 @@ class LabelOptions:
     """What uncertain and unstated labels become."""
 
     uncertain: str = "ignore"
-    """What an uncertain label becomes in training: zeros, ones, ignore, smooth (present to a degree) or multiclass (a
-    class of its own, scored present against absent). Evaluation never scores one."""
+    """What an uncertain label becomes in training: zeros, ones, ignore, smooth (present to a degree), multiclass (a
+    class of its own, scored present against absent) or self-train (what a first model, trained without them, says where
+    it is sure). Evaluation never scores one."""
     unstated: Unstated = "absent"
     """What a finding that is not mentioned becomes, in training and evaluation: absent or ignore."""
     per_finding: dict[str, str] = field(default_factory=dict)

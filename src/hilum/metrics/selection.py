@@ -111,6 +111,8 @@ def choose_cut(
     if not all(0 < value < 1 for value in (precision, absent_precision, level)):
         raise ValueError(f"shares and level are {precision}, {absent_precision}, {level}: allowed is between 0 and 1")
     present, scores = checked(truth, probabilities)
+    if len(present) == 0:
+        return Cut(_none(precision, NO_FILMS), _none(absent_precision, NO_FILMS))
     rarer = max(absent_precision, 1 - present.mean() / 2) if present.any() else absent_precision
     if min(present.sum(), (~present).sum()) < FEWEST:
         return Cut(_none(precision, NO_FILMS), _none(rarer, NO_FILMS))

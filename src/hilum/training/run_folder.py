@@ -23,6 +23,8 @@ PSEUDO_LABELS = "pseudo-labels.parquet"
 """A table that a run learns from, which may lie in its folder before it begins."""
 CROPS = "crops.png"
 """What a method sees of a few films, drawn when a run begins."""
+TEACHER = "teacher"
+"""The run of a first model whose labels the run learns from."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _same_options(path: Path, text: str) -> None:
             raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
         if not differing:
             return
-        ours |= {OPTIONS, SPLITS, CROPS} if "record" in old else set()
+        ours |= {OPTIONS, SPLITS, CROPS, TEACHER} if "record" in old else set()
     others = sorted(file.name for file in path.iterdir() if file.name not in ours)
     if others:
         raise RunError(f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out.")
@@ -181,7 +183,7 @@ def _read_options(known: Path) -> dict[str, Any]:
 
 def _begun(path: Path) -> bool:
     """Whether training ever began there: what was refused before holds nothing worth keeping, and binds nobody."""
-    return (path / LOG).is_file() or (path / METRICS).is_file()
+    return any((path / name).is_file() for name in (LOG, METRICS, f"{TEACHER}/{LOG}"))
 
 
 def _leave_nothing(path: Path) -> None:
@@ -190,7 +192,8 @@ def _leave_nothing(path: Path) -> None:
         return
     (path / OPTIONS).unlink(missing_ok=True)
     (path / CROPS).unlink(missing_ok=True)
-    shutil.rmtree(path / SPLITS, ignore_errors=True)
+    for folder in (SPLITS, TEACHER):
+        shutil.rmtree(path / folder, ignore_errors=True)
     (path / ".lock").unlink(missing_ok=True)
     if not any(path.iterdir()):
         path.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from hilum.bundle.seen import joined, seen_films
 from hilum.classifier.folding import fold
 from hilum.classifier.learner import SupervisedLearner
 from hilum.classifier.network import Classifier
+from hilum.files import sha256
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.calibration import Calibration
@@ -19,6 +21,8 @@ from hilum.training.processes import Team, team_for
 from hilum.workflows.lesson import Lesson, note_never_labelled
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
+from hilum.workflows.pseudo_labels import read_pseudo_labels
+from hilum.workflows.self_train import taught_table
 from hilum.workflows.training_run import (
     TrainingResult,
     begin,
@@ -39,24 +43,28 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
     """Fine-tune a classifier into a run folder; an unfinished run continues, a finished one is left alone.
 
     The validation films choose the epoch (mean AUROC), each finding's temperature and shift, and then its threshold
-    (Youden's index).
+    (Youden's index). Under the policy self-train a first model comes before, see ``workflows.self_train``.
 
     Raises:
         HilumError: The user can mend it; see the line.
         Interrupted: SIGINT or SIGTERM came; all is saved.
         SystemExit: In a process other than the first, which says what there is to say.
     """
+    table = taught_table(options, finetune, listener)
     with team_for(("finetune",), options.out, options.devices, listener) as team:
-        return _finetune(options, team)
+        return _finetune(options, team, table)
 
 
-def _finetune(options: FinetuneOptions, team: Team) -> TrainingResult:
+def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> TrainingResult:
     listener, processes = team.listener, team.place.count
     films = Films.open(options.data, options.unlabelled)
     parts = Parts.of(films)
-    lesson = Lesson.of(films, parts, options)
+    lesson = Lesson.of(films, parts, options, None if table is None else read_pseudo_labels(table))
     validation = Validation.of(films, stating(films, parts.rows("val")), options.labels, lesson.columns)
-    with team.open_run(options.out, run_record(("finetune",), options, parts, {}, processes)) as run:
+    record = run_record(("finetune",), options, parts, {}, processes)
+    if options.pseudo_labels is not None:
+        record["record"]["pseudo_labels"] = sha256(options.pseudo_labels)
+    with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
         if team.first:
@@ -75,6 +83,8 @@ def _finetune(options: FinetuneOptions, team: Team) -> TrainingResult:
         score = validation.score if len(validation.rows) else None
         trainer = Trainer(learner, batches, train, run, listener, "finetune", score, options.patience, team)
         lesson.tell_draws(run, listener)
+        if table is not None:
+            lesson.tell_pseudo_labels(run, listener, sha256(table))
         outcome = trainer.train()
         if team.first:
             description = replace(

@@ -15,23 +15,27 @@ from hilum.classifier.objective import Objective, class_counts, class_weights
 from hilum.classifier.sampler import Draws, drawn, weighted_draws
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
-from hilum.labels import MULTICLASS, LabelOptions, apply_policy, policies
+from hilum.labels import MULTICLASS, SELF_TRAIN, LabelOptions, apply_policy, policies
 from hilum.listener import Listener
 from hilum.nn.backbones import Backbone
 from hilum.training.batches import Order, Rows
 from hilum.training.run_folder import RunFolder
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
+from hilum.workflows.pseudo_labels import PseudoLabels
 
 FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """The training films that have a label, and of them the findings that can be learnt."""
+    """The training films that have a label or pseudo-label, and of them the findings that can be learnt."""
 
     rows: Rows
     """Films to learn from, by place among all."""
+    labelled: int
+    """Of these the films with a label that is used; the others have pseudo-labels only."""
     findings: tuple[str, ...]
     """F findings that a label of these films counts for."""
     columns: list[int]
@@ -44,23 +48,33 @@ class Lesson:
     """Places among the F whose uncertain cells are a class of their own."""
     draws: Draws | None
     """How films are drawn; None for each once an epoch."""
+    pseudo: BoolArray | None = None
+    """[N, F] which cells are pseudo-labels; None without a table of them."""
 
     @staticmethod
-    def of(films: Films, parts: Parts, options: FinetuneOptions) -> Lesson:
-        """Apply the policies and keep what can be learnt.
+    def of(films: Films, parts: Parts, options: FinetuneOptions, table: PseudoLabels | None = None) -> Lesson:
+        """Apply the policies, join the pseudo-labels and keep what can be learnt.
 
         Raises:
-            DataError: No film has a label that counts.
+            DataError: No film has a label that counts, or pseudo-labels are not of these training films.
+            OptionError: Pseudo-labels are of a finding whose uncertain cells are a class of their own.
         """
         targets, weights = training_labels(films, options.labels)
         rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+        labelled, pseudo = len(rows), None
+        if table is not None:
+            aims, counts = table.on(films, films.findings, parts)
+            refuse_third_class(films, options.labels, counts)
+            targets, weights, pseudo = with_pseudo_labels(targets, weights, rows, aims, counts)
+            rows = np.union1d(rows, np.flatnonzero(pseudo.any(axis=1)))
         columns = learnt_columns(weights[rows])
         targets, weights = targets[:, columns], weights[:, columns]
         names = policies(films.findings, options.labels.uncertain, options.labels.per_finding)
         multiclass = tuple(place for place, column in enumerate(columns) if names[column] == MULTICLASS)
         draws = weighted_draws(targets[rows], weights[rows]) if options.sampler == "weighted" else None
         findings = tuple(films.findings[column] for column in columns)
-        return Lesson(rows, findings, columns, targets, weights, multiclass, draws)
+        pseudo = None if pseudo is None else pseudo[:, columns]
+        return Lesson(rows, labelled, findings, columns, targets, weights, multiclass, draws, pseudo)
 
     def learner(self, backbone: Backbone, size: int, options: FinetuneOptions) -> SupervisedLearner:
         """Return the learner with its loss and its untrained head."""
@@ -81,6 +95,23 @@ class Lesson:
     def order(self, seed: int) -> Order | None:
         """Return the order of an epoch's films; None for each once."""
         return None if self.draws is None else drawn(self.rows, self.draws.chances, seed)
+
+    def tell_pseudo_labels(self, run: RunFolder, listener: Listener, digest: str) -> None:
+        """Write down and say how many cells are pseudo-labels; ``digest`` is the SHA-256 of their table."""
+        if self.pseudo is None or any(event.get("event") == "pseudo-labels" for event in run.events()):
+            return
+        leaning = self.targets >= 0.5
+        present, absent = (self.pseudo & leaning).sum(axis=0), (self.pseudo & ~leaning).sum(axis=0)
+        cells = {
+            name: {"present": int(p), "absent": int(a)}
+            for name, p, a in zip(self.findings, present, absent, strict=True)
+        }
+        films = int(self.pseudo.any(axis=1).sum())
+        run.log(event="pseudo-labels", step=0, films=films, findings=cells, sha256=digest)
+        listener.note(
+            f"learns from {int(present.sum())} present and {int(absent.sum())} absent pseudo-labels of {films} films, "
+            f"{len(self.rows) - self.labelled} of them without a label of their own"
+        )
 
     def tell_draws(self, run: RunFolder, listener: Listener) -> None:
         """Write down and say what the sampler does to the findings' prevalences."""
@@ -112,13 +143,44 @@ def probe_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, Float
     """Return ``training_labels`` for a probe, whose targets lie between 0 and 1.
 
     Raises:
-        OptionError: A policy makes uncertain a class of its own.
+        OptionError: A policy makes uncertain a class of its own, or asks for a first model.
     """
-    if MULTICLASS in policies(films.findings, options.uncertain, options.per_finding):
-        raise OptionError(
-            "a probe has one output a finding and no policy multiclass: choose zeros, ones, ignore or smooth."
-        )
+    for name in policies(films.findings, options.uncertain, options.per_finding):
+        if name in (MULTICLASS, SELF_TRAIN):
+            raise OptionError(
+                f"a probe is one layer of one output a finding and has no policy {name}: "
+                "choose zeros, ones, ignore or smooth."
+            )
     return training_labels(films, options)
+
+
+def with_pseudo_labels(
+    targets: FloatArray, weights: FloatArray, labelled: Rows, aims: FloatArray, counts: FloatArray
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return targets and weights with pseudo-labels where no label is used, and which cells these are, all [N, F].
+
+    Args:
+        targets: [N, F] of the films' own labels.
+        weights: [N, F] of the films' own labels.
+        labelled: Rows of which the own labels are used; those of the others lose their weight.
+        aims: [N, F] of the pseudo-labels.
+        counts: [N, F] their weights, 0 for none.
+    """
+    used = np.zeros_like(weights)
+    used[labelled] = weights[labelled]
+    pseudo = np.asarray((used == 0) & (counts > 0))
+    return np.where(pseudo, aims, targets), np.where(pseudo, counts, used), pseudo
+
+
+def refuse_third_class(films: Films, options: LabelOptions, counts: FloatArray) -> None:
+    """Raise an OptionError if a finding with pseudo-labels (weights [N, F]) has uncertain as a class of its own."""
+    names = policies(films.findings, options.uncertain, options.per_finding)
+    for finding, name, weight in zip(films.findings, names, counts.T, strict=True):
+        if name == MULTICLASS and weight.any():
+            raise OptionError(
+                f"{finding} has pseudo-labels and the policy multiclass, whose third class they do not know: "
+                "choose another policy."
+            )
 
 
 def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:

@@ -148,7 +148,7 @@ def cuts_of(
 
     Uncertain cells are left out; a finding that the films do not have gets no threshold.
     """
-    probabilities = predictor.score_films(films, rows, lambda done, total: listener.progress("thresholds", done, total))
+    probabilities = _probabilities(predictor, films, rows, "thresholds", listener)
     truth, counts = truth_of(films, rows, unstated)
     patients, cuts = films.patient_codes[rows], {}
     wanted = options.precision, options.absent_precision, options.level
@@ -187,7 +187,7 @@ def label_films(
         record: More to write down, such as ``teacher`` and ``round``.
         listener: Hears progress.
     """
-    scores = predictor.score_films(films, rows, lambda done, total: listener.progress("label", done, total))
+    scores = _probabilities(predictor, films, rows, "label", listener)
     found = []
     for column, name in enumerate(predictor.findings):
         values, taken = called(scores[:, column], wanted[:, column], cuts[name], options)
@@ -246,6 +246,13 @@ def class_counts_of(
     counting = (weights > 0) & (targets <= 1)
     present, absent = (targets * counting).sum(axis=0), ((1 - targets) * counting).sum(axis=0)
     return {name: (float(p), float(a)) for name, p, a in zip(findings, present, absent, strict=True)}
+
+
+def _probabilities(predictor: Predictor, films: Films, rows: Rows, stage: str, listener: Listener) -> FloatArray:
+    """Return the probabilities [n, F], also of no film."""
+    if len(rows) == 0:
+        return np.empty((0, len(predictor.findings)), np.float32)
+    return predictor.score_films(films, rows, lambda done, total: listener.progress(stage, done, total))
 
 
 def _cells(
