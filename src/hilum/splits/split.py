@@ -1,10 +1,10 @@
-"""Splits: whole patients only, stratified by finding, with nested shares of the training patients, hashed."""
+"""A split: which patient is in which part, with nested shares of the training patients, hashed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hilum.catalog import PRESENT
 from hilum.errors import DataError, OptionError, choose
 from hilum.files import write_json
-from hilum.stratify import GOLDEN, by_patient, divide
+from hilum.splits.reading import FILE_NAME, count_tables, read_json, text, texts
+from hilum.stratify import GOLDEN
 
 PARTS: dict[str, str] = {
     "train": "patients to learn from",
@@ -30,11 +30,6 @@ PARTS: dict[str, str] = {
 PATIENT_PARTS = ("train", "val", "test")
 
 FRACTIONS = (0.01, 0.1, 0.5, 1.0)
-TEST_SHARE, VAL_SHARE = 0.2, 0.1
-MIN_POSITIVES = 20
-"""A source's own validation part needs that many positives of at least half of the findings that it states."""
-
-FILE_NAME = "split.json"
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,7 @@ class Split:
         Raises:
             OptionError: The fraction is not above 0 and at most 1.
         """
-        _check_fraction(fraction)
+        check_fraction(fraction)
         train = self.parts["train"]
         start = int((draw * GOLDEN) % 1 * len(train))
         wanted = max(1, round(fraction * len(train)))
@@ -161,7 +156,7 @@ class Split:
             DataError: It is missing, is no split, has a patient in two parts or does not match its own hash.
         """
         path = folder / FILE_NAME if folder.is_dir() else folder
-        content = _read_json(path)
+        content = read_json(path)
         try:
             split = _from_json(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -176,155 +171,24 @@ class Split:
         return split
 
 
-def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed: int = 0) -> Split:
-    """Return the source's own split where it has one, else one by patient.
-
-    A part that the source lacks is carved from its training patients: test (20 %) and validation (10 %), the latter
-    also where the source's own has fewer than 20 positives of most findings (its patients then train). A patient whom
-    the source has in several parts stays in the first of test, val, train; its films in the others are left out.
-
-    Args:
-        table: A catalogue: path, patient, part and a column a finding.
-        findings: The finding columns.
-        seed: Of what is drawn.
-    """
-    own = _own_parts(table)
-    keep_val = _enough_positives(table[(own == "val").to_numpy()], findings)
-    if not keep_val:
-        own = own.replace("val", "train")
-    decided = own.map(PATIENT_PARTS.index).groupby(table["patient"].to_numpy()).max()
-    astray = own.to_numpy() != np.array(PATIENT_PARTS)[decided.loc[table["patient"]].to_numpy()]
-    named = {part: tuple(decided.index[decided == place]) for place, part in enumerate(PATIENT_PARTS)}
-    official = bool(named["test"])
-    shares = (0.0 if official else TEST_SHARE, 0.0 if keep_val else VAL_SHARE)
-    test, val, train = divide(by_patient(table, findings, named["train"]), shares, seed)
-    parts = {"train": train, "val": named["val"] or val, "test": named["test"] or test, "official-test": ()}
-    left_out = tuple(sorted(table["path"][astray]))
-    return _finish("official" if official else "patient", seed, parts, left_out, FRACTIONS, table)
-
-
-def patient_split(
-    table: pd.DataFrame,
-    findings: Sequence[str],
-    seed: int = 0,
-    test: float = TEST_SHARE,
-    val: float = VAL_SHARE,
-    fractions: Sequence[float] = FRACTIONS,
-) -> Split:
-    """Return a split by patient over all films but the source's own test part, which becomes a part of its own.
-
-    Patients are stratified by their findings. Other films of patients in the official test are in no part.
-
-    Args:
-        table: A catalogue: path, patient, part and a column a finding.
-        findings: The finding columns.
-        seed: Of what is drawn.
-        test: Share of the patients.
-        val: Share of the patients.
-        fractions: Shares of the training patients that will be used, written down with their size.
-
-    Raises:
-        OptionError: Shares outside 0 to 1, or together above 1, or a seed below 0.
-    """
-    if seed < 0:
-        raise OptionError(f"--seed {seed} is below 0: give a whole number from 0.")
-    for name, share in (("test", test), ("val", val)):
-        if not 0 <= share <= 1:
-            raise OptionError(f"--{name} {share} is no share of the patients: give a number from 0 to 1.")
-    if test + val > 1 + 1e-9:
-        raise OptionError(f"--test {test} and --val {val} together are above 1: leave patients to train on.")
-    for fraction in fractions:
-        _check_fraction(fraction)
-    official = (_own_parts(table) == "test").to_numpy()
-    astray = ~official & table["patient"].isin(table["patient"][official]).to_numpy()
-    free = tuple(table["patient"][~official & ~astray].unique())
-    parts = dict(
-        zip(("test", "val", "train"), divide(by_patient(table, findings, free), (test, val), seed), strict=True)
-    )
-    parts["official-test"] = tuple(sorted(table["path"][official]))
-    return _finish("patient", seed, parts, tuple(sorted(table["path"][astray])), tuple(sorted(set(fractions))), table)
-
-
-def _own_parts(table: pd.DataFrame) -> pd.Series:
-    """Each film's part by its source: test, val, or train also where it has none."""
-    own = table["part"].astype(object).fillna("train").replace("official-test", "test").reset_index(drop=True)
-    wrong = ~own.isin(PATIENT_PARTS)
-    if wrong.any():
-        raise ValueError(f"unknown part {own[wrong].iloc[0]!r} in the catalogue")
-    return own
-
-
-def _enough_positives(val: pd.DataFrame, findings: Sequence[str]) -> bool:
-    """Whether validation films have enough positives of at least half of the findings that the films state."""
-    labels = val[list(findings)].to_numpy(np.float32)
-    stated = (~np.isnan(labels)).any(axis=0).sum()
-    enough = ((labels == PRESENT).sum(axis=0) >= MIN_POSITIVES).sum()
-    return bool(stated and 2 * enough >= stated)
-
-
-def _finish(
-    kind: str,
-    seed: int,
-    parts: Mapping[str, tuple[str, ...]],
-    left_out: tuple[str, ...],
-    fractions: tuple[float, ...],
-    table: pd.DataFrame,
-) -> Split:
-    """Add what is counted."""
-    split = Split(kind, seed, parts, left_out, fractions)
-    assigned = split.assign(table).to_numpy()
-    patients = table["patient"].reset_index(drop=True)
-    counts = {
-        part: {"films": int((assigned == part).sum()), "patients": int(patients[assigned == part].nunique())}
-        for part in (*PATIENT_PARTS, "official-test")
-    }
-    notes = (f"{len(left_out)} films are in no part: their patients belong to another part",) if left_out else ()
-    return Split(kind, seed, parts, left_out, fractions, counts, notes)
-
-
 def _in_two_parts(patient: str, first: str, second: str) -> str:
     where = f"twice in {first!r}" if first == second else f"in {first!r} and in {second!r}"
     return f"patient {patient!r} is {where}: a split has whole patients only. Run `hilum split STORE`."
 
 
-def _check_fraction(fraction: float) -> None:
+def check_fraction(fraction: float) -> None:
+    """Raise an OptionError unless the fraction is above 0 and at most 1."""
     if not 0 < fraction <= 1:
         raise OptionError(f"fraction {fraction} is no share of the training patients: give one above 0, up to 1.")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: run `hilum split STORE`.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error!s:.60}): run `hilum split STORE`.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is no split (a {type(content).__name__}): run `hilum split STORE`.")
-    return content
-
-
 def _from_json(content: Mapping[str, Any]) -> Split:
     return Split(
-        kind=_text(content["kind"]),
+        kind=text(content["kind"]),
         seed=int(content["seed"]),
-        parts={part: _texts(content["parts"][part]) for part in (*PATIENT_PARTS, "official-test")},
-        left_out=_texts(content["left_out"]),
+        parts={part: texts(content["parts"][part]) for part in (*PATIENT_PARTS, "official-test")},
+        left_out=texts(content["left_out"]),
         fractions=tuple(float(fraction) for fraction in content["fractions"]),
-        counts={
-            part: {what: int(count) for what, count in counts.items()} for part, counts in content["counts"].items()
-        },
-        notes=_texts(content["notes"]),
+        counts=count_tables(content["counts"]),
+        notes=texts(content["notes"]),
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is no text")
-    return value
-
-
-def _texts(values: object) -> tuple[str, ...]:
-    if not isinstance(values, list):
-        raise TypeError(f"{values!r:.40} is no list")
-    return tuple(map(_text, values))

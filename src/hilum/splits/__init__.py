@@ -1,0 +1,17 @@
+"""Splits: whole patients only, stratified by finding, with nested shares of the training patients, hashed."""
+
+from hilum.splits.division import TEST_SHARE, VAL_SHARE, official_or_patient_split, patient_split
+from hilum.splits.reading import FILE_NAME
+from hilum.splits.split import FRACTIONS, PARTS, PATIENT_PARTS, Split
+
+__all__ = [
+    "FILE_NAME",
+    "FRACTIONS",
+    "PARTS",
+    "PATIENT_PARTS",
+    "TEST_SHARE",
+    "VAL_SHARE",
+    "Split",
+    "official_or_patient_split",
+    "patient_split",
+]

@@ -1,0 +1,123 @@
+"""Divides patients: by the source's own parts, or by lot, stratified by finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hilum.catalog import PRESENT
+from hilum.errors import OptionError
+from hilum.splits.split import FRACTIONS, PATIENT_PARTS, Split, check_fraction
+from hilum.stratify import by_patient, divide
+
+TEST_SHARE, VAL_SHARE = 0.2, 0.1
+MIN_POSITIVES = 20
+"""A source's own validation part needs that many positives of at least half of the findings that it states."""
+
+
+def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed: int = 0) -> Split:
+    """Return the source's own split where it has one, else one by patient.
+
+    A part that the source lacks is carved from its training patients: test (20 %) and validation (10 %), the latter
+    also where the source's own has fewer than 20 positives of most findings (its patients then train). A patient whom
+    the source has in several parts stays in the first of test, val, train; its films in the others are left out.
+
+    Args:
+        table: A catalogue: path, patient, part and a column a finding.
+        findings: The finding columns.
+        seed: Of what is drawn.
+    """
+    own = _own_parts(table)
+    keep_val = _enough_positives(table[(own == "val").to_numpy()], findings)
+    if not keep_val:
+        own = own.replace("val", "train")
+    decided = own.map(PATIENT_PARTS.index).groupby(table["patient"].to_numpy()).max()
+    astray = own.to_numpy() != np.array(PATIENT_PARTS)[decided.loc[table["patient"]].to_numpy()]
+    named = {part: tuple(decided.index[decided == place]) for place, part in enumerate(PATIENT_PARTS)}
+    official = bool(named["test"])
+    shares = (0.0 if official else TEST_SHARE, 0.0 if keep_val else VAL_SHARE)
+    test, val, train = divide(by_patient(table, findings, named["train"]), shares, seed)
+    parts = {"train": train, "val": named["val"] or val, "test": named["test"] or test, "official-test": ()}
+    left_out = tuple(sorted(table["path"][astray]))
+    return _finish("official" if official else "patient", seed, parts, left_out, FRACTIONS, table)
+
+
+def patient_split(
+    table: pd.DataFrame,
+    findings: Sequence[str],
+    seed: int = 0,
+    test: float = TEST_SHARE,
+    val: float = VAL_SHARE,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Split:
+    """Return a split by patient over all films but the source's own test part, which becomes a part of its own.
+
+    Patients are stratified by their findings. Other films of patients in the official test are in no part.
+
+    Args:
+        table: A catalogue: path, patient, part and a column a finding.
+        findings: The finding columns.
+        seed: Of what is drawn.
+        test: Share of the patients.
+        val: Share of the patients.
+        fractions: Shares of the training patients that will be used, written down with their size.
+
+    Raises:
+        OptionError: Shares outside 0 to 1, or together above 1, or a seed below 0.
+    """
+    if seed < 0:
+        raise OptionError(f"--seed {seed} is below 0: give a whole number from 0.")
+    for name, share in (("test", test), ("val", val)):
+        if not 0 <= share <= 1:
+            raise OptionError(f"--{name} {share} is no share of the patients: give a number from 0 to 1.")
+    if test + val > 1 + 1e-9:
+        raise OptionError(f"--test {test} and --val {val} together are above 1: leave patients to train on.")
+    for fraction in fractions:
+        check_fraction(fraction)
+    official = (_own_parts(table) == "test").to_numpy()
+    astray = ~official & table["patient"].isin(table["patient"][official]).to_numpy()
+    free = tuple(table["patient"][~official & ~astray].unique())
+    parts = dict(
+        zip(("test", "val", "train"), divide(by_patient(table, findings, free), (test, val), seed), strict=True)
+    )
+    parts["official-test"] = tuple(sorted(table["path"][official]))
+    return _finish("patient", seed, parts, tuple(sorted(table["path"][astray])), tuple(sorted(set(fractions))), table)
+
+
+def _own_parts(table: pd.DataFrame) -> pd.Series:
+    """Each film's part by its source: test, val, or train also where it has none."""
+    own = table["part"].astype(object).fillna("train").replace("official-test", "test").reset_index(drop=True)
+    wrong = ~own.isin(PATIENT_PARTS)
+    if wrong.any():
+        raise ValueError(f"unknown part {own[wrong].iloc[0]!r} in the catalogue")
+    return own
+
+
+def _enough_positives(val: pd.DataFrame, findings: Sequence[str]) -> bool:
+    """Whether validation films have enough positives of at least half of the findings that the films state."""
+    labels = val[list(findings)].to_numpy(np.float32)
+    stated = (~np.isnan(labels)).any(axis=0).sum()
+    enough = ((labels == PRESENT).sum(axis=0) >= MIN_POSITIVES).sum()
+    return bool(stated and 2 * enough >= stated)
+
+
+def _finish(
+    kind: str,
+    seed: int,
+    parts: Mapping[str, tuple[str, ...]],
+    left_out: tuple[str, ...],
+    fractions: tuple[float, ...],
+    table: pd.DataFrame,
+) -> Split:
+    """Add what is counted."""
+    split = Split(kind, seed, parts, left_out, fractions)
+    assigned = split.assign(table).to_numpy()
+    patients = table["patient"].reset_index(drop=True)
+    counts = {
+        part: {"films": int((assigned == part).sum()), "patients": int(patients[assigned == part].nunique())}
+        for part in (*PATIENT_PARTS, "official-test")
+    }
+    notes = (f"{len(left_out)} films are in no part: their patients belong to another part",) if left_out else ()
+    return Split(kind, seed, parts, left_out, fractions, counts, notes)

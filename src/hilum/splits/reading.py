@@ -1,0 +1,48 @@
+"""The file that a split lies in, read with care: anybody may have changed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hilum.errors import DataError
+
+FILE_NAME = "split.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a split's file.
+
+    Raises:
+        DataError: It is missing or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing: run `hilum split STORE`.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error!s:.60}): run `hilum split STORE`.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is no split (a {type(content).__name__}): run `hilum split STORE`.")
+    return content
+
+
+def count_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return counts by part and by what is counted, as whole numbers."""
+    return {part: {what: int(count) for what, count in counts.items()} for part, counts in tables.items()}
+
+
+def text(value: object) -> str:
+    """Return the value, a TypeError if it is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
+
+
+def texts(values: object) -> tuple[str, ...]:
+    """Return a list of texts as a tuple, a TypeError if it is none."""
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r:.40} is no list")
+    return tuple(map(text, values))
