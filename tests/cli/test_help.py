@@ -17,6 +17,7 @@ import pytest
 from hilum.cli.app import build_app
 from hilum.cli.commands import COMMANDS, FAMILIES, family_members
 from hilum.phantoms.options import PhantomOptions
+from hilum.workflows.card_options import CardOptions
 from hilum.workflows.options import EmbedOptions, EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
 from hilum.workflows.split_options import SplitOptions
 from hilum.workflows.study_options import StudyOptions
@@ -38,6 +39,7 @@ OPTIONS = {
     "evaluate": EvaluateOptions,
     "probe": ProbeOptions,
     "embed": EmbedOptions,
+    "card": CardOptions,
     "study": StudyOptions,
 }
 
