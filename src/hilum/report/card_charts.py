@@ -21,7 +21,7 @@ def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]
     Args:
         title: What is drawn, for those who do not see it.
         names: [K] below the groups.
-        series: Name -> [K] shares, in the order of the page's colours.
+        series: Name -> [K] shares, in the order of the page's colours; all 0 takes no room.
         below: The horizontal axis's title.
         beside: The vertical axis's title.
     """
@@ -32,12 +32,13 @@ def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]
         return drawing.svg()
     y = Scale(*domain([0, *values], nice_step(max(values), 4)), 204, 12)
     slot = (WIDTH - LEFT - RIGHT) / len(names)
-    width = min(0.8 * slot / len(series), 46.0)
+    drawn = [(number, which, shares) for number, (which, shares) in enumerate(series.items()) if any(shares)]
+    width = min(0.8 * slot / len(drawn), 46.0)
     y_axis(drawing, y, (LEFT, WIDTH - RIGHT), beside, "{:.0%}" if max(values) > 0.04 else "{:.1%}")
     for place, name in enumerate(names):
         middle = LEFT + slot * (place + 0.5)
-        for number, (which, shares) in enumerate(series.items()):
-            x = middle + (number - len(series) / 2) * width
+        for beside_others, (number, which, shares) in enumerate(drawn):
+            x = middle + (beside_others - len(drawn) / 2) * width
             hint = f"{which}, {name}: {shares[place]:.1%}"
             drawing.box((x, y(shares[place])), (max(width - 1, 1), 204 - y(shares[place])), _fill(number), hint)
         drawing.text((middle, 221), name, "middle", "tick")

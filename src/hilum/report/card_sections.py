@@ -67,6 +67,7 @@ def card_sections(card: Card) -> dict[str, Any]:
         "strangers": {**card["strangers"], "shown": [shown(card, one) for one in card["strangers"]["shown"]]},
         "hints": hints(card),
         "shortcuts": [shortcuts(found) for found in card["shortcuts"]],
+        "probes": next(map(rule, probed(card)), None),
         "lists": LISTS,
         "repeat": repeat(card),
         "hashes": list(hashes(card)),
@@ -85,11 +86,7 @@ def attention(card: Card) -> Iterator[tuple[str, str, bool]]:
         yield "copies", f"{found} are copies of another, all within their part.", False
     else:
         yield "copies", "No film is there twice.", False
-    flagged = [f"{flag['finding']} ({one['name']}, {flag['probe']})" for one in probed(card) for flag in one["flags"]]
-    if flagged:
-        yield "shortcuts", f"Possible shortcuts: {listed(flagged)}.", True
-    elif probed(card):
-        yield "shortcuts", "No shortcut is flagged.", False
+    yield from _flagged(card)
     strangers = card["strangers"]["films"]
     yield (
         "strangers",
@@ -99,6 +96,16 @@ def attention(card: Card) -> Iterator[tuple[str, str, bool]]:
     if card["hints"]:
         labels_listed = counted(card["hints"]["labels"], "label")
         yield "hints", f"{labels_listed} are on the work list for a second reading.", False
+
+
+def _flagged(card: Card) -> Iterator[tuple[str, str, bool]]:
+    flagged = [one for one in probed(card) if one["flags"]]
+    for one in flagged:
+        names = [f"{flag['finding']} ({flag['probe']})" for flag in one["flags"]]
+        where = f" in {one['name']}" if len(card.own) > 1 else ""
+        yield "shortcuts", f"Possible shortcuts{where}: {listed(names)}.", True
+    if probed(card) and not flagged:
+        yield "shortcuts", "No shortcut is flagged.", False
 
 
 def probed(card: Card) -> list[Mapping[str, Any]]:
@@ -117,18 +124,22 @@ def people(card: Card) -> dict[str, Markup | None]:
             card, "Films by age", "years, by decade", "films of stated age",
             lambda column: {_decade(one["years"]): one["films"] for one in column["ages"]["bars"]},
         ),
-        "sexes": _bars(card, "Films by sex", "sex", "films", lambda column: ordered(column["sexes"])),
+        "sexes": _bars(card, "Films by sex", "sex", "films", _sexes),
         "views": _bars(card, "Films by view position", "view position", "films", _views),
     }  # fmt: skip
 
 
+def _sexes(column: Column) -> dict[str, int]:
+    return {name: count for name, count in ordered(column["sexes"]).items() if count}
+
+
 def _views(column: Column) -> dict[str, int]:
-    return {VIEWS.get(name, name): count for name, count in ordered(column["views"]).items()}
+    return {VIEWS.get(name, name): count for name, count in ordered(column["views"]).items() if count}
 
 
 def _bars(card: Card, title: str, below: str, beside: str, counts: Any) -> Markup | None:
     found = {column["name"]: counts(column) for column in card.own}
-    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    names = sorted(dict.fromkeys(name for one in found.values() for name in one), key=lambda name: name == "not stated")
     if not any(sum(one.values()) for one in found.values()):
         return None
     series = {which: _shares([one.get(name, 0) for name in names]) for which, one in found.items()}
@@ -260,9 +271,13 @@ def shortcuts(found: Mapping[str, Any]) -> dict[str, Any]:
     series = [[_measured(areas.get(name)) for name in judged] for areas in readers.values()]
     known = [value for one in series for measured in one for value in measured.values()]
     chart = dots(judged, series, list(readers), domain([*known, 0.4, 0.8], 0.1)) if judged else None
-    sees = [(name, found["probes"][name]["sees"]) for name in probe_names(found)]
-    more = {"chart": chart, "key": key(list(readers)), "table": shortcuts_table(found), "sees": sees}
+    more = {"chart": chart, "key": key(list(readers)), "table": shortcuts_table(found)}
     return {**found, **more, "not_judged": [name for name in found["findings"] if name not in judged]}
+
+
+def rule(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each probe sees, and the rule that flags."""
+    return {"sees": [(name, found["probes"][name]["sees"]) for name in probe_names(found)], "rule": found["rule"]}
 
 
 def _measured(told: Mapping[str, Any] | None) -> Measured:

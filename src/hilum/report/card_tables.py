@@ -230,9 +230,9 @@ def copies_table(card: Card) -> Table:
     columns = [
         words("films of", "stores"),
         numbers("equal pairs", "exact"),
-        numbers("of other patients", "exact_other_patient"),
+        numbers("equal, other patient", "exact_other_patient"),
         numbers("near pairs", "near"),
-        numbers("of other patients", "near_other_patient"),
+        numbers("near, other patient", "near_other_patient"),
     ]
     rows = []
     for one in card["copies"]["pairs"]:

@@ -20,8 +20,8 @@ from hilum.workflows.parts import Parts
 
 LISTS = "lists"
 """Folder of the tables that name films; they are not in the page, for a path can name a patient."""
-SHOWN = 12
-"""Films, or pairs of them, that the page shows of each kind."""
+SHOWN, ALIKE = 12, 3
+"""Films, or pairs of them, that the page shows of each kind, and of each finding."""
 OUTSIDE = "in no part"
 PARTS_SHOWN = (*PATIENT_PARTS, "official-test", OUTSIDE)
 
@@ -165,8 +165,12 @@ def _in_several(table: pd.DataFrame, column: str) -> int:
 
 
 def shown_films(films: Films, found: pd.DataFrame, out: Path, kind: str) -> list[dict[str, Any]]:
-    """Keep the pictures of the first films of a list that has a column ``row``, and return its lines without paths."""
-    first = found.head(SHOWN)
+    """Keep the pictures of the first films of a list that has a column ``row``, and return its lines without paths.
+
+    Of a list by finding no more than ALIKE of each are shown, so that one finding does not fill the page.
+    """
+    first = found[found.groupby("finding").cumcount() < ALIKE] if "finding" in found else found
+    first = first.head(SHOWN)
     rows = first["row"].to_numpy(np.int64)
     names, pictures = named_films(films, rows), films.read(rows)
     lines = []
