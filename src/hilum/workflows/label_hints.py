@@ -15,7 +15,7 @@ from hilum.training.batches import Rows
 FloatArray = NDArray[np.float32]
 
 COLUMNS = ("row", "source", "path", "finding", "label", "expected", "score")
-NEIGHBOURS = 50
+NEIGHBOURS = 100
 MEMORY = 50_000
 """Films that neighbours are sought among, at most."""
 _BLOCK = 512
@@ -43,7 +43,8 @@ def label_hints(
 
     Returns:
         COLUMNS, the highest score first: ``row`` among the films, ``label`` as the source states it (nan: not
-        stated), ``expected`` the share of the neighbours that have the finding, ``score`` in nats.
+        stated), ``expected`` the share of the neighbours that have the finding, ``score`` how much less likely they
+        make the label than the neighbours of other films of that label do, in nats.
 
     Raises:
         ValueError: Features and rows differ in number, or a feature is not finite.
@@ -54,7 +55,7 @@ def label_hints(
     truth, counts = scored(films.labels[rows], unstated, np.ones(len(films.findings), np.bool_))
     counts = counts & films.labelled_by_source[rows]
     expected = expected_labels(values, truth, counts, films.patient_codes[rows], neighbours, seed)
-    scores = np.where(counts, _surprise(truth, expected), -np.inf)
+    scores = np.where(counts, _surprise(truth, expected, counts), -np.inf)
     place, finding = np.unravel_index(np.argsort(-scores, axis=None, kind="stable")[:count], scores.shape)
     listed = scores[place, finding] > 0
     place, finding = place[listed], finding[listed]
@@ -110,8 +111,16 @@ def expected_labels(
     return np.asarray(torch.cat(found).numpy(), np.float32)
 
 
-def _surprise(truth: FloatArray, expected: FloatArray) -> FloatArray:
-    """Return how much less likely than usual among films of that label the neighbours make the label, in nats."""
-    chance = np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1)
-    surprise = -np.log(chance)
-    return np.asarray(surprise, np.float32)
+def _surprise(truth: FloatArray, expected: FloatArray, counts: NDArray[np.bool_]) -> FloatArray:
+    """Return how much less likely the neighbours make a label than they do for films of that label at large, in nats.
+
+    Against the mean of the label's own films, as in confident learning (Northcutt 2021, arXiv 1911.00068): neighbours
+    rarely have a rare finding, so that without it every film that has one would be listed. Cells that do not count: any
+    number.
+    """
+    likely = np.log(np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1))
+    found = -likely
+    for label in (0, 1):
+        cells = counts & (truth == label)
+        found += np.where(cells, (likely * cells).sum(axis=0) / np.maximum(cells.sum(axis=0), 1), 0)
+    return np.asarray(found, np.float32)
