@@ -15,7 +15,7 @@ LOOSE = ["--precision", 0.8, "--absent_precision", 0.8, "--level", 0.8, "--devic
 
 @pytest.fixture(scope="module")
 def few(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("few") / "store", films=600, seed=3)
+    return make_store(tmp_path_factory.mktemp("few") / "store", films=320, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ MOMENTS = (
     f"{FIRST}/metrics.json",
     ROUNDS,
     f"{SECOND}/{PSEUDO_LABELS}",
-    f"{SECOND}:50",
+    f"{SECOND}:30",
     f"{SECOND}/metrics.json",
     "model",
 )
@@ -37,13 +37,13 @@ MOMENTS = (
 
 @pytest.fixture(scope="module")
 def store(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("killed") / "store", films=600, seed=3)
+    return make_store(tmp_path_factory.mktemp("killed") / "store", films=320, seed=3)
 
 
 @pytest.fixture(scope="module")
 def start(store: Path) -> Path:
     loop = {"batch_size": 8, "log_every": 1, "checkpoint_every": 3, "accelerator": "cpu"}
-    train = FinetuneTrainOptions(epochs=3, lr=3e-3, **loop)
+    train = FinetuneTrainOptions(epochs=2, lr=3e-3, **loop)
     out = store.parent / "start"
     finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", fraction=0.1, train=train))
     return out
@@ -90,6 +90,6 @@ def test_kills_at_every_stage_change_no_bit(store: Path, start: Path, tmp_path: 
 
 
 def test_wishes_to_stop_change_no_bit(store: Path, start: Path, tmp_path: Path) -> None:
-    ends = drive(store, start, tmp_path, "SIGINT", (f"{FIRST}:20", f"{SECOND}/{PSEUDO_LABELS}", f"{SECOND}:50"))
+    ends = drive(store, start, tmp_path, "SIGINT", (f"{FIRST}:20", f"{SECOND}/{PSEUDO_LABELS}", f"{SECOND}:30"))
     assert ends == [130] * 3
     assert_equal_to_the_bit(tmp_path)
