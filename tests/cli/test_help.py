@@ -19,6 +19,7 @@ from hilum.cli.commands import COMMANDS, FAMILIES, family_members
 from hilum.phantoms.options import PhantomOptions
 from hilum.workflows.card_options import CardOptions
 from hilum.workflows.options import EmbedOptions, EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
+from hilum.workflows.pseudo_label_options import PseudoLabelOptions
 from hilum.workflows.split_options import SplitOptions
 from hilum.workflows.study_options import StudyOptions
 
@@ -36,6 +37,7 @@ OPTIONS = {
     "phantom": PhantomOptions,
     "split": SplitOptions,
     "finetune": FinetuneOptions,
+    "pseudo-label": PseudoLabelOptions,
     "evaluate": EvaluateOptions,
     "probe": ProbeOptions,
     "embed": EmbedOptions,
@@ -104,7 +106,7 @@ def test_examples_are_understood(hilum, words):
     for line in examples_on(hilum(*words, "--help").out):
         example = shlex.split(line)[1:]
         call, _, _ = build_app(example).parse_args(example)
-        assert call.__module__ == f"hilum.cli.{words[0]}"
+        assert call.__module__ == f"hilum.cli.{words[0].replace('-', '_')}"
 
 
 @pytest.mark.parametrize("command", OPTIONS)

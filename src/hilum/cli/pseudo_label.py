@@ -31,9 +31,9 @@ def pseudo_label(
     Research use only, not a medical device.
 
     Examples:
-      hilum pseudo-label --data store --from runs/moco-10 --out runs/more
-      hilum pseudo-label --data store --from runs/moco-10 --out runs/more --precision 0.95 --rounds 5
-      hilum pseudo-label --data nih14 more-films --from runs/moco-10 --out runs/more --train.epochs 5
+      hilum pseudo-label --data store --from runs/few --out runs/more
+      hilum pseudo-label --data store --from few --out more --precision 0.95
+      hilum pseudo-label --data store new --from few --out more --rounds 5
     """
     from hilum.workflows.pseudo_label import pseudo_label as run
 
