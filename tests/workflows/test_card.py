@@ -1,0 +1,295 @@
+"""What a data card says of stores whose labels, people, copies and parts are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hilum.catalog import Catalog, film_table
+from hilum.errors import DataError, OptionError, RunError
+from hilum.images.enhance import Preparation
+from hilum.images.store import Store, write_store
+from hilum.splits import Split
+from hilum.workflows.card import CARD, card
+from hilum.workflows.card_facts import age_facts, films_per_patient, prevalences
+from hilum.workflows.card_options import CardOptions
+from hilum.workflows.card_pixels import before_and_after
+
+PATIENTS = ("Ann Roe", "Bob Poe", "Cy Doe", "Di Moe")
+SIZE = 16
+
+
+def made(root: Path, findings: tuple[str, ...] = ("Edema", "Hernia"), source: str = "here", seed: int = 0) -> Path:
+    """Write 12 films of 4 patients, of whom the second and the third are in train, with a copy from train to test."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (12, SIZE, SIZE)).astype(np.uint8)
+    images[11] = images[3]
+    labels = {
+        "Edema": [1, 1, 1, 0, 0, 0, -1, -1, np.nan, np.nan, 0, 0],
+        "Hernia": [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    }
+    rows = {
+        "path": [f"patient{seed}/{number}.png" for number in range(12)],
+        "patient": [PATIENTS[number // 3] for number in range(12)],
+        "sex": ["F"] * 6 + ["M"] * 3 + [None] * 3,
+        "age": [5, 15, 25, 35, 45, 55, 65, 75, 95, 400, np.nan, np.nan],
+        "view_position": ["PA"] * 11 + ["LATERAL"],
+        **{name: labels[name] for name in findings},
+    }
+    catalog = Catalog(source, root, findings, film_table(pd.DataFrame(rows), findings), 12)
+    sizes = [(100, 80)] * 8 + [(64, 64)] * 3 + [None]
+    write_store(root, catalog, images, Preparation(SIZE), sizes)
+    parts = {"train": PATIENTS[1:3], "val": PATIENTS[:1], "test": PATIENTS[3:], "official-test": ()}
+    Split("patient", 0, parts).save(root)
+    return root
+
+
+def told(out: Path, *stores: Path, **options: Any) -> dict[str, Any]:
+    """Make a card and return what it says."""
+    few = {"resamples": 20, "min_positives": 1, **options}
+    return dict(json.loads(card(stores, CardOptions(out=out, **few)).card.read_bytes()))
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("card")
+    return told(folder / "out", made(folder / "store"))
+
+
+def test_labels_are_counted_and_policies_give_their_own_prevalence(said):
+    edema = said["columns"][0]["labels"]["Edema"]
+    assert [edema[kind] for kind in ("present", "absent", "uncertain", "not_stated")] == [3, 5, 2, 2]
+    assert edema["patients_present"] == 1
+    found = edema["prevalence"]
+    assert found["zeros"] == 3 / 12
+    assert found["ones"] == 5 / 12
+    assert found["ignore"] == 3 / 10
+    assert found["multiclass"] == 3 / 12
+    assert found["stated only"] == 3 / 8
+    assert found["smooth"] == pytest.approx((3 + 2 * 0.7) / 12)
+
+
+def test_a_finding_without_a_label_that_counts_has_no_prevalence():
+    assert prevalences(np.full(4, -1, np.float32))["ignore"] is None
+
+
+def test_what_occurs_together_is_counted_on_films(said):
+    assert said["columns"][0]["together"] == {
+        "findings": ["Edema", "Hernia"], "films": [[3, 2], [2, 2]], "none_present": 9,
+    }  # fmt: skip
+
+
+def test_people_are_counted(said):
+    column = said["columns"][0]
+    assert column["patients"] == 4
+    assert column["sexes"] == {"F": 6, "M": 3, "not stated": 3}
+    assert column["views"] == {"AP": 0, "LATERAL": 1, "PA": 11, "not stated": 0}
+    assert column["studies"] is None
+    assert (column["ages"]["stated"], column["ages"]["unlikely"], column["ages"]["median"]) == (10, 1, 45)
+    assert [bar["films"] for bar in column["ages"]["bars"]] == [1, 1, 1, 1, 1, 1, 1, 1, 0, 1]
+
+
+def test_films_of_a_patient_fall_into_bars():
+    found = films_per_patient(np.repeat(np.arange(5), [1, 1, 2, 5, 60]))
+    bars = {bar["films"]: bar["patients"] for bar in found["bars"]}
+    assert {name: count for name, count in bars.items() if count} == {"1": 2, "2": 1, "4 to 5": 1, "51 or more": 1}
+    assert (found["median"], found["most"]) == (2, 60)
+
+
+def test_ages_may_be_unknown():
+    assert age_facts(np.full(3, np.nan))["median"] is None
+
+
+def test_sizes_are_counted_where_they_are_known(said):
+    sizes = said["columns"][0]["sizes"]
+    assert (sizes["known"], sizes["different"], sizes["square"], sizes["shortest_side"]) == (11, 2, 3, [64, 80])
+    assert sizes["common"][0] == {"height": 100, "width": 80, "films": 8}
+
+
+def test_grey_values_are_those_of_the_films(said, tmp_path):
+    films = Store.open(made(tmp_path / "store")).read(np.arange(12))
+    greys = said["columns"][0]["greys"]
+    assert sum(greys["shares"]) == pytest.approx(1)
+    assert greys["shares"][0] == pytest.approx((films < 8).mean())
+    assert greys["mean"]["median"] == pytest.approx(np.median(films.mean(axis=(1, 2))), abs=1e-3)
+
+
+def test_a_copy_between_parts_is_told(said):
+    copies = said["copies"]
+    assert (copies["exact"], copies["groups"], copies["films"], copies["straddling"]) == (1, 1, 2, 1)
+    assert copies["pairs"][0]["exact_other_patient"] == 1
+    assert copies["leaks"]["test"]["train"] == copies["leaks"]["train"]["test"] == 1
+    assert copies["shown"][0]["films"] == [
+        {"store": "here", "row": 3, "part": "train"}, {"store": "here", "row": 11, "part": "test"},
+    ]  # fmt: skip
+
+
+def test_parts_are_counted(said):
+    parts = said["columns"][0]["parts"]
+    assert [parts[name]["films"] for name in ("train", "val", "test", "official-test", "left_out")] == [6, 3, 3, 0, 0]
+    assert parts["val"]["present"] == {"Edema": 3, "Hernia": 2}
+    assert said["patients"]["in_several_parts"] == 0
+
+
+def test_no_patient_and_no_path_is_in_the_numbers_but_the_lists_name_films(tmp_path):
+    told(tmp_path / "out", made(tmp_path / "store"))
+    text = (tmp_path / "out" / CARD).read_text()
+    assert not any(name in text for name in (*PATIENTS, "patient0/", str(tmp_path)))
+    listed = pd.read_csv(tmp_path / "out" / "lists" / "copies.csv")
+    assert listed[["path_first", "part_first", "path_second", "part_second"]].to_numpy().tolist() == [
+        ["patient0/3.png", "train", "patient0/11.png", "test"]
+    ]
+
+
+def test_two_stores_have_a_column_each_and_one_together(tmp_path):
+    stores = made(tmp_path / "a"), made(tmp_path / "b", findings=("Hernia",), source="there", seed=1)
+    said = told(tmp_path / "out", *stores)
+    assert [column["name"] for column in said["columns"]] == ["here", "there", "together"]
+    assert [column["films"] for column in said["columns"]] == [12, 12, 24]
+    together = said["columns"][2]["labels"]
+    assert (together["Edema"]["present"], together["Edema"]["not_labelled"]) == (3, 12)
+    assert "Edema" not in said["columns"][1]["labels"]
+    assert together["Hernia"]["prevalence"]["zeros"] == 4 / 24
+    assert [found["name"] for found in said["shortcuts"]] == ["here", "there", "together"]
+
+
+def test_a_copy_between_stores_is_told(tmp_path):
+    stores = made(tmp_path / "a"), made(tmp_path / "b", source="there")
+    copies = told(tmp_path / "out", *stores)["copies"]
+    between = [pair for pair in copies["pairs"] if pair["stores"] == ["here", "there"]]
+    assert sum(pair["exact"] for pair in between) + sum(p["exact"] for p in copies["pairs"][:1]) >= 12
+    assert copies["films"] == 24
+
+
+def test_films_without_labels_are_not_probed(tmp_path):
+    said = told(tmp_path / "out", made(tmp_path / "store", findings=()))
+    assert said["shortcuts"] == [{"name": "here", "reason": "no training film has a label"}]
+    assert said["columns"][0]["labels"] == {}
+
+
+def test_a_part_without_films_is_not_probed(tmp_path):
+    said = told(tmp_path / "out", made(tmp_path / "store"), split="official-test")
+    assert said["shortcuts"][0]["reason"] == "no film is in part official-test"
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path):
+    made(tmp_path / "store")
+    for name in ("a", "b"):
+        told(tmp_path / name, tmp_path / "store")
+    assert (tmp_path / "a" / CARD).read_bytes() == (tmp_path / "b" / CARD).read_bytes()
+
+
+def test_a_card_is_made_once_and_another_is_refused(tmp_path):
+    options = CardOptions(out=tmp_path / "out", resamples=20)
+    store = made(tmp_path / "store")
+    assert not card([store], options).already_done
+    assert card([store], options).already_done
+    with pytest.raises(RunError, match="options not the same"):
+        card([store], replace(options, seed=1))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    store = made(tmp_path / "store")
+    with pytest.raises(RunError, match="something else than a data card"):
+        card([store], CardOptions(out=store))
+    (tmp_path / "out" / "pictures").mkdir(parents=True)  # as a card that was broken off leaves it
+    assert not card([store], CardOptions(out=tmp_path / "out", resamples=20)).already_done
+
+
+def test_a_damaged_card_is_refused(tmp_path):
+    (tmp_path / CARD).write_text("{}")
+    with pytest.raises(RunError, match="is damaged"):
+        card([made(tmp_path / "store")], CardOptions(out=tmp_path))
+
+
+def test_a_store_without_a_split_is_refused(tmp_path):
+    store = made(tmp_path / "store")
+    (store / "split.json").unlink()
+    with pytest.raises(DataError, match="split"):
+        card([store], CardOptions(out=tmp_path / "out"))
+
+
+def test_values_that_cannot_work_are_refused():
+    with pytest.raises(OptionError, match="--neighbours is 0"):
+        CardOptions(out=Path("out"), neighbours=0)
+
+
+def test_a_runs_features_give_a_work_list_and_an_auroc(small: Path, tmp_path: Path):
+    options = CardOptions(out=tmp_path / "out", resamples=20, min_positives=2, hints=5, neighbours=10)
+    card([small], options, "random")
+    said = json.loads((tmp_path / "out" / CARD).read_bytes())
+    assert len(pd.read_csv(tmp_path / "out" / "lists" / "label-hints.csv")) == said["hints"]["labels"] <= 5
+    assert set(said["shortcuts"][0]["model"]) == {"Edema", "Mass"}
+    assert said["shortcuts"][0]["seen"] == 0
+    assert said["reader"]["kind"] == "random"
+
+
+def test_films_that_a_run_learnt_from_do_not_speak_for_it(small: Path, finetuned: Path, tmp_path: Path):
+    options = CardOptions(out=tmp_path / "out", resamples=20, min_positives=2)
+    card([small], options, str(finetuned))
+    said = json.loads((tmp_path / "out" / CARD).read_bytes())
+    assert said["reader"]["says"] == "the run's own classifier"
+    assert said["shortcuts"][0]["model"] is not None
+    swapped = Split.load(small)
+    parts = {**swapped.parts, "train": swapped.parts["test"], "test": swapped.parts["train"]}
+    store = tmp_path / "swapped"
+    store.mkdir()
+    for file in small.iterdir():
+        (store / file.name).write_bytes(file.read_bytes())
+    Split("patient", 0, parts).save(store)
+    card([store], replace(options, out=tmp_path / "other"), str(finetuned))
+    said = json.loads((tmp_path / "other" / CARD).read_bytes())
+    assert said["shortcuts"][0]["seen"] > 0
+    assert said["shortcuts"][0]["model"] is None
+
+
+@pytest.fixture(scope="module")
+def small(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("small") / "store", films=48, size=16)
+
+
+@pytest.fixture(scope="module")
+def finetuned(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hilum.workflows.finetune import finetune
+    from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
+
+    run = tmp_path_factory.mktemp("run") / "run"
+    train = FinetuneTrainOptions(epochs=1, batch_size=16)
+    finetune(FinetuneOptions(data=(small,), out=run, backbone="test_resnet", patience=0, train=train))
+    return run
+
+
+def test_films_before_enhancement_come_from_where_they_lie(tmp_path: Path, write_films: Callable[..., Store]):
+    store = write_films(tmp_path, Preparation(SIZE, "clahe", "pad"))
+    ((before, after), *_) = before_and_after(store, np.array([0]), [tmp_path / "nowhere", tmp_path])
+    assert (before[1], after[1]) == ("none", "clahe")
+    assert before[0].shape == after[0].shape == (SIZE, SIZE)  # never at the size that it came in
+    assert np.array_equal(after[0], store.read(np.array([0]))[0])
+    assert not np.array_equal(before[0], after[0])
+    assert before_and_after(store, np.array([0]), [tmp_path / "nowhere"]) == []
+
+
+def test_films_that_are_not_enhanced_show_what_enhancing_would_do(tmp_path: Path, write_films: Callable[..., Store]):
+    store = write_films(tmp_path, Preparation(SIZE))
+    (steps,) = before_and_after(store, np.array([0]), [])
+    assert [name for _, name in steps] == ["none", "paper", "clahe"]
+
+
+@pytest.fixture
+def write_films() -> Callable[..., Store]:
+    import cv2
+
+    def write(root: Path, steps: Preparation) -> Store:
+        film = np.random.default_rng(0).integers(0, 256, (40, 30)).astype(np.uint8)
+        cv2.imwrite(str(root / "a.png"), film)
+        table = film_table(pd.DataFrame({"path": ["a.png"], "patient": ["p"]}), ())
+        return write_store(root / "store", Catalog("here", root, (), table, 1), steps.apply(film)[None], steps)
+
+    return write
