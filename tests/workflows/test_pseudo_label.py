@@ -28,6 +28,7 @@ from hilum.workflows.predict import predict
 from hilum.workflows.pseudo_label import PseudoLabelOptions, PseudoLabelResult, pseudo_label
 from hilum.workflows.pseudo_label_options import RoundTrainOptions
 from hilum.workflows.pseudo_labels import PSEUDO_LABELS, read_pseudo_labels
+from hilum.workflows.pseudo_options import PseudoOptions
 from hilum.workflows.pseudo_record import ROUNDS, read_rounds, write_rounds
 
 FINDINGS = ("Edema", "Mass")
@@ -265,6 +266,28 @@ def test_soft_labels_are_the_probabilities(done: PseudoLabelResult, store: Path,
     assert cells["value"].tolist() == cells["probability"].tolist()
     for name, finding in soft.rounds.rounds[0].findings.items():
         assert finding == done.rounds.rounds[0].findings[name]  # of hard ones
+
+
+def test_uncertain_cells_are_open_where_the_run_trained_itself_on_them(store: Path, tmp_path: Path) -> None:
+    doubtful = tmp_path / "doubtful"
+    shutil.copytree(store, doubtful)
+    catalog = pd.read_parquet(doubtful / "catalog.parquet")
+    unsure = np.arange(len(catalog)) % 5 == 0
+    catalog.loc[unsure, "Edema"] = -1.0
+    catalog.to_parquet(doubtful / "catalog.parquet", index=False)
+    loose = PseudoOptions(precision=0.8, absent_precision=0.8, level=0.8)
+    for policy in ("ignore", "self-train"):
+        labels = LabelOptions(uncertain=policy)
+        run = trained(doubtful, tmp_path / policy, fraction=0.3, labels=labels, self_train=loose)
+        grown(run, doubtful, tmp_path / f"{policy}-more", rounds=1)
+        cells = table(tmp_path / f"{policy}-more" / "rounds" / "round-1")
+        films = Films.open([doubtful])
+        own = set(films.catalog["path"].iloc[Parts.of(films).rows("train", 0.3)])
+        again = cells[cells["path"].isin(own)]
+        assert (len(again) > 0) == (policy == "self-train")
+        assert set(again["path"]) <= set(catalog["path"][unsure])
+        assert set(again["finding"]) <= {"Edema"}
+        assert ((cells["provenance"] == "uncertain") == cells["path"].isin(own)).all()
 
 
 def test_log_and_options_say_what_was_done(done: PseudoLabelResult) -> None:

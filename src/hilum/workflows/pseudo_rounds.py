@@ -18,7 +18,7 @@ from hilum.catalog import UNCERTAIN
 from hilum.errors import DataError, OptionError
 from hilum.files import sha256
 from hilum.images.films import Films
-from hilum.labels import MULTICLASS, policies
+from hilum.labels import MULTICLASS, SELF_TRAIN, policies
 from hilum.listener import Listener
 from hilum.metrics.selection import Cut
 from hilum.training.batches import Rows
@@ -43,7 +43,6 @@ from hilum.workflows.pseudo_start import ROUND_FOLDERS, StartRun, start_run
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
-SELF_TRAIN = "self-train"
 NAME = ["source", "path"]
 """By which a film is known in a table of labels."""
 
