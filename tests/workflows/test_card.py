@@ -170,7 +170,7 @@ def test_a_copy_between_stores_is_told(tmp_path):
 
 def test_films_without_labels_are_not_probed(tmp_path):
     said = told(tmp_path / "out", made(tmp_path / "store", findings=()))
-    assert said["shortcuts"] == [{"name": "here", "reason": "no training film has a label"}]
+    assert said["shortcuts"] == [{"name": "here", "reason": "no training film has a label", "seen": 0}]
     assert said["columns"][0]["labels"] == {}
 
 

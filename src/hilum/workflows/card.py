@@ -20,7 +20,6 @@ from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.splits import Split
-from hilum.training.batches import Rows
 from hilum.workflows.card_facts import Column, column_facts, columns_of
 from hilum.workflows.card_leaks import (
     LISTS,
@@ -36,10 +35,10 @@ from hilum.workflows.card_leaks import (
 from hilum.workflows.card_model import Reader, read_with
 from hilum.workflows.card_options import CardOptions
 from hilum.workflows.card_pixels import PICTURES, before_and_after, grey_facts, keep_picture, sample_rows
+from hilum.workflows.card_shortcuts import shortcut_facts
 from hilum.workflows.known_places import PHANTOMS
 from hilum.workflows.label_hints import label_hints
 from hilum.workflows.parts import Parts
-from hilum.workflows.shortcuts import shortcut_probes
 from hilum.workflows.strangers import strangers
 
 FORMAT = 1
@@ -243,31 +242,3 @@ def _hints(films: Films, reader: Reader, options: CardOptions, listener: Listene
     write_list(options.out, "label-hints", listed)
     shown = shown_films(films, table, options.out, "hint")
     return {"labels": len(table), "neighbours": options.neighbours, "shown": shown}
-
-
-def shortcut_facts(
-    parts: Parts, column: Column, reader: Reader | None, options: CardOptions, listener: Listener
-) -> dict[str, Any]:
-    """Return what the shortcut probes say of a column's films, or the reason why there is nothing to say."""
-    films = Films([parts.films.stores[place] for place in column.stores])
-    here = Parts(films, tuple(parts.splits[place] for place in column.stores))
-    rows, tested = here.rows("train"), here.rows(options.split)
-    reason = _why_not_probed(films, rows, tested, options.split)
-    if reason:
-        return {"name": column.name, "reason": reason}
-    reader = None if reader is None else reader.of(column.rows)
-    unfair = None if reader is None else int(reader.seen[tested].sum())
-    scores = None if reader is None or unfair else reader.scores(films, rows, tested, options.seed)
-    found = shortcut_probes(
-        films, here, split=options.split, min_positives=options.min_positives, resamples=options.resamples,
-        seed=options.seed, model_scores=scores, listener=listener,
-    )  # fmt: skip
-    return {"name": column.name, "reason": None, "seen": unfair, **found.to_json()}
-
-
-def _why_not_probed(films: Films, rows: Rows, tested: Rows, split: str) -> str | None:
-    if not len(rows) or not len(tested):
-        return f"no film is in part {'train' if not len(rows) else split}"
-    if not films.labelled_by_source[rows].any():
-        return "no training film has a label"
-    return None

@@ -17,6 +17,7 @@ from hilum.workflows.study_analysis import analyse
 from hilum.workflows.study_board import Board
 from hilum.workflows.study_cell import Task, TaskEnd, line_of
 from hilum.workflows.study_explain import explain_study
+from hilum.workflows.study_facts import study_facts
 from hilum.workflows.study_folder import FAULTS, claimed, recorded
 from hilum.workflows.study_options import StudyPlan
 from hilum.workflows.study_plan import (
@@ -106,14 +107,17 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
 
 
 def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
-    """Work out the numbers across runs, and where the models look, unless that was done since the last run ended.
+    """Work out the numbers across runs, where the models look and what is wrong with the data.
+
+    What was worked out since the last run ended is kept.
 
     Returns:
-        The record with a line for each of the two that ended in an error, as it is on disk.
+        The record with a line for each of them that ended in an error, as it is on disk.
     """
     works = (
         ("numbers across runs", record.analysis, analyse),
         ("where the models look", record.localisation, explain_study),
+        ("what is wrong with the data", record.data, study_facts),
     )
     faults = tuple(
         f"{what}: {line}"
@@ -176,7 +180,7 @@ class Study:
             Interrupted: SIGINT or SIGTERM came; all is saved.
         """
         self._keep(self.record.cells)
-        for path in (self.record.analysis, self.record.localisation):
+        for path in (self.record.analysis, self.record.localisation, self.record.data):
             path.unlink(missing_ok=True)  # of the runs that there were before
         try:
             with pool_of(self.jobs, self.board.hearing) as pool:

@@ -14,6 +14,7 @@ from hilum.files import write_json
 FORMAT = 1
 STUDY, PLAN, RUNS = "study.json", "study.yaml", "runs"
 ANALYSIS, LOCALISATION, EXPLAINED, TABLES = "analysis.json", "localisation.json", "explained", "tables"
+DATA = "data.json"
 
 Kind = Literal["pretrain", "finetune"]
 Group = Literal["main", "policies"]
@@ -81,6 +82,11 @@ class StudyRecord:
     def analysis(self) -> Path:
         """Numbers across runs."""
         return self.folder / ANALYSIS
+
+    @property
+    def data(self) -> Path:
+        """What a check of the data found."""
+        return self.folder / DATA
 
     @property
     def localisation(self) -> Path:
