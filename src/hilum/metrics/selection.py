@@ -9,10 +9,12 @@ chosen on validation films so that a one-sided lower bound of the share of right
 * Candidates are the n surest films, n growing by a tenth from the fewest that could show the wanted share at all. They
   are walked from the surest down: from the first that reaches it on, for as long as the next does.
 
-What holds: at any one candidate the bound exceeds the true share in at most one validation set of 1 / (1 - level), for
-films drawn like the validation films. What does not: the walk tries several candidates, which resemble each other, so
-the chosen one is wrong somewhat more often (``tests/metrics/test_selection.py`` bounds it by simulation); and of the
-findings that reach the wanted share some do by luck, the more the fewer reach it truly.
+What holds: at any one candidate the bound exceeds the true share in about one validation set of 1 / (1 - level) at
+most, for films drawn like the validation films. What does not: the walk tries several candidates, which resemble each
+other, so the chosen one is wrong somewhat more often; and of the findings that reach the wanted share some do by luck,
+the more the fewer reach it truly. By simulation (``tests/metrics/test_selection.py``) with 50 to 300 positives and
+AUROC 0.75 to 0.95, 0.9 wanted at level 0.9: the mean share is 0.93 to 0.95, and 2 to 4 % of the findings that are
+called miss 0.9 beyond the 95 % interval of their share.
 """
 
 from __future__ import annotations
