@@ -18,9 +18,9 @@ OUTLINES_SIDE, DIRECTIONS = 8, 4
 """Cells in a row, and directions of outlines told apart in each."""
 
 TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "turned to the left": lambda tones: np.rot90(tones, 1, (1, 2)),
+    "turned to the left": lambda tones: np.rot90(tones, -1, (1, 2)),
     "upside down": lambda tones: np.rot90(tones, 2, (1, 2)),
-    "turned to the right": lambda tones: np.rot90(tones, -1, (1, 2)),
+    "turned to the right": lambda tones: np.rot90(tones, 1, (1, 2)),
     "a negative": lambda tones: -tones,
 }
 """What may have happened to a film, each undone on tones [n, s, s]; by what it is then called."""

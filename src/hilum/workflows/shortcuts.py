@@ -239,8 +239,8 @@ def _flags(found: Mapping[str, Areas], model: Areas | None, tests: Mapping[tuple
 
 
 def _best_reader(finding: str, whole: Areas, model: Areas) -> tuple[str, float]:
-    """Return who reads whole films best, and with what AUROC."""
-    readers = {WHOLE: whole[finding].value, MODEL: model[finding].value if finding in model else None}
+    """Return who reads whole films best, and with what AUROC; the model where both are equal."""
+    readers = {MODEL: model[finding].value if finding in model else None, WHOLE: whole[finding].value}
     return max(((name, area) for name, area in readers.items() if area is not None), key=lambda reader: reader[1])
 
 

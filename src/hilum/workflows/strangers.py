@@ -47,7 +47,9 @@ def strangers(films: Films, rows: Rows | None = None, limit: float = 1.0, seed: 
     """
     rows = np.arange(len(films), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
     bulk = _bulk(films, rows, seed)
-    scores = np.concatenate([*over_stored(films.read, rows, lambda images: _scores(images, bulk))])  # [n, R]
+    scores = np.concatenate(
+        [np.empty((0, len(REASONS)), np.float32), *over_stored(films.read, rows, lambda images: _scores(images, bulk))]
+    )  # [n, R]
     highest, reason = scores.max(axis=1), scores.argmax(axis=1)
     order = np.argsort(-highest, kind="stable")
     order = order[highest[order] > limit]
