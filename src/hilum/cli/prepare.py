@@ -68,9 +68,8 @@ def source_command(name: str) -> Callable[..., None]:
             return f"{result.store}: this part is done; the last of the parts to finish merges them"
         done = "already done: " if result.already_done else ""
         kept = f"{done}{result.rows_kept:,} of {result.rows_read:,} rows kept"
-        return (
-            f"{kept}{counted('excluded', result.rows_excluded)}{counted('failed', result.rows_failed)}\n{result.store}"
-        )
+        rows = f"{kept}{counted('excluded', result.rows_excluded)}{counted('failed', result.rows_failed)}"
+        return f"{rows}\n{_copies(result.copies)}{result.store}"
 
     own = (
         Parameter(name="*", group=Group(f"Options of {name}", sort_key=1))
@@ -79,6 +78,14 @@ def source_command(name: str) -> Callable[..., None]:
     )
     run.__annotations__["source"] = Annotated[source_options, own]
     return run
+
+
+def _copies(found: dict[str, int]) -> str:
+    """Return a line about copies where they were looked for."""
+    if not found:
+        return ""
+    kinds = f"{found['exact']:,} exact and {found['near']:,} near"
+    return f"copies: {kinds}, {found['between_patients']:,} between patients; {found['left_out']:,} films in no part\n"
 
 
 def __getattr__(name: str) -> Callable[..., None]:

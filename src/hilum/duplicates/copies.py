@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.splits.copies import joined
+
 PAIR_TYPES = {"first": "int64", "second": "int64", "kind": "string", "correlation": "float64", "same_patient": "bool"}
 """Columns of a table of pairs, with their types."""
 
@@ -32,29 +34,7 @@ class Copies:
 
     def groups(self) -> list[NDArray[np.int64]]:
         """Return films that are copies of each other, directly or by way of others: rows ascending, groups by first."""
-        first, second = self.pairs["first"].to_numpy(np.int64), self.pairs["second"].to_numpy(np.int64)
-        return joined(self.films, first, second)
-
-
-def joined(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the groups of two or more that links make of ``count`` things: each ascending, in order of the first.
-
-    >>> joined(6, np.array([4, 1]), np.array([1, 5]))
-    [array([1, 4, 5])]
-    """
-    named = np.arange(count)
-    while True:  # each pass gives both ends of every link the lower name; long chains halve by following names
-        lower = np.minimum(named[first], named[second])
-        before = named.copy()
-        np.minimum.at(named, first, lower)
-        np.minimum.at(named, second, lower)
-        named = named[named]
-        if np.array_equal(named, before):
-            break
-    linked = np.unique(np.concatenate([first, second]))
-    order = linked[np.argsort(named[linked], kind="stable")]
-    ends = np.flatnonzero(np.diff(named[order])) + 1
-    return [group for group in np.split(order, ends) if len(group)]
+        return joined(self.films, self.pairs[["first", "second"]].to_numpy(np.int64))
 
 
 def pair_table(rows: Iterable[tuple[int, int, str, float]], patients: NDArray[np.int64]) -> pd.DataFrame:

@@ -200,7 +200,7 @@ def write_store(
     pixels = [pixel_hash(film) for film in images]
     write_table(folder, stored_table(catalog.table, pixels, sizes or [None] * films))
     write_failures(folder, [])
-    write_manifest(folder, catalog, preparation, shards, dict(catalog.excluded), {})
+    write_json(folder / MANIFEST, make_manifest(catalog, preparation, shards, dict(catalog.excluded), {}))
     return Store.open(folder)
 
 
@@ -244,16 +244,15 @@ def write_failures(folder: Path, failures: Sequence[tuple[int, str, str]]) -> No
         table.to_csv(aside, index=False, lineterminator="\n")
 
 
-def write_manifest(
-    folder: Path,
+def make_manifest(
     catalog: Catalog,
     preparation: Preparation,
     shards: Sequence[ShardEntry],
     excluded: dict[str, int],
     failed: dict[str, int],
     **plan: Any,
-) -> None:
-    """Write ``manifest.json``, by which a store becomes one.
+) -> dict[str, Any]:
+    """Return what ``manifest.json`` says of a store; once that is written, the store is one.
 
     Raises:
         ValueError: The rows read are not the rows kept, excluded and failed.
@@ -261,7 +260,7 @@ def write_manifest(
     kept = sum(shard["films"] for shard in shards)
     if kept + sum(excluded.values()) + sum(failed.values()) != catalog.rows_read:
         raise ValueError("rows read must equal rows kept, excluded and failed")
-    manifest = {
+    return {
         "format": FORMAT,
         "source": catalog.source,
         "findings": list(catalog.findings),
@@ -274,7 +273,6 @@ def write_manifest(
         "notes": list(catalog.notes),
         **plan,
     }
-    write_json(folder / MANIFEST, manifest)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

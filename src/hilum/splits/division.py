@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from hilum.catalog import PRESENT
 from hilum.errors import OptionError
+from hilum.splits.copies import NO_COPIES, KnownCopies, left_out, members, people
 from hilum.splits.split import FRACTIONS, PATIENT_PARTS, Split, check_fraction
 from hilum.stratify import by_patient, divide
 
@@ -17,17 +19,21 @@ MIN_POSITIVES = 20
 """A source's own validation part needs that many positives of at least half of the findings that it states."""
 
 
-def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed: int = 0) -> Split:
+def official_or_patient_split(
+    table: pd.DataFrame, findings: Sequence[str], seed: int = 0, copies: KnownCopies = NO_COPIES
+) -> Split:
     """Return the source's own split where it has one, else one by patient.
 
     A part that the source lacks is carved from its training patients: test (20 %) and validation (10 %), the latter
     also where the source's own has fewer than 20 positives of most findings (its patients then train). A patient whom
-    the source has in several parts stays in the first of test, val, train; its films in the others are left out.
+    the source has in several parts stays in the first of test, val, train; its films in the others are left out, and so
+    is a film of which a part before its own in that row has a copy.
 
     Args:
         table: A catalogue: path, patient, part and a column a finding.
         findings: The finding columns.
         seed: Of what is drawn.
+        copies: Films that show the same picture: where parts are drawn, their patients count as one.
     """
     own = _own_parts(table)
     keep_val = _enough_positives(table[(own == "val").to_numpy()], findings)
@@ -38,10 +44,9 @@ def official_or_patient_split(table: pd.DataFrame, findings: Sequence[str], seed
     named = {part: tuple(decided.index[decided == place]) for place, part in enumerate(PATIENT_PARTS)}
     official = bool(named["test"])
     shares = (0.0 if official else TEST_SHARE, 0.0 if keep_val else VAL_SHARE)
-    test, val, train = divide(by_patient(table, findings, named["train"]), shares, seed)
+    test, val, train = _divided(table, findings, table["patient"].isin(named["train"]), shares, seed, copies)
     parts = {"train": train, "val": named["val"] or val, "test": named["test"] or test, "official-test": ()}
-    left_out = tuple(sorted(table["path"][astray]))
-    return _finish("official" if official else "patient", seed, parts, left_out, FRACTIONS, table)
+    return _finish("official" if official else "patient", seed, parts, astray, FRACTIONS, table, copies)
 
 
 def patient_split(
@@ -51,10 +56,12 @@ def patient_split(
     test: float = TEST_SHARE,
     val: float = VAL_SHARE,
     fractions: Sequence[float] = FRACTIONS,
+    copies: KnownCopies = NO_COPIES,
 ) -> Split:
     """Return a split by patient over all films but the source's own test part, which becomes a part of its own.
 
-    Patients are stratified by their findings. Other films of patients in the official test are in no part.
+    Patients are stratified by their findings; those with a picture in common count as one. Other films of patients in
+    the official test are in no part.
 
     Args:
         table: A catalogue: path, patient, part and a column a finding.
@@ -63,6 +70,7 @@ def patient_split(
         test: Share of the patients.
         val: Share of the patients.
         fractions: Shares of the training patients that will be used, written down with their size.
+        copies: Films that show the same picture.
 
     Raises:
         OptionError: Shares outside 0 to 1, or together above 1, or a seed below 0.
@@ -77,13 +85,27 @@ def patient_split(
     for fraction in fractions:
         check_fraction(fraction)
     official = (_own_parts(table) == "test").to_numpy()
-    astray = ~official & table["patient"].isin(table["patient"][official]).to_numpy()
-    free = tuple(table["patient"][~official & ~astray].unique())
-    parts = dict(
-        zip(("test", "val", "train"), divide(by_patient(table, findings, free), (test, val), seed), strict=True)
-    )
+    person = people(table["patient"], copies)
+    astray = ~official & person.isin(person[official]).to_numpy()
+    divided = _divided(table, findings, pd.Series(~official & ~astray), (test, val), seed, copies)
+    parts = dict(zip(("test", "val", "train"), divided, strict=True))
     parts["official-test"] = tuple(sorted(table["path"][official]))
-    return _finish("patient", seed, parts, tuple(sorted(table["path"][astray])), tuple(sorted(set(fractions))), table)
+    return _finish("patient", seed, parts, astray, tuple(sorted(set(fractions))), table, copies)
+
+
+def _divided(
+    table: pd.DataFrame,
+    findings: Sequence[str],
+    chosen: pd.Series,
+    shares: Sequence[float],
+    seed: int,
+    copies: KnownCopies,
+) -> list[tuple[str, ...]]:
+    """Return the patients of the chosen films in parts, a part for each share and one for the rest."""
+    films = table[chosen.to_numpy(bool)]
+    person = people(table["patient"], copies)[chosen.to_numpy(bool)]
+    pool = by_patient(films.assign(patient=person.to_numpy()), findings, tuple(person.unique()))
+    return [members(films["patient"], person, part) for part in divide(pool, shares, seed)]
 
 
 def _own_parts(table: pd.DataFrame) -> pd.Series:
@@ -107,17 +129,32 @@ def _finish(
     kind: str,
     seed: int,
     parts: Mapping[str, tuple[str, ...]],
-    left_out: tuple[str, ...],
+    astray: npt.NDArray[np.bool_],
     fractions: tuple[float, ...],
     table: pd.DataFrame,
+    copies: KnownCopies,
 ) -> Split:
-    """Add what is counted."""
-    split = Split(kind, seed, parts, left_out, fractions)
-    assigned = split.assign(table).to_numpy()
-    patients = table["patient"].reset_index(drop=True)
+    """Leave out what belongs to no part, and add what is counted."""
+    paths, patients = table["path"].to_numpy(object), table["patient"].reset_index(drop=True)
+    assigned = Split(kind, seed, parts, tuple(paths[astray]), fractions).assign(table)
+    lower, again = left_out(assigned, copies)
+    assigned.iloc[np.concatenate([lower, again])] = None
+    out = tuple(sorted({*paths[astray], *paths[lower], *paths[again]}))
     counts = {
-        part: {"films": int((assigned == part).sum()), "patients": int(patients[assigned == part].nunique())}
+        part: {
+            "films": int((assigned == part).sum()),
+            "patients": int(patients[(assigned == part).to_numpy()].nunique()),
+        }
         for part in (*PATIENT_PARTS, "official-test")
     }
-    notes = (f"{len(left_out)} films are in no part: their patients belong to another part",) if left_out else ()
-    return Split(kind, seed, parts, left_out, fractions, counts, notes)
+    return Split(kind, seed, parts, out, fractions, counts, _notes(int(astray.sum()), len(lower), len(again)))
+
+
+def _notes(astray: int, lower: int, again: int) -> tuple[str, ...]:
+    """Say why films are in no part."""
+    reasons = {
+        "their patients belong to another part": astray,
+        "another part has a copy of each": lower,
+        "their part has a copy of each already": again,
+    }
+    return tuple(f"{count} films are in no part: {reason}" for reason, count in reasons.items() if count)

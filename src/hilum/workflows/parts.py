@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.duplicates.exact import equal_pixels
+from hilum.duplicates.stored import known_copies
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.labels import scored
 from hilum.splits import Split
+from hilum.splits.copies import joined
 from hilum.training.batches import Rows
 from hilum.training.run_folder import SPLITS
 
@@ -30,10 +33,11 @@ class Parts:
         """Load each store's split.
 
         Raises:
-            DataError: A store has none, or a patient is in two parts, of one store or of two.
+            DataError: A store has none, or a patient or the same picture is in two parts, of one store or of two.
         """
         parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
         parts.refuse_patient_in_two()
+        parts.refuse_copies_in_two()
         return parts
 
     def refuse_patient_in_two(self) -> None:
@@ -41,15 +45,47 @@ class Parts:
         sources = [store.source for store in self.films.stores]
         if len(set(sources)) == len(sources):
             return  # no patient in common
-        pairs = zip(self.films.stores, self.splits, strict=True)
-        assigned = pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
-        table = pd.DataFrame({"patient": self.films.catalog["patient"], "part": assigned}).dropna().drop_duplicates()
+        parts = {"patient": self.films.catalog["patient"], "part": self.part_of_each()}
+        table = pd.DataFrame(parts).dropna().drop_duplicates()
         twice = table["patient"][table["patient"].duplicated()]
         if len(twice):
             raise DataError(
                 f"{twice.nunique()} patients, first {twice.iloc[0]!r}, are in different parts of two stores of one "
                 "data set: prepare its films into one store."
             )
+
+    def refuse_copies_in_two(self) -> None:
+        """Raise a DataError if films that show the same picture are in different parts.
+
+        Those are known that have equal pixels, in whichever stores, and those of a store's ``duplicates.parquet``.
+        """
+        exact = equal_pixels(self.films.catalog["pixels"], self.films.preparation.size)
+        starts = zip(self.films.stores, self.films.starts, strict=False)
+        pairs = np.concatenate([exact, *(known_copies(store).pairs + start for store, start in starts)])
+        if not len(pairs):
+            return
+        part = self.part_of_each().to_numpy(object)
+        ends = [(int(group[0]), int(other)) for group in _groups(part, pairs) for other in group[1:]]
+        apart = [(first, other) for first, other in ends if part[first] != part[other]]
+        if apart:
+            raise DataError(self._copies_apart(apart, part))
+
+    def part_of_each(self) -> pd.Series:
+        """Return each film's part, [N], by its store's split; null where it is in none."""
+        pairs = zip(self.films.stores, self.splits, strict=True)
+        return pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
+
+    def _copies_apart(self, apart: list[tuple[int, int]], part: NDArray[np.object_]) -> str:
+        paths = self.films.catalog["path"]
+        origins = [np.searchsorted(self.films.starts, pair, side="right") - 1 for pair in apart]
+        (first, other), (one, two) = apart[0], origins[0]
+        named = f"{paths[first]!r} in {part[first]!r} and {paths[other]!r} in {part[other]!r}"
+        if all(left == right for left, right in origins):
+            where, remedy = f"of {self.films.stores[one].folder}", f"run `hilum split {self.films.stores[one].folder}`"
+        else:
+            where = f"of {self.films.stores[one].folder} and {self.films.stores[two].folder}"
+            remedy = "use one of the stores, or prepare one again without the films that both have"
+        return f"{len(apart)} films {where} have a copy in another part, first {named}: {remedy}."
 
     def rows(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
         """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
@@ -88,6 +124,12 @@ class Parts:
             {"source": store.source, "films": len(store), "fingerprint": store.fingerprint, "split": split.hash}
             for store, split in zip(self.films.stores, self.splits, strict=True)
         ]
+
+
+def _groups(part: NDArray[np.object_], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the films that are copies of each other and in a part, in groups."""
+    inside = pd.notna(part)
+    return [group[inside[group]] for group in joined(len(part), pairs) if inside[group].any()]
 
 
 def truth_of(films: Films, rows: Rows, unstated: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from hilum import __version__
 from hilum.catalog import Catalog
 from hilum.errors import DataError, RunError
 from hilum.files import write_json
-from hilum.images.store import MANIFEST, stored_table, write_failures, write_manifest, write_table
+from hilum.images.store import MANIFEST, Store, make_manifest, stored_table, write_failures, write_table
 from hilum.listener import SILENT, Listener
-from hilum.splits import official_or_patient_split
+from hilum.workflows.prepare_copies import divide_store
 from hilum.workflows.prepare_plan import PLAN, WORKPLACE, Plan, PrepareOptions, make_plan, refuse_other_plan
 from hilum.workflows.prepare_pool import Job, Pool, Setup
 from hilum.workflows.prepare_shards import OpenShard, ShardRecord, read_record, unfinished
@@ -47,6 +47,8 @@ class PrepareResult:
     rows_kept: int
     rows_excluded: dict[str, int]
     rows_failed: dict[str, int]
+    copies: dict[str, int] = field(default_factory=dict)
+    """With ``dedup``: pairs of copies, exact and near, those between patients, and films left out of the parts."""
 
 
 def prepare(
@@ -90,7 +92,7 @@ def prepare(
     if missing:
         setup = Setup(catalog.root, reader, plan.preparation.to_json(), options.max_pixels, options.patience)
         _fill(out, plan, mine, missing, setup, workers, listener)
-    return _result(out, plan, _merge(out, plan), already_done=False)
+    return _result(out, plan, _merge(out, plan, listener), already_done=False)
 
 
 def _finished(out: Path, plan: Plan) -> dict[str, Any] | None:
@@ -227,7 +229,7 @@ class _Bench:
             shard.close()
 
 
-def _merge(out: Path, plan: Plan) -> dict[str, Any] | None:
+def _merge(out: Path, plan: Plan, listener: Listener) -> dict[str, Any] | None:
     """Write table, failures, split and manifest if all shards are there; return the manifest, None if some are missing.
 
     Two processes may do this at the same time: they write the same bytes.
@@ -252,10 +254,11 @@ def _merge(out: Path, plan: Plan) -> dict[str, Any] | None:
         )
     table = _stored_table(plan, whole)
     write_table(out, table)
-    official_or_patient_split(table, plan.catalog.findings).save(out)
     shards = [record["shard"] for record in whole]
     facts = {"plan": plan.facts, "hilum": __version__}
-    write_manifest(out, plan.catalog, plan.preparation, shards, plan.excluded, failed, **facts)
+    manifest = make_manifest(plan.catalog, plan.preparation, shards, plan.excluded, failed, **facts)
+    copies = divide_store(Store(out, manifest, table), plan.dedup, listener)
+    write_json(out / MANIFEST, {**manifest, "copies": copies} if plan.dedup else manifest)
     shutil.rmtree(out / WORKPLACE, ignore_errors=True)
     return _finished(out, plan)
 
@@ -285,4 +288,4 @@ def _result(out: Path, plan: Plan, manifest: dict[str, Any] | None, already_done
     if manifest is None:
         return PrepareResult(out, False, already_done, plan.catalog.rows_read, 0, {}, {})
     counts = (manifest["rows_read"], manifest["rows_kept"], manifest["rows_excluded"], manifest["rows_failed"])
-    return PrepareResult(out, True, already_done, *counts)
+    return PrepareResult(out, True, already_done, *counts, manifest.get("copies", {}))

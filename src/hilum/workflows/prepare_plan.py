@@ -44,6 +44,8 @@ class PrepareOptions:
     """Processes; as many as cores unless told. The store does not depend on it."""
     shard: str | None = None
     """i/n: do only the i-th of n parts; the last part to finish merges them."""
+    dedup: bool = False
+    """Look for near copies too, and let no part have a film twice; nothing is deleted."""
     max_pixels: int = MAX_PIXELS
     """Films above this many pixels fail."""
     patience: float = 60.0
@@ -111,6 +113,11 @@ class Plan:
     """What a store may not be resumed under if it differs."""
 
     @property
+    def dedup(self) -> bool:
+        """Whether near copies are looked for."""
+        return bool(self.facts.get("dedup", False))
+
+    @property
     def shards(self) -> int:
         """How many shards there are."""
         return -(-len(self.rows) // self.films_a_shard)
@@ -146,6 +153,7 @@ def make_plan(catalog: Catalog, options: PrepareOptions, reader: str, films_a_sh
         "max_pixels": options.max_pixels,
         "films_a_shard": per_shard,
         "reader": reader,
+        **({"dedup": True} if options.dedup else {}),
     }
     return Plan(catalog, preparation, np.flatnonzero(~left_out), excluded, per_shard, facts)
 
@@ -164,6 +172,7 @@ def refuse_other_plan(out: Path, found: Mapping[str, Any], wanted: Mapping[str, 
     Raises:
         RunError: With the difference.
     """
+    found, wanted = {"dedup": False, **found}, {"dedup": False, **wanted}
     changed = [name for name in wanted if found.get(name) != wanted[name]]
     if not changed:
         return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.catalog import PRESENT
+from hilum.duplicates.stored import known_copies
 from hilum.images.store import Store
 from hilum.splits import Split, patient_split
 from hilum.workflows.split_options import SplitOptions
@@ -44,15 +45,17 @@ class SplitResult:
 def split(store: Path, options: SplitOptions) -> SplitResult:
     """Divide a store's patients by whole patients, stratified by finding, and replace its ``split.json``.
 
-    Films of the source's official test never enter train, val or test, but become ``official-test``. Runs that exist
-    keep the copy of the split that they were made with.
+    Films of the source's official test never enter train, val or test, but become ``official-test``. Patients with
+    a picture in common, by equal pixels or by ``duplicates.parquet``, count as one. Runs that exist keep the copy of
+    the split that they were made with.
 
     Raises:
-        DataError: The folder is no store.
+        DataError: The folder is no store, or its ``duplicates.parquet`` is damaged or stale.
         OptionError: Shares that are none.
     """
     opened = Store.open(store)
-    made = patient_split(opened.catalog, opened.findings, options.seed, options.test, options.val, options.fractions)
+    shares = (options.test, options.val, options.fractions)
+    made = patient_split(opened.catalog, opened.findings, options.seed, *shares, known_copies(opened))
     made.save(opened.folder)
     return describe(opened, made)
 

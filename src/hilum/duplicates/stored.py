@@ -1,0 +1,101 @@
+"""``duplicates.parquet``: the copies that were found in a store, kept beside it, and what is known without them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hilum.duplicates.copies import Copies
+from hilum.duplicates.exact import equal_pixels
+from hilum.duplicates.options import CopyOptions
+from hilum.errors import DataError
+from hilum.files import replacing
+from hilum.images.store import Store
+from hilum.splits import KnownCopies
+
+FILE_NAME = "duplicates.parquet"
+FORMAT = 1
+KEY = b"hilum"
+"""Where Parquet's metadata has the record, as JSON."""
+COLUMNS = ("first", "second", "kind", "correlation")
+"""Paths of two films, "exact" or "near", and their correlation once aligned."""
+
+
+def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path:
+    """Write a store's copies into its folder, by path; the same copies give the same bytes.
+
+    Args:
+        store: The store that they were found in, alone.
+        copies: As `find_copies` returns them.
+        options: What they were found by.
+    """
+    table = copies.pairs[list(COLUMNS)].copy()
+    for side in ("first", "second"):
+        table[side] = store.catalog["path"].to_numpy(object)[copies.pairs[side].to_numpy(np.int64)]
+    record = {"format": FORMAT, "store": store.fingerprint, "options": asdict(options), "films": len(store)}
+    arrow = pa.Table.from_pandas(table.astype({"first": "string", "second": "string"}), preserve_index=False)
+    with replacing(store.folder / FILE_NAME) as aside:
+        pq.write_table(arrow.replace_schema_metadata({KEY: json.dumps(record, sort_keys=True).encode()}), aside)
+    return store.folder / FILE_NAME
+
+
+def read_duplicates(store: Store) -> pd.DataFrame | None:
+    """Return the copies kept beside a store, with COLUMNS; None where none were looked for.
+
+    Raises:
+        DataError: The file is damaged, or is about other films than the store has.
+    """
+    path = store.folder / FILE_NAME
+    if not path.exists():
+        return None
+    try:
+        found = pq.read_table(path)
+        record: dict[str, Any] = json.loads((found.schema.metadata or {})[KEY])
+        table: pd.DataFrame = found.to_pandas()[list(COLUMNS)]
+        known, about = record["format"], record["store"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error!s:.60}): {_REMEDY}") from error
+    if known != FORMAT:
+        raise DataError(f"{path} is of format {known}, this version reads {FORMAT}: {_REMEDY}")
+    if about != store.fingerprint:
+        raise DataError(f"{path} is about other films than the store has: {_REMEDY}")
+    return table
+
+
+def known_copies(store: Store) -> KnownCopies:
+    """Return the copies that a split of a store has to heed: films of equal pixels, and those of its own file.
+
+    A picture is wanted once in a part where the store was prepared with ``--dedup``, which is where the file is.
+
+    Raises:
+        DataError: The file is damaged or stale.
+    """
+    exact = equal_pixels(store.catalog["pixels"], store.preparation.size)
+    table = read_duplicates(store)
+    if table is None:
+        return KnownCopies(exact)
+    return KnownCopies(np.concatenate([exact, _rows(store, table)]), once=True)
+
+
+def _rows(store: Store, table: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the pairs as rows of the store, int64 [M, 2].
+
+    Raises:
+        DataError: A path is not the store's.
+    """
+    paths = pd.Index(store.catalog["path"])
+    rows = np.stack([paths.get_indexer(table[side]) for side in ("first", "second")], axis=1).astype(np.int64)
+    if (rows < 0).any():
+        raise DataError(f"{store.folder / FILE_NAME} names films that the store has not: {_REMEDY}")
+    return rows
+
+
+_REMEDY = "delete it, or prepare the store again with --dedup."
