@@ -15,7 +15,7 @@ from hilum.report.card_tables import (
     findings_of,
     has_uncertain,
     has_unstated,
-    leaks_table,
+    leaks_of,
     ordered,
     overview,
     part_prevalence_table,
@@ -242,7 +242,7 @@ def copies(card: Card) -> dict[str, Any]:
     """Return what is said of copies, with pictures of some pairs."""
     found = card["copies"]
     pairs = [{**one, "pictures": [card.picture(name) for name in one["pictures"]]} for one in found["shown"]]
-    tables = {"table": copies_table(card), "leaks": leaks_table(card) if found["groups"] else None}
+    tables = {"table": copies_table(card), "leaks": leaks_of(found) if found["groups"] else None}
     return {**found, **tables, "shown": pairs}
 
 

@@ -242,9 +242,9 @@ def copies_table(card: Card) -> Table:
     return table("copies", "Pairs of copies", columns, rows)
 
 
-def leaks_table(card: Card) -> Table:
+def leaks_of(copies: Mapping[str, Any]) -> Table:
     """Return for every part how many of its films have a copy in which part."""
-    found = card["copies"]["leaks"]
+    found = copies["leaks"]
     parts = [part for part in PARTS_SHOWN if any(found[part].values())]
     columns = [words("films of", "part"), *(numbers(f"copy in {part}", f"copy_in_{part}") for part in parts)]
     rows = [[word(part), *(_leak(found[part][other], part, other) for other in parts)] for part in parts]

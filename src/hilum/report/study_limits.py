@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hilum.findings import COMPETITION
+from hilum.report.study_facts import wrongs
 from hilum.report.study_findings import positive_patients
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent
@@ -21,7 +22,7 @@ Limit = tuple[str, str]
 
 def limits(study: Study) -> list[Limit]:
     """Return each limitation: its first words, and the sentence that gives the study's own numbers."""
-    found = [*_standing(study), *_data(study), *_seeds(study), *_few(study), *_budget(study)]
+    found = [*_standing(study), *_data(study), *_seeds(study), *_few(study), *_budget(study), *wrongs(study)]
     return [*found, *ALWAYS]
 
 

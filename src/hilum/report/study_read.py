@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from hilum.report.read import Run, read_json, read_run
 from hilum.splits import Split
 from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
+FACTS = ("copies", "patients", "strangers", "shortcuts")
 ANALYSIS_KEYS = ("test", "models", "comparisons")
 
 
@@ -28,6 +29,8 @@ class Study:
     """The runs that stand for a result, by their cells' ids: pretrainings and chosen fine-tunings."""
     stores: tuple[Store, ...]
     splits: tuple[Split, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What data.json says; empty where the data was not checked yet."""
 
     @property
     def folder(self) -> Path:
@@ -134,12 +137,23 @@ def read_study_folder(folder: Path) -> Study:
         runs={cell.id: read_run(record.path(cell)) for cell in _shown(record)},
         stores=stores,
         splits=tuple(Split.load(store.folder) for store in stores),
+        facts=_facts(record.data),
     )
 
 
 def _shown(record: StudyRecord) -> Sequence[StudyCell]:
     pretrained = [cell for cell in record.cells if cell.kind == "pretrain" and cell.state == "done"]
     return [*pretrained, *record.chosen()]
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    missing = [key for key in FACTS if key not in content]
+    if missing:
+        raise RunError(f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs.")
+    return content
 
 
 def _analysis(path: Path) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from hilum.report.study_card import card, failed_table, nameless
 from hilum.report.study_charts import key
 from hilum.report.study_data import data_sections
+from hilum.report.study_facts import fact_sections
 from hilum.report.study_films import film_sections
 from hilum.report.study_findings import finding_sections, positive_patients
 from hilum.report.study_gallery import gallery_sections
@@ -25,6 +26,7 @@ def study_sections(study: Study) -> dict[str, Any]:
     """Return everything that the page shows, by the names that its template uses."""
     parts = {
         **data_sections(study),
+        **fact_sections(study),
         **film_sections(study),
         **(result_sections(study) if study.rows else {"answers": [], "results": None}),
         **(finding_sections(study) if study.rows else {}),
