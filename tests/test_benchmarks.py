@@ -14,6 +14,8 @@ import pytest
 
 from hilum.methods import METHODS
 from hilum.phantoms import PhantomOptions, write_phantoms
+from hilum.sources import read_source
+from hilum.workflows.prepare import PrepareOptions, prepare
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -142,3 +144,52 @@ def test_calibration_check_gives_both_errors_for_every_finding() -> None:
     assert any(one["shift"] is not None for one in result["findings"].values()), result
     assert result["ece_mean"] < result["ece_raw_mean"]  # weighed threefold, all probabilities are too high
     assert not result["reached"]  # on so few films
+
+
+def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path: Path) -> None:
+    small = ["--films", "600", "--size", "32", "--backbone", "test_resnet", "--epochs", "3", "--round-epochs", "1"]
+    small += ["--fraction", "0.3", "--rounds", "1", "--resamples", "50", "--min-positives", "1"]
+    loose = ["--precision", "0.5", "--absent-precision", "0.8", "--level", "0.5"]
+    shown = run("pseudo_precision.py", "--json", "--out", str(tmp_path), *small, *loose)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert len(result["rows"]) == 14 * 2
+    added = [row for row in result["rows"] if row["added"]]
+    assert added
+    for row in added:
+        low, high = row["interval"]
+        assert 0 <= low <= row["real"] <= high <= 1
+        assert row["missed"] == (high < row["wanted"])
+    assert all(row["reason"] for row in result["rows"] if not row["added"])
+    kept = result["kept_validation_auroc"]
+    assert kept == sorted(kept)
+    assert set(result["auroc"]) == {"start", "kept", "kept_minus_start"}
+    assert run("pseudo_precision.py", "--json", "--out", str(tmp_path), *small, *loose).stdout == shown.stdout
+
+
+def test_shortcut_check_flags_the_token_and_neither_the_decoy_nor_clean_films() -> None:
+    small = ["--seeds", "1", "--first-seed", "200", "--films", "500", "--size", "48", "--min-positives", "5"]
+    shown = run("shortcut_check.py", "--json", *small)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert result["reached"], result
+    planted, decoy, clean = result["runs"]
+    assert (planted["set"], decoy["set"], clean["set"]) == ("planted", "decoy", "clean")
+    assert planted["tokens"] == decoy["tokens"] > clean["tokens"] == 0
+    assert planted["flagged"]
+    assert planted["auroc"]["border"] > 0.8
+    assert not any(one["flagged"] or one["others"] for one in (decoy, clean))
+    assert decoy["auroc"]["border"] < 0.65
+
+
+def test_label_hints_check_finds_more_flipped_labels_than_chance(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantoms", PhantomOptions(400, 32, prevalence="even"))
+    prepare(read_source("chexpert", tmp_path / "phantoms"), tmp_path / "store", PrepareOptions(32, workers=1))
+    shown = run("label_hints_check.py", "--data", str(tmp_path / "store"), "--seeds", "2", "--json")
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert len(result["seeds"]) == 2
+    for seed in result["seeds"]:
+        assert 0.03 < seed["chance"] < 0.07
+        assert seed["flipped"]["500"] > seed["chance"]
+        assert seed["chance_of_same_labels"] > seed["chance"]
