@@ -73,7 +73,8 @@ def _text(entry: "HelpEntry") -> str:
     default = f"[default: {entry.default}]" if entry.default not in UNSAID else ""
     switch = {"True": "[on]", "False": "[off]"}.get(entry.default or "", "")
     required = "[required]" if entry.required else ""
-    parts = (_plain(entry.description), choices, default, switch, required)
+    description = " ".join(_plain(entry.description).split())  # as its lines are joined
+    parts = (description, choices, default, switch, required)
     return " ".join(part for part in parts if part)
 
 
