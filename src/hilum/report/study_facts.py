@@ -41,8 +41,8 @@ def wrongs(study: Study) -> Iterator[tuple[str, str]]:
         names = ", ".join(dict.fromkeys(flag["finding"] for flag in flags))
         yield (
             "Shortcuts are possible.",
-            f"A simple reader that sees no chest tells {names} about as well as one of the whole film does: a model may "
-            "have learnt that instead of the finding.",
+            f"A simple reader that sees no chest tells {names} about as well as one of the whole film does: a model "
+            "may have learnt that instead of the finding.",
         )
 
 
