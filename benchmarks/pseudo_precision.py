@@ -1,7 +1,7 @@
 """Are pseudo-labels as right as asked for, and what do they gain? On phantoms, where every cell's truth is known.
 
-Draws phantoms, fine-tunes on a tenth of the training patients' labels, and runs ``hilum pseudo-label`` from there: the
-other training patients' labels are held back. Of every round, finding and side (called present, called absent) it gives
+Draws phantoms, lets a fifth of the patients of train.csv validate, fine-tunes on a tenth of the others' labels, and runs
+``hilum pseudo-label`` from there: the other training patients' labels are held back. Of every round, finding and side (called present, called absent) it gives
 the precision that was wanted, that of the validation films which chose the threshold, and that of the added labels by
 what was drawn (``truth.csv``, which also knows the cells that a report leaves uncertain) and by the labels held back.
 A miss is a 95 % interval over patients that lies below what was wanted, of a finding with 50 or more validation
@@ -42,6 +42,7 @@ from hilum.workflows.pseudo_label import PseudoLabelOptions, pseudo_label
 from hilum.workflows.pseudo_label_options import RoundTrainOptions
 from hilum.workflows.pseudo_labels import PSEUDO_LABELS, read_pseudo_labels
 from hilum.workflows.pseudo_record import FindingRound, Round, Rounds
+from hilum.workflows.split import SplitOptions, split
 
 ENOUGH = 50
 """Validation positives from which a finding that misses counts."""
@@ -64,6 +65,7 @@ class Work:
         write_phantoms(self.phantoms, drawn)
         if not (self.store / "manifest.json").is_file():
             prepare(read_source("chexpert", self.phantoms), self.store, PrepareOptions(chosen.size, workers=1))
+            split(self.store, SplitOptions(seed=chosen.seed, test=0.0, val=chosen.val))  # valid.csv is official-test
         train = FinetuneTrainOptions(
             epochs=chosen.epochs, batch_size=chosen.batch, lr=chosen.lr, seed=chosen.seed, accelerator="cpu"
         )
@@ -122,7 +124,11 @@ class Work:
         """Return AUROC on the test patients before and after the rounds, and the paired difference."""
         chosen = self.chosen
         how = EvaluateOptions(
-            data=self.store, split="test", resamples=chosen.resamples, min_positives=chosen.min_positives, device="cpu"
+            data=self.store,
+            split="official-test",
+            resamples=chosen.resamples,
+            min_positives=chosen.min_positives,
+            device="cpu",
         )
         runs = {"start": self.start, "kept": self.grown}
         scores = {name: evaluate(run, how).evaluation.auroc_macro.to_json() for name, run in runs.items()}
@@ -209,7 +215,8 @@ def main() -> None:
     """Measure and print; with ``--json`` the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--films", type=int, default=12_000)
+    parser.add_argument("--films", type=int, default=6000)
+    parser.add_argument("--val", type=float, default=0.2, help="share of the patients of train.csv that validate")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--prevalence", default="even")
     parser.add_argument("--seed", type=int, default=0)
@@ -217,7 +224,7 @@ def main() -> None:
     parser.add_argument("--init", default="random")
     parser.add_argument("--backbone", default="resnet10t")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--round-epochs", type=int, default=5)
+    parser.add_argument("--round-epochs", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)
