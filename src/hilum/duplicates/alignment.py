@@ -29,16 +29,21 @@ Film = NDArray[np.float32]
 
 
 def aligned_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return how well the fine structure of two films correlates once the second lies on the first.
+    """Return how well the fine structure of two films correlates once one lies on the other.
 
     Args:
         one: uint8 [H, W].
         other: uint8 [H, W].
 
     Returns:
-        From -1 to 1; 0 where the second would have to move farther than a copy does, or a film has no structure.
+        From -1 to 1, the mean of laying the second on the first and the first on the second; a way counts 0 where the
+        film would have to move farther than a copy does, or has no structure.
     """
     first, second = _at_edge(one), _at_edge(other)
+    return (_laid_on(first, second) + _laid_on(second, first)) / 2
+
+
+def _laid_on(first: Film, second: Film) -> float:
     moved = _best_move(first, second)
     if _farthest(moved) > MOST_MOVED:
         return 0.0
