@@ -143,6 +143,14 @@ def test_the_same_films_give_the_same_result_and_plain_values(make: Callable[...
     assert first["films"] == len(Parts.of(films).rows("test"))
 
 
+def test_a_share_of_many_training_films_is_enough(make: Callable[..., Films]) -> None:
+    films = make(token=True)
+    found = probed(films, learnt=150)
+    assert found.training_films == 150
+    assert flagged(found) == {("Edema", "border")}
+    assert probed(films, learnt=10_000).training_films == len(Parts.of(films).rows("train"))
+
+
 @pytest.mark.parametrize("split", ["train", "all", "tset"])
 def test_parts_that_the_probes_learn_from_are_refused(make: Callable[..., Films], split: str) -> None:
     with pytest.raises(OptionError, match=split):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ FloatArray = NDArray[np.float32]
 Areas = Mapping[str, Estimate]
 """AUROC by finding."""
 
+LEARNT = 20_000
+"""Training films that the probes learn from, at most."""
 MODEL, WHOLE = "model", "whole"
 """The readers of whole films: a model, and the last of PROBES."""
 
@@ -115,6 +117,7 @@ def shortcut_probes(
     seed: int = 0,
     model_scores: tuple[NDArray[np.floating], Sequence[str]] | None = None,
     listener: Listener = SILENT,
+    learnt: int = LEARNT,
 ) -> Shortcuts:
     """Train each of PROBES on the training part and measure it on another.
 
@@ -128,13 +131,14 @@ def shortcut_probes(
         seed: Of the resampling, and of the patients that choose a probe's ridge.
         model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and its M findings.
         listener: Hears progress.
+        learnt: Training films at most, drawn by the seed, so that millions take no longer.
 
     Raises:
         DataError: A part is empty, or no training film has a label that counts.
         OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that no probe can learn.
         ValueError: The model's scores are not [n, M].
     """
-    task = _Task.of(films, parts, labels or LabelOptions(), split)
+    task = _Task.of(films, parts, labels or LabelOptions(), split).with_at_most(learnt, seed)
     scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
     everyone = range(len(task.findings))
     found = {name: task.areas(told, everyone, min_positives, resamples, seed) for name, told in scores.items()}
@@ -173,6 +177,13 @@ class _Task:
             films, rows, tested, findings,
             targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
         )  # fmt: skip
+
+    def with_at_most(self, learnt: int, seed: int) -> _Task:
+        """Return the task with fewer training films, where there are more."""
+        if len(self.rows) <= learnt:
+            return self
+        kept = np.sort(np.random.default_rng(seed).choice(len(self.rows), learnt, replace=False))
+        return replace(self, rows=self.rows[kept], targets=self.targets[kept], weights=self.weights[kept])
 
     def read(self, probe: Probe, seed: int) -> FloatArray:
         """Return what the simple reader says of the tested films [n, F] by what a probe sees."""
