@@ -1,12 +1,12 @@
 """Are pseudo-labels as right as asked for, and what do they gain? On phantoms, where every cell's truth is known.
 
-Draws phantoms, lets a fifth of the patients of train.csv validate, fine-tunes on a tenth of the others' labels, and runs
-``hilum pseudo-label`` from there: the other training patients' labels are held back. Of every round, finding and side (called present, called absent) it gives
-the precision that was wanted, that of the validation films which chose the threshold, and that of the added labels by
-what was drawn (``truth.csv``, which also knows the cells that a report leaves uncertain) and by the labels held back.
-A miss is a 95 % interval over patients that lies below what was wanted, of a finding with 50 or more validation
-positives. Then the mean AUROC on the patients of valid.csv, of the run at the start and of what the rounds kept, and
-their difference on the same films.
+Draws phantoms, lets a fifth of the patients of train.csv validate, fine-tunes on a tenth of the other labels, and runs
+`hilum pseudo-label` from there: the rest of the labels is held back. Of every round, finding and side (called present,
+called absent) it gives the precision that was wanted, that of the validation films which chose the threshold, and that
+of the added labels by what was drawn (truth.csv, which also knows the cells that a report leaves uncertain) and by the
+labels held back. A miss is a 95 % interval over patients that lies below what was wanted, of a finding with 50 or more
+validation positives. Then the mean AUROC on the patients of valid.csv, of the run at the start and of what the rounds
+kept, and their difference on the same films.
 
 Everything lies below ``--out``; finished work is left alone, unfinished work goes on where it was. Research use only,
 not a medical device.
@@ -102,11 +102,12 @@ class Work:
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a round, finding and side."""
         truth, positives = self.drawn(), self.validation_positives()
-        return [
+        rows = [
             {"round": one.number, "finding": name, "side": side, "validation_positives": positives[name], **found}
             for one in self.rounds.rounds
             for name, finding, side, found in self._sides(one, truth)
         ]
+        return sorted(rows, key=lambda row: (row["round"], self.films.findings.index(row["finding"])))
 
     def _sides(self, one: Round, truth: NDArray[np.float32]) -> list[tuple[str, FindingRound, str, dict[str, Any]]]:
         labels = read_pseudo_labels(self.grown / one.run / PSEUDO_LABELS)
@@ -146,7 +147,7 @@ def side_row(finding: FindingRound, side: str, added: int, real: dict[str, Any])
         "real": real["value"],
         "interval": real["interval"],
         "by_held_back_labels": None if held_back is None else held_back.to_json(),
-        "missed": real["interval"] is not None and real["interval"][1] < wanted,
+        "missed": bool(real["interval"] and real["interval"][1] < wanted),
         "reason": finding.reason if not added else None,
     }
 
@@ -244,7 +245,7 @@ def main() -> None:
     verdict = judged(rows, work.rounds)
     tell(rows, verdict, gain, work.rounds)
     if chosen.json:
-        say(json.dumps({"rows": rows, "auroc": gain, "rounds": work.rounds.to_json(), **verdict}))
+        say(json.dumps({"rows": rows, "auroc": gain, "rounds": work.rounds.to_json(), **verdict}, sort_keys=True))
 
 
 if __name__ == "__main__":
