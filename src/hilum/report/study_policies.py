@@ -33,6 +33,7 @@ POLICIES = {
     "ignore": "uncertain has no weight",
     "multiclass": "uncertain is a class of its own; scored present against absent",
     "smooth": "uncertain counts as present to a degree",
+    "self-train": "a first model labels the uncertain cells that it is sure of",
 }
 
 
