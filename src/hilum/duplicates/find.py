@@ -11,7 +11,7 @@ from hilum.duplicates.alignment import aligned_correlation
 from hilum.duplicates.buckets import BANDS, near_pairs
 from hilum.duplicates.copies import Copies, pair_table
 from hilum.duplicates.exact import equal_pixels
-from hilum.duplicates.fingerprints import fingerprints
+from hilum.duplicates.fingerprints import fingerprints, plain_fingerprints
 from hilum.duplicates.options import CopyOptions
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -21,8 +21,8 @@ USUAL = CopyOptions()
 NEAREST = 0.75
 """Cosine of two fingerprints from which a pair is looked at: altered copies have 0.95 in the median, and other films'
 of a hundred thousand pairs one."""
-FEW = 128
-"""Up to so many films every pair is looked at: they are too few to learn what sets them apart."""
+FEW, NEAREST_OF_FEW = 128, 0.8
+"""So many films are too few to learn what sets them apart: fixed fingerprints of all of them are compared."""
 PAIRS_A_FILM = 50
 """Pairs that are looked at for each film in the mean, at most; the nearest first."""
 BLOCK = 1024
@@ -59,7 +59,8 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
 def _proposed(films: Films, rows: NDArray[np.int64], listener: Listener) -> tuple[Pairs, tuple[str, ...]]:
     """Return the pairs of films that are worth a look, and where some were passed over."""
     if len(rows) <= FEW:
-        return np.stack([rows[side] for side in np.triu_indices(len(rows), 1)], axis=1), ()
+        plain = plain_fingerprints(films.read(rows))
+        return rows[np.argwhere(np.triu(plain @ plain.T >= NEAREST_OF_FEW, 1))], ()
     marks = fingerprints(films.read, rows, lambda done: listener.progress("fingerprints", done, len(rows)))
     found, crowded = near_pairs(marks, NEAREST, lambda done: listener.progress("near films", done, BANDS))
     most, notes = PAIRS_A_FILM * len(rows), []

@@ -106,6 +106,19 @@ def fingerprints(read: Read, rows: NDArray[np.int64], said: Callable[[int], None
     return found
 
 
+def plain_fingerprints(films: np.ndarray) -> Floats:
+    """Return fingerprints, of unit length, of films too few to learn from: fine waves count as much as broad ones.
+
+    Args:
+        films: uint8 [n, H, W].
+
+    Returns:
+        float32 [n, WAVES * WAVES - 1]; zeros for a film of one grey.
+    """
+    found = transforms(films) * np.hypot(*np.mgrid[:WAVES, :WAVES]).ravel()[1:]
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6), np.float32)
+
+
 def _discriminants(between: np.ndarray, within: np.ndarray) -> np.ndarray:
     """Return the directions of the greatest ratio of the two spreads, each of unit spread between films."""
     floor = 1e-6 * max(float(np.trace(within)), 1e-12) / len(within)
