@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.images.appearance import TURNS, contrast, outlines, tones
+from hilum.images.appearance import TONES_SIDE, TURNS, contrast, outlines, tones
 from hilum.images.film_cells import over_stored
 from hilum.images.films import Films
 from hilum.metrics.bulk import Bulk
@@ -81,8 +81,8 @@ def _bulk(films: Films, rows: Rows, seed: int) -> _Looks | None:
     if len(rows) > SAMPLE:
         rows = np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))
     seen = np.concatenate([*over_stored(films.read, rows, _looks)])
-    border = seen.shape[1] - outlines(np.zeros((1, 8, 8), np.uint8)).shape[1]
-    return _Looks(Bulk.of(seen[:, :border], TONE_DIRECTIONS), Bulk.of(seen[:, border:], OUTLINE_DIRECTIONS))
+    first, others = seen[:, : TONES_SIDE**2], seen[:, TONES_SIDE**2 :]
+    return _Looks(Bulk.of(first, TONE_DIRECTIONS), Bulk.of(others, OUTLINE_DIRECTIONS))
 
 
 def _looks(images: NDArray[np.uint8]) -> FloatArray:
