@@ -17,6 +17,7 @@ from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.splits import Split
 from hilum.workflows.parts import Parts
+from hilum.workflows.split import SplitOptions, split
 
 
 def store(folder: Path, films: Sequence[int], test: Sequence[str] = (), seed: int = 0) -> Path:
@@ -55,3 +56,44 @@ def test_a_film_seen_among_two_stores_is_known_again_when_prepared_otherwise(tmp
     both = Films.open([store(tmp_path / "a", (0, 1)), store(tmp_path / "b", (2, 3))])
     again = Films.open([store(tmp_path / "c", (2, 3, 4), seed=1)])
     assert were_seen(again.catalog, seen_films(both.catalog)).tolist() == [True, True, False]
+
+
+def copied(folder: Path, name: str, films: Sequence[int], test: Sequence[str]) -> Path:
+    """Write a store of a data set of its own whose films are the numbered pictures, one a patient."""
+    paths = [f"{name}-{place}.png" for place in range(len(films))]
+    rows = pd.DataFrame({"path": paths, "patient": [f"{name}{place}" for place in range(len(films))]})
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8)[list(films)]
+    write_store(folder, Catalog(name, folder, (), film_table(rows, ()), len(films)), images, Preparation(8))
+    train = tuple(sorted(set(rows["patient"]) - set(test)))
+    Split("patient", 0, {"train": train, "val": (), "test": tuple(test), "official-test": ()}).save(folder)
+    return folder
+
+
+def test_a_picture_in_two_parts_is_refused_within_a_store(tmp_path: Path) -> None:
+    films = Films.open([copied(tmp_path / "a", "a", (0, 1, 2, 1), test=("a3",))])
+    with pytest.raises(
+        DataError, match=r"1 films .*'a-1.png' in 'train' and 'a-3.png' in 'test': run `hilum split "
+    ) as told:
+        Parts.of(films)
+    assert "\n" not in str(told.value)
+
+
+def test_a_picture_in_two_parts_is_refused_across_stores(tmp_path: Path) -> None:
+    folders = [copied(tmp_path / "a", "a", (0, 1), test=()), copied(tmp_path / "b", "b", (5, 1), test=("b1",))]
+    with pytest.raises(DataError, match=r"'a-1.png' in 'train' and 'b-1.png' in 'test': use one of the stores") as told:
+        Parts.of(Films.open(folders))
+    assert "\n" not in str(told.value)
+
+
+def test_a_picture_twice_in_one_part_or_once_in_none_is_allowed(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "a", "a", (0, 1, 1, 1), test=("a3",))
+    Split(
+        "patient", 0, {"train": ("a0", "a1", "a2"), "val": (), "test": ("a3",), "official-test": ()}, ("a-3.png",)
+    ).save(folder)
+    assert Parts.of(Films.open([folder])).rows("train").tolist() == [0, 1, 2]
+
+
+def test_a_new_split_mends_what_was_refused(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "a", "a", (0, 1, 2, 1, 4, 5), test=("a3",))
+    split(folder, SplitOptions(seed=0, test=0.3, val=0.3))
+    Parts.of(Films.open([folder]))
