@@ -50,7 +50,15 @@ def test_the_tree_is_the_packages() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/nih14.md", "docs/more-data.md", "docs/clusters.md", "docs/study.md", "docs/pseudo-labels.md"],
+    [
+        "README.md",
+        "docs/nih14.md",
+        "docs/more-data.md",
+        "docs/clusters.md",
+        "docs/study.md",
+        "docs/pseudo-labels.md",
+        "docs/data-card.md",
+    ],
 )
 def test_every_command_of_the_pages_is_understood(page: str) -> None:
     commands = COMMAND.findall((REPOSITORY / page).read_text(encoding="utf-8").replace("\\\n", " "))

@@ -38,6 +38,7 @@ from hilum.workflows.card_leaks import LISTS
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}
 LABELS = {1.0: "present", 0.0: "absent", -1.0: "uncertain", None: "not stated"}
 MODEL = "the run"
+NOTHING_ODD = "No film looks turned, negative or like no chest film."
 
 Column = Mapping[str, Any]
 
@@ -87,11 +88,11 @@ def attention(card: Card) -> Iterator[tuple[str, str, bool]]:
     else:
         yield "copies", "No film is there twice.", False
     yield from _flagged(card)
-    strangers = card["strangers"]["films"]
+    odd = card["strangers"]["films"]
     yield (
         "strangers",
-        f"{counted(strangers, 'film') if strangers else 'No film'} looked like no chest film.",
-        bool(strangers),
+        f"{counted(odd, 'film')} may be turned, negative or no chest film." if odd else NOTHING_ODD,
+        bool(odd),
     )
     if card["hints"]:
         labels_listed = counted(card["hints"]["labels"], "label")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hilum.report.card_sections import NOTHING_ODD
 from hilum.report.card_tables import leaks_of, shortcuts_table
 from hilum.report.study_read import Study
 from hilum.report.wording import counted
@@ -69,8 +70,8 @@ def _patients(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def _strangers(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    count = sum(facts["strangers"].values())
-    yield (f"{counted(count, 'film') if count else 'No film'} looked like no chest film.", False)
+    odd = sum(facts["strangers"].values())
+    yield f"{counted(odd, 'film')} may be turned, negative or no chest film." if odd else NOTHING_ODD, bool(odd)
 
 
 def _shortcuts(found: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
