@@ -67,12 +67,24 @@ def test_a_preset_is_a_plan_and_its_record_repeats_it(name: str, config: Callabl
 
 def test_the_papers_study_is_four_methods_and_two_baselines_on_three_shares() -> None:
     plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
-    assert list(plan.models) == ["MoCo", "SimCLR", "BYOL", "SwAV", "ResNet-50", "Inception V3"]
+    grown = {name: row.grow for name, row in plan.models.items() if row.grow is not None}
+    assert grown == {"MoCo + pseudo-labels": "MoCo"}
+    assert [name for name in plan.models if name not in grown] == [
+        "MoCo", "SimCLR", "BYOL", "SwAV", "ResNet-50", "Inception V3",
+    ]  # fmt: skip
     assert plan.options.fractions == (0.1, 0.5, 1.0)
     assert set(plan.policies.compare) == set(POLICIES)
     main = {(cell.model, cell.fraction) for cell in cells_of(plan) if cell.kind == "finetune" and cell.group == "main"}
     assert len(main) == 6 * 3
-    assert {row.init for name, row in plan.models.items() if row.pretrain is None} == {"imagenet"}
+    assert {row.init for name, row in plan.models.items() if row.pretrain is None} == {"imagenet", None}
+    assert {cell.fraction for cell in cells_of(plan) if cell.kind == "pseudo-label"} == {0.1, 0.5}
+
+
+def test_a_model_to_be_grown_goes_with_the_shares_that_the_line_leaves_out() -> None:
+    start = ("--data", "a", "--out", "b", "--config", "demo-study")
+    assert "MoCo + pseudo-labels" in plan_of(*start).models
+    assert "MoCo + pseudo-labels" in plan_of(*start, "--fractions", 0.1).models
+    assert "MoCo + pseudo-labels" not in plan_of(*start, "--fractions", 0.5, 1.0).models
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -136,6 +148,11 @@ def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> 
         ("  pretrain:\n", "  pretrain:\n    mocco: {train: {epochs: 1}}\n", "unknown method of"),
         ("epochs: 1, batch_size: 16", "epochs: 0, batch_size: 16", "--train.epochs is 0"),
         ("study:", "studies:", "unknown block 'studies'"),
+        ("{init: random}", "{grow: Moko}", "unknown model of models.from scratch.grow 'Moko'"),
+        ("{init: random}", "{grow: MoCo}", "models.from scratch has nothing to label, as MoCo learns from all labels"),
+        ("  finetune:\n", "  pseudo_label: {precision: 2}\n  finetune:\n", "--precision is 2"),
+        ("  finetune:\n", "  pseudo_label: {from: x}\n  finetune:\n", "pseudo_label has from, which the study sets"),
+        ("  finetune:\n", "  pseudo_label: {presicion: 0.8}\n  finetune:\n", "Did you mean precision?"),
     ],
 )
 def test_a_mistake_in_the_plan_is_one_line_and_nothing_runs(hilum, config, tmp_path, old, new, said) -> None:

@@ -41,7 +41,7 @@ def tiny_plan(store: Path, out: Path, **more: object) -> StudyPlan:
         "pretrain": {"moco": Pretraining(options=pretraining, method=load_method("moco").Options())},
         "finetune": FinetuneOptions(patience=0, train=FinetuneTrainOptions(**train), **UNSET),
     }
-    of_plan = {name: more.pop(name) for name in list(more) if name in (*whole, "policies", "epochs")}
+    of_plan = {name: more.pop(name) for name in list(more) if name in (*whole, "policies", "epochs", "pseudo_label")}
     measured = StudyEvaluation(min_positives=1, resamples=20, subgroup_patients=2)
     usual = {"data": (store,), "out": out, "backbone": "test_resnet", "fractions": (0.5,), "evaluation": measured}
     return StudyPlan(options=StudyOptions(**{**usual, **more}), **{**whole, **of_plan})

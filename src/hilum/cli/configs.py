@@ -21,7 +21,7 @@ DEEPEST = 20
 SHIPPED = "hilum.configs"
 RECORD = "record"
 """The block of a run's options.yaml that says what the run was made with; it sets nothing."""
-READ_BY_COMMAND = {"study": ("models", "pretrain", "finetune", "epochs", "policies")}
+READ_BY_COMMAND = {"study": ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")}
 """Keys of a command's block that are no options of it: the command reads them itself."""
 PARAMETER = Parameter(name_transform=str, consume_multiple=(1, None), negative_iterable=())
 """How every parameter is named, in the code as on the line, and how many values a list takes."""

@@ -8,14 +8,17 @@ from hilum.cli.configs import READ_BY_COMMAND, block_of, bound, mapping, merged,
 from hilum.cli.defaults import as_declared
 from hilum.cli.finetune import finetune
 from hilum.cli.pretrain import method_command
+from hilum.cli.pseudo_label import pseudo_label
 from hilum.cli.shared import FLAT
 from hilum.errors import OptionError, choose
 from hilum.methods import METHODS, load_method
+from hilum.workflows.pseudo_label_options import PseudoLabelOptions
 from hilum.workflows.study_options import PolicyComparison, Pretraining, StudyModel, StudyOptions, StudyPlan
 
 OF_EACH_RUN = {
     "pretrain": ("train.seed",),
-    "finetune": ("train.seed", "train.lr", "init", "fraction", "draw", "freeze"),
+    "finetune": ("train.seed", "train.lr", "init", "fraction", "draw", "freeze", "unlabelled", "pseudo_labels"),
+    "pseudo_label": ("from",),
 }
 """Options that are no template's: the study sets them for each run, besides where it reads and writes."""
 NOTHING = StudyModel()
@@ -43,13 +46,19 @@ def plan_of(options: StudyOptions, block: Mapping[str, Any], source: str) -> Stu
     pretrain = {method: _pretraining(method, templates, source) for method in _methods(models, templates, source)}
     policies = _policies(block, source)
     epochs = _epochs(_part(block, "epochs", source), source)
-    narrowed = _narrowed_away(options, block) - ({policies.fraction} if policies else set())
+    left = _narrowed_away(options, block)
+    narrowed = left - ({policies.fraction} if policies else set())
+    rows = {
+        name: _narrowed(row, narrowed if policies and policies.model == name else left) for name, row in models.items()
+    }
+    rows = _growing(rows, options, left)
     return StudyPlan(
         options=options,
-        models={name: _narrowed(row, narrowed) for name, row in models.items()},
+        models=rows,
         finetune=_finetune(_part(block, "finetune", source), source),
         pretrain={method: template for method, template in pretrain.items() if method in named},
-        epochs=_without(epochs, narrowed - {share for row in models.values() for share in row.fractions or ()}),
+        epochs=_without(epochs, narrowed - {share for row in rows.values() for share in row.fractions or ()}),
+        pseudo_label=_growth(block, source),
         policies=policies,
     )
 
@@ -89,6 +98,21 @@ def _narrowed(row: StudyModel, shares: set[float]) -> StudyModel:
     return replace(row, epochs_at=tuple(_without(dict(row.epochs_at), shares - {*(row.fractions or ())}).items()))
 
 
+def _growing(models: Mapping[str, StudyModel], options: StudyOptions, shares: set[float]) -> dict[str, StudyModel]:
+    """Return the models without those to be grown at shares that the line leaves out alone: they are no mistake."""
+    found = {}
+    for name, row in models.items():
+        start = models.get(row.grow or "")
+        if shares and start is not None:
+            there = [share for share in start.fractions or options.fractions if share < 1 or len(options.data) > 1]
+            kept = tuple(share for share in row.fractions or there if share in there or share not in shares)
+            if not kept:
+                continue
+            row = replace(row, fractions=None if row.fractions is None else kept)
+        found[name] = row
+    return found
+
+
 def _without(epochs: Mapping[float, int], shares: set[float]) -> dict[float, int]:
     return {share: passes for share, passes in epochs.items() if share not in shares}
 
@@ -125,6 +149,16 @@ def _finetune(block: Mapping[str, Any], source: str) -> Any:
     where = f"{source}: finetune"
     _refuse_set(block, "finetune", where)
     return bound(finetune, {**block, **PLACE}, where)["options"]
+
+
+def _growth(block: Mapping[str, Any], source: str) -> PseudoLabelOptions | None:
+    if block.get("pseudo_label") is None:
+        return None
+    where = f"{source}: pseudo_label"
+    told = mapping(block["pseudo_label"], where)
+    _refuse_set(told, "pseudo_label", where)
+    found: PseudoLabelOptions = bound(pseudo_label, {**told, **PLACE, "from": "unused"}, where)["options"]
+    return found
 
 
 def _policies(block: Mapping[str, Any], source: str) -> PolicyComparison | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from hilum.report.read import Run
+from hilum.report.study_growth import growth_in_words
 from hilum.report.study_measures import other_findings
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent, trained_on
@@ -116,6 +117,9 @@ def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
     findings = list(run.model.get("findings", ()))
     yield "Output", f"a probability for each of {counted(len(findings), 'finding')}: {listed(findings)}"
     yield "Trained on", _trained(study, best)
+    for one in study.grown:
+        if one.cell == best:
+            yield "Pseudo-labels", growth_in_words(one)
     unstated = run.model.get("unstated", "absent")
     yield "Uncertain labels", f"policy {best.policy}; what is not stated counts as: {unstated}"
 

@@ -8,6 +8,7 @@ from typing import Any
 from hilum.findings import COMPETITION
 from hilum.report.study_facts import wrongs
 from hilum.report.study_findings import positive_patients
+from hilum.report.study_growth_limits import growth_limits
 from hilum.report.study_read import Study
 from hilum.report.study_results import percent
 from hilum.report.wording import counted, listed
@@ -22,7 +23,15 @@ Limit = tuple[str, str]
 
 def limits(study: Study) -> list[Limit]:
     """Return each limitation: its first words, and the sentence that gives the study's own numbers."""
-    found = [*_standing(study), *_data(study), *_seeds(study), *_few(study), *_budget(study), *wrongs(study)]
+    found = [
+        *_standing(study),
+        *_data(study),
+        *_seeds(study),
+        *_few(study),
+        *growth_limits(study),
+        *_budget(study),
+        *wrongs(study),
+    ]
     return [*found, *ALWAYS]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,25 @@ from hilum.errors import RunError
 from hilum.images.store import Store
 from hilum.report.read import Run, read_json, read_run
 from hilum.splits import Split
+from hilum.workflows.pseudo_record import Round, Rounds, read_rounds
+from hilum.workflows.study_analysis import GROWN
 from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
 FACTS = ("copies", "patients", "strangers", "shortcuts")
 ANALYSIS_KEYS = ("test", "models", "comparisons")
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A run that was grown by pseudo-labels, and its rounds."""
+
+    cell: StudyCell
+    rounds: Rounds
+
+    @property
+    def told(self) -> Round:
+        """The round whose labels stand for the run: the one that was kept, else the first."""
+        return self.rounds.rounds[max(self.rounds.kept - 1, 0)]
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,8 @@ class Study:
     splits: tuple[Split, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What data.json says; empty where the data was not checked yet."""
+    grown: tuple[Grown, ...] = ()
+    """The finished runs that were grown by pseudo-labels, in the plan's order."""
 
     @property
     def folder(self) -> Path:
@@ -79,6 +96,12 @@ class Study:
         known = {float(row["fraction"]) for row in self.rows}
         return sorted(known or {cell.fraction for cell in self.record.chosen(group="main") if cell.fraction})
 
+    @property
+    def grown_rows(self) -> list[Mapping[str, Any]]:
+        """The models of the main comparison that were grown by pseudo-labels, as ``rows``."""
+        ids = {one.cell.id for one in self.grown}
+        return [row for row in self.rows if ids & set(row["cells"])]
+
     def group(self, name: str) -> list[Mapping[str, Any]]:
         """Return the numbers of a group of the study, in the order of the file."""
         return [row for row in self.analysis.get("models", ()) if row["group"] == name]
@@ -94,6 +117,13 @@ class Study:
             and (row["group"] == "policies" or one["policy"] == row["policy"])
         )
         return next(matching, None)
+
+    def compared_with_start(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return a grown model's comparison with what it began with, None where there is none."""
+        wanted = (GROWN, row["model"], row["fraction"], row["policy"])
+        keys = ("group", "first", "fraction", "policy")
+        found = (one for one in self.analysis.get("comparisons", ()) if tuple(one[key] for key in keys) == wanted)
+        return next(found, None)
 
     def cells(self, row: Mapping[str, Any]) -> list[StudyCell]:
         """Return the fine-tunings behind a row of numbers."""
@@ -138,6 +168,7 @@ def read_study_folder(folder: Path) -> Study:
         stores=stores,
         splits=tuple(Split.load(store.folder) for store in stores),
         facts=_facts(record.data),
+        grown=tuple(_grown(record)),
     )
 
 
@@ -154,6 +185,15 @@ def _facts(path: Path) -> Mapping[str, Any]:
     if missing:
         raise RunError(f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs.")
     return content
+
+
+def _grown(record: StudyRecord) -> Iterator[Grown]:
+    """Yield the finished runs that were grown; of one that labelled no film there is a round that says so."""
+    for cell in record.chosen():
+        if cell.kind == "pseudo-label":
+            rounds = read_rounds(record.path(cell))
+            if rounds.rounds:
+                yield Grown(cell, rounds)
 
 
 def _analysis(path: Path) -> Mapping[str, Any]:

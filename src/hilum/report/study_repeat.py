@@ -29,10 +29,16 @@ def flow(study: Study) -> list[tuple[str, str]]:
         ("Prepare", f"{enhanced}, {size} x {size} px"),
         ("Split", f"by patient: {train} films to train, {val} to choose by, {test} to measure on"),
         ("Pretrain", f"{pretrained}, without labels" if pretrained else "no model is pretrained in this study"),
-        ("Fine-tune", f"{counted(len(study.names), 'model')} on {shares} of the labels"),
+        ("Fine-tune", f"{counted(len(study.names), 'model')} on {shares} of the labels{_grown(study)}"),
         ("Evaluate", f"on {test} films of patients that no model has seen"),
         ("Explain", "Grad-CAM on test films, beside truth and probabilities"),
     ]
+
+
+def _grown(study: Study) -> str:
+    """Return in words which models were grown."""
+    names = list(dict.fromkeys(str(one.cell.start) for one in study.grown))
+    return f"; {listed(names)} labelled more films and began again" if names else ""
 
 
 def repeat(study: Study) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hilum.report.study_facts import fact_sections
 from hilum.report.study_films import film_sections
 from hilum.report.study_findings import finding_sections, positive_patients
 from hilum.report.study_gallery import gallery_sections
+from hilum.report.study_growth import growth_sections
 from hilum.report.study_limits import fractions_in_words, limits
 from hilum.report.study_measures import in_words, measure_sections
 from hilum.report.study_policies import policy_sections
@@ -32,6 +33,7 @@ def study_sections(study: Study) -> dict[str, Any]:
         **(finding_sections(study) if study.rows else {}),
         **measure_sections(study),
         **policy_sections(study),
+        **growth_sections(study),
         **gallery_sections(study.record),
         **training_sections(study),
         "flow": flow(study),

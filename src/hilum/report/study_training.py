@@ -40,7 +40,7 @@ def _validation(study: Study, fraction: float) -> Markup:
     lines = []
     for place, name in enumerate(study.names):
         cells = study.record.chosen(model=name, fraction=fraction, group="main")
-        run = study.run(cells[0]) if cells else None
+        run = study.run(cells[0]) if cells and cells[0].kind == "finetune" else None
         if run:
             lines.append(Line(name, place % 7, run.curve("score", "validation")))
     return curves(lines, "step", "mean AUROC, validation", ("chance", 0.5), step=0.1)

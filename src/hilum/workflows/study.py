@@ -23,6 +23,7 @@ from hilum.workflows.study_options import StudyPlan
 from hilum.workflows.study_plan import (
     cells_of,
     finetune_options,
+    grow_options,
     measuring,
     pretrain_options,
     refuse_unworkable,
@@ -227,6 +228,9 @@ class Study:
             options = pretrain_options(self.plan, cell, folder)
             return Task(cell.run, options, method, self.plan.pretrain[method].method, faults=faults)
         start = start_of(cell, self.record.cells)
-        measures = measuring(self.plan) if cell.chosen else ()
-        lesson, reached = finetune_options(self.plan, cell, folder, start), cell.validation_auroc
+        measures, reached = measuring(self.plan) if cell.chosen else (), cell.validation_auroc
+        if cell.kind == "pseudo-label":
+            begin, growth = None if start is None else folder / start.run, grow_options(self.plan, cell, folder)
+            return Task(cell.run, growth, start=begin, measures=measures, reached=reached, faults=faults)
+        lesson = finetune_options(self.plan, cell, folder, start)
         return Task(cell.run, lesson, measures=measures, reached=reached, faults=faults)

@@ -26,6 +26,8 @@ from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
 PART, LEVEL = "test", 0.95
+GROWN = "grown"
+"""Group of the comparisons of a model grown by pseudo-labels with the model that it grew."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
         "format": FORMAT,
         "test": test.to_json(),
         "models": [_model_json(test, row) for row in rows],
-        "comparisons": _comparisons(test, rows, record, listener),
+        "comparisons": [*_comparisons(test, rows, record, listener), *_growths(test, rows, record)],
     }
     write_json(record.analysis, content)
     return content
@@ -145,7 +147,7 @@ def _cells_by_row(record: StudyRecord) -> list[tuple[StudyCell, ...]]:
 def _planned(record: StudyRecord, like: StudyCell) -> int:
     """Return how many seeds a model was to be trained with at a share and policy."""
     wanted = _row_of(like)
-    return len({cell.seed for cell in record.cells if cell.kind == "finetune" and _row_of(cell) == wanted})
+    return len({cell.seed for cell in record.cells if cell.kind != "pretrain" and _row_of(cell) == wanted})
 
 
 def _row_of(cell: StudyCell) -> tuple[object, ...]:
@@ -229,9 +231,43 @@ def _comparisons(test: _Test, rows: Sequence[_Row], record: StudyRecord, listene
     return found
 
 
+def _growths(test: _Test, rows: Sequence[_Row], record: StudyRecord) -> list[dict[str, Any]]:
+    """Every model that was grown by pseudo-labels against the model that it grew, at each share of the labels."""
+    found = []
+    pairs = [(row, start) for row in rows if (start := _grown_from(test, row, rows, record)) is not None]
+    for fraction in dict.fromkeys(row.cell.fraction for row, _ in pairs):
+        together = [(row, start) for row, start in pairs if row.cell.fraction == fraction]
+        several = f"{len(together)} models that were" if len(together) > 1 else "the model that was"
+        text = (
+            f"the mean AUROC of {several} grown by pseudo-labels against what it began with, "
+            f"with {fraction:.3g} of the labels; single findings: all of these together"
+        )
+        apart = [_compared(test, row, start) for row, start in together]
+        for (row, start), one in zip(together, in_families(apart), strict=True):
+            found.append({**_comparison_json(row, start, one, text), "group": GROWN})
+    return found
+
+
+def _grown_from(test: _Test, row: _Row, rows: Sequence[_Row], record: StudyRecord) -> _Row | None:
+    """Return the model that a row grew, of the seeds that the row has; None where it grew none, or that has none."""
+    wanted = (row.cell.group, row.cell.start, row.cell.fraction, row.cell.policy)
+    start = next((other for other in rows if row.cell.start and _row_of(other.cell) == wanted), None)
+    if start is None or [cell.seed for cell in start.cells] == [cell.seed for cell in row.cells]:
+        return start
+    seeds = {cell.seed for cell in row.cells}
+    cells = tuple(cell for cell in start.cells if cell.seed in seeds)
+    if not cells:
+        return None
+    scores = test.scores([record.path(cell) for cell in cells])
+    return _Row(cells, Measured.of(test.judged, scores, test.weights), start.planned)
+
+
+def _compared(test: _Test, row: _Row, second: _Row) -> Comparison:
+    return compare(test.judged, row.measured, second.measured, test.findings, test.min_positives, LEVEL)
+
+
 def _family(test: _Test, rows: Sequence[_Row], second: _Row) -> list[dict[str, Any]]:
-    judged, least = test.judged, test.min_positives
-    apart = [compare(judged, row.measured, second.measured, test.findings, least, LEVEL) for row in rows]
+    apart = [_compared(test, row, second) for row in rows]
     one, several = ("policy", "policies") if second.cell.group == "policies" else ("model", "models")
     text = (
         f"the mean AUROC of {len(rows)} {one if len(rows) == 1 else several} against {second.name} "

@@ -24,12 +24,16 @@ class Board:
         self._draw()
 
     def hearing(self, run: str) -> Listener:
-        """Return who hears what a run says: its progress goes to the table; of notes only a pretraining's are shown."""
+        """Return who hears what a run says: its progress goes to the table.
+
+        Of notes a pretraining's are shown, and what rounds of pseudo-labels come to.
+        """
         return _Hearing(self, run)
 
     def note(self, run: str, line: str) -> None:
         """Hear a note of a run."""
-        if any(cell.run == run and cell.kind == "pretrain" for cell in self._cells):
+        kinds = {cell.kind for cell in self._cells if cell.run == run}
+        if "pretrain" in kinds or ("pseudo-label" in kinds and line.startswith("round ")):
             self._listener.note(f"{_name(run)}: {line}")
 
     def progress(self, run: str, words: str) -> None:

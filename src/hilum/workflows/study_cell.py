@@ -17,6 +17,7 @@ from hilum.workflows.evaluate import evaluate
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions
 from hilum.workflows.pretrain import pretrain
+from hilum.workflows.pseudo_label import PseudoLabelOptions, pseudo_label
 
 LONGEST = 400
 """Letters of a fault's line at most."""
@@ -27,10 +28,12 @@ class Task:
     """A run to be brought to its end."""
 
     run: str
-    options: PretrainOptions | FinetuneOptions
+    options: PretrainOptions | FinetuneOptions | PseudoLabelOptions
     method: str | None = None
     """Of a pretraining."""
     method_options: Any = None
+    start: Path | None = None
+    """Of pseudo-labels the run that begins."""
     measures: tuple[EvaluateOptions, ...] = ()
     reached: float | None = None
     """Validation AUROC of a run that is trained already, and is only to be measured."""
@@ -76,12 +79,20 @@ def _train(task: Task, listener: Listener) -> float | None:
         best = None
     elif task.reached is not None:
         best = task.reached
+    elif isinstance(task.options, PseudoLabelOptions):
+        best = _grow(task, task.options, listener)
     else:
         best = finetune(task.options, listener).best
     drop_checkpoints(task.options.out)
     for how in task.measures:
         evaluate(task.options.out, how, listener)
     return best
+
+
+def _grow(task: Task, options: PseudoLabelOptions, listener: Listener) -> float:
+    if task.start is None:
+        raise ValueError(f"pseudo-labels {task.run} begin with no run")
+    return pseudo_label(task.start, options, listener).rounds.best
 
 
 def line_of(error: Exception, faults: Path | None, name: str) -> str:

@@ -135,7 +135,7 @@ def _brought_up(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
 
 
 def _to_measure(cell: StudyCell) -> StudyCell:
-    again = cell.kind == "finetune" and cell.chosen and cell.state == "done"
+    again = cell.kind != "pretrain" and cell.chosen and cell.state == "done"
     return replace(cell, state="waiting") if again else cell
 
 

@@ -11,6 +11,8 @@ from hilum.errors import OptionError, choose
 from hilum.labels import POLICIES
 from hilum.methods import METHODS
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions
+from hilum.workflows.pseudo_label_options import PseudoLabelOptions
+from hilum.workflows.study_growth import growing_fractions, refuse_impossible_growth
 
 MOST_JOBS = 8
 """Worker processes at most that ``--jobs 0`` starts: each takes about a gigabyte."""
@@ -51,7 +53,7 @@ class StudyOptions:
     """What to study, on what and where to; the config names the models."""
 
     data: tuple[Path, ...]
-    """Stores: the first is fine-tuned on and measured, further ones give films to pretraining only."""
+    """Stores: the first is fine-tuned on and measured, further ones give films to pretraining and pseudo-labels."""
     out: Path
     """Study folder; an unfinished study is continued."""
     jobs: int = 1
@@ -96,6 +98,10 @@ class StudyModel:
     """Method that it is pretrained by within the study."""
     init: str | None = None
     """Weights to start from: random, imagenet, a run folder, or a file; of a pretraining what that starts from."""
+    grow: str | None = None
+    """Model whose fine-tunings label films, and are trained again with them for some rounds."""
+    rounds: int | None = None
+    """Rounds of that at most; those of the plan's pseudo_label unless given."""
     backbone: str | None = None
     """timm's name of its network; the study's unless given."""
     fractions: tuple[float, ...] | None = None
@@ -118,19 +124,30 @@ class StudyModel:
             OptionError: It starts from nothing, or a value is not allowed.
         """
         where = f"models.{name}"
-        if self.pretrain is None and self.init is None:
+        if self.grow is not None:
+            self._refuse_own_start(where)
+        elif self.rounds is not None:
+            raise OptionError(f"{where}.rounds is given without {where}.grow: name a model.")
+        elif self.pretrain is None and self.init is None:
             raise OptionError(
-                f"{where} starts from nothing: give pretrain: METHOD, or init: random, imagenet or a run."
+                f"{where} starts from nothing: give pretrain: METHOD, init: random, imagenet or a run, or grow: MODEL."
             )
         if self.pretrain is not None:
             choose(self.pretrain, METHODS, f"method of {where}.pretrain")
-        for key in ("seeds", "epochs", "pretrain_epochs"):
+        for key in ("seeds", "epochs", "pretrain_epochs", "rounds"):
             _refuse_below(f"{where}.{key}", getattr(self, key), 1)
         refuse_epochs(f"{where}.epochs", dict(self.epochs_at))
         if self.pretrain_epochs is not None and self.pretrain is None:
             raise OptionError(f"{where}.pretrain_epochs is given without {where}.pretrain: name a method.")
         if self.fractions is not None:
             refuse_fractions(f"{where}.fractions", self.fractions)
+
+    def _refuse_own_start(self, where: str) -> None:
+        """Raise an OptionError where a model that is grown has what the model that it grows settles."""
+        settled = {"pretrain": self.pretrain, "init": self.init, "backbone": self.backbone, "freeze": self.freeze}
+        for key, value in settled.items():
+            if value:
+                raise OptionError(f"{where} has {key} beside grow: the model that it grows says that; leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +193,8 @@ class StudyPlan:
     """Of every fine-tuning; start, share, draw, seed and rate are set for each."""
     pretrain: dict[str, Pretraining] = field(default_factory=dict)
     """Of every method that a model names."""
+    pseudo_label: PseudoLabelOptions | None = None
+    """Of every model that is grown; the command's own unless given."""
     epochs: dict[float, int] = field(default_factory=dict)
     """Passes over the labelled films for a share of them, before those of the template."""
     policies: PolicyComparison | None = None
@@ -191,11 +210,12 @@ class StudyPlan:
         for name, model in self.models.items():
             model.refuse_wrong(name)
         refuse_epochs("epochs", self.epochs)
+        refuse_impossible_growth(self)
         self._refuse_unused_epochs()
         if self.options.reference is not None:
             choose(self.options.reference, self.models, "model of --reference")
         if self.policies is not None:
-            self.policies.refuse_wrong(self.models)
+            self.policies.refuse_wrong(name for name, model in self.models.items() if model.grow is None)
             self._refuse_fixed_policies()
 
     def _refuse_unused_epochs(self) -> None:
@@ -225,18 +245,32 @@ class StudyPlan:
 
     def fractions_of(self, name: str) -> tuple[float, ...]:
         """Return a model's shares of the labels."""
-        own = self.models[name].fractions
-        return self.options.fractions if own is None else own
+        model = self.models[name]
+        if model.fractions is not None:
+            return model.fractions
+        return self.options.fractions if model.grow is None else growing_fractions(self, model.grow)
 
     def seeds_of(self, name: str) -> int:
         """Return how often a model is trained."""
-        return self.models[name].seeds or self.options.seeds
+        model = self.models[name]
+        return model.seeds or (self.options.seeds if model.grow is None else self.seeds_of(model.grow))
 
     def epochs_of(self, name: str, fraction: float) -> int:
-        """Return a model's passes over that share of the labelled films."""
+        """Return a model's passes over that share of the labelled films; of a grown one those of each round."""
         model = self.models[name]
         own = dict(model.epochs_at).get(fraction, model.epochs)
+        if model.grow is not None:
+            return own or self.growth.train.epochs or self.epochs_of(model.grow, fraction)
         return own or self.epochs.get(fraction, self.finetune.train.epochs)
+
+    @property
+    def growth(self) -> PseudoLabelOptions:
+        """Return how models are grown; where from and to is set for each."""
+        return self.pseudo_label or PseudoLabelOptions(data=(), out=Path())
+
+    def rounds_of(self, name: str) -> int:
+        """Return how many rounds of pseudo-labels a grown model has at most."""
+        return self.models[name].rounds or self.growth.rounds
 
     def pretrain_epochs_of(self, name: str) -> int:
         """Return a pretrained model's passes over the films without labels."""

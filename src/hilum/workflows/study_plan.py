@@ -11,16 +11,23 @@ from typing import Any
 from hilum.bundle.model_folder import described, is_model
 from hilum.errors import OptionError
 from hilum.images.films import Films
+from hilum.labels import SELF_TRAIN
 from hilum.nn.backbones import create_network
 from hilum.workflows.lesson import labelled_rows, training_labels
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions, plain
 from hilum.workflows.parts import Parts
+from hilum.workflows.pseudo_label_options import PseudoLabelOptions
+from hilum.workflows.self_train import self_trains
 from hilum.workflows.study_options import StudyModel, StudyPlan
 from hilum.workflows.study_record import RUNS, Group, StudyCell
 
 SET_BY_STUDY = {
     "pretrain": ("data", "out", "backbone", "devices", "train.seed"),
-    "finetune": ("data", "out", "backbone", "devices", "train.seed", "init", "fraction", "draw", "freeze", "train.lr"),
+    "finetune": (
+        *("data", "out", "backbone", "devices", "train.seed", "init", "fraction", "draw", "freeze", "train.lr"),
+        *("unlabelled", "pseudo_labels"),
+    ),
+    "pseudo_label": ("data", "out"),
 }
 """Options of a command that are the study's to set."""
 RATE = "-lr-"
@@ -40,7 +47,8 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
     cells = _pretrainings(plan, names)
     for model in plan.models:
         for fraction in sorted(plan.fractions_of(model)):
-            cells += _trainings(plan, model, names[model], fraction, main, "main")
+            of_model = _growings if plan.models[model].grow is not None else _trainings
+            cells += of_model(plan, model, names[model], fraction, main, "main")
     if plan.policies is not None:
         model, fraction = plan.policies.model, plan.policies.fraction
         for policy in plan.policies.compare:
@@ -51,6 +59,8 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
 def backbone_of(plan: StudyPlan, model: str) -> str:
     """Return timm's name of a model's network: of a run that it starts from, else its own or the study's."""
     row = plan.models[model]
+    if row.grow is not None:
+        return backbone_of(plan, row.grow)
     held = described(Path(row.init)).backbone if row.init is not None and is_model(Path(row.init)) else None
     return row.backbone or held or plan.options.backbone
 
@@ -120,6 +130,21 @@ def finetune_options(plan: StudyPlan, cell: StudyCell, folder: Path, start: Stud
     )
 
 
+def grow_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PseudoLabelOptions:
+    """Return how a model is grown: further stores give films to it that have no label."""
+    if cell.fraction is None:
+        raise ValueError(f"cell {cell.id} has no share")
+    template, row = plan.growth, plan.models[cell.model]
+    passes = dict(row.epochs_at).get(cell.fraction, row.epochs) or template.train.epochs
+    return replace(
+        template,
+        data=plan.options.data,
+        out=folder / cell.run,
+        rounds=plan.rounds_of(cell.model),
+        train=replace(template.train, epochs=passes),
+    )
+
+
 def measuring(plan: StudyPlan) -> tuple[EvaluateOptions, ...]:
     """Return how every model is measured: on validation and on test films."""
     how, store = plan.options.evaluation, plan.options.data[0]
@@ -140,8 +165,10 @@ def study_block(plan: StudyPlan) -> dict[str, Any]:
             method: {**_template(row.options, "pretrain"), "method": plain(asdict(row.method))}
             for method, row in plan.pretrain.items()
         },
-        "finetune": _template(plan.finetune, "finetune"),
+        "finetune": _finetune(plan),
     }
+    if any(row.grow is not None for row in plan.models.values()):
+        block["pseudo_label"] = _template(plan.growth, "pseudo_label")
     return block if plan.policies is None else {**block, "policies": plain(asdict(plan.policies))}
 
 
@@ -165,6 +192,15 @@ def _template(options: Any, command: str) -> dict[str, Any]:
     for key in SET_BY_STUDY[command]:
         group, _, name = key.rpartition(".")
         del (block[group] if group else block)[name]
+    return block
+
+
+def _finetune(plan: StudyPlan) -> dict[str, Any]:
+    """Return the template of the fine-tunings; how a model trains itself stands there where one does."""
+    block = _template(plan.finetune, "finetune")
+    compared = () if plan.policies is None else plan.policies.compare
+    if not self_trains(plan.finetune.labels) and SELF_TRAIN not in compared:
+        del block["self_train"]
     return block
 
 
@@ -213,6 +249,29 @@ def _trainings(
     for seed in range(1, plan.seeds_of(model)):
         cell = replace(_named(usual, f"{beginning}-seed-{seed}"), seed=seed)
         yield replace(cell, lr=rates[0], chosen=True) if len(rates) == 1 else cell
+
+
+def _growings(
+    plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
+) -> Iterator[StudyCell]:
+    """Yield the cells of a model that is grown, one for each seed; the rate is that of the fine-tuning it grows."""
+    rates = plan.options.learning_rates
+    for seed in range(plan.seeds_of(model)):
+        cell = StudyCell(
+            id="",
+            kind="pseudo-label",
+            model=model,
+            start=plan.models[model].grow,
+            backbone=backbone_of(plan, model),
+            fraction=fraction,
+            policy=policy,
+            seed=seed,
+            lr=rates[0] if len(rates) == 1 else None,
+            chosen=len(rates) == 1,
+            group=group,
+            run="",
+        )
+        yield _named(cell, f"{name}-{100 * fraction:g}-{policy}-seed-{seed}")
 
 
 def _named(cell: StudyCell, run: str) -> StudyCell:

@@ -16,7 +16,7 @@ STUDY, PLAN, RUNS = "study.json", "study.yaml", "runs"
 ANALYSIS, LOCALISATION, EXPLAINED, TABLES = "analysis.json", "localisation.json", "explained", "tables"
 DATA = "data.json"
 
-Kind = Literal["pretrain", "finetune"]
+Kind = Literal["pretrain", "finetune", "pseudo-label"]
 Group = Literal["main", "policies"]
 State = Literal["waiting", "running", "done", "failed"]
 
@@ -30,9 +30,11 @@ class StudyCell:
     model: str
     method: str | None = None
     """Of a pretraining."""
+    start: str | None = None
+    """Of pseudo-labels the model that is grown."""
     backbone: str
     fraction: float | None = None
-    """Share of the labels, as what follows of a fine-tuning."""
+    """Share of the labels; None of a pretraining, as the policy."""
     policy: str | None = None
     seed: int
     """Place of the training seed, which is also the draw of the fraction."""
@@ -106,7 +108,7 @@ class StudyRecord:
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models in the plan's order."""
-        return tuple(dict.fromkeys(cell.model for cell in self.cells if cell.kind == "finetune"))
+        return tuple(dict.fromkeys(cell.model for cell in self.cells if cell.kind != "pretrain"))
 
     @property
     def failed(self) -> tuple[StudyCell, ...]:
@@ -124,13 +126,13 @@ class StudyRecord:
         policy: str | None = None,
         group: Group | None = None,
     ) -> tuple[StudyCell, ...]:
-        """Return the finished fine-tunings that count, in the plan's order; None does not narrow."""
+        """Return the finished classifiers that count, in the plan's order; None does not narrow."""
         wanted = {"model": model, "fraction": fraction, "policy": policy, "group": group}
         narrow = {name: value for name, value in wanted.items() if value is not None}
         return tuple(
             cell
             for cell in self.cells
-            if cell.kind == "finetune"
+            if cell.kind != "pretrain"
             and cell.chosen
             and cell.state == "done"
             and all(getattr(cell, name) == value for name, value in narrow.items())

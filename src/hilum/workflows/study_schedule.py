@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hilum.workflows.study_options import StudyPlan
 from hilum.workflows.study_plan import RATE, rated
-from hilum.workflows.study_record import StudyCell
+from hilum.workflows.study_record import RUNS, StudyCell
 
 Cells = tuple[StudyCell, ...]
 
@@ -30,14 +30,15 @@ def settled(cells: Cells) -> Cells:
 
     A cell fails with what it starts from. Of the rates that the first seed tried, the best on validation films counts
     (the first of equals); its cell waits again, to be measured, and the later seeds take that rate. Where a trial that
-    had failed is tried again, the rate is chosen again as long as no later seed has begun.
+    had failed is tried again, the rate is chosen again as long as no later seed, nor a model that grows it, has begun.
+    Pseudo-labels begin with the fine-tuning of their seed that counts.
     """
     cells = _lost(cells)
     for group in dict.fromkeys(_group(cell) for cell in cells if cell.kind == "finetune"):
         own = [cell for cell in cells if cell.kind == "finetune" and _group(cell) == group]
-        changed = {cell.id: cell for cell in _chosen(own)}
+        changed = {cell.id: cell for cell in _chosen(own, _grown(own[0], cells))}
         cells = tuple(changed.get(cell.id, cell) for cell in cells)
-    return cells
+    return _lost(tuple(_following(cell, cells) for cell in cells))
 
 
 def ready(cells: Cells) -> Cells:
@@ -53,9 +54,14 @@ def ready(cells: Cells) -> Cells:
 
 
 def start_of(cell: StudyCell, cells: Sequence[StudyCell]) -> StudyCell | None:
-    """Return the pretraining that a fine-tuning starts from, None where it is not of this study."""
+    """Return the pretraining that a fine-tuning starts from, or the fine-tuning that pseudo-labels begin with.
+
+    None where it is not of this study, or not yet chosen.
+    """
     if cell.kind == "pretrain":
         return None
+    if cell.kind == "pseudo-label":
+        return next((other for other in _begun_with(cell, cells) if other.chosen), None)
     return next((other for other in cells if other.kind == "pretrain" and other.model == cell.model), None)
 
 
@@ -82,7 +88,10 @@ def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
 
 def _rate(cell: StudyCell, cells: Cells, plan: StudyPlan) -> float | None:
     """Return seconds a unit of work."""
-    told = [other for other in _runs(cells) if other.kind == cell.kind and other.state == "done" and other.seconds]
+    ended = [other for other in _runs(cells) if other.state == "done" and other.seconds]
+    told = [other for other in ended if other.kind == cell.kind]
+    if cell.kind == "pseudo-label":  # its rounds are fine-tunings
+        told = told or [other for other in ended if other.kind == "finetune"]
     alike = [other for other in told if (other.backbone, other.method) == (cell.backbone, cell.method)]
     used = alike or told
     work = sum(_work(other, plan) for other in used)
@@ -93,6 +102,8 @@ def _work(cell: StudyCell, plan: StudyPlan) -> float:
     if cell.kind == "pretrain":
         return float(plan.pretrain_epochs_of(cell.model))
     fraction = cell.fraction or 1.0
+    if cell.kind == "pseudo-label":  # of all films at most
+        return float(plan.rounds_of(cell.model) * plan.epochs_of(cell.model, fraction))
     return fraction * plan.epochs_of(cell.model, fraction)
 
 
@@ -112,20 +123,56 @@ def _group(cell: StudyCell) -> tuple[object, ...]:
 def _lost(cells: Cells) -> Cells:
     found = []
     for cell in cells:
-        start = start_of(cell, cells)
-        if cell.state == "waiting" and start is not None and start.state == "failed":
-            cell = replace(cell, state="failed", error=f"its pretraining {start.id} failed")
+        failed = _failed_start(cell, cells)
+        if cell.state == "waiting" and failed is not None:
+            what = "pretraining" if failed.kind == "pretrain" else "start"
+            cell = replace(cell, state="failed", error=f"its {what} {failed.id} failed")
         found.append(cell)
     return tuple(found)
 
 
-def _chosen(group: list[StudyCell]) -> list[StudyCell]:
+def _failed_start(cell: StudyCell, cells: Cells) -> StudyCell | None:
+    """Return what a cell starts from if that has failed; of pseudo-labels the first trial where all have."""
+    start = start_of(cell, cells)
+    if start is not None:
+        return start if start.state == "failed" else None
+    trials = _begun_with(cell, cells)
+    return trials[0] if trials and all(trial.state == "failed" for trial in trials) else None
+
+
+def _begun_with(cell: StudyCell, cells: Sequence[StudyCell]) -> list[StudyCell]:
+    """Return the fine-tunings that pseudo-labels may begin with: those of their seed, of which one will be chosen."""
+    if cell.kind != "pseudo-label":
+        return []
+    wanted = (cell.start, cell.fraction, cell.policy, cell.group, cell.seed)
+    return [other for other in cells if other.kind == "finetune" and (*_group(other), other.seed) == wanted]
+
+
+def _grown(cell: StudyCell, cells: Cells) -> list[StudyCell]:
+    """Return the cells that grow the models of a fine-tuning's group."""
+    return [
+        other for other in cells if other.kind == "pseudo-label" and (other.start, *_group(other)[1:]) == _group(cell)
+    ]
+
+
+def _following(cell: StudyCell, cells: Cells) -> StudyCell:
+    """Return pseudo-labels that have not begun with the rate of what they begin with, in a folder of that rate."""
+    if cell.kind != "pseudo-label" or cell.state != "waiting":
+        return cell
+    start = start_of(cell, cells)
+    if start is None:
+        return replace(cell, lr=None, chosen=False, run=f"{RUNS}/{cell.id}")
+    rate = f"{RATE}{start.lr:g}"
+    return replace(cell, lr=start.lr, chosen=True, run=f"{RUNS}/{cell.id}{rate if start.run.endswith(rate) else ''}")
+
+
+def _chosen(group: list[StudyCell], grown: list[StudyCell]) -> list[StudyCell]:
     """Return a model's cells at one share and policy with its rate chosen, if all trials have ended."""
     trials = [cell for cell in group if cell.seed == 0]
     now = next((cell for cell in trials if cell.chosen), None)
     if len(trials) == 1 and now is not None:
         return group
-    if not all(_trained(cell) or cell.state == "failed" for cell in trials) or not _open(now, group):
+    if not all(_trained(cell) or cell.state == "failed" for cell in trials) or not _open(now, [*group, *grown]):
         return group
     tried = [cell for cell in trials if _trained(cell)]
     if not tried:
@@ -140,13 +187,14 @@ def _trained(cell: StudyCell) -> bool:
 
 
 def _open(now: StudyCell | None, group: list[StudyCell]) -> bool:
-    """Whether a rate can be chosen, or another one than now: no later seed has begun, nor is the chosen one at work.
+    """Whether a rate can be chosen, or another one than now: nothing that takes it has begun, nor is it at work.
 
     A chosen trial whose measuring failed stays chosen: measuring chooses nothing.
     """
     if now is None:
         return True
-    return now.state in ("waiting", "done") and all(cell.state == "waiting" for cell in group if cell.seed)
+    takes = [cell for cell in group if cell.seed or cell.kind == "pseudo-label"]
+    return now.state in ("waiting", "done") and all(cell.state == "waiting" for cell in takes)
 
 
 def _unchosen(now: StudyCell | None, group: list[StudyCell]) -> list[StudyCell]:
