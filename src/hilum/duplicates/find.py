@@ -19,11 +19,11 @@ from hilum.listener import SILENT, Listener
 USUAL = CopyOptions()
 
 NEAREST = 0.75
-"""Cosine of two fingerprints from which a pair is looked at: altered copies have 0.95 in the median, and other films'
-of a hundred thousand pairs one."""
+"""Cosine of two fingerprints from which a pair is looked at: altered copies have 0.95 in the median, and of other films
+one pair in two hundred thousand comes so near."""
 FEW, NEAREST_OF_FEW = 128, 0.8
 """So many films are too few to learn what sets them apart: fixed fingerprints of all of them are compared."""
-PAIRS_A_FILM = 50
+PAIRS_A_FILM = 20
 """Pairs that are looked at for each film in the mean, at most; the nearest first."""
 BLOCK = 1024
 
