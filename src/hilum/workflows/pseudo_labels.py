@@ -216,10 +216,12 @@ def called(
 def capped(
     probabilities: FloatArray, present: BoolArray, taken: BoolArray, had: float, lacked: float, cap: float
 ) -> BoolArray:
-    """Return which of the taken cells [n] stay, the surest, so that they do not shift the ratio of the classes.
+    """Return which of the taken cells [n] stay, so that they do not shift the ratio of the classes.
 
     Labels and pseudo-labels together then hold present to absent cells at most ``cap`` times, and at least one over
-    ``cap`` times, as the labels alone do (``had`` to ``lacked``). Where these lack a class there is no bound.
+    ``cap`` times, as the labels alone do (``had`` to ``lacked``). Where these lack a class there is no bound. Those
+    that stay are spread evenly over the probabilities, so that they are as right as was shown of all that are called; the
+    surest would be the easiest, which teach least.
     """
     if not (had and lacked):
         return taken
@@ -227,12 +229,10 @@ def capped(
     most_found = max(cap * had / lacked * (lacked + absent) - had, 0)
     most_absent = max(cap * lacked / had * (had + found) - lacked, 0)
     kept = np.zeros_like(taken)
-    for cells, most, sureness in (
-        (taken & present, most_found, probabilities),
-        (taken & ~present, most_absent, -probabilities),
-    ):
+    for cells, most in ((taken & present, most_found), (taken & ~present, most_absent)):
         places = np.flatnonzero(cells)
-        kept[places[np.argsort(-sureness[places], kind="stable")][: int(most)]] = True
+        rising, count = places[np.argsort(probabilities[places], kind="stable")], min(int(most), len(places))
+        kept[rising[((np.arange(count) + 0.5) * len(places) / max(count, 1)).astype(np.int64)]] = True
     return kept
 
 
