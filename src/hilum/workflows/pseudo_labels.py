@@ -220,8 +220,8 @@ def capped(
 
     Labels and pseudo-labels together then hold present to absent cells at most ``cap`` times, and at least one over
     ``cap`` times, as the labels alone do (``had`` to ``lacked``). Where these lack a class there is no bound. Those
-    that stay are spread evenly over the probabilities, so that they are as right as was shown of all that are called; the
-    surest would be the easiest, which teach least.
+    that stay are spread evenly over the probabilities, so that they are as right as was shown of all that are called;
+    the surest would be the easiest, which teach least.
     """
     if not (had and lacked):
         return taken
