@@ -133,6 +133,15 @@ def test_building_it_again_gives_the_same_bytes(made_card, page):
     assert (made_card / "card.html").read_text(encoding="utf-8") == page
 
 
+def test_a_store_without_labels_has_its_page(tmp_path, parsed):
+    store = made(tmp_path / "store", (), "bare", 2)
+    card([store], CardOptions(out=tmp_path / "out", samples=0))
+    found = parsed(write_report(tmp_path / "out").report.read_text(encoding="utf-8"))
+    assert found.open == []
+    assert "labels" not in found.ids
+    assert "Not probed: no training film has a label." in found.words
+
+
 def test_a_missing_picture_is_said(made_card, tmp_path):
     (tmp_path / CARD).write_bytes((made_card / CARD).read_bytes())
     with pytest.raises(DataError, match="cannot be read"):
