@@ -19,11 +19,12 @@ Run: ``python benchmarks/planted_leaks.py --out leaks [--json]``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from altered_films import NEAR, Film
 from hilum.catalog import Catalog, film_table
 from hilum.duplicates import Copies, find_copies
 from hilum.errors import DataError
@@ -43,45 +45,6 @@ from hilum.workflows.parts import Parts
 from hilum.workflows.prepare import PrepareOptions, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-Film = np.ndarray
-
-
-def jpeg(film: Film, _rng: np.random.Generator) -> Film:
-    """Return the film saved as JPEG of quality 30."""
-    return cv2.imdecode(cv2.imencode(".jpg", film, (cv2.IMWRITE_JPEG_QUALITY, 30))[1], cv2.IMREAD_GRAYSCALE)
-
-
-def resized(film: Film, rng: np.random.Generator) -> Film:
-    """Return the film with its sides 0.75 to 1.5 times as long."""
-    factor = float(np.exp(rng.uniform(np.log(0.75), np.log(1.5))))
-    height, width = (max(8, round(side * factor)) for side in film.shape)
-    return cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-
-
-def cropped(film: Film, _rng: np.random.Generator) -> Film:
-    """Return what is left without 2 % at every side, at the film's size, so that parts of a pixel can be cut off."""
-    height, width = film.shape
-    matrix = np.array([[0.96, 0, 0.02 * (width - 1)], [0, 0.96, 0.02 * (height - 1)]], np.float32)
-    return cv2.warpAffine(film, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-
-
-def brighter(film: Film, rng: np.random.Generator) -> Film:
-    """Return the film at 0.9 or 1.1 times its brightness, cut off at white."""
-    return np.clip(np.rint(film * rng.choice([0.9, 1.1])), 0, 255).astype(np.uint8)
-
-
-def all_four(film: Film, rng: np.random.Generator) -> Film:
-    """Return the film resized, cropped, lighter or darker, and saved as JPEG."""
-    return jpeg(brighter(cropped(resized(film, rng), rng), rng), rng)
-
-
-NEAR: dict[str, Callable[[Film, np.random.Generator], Film]] = {
-    "jpeg 30": jpeg,
-    "resize": resized,
-    "crop 2 %": cropped,
-    "brightness 10 %": brighter,
-    "all four": all_four,
-}
 COPIED = ("exact", *NEAR)
 
 
@@ -199,6 +162,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         "near_recall": sum(row["found"] for row in near) / max(1, sum(row["planted"] for row in near)),
         "false_pairs": false.to_dict("records"),
         "refused": refusals(films),
+        "kermany": kermany(chosen),
     }
 
 
@@ -260,6 +224,22 @@ def refusals(films: Films) -> list[str]:
         except DataError as error:
             said.append(str(error))
     return said
+
+
+def kermany(chosen: argparse.Namespace) -> dict[str, int] | None:
+    """Return how many byte-identical files Kermany's set has, and what is found; None where the set is not at hand."""
+    root = SHARED / "kermany224"
+    if chosen.phantoms or not root.is_dir():
+        return None
+    files = [path for path in root.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png")]
+    once = {hashlib.sha256(path.read_bytes()).digest() for path in files}
+    catalog = read_source("folder", root, csv="manifest.csv", patient_column="group")
+    store = chosen.out / f"kermany-{chosen.size}"
+    prepare(catalog, store, PrepareOptions(chosen.size, workers=chosen.workers))
+    pairs = find_copies(Films.open([store])).pairs
+    kinds = {kind: int((pairs["kind"] == kind).sum()) for kind in ("exact", "near")}
+    between = int((~pairs["same_patient"]).sum())
+    return {"files": len(files), "byte_identical": len(files) - len(once), **kinds, "between_patients": between}
 
 
 def scale(chosen: argparse.Namespace) -> dict[str, Any]:
