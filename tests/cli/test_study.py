@@ -68,7 +68,7 @@ def test_a_preset_is_a_plan_and_its_record_repeats_it(name: str, config: Callabl
 def test_the_papers_study_is_four_methods_and_two_baselines_on_three_shares() -> None:
     plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
     grown = {name: row.grow for name, row in plan.models.items() if row.grow is not None}
-    assert grown == {"MoCo + pseudo-labels": "MoCo"}
+    assert grown == {"MoCo+pseudo-labels": "MoCo"}
     assert [name for name in plan.models if name not in grown] == [
         "MoCo", "SimCLR", "BYOL", "SwAV", "ResNet-50", "Inception V3",
     ]  # fmt: skip
@@ -82,9 +82,9 @@ def test_the_papers_study_is_four_methods_and_two_baselines_on_three_shares() ->
 
 def test_a_model_to_be_grown_goes_with_the_shares_that_the_line_leaves_out() -> None:
     start = ("--data", "a", "--out", "b", "--config", "demo-study")
-    assert "MoCo + pseudo-labels" in plan_of(*start).models
-    assert "MoCo + pseudo-labels" in plan_of(*start, "--fractions", 0.1).models
-    assert "MoCo + pseudo-labels" not in plan_of(*start, "--fractions", 0.5, 1.0).models
+    assert "MoCo+pseudo-labels" in plan_of(*start).models
+    assert "MoCo+pseudo-labels" in plan_of(*start, "--fractions", 0.1).models
+    assert "MoCo+pseudo-labels" not in plan_of(*start, "--fractions", 0.5, 1.0).models
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -49,6 +49,8 @@ def _answer(study: Study, row: Row) -> str:
     grown = [one for one in study.grown if one.cell.id in row["cells"]]
     told, start = study.compared_with_start(row), str(grown[0].cell.start)
     text = f"{row['model']} with {percent(row['fraction'])} of the labels: {_kept(grown)}."
+    if not any(one.rounds.kept for one in grown):
+        return text
     if told is None or told["auroc_macro"]["value"] is None:
         return f"{text} It is not compared with {start}."
     change = told["auroc_macro"]
@@ -120,8 +122,8 @@ class ShownLabels:
     title: str
     added: Markup
     round: int
-    present: Markup
-    absent: Markup
+    charts: dict[str, Markup | None]
+    """How right they were, of those called present and of those called absent; None where there are none."""
 
 
 def shown_labels(one: Grown) -> ShownLabels:
@@ -140,9 +142,12 @@ def shown_labels(one: Grown) -> ShownLabels:
         title=f"{one.cell.model}, seed {one.cell.seed}",
         added=labels_added(rounds),
         round=counts.number,
-        present=rightness(rows["present"], "right, of those labelled present"),
-        absent=rightness(rows["absent"], "right, of those labelled absent"),
+        charts={side: _rightness(rows[side], side) for side in SIDES},
     )
+
+
+def _rightness(rows: Sequence[Right], side: str) -> Markup | None:
+    return rightness(rows, f"right, of those labelled {side}") if any(row.labels for row in rows) else None
 
 
 def _right(name: str, finding: Any, side: str) -> Right:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,11 @@ class Study:
         ids = {one.cell.id for one in self.grown}
         return [row for row in self.rows if ids & set(row["cells"])]
 
+    def is_its_start(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of numbers is of a grown model of which no round was kept: it is what it began with."""
+        own = [one for one in self.grown if one.cell.id in row["cells"]]
+        return bool(own) and not any(one.rounds.kept for one in own)
+
     def group(self, name: str) -> list[Mapping[str, Any]]:
         """Return the numbers of a group of the study, in the order of the file."""
         return [row for row in self.analysis.get("models", ()) if row["group"] == name]
@@ -168,7 +173,7 @@ def read_study_folder(folder: Path) -> Study:
         stores=stores,
         splits=tuple(Split.load(store.folder) for store in stores),
         facts=_facts(record.data),
-        grown=tuple(_grown(record)),
+        grown=tuple(_grown(record, stores[0].findings)),
     )
 
 
@@ -187,13 +192,21 @@ def _facts(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _grown(record: StudyRecord) -> Iterator[Grown]:
+def _grown(record: StudyRecord, findings: Sequence[str]) -> Iterator[Grown]:
     """Yield the finished runs that were grown; of one that labelled no film there is a round that says so."""
     for cell in record.chosen():
         if cell.kind == "pseudo-label":
             rounds = read_rounds(record.path(cell))
             if rounds.rounds:
-                yield Grown(cell, rounds)
+                yield Grown(cell, _ordered(rounds, findings))
+
+
+def _ordered(rounds: Rounds, findings: Sequence[str]) -> Rounds:
+    """Return rounds with their findings in the store's order; on file they are sorted by name."""
+    told = [{name: one.findings[name] for name in findings if name in one.findings} for one in rounds.rounds]
+    return replace(
+        rounds, rounds=tuple(replace(one, findings=new) for one, new in zip(rounds.rounds, told, strict=True))
+    )
 
 
 def _analysis(path: Path) -> Mapping[str, Any]:

@@ -112,7 +112,7 @@ SPREAD = (numbers("seeds", "seeds"), numbers("lowest to highest seed", "seed_low
 def _result(study: Study, row: Row) -> list[Cell]:
     films, patients = trained_on(study, row)
     return [
-        word(row["model"]),
+        word(row["model"], small="no round was kept" if study.is_its_start(row) else ""),
         share(row["fraction"]),
         estimate(row["auroc_macro"]),
         *compared_cells(study.compared(row), study.reference, row["model"]),
