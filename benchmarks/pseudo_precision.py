@@ -5,8 +5,8 @@ Draws phantoms, lets a fifth of the patients of train.csv validate, fine-tunes o
 called absent) it gives the precision that was wanted, that of the validation films which chose the threshold, and that
 of the added labels by what was drawn (truth.csv, which also knows the cells that a report leaves uncertain) and by the
 labels held back. A miss is a 95 % interval over patients that lies below what was wanted, of a finding with 50 or more
-validation positives. Then the mean AUROC on the patients of valid.csv, of the run at the start and of what the rounds
-kept, and their difference on the same films.
+validation positives. Then the mean AUROC on the patients of valid.csv, of the run at the start, of each round and of
+what is kept, and the differences to the start on the same films.
 
 Everything lies below ``--out``; finished work is left alone, unfinished work goes on where it was. Research use only,
 not a medical device.
@@ -83,7 +83,7 @@ class Work:
         """Return how the rounds are run."""
         chosen = self.chosen
         return PseudoLabelOptions(
-            data=(self.store,), out=self.grown, rounds=chosen.rounds, patience=chosen.rounds, device="cpu",
+            data=(self.store,), out=self.grown, rounds=chosen.rounds, device="cpu",
             precision=chosen.precision, absent_precision=chosen.absent_precision, level=chosen.level, cap=chosen.cap,
             train=RoundTrainOptions(epochs=chosen.round_epochs),
         )  # fmt: skip
@@ -122,7 +122,7 @@ class Work:
         return found
 
     def gain(self) -> dict[str, Any]:
-        """Return AUROC on the test patients before and after the rounds, and the paired difference."""
+        """Return AUROC on the test patients of the start, each round and what was kept, and the paired differences."""
         chosen = self.chosen
         how = EvaluateOptions(
             data=self.store,
@@ -131,9 +131,13 @@ class Work:
             min_positives=chosen.min_positives,
             device="cpu",
         )
-        runs = {"start": self.start, "kept": self.grown}
-        scores = {name: evaluate(run, how).evaluation.auroc_macro.to_json() for name, run in runs.items()}
-        return {**scores, "kept_minus_start": comparison_json(compare(self.grown, self.start, how))["auroc_macro"]}
+        trained = [one for one in self.rounds.rounds if one.validation_auroc is not None]
+        runs = {f"round {one.number}": self.grown / one.run for one in trained} | {"kept": self.grown}
+        scores = {"start": evaluate(self.start, how).evaluation.auroc_macro.to_json()}
+        for name, run in runs.items():
+            scores[name] = evaluate(run, how).evaluation.auroc_macro.to_json()
+            scores[f"{name} minus start"] = comparison_json(compare(run, self.start, how))["auroc_macro"]
+        return scores
 
 
 def side_row(finding: FindingRound, side: str, added: int, real: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +197,7 @@ def tell(rows: list[dict[str, Any]], verdict: dict[str, Any], gain: dict[str, An
     for one in rounds.rounds:
         say(f"round {one.number}: validation AUROC {one.validation_auroc}, kept: {one.kept}")
     for name, found in gain.items():
-        low, high = found["interval"]
+        low, high = found["interval"] or (found["value"], found["value"])
         say(f"test AUROC {name}: {found['value']:+.4f} ({low:+.4f} to {high:+.4f})")
     say(f"missed: {', '.join(verdict['missed']) or 'none'}; reached: {verdict['reached']}")
 
@@ -225,8 +229,8 @@ def main() -> None:
     parser.add_argument("--init", default="random")
     parser.add_argument("--backbone", default="resnet10t")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--round-epochs", type=int, default=15)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--round-epochs", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--precision", type=float, default=PseudoLabelOptions.precision)
