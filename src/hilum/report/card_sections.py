@@ -59,7 +59,7 @@ def card_sections(card: Card) -> dict[str, Any]:
         "policies": [policies(column) for column in card["columns"] if column["labels"]],
         "together": [co_occurrence(column) for column in card["columns"] if len(column["together"]["findings"]) > 1],
         "greys": greys(card),
-        "means": [(column["name"], card.picture(column["mean_film"])) for column in card.own],
+        "means": [(column["name"], card.picture(column["mean_film"]), column["greys"]["films"]) for column in card.own],
         "samples": [samples(card, store) for store in card["stores"]],
         "enhancement": [steps(card, store) for store in card["stores"]],
         "parts": parts_table(card),

@@ -181,8 +181,8 @@ def parts_table(card: Card) -> Table:
     """Return films and patients of every part of every store."""
     columns = [words("part", "part")]
     for column in card["columns"]:
-        name = column["name"]
-        columns += [numbers(f"films, {name}", f"{name}_films"), numbers(f"patients, {name}", f"{name}_patients")]
+        name, of = column["name"], f", {column['name']}" if len(card["columns"]) > 1 else ""
+        columns += [numbers(f"films{of}", f"{name}_films"), numbers(f"patients{of}", f"{name}_patients")]
     rows = []
     for part in (*OWN_PARTS, "left_out"):
         found = [column["parts"][part] for column in card["columns"]]
