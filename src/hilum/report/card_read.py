@@ -11,7 +11,6 @@ from hilum.errors import RunError
 from hilum.report.pictures import as_jpeg
 from hilum.report.read import bytes_of, read_json
 from hilum.workflows.card import CARD, FORMAT
-from hilum.workflows.card_facts import TOGETHER
 from hilum.workflows.card_pixels import PICTURES
 
 KEYS = ("made_of", "columns", "stores", "patients", "copies", "strangers", "hints", "shortcuts", "reader")
@@ -38,7 +37,7 @@ class Card:
     @property
     def own(self) -> list[Mapping[str, Any]]:
         """The columns of single stores."""
-        return [column for column in self.content["columns"] if column["name"] != TOGETHER or len(self["columns"]) == 1]
+        return list(self.content["columns"][: len(self["stores"])])
 
     @property
     def whole(self) -> Mapping[str, Any]:
