@@ -53,7 +53,7 @@ def _right(grown: Sequence[Grown]) -> str:
 
 def _short(grown: Sequence[Grown]) -> list[str]:
     """Return the findings whose labels were less often right than wanted, beyond the interval."""
-    found = {}
+    found: dict[str, None] = {}
     for one in grown:
         for name, finding in one.told.findings.items():
             for side in SIDES:

@@ -25,6 +25,8 @@ from hilum.report.study_tables import (
 from hilum.workflows.pseudo_record import FindingRound, Round
 
 NOTHING = Cell("-", (None,))
+SAME = (Cell("-", (None, None, None)), NOTHING, word("the same model", "verdict soft"))
+"""In place of a comparison where no round was kept."""
 MEASURES = {"precision": "precision", "recall": "recall", "accuracy": "accuracy"}
 """Means that the published study reported, by their columns."""
 
@@ -35,7 +37,7 @@ def growth_table(study: Study) -> Table:
         words("model", "model"),
         numbers("labels", "fraction"),
         words("began with", "start"),
-        words("rounds kept, by seed", "kept"),
+        words("kept round, by seed", "kept"),
         estimates("mean AUROC at the start", "start_auroc_macro"),
         estimates("mean AUROC after", "auroc_macro"),
         estimates("difference", "difference"),
@@ -54,10 +56,10 @@ def _grown(study: Study, row: Mapping[str, Any]) -> list[Cell]:
         word(row["model"]),
         share(row["fraction"]),
         word(start),
-        word(", ".join(f"{one.rounds.kept} of {len(one.rounds.rounds)}" for one in grown)),
+        word(", ".join(f"{one.rounds.kept or 'none'} of {len(one.rounds.rounds)}" for one in grown)),
         estimate(before["auroc_macro"] if before else None),
         estimate(row["auroc_macro"]),
-        *compared_cells(study.compared_with_start(row), start, row["model"]),
+        *(SAME if study.is_its_start(row) else compared_cells(study.compared_with_start(row), start, row["model"])),
     ]
 
 
@@ -152,7 +154,10 @@ def _side(told: FindingRound, side: str) -> list[Cell]:
 
 
 def _estimate(one: Estimate | None) -> Cell:
-    return Cell("-", (None,) * 3) if one is None else estimate(one.to_json())
+    """Return a share of right labels; why there is none stands in a column of its own."""
+    if one is None or one.value is None:
+        return Cell("-", (None,) * 3)
+    return estimate({**one.to_json(), "reason": None})
 
 
 def labelled_table(study: Study) -> Table | None:

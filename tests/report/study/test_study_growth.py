@@ -200,3 +200,11 @@ def test_labels_that_are_less_right_than_wanted_stand_left_of_the_line():
     real = float(re.search(r'<circle class="mark c0" cx="([\d.]+)"', drawn).group(1))
     assert real < line
     assert drawn.count("adds none") == 1
+
+
+def test_a_model_of_no_kept_round_is_compared_with_nothing(grow):
+    folder = grow(MIXED, scores=(0.69,))
+    write_report(folder)
+    row = pd.read_csv(folder / "tables/pseudo-labels.csv").iloc[0]
+    assert (row["kept"], row["verdict"]) == ("none of 1", "the same model")
+    assert pd.isna(row["difference"])
