@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from study_plans import SCRATCH, TWO_RATES, UNSET, tiny_plan, weights
 
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
+from hilum.listener import Listener
+from hilum.training.interrupt import Interrupted
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.pseudo_label_options import PseudoLabelOptions, RoundTrainOptions
 from hilum.workflows.pseudo_record import read_rounds
@@ -172,8 +175,8 @@ def finished(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathF
     return study(planned_on(store, folder / "study"))
 
 
-def planned_on(store: Path, out: Path) -> StudyPlan:
-    return tiny_plan(store, out, models=GROWN, pretrain={}, pseudo_label=EASY, **TWO_RATES)
+def planned_on(store: Path, out: Path, jobs: int = 1) -> StudyPlan:
+    return tiny_plan(store, out, models=GROWN, pretrain={}, pseudo_label=EASY, jobs=jobs, **TWO_RATES)
 
 
 def test_it_is_run_and_measured_like_any_model(finished: StudyResult) -> None:
@@ -215,3 +218,31 @@ def test_a_record_of_before_there_was_growth_is_read(finished: StudyResult, tmp_
         del cell["start"]
     (tmp_path / "study.json").write_text(json.dumps(content))
     assert read_study(tmp_path).models == ("from scratch",)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_stopped_while_it_is_grown_it_goes_on_to_the_same_end(finished: StudyResult, tmp_path: Path, jobs: int) -> None:
+    store, whole = finished.record.stores[0].path, finished.record
+    plan = planned_on(store, tmp_path / "study", jobs=jobs)
+    with pytest.raises(Interrupted):
+        study(plan, Stopping("round 1: labels"))
+    again = study(plan).record
+    assert [replace(cell, seconds=None) for cell in again.cells] == [
+        replace(cell, seconds=None) for cell in whole.cells
+    ]
+    assert weights(again.folder) == weights(whole.folder)
+    for cell in whole.chosen(model="more"):
+        first, second = read_rounds(whole.path(cell)), read_rounds(again.path(cell))
+        assert replace(first, start="") == replace(second, start="")
+
+
+class Stopping(Listener):
+    """Asks for a stop where a note holds some words, as Ctrl-C would."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def note(self, line: str) -> None:
+        if self.words in line:
+            signal.raise_signal(signal.SIGINT)
