@@ -46,9 +46,12 @@ def _right(grown: Sequence[Grown]) -> str:
         known = [mean for mean in means if mean is not None]
         wanted = getattr(grown[0].rounds.wanted, side)
         if known:
-            parts.append(f"{fmean(known):.1%} of those called {side} ({wanted:.0%} wanted)")
+            more = ", of rare findings more" if side == "absent" else ""
+            parts.append(f"{fmean(known):.1%} of those called {side} ({wanted:.0%} wanted{more})")
+    if not parts:
+        return "No film whose label was held back got one, so how right they are is not known here."
     source = "This is known only because labels were held back; of films without any it would not be."
-    return f"In the mean over findings and runs {listed(parts, 'none')} were right. {source}"
+    return f"In the mean over findings and runs {listed(parts)} were right. {source}"
 
 
 def _short(grown: Sequence[Grown]) -> list[str]:

@@ -20,7 +20,16 @@ from hilum.report.charts import Measured
 from hilum.report.growth_charts import Course, Right, Step, labels_added, rightness, scores_by_round
 from hilum.report.pages import study_page, write_report
 from hilum.report.study_read import read_study_folder
-from hilum.workflows.pseudo_record import Agreement, FindingRound, Round, Rounds, Sides, Wanted, write_rounds
+from hilum.workflows.pseudo_record import (
+    Agreement,
+    FindingRound,
+    Round,
+    Rounds,
+    Sides,
+    Wanted,
+    read_rounds,
+    write_rounds,
+)
 from hilum.workflows.study_record import StudyCell, read_study, write_study
 
 EVIL = "<script>alert(1)</script>"
@@ -106,9 +115,20 @@ def test_the_limits_name_what_was_less_right_than_wanted_and_what_got_none(grow,
     words = plain(study_page(read_study_folder(grow(MIXED))))
     assert "With Cardiomegaly (present) pseudo-labels were less often right than wanted" in words
     assert "No round called Fracture present" in words
-    assert (
-        "87.0% of those called present (90% wanted) and 95.0% of those called absent (95% wanted) were right" in words
-    )
+    assert "87.0% of those called present (90% wanted) and 95.0% of those called absent (95% wanted, of rare" in words
+
+
+def test_rounds_that_labelled_nothing_are_not_called_wrong(grow, plain):
+    none = replace(finding(0, None, reason="too few"), absent=0)
+    folder = grow({"Edema": none})
+    run = folder / "runs/grown-0"
+    told = read_rounds(run)
+    empty = replace(told.rounds[0], validation_auroc=None, kept=False, real_precision_mean=Sides(None, None), films=0)
+    write_rounds(run, replace(told, rounds=(replace(empty, on_pseudo_labels=None),)))
+    words = plain(study_page(read_study_folder(folder)))
+    assert "No film whose label was held back got one" in words
+    assert "No finding was labelled absent in round 1" in words
+    assert "not trained" in words
 
 
 def test_without_a_kept_round_the_model_is_called_what_it_is(grow, plain):
