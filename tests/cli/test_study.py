@@ -84,7 +84,8 @@ def test_a_model_to_be_grown_goes_with_the_shares_that_the_line_leaves_out() -> 
     start = ("--data", "a", "--out", "b", "--config", "demo-study")
     assert "MoCo+pseudo-labels" in plan_of(*start).models
     assert "MoCo+pseudo-labels" in plan_of(*start, "--fractions", 0.1).models
-    assert "MoCo+pseudo-labels" not in plan_of(*start, "--fractions", 0.5, 1.0).models
+    assert plan_of(*start, "--fractions", 0.5, 1.0).models["MoCo+pseudo-labels"].fractions == (0.5,)
+    assert "MoCo+pseudo-labels" not in plan_of(*start, "--fractions", 1.0).models
 
 
 @pytest.mark.parametrize("method", METHODS)
