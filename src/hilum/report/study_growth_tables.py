@@ -140,16 +140,17 @@ def findings_table(study: Study) -> Table:
 
 def _finding(told: FindingRound) -> list[Cell]:
     cells = [cell for side in ("present", "absent") for cell in _side(told, side)]
-    return [*cells, number(told.abstained), word(told.reason or "-")]
+    return [*cells, number(told.abstained), word(told.reason or "-", "reason")]
 
 
 def _side(told: FindingRound, side: str) -> list[Cell]:
+    cut = getattr(told.cut, side)
     return [
         number(getattr(told, side)),
         _estimate(getattr(told.real_precision, side)),
         number(getattr(told.wanted, side), "{:.3f}"),
         _estimate(getattr(told.validation_precision, side)),
-        number(getattr(told.cut, side), "{:.3f}"),
+        NOTHING if cut is None else number(cut, "{:.3f}"),
     ]
 
 

@@ -22,7 +22,7 @@ class CardOptions:
     """Sample films of each store."""
     split: Literal["test", "val", "official-test"] = "test"
     """Part that the shortcut probes, and the run beside them, are measured on."""
-    neighbours: int = 50
+    neighbours: int = 100
     """Films of other patients that are asked about each label."""
     hints: int = 200
     """Labels on the work list at most."""
