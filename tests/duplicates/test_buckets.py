@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -23,32 +25,47 @@ def test_near_ones_meet_and_no_others_are_kept(count: int) -> None:
     chosen = np.arange(0, count, 3)
     close = 0.9 * plain[chosen] + np.sqrt(1 - 0.9**2) * marks(len(chosen), 1)
     close /= np.linalg.norm(close, axis=1, keepdims=True)
-    found, crowded = near_pairs(np.concatenate([plain, close]).astype(np.float16), NEAR, silent)
+    found, crowded, more = near_pairs(np.concatenate([plain, close]).astype(np.float16), NEAR, silent, count)
     wanted = {(int(row), count + place) for place, row in enumerate(chosen)}
     assert {(int(first), int(second)) for first, second in found} == wanted
     assert not crowded
+    assert not more
 
 
 def test_pairs_come_nearest_first_and_once() -> None:
     plain = marks(50)
     close = np.stack([plain[7] + 0.03 * marks(2, 2)[0], plain[9] + 0.3 * marks(2, 2)[1]])
     close /= np.linalg.norm(close, axis=1, keepdims=True)
-    found, _ = near_pairs(np.concatenate([plain, close]).astype(np.float16), NEAR, silent)
+    found, *_ = near_pairs(np.concatenate([plain, close]).astype(np.float16), NEAR, silent, 100)
     assert found.tolist() == [[7, 50], [9, 51]]
 
 
 def test_a_crowd_is_said() -> None:
     alike = np.repeat(marks(1)[:, :2], REACH + 50, axis=0).astype(np.float16)
-    assert near_pairs(alike, NEAR, silent)[1]
-    assert not near_pairs(alike[: REACH + 1], NEAR, silent)[1]
+    assert near_pairs(alike, NEAR, silent, 100)[1]
+    assert not near_pairs(alike[: REACH + 1], NEAR, silent, 100)[1]
+
+
+def test_of_too_many_pairs_the_nearest_are_kept_in_little_memory() -> None:
+    alike = marks(1) + 0.03 * marks(1500, 1)
+    alike = (alike / np.linalg.norm(alike, axis=1, keepdims=True)).astype(np.float16)
+    everything, _, none_left = near_pairs(alike, NEAR, silent, 1500**2)
+    assert not none_left
+    tracemalloc.start()
+    found, _, more = near_pairs(alike, NEAR, silent, 3000)
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert more
+    assert found.tolist() == everything[:3000].tolist()
+    assert memory < 30e6
 
 
 def test_every_band_is_told() -> None:
     heard: list[int] = []
-    near_pairs(marks(10).astype(np.float16), NEAR, heard.append)
+    near_pairs(marks(10).astype(np.float16), NEAR, heard.append, 100)
     assert heard == list(range(1, BANDS + 1))
 
 
 def test_a_film_without_structure_meets_nobody() -> None:
-    found, _ = near_pairs(np.zeros((5, 64), np.float16), NEAR, silent)
+    found, *_ = near_pairs(np.zeros((5, 64), np.float16), NEAR, silent, 100)
     assert found.shape == (0, 2)

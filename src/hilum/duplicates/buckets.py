@@ -23,33 +23,69 @@ BLOCK = 1 << 16
 Pairs = NDArray[np.int64]
 
 
-def near_pairs(marks: NDArray[np.float16], cosine: float, said: Callable[[int], None]) -> tuple[Pairs, bool]:
-    """Return pairs of near fingerprints, nearly all that there are.
+def near_pairs(
+    marks: NDArray[np.float16], cosine: float, said: Callable[[int], None], most: int
+) -> tuple[Pairs, bool, bool]:
+    """Return pairs of near fingerprints, nearly all that there are, up to a number.
+
+    Memory is some numbers for each of ``most`` pairs, however many are near.
 
     Args:
         marks: Fingerprints of unit length, [N, E].
         cosine: At least so near.
         said: Hears how many of BANDS are done.
+        most: Pairs that are returned at most.
 
     Returns:
-        int64 [M, 2], first below second, without repeats, the nearest first; and whether a code was so crowded that
-        some of its films have not met.
+        int64 [M, 2], first below second, without repeats, the nearest first; whether a code was so crowded that some of
+        its films have not met; and whether there were more than ``most`` pairs.
     """
     rng = np.random.default_rng(0)
     planes = max(4, int(np.ceil(np.log2(max(len(marks), 1) / CROWD))))
-    found, nearness, crowded = [np.empty(0, np.int64)], [np.empty(0, np.float32)], False
+    nearest, crowded = _Nearest(most), False
     for band in range(BANDS):
         codes = _codes(marks, rng.standard_normal((marks.shape[1], planes)).astype(np.float32))
         order = np.argsort(codes, kind="stable")
         for places, cosines in _meetings(marks[order], codes[order], cosine):
             ends = np.sort(order[places], axis=1)
-            found.append(ends[:, 0] * len(marks) + ends[:, 1])
-            nearness.append(cosines)
+            nearest.add(ends[:, 0] * len(marks) + ends[:, 1], cosines)
         crowded |= bool(_crowds(codes[order]))
         said(band + 1)
-    pairs, places = np.unique(np.concatenate(found), return_index=True)
-    pairs = pairs[np.argsort(-np.concatenate(nearness)[places], kind="stable")]
-    return np.stack([pairs // max(len(marks), 1), pairs % max(len(marks), 1)], axis=1), crowded
+    pairs = nearest.names()
+    return np.stack([pairs // max(len(marks), 1), pairs % max(len(marks), 1)], axis=1), crowded, nearest.more
+
+
+class _Nearest:
+    """The nearest of the pairs heard of, each once; of equally near ones those of the lower names."""
+
+    def __init__(self, most: int) -> None:
+        self.more = False
+        """Whether there were others."""
+        self._most, self._least = most, -np.inf
+        self._names, self._cosines = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        self._waiting = 0
+
+    def add(self, names: NDArray[np.int64], cosines: NDArray[np.float32]) -> None:
+        """Hear of pairs, [n], each a number, and how near they are."""
+        near = cosines >= self._least
+        self._names.append(names[near])
+        self._cosines.append(cosines[near])
+        self._waiting += int(near.sum())
+        if self._waiting > max(4 * self._most, BLOCK):
+            self._settle()
+
+    def names(self) -> NDArray[np.int64]:
+        """Return them, the nearest first."""
+        self._settle()
+        return self._names[0]
+
+    def _settle(self) -> None:
+        names, places = np.unique(np.concatenate(self._names), return_index=True)
+        cosines = np.concatenate(self._cosines)[places]
+        order = np.argsort(-cosines, kind="stable")[: self._most]
+        if len(order) < len(names):
+            self.more, self._least = True, float(cosines[order[-1]]) if len(order) else np.inf
+        self._names, self._cosines, self._waiting = [names[order]], [cosines[order]], 0
 
 
 def _codes(marks: NDArray[np.float16], planes: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -62,13 +62,13 @@ def _proposed(films: Films, rows: NDArray[np.int64], listener: Listener) -> tupl
         plain = plain_fingerprints(films.read(rows))
         return rows[np.argwhere(np.triu(plain @ plain.T >= NEAREST_OF_FEW, 1))], ()
     marks = fingerprints(films.read, rows, lambda done: listener.progress("fingerprints", done, len(rows)))
-    found, crowded = near_pairs(marks, NEAREST, lambda done: listener.progress("near films", done, BANDS))
     most, notes = PAIRS_A_FILM * len(rows), []
+    found, crowded, more = near_pairs(marks, NEAREST, lambda done: listener.progress("near films", done, BANDS), most)
     if crowded:
         notes.append("hundreds of films are nearly alike: not all of them were compared with each other")
-    if len(found) > most:
-        notes.append(f"{len(found)} pairs of films are nearly alike: only the nearest {most} were looked at")
-    return rows[found[:most]], tuple(notes)
+    if more:
+        notes.append(f"more than {most} pairs of films are nearly alike: only the nearest {most} were looked at")
+    return rows[found], tuple(notes)
 
 
 def _copies_among(
