@@ -103,6 +103,18 @@ def test_both_ways_are_mirror_images_with_a_band_between() -> None:
     assert cut.reason is None
 
 
+def test_where_both_ways_would_meet_the_numbers_are_of_the_films_that_are_called_absent() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(300) < 0.4
+    scores = 0.5 + 0.25 * np.where(truth, 1, -1) + rng.normal(0, 0.15, 300)
+    cut = choose_cut(truth, scores, np.arange(300), 0.8, 0.8, 0.9)
+    assert cut.present is not None
+    assert cut.absent == cut.present
+    absent = scores < cut.present
+    assert cut.absent_side.films == cut.absent_side.patients == absent.sum()
+    assert cut.absent_side.precision.value == pytest.approx((~truth[absent]).mean())
+
+
 def test_of_a_rare_finding_absent_must_tell_more_than_that_it_is_rare() -> None:
     truth, scores, people = sample(np.random.default_rng(3), 6000, 0.03, 0.9)
     cut = choose_cut(truth, scores, people, *WANTED)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ def choose_cut(
         return Cut(_none(precision, NO_FILMS), _none(rarer, NO_FILMS))
     above = _side(present, scores, patients, precision, level)
     below = _side(~present, -scores, patients, rarer, level)
-    return Cut(above, _mirrored(below, above.threshold))
+    return Cut(above, _apart(_mirrored(below), above.threshold, ~present, scores, patients, level))
 
 
 def effective_number(right: NDArray[np.float64], films: NDArray[np.float64]) -> float:
@@ -223,12 +223,31 @@ def _candidates(
         least = max(int(called[place]) + 1, math.ceil(called[place] * GROWTH))
 
 
-def _mirrored(side: Side, present: float | None) -> Side:
-    """Return the side of absent calls as a threshold of the probability itself, never above that of present calls."""
-    if side.threshold is None:
+def _mirrored(side: Side) -> Side:
+    """Return the side of absent calls as a threshold of the probability itself."""
+    return side if side.threshold is None else replace(side, threshold=-side.threshold)
+
+
+def _apart(
+    side: Side,
+    present: float | None,
+    right: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    patients: NDArray[np.int64],
+    level: float,
+) -> Side:
+    """Return the side of absent calls without the films that are called present, by the numbers of those left."""
+    if side.threshold is None or present is None or side.threshold < present:
         return side
-    threshold = -side.threshold if present is None else min(-side.threshold, present)
-    return Side(threshold, side.wanted, side.precision, side.films, side.patients)
+    called = scores < present
+    if not called.any():
+        return _none(side.wanted, "every film is called present")
+    codes = np.unique(patients[called], return_inverse=True)[1]
+    films = np.bincount(codes).astype(np.float64)
+    number = effective_number(np.bincount(codes, weights=right[called]).astype(np.float64), films)
+    share = float(right[called].mean())
+    bound = Estimate(share, Interval(lower_bound(share, number, level), 1.0))
+    return Side(present, side.wanted, bound, int(called.sum()), len(films))
 
 
 def _none(wanted: float, reason: str) -> Side:
