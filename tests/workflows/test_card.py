@@ -195,6 +195,13 @@ def test_a_card_is_made_once_and_another_is_refused(tmp_path):
         card([store], replace(options, seed=1))
 
 
+def test_no_work_list_is_left_of_a_card_that_was_not_finished(tmp_path):
+    (tmp_path / "out" / "lists").mkdir(parents=True)
+    (tmp_path / "out" / "lists" / "label-hints.csv").write_text("store,row\nother,1\n")
+    told(tmp_path / "out", made(tmp_path / "store"))
+    assert {path.name for path in (tmp_path / "out" / "lists").iterdir()} == {"copies.csv", "strangers.csv"}
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     store = made(tmp_path / "store")
     with pytest.raises(RunError, match="something else than a data card"):

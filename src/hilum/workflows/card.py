@@ -45,6 +45,8 @@ FORMAT = 1
 CARD = "card.json"
 TOLD = ("samples", "split", "neighbours", "hints", "min_positives", "resamples", "seed")
 """Options that change what the card says."""
+HINTS = "label-hints"
+"""Name of the work list, which only a card with a run has."""
 LOOKED_FOR = 8
 """Films that are looked for as they came, before none is taken to be at hand."""
 
@@ -103,6 +105,7 @@ def card(
         return result
     options.out.mkdir(parents=True, exist_ok=True)
     clear_leftovers(options.out)
+    (options.out / LISTS / f"{HINTS}.csv").unlink(missing_ok=True)  # of a card that was not finished
     reader = read_with(subject, films, options.device, options.seed, listener) if subject else None
     columns = columns_of(films)
     content = {
@@ -239,6 +242,6 @@ def _hints(films: Films, reader: Reader, options: CardOptions, listener: Listene
     listed = pd.concat(
         [named_films(films, table["row"].to_numpy(np.int64)), table[["finding", "label", "expected", "score"]]], axis=1
     )
-    write_list(options.out, "label-hints", listed)
+    write_list(options.out, HINTS, listed)
     shown = shown_films(films, table, options.out, "hint")
     return {"labels": len(table), "neighbours": options.neighbours, "shown": shown}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,10 @@ def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dic
     """Return for each part how many of its films have a copy in each part, its own among them."""
     found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
     for group in groups:
-        here = placed[group]
-        for place, part in enumerate(here):
-            for other in {*here[:place], *here[place + 1 :]}:
-                found[part][other] += 1
+        here = Counter(placed[group].tolist())
+        for part, count in here.items():
+            for other in here:
+                found[part][other] += count if other != part or count > 1 else 0
     return found
 
 
