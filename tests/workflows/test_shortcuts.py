@@ -10,14 +10,16 @@ import pytest
 
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError
+from hilum.files import canonical_json
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.listener import Listener
+from hilum.metrics.results import Estimate
 from hilum.splits import patient_split
 from hilum.workflows.parts import Parts
 from hilum.workflows.shortcut_probes import PROBES, border_only, metadata
-from hilum.workflows.shortcuts import Shortcuts, shortcut_probes
+from hilum.workflows.shortcuts import Flag, Shortcuts, shortcut_probes
 
 SIZE = 32
 
@@ -180,3 +182,8 @@ def test_which_store_is_metadata_and_missing_values_are_values(make: Callable[..
     assert told.shape == (80, 3 + 2 + 2 + 1)  # both are of one source
     assert not told[:10, 3:5].any()
     assert told[10:, 3:5].sum(axis=1).tolist() == [1] * 70
+
+
+def test_a_flag_beside_readers_that_know_nothing_can_be_written() -> None:
+    flag = Flag("Edema", "border", Estimate(0.7), "whole", 0.5, float("inf"), 0.001)
+    assert b'"share": null' in canonical_json(flag.to_json())

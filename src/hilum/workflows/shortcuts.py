@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,7 @@ class Flag:
     """The best reader of the whole film: "whole" or "model"."""
     reference_auroc: float
     share: float
-    """Of what the reference knows above chance, how much the probe does."""
+    """Of what the reference knows above chance, how much the probe does; infinite where that is nothing."""
     p_holm: float
     """Of the probe's AUROC being 0.5, adjusted for all blind probes and findings."""
 
@@ -64,7 +65,8 @@ class Flag:
         """Return plain values for JSON."""
         return {
             "finding": self.finding, "probe": self.probe, "auroc": self.auroc.to_json(), "reference": self.reference,
-            "reference_auroc": self.reference_auroc, "share": self.share, "p_holm": self.p_holm, "words": self.words,
+            "reference_auroc": self.reference_auroc, "share": self.share if math.isfinite(self.share) else None,
+            "p_holm": self.p_holm, "words": self.words,
         }  # fmt: skip
 
 
