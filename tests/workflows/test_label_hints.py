@@ -73,6 +73,13 @@ def test_where_all_films_are_of_one_patient_only_the_mean_speaks() -> None:
     np.testing.assert_allclose(found, 0.25)
 
 
+def test_nothing_is_listed_where_no_neighbour_may_speak(films: Films) -> None:
+    """All expectations are equal then; what rounding makes of their differences is no hint."""
+    lonely = Flipped(films, films.labels)
+    lonely.patient_codes = np.zeros(len(films), np.int64)
+    assert hints(lonely, look(films), neighbours=20).empty
+
+
 def test_cells_that_do_not_count_neither_speak_nor_are_listed(films: Films) -> None:
     labels = films.labels.copy()
     labels[:50, 0] = -1

@@ -75,7 +75,7 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
         learner = lesson.learner(start.backbone, size, options)
         train = fit_batch(options.train, len(lesson.rows), listener, processes)
         listener.note(
-            f"fine-tunes on {len(lesson.rows)} labelled films of {parts.patients(lesson.rows)} patients, "
+            f"fine-tunes on {len(lesson.rows)} films with labels, of {parts.patients(lesson.rows)} patients, "
             f"validates on {len(validation.rows)} films of {parts.patients(validation.rows)}"
         )
         order = lesson.order(train.seed)

@@ -18,6 +18,8 @@ COLUMNS = ("row", "source", "path", "finding", "label", "expected", "score")
 NEIGHBOURS = 100
 MEMORY = 50_000
 """Films that neighbours are sought among, at most."""
+LEAST = 1e-6
+"""Nats of surprise above which a label is listed: where all neighbours speak alike, rounding leaves some 1e-8."""
 _BLOCK = 512
 
 
@@ -57,7 +59,7 @@ def label_hints(
     expected = expected_labels(values, truth, counts, films.patient_codes[rows], neighbours, seed)
     scores = np.where(counts, _surprise(truth, expected, counts), -np.inf)
     place, finding = np.unravel_index(np.argsort(-scores, axis=None, kind="stable")[:count], scores.shape)
-    listed = scores[place, finding] > 0
+    listed = scores[place, finding] > LEAST
     place, finding = place[listed], finding[listed]
     known = films.catalog.iloc[rows[place]]
     return pd.DataFrame(
@@ -118,7 +120,7 @@ def _surprise(truth: FloatArray, expected: FloatArray, counts: NDArray[np.bool_]
     rarely have a rare finding, so that without it every film that has one would be listed. Cells that do not count: any
     number.
     """
-    likely = np.log(np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1))
+    likely = np.log(np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1).astype(np.float64))
     found = -likely
     for label in (0, 1):
         cells = counts & (truth == label)

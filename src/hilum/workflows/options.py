@@ -117,6 +117,11 @@ class FinetuneOptions:
         if not 0 < self.fraction <= 1:
             raise OptionError(f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1.")
         _refuse_below(self, {"patience": 0, "draw": 0, "devices": 1})
+        if self.unlabelled and self.pseudo_labels is None:
+            raise OptionError(
+                f"--unlabelled is {self.unlabelled[0]}, whose own labels are not looked at, and no table gives its films "
+                "any: give --pseudo_labels FILE, or leave it out."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
