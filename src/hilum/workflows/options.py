@@ -119,8 +119,8 @@ class FinetuneOptions:
         _refuse_below(self, {"patience": 0, "draw": 0, "devices": 1})
         if self.unlabelled and self.pseudo_labels is None:
             raise OptionError(
-                f"--unlabelled is {self.unlabelled[0]}, whose own labels are not looked at, and no table gives its films "
-                "any: give --pseudo_labels FILE, or leave it out."
+                f"--unlabelled is {self.unlabelled[0]}, whose own labels are not looked at, and no table gives its "
+                "films any: give --pseudo_labels FILE, or leave it out."
             )
 
 
