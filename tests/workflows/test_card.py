@@ -300,3 +300,9 @@ def write_films() -> Callable[..., Store]:
         return write_store(root / "store", Catalog("here", root, (), table, 1), steps.apply(film)[None], steps)
 
     return write
+
+
+def test_a_folder_of_originals_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--truth is .*nothere, no folder: give"):
+        told(tmp_path / "card", made(tmp_path / "store"), truth=(tmp_path / "nothere",))
+    assert not (tmp_path / "card").exists()

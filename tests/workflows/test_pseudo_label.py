@@ -18,6 +18,7 @@ from hilum.errors import DataError, HilumError, OptionError, RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import Listener
+from hilum.report.pages import run_page
 from hilum.training.run_folder import read_log, read_metrics
 from hilum.workflows.evaluate import evaluate
 from hilum.workflows.explain import explain
@@ -306,6 +307,30 @@ def test_a_damaged_record_is_one_line(tmp_path: Path, damage: str | None) -> Non
         read_rounds(tmp_path)
     assert "\n" not in str(caught.value)
     assert ROUNDS in str(caught.value)
+
+
+def test_a_damaged_record_is_mended_as_its_line_says(store: Path, start: Path, tmp_path: Path) -> None:
+    """Finished rounds are taken as they are: the record and the model come out equal to the bit."""
+    run = grown(start, store, tmp_path / "again", rounds=1).run
+    files = [run / ROUNDS, run / "model" / "model.safetensors"]
+    before = [file.read_bytes() for file in files]
+    (run / ROUNDS).write_text("{")
+    with pytest.raises(RunError, match=r"rounds\.json is damaged: delete it and .*metrics\.json, and run"):
+        grown(start, store, run, rounds=1)
+    (run / ROUNDS).unlink()
+    (run / "metrics.json").unlink()
+    grown(start, store, run, rounds=1)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_the_page_tells_of_every_round(done: PseudoLabelResult) -> None:
+    text = run_page(done.run)
+    assert "Rounds of pseudo-labels" in text
+    assert f"that of round {done.rounds.kept}" in text
+    for one in done.rounds.rounds:
+        assert f'<td class="n">{one.films:,}</td>' in text
+        assert f'<td class="n">{one.validation_auroc:.4f}</td>' in text
+    assert "The course of training" not in text
 
 
 def refused(kind: type[HilumError], start: Path, stores: Path | tuple[Path, ...], out: Path, **options: Any) -> str:

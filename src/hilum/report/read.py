@@ -13,6 +13,7 @@ import yaml
 
 from hilum.errors import DataError, RunError
 from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_log, read_metrics
+from hilum.workflows.pseudo_record import ROUNDS, Rounds, read_rounds
 
 NOT_A_REPORT = (
     "holds neither a study nor a run: give the folder of `hilum study` or demo, or one of finetune or pretrain."
@@ -39,6 +40,8 @@ class Run:
     """What model.json says; empty before the end of the training."""
     crops: bytes | None = None
     """The picture of the crops that a method sees; None where the run has none."""
+    rounds: Rounds | None = None
+    """Rounds of pseudo-labels, where the run is such."""
 
     @property
     def finished(self) -> bool:
@@ -102,6 +105,7 @@ def read_run(folder: Path) -> Run:
             evaluations=metrics.get("evaluations", {}),
             model=read_json(folder / MODEL / "model.json") if training else {},
             crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
+            rounds=read_rounds(folder) if (folder / ROUNDS).is_file() else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())

@@ -15,6 +15,7 @@ from hilum.report.standing import standing
 from hilum.report.svg import domain
 from hilum.report.wording import macro, said
 from hilum.training.run_folder import CROPS
+from hilum.workflows.pseudo_record import Rounds
 
 MEASURES = {
     "auroc": "AUROC",
@@ -47,7 +48,25 @@ def run_sections(run: Run) -> dict[str, Any]:
         ],
         "options": list(leaves(run.options)),
         "hashes": list(_hashes(run)),
+        "rounds": None if run.rounds is None else _rounds(run.rounds),
     }
+
+
+def _rounds(rounds: Rounds) -> list[tuple[str, ...]]:
+    """Return a row a round of pseudo-labels in words, the start first."""
+    rows: list[tuple[str, ...]] = [("0", *["-"] * 5, f"{rounds.start_auroc:.4f}", "the start")]
+    for one in rounds.rounds:
+        cells = [(finding.present, finding.absent) for finding in one.findings.values()]
+        present, absent = (sum(side) for side in zip(*cells, strict=True)) if cells else (0, 0)
+        mean, score = one.real_precision_mean, one.validation_auroc
+        labels = f"{one.films:,}", f"{present:,}", _share(mean.present), f"{absent:,}", _share(mean.absent)
+        verdict = "yes" if one.kept else "not trained" if score is None else "no"
+        rows.append((str(one.number), *labels, "-" if score is None else f"{score:.4f}", verdict))
+    return rows
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

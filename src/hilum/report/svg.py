@@ -17,9 +17,12 @@ SHAPES = (
     "m0 5l4.9 -8.6h-9.8",
     "m-1.7 -4.9h3.4v3.2h3.2v3.4h-3.2v3.2h-3.4v-3.2h-3.2v-3.4h3.2",
     "m-2.6 -4.5h5.2l2.6 4.5l-2.6 4.5h-5.2l-2.6 -4.5",
+    "m-4.8 -2.4l2.4 -2.4l2.4 2.4l2.4 -2.4l2.4 2.4l-2.4 2.4l2.4 2.4l-2.4 2.4l-2.4 -2.4l-2.4 2.4l-2.4 -2.4l2.4 -2.4",
+    "m0 -5l4.75 3.45l-1.81 5.6h-5.88l-1.81 -5.6",
 )
-"""Marks, as paths from their centre: disc, diamond, square, triangle, the same upside down, cross, hexagon."""
-COLOURS = 7
+"""Marks, as paths from their centre: disc, diamond, square, triangle, the same upside down, cross, hexagon, cross of
+diagonals, pentagon."""
+COLOURS = 9
 """Of models, in the page's style."""
 
 

@@ -15,7 +15,7 @@ from hilum import __version__
 from hilum.bundle.model_folder import WEIGHTS
 from hilum.catalog import PRESENT, UNCERTAIN
 from hilum.duplicates.find import find_copies
-from hilum.errors import RunError
+from hilum.errors import DataError, RunError
 from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -94,6 +94,9 @@ def card(
         RunError: ``out`` holds something else, or a card of other stores or options.
         HilumError: Anything else the user can mend; see the line.
     """
+    for root in options.truth:
+        if not root.is_dir():
+            raise DataError(f"--truth is {root}, no folder: give the data set's, as given to `hilum prepare`.")
     films = Films.open(stores)
     # Not Parts.of: what that refuses, films and patients in two parts, is what a card is to tell of.
     parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))

@@ -123,9 +123,8 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
     except FileNotFoundError as error:
         raise DataError(f"{path} is not there: give a table that `hilum pseudo-label` wrote.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())[:80]
         raise DataError(
-            f"{path} is no table of pseudo-labels ({said}): make it again with `hilum pseudo-label`."
+            f"{path} is no table of pseudo-labels, or damaged: give a {PSEUDO_LABELS} that `hilum pseudo-label` wrote."
         ) from error
     if not isinstance(version, int) or version > FORMAT:
         raise DataError(f"{path} was written by a later Hilum (format {version}): upgrade to read it.")

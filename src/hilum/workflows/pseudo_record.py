@@ -12,6 +12,7 @@ from hilum.errors import RunError
 from hilum.files import write_json
 from hilum.metrics.intervals import Interval
 from hilum.metrics.results import Estimate
+from hilum.training.run_folder import METRICS
 
 ROUNDS = "rounds.json"
 """The file by which a run folder is one of pseudo-label rounds; rewritten at the end of each round."""
@@ -197,8 +198,10 @@ def read_rounds(folder: Path) -> Rounds:
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}): give a folder of `hilum pseudo-label`.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        line = " ".join(repr(error).split())
-        raise RunError(f"{path} is damaged ({line:.80}): delete it, and run the command that made it again.") from error
+        raise RunError(
+            f"{path} is damaged: delete it and {folder / METRICS}, and run the command that made it again, which takes "
+            "finished rounds as they are."
+        ) from error
 
 
 def _round(told: Mapping[str, Any]) -> Round:
