@@ -41,6 +41,7 @@ from hilum.workflows.options import PretrainOptions
 from hilum.workflows.prepare import PrepareOptions, prepare
 from hilum.workflows.pretrain import pretrain
 from planted_collapses import register
+from said import say
 
 COLLAPSED, LEARNT = 0.05, 0.1
 """Margin below which a network has collapsed, and above which it has learnt. Untrained networks have about 0.01."""
@@ -257,12 +258,6 @@ def measure(plans: Sequence[Plan], chosen: argparse.Namespace) -> Iterator[dict[
         store = draw(chosen.films, Path(folder))
         for number, plan in enumerate(plans):
             yield make(plan, store, Path(folder) / f"run-{number}", chosen).record()
-
-
-def say(line: str) -> None:
-    """Write a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def asked() -> argparse.Namespace:

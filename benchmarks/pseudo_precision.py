@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from hilum.workflows.pseudo_label_options import RoundTrainOptions
 from hilum.workflows.pseudo_labels import PSEUDO_LABELS, read_pseudo_labels
 from hilum.workflows.pseudo_record import FindingRound, Round, Rounds
 from hilum.workflows.split import SplitOptions, split
+from said import say
 
 ENOUGH = 50
 """Validation positives from which a finding that misses counts."""
@@ -208,12 +208,6 @@ def shown(row: dict[str, Any]) -> str:
         return f"none: {row['reason'] or 'no film beyond the threshold'}"
     low, high = row["interval"]
     return f"{row['real']:.3f} ({low:.3f} to {high:.3f})" + (" MISSED" if row["missed"] else "")
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

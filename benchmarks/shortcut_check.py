@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from hilum.sources import read_source
 from hilum.workflows.parts import Parts
 from hilum.workflows.prepare import PrepareOptions, prepare
 from hilum.workflows.shortcuts import Shortcuts, shortcut_probes
+from said import say
 
 FINDINGS = CHEXPERT[1:]
 """Those that a token is planted for, in turn: all but No Finding."""
@@ -141,12 +141,6 @@ def counted(verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "any_other_flagged": sum(bool(verdict.others) for verdict in verdicts),
         "others": sorted({name for verdict in verdicts for name in verdict.others}),
     }
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

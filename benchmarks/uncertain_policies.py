@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ from hilum.workflows.finetune import finetune
 from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.parts import Parts, truth_of
 from hilum.workflows.prepare import PrepareOptions, prepare
+from said import say
 
 FINDINGS = CHEXPERT[1:]
 """Those with uncertain cells: all but No Finding."""
@@ -144,12 +144,6 @@ def as_planted(rows: list[dict[str, Any]]) -> dict[str, bool]:
         ]
         verdicts[f"{share:g}"] = bool(ends) and all(min(pair) > 0 for pair in ends)
     return verdicts
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def main() -> None:

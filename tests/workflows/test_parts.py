@@ -95,5 +95,9 @@ def test_a_picture_twice_in_one_part_or_once_in_none_is_allowed(tmp_path: Path) 
 
 def test_a_new_split_mends_what_was_refused(tmp_path: Path) -> None:
     folder = copied(tmp_path / "a", "a", (0, 1, 2, 1, 4, 5), test=("a3",))
+    with pytest.raises(DataError, match=r"in 'train' and .* in 'test'"):
+        Parts.of(Films.open([folder]))
     split(folder, SplitOptions(seed=0, test=0.3, val=0.3))
-    Parts.of(Films.open([folder]))
+    parts = Parts.of(Films.open([folder]))
+    (together,) = [part for part in ("train", "val", "test") if {1, 3} <= set(parts.rows(part).tolist())]
+    assert len(parts.rows("train")) + len(parts.rows("val")) + len(parts.rows("test")) == 6, together
