@@ -214,7 +214,7 @@ def main() -> None:
     """Measure and print; with ``--json`` the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--films", type=int, default=6000)
+    parser.add_argument("--films", type=int, default=24000)
     parser.add_argument("--val", type=float, default=0.2, help="share of the patients of train.csv that validate")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--prevalence", default="even")

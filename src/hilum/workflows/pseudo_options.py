@@ -15,7 +15,7 @@ class PseudoOptions:
     """Share of the films called present that shall have the finding."""
     absent_precision: float = 0.95
     """Share of the films called absent that shall lack it; at least 1 less half of its prevalence."""
-    level: float = 0.9
+    level: float = 0.95
     """Certainty with which validation films must show those shares, from 0.5 to below 1."""
     soft: bool = False
     """Aim at the model's probability in place of 1 or 0."""
