@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.results import Estimate
 from hilum.metrics.selection import Cut, Side
+from hilum.splits import Split
 from hilum.training.run_folder import read_log
 from hilum.workflows.finetune import finetune
 from hilum.workflows.lesson import Lesson
@@ -131,6 +134,25 @@ def test_pseudo_labels_of_other_films_and_findings_are_refused(films: Films, hel
         PseudoLabels(strange).on(films, films.findings)
     with pytest.raises(DataError, match="name 'Hernia', which the stores lack"):
         PseudoLabels(cells(films, held_back, "Hernia")).on(films, films.findings)
+
+
+def test_a_film_that_one_of_two_stores_leaves_out_is_labelled_where_it_trains(
+    tiny_store: Path, films: Films, held_back: np.ndarray, tmp_path: Path
+) -> None:
+    """A store's split may leave out a film, as a copy of another, that trains in another store of the same source."""
+    other = shutil.copytree(tiny_store, tmp_path / "other")
+    catalog = pd.read_parquet(other / "catalog.parquet")
+    catalog["Mass"] = 1 - catalog["Mass"]  # another store: no two of the same are opened together
+    catalog.to_parquet(other / "catalog.parquet", index=False)
+    split = Split.load(other)
+    paths = films.catalog["path"].iloc[held_back]
+    replace(split, left_out=(*split.left_out, *paths)).save(other)
+    both = Films.open([other, tiny_store])
+    targets, weights = PseudoLabels(cells(films, held_back)).on(both, both.findings)
+    expected = np.full((2 * len(films), len(FINDINGS)), np.nan, np.float32)
+    expected[len(films) + held_back, both.findings.index("Edema")] = 1
+    np.testing.assert_array_equal(targets, expected)
+    np.testing.assert_array_equal(weights, ~np.isnan(expected))
 
 
 def test_cells_are_called_at_the_thresholds_and_only_where_wanted() -> None:

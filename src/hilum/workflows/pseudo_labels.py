@@ -80,8 +80,7 @@ class PseudoLabels:
         for name, column in columns.items():
             if column is None:
                 raise DataError(f"pseudo-labels name {name!r}, which the stores lack: give the stores they are of.")
-        places = self._places(films)
-        self._refuse_strange(places, Parts.of(films) if parts is None else parts)
+        places = self._places(films, Parts.of(films) if parts is None else parts)
         rows, cells = places["row"].to_numpy(np.int64), self.cells.iloc[places["line"].to_numpy()]
         targets = np.full((len(films), len(findings)), np.nan, np.float32)
         weights = np.zeros_like(targets)
@@ -90,23 +89,28 @@ class PseudoLabels:
         weights[where] = cells["weight"].to_numpy(np.float32)
         return targets, weights
 
-    def _places(self, films: Films) -> pd.DataFrame:
-        """Return ``line`` among the cells and ``row`` among the films, null where a cell's film is none of these."""
-        known = films.catalog[["source", "path"]].assign(row=pd.array(range(len(films)), "Int64"))
-        lines = self.cells[["source", "path"]].assign(line=range(len(self.cells)))
-        return lines.merge(known, on=["source", "path"], how="left")[["line", "row"]]
+    def _places(self, films: Films, parts: Parts) -> pd.DataFrame:
+        """Return ``line`` among the cells and ``row`` among the films, of each training film that a cell is of.
 
-    def _refuse_strange(self, places: pd.DataFrame, parts: Parts) -> None:
-        """Raise a DataError unless every cell is of a training film."""
-        known = places["row"].notna()
-        trained = places["row"].isin(parts.rows("train"))
-        for lines, what in ((~known, "no film"), (known & ~trained, "no training film")):
-            if lines.any():
-                first = self.cells.iloc[int(places["line"][lines].iloc[0])]
-                raise DataError(
-                    f"{int(lines.sum())} pseudo-labels, first {first['source']}/{first['path']}, are of {what} of the "
-                    "stores: give the stores and splits that they were made with."
-                )
+        A film may stand in two stores, and one of the splits may leave it out.
+        """
+        known = films.catalog[["source", "path"]].assign(row=range(len(films)))
+        lines = self.cells[["source", "path"]].assign(line=range(len(self.cells)))
+        places = lines.merge(known, on=["source", "path"])[["line", "row"]]
+        trained = places[places["row"].isin(parts.rows("train"))]
+        for found, what in ((places, "no film"), (trained, "no training film")):
+            self._refuse_strange(found["line"], what)
+        return trained
+
+    def _refuse_strange(self, found: pd.Series, what: str) -> None:
+        """Raise a DataError unless every line of the cells is found."""
+        strange = ~np.isin(np.arange(len(self.cells)), found)
+        if strange.any():
+            first = self.cells[strange].iloc[0]
+            raise DataError(
+                f"{int(strange.sum())} pseudo-labels, first {first['source']}/{first['path']}, are of {what} of the "
+                "stores: give the stores and splits that they were made with."
+            )
 
 
 def read_pseudo_labels(path: Path) -> PseudoLabels:

@@ -123,9 +123,9 @@ class Course:
         names = policies(self.films.findings, labels.uncertain, labels.per_finding)
         left = np.array([name == SELF_TRAIN for name in names])
         uncertain = (self.films.labels == UNCERTAIN) & ~left
+        rows = np.sort(self.parts.rows("train"))
         training = np.zeros(len(self.films), np.bool_)
-        training[self.parts.rows("train")] = True
-        training &= ~self.films.catalog.duplicated(NAME).to_numpy()  # a film in two stores is labelled once
+        training[rows[~self.films.catalog.iloc[rows].duplicated(NAME)]] = True  # once, though it stand in two stores
         used = (training_labels(self.films, labels)[1] > 0) | uncertain
         free: BoolArray = training[:, None] & ~(used & self.own[:, None])
         return free
