@@ -31,8 +31,7 @@ from hilum.images.films import Films
 from hilum.metrics.shares import share_right
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
-from hilum.workflows.compare import compare, comparison_json
-from hilum.workflows.evaluate import evaluate
+from hilum.workflows.compare import compare
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.parts import Parts, truth_of
@@ -133,10 +132,12 @@ class Work:
         )
         trained = [one for one in self.rounds.rounds if one.validation_auroc is not None]
         runs = {f"round {one.number}": self.grown / one.run for one in trained} | {"kept": self.grown}
-        scores = {"start": evaluate(self.start, how).evaluation.auroc_macro.to_json()}
+        scores = {}
         for name, run in runs.items():
-            scores[name] = evaluate(run, how).evaluation.auroc_macro.to_json()
-            scores[f"{name} minus start"] = comparison_json(compare(run, self.start, how))["auroc_macro"]
+            found = compare(run, self.start, how)
+            scores["start"] = found.second.evaluation.auroc_macro.to_json()
+            scores[name] = found.first.evaluation.auroc_macro.to_json()
+            scores[f"{name} minus start"] = found.difference.auroc_macro.to_json()
         return scores
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hilum.errors import RunError
+from hilum.errors import DataError, RunError
+from hilum.labels import LabelOptions
 from hilum.workflows.compare import compare
 from hilum.workflows.evaluate import evaluate
 from hilum.workflows.finetune import finetune
@@ -19,28 +22,56 @@ def how(tiny_store: Path) -> EvaluateOptions:
     return EvaluateOptions(data=tiny_store, min_positives=1, resamples=40)
 
 
+def train(store: Path, out: Path, seed: int, **more: Any) -> Path:
+    loop = FinetuneTrainOptions(epochs=1, batch_size=16, seed=seed, accelerator="cpu")
+    finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", train=loop, **more))
+    return out
+
+
 @pytest.fixture(scope="module")
-def runs(tiny_store: Path, how: EvaluateOptions, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder, found = tmp_path_factory.mktemp("compared"), []
-    for seed in range(2):
-        out = folder / str(seed)
-        train = FinetuneTrainOptions(epochs=1, batch_size=16, seed=seed, accelerator="cpu")
-        finetune(FinetuneOptions(data=(tiny_store,), out=out, backbone="test_resnet", train=train))
-        evaluate(out, how)
-        found.append(out)
-    return found[0], found[1]
+def runs(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("compared")
+    return train(tiny_store, folder / "0", 0), train(tiny_store, folder / "1", 1)
 
 
 def test_a_comparison_turned_round_has_the_other_sign(runs: tuple[Path, Path], how: EvaluateOptions) -> None:
     there, back = compare(*runs, how), compare(*reversed(runs), how)
-    assert there.auroc_macro.value == pytest.approx(-back.auroc_macro.value)
-    assert there.auroc_macro.interval.low == pytest.approx(-back.auroc_macro.interval.high)
+    assert there.difference.auroc_macro.value == pytest.approx(-back.difference.auroc_macro.value)
+    assert there.difference.auroc_macro.interval.low == pytest.approx(-back.difference.auroc_macro.interval.high)
 
 
-def test_a_comparison_needs_predictions_of_these_films(
+def test_the_difference_is_that_of_the_two_evaluations(runs: tuple[Path, Path], how: EvaluateOptions) -> None:
+    found = compare(*runs, how)
+    mine, other = (evaluate(run, how).evaluation for run in runs)
+    assert (found.first.evaluation, found.second.evaluation) == (mine, other)
+    assert found.films == mine.films
+    assert found.difference.auroc_macro.value == pytest.approx(mine.auroc_macro.value - other.auroc_macro.value)
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert told["auroc_macro"] == mine.auroc_macro.value
+    assert told["against"]["auroc_macro"] == other.auroc_macro.value
+    assert told["against"]["difference"]["auroc_macro"] == found.difference.auroc_macro.to_json()
+
+
+def test_runs_are_compared_on_the_films_that_neither_was_trained_on(
     runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path
 ) -> None:
-    own = shutil.copytree(runs[0], tmp_path / "run")
-    (own / "predictions-test.parquet").unlink()
-    with pytest.raises(RunError, match="hilum evaluate"):
-        compare(own, runs[1], how)
+    half, other = (train(how.data, tmp_path / str(draw), seed=2, fraction=0.5, draw=draw) for draw in range(2))
+    everything = replace(how, split="train", drop_seen=True)
+    found = compare(half, other, everything)
+    seen = 52 - found.first.evaluation.films, 52 - found.second.evaluation.films
+    assert 0 < found.films < min(found.first.evaluation.films, found.second.evaluation.films)
+    assert found.films >= 52 - sum(seen)
+    assert compare(half, half, everything).difference.auroc_macro.value == 0
+    with pytest.raises(DataError, match="trained on all 52 films"):
+        compare(half, runs[0], everything)
+
+
+def test_findings_are_those_that_both_call(runs: tuple[Path, Path], how: EvaluateOptions) -> None:
+    assert tuple(compare(*runs, replace(how, findings=("Mass",))).difference.auroc) == ("Mass",)
+
+
+def test_what_counts_as_absent_must_be_clear(runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path) -> None:
+    other = train(how.data, tmp_path / "other", seed=0, labels=LabelOptions(unstated="ignore"))
+    with pytest.raises(RunError, match="say which counts here by --unstated, absent or ignore"):
+        compare(runs[0], other, how)
+    assert compare(runs[0], other, replace(how, unstated="absent")).films == 20

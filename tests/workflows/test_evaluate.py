@@ -138,7 +138,7 @@ def test_what_is_not_mentioned_counts_as_in_the_training_of_the_run(sparse: Path
         compare(tmp_path / "absent", tmp_path / "ignore", options)
     assert "\n" not in str(caught.value)
     both = compare(tmp_path / "absent", tmp_path / "ignore", replace(options, unstated="ignore"))
-    assert both.findings_scored == ("Edema", "Mass")  # Hernia is an output of the first alone
+    assert both.difference.findings_scored == ("Edema", "Mass")  # Hernia is an output of the first alone
 
 
 def test_a_finding_without_a_label_to_learn_from_is_left_out_and_said(sparse: Path, tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ from cyclopts import Parameter
 
 from hilum.cli.console import listening
 from hilum.cli.evaluation_details import details_text
-from hilum.cli.results import evaluation_text
+from hilum.cli.results import difference_text, evaluation_text
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.workflows.options import EvaluateOptions
 
 if TYPE_CHECKING:
+    from hilum.workflows.compare import CompareResult
     from hilum.workflows.evaluate import EvaluateResult
 
 RUN = Parameter(help="Folder of a fine-tuned run.")
+AGAINST = Parameter(help="Another fine-tuned run, measured alike: tells the difference on the same films.")
 SUBGROUPS = Parameter(help="Print the table of subgroups by sex, age and view position too.", negative="")
 OPERATING_POINTS = Parameter(
     help="Print what is called at each threshold too: Youden's, sensitivity 0.9, specificity 0.9.", negative=""
@@ -26,6 +28,7 @@ def evaluate(
     /,
     *,
     options: Annotated[EvaluateOptions, FLAT],
+    against: Annotated[Path | None, AGAINST] = None,
     subgroups: Annotated[bool, SUBGROUPS] = False,
     operating_points: Annotated[bool, OPERATING_POINTS] = False,
     shared: Shared = UNSHARED,
@@ -38,20 +41,39 @@ def evaluate(
 
     Examples:
       hilum evaluate runs/moco-10 --data stores/nih14
+      hilum evaluate runs/moco-10 --data stores/nih14 --against runs/scratch-10
       hilum evaluate runs/moco-10 --data stores/nih14 --subgroups
       hilum evaluate runs/moco-10 --data nih14 --operating_points --prevalence 0.05
       hilum evaluate runs/moco-10 --data stores/kermany --split all --json
     """
+    from hilum.workflows.compare import compare
     from hilum.workflows.evaluate import evaluate as measure
 
     with listening() as listener:
-        result = measure(run, options, listener)
+        compared = None if against is None else compare(run, against, options, listener)
+        result = measure(run, options, listener) if compared is None else compared.first
         for line in result.lines:
             listener.note(line)
-    answer(shared, result, _text(result, subgroups, operating_points))
+    text = [_text(result, subgroups, operating_points)]
+    if compared is not None:
+        text.append(_differences(run, against, compared))
+    answer(shared, compared or result, "\n".join([*text, RESEARCH_ONLY, str(result.predictions)]))
 
 
 def _text(result: "EvaluateResult", subgroups: bool, operating_points: bool) -> str:
     table = f"{result.name}: {evaluation_text(result.evaluation)}"
-    details = details_text(result.details, result.evaluation, subgroups, operating_points)
-    return "\n".join([table, details, RESEARCH_ONLY, str(result.predictions)])
+    return f"{table}\n{details_text(result.details, result.evaluation, subgroups, operating_points)}"
+
+
+def _differences(run: Path, against: Path | None, compared: "CompareResult") -> str:
+    """Return the differences of the means, and of the findings where one is shown."""
+    found = compared.difference
+    lines = [
+        f"{run} minus {against} on the same {compared.films:,} films",
+        f"  mean AUROC {difference_text(found.auroc_macro)}",
+        f"  mean average precision {difference_text(found.average_precision_macro)}",
+    ]
+    shown = [f"  {name} AUROC {difference_text(one)}" for name, one in found.auroc.items() if one.shown]
+    tested = len(found.findings_scored)
+    lines += shown or [f"  no difference shown of a single finding, {tested} tested together (Holm)"] * bool(tested)
+    return "\n".join(["", *lines, ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,45 +12,64 @@ from numpy.typing import NDArray
 
 from hilum.bundle.model_folder import described
 from hilum.errors import RunError
-from hilum.images.films import Films
+from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.results import Comparison
+from hilum.workflows.evaluate import EvaluateResult, evaluate
+from hilum.workflows.evaluation_details import ScoredFilms
 from hilum.workflows.options import EvaluateOptions
-from hilum.workflows.parts import Parts, truth_of
 
 
-def compare(first: Path, second: Path, options: EvaluateOptions) -> Comparison:
-    """Return the first run's AUROC minus the second's, with intervals over patients, from their saved predictions.
+@dataclass(frozen=True)
+class CompareResult:
+    """Two evaluations, and the first run's measures minus the second's on the films that both were measured on."""
+
+    first: EvaluateResult
+    second: EvaluateResult
+    films: int
+    """That both were measured on."""
+    difference: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON: the first evaluation, and under ``against`` the second and the difference."""
+        second = {"name": self.second.name, **self.second.evaluation.to_json()}
+        difference = {"films": self.films, **comparison_json(self.difference)}
+        return {**self.first.to_json(), "against": {**second, "difference": difference}}
+
+
+def compare(first: Path, second: Path, options: EvaluateOptions, listener: Listener = SILENT) -> CompareResult:
+    """Measure two runs, and return the first one's AUROC minus the second's with intervals over patients.
 
     Args:
-        first: Run folder that `evaluate` measured with these options.
+        first: Run folder.
         second: The other one.
         options: Of both evaluations.
+        listener: Hears progress.
 
     Raises:
-        RunError: One of them was not evaluated on these films, or the two took what is not mentioned otherwise and the
-            options do not say which counts.
+        RunError: The two took what is not mentioned otherwise and the options do not say which counts, or they call
+            no finding that both and the store have.
+        HilumError: As ``evaluate``.
     """
-    films = Films.open([options.data])
-    rows = Parts.of(films).needed(options.split)
-    truth, counts = truth_of(films, rows, options.unstated or _unstated(first, second))
-    tables = [saved_scores(run, films, rows, options.split) for run in (first, second)]
-    shared = [place for place, name in enumerate(films.findings) if all(name in table for table in tables)]
-    if not shared:
+    _refuse_other_truths(first, second, options)
+    mine, other = (evaluate(run, options, listener) for run in (first, second))
+    findings = [name for name in mine.judged.findings if name in other.judged.findings]
+    if not findings:
         raise RunError(f"{first} and {second} call no finding that both and the store have: nothing to compare.")
-    findings = [films.findings[place] for place in shared]
-    mine, other = (table[findings].to_numpy(np.float32) for table in tables)
-    return compare_models(
-        truth[:, shared],
-        counts[:, shared],
-        mine,
-        other,
-        films.patient_codes[rows],
+    rows = mine.judged.catalog.index.intersection(other.judged.catalog.index)  # films that one has seen are left out
+    cells, others = (_cells(one.judged, rows, findings) for one in (mine, other))
+    difference = compare_models(
+        mine.judged.truth[cells],
+        mine.judged.counts[cells],
+        mine.judged.scores[cells],
+        other.judged.scores[others],
+        mine.judged.patients[cells[0].ravel()],
         findings,
         options.resamples,
         options.seed,
         options.min_positives,
     )
+    return CompareResult(mine, other, len(rows), difference)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -62,29 +82,17 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _unstated(first: Path, second: Path) -> str:
-    """Return what a finding that is not mentioned counted as in the training of both runs."""
+def _refuse_other_truths(first: Path, second: Path, options: EvaluateOptions) -> None:
+    """Raise a RunError unless it is clear what a finding that is not mentioned counts as."""
     mine, other = (described(run).unstated for run in (first, second))
-    if mine != other:
+    if options.unstated is None and mine != other:
         raise RunError(
             f"{first} was trained with what is not mentioned as {mine!r}, {second} as {other!r}: "
-            "say which counts here by unstated, absent or ignore."
+            "say which counts here by --unstated, absent or ignore."
         )
-    return mine
 
 
-def saved_scores(run: Path, films: Films, rows: NDArray[np.int64], split: str) -> pd.DataFrame:
-    """Return a run's saved probabilities of these films, one row a film and one column a finding that it calls.
-
-    Raises:
-        RunError: It was not evaluated on these films.
-    """
-    path = run / f"predictions-{split}.parquet"
-    remedy = f"run `hilum evaluate {run} --data {films.stores[0].folder} --split {split}`."
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {remedy}") from error
-    if "path" not in table or list(table["path"]) != list(films.catalog["path"].iloc[rows]):
-        raise RunError(f"{path} is of other films: {remedy}")
-    return table
+def _cells(films: ScoredFilms, rows: pd.Index, findings: list[str]) -> tuple[NDArray[np.int64], ...]:
+    """Return where the cells of some rows of the store and some findings are, as an index [n, F]."""
+    columns = np.array([films.findings.index(name) for name in findings])
+    return np.ix_(films.catalog.index.get_indexer(rows), columns)

@@ -33,6 +33,8 @@ class EvaluateResult:
 
     evaluation: Evaluation
     details: Details
+    judged: ScoredFilms
+    """What was measured."""
     name: str
     """The part, with the source before it where it is not the run's own data."""
     predictions: Path
@@ -71,9 +73,27 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     judged = _judged(predictor, films, rows, scores, unstated, options.findings)
     evaluation = _evaluate(judged, predictor.description, options)
     details = measure_details(judged, evaluation, predictor.description, options)
-    result = EvaluateResult(evaluation, details, name, predictions, dropped, _lines(predictor, films, options, dropped))
+    lines = _lines(predictor, films, options, dropped)
+    result = EvaluateResult(evaluation, details, judged, name, predictions, dropped, lines)
     _record(run, result, options, unstated)
     return result
+
+
+def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFrame:
+    """Return a run's saved probabilities of these films, one row a film and one column a finding that it calls.
+
+    Raises:
+        RunError: It was not evaluated on these films.
+    """
+    path = run / f"predictions-{split}.parquet"
+    remedy = f"run `hilum evaluate {run} --data {films.stores[0].folder} --split {split}`."
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {remedy}") from error
+    if "path" not in table or list(table["path"]) != list(films.catalog["path"].iloc[rows]):
+        raise RunError(f"{path} is of other films: {remedy}")
+    return table
 
 
 def _refuse_bundle(run: Path) -> None:

@@ -20,7 +20,7 @@ from hilum.metrics.resampling import RANK_MEASURES, Judged, rank_findings, weigh
 from hilum.metrics.results import Comparison, Estimate
 from hilum.metrics.studies import per_study
 from hilum.training.batches import Rows
-from hilum.workflows.compare import saved_scores
+from hilum.workflows.evaluate import saved_scores
 from hilum.workflows.parts import Parts, truth_of
 from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
 

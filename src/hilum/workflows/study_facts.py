@@ -16,7 +16,7 @@ from hilum.splits import Split
 from hilum.workflows.card_facts import Column
 from hilum.workflows.card_leaks import copy_facts, patient_facts
 from hilum.workflows.card_shortcuts import probed
-from hilum.workflows.compare import saved_scores
+from hilum.workflows.evaluate import saved_scores
 from hilum.workflows.parts import Parts
 from hilum.workflows.strangers import strangers
 from hilum.workflows.study_record import StudyCell, StudyRecord, read_study
