@@ -158,6 +158,11 @@ def test_a_missing_file_says_what_is_allowed() -> None:
         start_from("randon", "test_resnet", 32, 0)
 
 
+def test_a_folder_without_a_finished_run_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"holds no finished run \(no model/model.json\): finish .* random, imagenet"):
+        start_from(str(tmp_path), "test_resnet", 32, 0)
+
+
 def test_a_file_tells_where_the_start_comes_from(tmp_path: Path) -> None:
     torch.save(published("test_resnet").state_dict(), tmp_path / "w.pth")
     start = start_from(str(tmp_path / "w.pth"), "test_resnet", 32, 0)

@@ -62,3 +62,6 @@ def test_a_run_that_is_none_is_refused(hilum, store, tmp_path):
     said = hilum("card", store, "--out", tmp_path / "out", "--from", tmp_path / "nothing")
     assert said.code == 1
     assert "no weights file" in said.err
+    said = hilum("card", store, "--out", tmp_path / "out", "--from", store)
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert f"{store} holds no finished run" in said.err

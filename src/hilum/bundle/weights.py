@@ -62,8 +62,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a weights file: safetensors, or a PyTorch file by its tensors alone (``weights_only``).
 
     Raises:
-        RunError: The file is missing, of another kind, or holds anything but tensors.
+        RunError: The file is missing, a folder, of another kind, or holds anything but tensors.
     """
+    if path.is_dir():
+        raise RunError(
+            f"{path} holds no finished run (no model/model.json): finish the command that trains it, or give random, "
+            "imagenet, another run folder or a weights file."
+        )
     if not path.is_file():
         raise RunError(f"no weights file {str(path)!r}: give random, imagenet, a run folder or an existing file.")
     try:
