@@ -49,6 +49,8 @@ WITHIN = 0.05
 """How far the mean over findings may lie from what was wanted."""
 LAYOUT = "CheXpert-v1.0-small/"
 SIDES = {"present": 1, "absent": 0}
+FOLDERS = "phantoms", "store", "start", "more"
+"""What lies below ``--out``."""
 
 
 class Work:
@@ -57,11 +59,9 @@ class Work:
     def __init__(self, chosen: argparse.Namespace) -> None:
         """Make all of it, as far as it is not made yet."""
         self.chosen, out = chosen, chosen.out
-        self.phantoms, self.store, self.start, self.grown = (
-            out / name for name in ("phantoms", "store", "start", "more")
-        )
-        drawn = PhantomOptions(chosen.films, chosen.size, seed=chosen.seed, prevalence=chosen.prevalence)
-        write_phantoms(self.phantoms, drawn)
+        self.phantoms, self.store, self.start, self.grown = (out / name for name in FOLDERS)
+        how = PhantomOptions(chosen.films, chosen.size, seed=chosen.seed, prevalence=chosen.prevalence)
+        write_phantoms(self.phantoms, how)
         if not (self.store / "manifest.json").is_file():
             prepare(read_source("chexpert", self.phantoms), self.store, PrepareOptions(chosen.size, workers=1))
             split(self.store, SplitOptions(seed=chosen.seed, test=0.0, val=chosen.val))  # valid.csv is official-test
@@ -87,12 +87,6 @@ class Work:
             train=RoundTrainOptions(epochs=chosen.round_epochs),
         )  # fmt: skip
 
-    def drawn(self) -> NDArray[np.float32]:
-        """Return what was drawn on the films, [N, F]."""
-        table = pd.read_csv(self.phantoms / "truth.csv").set_index("Path")
-        truth = table.loc[LAYOUT + self.films.catalog["path"].astype(str), list(self.films.findings)]
-        return np.asarray(truth.to_numpy(np.float32))
-
     def validation_positives(self) -> dict[str, int]:
         """Return the validation films that have a finding, by finding."""
         truth, counts = truth_of(self.films, Parts.of(self.films).rows("val"), "absent")
@@ -100,7 +94,7 @@ class Work:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a round, finding and side."""
-        truth, positives = self.drawn(), self.validation_positives()
+        truth, positives = drawn(self.films, self.phantoms), self.validation_positives()
         rows = [
             {"round": one.number, "finding": name, "side": side, "validation_positives": positives[name], **found}
             for one in self.rounds.rounds
@@ -139,6 +133,13 @@ class Work:
             scores[name] = found.first.evaluation.auroc_macro.to_json()
             scores[f"{name} minus start"] = found.difference.auroc_macro.to_json()
         return scores
+
+
+def drawn(films: Films, phantoms: Path) -> NDArray[np.float32]:
+    """Return what was drawn on the films, [N, F]."""
+    table = pd.read_csv(phantoms / "truth.csv").set_index("Path")
+    truth = table.loc[LAYOUT + films.catalog["path"].astype(str), list(films.findings)]
+    return np.asarray(truth.to_numpy(np.float32))
 
 
 def side_row(finding: FindingRound, side: str, added: int, real: dict[str, Any]) -> dict[str, Any]:

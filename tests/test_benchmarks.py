@@ -165,6 +165,12 @@ def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path
     assert kept == sorted(kept)
     assert {"start", "kept", "kept minus start", "round 1 minus start"} <= set(result["auroc"])
     assert run("pseudo_precision.py", "--json", "--out", str(tmp_path), *small, *loose).stdout == shown.stdout
+    lots = run("pseudo_lots.py", str(tmp_path), "--lots", "3", "--precision", "0.5", "--levels", "0.5", "--json")
+    assert lots.returncode == 0, lots.stderr
+    present = json.loads(lots.stdout.splitlines()[-1])["level 0.5, called present"]
+    assert present["sets"] == 3
+    assert 0 <= present["missed"] <= present["called"] == round(3 * present["findings"])
+    assert -0.5 <= present["over"] <= 0.5
 
 
 def test_shortcut_check_flags_the_token_and_neither_the_decoy_nor_clean_films() -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 from markupsafe import Markup
 
 from hilum import __version__
+from hilum.errors import RunError
 from hilum.files import write_bytes
 from hilum.report.card_read import read_card
 from hilum.report.card_sections import card_sections
@@ -21,7 +22,7 @@ from hilum.report.study_read import Study, read_study_folder
 from hilum.report.study_results import percent
 from hilum.report.study_sections import study_sections, tables_in
 from hilum.report.wording import counted, listed, spelled
-from hilum.workflows.card import is_card
+from hilum.workflows.card import CARD, is_card
 from hilum.workflows.study_record import TABLES, is_study
 
 NOTICE = "Research use only, not a medical device."
@@ -59,9 +60,15 @@ def write_report(folder: Path) -> ReportResult:
 
 
 def _write_card(folder: Path) -> ReportResult:
-    sections = card_sections(read_card(folder))
+    card = read_card(folder)
+    try:
+        sections = card_sections(card)
+        page = _with_tables("card.html", sections)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
+        line = " ".join(str(error).split())
+        raise RunError(f"{folder / CARD} is damaged ({line:.80}): delete {folder} and make the card again.") from error
     _write_tables(folder, sections)
-    write_bytes(folder / CARD_PAGE, _with_tables("card.html", sections).encode())
+    write_bytes(folder / CARD_PAGE, page.encode())
     return ReportResult(folder / CARD_PAGE, "card")
 
 
