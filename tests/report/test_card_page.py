@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,32 @@ def test_a_damaged_card_is_refused(tmp_path, content):
     (tmp_path / CARD).write_text(content)
     with pytest.raises(RunError, match="damaged"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("columns",), []),
+        (("columns", 0, "films"), "many"),
+        (("columns", 0, "ages"), None),
+        (("columns", 0, "mean_film"), 3),
+        (("stores", 0, "preparation"), {}),
+        (("strangers", "films"), "some"),
+        (("shortcuts", 0, "probes"), 7),
+        (("copies", "notes"), 5),
+        (("hints", "neighbours"), "\ud800"),
+    ],
+)
+def test_a_card_that_is_damaged_deep_within_is_refused_in_one_line(made_card, tmp_path, place, value):
+    shutil.copytree(made_card, tmp_path / "card")
+    content = json.loads((made_card / CARD).read_text())
+    *above, last = place
+    functools.reduce(lambda inner, key: inner[key], above, content)[last] = value
+    (tmp_path / "card" / CARD).write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"card.json is damaged \(.*\): delete .* and make the card again\.$") as caught:
+        write_report(tmp_path / "card")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "card" / "card.html").read_bytes() == (made_card / "card.html").read_bytes()
 
 
 def test_a_later_versions_card_is_refused(made_card, tmp_path):

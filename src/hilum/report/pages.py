@@ -63,12 +63,12 @@ def _write_card(folder: Path) -> ReportResult:
     card = read_card(folder)
     try:
         sections = card_sections(card)
-        page = _with_tables("card.html", sections)
+        page = _with_tables("card.html", sections).encode()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
         line = " ".join(str(error).split())
         raise RunError(f"{folder / CARD} is damaged ({line:.80}): delete {folder} and make the card again.") from error
     _write_tables(folder, sections)
-    write_bytes(folder / CARD_PAGE, page.encode())
+    write_bytes(folder / CARD_PAGE, page)
     return ReportResult(folder / CARD_PAGE, "card")
 
 
