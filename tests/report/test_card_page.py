@@ -141,7 +141,7 @@ def test_a_store_without_labels_has_its_page(tmp_path, parsed):
     found = parsed(write_report(tmp_path / "out").report.read_text(encoding="utf-8"))
     assert found.open == []
     assert "labels" not in found.ids
-    assert "Not probed: no training film has a label." in found.words
+    assert "Not probed: no training film of another patient has a label that counts." in found.words
 
 
 def test_a_missing_picture_is_said(made_card, tmp_path):

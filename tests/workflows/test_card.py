@@ -26,7 +26,9 @@ PATIENTS = ("Ann Roe", "Bob Poe", "Cy Doe", "Di Moe")
 SIZE = 16
 
 
-def made(root: Path, findings: tuple[str, ...] = ("Edema", "Hernia"), source: str = "here", seed: int = 0) -> Path:
+def made(
+    root: Path, findings: tuple[str, ...] = ("Edema", "Hernia"), source: str = "here", seed: int = 0, **labels: Any
+) -> Path:
     """Write 12 films of 4 patients, of whom the second and the third are in train, with a copy from train to test."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (12, SIZE, SIZE)).astype(np.uint8)
@@ -34,6 +36,7 @@ def made(root: Path, findings: tuple[str, ...] = ("Edema", "Hernia"), source: st
     labels = {
         "Edema": [1, 1, 1, 0, 0, 0, -1, -1, np.nan, np.nan, 0, 0],
         "Hernia": [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        **labels,
     }
     rows = {
         "path": [f"patient{seed}/{number}.png" for number in range(12)],
@@ -170,8 +173,14 @@ def test_a_copy_between_stores_is_told(tmp_path):
 
 def test_films_without_labels_are_not_probed(tmp_path):
     said = told(tmp_path / "out", made(tmp_path / "store", findings=()))
-    assert said["shortcuts"] == [{"name": "here", "reason": "no training film has a label", "seen": 0}]
+    reason = "no training film of another patient has a label that counts"
+    assert said["shortcuts"] == [{"name": "here", "reason": reason, "seen": 0}]
     assert said["columns"][0]["labels"] == {}
+
+
+def test_films_of_uncertain_labels_alone_are_not_probed(tmp_path):
+    said = told(tmp_path / "out", made(tmp_path / "store", findings=("Edema",), Edema=[-1] * 12))
+    assert said["shortcuts"][0]["reason"] == "no training film of another patient has a label that counts"
 
 
 def test_a_part_without_films_is_not_probed(tmp_path):

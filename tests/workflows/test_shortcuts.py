@@ -16,7 +16,7 @@ from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.listener import Listener
 from hilum.metrics.results import Estimate
-from hilum.splits import patient_split
+from hilum.splits import Split, patient_split
 from hilum.workflows.parts import Parts
 from hilum.workflows.shortcut_probes import PROBES, border_only, metadata
 from hilum.workflows.shortcuts import Flag, Shortcuts, shortcut_probes
@@ -51,11 +51,12 @@ def draw(films: int, seed: int, token: bool, view: bool) -> tuple[np.ndarray, pd
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Films]:
-    def made(films: int = 600, seed: int = 0, token: bool = False, view: bool = False) -> Films:
+    def made(films: int = 600, seed: int = 0, token: bool = False, view: bool = False, above: str = "") -> Films:
         images, table = draw(films, seed, token, view)
+        table["path"] = above + table["path"]
         findings = ("Edema", "Mass")
         catalog = Catalog("drawn", Path("/nowhere"), findings, film_table(table, findings), films)
-        folder = tmp_path / f"{films}-{seed}-{token}-{view}"
+        folder = tmp_path / f"{films}-{seed}-{token}-{view}{above.strip('/')}"
         store = write_store(folder, catalog, images, Preparation(SIZE))
         patient_split(store.catalog, store.findings, 0, test=0.4, val=0.1).save(folder)
         return Films.open([folder])
@@ -162,6 +163,18 @@ def test_parts_that_the_probes_learn_from_are_refused(make: Callable[..., Films]
 def test_an_empty_part_is_refused(make: Callable[..., Films]) -> None:
     with pytest.raises(DataError, match="official-test"):
         probed(make(40), split="official-test")
+
+
+def test_patients_who_are_measured_on_are_not_learnt_from(make: Callable[..., Films]) -> None:
+    """Stores of one data set share their patients, and each has a split of its own."""
+    learnt, tested = make(120), make(40, seed=1, above="more/")
+    both = Films([*learnt.stores, *tested.stores])
+    nobody = {"train": (), "val": (), "test": (), "official-test": ()}
+    names = [tuple(store.catalog["patient"].unique()) for store in both.stores]
+    splits = Split("patient", 0, {**nobody, "train": names[0]}), Split("patient", 0, {**nobody, "test": names[1]})
+    assert set(names[1]) < set(names[0])
+    found = shortcut_probes(both, Parts(both, splits), resamples=0)
+    assert (found.training_films, found.films) == (80, 40)
 
 
 def test_the_border_says_nothing_of_the_middle_and_the_table_nothing_of_the_film(make: Callable[..., Films]) -> None:

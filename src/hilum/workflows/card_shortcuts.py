@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.images.films import Films
+from hilum.labels import LabelOptions
 from hilum.listener import Listener
-from hilum.training.batches import Rows
 from hilum.workflows.card_facts import Column
 from hilum.workflows.card_model import Reader
 from hilum.workflows.card_options import CardOptions
+from hilum.workflows.lesson import probe_labels
 from hilum.workflows.parts import Parts
 from hilum.workflows.shortcuts import shortcut_probes
 
@@ -45,7 +46,7 @@ def probed(
     listener: Listener,
 ) -> dict[str, Any]:
     """Return the shortcut probes' result as plain values under a name, or the reason why there is none."""
-    reason = _why_not(parts.films, parts.rows("train"), parts.rows(split), split)
+    reason = _why_not(parts, split)
     if reason:
         return {"name": name, "reason": reason}
     found = shortcut_probes(
@@ -59,14 +60,16 @@ def _beside(parts: Parts, reader: Reader | None, options: CardOptions) -> tuple[
     """Return the run's scores, None where it learnt from films that it would be measured on, and how many those are."""
     rows, tested = parts.rows("train"), parts.rows(options.split)
     seen = 0 if reader is None else int(reader.seen[tested].sum())
-    if reader is None or seen or _why_not(parts.films, rows, tested, options.split):
+    if reader is None or seen or _why_not(parts, options.split):
         return None, seen
-    return reader.scores(parts.films, rows, tested, options.seed), seen
+    return reader.scores(parts.films, parts.of_others(rows, tested), tested, options.seed), seen
 
 
-def _why_not(films: Films, rows: Rows, tested: Rows, split: str) -> str | None:
+def _why_not(parts: Parts, split: str) -> str | None:
+    rows, tested = parts.rows("train"), parts.rows(split)
     if not len(rows) or not len(tested):
         return f"no film is in part {'train' if not len(rows) else split}"
-    if not films.labelled_by_source[rows].any():
-        return "no training film has a label"
+    counts = probe_labels(parts.films, LabelOptions())[1] if parts.films.findings else np.empty((len(parts.films), 0))
+    if not counts[parts.of_others(rows, tested)].any():
+        return "no training film of another patient has a label that counts"
     return None

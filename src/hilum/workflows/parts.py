@@ -107,6 +107,11 @@ class Parts:
             raise DataError(f"part {part!r} of {folders} has no film: choose another part, or run `hilum split STORE`.")
         return rows
 
+    def of_others(self, rows: Rows, kept: Rows) -> Rows:
+        """Return the rows whose patients are on none of the kept films: stores of one data set may share patients."""
+        codes = self.films.patient_codes
+        return rows[~np.isin(codes[rows], codes[kept])]
+
     def patients(self, rows: Rows) -> int:
         """Return how many patients these films show."""
         return len(np.unique(self.films.patient_codes[rows]))

@@ -136,7 +136,7 @@ def shortcut_probes(
         learnt: Training films at most, drawn by the seed, so that millions take no longer.
 
     Raises:
-        DataError: A part is empty, or no training film has a label that counts.
+        DataError: A part is empty, or no training film of another patient has a label that counts.
         OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that no probe can learn.
         ValueError: The model's scores are not [n, M].
     """
@@ -171,7 +171,8 @@ class _Task:
         if split in ("train", "all"):
             raise OptionError(f"split is {split!r}, which the probes learn from: choose test, val or official-test.")
         targets, weights = probe_labels(films, labels)
-        rows, tested = labelled_rows(parts.needed("train"), weights), parts.needed(split)
+        learnt, tested = parts.needed("train"), parts.needed(split)
+        rows = labelled_rows(parts.of_others(learnt, tested), weights)
         columns = np.array(learnt_columns(weights[rows]))
         truth, counts = truth_of(films, tested, labels.unstated)
         findings = tuple(films.findings[column] for column in columns)
