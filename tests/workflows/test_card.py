@@ -46,7 +46,8 @@ def made(
         "view_position": ["PA"] * 11 + ["LATERAL"],
         **{name: labels[name] for name in findings},
     }
-    catalog = Catalog(source, root, findings, film_table(pd.DataFrame(rows), findings), 12)
+    notes = (f"1 values of 'sex' dropped, first '{PATIENTS[0]}'",)  # what a source says may quote a cell
+    catalog = Catalog(source, root, findings, film_table(pd.DataFrame(rows), findings), 12, notes=notes)
     sizes = [(100, 80)] * 8 + [(64, 64)] * 3 + [None]
     write_store(root, catalog, images, Preparation(SIZE), sizes)
     parts = {"train": PATIENTS[1:3], "val": PATIENTS[:1], "test": PATIENTS[3:], "official-test": ()}

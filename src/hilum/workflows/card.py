@@ -188,7 +188,6 @@ def _store(parts: Parts, place: int, folders: Sequence[Path], options: CardOptio
         "source": parts.films.sources[place],
         "is_drawn": store.source.startswith(PHANTOMS),
         "preparation": store.preparation.to_json(),
-        "notes": list(store.manifest.get("notes", ())),
         "split": {"kind": split.kind, "seed": split.seed, "hash": split.hash, "notes": list(split.notes)},
         "samples": samples,
         "enhancement": [
