@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import save_file
 
+from hilum.bundle.start import new_backbone
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.enhance import Preparation
 from hilum.images.store import Store, write_store
 from hilum.splits import Split
-from hilum.workflows.card import CARD, card
+from hilum.workflows.card import CARD, SHOWN_AS, card
 from hilum.workflows.card_facts import age_facts, films_per_patient, prevalences
 from hilum.workflows.card_options import CardOptions
 from hilum.workflows.card_pixels import before_and_after
@@ -210,6 +213,38 @@ def test_no_work_list_is_left_of_a_card_that_was_not_finished(tmp_path):
     (tmp_path / "out" / "lists" / "label-hints.csv").write_text("store,row\nother,1\n")
     told(tmp_path / "out", made(tmp_path / "store"))
     assert {path.name for path in (tmp_path / "out" / "lists").iterdir()} == {"copies.csv", "strangers.csv"}
+
+
+def test_nothing_is_left_of_a_card_that_was_not_finished_but_what_the_new_one_says(tmp_path):
+    store, out = made(tmp_path / "store"), tmp_path / "out"
+    for name in (
+        "lists/.copies.csv.1.part",
+        "pictures/.mean-0.png.1.part",
+        "pictures/hint-11.png",
+        "pictures/mine.png",
+    ):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("of another store")
+    told(out, store)
+    told(tmp_path / "fresh", store)
+    left = {str(path.relative_to(out)) for path in out.rglob("*")}
+    fresh = {str(path.relative_to(tmp_path / "fresh")) for path in (tmp_path / "fresh").rglob("*")}
+    assert left - fresh == {"pictures/mine.png"}
+
+
+def test_every_picture_is_cleared_by_its_name(small, tmp_path):
+    card([small], CardOptions(out=tmp_path / "out", resamples=20, min_positives=2), "random")
+    card([made(tmp_path / "store")], CardOptions(out=tmp_path / "other", resamples=20, min_positives=2))
+    for out in (tmp_path / "out", tmp_path / "other"):
+        assert {path.name.partition("-")[0] for path in (out / "pictures").iterdir()} <= set(SHOWN_AS)
+
+
+def test_a_card_of_another_weights_file_of_that_name_is_another_card(tmp_path):
+    store, weights, options = made(tmp_path / "store"), tmp_path / "w.safetensors", CardOptions(out=tmp_path / "out")
+    for seed, refused in ((0, False), (1, True)):
+        save_file(new_backbone("resnet18", SIZE, seed).network.state_dict(), weights)
+        with pytest.raises(RunError, match="from not the same") if refused else nullcontext():
+            card([store], options, str(weights))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

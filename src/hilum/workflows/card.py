@@ -47,6 +47,8 @@ TOLD = ("samples", "split", "neighbours", "hints", "min_positives", "resamples",
 """Options that change what the card says."""
 HINTS = "label-hints"
 """Name of the work list, which only a card with a run has."""
+SHOWN_AS = ("mean", "sample", "step", "copy", "stranger", "hint")
+"""What the names of a card's pictures begin with."""
 LOOKED_FOR = 8
 """Films that are looked for as they came, before none is taken to be at hand."""
 
@@ -107,8 +109,7 @@ def card(
         listener.note(f"{options.out} has this card already")
         return result
     options.out.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(options.out)
-    (options.out / LISTS / f"{HINTS}.csv").unlink(missing_ok=True)  # of a card that was not finished
+    _clear(options.out)
     reader = read_with(subject, films, options.device, options.seed, listener) if subject else None
     columns = columns_of(films)
     content = {
@@ -140,7 +141,9 @@ def _made_of(parts: Parts, options: CardOptions, subject: str | None) -> dict[st
 
 
 def _identity(subject: Path) -> str:
-    """Return the hash of a run's weights; of anything else its name."""
+    """Return the hash of a run's weights or of a weights file; of anything else its name."""
+    if subject.is_file():
+        return sha256(subject)
     folder = subject if (subject / WEIGHTS).is_file() else subject / "model"
     return sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else subject.name
 
@@ -164,6 +167,16 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
     if differing:
         raise RunError(f"{out} holds another card ({', '.join(differing)} not the same): give --out a new folder.")
     return True
+
+
+def _clear(out: Path) -> None:
+    """Remove what a card that was not finished left: it may show and name films of other stores."""
+    for folder in (out, out / PICTURES, out / LISTS):
+        clear_leftovers(folder)
+    (out / LISTS / f"{HINTS}.csv").unlink(missing_ok=True)
+    for kind in SHOWN_AS:
+        for picture in (out / PICTURES).glob(f"{kind}-*.png"):
+            picture.unlink()
 
 
 def _column(parts: Parts, column: Column, options: CardOptions, listener: Listener) -> dict[str, Any]:
