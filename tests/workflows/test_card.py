@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,12 +19,14 @@ from hilum.bundle.start import new_backbone
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.enhance import Preparation
+from hilum.images.films import Films
 from hilum.images.store import Store, write_store
+from hilum.listener import SILENT
 from hilum.splits import Split
 from hilum.workflows.card import CARD, SHOWN_AS, card
 from hilum.workflows.card_facts import age_facts, films_per_patient, prevalences
 from hilum.workflows.card_options import CardOptions
-from hilum.workflows.card_pixels import before_and_after
+from hilum.workflows.card_pixels import before_and_after, grey_facts
 
 PATIENTS = ("Ann Roe", "Bob Poe", "Cy Doe", "Di Moe")
 SIZE = 16
@@ -126,6 +129,15 @@ def test_grey_values_are_those_of_the_films(said, tmp_path):
     assert sum(greys["shares"]) == pytest.approx(1)
     assert greys["shares"][0] == pytest.approx((films < 8).mean())
     assert greys["mean"]["median"] == pytest.approx(np.median(films.mean(axis=(1, 2))), abs=1e-3)
+
+
+def test_counting_grey_values_takes_little_memory(make_store, tmp_path):
+    films = Films.open([make_store(tmp_path / "store", films=400, size=96)])
+    tracemalloc.start()
+    grey_facts(films, np.arange(400), 0, SILENT)
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert memory < 8e6  # 8 bytes a pixel of all films were 29e6
 
 
 def test_a_copy_between_parts_is_told(said):

@@ -29,9 +29,7 @@ PARTS_SHOWN = (*PATIENT_PARTS, "official-test", OUTSIDE)
 
 def part_of_each(parts: Parts) -> NDArray[np.object_]:
     """Return the part of every film, [N]; OUTSIDE where it is in none."""
-    pairs = zip(parts.films.stores, parts.splits, strict=True)
-    assigned = pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
-    return assigned.fillna(OUTSIDE).to_numpy(object)
+    return parts.part_of_each().fillna(OUTSIDE).to_numpy(object)
 
 
 def store_of_each(films: Films) -> NDArray[np.int64]:

@@ -21,7 +21,8 @@ from hilum.workflows.known_places import original_film
 
 MOST_FILMS = 20_000
 """Films whose grey values are counted, at most."""
-BLOCK = 512
+BLOCK = 32
+"""Films whose grey values are counted at a time: counting takes 8 bytes a pixel."""
 GREYS = 32
 """Bars of the grey values."""
 BEFORE_AND_AFTER = 2
