@@ -62,12 +62,14 @@ def test_a_file_about_other_films_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["cut", "noise", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "noise", "foreign", "no text"])
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
     opened = store(tmp_path)
     path = found_in(opened)
     if damage == "foreign":
         pd.DataFrame({"a": [1]}).to_parquet(path)
+    elif damage == "no text":
+        path.write_bytes(path.read_bytes().replace(b"4.png", b"4\xffpng"))
     else:
         path.write_bytes(path.read_bytes()[:50] if damage == "cut" else b"noise" * 30)
     with pytest.raises(DataError, match="delete it, or prepare the store again") as caught:

@@ -225,6 +225,15 @@ def test_a_file_that_is_no_split_is_refused_in_one_line(tmp_path: Path, content:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("name", "value"), [("seed", "1e999"), ("left_out", r'["\ud800"]')])
+def test_a_value_that_none_can_use_is_refused_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+    content = {**patient_split(catalog(50, 20), FINDINGS).to_json(), name: "HERE"}
+    (tmp_path / "split.json").write_text(json.dumps(content).replace('"HERE"', value))
+    with pytest.raises(DataError, match=r"is no split .*: run `hilum split STORE`") as error:
+        Split.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"split.json is missing: run `hilum split STORE`"):
         Split.load(tmp_path)

@@ -58,6 +58,7 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
         return None
     try:
         found = pq.read_table(path)
+        found.validate(full=True)  # that texts are texts
         record: dict[str, Any] = json.loads((found.schema.metadata or {})[KEY])
         table: pd.DataFrame = found.to_pandas()[list(COLUMNS)]
         known, about = record["format"], record["store"]

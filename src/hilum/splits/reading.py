@@ -35,9 +35,10 @@ def count_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
 
 
 def text(value: object) -> str:
-    """Return the value, a TypeError if it is no text."""
+    """Return the value, a TypeError if it is no text, a ValueError if no table can hold it (half a character)."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.40} is no text")
+    value.encode()
     return value
 
 

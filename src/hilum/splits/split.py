@@ -159,7 +159,7 @@ class Split:
         content = read_json(path)
         try:
             split = _from_json(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise DataError(f"{path} is no split ({error!r:.60}): run `hilum split STORE`.") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
