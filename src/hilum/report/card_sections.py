@@ -14,7 +14,6 @@ from hilum.report.card_tables import (
     copies_table,
     findings_of,
     has_uncertain,
-    has_unstated,
     leaks_of,
     ordered,
     overview,
@@ -185,8 +184,7 @@ def labels(column: Column) -> dict[str, Any]:
 
 def policies(column: Column) -> dict[str, Any]:
     """Return the table of policies, and whether they differ at all."""
-    differ = {"uncertain": has_uncertain(column), "unstated": has_unstated(column)}
-    return {"name": column["name"], "table": policy_table(column), **differ}
+    return {"name": column["name"], "table": policy_table(column), "uncertain": has_uncertain(column)}
 
 
 def co_occurrence(column: Column) -> dict[str, Any]:
@@ -220,7 +218,7 @@ def samples(card: Card, store: Mapping[str, Any]) -> dict[str, Any]:
         }
         for one in store["samples"]
     ]
-    return {"name": store["source"], "is_drawn": store["is_drawn"], "films": films}
+    return {"name": store["source"], "films": films}
 
 
 def steps(card: Card, store: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,11 +151,6 @@ def has_uncertain(column: Column) -> bool:
     return any(found["uncertain"] for found in column["labels"].values())
 
 
-def has_unstated(column: Column) -> bool:
-    """Whether a finding is not stated on some film whose source states it on others."""
-    return any(found["not_stated"] for found in column["labels"].values())
-
-
 def policy_table(column: Column) -> Table:
     """Return the share of films that training takes as having each finding, by what uncertain labels become."""
     policies = [name for name in POLICIES if name in next(iter(column["labels"].values()))["prevalence"]]

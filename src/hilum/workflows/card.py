@@ -199,7 +199,6 @@ def _store(parts: Parts, place: int, folders: Sequence[Path], options: CardOptio
     ]
     return {
         "source": parts.films.sources[place],
-        "is_drawn": store.source.startswith(PHANTOMS),
         "preparation": store.preparation.to_json(),
         "split": {"kind": split.kind, "seed": split.seed, "hash": split.hash, "notes": list(split.notes)},
         "samples": samples,
