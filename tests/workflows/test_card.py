@@ -25,6 +25,7 @@ from hilum.listener import SILENT
 from hilum.splits import Split
 from hilum.workflows.card import CARD, SHOWN_AS, card
 from hilum.workflows.card_facts import age_facts, films_per_patient, prevalences
+from hilum.workflows.card_model import Reader
 from hilum.workflows.card_options import CardOptions
 from hilum.workflows.card_pixels import before_and_after, grey_facts
 
@@ -293,6 +294,18 @@ def test_a_runs_features_give_a_work_list_and_an_auroc(small: Path, tmp_path: Pa
     assert set(said["shortcuts"][0]["model"]) == {"Edema", "Mass"}
     assert said["shortcuts"][0]["seen"] == 0
     assert said["reader"]["kind"] == "random"
+
+
+def test_a_linear_layer_learns_from_the_films_that_the_probes_learn_from(small: Path):
+    films = Films.open([small])
+    features = np.random.default_rng(0).normal(size=(len(films), 8)).astype(np.float32)
+    reader = Reader("moco", "resnet18", features, None, (), np.zeros(len(films), np.bool_))
+    rows, tested = np.arange(40), np.arange(40, 48)
+    drawn = np.sort(np.random.default_rng(3).choice(rows, 20, replace=False))
+    few, names = reader.scores(films, rows, tested, 3, learnt=20)
+    np.testing.assert_array_equal(few, reader.scores(films, drawn, tested, 3)[0])
+    assert not np.array_equal(few, reader.scores(films, rows, tested, 3)[0])
+    assert names == ["Edema", "Mass"]
 
 
 def test_films_that_a_run_learnt_from_do_not_speak_for_it(small: Path, finetuned: Path, tmp_path: Path):

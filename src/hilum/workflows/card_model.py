@@ -21,6 +21,7 @@ from hilum.listener import Listener
 from hilum.training.batches import Rows
 from hilum.training.inference import as_probabilities, over_films
 from hilum.workflows.lesson import labelled_rows, learnt_columns, probe_labels
+from hilum.workflows.shortcuts import LEARNT
 
 FloatArray = NDArray[np.float32]
 CLASSIFIER = "the run's own classifier"
@@ -52,7 +53,9 @@ class Reader:
         chosen = None if self.probabilities is None else self.probabilities[rows]
         return replace(self, features=self.features[rows], probabilities=chosen, seen=self.seen[rows])
 
-    def scores(self, films: Films, rows: Rows, tested: Rows, seed: int) -> tuple[FloatArray, list[str]]:
+    def scores(
+        self, films: Films, rows: Rows, tested: Rows, seed: int, learnt: int = LEARNT
+    ) -> tuple[FloatArray, list[str]]:
         """Return what it says of the tested films, [n, M], and of which findings.
 
         Args:
@@ -60,11 +63,14 @@ class Reader:
             rows: Films that a linear layer may learn from, where the run has no classifier of its own.
             tested: [n] rows.
             seed: Of the patients that choose the layer's ridge.
+            learnt: Films that it learns from at most, drawn by the seed: those of the shortcut probes.
         """
         if self.probabilities is not None:
             return self.probabilities[tested], list(self.findings)
         targets, weights = probe_labels(films, LabelOptions())
         rows = labelled_rows(rows, weights)
+        if len(rows) > learnt:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, learnt, replace=False))
         columns = learnt_columns(weights[rows])
         scores = cheap_scores(
             self.features[rows], targets[rows][:, columns], weights[rows][:, columns], films.patient_codes[rows],
