@@ -10,6 +10,7 @@ import pytest
 
 from hilum.catalog import Catalog, film_table
 from hilum.duplicates import Copies, CopyOptions, find_copies
+from hilum.duplicates.buckets import REACH
 from hilum.errors import OptionError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
@@ -107,6 +108,14 @@ def test_blank_films_are_no_copies_of_each_other(phantoms: np.ndarray, tmp_path:
     blank = np.full((3, SIZE, SIZE), 7, np.uint8)
     assert not len(find_copies(films_of(tmp_path, np.concatenate([phantoms[:10], blank]))).pairs)
     assert not len(find_copies(films_of(tmp_path / "more", np.concatenate([phantoms, blank]))).pairs)
+
+
+def test_hundreds_of_blank_films_are_no_crowd_of_films_that_are_alike(phantoms: np.ndarray, tmp_path: Path) -> None:
+    blank = np.full((REACH + 50, SIZE, SIZE), 7, np.uint8)
+    copies = find_copies(films_of(tmp_path, np.concatenate([blank, phantoms, darker(phantoms[[4]])])))
+    assert pairs_of(copies) == {(len(blank) + 4, len(blank) + MANY, "near")}
+    assert copies.notes == ()
+    assert not len(find_copies(films_of(tmp_path / "alone", blank)).pairs)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -62,6 +62,8 @@ def _proposed(films: Films, rows: NDArray[np.int64], listener: Listener) -> tupl
         plain = plain_fingerprints(films.read(rows))
         return rows[np.argwhere(np.triu(plain @ plain.T >= NEAREST_OF_FEW, 1))], ()
     marks = fingerprints(films.read, rows, lambda done: listener.progress("fingerprints", done, len(rows)))
+    of_one_grey = ~marks.any(axis=1)
+    marks, rows = marks[~of_one_grey], rows[~of_one_grey]
     most, notes = PAIRS_A_FILM * len(rows), []
     found, crowded, more = near_pairs(marks, NEAREST, lambda done: listener.progress("near films", done, BANDS), most)
     if crowded:
