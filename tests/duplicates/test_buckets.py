@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from hilum.duplicates.buckets import BANDS, REACH, near_pairs
+from hilum.duplicates.buckets import BANDS, MISSED, REACH, SURE, _codes, bands, near_pairs
 
 NEAR = 0.75
 
@@ -15,7 +15,7 @@ def marks(count: int, seed: int = 0) -> np.ndarray:
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
-def silent(_done: int) -> None:
+def silent(_done: int, _total: int) -> None:
     pass
 
 
@@ -61,9 +61,22 @@ def test_of_too_many_pairs_the_nearest_are_kept_in_little_memory() -> None:
 
 
 def test_every_band_is_told() -> None:
-    heard: list[int] = []
-    near_pairs(marks(10).astype(np.float16), NEAR, heard.append, 100)
-    assert heard == list(range(1, BANDS + 1))
+    heard: list[tuple[int, ...]] = []
+    near_pairs(marks(10).astype(np.float16), NEAR, lambda *done: heard.append(done), 100)
+    assert heard == [(done, BANDS) for done in range(1, BANDS + 1)]
+
+
+@pytest.mark.parametrize("planes", [9, 14, 17])
+def test_as_good_as_all_near_ones_meet_however_many_films_there_are(planes: int) -> None:
+    rng, one, apart = np.random.default_rng(0), marks(4000), marks(4000, 1)
+    apart -= (apart * one).sum(axis=1, keepdims=True) * one
+    apart /= np.linalg.norm(apart, axis=1, keepdims=True)
+    pairs = np.concatenate([one, SURE * one + np.sqrt(1 - SURE**2) * apart]).astype(np.float16)
+    met = np.zeros(4000, bool)
+    for _ in range(bands(planes)):
+        codes = _codes(pairs, rng.standard_normal((64, planes)).astype(np.float32))
+        met |= codes[:4000] == codes[4000:]
+    assert (~met).mean() < 2.5 * MISSED
 
 
 def test_a_film_without_structure_meets_nobody() -> None:

@@ -2,7 +2,8 @@
 
 Each band cuts the space by a few random planes through its middle; the sides on which a fingerprint lies are its code
 there. Only films of one code are compared, so a film meets a few dozen others, however many there are: a band has one
-more plane whenever the films double (locality-sensitive hashing for angles, Charikar 2002).
+more plane whenever the films double, and there are more bands then (locality-sensitive hashing for angles, Charikar
+2002).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BANDS = 32
-"""How often films are thrown anew: of fingerprints with cosine 0.9 one in a thousand never meets among a million."""
+"""How often films are thrown anew, at least."""
+SURE, MISSED = 0.9, 1e-3
+"""They are thrown so often that of pairs with that cosine, however many films there are, that share never meets."""
 CROWD = 16
 """Films a code in the mean."""
 REACH = 512
@@ -24,7 +27,7 @@ Pairs = NDArray[np.int64]
 
 
 def near_pairs(
-    marks: NDArray[np.float16], cosine: float, said: Callable[[int], None], most: int
+    marks: NDArray[np.float16], cosine: float, said: Callable[[int, int], None], most: int
 ) -> tuple[Pairs, bool, bool]:
     """Return pairs of near fingerprints, nearly all that there are, up to a number.
 
@@ -33,7 +36,7 @@ def near_pairs(
     Args:
         marks: Fingerprints of unit length, [N, E].
         cosine: At least so near.
-        said: Hears how many of BANDS are done.
+        said: Hears how many bands are done, and of how many.
         most: Pairs that are returned at most.
 
     Returns:
@@ -42,17 +45,27 @@ def near_pairs(
     """
     rng = np.random.default_rng(0)
     planes = max(4, int(np.ceil(np.log2(max(len(marks), 1) / CROWD))))
-    nearest, crowded = _Nearest(most), False
-    for band in range(BANDS):
+    nearest, crowded, count = _Nearest(most), False, bands(planes)
+    for band in range(count):
         codes = _codes(marks, rng.standard_normal((marks.shape[1], planes)).astype(np.float32))
         order = np.argsort(codes, kind="stable")
         for places, cosines in _meetings(marks[order], codes[order], cosine):
             ends = np.sort(order[places], axis=1)
             nearest.add(ends[:, 0] * len(marks) + ends[:, 1], cosines)
         crowded |= bool(_crowds(codes[order]))
-        said(band + 1)
+        said(band + 1, count)
     pairs = nearest.names()
     return np.stack([pairs // max(len(marks), 1), pairs % max(len(marks), 1)], axis=1), crowded, nearest.more
+
+
+def bands(planes: int) -> int:
+    """Return how often films are to be thrown by so many planes.
+
+    >>> bands(10), bands(14), bands(16)
+    (32, 57, 79)
+    """
+    meet = (1 - np.arccos(SURE) / np.pi) ** planes  # two films lie on one side of a plane by their angle
+    return max(BANDS, int(np.ceil(np.log(MISSED) / np.log1p(-meet))))
 
 
 class _Nearest:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.duplicates.alignment import aligned_correlation
-from hilum.duplicates.buckets import BANDS, near_pairs
+from hilum.duplicates.buckets import near_pairs
 from hilum.duplicates.copies import Copies, pair_table
 from hilum.duplicates.exact import equal_pixels
 from hilum.duplicates.fingerprints import fingerprints, plain_fingerprints
@@ -65,7 +65,7 @@ def _proposed(films: Films, rows: NDArray[np.int64], listener: Listener) -> tupl
     of_one_grey = ~marks.any(axis=1)
     marks, rows = marks[~of_one_grey], rows[~of_one_grey]
     most, notes = PAIRS_A_FILM * len(rows), []
-    found, crowded, more = near_pairs(marks, NEAREST, lambda done: listener.progress("near films", done, BANDS), most)
+    found, crowded, more = near_pairs(marks, NEAREST, lambda *done: listener.progress("near films", *done), most)
     if crowded:
         notes.append("hundreds of films are nearly alike: not all of them were compared with each other")
     if more:
