@@ -112,6 +112,15 @@ def test_every_store_has_its_column_and_all_have_one(made_card):
     assert dict(zip(head, rows[0], strict=True))["together"] == "96"
 
 
+def test_prevalence_in_a_part_is_of_the_films_whose_source_states_the_finding(made_card):
+    together = json.loads((made_card / CARD).read_text())["columns"][2]
+    with (made_card / "tables" / "parts-together.csv").open(newline="") as file:
+        edema = next(row for row in csv.DictReader(file) if row["finding"] == "Edema")
+    test = together["parts"]["test"]
+    assert 0 < test["labelled"]["Edema"] < test["films"]  # one of the two stores states it
+    assert float(edema["test_share"]) == pytest.approx(test["present"]["Edema"] / test["labelled"]["Edema"])
+
+
 def test_a_cell_that_looks_like_a_formula_is_harmless(made_card):
     text = (made_card / "tables" / "prevalence.csv").read_text()
     assert f"'{FORMULA}" in text

@@ -192,15 +192,16 @@ def _patients(part: Mapping[str, Any]) -> Cell:
 
 
 def part_prevalence_table(column: Column) -> Table:
-    """Return on which share of each part's films every finding is present."""
+    """Return on which share of each part's films every finding is present, of those whose source states it."""
     parts = [part for part in OWN_PARTS if column["parts"][part]["films"]]
     columns = [words("finding", "finding")]
     for part in parts:
         columns += [numbers(part, f"{part}_share"), numbers("films", f"{part}_films")]
     rows = []
     for name in findings_of(column):
-        found = [(column["parts"][part]["present"].get(name, 0), column["parts"][part]["films"]) for part in parts]
-        rows.append([word(name), *(cell for count, films in found for cell in (share(count / films), number(count)))])
+        found = [[column["parts"][part][kind][name] for kind in ("present", "labelled")] for part in parts]
+        shares = [(share(count / films if films else None), number(count)) for count, films in found]
+        rows.append([word(name), *(cell for pair in shares for cell in pair)])
     return table(stem("parts", column["name"]), f"Findings by part, {column['name']}", columns, rows)
 
 

@@ -121,15 +121,21 @@ def together(films: Films, rows: Rows) -> dict[str, Any]:
 
 
 def part_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
-    """Return films, patients and films with each finding of every part; films in none are ``left_out``."""
+    """Return films, patients and of each finding the films that have it, and whose source states it, of every part.
+
+    Films in none are ``left_out``.
+    """
     found: dict[str, Any] = {}
     placed = 0
     for part in [name for name in PARTS if name != "all"]:
         rows = np.intersect1d(parts.rows(part), column.rows)
         placed += len(rows)
-        present = (films.labels[rows] == PRESENT).sum(axis=0).tolist()
-        counts = {"films": len(rows), "patients": parts.patients(rows)}
-        found[part] = {**counts, "present": dict(zip(films.findings, present, strict=True))}
+        counted = {"present": films.labels[rows] == PRESENT, "labelled": films.labelled_by_source[rows]}
+        found[part] = {
+            "films": len(rows), "patients": parts.patients(rows),
+            **{kind: dict(zip(films.findings, cells.sum(axis=0).tolist(), strict=True))
+               for kind, cells in counted.items()},
+        }  # fmt: skip
     return {**found, "left_out": {"films": len(column.rows) - placed}}
 
 
