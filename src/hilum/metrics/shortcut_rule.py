@@ -25,7 +25,9 @@ RULE = (
 
 
 def chance_p(truth: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> float:
-    """Return the p value of an AUROC that differs from 0.5, by clustered DeLong (two-sided); 1 where it has no error.
+    """Return the p value of an AUROC that differs from 0.5, by clustered DeLong (two-sided).
+
+    Scores that are never wrong, or always, have no error: 0 for them, and 1 for scores that are all the same.
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -36,7 +38,7 @@ def chance_p(truth: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> float:
     found = auroc_covariance(truth, [values], patients)
     error = math.sqrt(max(float(found.covariance[0, 0]), 0.0))
     p = difference_p(float(found.auroc[0]) - 0.5, error, found.patients)
-    return 1.0 if p is None and not np.ptp(values) else 0.0 if p is None else p
+    return 0.0 if p is None else p
 
 
 def share_of_knowledge(auroc: float, reference: float) -> float:
