@@ -105,3 +105,5 @@ def test_groups_follow_chains_however_long() -> None:
     links = np.array([[row + 1, row] for row in range(0, 998)], np.int64)[::-1]
     assert [group.tolist() for group in joined(1000, links)] == [list(range(999))]
     assert joined(5, np.array([[2, 2]])) == []
+    mixed = np.random.default_rng(0).permutation(100_000)  # a pass for every few of them would take minutes
+    assert [len(group) for group in joined(100_000, np.stack([mixed[:-1], mixed[1:]], axis=1))] == [100_000]

@@ -45,11 +45,11 @@ def _first_of_group(count: int, links: Rows) -> Rows:
     """Return for each of ``count`` things the first of its group, [count]."""
     named = np.arange(count, dtype=np.int64)
     first, second = links[:, 0], links[:, 1]
-    while True:  # each pass gives both ends of a link the lower name, and chains halve by following names
+    while True:  # each pass gives both ends of a link, and whom they were named after, the lower name
         before, lower = named.copy(), np.minimum(named[first], named[second])
-        np.minimum.at(named, first, lower)
-        np.minimum.at(named, second, lower)
-        named = named[named]
+        for renamed in (before[first], before[second], first, second):
+            np.minimum.at(named, renamed, lower)
+        named = named[named]  # and chains halve by following names
         if np.array_equal(named, before):
             return named
 
