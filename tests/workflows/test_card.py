@@ -260,6 +260,15 @@ def test_a_card_of_another_weights_file_of_that_name_is_another_card(tmp_path):
             card([store], options, str(weights))
 
 
+def test_weights_that_give_no_numbers_are_refused(tmp_path):
+    state = {
+        name: value * float("nan") for name, value in new_backbone("resnet18", SIZE, 0).network.state_dict().items()
+    }
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(RunError, match=r"w\.safetensors gives features that are no numbers: its weights are damaged"):
+        card([made(tmp_path / "store")], CardOptions(out=tmp_path / "out"), str(tmp_path / "w.safetensors"))
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     store = made(tmp_path / "store")
     with pytest.raises(RunError, match="something else than a data card"):

@@ -14,6 +14,7 @@ from hilum.bundle.predictor import choose_device
 from hilum.bundle.seen import were_seen
 from hilum.bundle.start import input_size, start_from
 from hilum.classifier.cheap_reader import cheap_scores
+from hilum.errors import RunError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
@@ -91,6 +92,7 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
 
     Raises:
         DataError: The films were prepared in another way than the run's.
+        RunError: Its weights give features that are no numbers.
         HilumError: Anything else the user can mend; see the line.
     """
     size = input_size(subject, None, films.preparation)
@@ -105,6 +107,8 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
     features = over_films(
         backbone, films, np.arange(len(films)), size, lambda done, total: listener.progress("features", done, total)
     )
+    if not np.isfinite(features).all():
+        raise RunError(f"{subject} gives features that are no numbers: its weights are damaged, give another run.")
     seen = np.zeros(len(films), np.bool_) if model is None else were_seen(films.catalog, model.seen)
     findings = () if model is None else model.description.findings
     return Reader(kind, backbone.name, features, _probabilities(model, features), findings, seen)
