@@ -1,7 +1,7 @@
 """Runs rounds of pseudo-labels unbroken and broken off again and again, each process forked from this one.
 
-Usage: pseudo_kill_driver.py STORE START FOLDER SIGNAL MOMENT...; a moment is a file below the run that is waited
-for, or ``RUN:STEPS``, the steps that a round has logged. The last line is JSON.
+Usage: pseudo_kill_driver.py STORE START FOLDER SIGNAL MOMENT...; a moment is a file below the run that is there now, or
+``RUN:STEPS``, the steps that a round has logged. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import lightning_fabric  # noqa: F401 - imported before the fork, so that no child has to
@@ -29,13 +28,15 @@ def rounds(store: Path, run: Path, out: Path) -> None:
     pseudo_label(run, PseudoLabelOptions(data=(store,), out=out, **how))
 
 
-def begin(store: Path, run: Path, out: Path) -> int:
-    """Fork a process that runs the rounds, and return its number."""
+def begin(store: Path, run: Path, out: Path, moment: str = "", number: int = 0) -> int:
+    """Fork a process that runs the rounds, and return its number; with a moment it sends itself a signal then."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
+        if moment:
+            sys.addaudithook(Breaker(out, moment, number))
         rounds(store, run, out)
         code = 0
     except (Interrupted, KeyboardInterrupt):
@@ -44,30 +45,41 @@ def begin(store: Path, run: Path, out: Path) -> int:
         os._exit(code)
 
 
-def come(out: Path, moment: str) -> bool:
-    """Whether a moment has come."""
-    run, _, steps = moment.partition(":")
-    if not steps:
-        return (out / run).exists()
-    return sum("loss" in event for event in read_log(out / run)) >= int(steps)
+class Breaker:
+    """An audit hook that breaks its own process off: before each file is opened or renamed it asks for the moment.
+
+    A process that watched from outside could come too late, where the machine is busy.
+    """
+
+    def __init__(self, out: Path, moment: str, number: int) -> None:
+        self.out, self.number, self.idle = out, number, True
+        self.run, _, self.steps = moment.partition(":")
+
+    def __call__(self, event: str, _: tuple[object, ...]) -> None:
+        """Hear of an event of the interpreter."""
+        if self.idle and event in ("open", "os.rename"):
+            self.idle = False  # not to hear of what is opened here
+            self.idle = not self.come()
+            if not self.idle:
+                os.kill(os.getpid(), self.number)
+
+    def come(self) -> bool:
+        """Whether the moment has come."""
+        if not self.steps:
+            return (self.out / self.run).exists()
+        return sum("loss" in event for event in read_log(self.out / self.run)) >= int(self.steps)
 
 
-def break_off(store: Path, run: Path, out: Path, moment: str, number: int) -> int | None:
-    """Begin, send a signal at a moment, and return the exit status; None if it ended before."""
-    child = begin(store, run, out)
-    while not come(out, moment):
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return None
-        time.sleep(0.001)
-    os.kill(child, number)
+def ended(child: int) -> int:
+    """Wait for a process and return its exit status."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main(store: Path, run: Path, folder: Path, number: int, moments: list[str]) -> dict[str, object]:
     """Return the exit statuses."""
-    whole = os.waitstatus_to_exitcode(os.waitpid(begin(store, run, folder / "whole"), 0)[1])
-    ends = [break_off(store, run, folder / "broken", moment, number) for moment in moments]
-    last = os.waitstatus_to_exitcode(os.waitpid(begin(store, run, folder / "broken"), 0)[1])
+    whole = ended(begin(store, run, folder / "whole"))
+    ends = [ended(begin(store, run, folder / "broken", moment, number)) for moment in moments]
+    last = ended(begin(store, run, folder / "broken"))
     return {"codes": [whole, last], "ends": ends}
 
 

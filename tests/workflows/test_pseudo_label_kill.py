@@ -49,7 +49,7 @@ def start(store: Path) -> Path:
     return out
 
 
-def drive(store: Path, start: Path, folder: Path, number: str, moments: tuple[str, ...]) -> list[int | None]:
+def drive(store: Path, start: Path, folder: Path, number: str, moments: tuple[str, ...]) -> list[int]:
     """Let the driver run, break off and finish; return how each broken process ended."""
     asked = [str(store), str(start), str(folder), number, *moments]
     environment = {**os.environ, **ONE_THREAD}
@@ -59,7 +59,7 @@ def drive(store: Path, start: Path, folder: Path, number: str, moments: tuple[st
     assert done.returncode == 0, done.stderr
     account = json.loads(done.stdout.splitlines()[-1])
     assert account["codes"] == [0, 0], done.stderr
-    ends: list[int | None] = account["ends"]
+    ends: list[int] = account["ends"]
     return ends
 
 
