@@ -1,4 +1,4 @@
-"""The short form of ``benchmarks/planted_leaks.py``: leaks planted among phantoms are found, and nothing else is."""
+"""Short forms of ``planted_leaks.py`` and ``million_films.py``: what is planted is found, and nothing else is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "planted_leaks.py"
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 KINDS = {"patient overlap", "exact", "jpeg 30", "resize", "crop 2 %", "brightness 10 %", "all four"}
 
 
-def run(*arguments: str) -> dict[str, object]:
-    command = [sys.executable, str(SCRIPT), "--json", *arguments]
+def run(*arguments: str, script: str = "planted_leaks.py") -> dict[str, object]:
+    command = [sys.executable, str(BENCHMARKS / script), "--json", *arguments]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     return dict(json.loads(shown.stdout.splitlines()[-1]))
@@ -42,6 +42,17 @@ def test_phantoms_alone_have_no_copies(tmp_path: Path) -> None:
     result = run("--out", str(tmp_path), "--scale", "200")
     assert (result["films"], result["pairs"]) == (200, 0)
     assert result["seconds"] > 0
+
+
+def test_copies_planted_among_mixed_films_are_found(tmp_path: Path) -> None:
+    arguments = ("--out", str(tmp_path), "--phantoms", "--films", "150", "--count", "2000")
+    result = run(*arguments, script="million_films.py")
+    assert result["films"] == 2000
+    assert result["found"].keys() == KINDS - {"patient overlap", "exact"}
+    assert all(found["found"] >= 39 for found in result["found"].values())
+    assert all(found["planted"] == 40 for found in result["found"].values())
+    assert result["pairs_not_planted"] == 0
+    assert result["candidates"] < 2000 * 1999 / 2 / 100  # not all with all
 
 
 @pytest.mark.torture
