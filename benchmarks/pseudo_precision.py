@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--init", default="random")
     parser.add_argument("--backbone", default="resnet10t")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--round-epochs", type=int, default=30)
+    parser.add_argument("--round-epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=3e-3)

@@ -17,10 +17,11 @@ from hilum.errors import DataError, RunError
 from hilum.images.enhance import Preparation
 from hilum.images.store import write_store
 from hilum.report.card_charts import bars, matrix
-from hilum.report.card_tables import stem
+from hilum.report.card_tables import leaks_of, stem
 from hilum.report.pages import write_report
 from hilum.splits import patient_split
 from hilum.workflows.card import CARD, card
+from hilum.workflows.card_leaks import OUTSIDE, PARTS_SHOWN
 from hilum.workflows.card_options import CardOptions
 
 EVIL = "<script>alert('finding')</script>"
@@ -211,3 +212,11 @@ def test_a_matrix_shows_larger_shares_darker_and_leaves_unknown_ones_empty():
     assert len(shades) == 2
     assert shades[0] > shades[1]
     assert "A, B: 90.0%" in drawn
+
+
+def test_copies_of_films_in_no_part_have_a_column_of_their_own():
+    found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
+    found["train"][OUTSIDE] = found[OUTSIDE]["train"] = 9
+    table = leaks_of({"leaks": found})
+    assert [column.title for column in table.columns] == ["films of", "copy in train", "copy in no part"]
+    assert [cell.text for cell in table.rows[0]] == ["train", "0", "9"]

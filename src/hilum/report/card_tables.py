@@ -242,7 +242,8 @@ def leaks_of(copies: Mapping[str, Any]) -> Table:
     """Return for every part how many of its films have a copy in which part."""
     found = copies["leaks"]
     parts = [part for part in PARTS_SHOWN if any(found[part].values())]
-    columns = [words("films of", "part"), *(numbers(f"copy in {part}", f"copy_in_{part}") for part in parts)]
+    heads = ["copy in no part" if part == OUTSIDE else f"copy in {part}" for part in parts]
+    columns = [words("films of", "part"), *(numbers(head, head.replace(" ", "_")) for head in heads)]
     rows = [[word(part), *(_leak(found[part][other], part, other) for other in parts)] for part in parts]
     return table("copies-by-part", "Films that have a copy, by part", columns, rows)
 
