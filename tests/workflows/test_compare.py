@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from hilum.bundle.model_folder import load_model, save_model
+from hilum.bundle.seen import seen_films
 from hilum.errors import DataError, RunError
+from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.workflows.compare import compare
 from hilum.workflows.evaluate import evaluate
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
+from hilum.workflows.parts import Parts
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,8 @@ def test_the_difference_is_that_of_the_two_evaluations(runs: tuple[Path, Path], 
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert told["auroc_macro"] == mine.auroc_macro.value
     assert told["against"]["auroc_macro"] == other.auroc_macro.value
+    assert told["against"]["dropped_seen"] == 0
+    assert told["against"]["predictions"] == str(found.second.predictions)
     assert told["against"]["difference"]["auroc_macro"] == found.difference.auroc_macro.to_json()
 
 
@@ -64,6 +73,29 @@ def test_runs_are_compared_on_the_films_that_neither_was_trained_on(
     assert compare(half, half, everything).difference.auroc_macro.value == 0
     with pytest.raises(DataError, match="trained on all 52 films"):
         compare(half, runs[0], everything)
+
+
+def test_no_film_that_neither_was_trained_on_is_one_line(how: EvaluateOptions, tmp_path: Path) -> None:
+    first = train(how.data, tmp_path / "first", seed=0, fraction=0.5)
+    films, parts = Films.open([how.data]), Parts.of(Films.open([how.data]))
+    others = films.catalog.iloc[np.setdiff1d(parts.rows("train"), parts.rows("train", 0.5))]
+    second = shutil.copytree(first, tmp_path / "second")
+    model = load_model(second)
+    save_model(second / "model", replace(model, seen=seen_films(others)))
+    with pytest.raises(RunError, match=r"were trained on every film of 'train' between them: give another --split\.$"):
+        compare(first, second, replace(how, split="train", drop_seen=True))
+
+
+def test_findings_of_other_spelling_are_compared(runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path) -> None:
+    store = shutil.copytree(how.data, tmp_path / "store")
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["findings"] = ["Oedema", "Mass"]
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    catalog = pd.read_parquet(store / "catalog.parquet").rename(columns={"Edema": "Oedema"})
+    catalog.to_parquet(store / "catalog.parquet", index=False)
+    found = compare(runs[0], train(store, tmp_path / "other", seed=1), how).difference
+    assert tuple(found.auroc) == ("Edema", "Mass")
+    assert found == compare(*runs, how).difference
 
 
 def test_findings_are_those_that_both_call(runs: tuple[Path, Path], how: EvaluateOptions) -> None:

@@ -52,7 +52,7 @@ def evaluate(
     with listening() as listener:
         compared = None if against is None else compare(run, against, options, listener)
         result = measure(run, options, listener) if compared is None else compared.first
-        for line in result.lines:
+        for line in result.lines if compared is None else _lines(run, against, compared):
             listener.note(line)
     text = [_text(result, subgroups, operating_points)]
     if compared is not None:
@@ -63,6 +63,12 @@ def evaluate(
 def _text(result: "EvaluateResult", subgroups: bool, operating_points: bool) -> str:
     table = f"{result.name}: {evaluation_text(result.evaluation)}"
     return f"{table}\n{details_text(result.details, result.evaluation, subgroups, operating_points)}"
+
+
+def _lines(run: Path, against: Path | None, compared: "CompareResult") -> list[str]:
+    """Return what is to be said of either run's evaluation, with its name before it."""
+    both = ((run, compared.first), (against, compared.second))
+    return [f"{name}: {line}" for name, result in both for line in result.lines]
 
 
 def _differences(run: Path, against: Path | None, compared: "CompareResult") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.bundle.model_folder import described
 from hilum.errors import RunError
+from hilum.findings import positions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.results import Comparison
@@ -32,9 +34,8 @@ class CompareResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the first evaluation, and under ``against`` the second and the difference."""
-        second = {"name": self.second.name, **self.second.evaluation.to_json()}
         difference = {"films": self.films, **comparison_json(self.difference)}
-        return {**self.first.to_json(), "against": {**second, "difference": difference}}
+        return {**self.first.to_json(), "against": {**self.second.to_json(), "difference": difference}}
 
 
 def compare(first: Path, second: Path, options: EvaluateOptions, listener: Listener = SILENT) -> CompareResult:
@@ -47,24 +48,30 @@ def compare(first: Path, second: Path, options: EvaluateOptions, listener: Liste
         listener: Hears progress.
 
     Raises:
-        RunError: The two took what is not mentioned otherwise and the options do not say which counts, or they call
-            no finding that both and the store have.
+        RunError: The two took what is not mentioned otherwise and the options do not say which counts, they call no
+            finding that both and the store have, or no film is left that neither was trained on.
         HilumError: As ``evaluate``.
     """
     _refuse_other_truths(first, second, options)
     mine, other = (evaluate(run, options, listener) for run in (first, second))
-    findings = [name for name in mine.judged.findings if name in other.judged.findings]
-    if not findings:
+    places = enumerate(positions(mine.judged.findings, other.judged.findings))
+    shared = [(place, theirs) for place, theirs in places if theirs is not None]
+    if not shared:
         raise RunError(f"{first} and {second} call no finding that both and the store have: nothing to compare.")
     rows = mine.judged.catalog.index.intersection(other.judged.catalog.index)  # films that one has seen are left out
-    cells, others = (_cells(one.judged, rows, findings) for one in (mine, other))
+    if not len(rows):
+        raise RunError(
+            f"{first} and {second} were trained on every film of {options.split!r} between them: give another --split."
+        )
+    columns, others_columns = zip(*shared, strict=True)
+    cells, others = _cells(mine.judged, rows, columns), _cells(other.judged, rows, others_columns)
     difference = compare_models(
         mine.judged.truth[cells],
         mine.judged.counts[cells],
         mine.judged.scores[cells],
         other.judged.scores[others],
         mine.judged.patients[cells[0].ravel()],
-        findings,
+        [mine.judged.findings[column] for column in columns],
         options.resamples,
         options.seed,
         options.min_positives,
@@ -92,7 +99,6 @@ def _refuse_other_truths(first: Path, second: Path, options: EvaluateOptions) ->
         )
 
 
-def _cells(films: ScoredFilms, rows: pd.Index, findings: list[str]) -> tuple[NDArray[np.int64], ...]:
-    """Return where the cells of some rows of the store and some findings are, as an index [n, F]."""
-    columns = np.array([films.findings.index(name) for name in findings])
-    return np.ix_(films.catalog.index.get_indexer(rows), columns)
+def _cells(films: ScoredFilms, rows: pd.Index, columns: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+    """Return where the cells of some rows of the store and some columns are, as an index [n, F]."""
+    return np.ix_(films.catalog.index.get_indexer(rows), np.array(columns))
