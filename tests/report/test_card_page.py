@@ -6,6 +6,7 @@ import csv
 import functools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from hilum.images.store import write_store
 from hilum.report.card_charts import bars, matrix
 from hilum.report.card_tables import leaks_of, stem
 from hilum.report.pages import write_report
+from hilum.report.study_tables import named_apart, tables_in
 from hilum.splits import patient_split
 from hilum.workflows.card import CARD, card
 from hilum.workflows.card_leaks import OUTSIDE, PARTS_SHOWN
@@ -204,6 +206,13 @@ def test_bars_of_a_store_that_states_nothing_take_no_room():
     alone = bars("ages", ["0", "10"], {"a": [0.5, 0.5], "b": [0.0, 0.0]}, "years", "share")
     assert alone.count("<rect") == 2
     assert "not available" in bars("ages", ["0"], {"a": [0.0]}, "years", "share")
+
+
+def test_tables_of_stores_of_nearly_one_name_are_files_of_their_own():
+    one = leaks_of({"leaks": {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}})
+    sections = {"a": [replace(one, name="parts-My"), "text"], "b": {"c": replace(one, name="parts-my")}, "d": one}
+    names = [table.file for table in tables_in(named_apart(sections))]
+    assert names == ["parts-My.csv", "parts-my-2.csv", "copies-by-part.csv"]
 
 
 def test_a_matrix_shows_larger_shares_darker_and_leaves_unknown_ones_empty():

@@ -20,7 +20,8 @@ from hilum.report.read import read_run
 from hilum.report.run_sections import run_sections
 from hilum.report.study_read import Study, read_study_folder
 from hilum.report.study_results import percent
-from hilum.report.study_sections import study_sections, tables_in
+from hilum.report.study_sections import study_sections
+from hilum.report.study_tables import named_apart, tables_in
 from hilum.report.wording import counted, listed, spelled
 from hilum.workflows.card import CARD, is_card
 from hilum.workflows.study_record import TABLES, is_study
@@ -62,7 +63,7 @@ def write_report(folder: Path) -> ReportResult:
 def _write_card(folder: Path) -> ReportResult:
     card = read_card(folder)
     try:
-        sections = card_sections(card)
+        sections = named_apart(card_sections(card))
         page = _with_tables("card.html", sections).encode()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
         line = " ".join(str(error).split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from hilum.report.study_card import card, failed_table, nameless
@@ -19,7 +18,6 @@ from hilum.report.study_policies import policy_sections
 from hilum.report.study_read import Study
 from hilum.report.study_repeat import flow, repeat
 from hilum.report.study_results import result_sections
-from hilum.report.study_tables import Table
 from hilum.report.study_training import training_sections
 
 
@@ -60,15 +58,3 @@ def _counts(study: Study) -> dict[str, int]:
     """Return how many runs are in which state."""
     states = [cell.state for cell in study.record.cells]
     return {state: states.count(state) for state in ("done", "failed", "waiting", "running")}
-
-
-def tables_in(value: Any) -> Iterator[Table]:
-    """Return every table within the sections, in their order."""
-    if isinstance(value, Table):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from tables_in(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from tables_in(inner)

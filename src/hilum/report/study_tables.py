@@ -6,8 +6,8 @@ import csv
 import io
 import math
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hilum.report.axes import NOT_AVAILABLE
@@ -150,3 +150,33 @@ def _below(in_words: Said) -> str:
 def _harmless(value: Value) -> Value:
     """Return a value that a spreadsheet does not take for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def tables_in(value: Any) -> Iterator[Table]:
+    """Return every table within the sections, in their order."""
+    if isinstance(value, Table):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from tables_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from tables_in(inner)
+
+
+def named_apart(value: Any) -> Any:
+    """Return the sections with a name of its own for each table: two stores' names can make one file's name."""
+    return _named_apart(value, set())
+
+
+def _named_apart(value: Any, taken: set[str]) -> Any:
+    if isinstance(value, Table):
+        names = (value.name, *(f"{value.name}-{number}" for number in range(2, len(taken) + 3)))
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())
+        return replace(value, name=name)
+    if isinstance(value, dict):
+        return {key: _named_apart(inner, taken) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return [_named_apart(inner, taken) for inner in value]
+    return value
