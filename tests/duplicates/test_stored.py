@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hilum.catalog import Catalog, film_table
@@ -62,12 +64,17 @@ def test_a_file_about_other_films_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["cut", "noise", "foreign", "no text"])
+@pytest.mark.parametrize("damage", ["cut", "noise", "foreign", "no text", "lists", "deep"])
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
     opened = store(tmp_path)
     path = found_in(opened)
     if damage == "foreign":
         pd.DataFrame({"a": [1]}).to_parquet(path)
+    elif damage == "lists":
+        table = pq.read_table(path)
+        pq.write_table(table.set_column(0, "first", pa.array([["2.png"], ["4.png"]])), path)
+    elif damage == "deep":
+        pq.write_table(pq.read_table(path).replace_schema_metadata({b"hilum": b"[" * 100_000}), path)
     elif damage == "no text":
         path.write_bytes(path.read_bytes().replace(b"4.png", b"4\xffpng"))
     else:

@@ -29,6 +29,9 @@ COLUMNS = ("first", "second", "kind", "correlation")
 """Paths of two films, "exact" or "near", and their correlation once aligned."""
 
 
+TEXTS = pa.string(), pa.large_string()
+
+
 def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path:
     """Write a store's copies into its folder, by path; the same copies give the same bytes.
 
@@ -57,13 +60,15 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        found = pq.read_table(path)
+        found = pq.read_table(path).select(list(COLUMNS))
         found.validate(full=True)  # that texts are texts
+        if not all(found.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
+            raise TypeError("a column of texts holds something else")
         record: dict[str, Any] = json.loads((found.schema.metadata or {})[KEY])
-        table: pd.DataFrame = found.to_pandas()[list(COLUMNS)]
+        table: pd.DataFrame = found.to_pandas()
         known, about = record["format"], record["store"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error!s:.60}): {_REMEDY}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}") from error
     if known != FORMAT:
         raise DataError(f"{path} is of format {known}, this version reads {FORMAT}: {_REMEDY}")
     if about != store.fingerprint:
