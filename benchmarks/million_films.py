@@ -36,7 +36,6 @@ from planted_leaks import draw_pairs, peak_mib, source_films, timed
 BLOCK = 4096
 EACH = 400
 """Copies of each kind that are planted, at most."""
-ARCHIVE = "mixed.npz"
 
 
 def parents(count: int, films: int, rng: np.random.Generator) -> np.ndarray:
@@ -114,13 +113,16 @@ def search(store: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Mix, plant, prepare and look; return every figure."""
     catalog, words = source_films(chosen)
-    source, store = chosen.out / f"source-{chosen.size}", chosen.out / f"mixed-{chosen.size}"
+    source, store = (
+        chosen.out / f"source-{chosen.size}",
+        chosen.out / f"mixed-{chosen.count}-{chosen.size}-{chosen.seed}",
+    )
     prepare(catalog, source, PrepareOptions(chosen.size, workers=chosen.workers))
     films, rng = Films.open([source]), np.random.default_rng(chosen.seed)
     of, copies = parents(chosen.count, len(films), rng), planted(chosen.count, rng)
-    archive = chosen.out / ARCHIVE
+    archive = chosen.out / f"{store.name}.npz"
     if not archive.is_file():
-        aside = chosen.out / f".{ARCHIVE}.part"
+        aside = chosen.out / f".{archive.name}.part"
         write_archive(aside, films.read(np.arange(len(films))), of, copies, chosen.seed)
         aside.rename(archive)
     began = time.perf_counter()
