@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 
 from hilum.bundle.predictor import Predictor
 from hilum.images.films import Films
-from hilum.metrics.selection import choose_cut
 from hilum.metrics.shares import share_right
 from hilum.workflows.parts import Parts, truth_of
-from hilum.workflows.pseudo_labels import called
+from hilum.workflows.pseudo_labels import called, cut_of
 from hilum.workflows.pseudo_options import PseudoOptions
 from hilum.workflows.pseudo_start import start_run
 from pseudo_precision import ENOUGH, FOLDERS, SIDES, WITHIN, drawn
@@ -60,10 +59,9 @@ class Strangers:
 
     def _finding(self, column: int, chosen: NDArray[np.bool_], options: PseudoOptions) -> list[dict[str, Any]]:
         shown = chosen & self.counts[:, column]
-        wanted = options.precision, options.absent_precision, options.level
         truth, scores = self.labels[shown, column], self.scores[:, column]
-        cut = choose_cut(truth, scores[shown], self.patients[shown], *wanted)
-        present, taken = called(scores, ~chosen, cut, options)
+        cut = cut_of(truth, scores[shown], self.patients[shown], options)
+        present, taken = called(scores, ~chosen, cut)
         rows = []
         for side, value in SIDES.items():
             films = taken & (present == value)

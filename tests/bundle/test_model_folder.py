@@ -148,9 +148,9 @@ def test_films_are_known_by_name_or_by_pixels_and_no_name_is_kept() -> None:
     assert seen["name"].tolist() == [name_hash("here", "p1/a.png"), name_hash("here", "p2/b.png")]
     assert "p1" not in seen.to_csv()
     fresh = catalog(["p1/a.png", "new.png", "copy.png", "p2/b.png"], ["09", "03", "02", "02"])
-    assert were_seen(fresh, seen).tolist() == [True, False, True, True]
+    assert were_seen(fresh, seen, 64).tolist() == [True, False, True, True]
     elsewhere = catalog(["p1/a.png"], ["07"], source="there")
-    assert were_seen(elsewhere, seen).tolist() == [False]
+    assert were_seen(elsewhere, seen, 64).tolist() == [False]
 
 
 def test_seen_films_of_several_runs_come_once_in_a_fixed_order() -> None:

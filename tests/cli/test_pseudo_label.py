@@ -44,6 +44,22 @@ def test_rounds_are_told_as_a_table_and_as_json(hilum, few, start):
     assert content["rounds"] == json.loads((out / "rounds.json").read_text())["rounds"]
 
 
+def test_without_thresholds_no_share_is_said_to_be_wanted(hilum, few, start, tmp_path):
+    out = tmp_path / "all"
+    words = ["--rounds", 1, "--train.epochs", 1, "--no-abstain", "--device", "cpu"]
+    said = hilum("pseudo-label", "--data", few, "--from", start, "--out", out, *words)
+    assert said.code == 0
+    assert "every film is labelled, however right that is; right: mean over findings by held back labels" in said.out
+    assert "wanted" not in said.out
+    told = json.loads((out / "rounds.json").read_text())
+    assert told["wanted"] is None
+    for one in told["rounds"][0]["findings"].values():
+        assert (one["cut"], one["reason"], one["abstained"]) == ({"present": 0.5, "absent": 0.5}, None, 0)
+    page = hilum("report", out)
+    assert page.code == 0
+    assert "Every film was labelled, at a probability of 0.5" in (out / "report.html").read_text()
+
+
 def test_a_run_that_is_none_is_one_line(hilum, few, tmp_path):
     said = hilum("pseudo-label", "--data", few, "--from", tmp_path / "none", "--out", tmp_path / "out")
     assert said.code == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hilum.metrics.selection import NO_FILMS, Cut, choose_cut, effective_number, incomplete_beta, lower_bound
+from hilum.metrics.selection import NO_FILMS, Cut, choose_cut, effective_number, even_cut, incomplete_beta, lower_bound
 from hilum.workflows.pseudo_options import PseudoOptions
 
 DEFAULT = PseudoOptions()
@@ -122,6 +122,19 @@ def test_of_a_rare_finding_absent_must_tell_more_than_that_it_is_rare() -> None:
     called = scores <= cut.absent
     assert truth[called].mean() <= truth.mean() / 2
     assert 0.1 < called.mean() < 0.99
+
+
+def test_an_even_cut_calls_every_film_and_tells_how_right_that_is() -> None:
+    truth, scores = np.array([1, 1, 0, 0, 0]), np.array([0.5, 0.4, 0.6, 0.1, 0.2])
+    cut = even_cut(truth, scores, np.arange(5), 0.9)
+    assert (cut.present, cut.absent, cut.reason) == (0.5, 0.5, None)
+    assert (cut.present_side.films, cut.absent_side.films) == (2, 3)
+    assert cut.present_side.precision.value == pytest.approx(1 / 2)
+    assert cut.absent_side.precision.value == pytest.approx(2 / 3)
+    assert cut.present_side.wanted is cut.absent_side.wanted is None
+    nobody = even_cut(truth, scores / 2, np.arange(5), 0.9)
+    assert nobody.present_side.precision.value is None
+    assert nobody.present_side.precision.reason == "no validation film is called so"
 
 
 @pytest.mark.parametrize("shares", [(1.0, 0.9, 0.9), (0.9, 0.0, 0.9), (0.9, 0.9, 1.0)])

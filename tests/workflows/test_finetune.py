@@ -96,7 +96,7 @@ def test_a_fraction_learns_from_fewer_patients_and_remembers_the_pretraining_fil
     films = Films.open([tiny_store])
     parts = Parts.of(films)
     assert result.patients == round(0.3 * parts.patients(parts.rows("train")))
-    seen = were_seen(films.catalog, load_model(result.run).seen)
+    seen = were_seen(films.catalog, load_model(result.run).seen, films.preparation.size)
     assert np.array_equal(np.flatnonzero(seen), parts.rows("train"))
 
 

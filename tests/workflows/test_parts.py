@@ -12,7 +12,7 @@ import pytest
 from hilum.bundle.seen import seen_films, were_seen
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError
-from hilum.images.enhance import Preparation
+from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.splits import Split
@@ -55,7 +55,15 @@ def test_two_data_sets_of_one_name_have_no_patient_in_common(tmp_path: Path) -> 
 def test_a_film_seen_among_two_stores_is_known_again_when_prepared_otherwise(tmp_path: Path) -> None:
     both = Films.open([store(tmp_path / "a", (0, 1)), store(tmp_path / "b", (2, 3))])
     again = Films.open([store(tmp_path / "c", (2, 3, 4), seed=1)])
-    assert were_seen(again.catalog, seen_films(both.catalog)).tolist() == [True, True, False]
+    assert were_seen(again.catalog, seen_films(both.catalog), again.preparation.size).tolist() == [True, True, False]
+
+
+def test_a_film_of_one_grey_is_known_by_its_name_alone(tmp_path: Path) -> None:
+    seen = Films.open([store(tmp_path / "a", (0, 1))]).catalog
+    fresh = Films.open([store(tmp_path / "b", (2, 3, 0))]).catalog
+    blank = pixel_hash(np.zeros((8, 8), np.uint8))
+    seen, fresh = seen.assign(pixels=[blank, seen["pixels"].iloc[1]]), fresh.assign(pixels=[blank, "0", blank])
+    assert were_seen(fresh, seen_films(seen), 8).tolist() == [False, False, True]
 
 
 def copied(folder: Path, name: str, films: Sequence[int], test: Sequence[str]) -> Path:

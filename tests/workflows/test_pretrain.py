@@ -74,11 +74,11 @@ def test_test_and_validation_films_stay_out_and_the_films_seen_are_listed(
     films = Films.open([tiny_store])
     parts = Parts.of(films)
     seen = load_model(done.run).seen
-    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen)), parts.rows("train"))
+    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), parts.rows("train"))
     both = run(tiny_store, tmp_path / "both", with_validation=True)
     seen = load_model(both.run).seen
     expected = np.union1d(parts.rows("train"), parts.rows("val"))
-    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen)), expected)
+    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), expected)
     assert len(seen) == len(seen_films(films.catalog.iloc[expected]))
 
 

@@ -173,8 +173,10 @@ def test_the_model_knows_the_films_that_it_and_its_teachers_saw(
 ) -> None:
     films, seen = Films.open([store]), load_model(done.run).seen
     labelled = {path for one in done.rounds.rounds if one.kept for path in table(done.run / one.run)["path"]}
-    expected = films.catalog["path"].isin(labelled) | were_seen(films.catalog, load_model(start).seen)
-    assert were_seen(films.catalog, seen).tolist() == expected.tolist()
+    expected = films.catalog["path"].isin(labelled) | were_seen(
+        films.catalog, load_model(start).seen, films.preparation.size
+    )
+    assert were_seen(films.catalog, seen, films.preparation.size).tolist() == expected.tolist()
 
 
 def test_the_second_time_it_is_already_done(done: PseudoLabelResult, store: Path, start: Path) -> None:

@@ -35,6 +35,7 @@ from hilum.workflows.pseudo_labels import (
     class_counts_of,
     cuts_of,
     label_films,
+    once,
     read_pseudo_labels,
 )
 from hilum.workflows.pseudo_options import PseudoOptions
@@ -107,6 +108,11 @@ def test_a_table_with_wrong_cells_is_refused(
         read_pseudo_labels(tmp_path / PSEUDO_LABELS)
 
 
+def spoil_text(table: pd.DataFrame, path: Path) -> None:
+    PseudoLabels(table).write(path)
+    path.write_bytes(path.read_bytes().replace(b"Edema", b"Ede\xffa"))
+
+
 def test_what_is_no_table_is_refused_in_one_line(films: Films, held_back: np.ndarray, tmp_path: Path) -> None:
     table, path = cells(films, held_back), tmp_path / "table.parquet"
     for spoil, line in (
@@ -114,6 +120,7 @@ def test_what_is_no_table_is_refused_in_one_line(films: Films, held_back: np.nda
         (lambda: path.write_bytes(b"PAR1 no"), "is no table of pseudo-labels"),
         (lambda: table.to_parquet(path), "is no table of pseudo-labels"),
         (lambda: PseudoLabels(table, {"format": 2}).write(path), "written by a later Hilum"),
+        (lambda: spoil_text(table, path), "is no table of pseudo-labels"),
     ):
         spoil()
         with pytest.raises(DataError, match=line) as caught:
@@ -155,18 +162,50 @@ def test_a_film_that_one_of_two_stores_leaves_out_is_labelled_where_it_trains(
     np.testing.assert_array_equal(weights, ~np.isnan(expected))
 
 
+def test_a_film_that_trains_in_two_stores_is_labelled_once(
+    tiny_store: Path, films: Films, held_back: np.ndarray, tmp_path: Path
+) -> None:
+    other = shutil.copytree(tiny_store, tmp_path / "other")
+    catalog = pd.read_parquet(other / "catalog.parquet")
+    catalog["Mass"] = 1 - catalog["Mass"]
+    catalog.to_parquet(other / "catalog.parquet", index=False)
+    both = Films.open([tiny_store, other])
+    targets, _ = PseudoLabels(cells(films, held_back)).on(both, both.findings)
+    assert np.flatnonzero(~np.isnan(targets).all(axis=1)).tolist() == sorted(held_back)
+    training = Parts.of(both).rows("train")
+    assert once(both, training[::-1]).tolist() == [row for row in sorted(training) if row < len(films)]
+
+
+def test_labels_of_films_that_another_store_has_others_of_that_name_are_refused(
+    tiny_store: Path, films: Films, held_back: np.ndarray, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    both = Films.open([tiny_store, make_store(tmp_path / "other", seed=9)])
+    with pytest.raises(DataError, match=rf"^{len(held_back)} films, first .*png, are others in two stores"):
+        PseudoLabels(cells(films, held_back)).on(both, both.findings)
+
+
+def test_where_every_film_is_labelled_the_thresholds_are_one_half(films: Films, classifier: Path) -> None:
+    rows, teacher = Parts.of(films).rows("val"), Predictor.load(classifier, "cpu")
+    cuts = cuts_of(teacher, films, rows, "absent", PseudoOptions(abstain=False))
+    scores = teacher.score_films(films, rows)
+    for name, one in cuts.items():
+        above = scores[:, teacher.findings.index(name)] >= 0.5
+        assert (one.present, one.absent) == (0.5, 0.5)
+        assert (one.present_side.films, one.absent_side.films) == (above.sum(), (~above).sum())
+
+
 def test_cells_are_called_at_the_thresholds_and_only_where_wanted() -> None:
     told = np.float32([0.1, 0.2, 0.5, 0.8, 0.9])
     wanted = np.array([True, True, True, True, False])
-    present, taken = called(told, wanted, cut(0.8, 0.2), PseudoOptions())
+    present, taken = called(told, wanted, cut(0.8, 0.2))
     assert present.tolist() == [False, False, False, True, True]  # float32's 0.8 lies above 0.8,
     assert taken.tolist() == [True, False, False, True, False]  # and its 0.2 above 0.2
-    present, taken = called(told, wanted, cut(0.75, 0.25), PseudoOptions())
+    present, taken = called(told, wanted, cut(0.75, 0.25))
     assert present.tolist() == [False, False, False, True, True]
     assert taken.tolist() == [True, True, False, True, False]
-    assert called(told, wanted, cut(None, 0.25), PseudoOptions())[1].tolist() == [True, True, False, False, False]
-    assert not called(told, wanted, cut(None, None), PseudoOptions())[1].any()
-    present, taken = called(told, wanted, cut(None, None), PseudoOptions(abstain=False))
+    assert called(told, wanted, cut(None, 0.25))[1].tolist() == [True, True, False, False, False]
+    assert not called(told, wanted, cut(None, None))[1].any()
+    present, taken = called(told, wanted, cut(0.5, 0.5))
     assert present.tolist() == [False, False, True, True, True]
     assert taken.tolist() == wanted.tolist()
 
@@ -254,7 +293,7 @@ def test_fine_tuning_learns_from_the_table_and_says_so(
     assert told["films"] == len(held_back)
     assert told["findings"] == {"Edema": {"present": len(held_back), "absent": 0}, "Mass": {"present": 0, "absent": 0}}
     assert f"pseudo_labels: {told['sha256']}" in (done.run / "options.yaml").read_text()
-    assert were_seen(films.catalog, load_model(done.run).seen)[held_back].all()
+    assert were_seen(films.catalog, load_model(done.run).seen, films.preparation.size)[held_back].all()
     again = run(tiny_store, tmp_path / "again", pseudo_labels=table)
     names = ("model.safetensors", "model.json")
     assert all((done.run / "model" / n).read_bytes() == (again.run / "model" / n).read_bytes() for n in names)

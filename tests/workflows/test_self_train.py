@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import ABSENT, PRESENT, Catalog, film_table
-from hilum.errors import OptionError, RunError
+from hilum.errors import DataError, OptionError, RunError
 from hilum.files import sha256
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
@@ -199,6 +200,33 @@ def test_what_is_refused_leaves_nothing(doubtful: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="unknown backbone"):
         run(doubtful, tmp_path / "run", backbone="resnet5O")
     assert not (tmp_path / "run").exists()
+
+
+def another(store: Path, folder: Path, pixels: Callable[[pd.DataFrame], np.ndarray]) -> Path:
+    """Write a store of the same names with these pixels and another label: the same one is not opened twice."""
+    shutil.copytree(store, folder)
+    catalog = pd.read_parquet(folder / "catalog.parquet")
+    catalog["pixels"] = pixels(catalog)
+    stated = catalog.index[catalog["Mass"] == 0][0]
+    catalog.loc[stated, "Mass"] = 1
+    catalog.to_parquet(folder / "catalog.parquet", index=False)
+    return folder
+
+
+def test_films_of_one_name_in_two_stores_are_refused_before_the_first_model(doubtful: Path, tmp_path: Path) -> None:
+    other = another(doubtful, tmp_path / "other", lambda catalog: catalog["pixels"].iloc[::-1].to_numpy())
+    with pytest.raises(DataError, match=r"^200 films, first 0.png, are others in two stores of the source 'doubtful'"):
+        run(doubtful, tmp_path / "run", data=(doubtful, other))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_uncertain_cell_of_a_film_in_two_stores_is_labelled_once(doubtful: Path, tmp_path: Path) -> None:
+    other = another(doubtful, tmp_path / "other", lambda catalog: catalog["pixels"].to_numpy())
+    always = PseudoOptions(soft=True, abstain=False)
+    done = run(doubtful, tmp_path / "run", data=(doubtful, other), self_train=always, epochs=1)
+    films = Films.open([doubtful])
+    uncertain = (films.labels[Parts.of(films).rows("train")] == -1).sum()
+    assert len(read_pseudo_labels(done.run / PSEUDO_LABELS).cells) == uncertain
 
 
 def test_irvins_form_labels_every_uncertain_cell_by_its_probability(doubtful: Path, tmp_path: Path) -> None:

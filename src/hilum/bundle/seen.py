@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.duplicates.exact import blank_hashes
+
 COLUMNS = ("name", "pixels")
 
 
@@ -28,7 +30,14 @@ def joined(*tables: pd.DataFrame) -> pd.DataFrame:
     return everything.sort_values(list(COLUMNS), ignore_index=True)
 
 
-def were_seen(catalog: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return for each film of a catalogue whether it is among the seen ones, by name or by pixels."""
+def were_seen(catalog: pd.DataFrame, seen: pd.DataFrame, size: int) -> NDArray[np.bool_]:
+    """Return for each film of a catalogue whether it is among the seen ones, by name or by pixels.
+
+    Args:
+        catalog: ``source``, ``path`` and ``pixels`` of the films.
+        seen: As ``seen_films`` returns them.
+        size: Side of the films in pixels: films of one grey throughout are nobody's copy, and known by name alone.
+    """
     own = seen_films(catalog)
-    return (own["name"].isin(seen["name"]) | own["pixels"].isin(seen["pixels"])).to_numpy(bool)
+    pixels = own["pixels"].isin(seen["pixels"]) & ~own["pixels"].isin(blank_hashes(size))
+    return (own["name"].isin(seen["name"]) | pixels).to_numpy(bool)

@@ -48,9 +48,15 @@ def rounds_text(result: "PseudoLabelResult") -> str:
     header = ["round", "films", "present", "right", "absent", "right", "validation AUROC", "kept"]
     begin = ["0", "", "", "", "", "", f"{rounds.start_auroc:.4f}", "yes" if rounds.kept == 0 else ""]
     table = aligned(header, [begin, *(_row(one, rounds) for one in rounds.rounds)])
-    wanted = f"wanted right: {rounds.wanted.present:.0%} of present, {rounds.wanted.absent:.0%} of absent"
     known = f"; right: mean over findings by {rounds.truth}" if rounds.truth else "; how right is not known"
-    return "\n".join([table, "", wanted + known, kept_text(rounds), str(result.run)])
+    return "\n".join([table, "", wanted_text(rounds) + known, kept_text(rounds), str(result.run)])
+
+
+def wanted_text(rounds: "Rounds") -> str:
+    """Return how right the labels were asked to be."""
+    if rounds.wanted is None:
+        return "every film is labelled, however right that is"
+    return f"wanted right: {rounds.wanted.present:.0%} of present, {rounds.wanted.absent:.0%} of absent"
 
 
 def kept_text(rounds: "Rounds") -> str:

@@ -24,10 +24,11 @@ def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
     first = pd.Series(codes).drop_duplicates().index.to_numpy()[codes]
     later = np.flatnonzero(first != np.arange(len(codes)))
     if len(later):
-        later = later[~pixels.iloc[later].isin(_blank_hashes(size)).to_numpy(bool)]
+        later = later[~pixels.iloc[later].isin(blank_hashes(size)).to_numpy(bool)]
     return np.stack([first[later], later], axis=1).astype(np.int64)
 
 
 @lru_cache(maxsize=4)
-def _blank_hashes(size: int) -> frozenset[str]:
+def blank_hashes(size: int) -> frozenset[str]:
+    """Return the pixel hashes of films of one grey throughout, ``size`` pixels wide: alike without being copies."""
     return frozenset(pixel_hash(np.full((size, size), grey, np.uint8)) for grey in range(256))

@@ -37,6 +37,9 @@ GROWTH = 1.1
 """How many times as many films the next candidate calls."""
 FEWEST = 10
 """Validation films of either class that a finding needs for a threshold."""
+EVEN = 0.5
+"""Where every film is called, the probability from which it is called present."""
+NO_CALLS = "no validation film is called so"
 NO_FILMS = "no threshold: validation films of both classes are too few"
 
 
@@ -46,8 +49,8 @@ class Side:
 
     threshold: float | None
     """Called at or above it (present) or at or below it (absent); None calls no film."""
-    wanted: float
-    """Share of right calls that was wanted."""
+    wanted: float | None
+    """Share of right calls that was wanted; None where any is taken."""
     precision: Estimate
     """Share of right calls on validation films; the interval runs from the one-sided lower bound to 1."""
     films: int = 0
@@ -122,6 +125,24 @@ def choose_cut(
     above = _side(present, scores, patients, precision, level)
     below = _side(~present, -scores, patients, rarer, level)
     return Cut(above, _apart(_mirrored(below), above.threshold, ~present, scores, patients, level))
+
+
+def even_cut(truth: ArrayLike, probabilities: ArrayLike, patients: NDArray[np.int64], level: float) -> Cut:
+    """Return the thresholds that call every film, at one half, and how right that is on validation films.
+
+    Args:
+        truth: [n], 1 present and 0 absent; uncertain films left out.
+        probabilities: [n].
+        patients: [n] code of each film's patient.
+        level: Of the one-sided bound, above 0 and below 1.
+
+    Raises:
+        ValueError: As ``ranking.auroc``.
+    """
+    present, scores = checked(truth, probabilities)
+    above = scores >= EVEN
+    sides = ((present, above), (~present, ~above))
+    return Cut(*(_shown(EVEN, None, right[called], patients[called], level) for right, called in sides))
 
 
 def effective_number(right: NDArray[np.float64], films: NDArray[np.float64]) -> float:
@@ -242,13 +263,22 @@ def _apart(
     called = scores < present
     if not called.any():
         return _none(side.wanted, "every film is called present")
-    codes = np.unique(patients[called], return_inverse=True)[1]
+    return _shown(present, side.wanted, right[called], patients[called], level)
+
+
+def _shown(
+    threshold: float, wanted: float | None, right: NDArray[np.bool_], patients: NDArray[np.int64], level: float
+) -> Side:
+    """Return a side by the films [n] that it calls."""
+    if not len(right):
+        return Side(threshold, wanted, Estimate(None, reason=NO_CALLS))
+    codes = np.unique(patients, return_inverse=True)[1]
     films = np.bincount(codes).astype(np.float64)
-    number = effective_number(np.bincount(codes, weights=right[called]).astype(np.float64), films)
-    share = float(right[called].mean())
+    number = effective_number(np.bincount(codes, weights=right).astype(np.float64), films)
+    share = float(right.mean())
     bound = Estimate(share, Interval(lower_bound(share, number, level), 1.0))
-    return Side(present, side.wanted, bound, int(called.sum()), len(films))
+    return Side(threshold, wanted, bound, len(right), len(films))
 
 
-def _none(wanted: float, reason: str) -> Side:
+def _none(wanted: float | None, reason: str) -> Side:
     return Side(None, wanted, Estimate(None, reason=reason))

@@ -92,21 +92,22 @@ class Right:
     labels: int
     real: Measured
     validation: Measured
-    wanted: float
+    wanted: float | None
 
 
 def rightness(rows: Sequence[Right], title: str) -> Markup:
     """Draw for each finding the share of right labels with its interval, beside what validation films showed.
 
     Args:
-        rows: The findings, from the top; the line within a row is what was wanted.
+        rows: The findings, from the top; the line within a row is what was wanted, if anything was.
         title: Below the axis.
     """
     height, top = 27.0, 4.0
     bottom = top + height * len(rows)
     drawing = Drawing(WIDTH, bottom + 42, title)
     known = [value for row in rows for one in (row.real, row.validation) for value in one.values()]
-    scale = Scale(*domain([*known, *(row.wanted for row in rows), 1.0], 0.1), NAMES, WIDTH - 58)
+    wanted = [row.wanted for row in rows if row.wanted is not None]
+    scale = Scale(*domain([*known, *wanted, 1.0], 0.1), NAMES, WIDTH - 58)
     for place in range(0, len(rows), 2):
         drawing.box((0, top + height * place), (WIDTH, height), "band")
     x_axis(drawing, scale, bottom, scale.ticks(5), "{:.0%}", title, top)
@@ -121,11 +122,12 @@ def _right(drawing: Drawing, scale: Scale, top: float, height: float, row: Right
     if not row.labels:
         drawing.text((NAMES + 6, middle + 4.5), ADDS_NONE, style="muted")
         return
-    drawing.line((scale(row.wanted), top + 2), (scale(row.wanted), top + height - 2), "wanted")
+    if row.wanted is not None:
+        drawing.line((scale(row.wanted), top + 2), (scale(row.wanted), top + height - 2), "wanted")
     drawing.text((WIDTH - 2, middle + 4.5), f"{row.labels:,}", "end", "muted")
-    about = f"wanted {row.wanted:.3f}"
-    _share(drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back ({about})")
-    _share(drawing, scale, middle + 5, row.validation, 1, f"{row.finding}, on validation films ({about})")
+    about = "" if row.wanted is None else f" (wanted {row.wanted:.3f})"
+    _share(drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back{about}")
+    _share(drawing, scale, middle + 5, row.validation, 1, f"{row.finding}, on validation films{about}")
 
 
 def _share(drawing: Drawing, scale: Scale, y: float, one: Measured, colour: int, name: str) -> None:

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from hilum.report.study_read import Grown, Study
 from hilum.report.wording import listed
+from hilum.workflows.pseudo_record import Wanted
 
 SIDES = ("present", "absent")
 
@@ -26,13 +27,14 @@ def growth_limits(study: Study) -> Iterator[tuple[str, str]]:
     if none:
         yield (
             "No pseudo-labels of some findings.",
-            f"No round called {listed(none)} present: validation films did not show that enough of such calls would be "
-            "right. A grown model learnt of them from absent labels alone, or from none.",
+            f"No round called {listed(none)} present: {_why_none(study.grown)}. A grown model learnt of them from "
+            "absent labels alone, or from none.",
         )
+    thrice = study.grown[0].rounds.wanted is not None
     yield (
-        "Validation films decide thrice.",
-        "The same validation films choose thresholds of pseudo-labels, the best epoch and whether a round is kept: the "
-        "gain on them flatters, and the gain on test films is the one that counts.",
+        f"Validation films decide {'thrice' if thrice else 'twice'}.",
+        f"The same validation films choose {'thresholds of pseudo-labels, ' if thrice else ''}the best epoch and "
+        "whether a round is kept: the gain on them flatters, and the gain on test films is the one that counts.",
     )
 
 
@@ -44,14 +46,26 @@ def _right(grown: Sequence[Grown]) -> str:
     for side in SIDES:
         means = [getattr(one.told.real_precision_mean, side) for one in grown]
         known = [mean for mean in means if mean is not None]
-        wanted = getattr(grown[0].rounds.wanted, side)
         if known:
-            more = ", of rare findings more" if side == "absent" else ""
-            parts.append(f"{fmean(known):.1%} of those called {side} ({wanted:.0%} wanted{more})")
+            parts.append(f"{fmean(known):.1%} of those called {side}{_asked(grown[0].rounds.wanted, side)}")
     if not parts:
         return "No film whose label was held back got one, so how right they are is not known here."
     source = "This is known only because labels were held back; of films without any it would not be."
     return f"In the mean over findings and runs {listed(parts)} were right. {source}"
+
+
+def _asked(wanted: Wanted | None, side: str) -> str:
+    """Return in brackets which share was wanted; nothing where any was taken."""
+    if wanted is None:
+        return ""
+    more = ", of rare findings more" if side == "absent" else ""
+    return f" ({getattr(wanted, side):.0%} wanted{more})"
+
+
+def _why_none(grown: Sequence[Grown]) -> str:
+    if grown[0].rounds.wanted is None:
+        return "no film had a probability of one half"
+    return "validation films did not show that enough of such calls would be right"
 
 
 def _short(grown: Sequence[Grown]) -> list[str]:
@@ -61,7 +75,7 @@ def _short(grown: Sequence[Grown]) -> list[str]:
         for name, finding in one.told.findings.items():
             for side in SIDES:
                 real, wanted = getattr(finding.real_precision, side), getattr(finding.wanted, side)
-                if real is not None and real.interval is not None and real.interval[1] < wanted:
+                if real and real.interval and wanted is not None and real.interval[1] < wanted:
                     found[f"{name} ({side})"] = None
     return list(found)
 

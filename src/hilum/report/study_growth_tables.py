@@ -144,11 +144,11 @@ def _finding(told: FindingRound) -> list[Cell]:
 
 
 def _side(told: FindingRound, side: str) -> list[Cell]:
-    cut = getattr(told.cut, side)
+    cut, wanted = getattr(told.cut, side), getattr(told.wanted, side)
     return [
         number(getattr(told, side)),
         _estimate(getattr(told.real_precision, side)),
-        number(getattr(told.wanted, side), "{:.3f}"),
+        NOTHING if wanted is None else number(wanted, "{:.3f}"),
         _estimate(getattr(told.validation_precision, side)),
         NOTHING if cut is None else number(cut, "{:.3f}"),
     ]

@@ -109,7 +109,8 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
     )
     if not np.isfinite(features).all():
         raise RunError(f"{subject} gives features that are no numbers: its weights are damaged, give another run.")
-    seen = np.zeros(len(films), np.bool_) if model is None else were_seen(films.catalog, model.seen)
+    none = np.zeros(len(films), np.bool_)
+    seen = none if model is None else were_seen(films.catalog, model.seen, films.preparation.size)
     findings = () if model is None else model.description.findings
     return Reader(kind, backbone.name, features, _probabilities(model, features), findings, seen)
 

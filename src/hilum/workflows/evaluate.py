@@ -107,7 +107,7 @@ def _refuse_bundle(run: Path) -> None:
 
 def _fresh_rows(predictor: Predictor, films: Films, options: EvaluateOptions) -> tuple[Rows, int]:
     rows = Parts.of(films).needed(options.split)
-    seen = were_seen(films.catalog.iloc[rows], predictor.model.seen)
+    seen = were_seen(films.catalog.iloc[rows], predictor.model.seen, films.preparation.size)
     if seen.any() and not options.drop_seen:
         names = ", ".join(films.catalog["path"].iloc[rows[seen][:3]])
         raise DataError(

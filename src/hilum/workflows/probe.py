@@ -228,7 +228,7 @@ def _start(
         listener.note(note)
     if start.preparation is not None:
         films.refuse_other_preparation(start.preparation)
-    seen = were_seen(films.catalog.iloc[tested], start.seen)
+    seen = were_seen(films.catalog.iloc[tested], start.seen, films.preparation.size)
     if seen.any():
         raise DataError(
             f"{subject} was trained on {int(seen.sum())} of the {len(tested)} films of {options.split!r}: "

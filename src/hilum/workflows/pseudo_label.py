@@ -86,7 +86,7 @@ def _begun(course: Course, folder: RunFolder) -> Rounds:
         return read_rounds(folder.path)
     options, start = course.options, course.start
     wanted = Wanted(options.precision, options.absent_precision, options.level)
-    return Rounds(str(start.path.resolve()), start.auroc, wanted, None)
+    return Rounds(str(start.path.resolve()), start.auroc, wanted if options.abstain else None, None)
 
 
 def _over(rounds: Rounds, options: PseudoLabelOptions) -> bool:

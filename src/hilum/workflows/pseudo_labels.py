@@ -20,7 +20,7 @@ from hilum.files import replacing
 from hilum.findings import positions
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.metrics.selection import Cut, choose_cut
+from hilum.metrics.selection import Cut, choose_cut, even_cut
 from hilum.training.batches import Rows
 from hilum.training.run_folder import PSEUDO_LABELS as PSEUDO_LABELS
 from hilum.workflows.parts import Parts, truth_of
@@ -43,6 +43,8 @@ COLUMNS = {
     "provenance": "string",
 }
 """A row is one cell: a film, by its source and path, and a finding."""
+NAME = ["source", "path"]
+"""By which a film is known in a table of labels."""
 PROVENANCES = ("pseudo", "uncertain")
 """Why a cell has a pseudo-label: its film has no label that is used, or an uncertain one."""
 
@@ -73,7 +75,8 @@ class PseudoLabels:
             parts: Of the films; loaded unless given.
 
         Raises:
-            DataError: A film is not among these, or is none of their training films; or a finding is not among these.
+            DataError: A film or finding is not among these, a film is none of their training films, or has another's
+                name.
         """
         names = list(dict.fromkeys(self.cells["finding"]))
         columns = dict(zip(names, positions(names, findings), strict=True))
@@ -92,15 +95,16 @@ class PseudoLabels:
     def _places(self, films: Films, parts: Parts) -> pd.DataFrame:
         """Return ``line`` among the cells and ``row`` among the films, of each training film that a cell is of.
 
-        A film may stand in two stores, and one of the splits may leave it out.
+        A film may stand in two stores, and one of the splits may leave it out; of two that train the first counts.
         """
-        known = films.catalog[["source", "path"]].assign(row=range(len(films)))
-        lines = self.cells[["source", "path"]].assign(line=range(len(self.cells)))
-        places = lines.merge(known, on=["source", "path"])[["line", "row"]]
+        known = films.catalog[[*NAME, "pixels"]].assign(row=range(len(films)))
+        lines = self.cells[NAME].assign(line=range(len(self.cells)))
+        places = lines.merge(known, on=NAME)
         trained = places[places["row"].isin(parts.rows("train"))]
         for found, what in ((places, "no film"), (trained, "no training film")):
             self._refuse_strange(found["line"], what)
-        return trained
+        refuse_two_of_a_name(places)
+        return trained.sort_values(["line", "row"]).drop_duplicates("line")[["line", "row"]]
 
     def _refuse_strange(self, found: pd.Series, what: str) -> None:
         """Raise a DataError unless every line of the cells is found."""
@@ -120,13 +124,14 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
         DataError: There is none, it is damaged, or it is of a later version.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path).select(list(COLUMNS))
+        table.validate(full=True)  # that texts are texts
         record = json.loads((table.schema.metadata or {})[METADATA])
         version = record["format"]
-        cells = table.to_pandas()[list(COLUMNS)].astype(COLUMNS)
+        cells = table.to_pandas().astype(COLUMNS)
     except FileNotFoundError as error:
         raise DataError(f"{path} is not there: give a table that `hilum pseudo-label` wrote.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise DataError(
             f"{path} is no table of pseudo-labels, or damaged: give a {PSEUDO_LABELS} that `hilum pseudo-label` wrote."
         ) from error
@@ -136,10 +141,29 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
     return PseudoLabels(cells, record)
 
 
+def once(films: Films, rows: Rows) -> Rows:
+    """Return the rows in rising order, of a film that stands in two stores the first: it is labelled once."""
+    rising = np.sort(rows)
+    return np.asarray(rising[~films.catalog[NAME].iloc[rising].duplicated().to_numpy(bool)])
+
+
+def refuse_two_of_a_name(catalog: pd.DataFrame) -> None:
+    """Raise a DataError if films of two stores have one name: a table of labels could not tell them apart."""
+    named = catalog[[*NAME, "pixels"]].drop_duplicates()
+    twice = named[named.duplicated(NAME)]
+    if len(twice):
+        raise DataError(
+            f"{len(twice)} films, first {twice['path'].iloc[0]}, are others in two stores of the source "
+            f"{twice['source'].iloc[0]!r}: prepare one of them with another --dataset name."
+        )
+
+
 def cuts_of(
     predictor: Predictor, films: Films, rows: Rows, unstated: str, options: PseudoOptions, listener: Listener = SILENT
 ) -> dict[str, Cut]:
     """Return each finding's thresholds, chosen on these validation films, by the model's findings.
+
+    Where no film is to be left out they are one half, and the validation films tell how right that is.
 
     Args:
         predictor: The teacher.
@@ -154,14 +178,22 @@ def cuts_of(
     probabilities = _probabilities(predictor, films, rows, "thresholds", listener)
     truth, counts = truth_of(films, rows, unstated)
     patients, cuts = films.patient_codes[rows], {}
-    wanted = options.precision, options.absent_precision, options.level
     for mine, (name, place) in enumerate(
         zip(predictor.findings, positions(predictor.findings, films.findings), strict=True)
     ):
         cells = np.zeros(len(rows), np.bool_) if place is None else counts[:, place]
         right = np.zeros(len(rows), np.float32) if place is None else truth[:, place]
-        cuts[name] = choose_cut(right[cells], probabilities[cells, mine], patients[cells], *wanted)
+        told = right[cells], probabilities[cells, mine], patients[cells]
+        cuts[name] = cut_of(*told, options)
     return cuts
+
+
+def cut_of(truth: FloatArray, probabilities: FloatArray, patients: Rows, options: PseudoOptions) -> Cut:
+    """Return a finding's thresholds by validation films [n]."""
+    if not options.abstain:
+        return even_cut(truth, probabilities, patients, options.level)
+    wanted = options.precision, options.absent_precision, options.level
+    return choose_cut(truth, probabilities, patients, *wanted)
 
 
 def label_films(
@@ -193,7 +225,7 @@ def label_films(
     scores = _probabilities(predictor, films, rows, "label", listener)
     found = []
     for column, name in enumerate(predictor.findings):
-        values, taken = called(scores[:, column], wanted[:, column], cuts[name], options)
+        values, taken = called(scores[:, column], wanted[:, column], cuts[name])
         if options.abstain and options.cap and labelled is not None:
             taken = capped(scores[:, column], values, taken, *labelled[name], options.cap)
         places = np.flatnonzero(taken)
@@ -204,13 +236,9 @@ def label_films(
     return PseudoLabels(pd.concat(found, ignore_index=True).astype(COLUMNS), {**told_so, **(record or {})})
 
 
-def called(
-    probabilities: FloatArray, wanted: BoolArray, cut: Cut, options: PseudoOptions
-) -> tuple[BoolArray, BoolArray]:
+def called(probabilities: FloatArray, wanted: BoolArray, cut: Cut) -> tuple[BoolArray, BoolArray]:
     """Return what films [n] are called, present or not, and which of the wanted ones are called at all."""
     exact = probabilities.astype(np.float64)  # thresholds lie between neighbouring float32 numbers
-    if not options.abstain:
-        return exact >= 0.5, wanted.copy()
     present = np.zeros(len(exact), np.bool_) if cut.present is None else exact >= cut.present
     absent = np.zeros(len(exact), np.bool_) if cut.absent is None else (exact <= cut.absent) & ~present
     return present, (present | absent) & wanted
@@ -267,7 +295,7 @@ def _cells(
     weight: float,
     provenance: str,
 ) -> pd.DataFrame:
-    named = films.catalog[["source", "path"]].iloc[rows].reset_index(drop=True)
+    named = films.catalog[NAME].iloc[rows].reset_index(drop=True)
     return named.assign(finding=finding, value=values, weight=weight, probability=probabilities, provenance=provenance)
 
 
@@ -279,7 +307,7 @@ def _refuse_wrong(cells: pd.DataFrame, path: Path) -> None:
         "a value or probability outside 0 to 1": not bool(((shares >= 0) & (shares <= 1)).all()),
         "a weight that is not above 0": not bool((np.isfinite(cells["weight"]) & (cells["weight"] > 0)).all()),
         "an unknown provenance": not bool(cells["provenance"].isin(PROVENANCES).all()),
-        "a cell twice": bool(cells.duplicated(["source", "path", "finding"]).any()),
+        "a cell twice": bool(cells.duplicated([*NAME, "finding"]).any()),
     }
     wrong = [fault for fault, there in faults.items() if there]
     if wrong:

@@ -111,7 +111,7 @@ def _finding(cut: Cut, open_cells: BoolArray, called: FloatArray, truth: _Truth)
         abstained=int((open_cells & np.isnan(called)).sum()),
         cut=Sides(cut.present, cut.absent),
         reason=cut.reason,
-        wanted=Sides(float(cut.present_side.wanted), float(cut.absent_side.wanted)),
+        wanted=Sides(cut.present_side.wanted, cut.absent_side.wanted),
         validation_precision=Sides(cut.present_side.precision, cut.absent_side.precision),
         real_precision=Sides(truth.right(present, 1), truth.right(absent, 0)),
         truth_films=int(((present | absent) & truth.known).sum()),

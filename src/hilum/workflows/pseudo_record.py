@@ -49,8 +49,8 @@ class FindingRound:
     """Lowest probability called present and highest called absent; None where that side adds none."""
     reason: str | None
     """Why a side adds none."""
-    wanted: Sides[float]
-    """Share of right calls that was wanted; of a rare finding more of those called absent."""
+    wanted: Sides[float | None]
+    """Share of right calls that was wanted; of a rare finding more of those called absent. None where any is taken."""
     validation_precision: Sides[Estimate]
     """Share of right calls among the validation films that the cuts were chosen on."""
     real_precision: Sides[Estimate | None]
@@ -67,7 +67,7 @@ class FindingRound:
             "abstained": self.abstained,
             "cut": self.cut.to_json(lambda cut: cut),
             "reason": self.reason,
-            "wanted": self.wanted.to_json(float),
+            "wanted": self.wanted.to_json(lambda share: share),
             "validation_precision": self.validation_precision.to_json(Estimate.to_json),
             "real_precision": {**real, "films": self.truth_films},
         }
@@ -139,7 +139,8 @@ class Rounds:
     """The run folder that they began with."""
     start_auroc: float
     """Its mean AUROC on validation films."""
-    wanted: Wanted
+    wanted: Wanted | None
+    """None where every film is labelled, however right that is."""
     truth: str | None
     """Where the truth of the added labels is known from; None where it is not."""
     rounds: tuple[Round, ...] = ()
@@ -166,7 +167,7 @@ class Rounds:
             "format": FORMAT,
             "from": {"run": self.start, "validation_auroc": self.start_auroc},
             "kept": self.kept,
-            "wanted": asdict(self.wanted),
+            "wanted": None if self.wanted is None else asdict(self.wanted),
             "truth": self.truth,
             "rounds": [one.to_json() for one in self.rounds],
         }
@@ -191,7 +192,7 @@ def read_rounds(folder: Path) -> Rounds:
         return Rounds(
             start=str(content["from"]["run"]),
             start_auroc=float(content["from"]["validation_auroc"]),
-            wanted=Wanted(**content["wanted"]),
+            wanted=None if content["wanted"] is None else Wanted(**content["wanted"]),
             truth=content["truth"],
             rounds=tuple(map(_round, content["rounds"])),
         )
@@ -226,7 +227,7 @@ def _finding(told: Mapping[str, Any]) -> FindingRound:
         abstained=int(told["abstained"]),
         cut=_sides(told["cut"], lambda cut: cut),
         reason=told["reason"],
-        wanted=_sides(told["wanted"], float),
+        wanted=_sides(told["wanted"], lambda share: None if share is None else float(share)),
         validation_precision=_sides(told["validation_precision"], _estimate),
         real_precision=_sides(told["real_precision"], lambda one: None if one is None else _estimate(one)),
         truth_films=int(told["real_precision"]["films"]),

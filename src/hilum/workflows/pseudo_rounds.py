@@ -29,13 +29,16 @@ from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.pseudo_label_options import PseudoLabelOptions
 from hilum.workflows.pseudo_labels import (
+    NAME,
     PSEUDO_LABELS,
     PseudoLabels,
     called,
     class_counts_of,
     cuts_of,
     label_films,
+    once,
     read_pseudo_labels,
+    refuse_two_of_a_name,
 )
 from hilum.workflows.pseudo_measures import Added, agreement, finding_rounds, mean_precision
 from hilum.workflows.pseudo_record import HELD_BACK, Round, Rounds
@@ -43,8 +46,6 @@ from hilum.workflows.pseudo_start import ROUND_FOLDERS, StartRun, start_run
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
-NAME = ["source", "path"]
-"""By which a film is known in a table of labels."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,11 @@ class Course:
                 "is: begin with a run of another --labels.uncertain."
             )
         Predictor.load(self.start.path, self.options.device).refuse_other_preparation(self.films)
-        self._refuse_two_of_a_name()
+        refuse_two_of_a_name(self.films.catalog)
         if not self.open.any():
             raise DataError(
                 f"every training film has labels that {self.start.path} learnt from: "
                 "give a run of a --fraction below 1, or further stores as --data."
-            )
-
-    def _refuse_two_of_a_name(self) -> None:
-        """Raise a DataError if films of two stores have one name: a table of labels could not tell them apart."""
-        named = self.films.catalog[[*NAME, "pixels"]].drop_duplicates()
-        twice = named[named.duplicated(NAME)]
-        if len(twice):
-            raise DataError(
-                f"{len(twice)} films, first {twice['path'].iloc[0]}, are others in two stores of the source "
-                f"{twice['source'].iloc[0]!r}: prepare one of them with another --dataset name."
             )
 
     @cached_property
@@ -123,9 +114,8 @@ class Course:
         names = policies(self.films.findings, labels.uncertain, labels.per_finding)
         left = np.array([name == SELF_TRAIN for name in names])
         uncertain = (self.films.labels == UNCERTAIN) & ~left
-        rows = np.sort(self.parts.rows("train"))
         training = np.zeros(len(self.films), np.bool_)
-        training[rows[~self.films.catalog.iloc[rows].duplicated(NAME)]] = True  # once, though it stand in two stores
+        training[once(self.films, self.parts.rows("train"))] = True
         used = (training_labels(self.films, labels)[1] > 0) | uncertain
         free: BoolArray = training[:, None] & ~(used & self.own[:, None])
         return free
@@ -144,9 +134,9 @@ class Course:
 
     def told_apart(self, cells: pd.DataFrame) -> pd.DataFrame:
         """Return cells of a table with their provenance: uncertain where that is the label of a film that is learnt."""
-        films = pd.MultiIndex.from_frame(self.films.catalog[NAME])
-        once = np.flatnonzero(~films.duplicated())
-        rows = once[films[once].get_indexer(pd.MultiIndex.from_frame(cells[NAME]))]
+        training = once(self.films, self.parts.rows("train"))
+        known = pd.MultiIndex.from_frame(self.films.catalog[NAME].iloc[training])
+        rows = training[known.get_indexer(pd.MultiIndex.from_frame(cells[NAME]))]
         columns = pd.Index(self.films.findings).get_indexer(pd.Index(cells["finding"]))
         uncertain = self.own[rows] & (self.films.labels[rows, columns] == UNCERTAIN)
         return cells.assign(provenance=np.where(uncertain, "uncertain", "pseudo"))
@@ -226,7 +216,7 @@ def _calls(labels: PseudoLabels, course: Course, findings: Sequence[str], cuts: 
     values, _ = labels.on(course.films, findings, course.parts)
     if course.options.soft:
         for column, name in zip(values.T, findings, strict=True):
-            present, _ = called(column, ~np.isnan(column), cuts[name], course.options.labelling)
+            present, _ = called(column, ~np.isnan(column), cuts[name])
             column[~np.isnan(column)] = present[~np.isnan(column)]
     return values
 

@@ -25,7 +25,14 @@ from hilum.training.run_folder import CHECKPOINTS, MODEL, PSEUDO_LABELS, TEACHER
 from hilum.workflows.lesson import training_labels
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
-from hilum.workflows.pseudo_labels import PseudoLabels, class_counts_of, cuts_of, label_films
+from hilum.workflows.pseudo_labels import (
+    PseudoLabels,
+    class_counts_of,
+    cuts_of,
+    label_films,
+    once,
+    refuse_two_of_a_name,
+)
 from hilum.workflows.training_run import TrainingResult, run_record
 from hilum.workflows.validation import stating
 
@@ -63,6 +70,7 @@ def taught_table(options: FinetuneOptions, train: Training, listener: Listener) 
         train(teacher_options(options), listener)
         return table
     films = Films.open(options.data, options.unlabelled)
+    refuse_two_of_a_name(films.catalog)
     parts = Parts.of(films)
     processes = max(place_in(os.environ).count, options.devices)
     with open_run(options.out, run_record(("finetune",), options, parts, {}, processes)):
@@ -93,11 +101,12 @@ def label_uncertain(films: Films, parts: Parts, options: FinetuneOptions, listen
     columns = [place for place in positions(predictor.findings, films.findings) if place is not None]
     targets, weights = training_labels(films, options.labels)
     had = class_counts_of(targets[rows][:, columns], weights[rows][:, columns], predictor.findings)
-    open_cells = _self_trained(films, rows, options.labels)[:, columns]
+    single = once(films, rows)
+    open_cells = _self_trained(films, single, options.labels)[:, columns]
     chosen = open_cells.any(axis=1)
-    record = {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": 0}
+    told, record = single[chosen], {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": 0}
     return label_films(
-        predictor, films, rows[chosen], open_cells[chosen], cuts, options.self_train, had, "uncertain", record, listener
+        predictor, films, told, open_cells[chosen], cuts, options.self_train, had, "uncertain", record, listener
     )
 
 

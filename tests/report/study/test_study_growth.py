@@ -118,6 +118,21 @@ def test_the_limits_name_what_was_less_right_than_wanted_and_what_got_none(grow,
     assert "87.0% of those called present (90% wanted) and 95.0% of those called absent (95% wanted, of rare" in words
 
 
+def test_where_every_film_is_labelled_no_share_is_said_to_be_wanted(grow, plain):
+    everything = {name: replace(one, wanted=Sides(None, None), reason=None) for name, one in MIXED.items()}
+    folder = grow(everything)
+    run = folder / "runs/grown-0"
+    write_rounds(run, replace(read_rounds(run), wanted=None))
+    assert read_rounds(run).wanted is None
+    words = plain(study_page(read_study_folder(folder)))
+    assert "Every film is labelled, at a probability of 0.5, however right that is." in words
+    assert "87.0% of those called present and 95.0% of those called absent were right" in words
+    assert "Validation films decide twice." in words
+    section = words[words.index("More labels from few") : words.index("Every round of every run")]
+    assert "wanted" not in section
+    assert "Less right than wanted" not in words
+
+
 def test_rounds_that_labelled_nothing_are_not_called_wrong(grow, plain):
     none = replace(finding(0, None, reason="too few"), absent=0)
     folder = grow({"Edema": none})
