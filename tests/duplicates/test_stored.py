@@ -56,6 +56,11 @@ def test_exact_copies_are_known_without_the_file_and_near_ones_with_it(tmp_path:
     assert known.once
 
 
+def test_films_too_small_for_the_limits_are_said(tmp_path: Path) -> None:
+    copies = find_copies(Films([store(tmp_path)]))
+    assert copies.notes == ("films of 16 pixels show too little to tell near copies for sure: look at each pair",)
+
+
 def test_a_file_about_other_films_is_refused(tmp_path: Path) -> None:
     one, other = store(tmp_path / "a"), store(tmp_path / "b", 1)
     (other.folder / FILE_NAME).write_bytes(found_in(one).read_bytes())

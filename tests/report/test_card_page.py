@@ -197,8 +197,8 @@ def test_a_card_that_is_damaged_deep_within_is_refused_in_one_line(made_card, tm
 
 def test_a_later_versions_card_is_refused(made_card, tmp_path):
     content = json.loads((made_card / CARD).read_text())
-    (tmp_path / CARD).write_text(json.dumps({**content, "format": 2}))
-    with pytest.raises(RunError, match="is of format 2"):
+    (tmp_path / CARD).write_text(json.dumps({**content, "format": 3}))
+    with pytest.raises(RunError, match="is of format 3"):
         write_report(tmp_path)
 
 

@@ -17,11 +17,15 @@ from safetensors.torch import save_file
 
 from hilum.bundle.start import new_backbone
 from hilum.catalog import Catalog, film_table
+from hilum.duplicates import CopyOptions
+from hilum.duplicates.copies import Copies, pair_table
+from hilum.duplicates.stored import known_and_found, write_duplicates
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.store import Store, write_store
 from hilum.listener import SILENT
+from hilum.report.card_sections import co_occurrence
 from hilum.splits import Split
 from hilum.workflows.card import CARD, SHOWN_AS, card
 from hilum.workflows.card_facts import age_facts, films_per_patient, prevalences
@@ -93,7 +97,7 @@ def test_a_finding_without_a_label_that_counts_has_no_prevalence():
 
 def test_what_occurs_together_is_counted_on_films(said):
     assert said["columns"][0]["together"] == {
-        "findings": ["Edema", "Hernia"], "films": [[3, 2], [2, 2]], "none_present": 9,
+        "findings": ["Edema", "Hernia"], "films": [[3, 2], [2, 2]], "of": [[3, 3], [2, 2]], "none_present": 9,
     }  # fmt: skip
 
 
@@ -178,6 +182,22 @@ def test_two_stores_have_a_column_each_and_one_together(tmp_path):
     assert "Edema" not in said["columns"][1]["labels"]
     assert together["Hernia"]["prevalence"]["zeros"] == 4 / 24
     assert [found["name"] for found in said["shortcuts"]] == ["here", "there", "together"]
+    both = said["columns"][2]["together"]
+    assert (both["findings"], both["films"]) == (["Edema", "Hernia"], [[3, 2], [2, 4]])
+    assert both["of"] == [[3, 3], [2, 4]]  # two films with Hernia come from a store that says nothing of Edema
+    assert "Hernia, Edema: 100.0%" in str(co_occurrence(said["columns"][2])["chart"])
+
+
+def test_the_pairs_of_a_stores_own_file_are_told_and_a_wrong_file_is_refused(tmp_path):
+    store = Store.open(made(tmp_path / "store"))
+    pair = pair_table([(2, 9, "near", 0.94)], np.arange(len(store)))
+    path = write_duplicates(store, Copies(len(store), pair), CopyOptions())
+    found = known_and_found(Films([store])).pairs
+    assert (2, 9, "near") in set(found[["first", "second", "kind"]].itertuples(index=False, name=None))
+    assert told(tmp_path / "out", store.folder)["copies"]["films"] >= 2
+    path.write_bytes(b"noise")
+    with pytest.raises(DataError, match="delete it, or prepare the store again"):
+        told(tmp_path / "other", store.folder)
 
 
 def test_a_copy_between_stores_is_told(tmp_path):

@@ -23,6 +23,8 @@ NEAREST = 0.75
 one pair in two hundred thousand comes so near."""
 FEW, NEAREST_OF_FEW = 128, 0.8
 """So many films are too few to learn what sets them apart: fixed fingerprints of all of them are compared."""
+SURE_SIZE = 64
+"""Side of the films in pixels, on which the limits were measured; smaller ones hold little of what is compared."""
 PAIRS_A_FILM = 20
 """Pairs that are looked at for each film in the mean, at most; the nearest first."""
 BLOCK = 1024
@@ -45,12 +47,15 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
     """
     exact = equal_pixels(films.catalog["pixels"], films.preparation.size)
     pairs = [(int(first), int(second), "exact", 1.0) for first, second in exact]
+    small = f"films of {films.preparation.size} pixels show too little to tell near copies for sure: look at each pair"
     notes: tuple[str, ...] = ()
     proposed: Pairs = np.empty((0, 2), np.int64)
     if options.near:
         alone = np.setdiff1d(np.arange(len(films), dtype=np.int64), exact[:, 1])
         proposed, notes = _proposed(films, alone, listener)
         pairs += _copies_among(films, proposed, options, listener)
+    if films.preparation.size < SURE_SIZE and any(kind == "near" for _, _, kind, _ in pairs):
+        notes = (*notes, small)
     for note in notes:
         listener.note(note)
     return Copies(len(films), pair_table(pairs, np.asarray(films.patient_codes)), len(proposed), notes)

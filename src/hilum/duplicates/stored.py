@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hilum.duplicates.copies import Copies
+from hilum.duplicates.copies import Copies, pair_table
 from hilum.duplicates.exact import equal_pixels
+from hilum.duplicates.find import find_copies
 from hilum.duplicates.options import CopyOptions
 from hilum.errors import DataError
 from hilum.files import replacing
+from hilum.images.films import Films
 from hilum.images.store import Store
+from hilum.listener import SILENT, Listener
 from hilum.splits import KnownCopies
 
 FILE_NAME = "duplicates.parquet"
@@ -74,6 +77,33 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
     if about != store.fingerprint:
         raise DataError(f"{path} is about other films than the store has: {_REMEDY}")
     return table
+
+
+def known_and_found(films: Films, listener: Listener = SILENT) -> Copies:
+    """Return the copies that a look at all films finds, and the near ones that each store's own file has besides.
+
+    Args:
+        films: One store or several.
+        listener: Hears progress, and where the search was cut short.
+
+    Raises:
+        DataError: A store's file is damaged or stale.
+    """
+    found = find_copies(films, listener=listener)
+    pairs = found.pairs[["first", "second", "kind", "correlation"]]
+    known = [_near(store, int(start)) for store, start in zip(films.stores, films.starts, strict=False)]
+    every = pd.concat([pairs, *known], ignore_index=True).drop_duplicates(["first", "second"])
+    rows = every.itertuples(index=False, name=None)
+    return replace(found, pairs=pair_table(rows, np.asarray(films.patient_codes)))
+
+
+def _near(store: Store, start: int) -> pd.DataFrame:
+    """Return the near pairs of a store's file by their rows among all films."""
+    table = read_duplicates(store)
+    if table is None:
+        return pd.DataFrame(columns=["first", "second", "kind", "correlation"])
+    rows = _rows(store, table) + start
+    return table.assign(first=rows[:, 0], second=rows[:, 1])[table["kind"] == "near"]
 
 
 def known_copies(store: Store) -> KnownCopies:

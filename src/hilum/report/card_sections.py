@@ -189,10 +189,11 @@ def policies(column: Column) -> dict[str, Any]:
 
 def co_occurrence(column: Column) -> dict[str, Any]:
     """Return the chart of which findings go with which: of films with the row's finding, those with the column's."""
-    names, counts = column["together"]["findings"], column["together"]["films"]
+    found = column["together"]
+    names, pairs = found["findings"], zip(found["films"], found["of"], strict=True)
     shares = [
-        [line[other] / line[place] if line[place] and other != place else None for other in range(len(names))]
-        for place, line in enumerate(counts)
+        [both / of if of and other != place else None for other, (both, of) in enumerate(zip(*lines, strict=True))]
+        for place, lines in enumerate(pairs)
     ]
     title = f"Share of the films with one finding that have another too, {column['name']}"
     return {"name": column["name"], "chart": matrix(title, names, shares), "table": together_table(column)}

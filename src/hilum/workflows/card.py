@@ -14,7 +14,7 @@ import pandas as pd
 from hilum import __version__
 from hilum.bundle.model_folder import WEIGHTS
 from hilum.catalog import PRESENT, UNCERTAIN
-from hilum.duplicates.find import find_copies
+from hilum.duplicates.stored import known_and_found
 from hilum.errors import DataError, RunError
 from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
@@ -41,7 +41,7 @@ from hilum.workflows.label_hints import label_hints
 from hilum.workflows.parts import Parts
 from hilum.workflows.strangers import strangers
 
-FORMAT = 1
+FORMAT = 2
 CARD = "card.json"
 TOLD = ("samples", "split", "neighbours", "hints", "min_positives", "resamples", "seed")
 """Options that change what the card says."""
@@ -183,6 +183,7 @@ def _column(parts: Parts, column: Column, options: CardOptions, listener: Listen
     """Return what is counted of a column, and how its films look."""
     listener.progress("tables", 0, 1, column.name)
     facts = column_facts(parts.films, parts, column)
+    listener.progress("tables", 1, 1, column.name)
     greys, mean = grey_facts(parts.films, column.rows, options.seed, listener)
     number = "-".join(map(str, column.stores))
     return {**facts, "greys": greys, "mean_film": keep_picture(options.out, f"mean-{number}", mean)}
@@ -225,7 +226,7 @@ def _sample(films: Films, place: int, row: int, number: int, options: CardOption
 
 
 def _copies(parts: Parts, options: CardOptions, listener: Listener) -> dict[str, Any]:
-    copies = find_copies(parts.films, listener=listener)
+    copies = known_and_found(parts.films, listener)
     write_list(options.out, "copies", copy_list(parts, copies))
     return {**copy_facts(parts, copies), "shown": shown_copies(parts, copies, options.out)}
 

@@ -112,12 +112,17 @@ def _share(targets: NDArray[np.float32], weights: NDArray[np.float32]) -> float 
 
 
 def together(films: Films, rows: Rows) -> dict[str, Any]:
-    """Return on how many films two findings are stated as present both, [F, F]; the diagonal has each alone."""
+    """Return on how many films two findings are stated as present both, [F, F]; the diagonal has each alone.
+
+    ``of`` has, [F, F], on how many films the row's finding is present whose source states the column's at all.
+    """
     present = (films.labels[rows] == PRESENT).astype(np.float64)
-    places = [place for place in range(len(films.findings)) if films.labelled_by_source[rows, place].any()]
-    both = present[:, places].T @ present[:, places]
+    labelled = films.labelled_by_source[rows]
+    places = [place for place in range(len(films.findings)) if labelled[:, place].any()]
+    counts = {"films": present[:, places].T @ present[:, places], "of": present[:, places].T @ labelled[:, places]}
+    told = {name: found.astype(int).tolist() for name, found in counts.items()}
     names = [films.findings[place] for place in places]
-    return {"findings": names, "films": both.astype(int).tolist(), "none_present": int((~present.any(axis=1)).sum())}
+    return {"findings": names, **told, "none_present": int((~present.any(axis=1)).sum())}
 
 
 def part_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:

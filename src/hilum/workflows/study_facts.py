@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.duplicates.find import find_copies
+from hilum.duplicates.stored import known_and_found
 from hilum.files import write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -47,7 +47,7 @@ def study_facts(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     content = {
         "format": FORMAT,
         "stores": list(films.sources),
-        "copies": copy_facts(parts, find_copies(films, listener=listener)),
+        "copies": copy_facts(parts, known_and_found(films, listener)),
         "patients": patient_facts(parts),
         "strangers": _strangers(films),
         "shortcuts": _shortcuts(record, parts, listener),
