@@ -192,7 +192,7 @@ def test_imagenet_offline_is_one_clear_line_and_does_not_hang(tmp_path: Path) ->
         check=False,
     )
     assert done.stdout.startswith("OptionError: the ImageNet weights of 'resnet18' could not be fetched"), done.stderr
-    assert "go online once, or give a downloaded file by --init FILE." in done.stdout
+    assert "go online once, or give a downloaded file in place of imagenet." in done.stdout
     assert "\n" not in done.stdout
 
 

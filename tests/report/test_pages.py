@@ -110,7 +110,7 @@ def test_a_run_that_is_not_measured_says_how(own_demo, plain):
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (lambda run: (run / "options.yaml").unlink(), "holds neither a study nor a run"),
+        (lambda run: (run / "options.yaml").unlink(), "holds no study, run or data card"),
         (lambda run: (run / "metrics.json").write_text("{"), "is damaged"),
         (lambda run: (run / "options.yaml").write_text("- 1"), "damaged options.yaml"),
     ],
@@ -125,4 +125,4 @@ def test_what_is_missing_or_damaged_is_one_clear_line(own_demo, spoil, line):
 
 def test_another_folder_is_refused(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 1
-    assert "holds neither a study nor a run" in capsys.readouterr().err
+    assert "holds no study, run or data card" in capsys.readouterr().err

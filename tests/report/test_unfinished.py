@@ -153,7 +153,7 @@ def test_the_command_writes_the_page(run: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (lambda run: (run / "options.yaml").unlink(), "holds neither a study nor a run"),
+        (lambda run: (run / "options.yaml").unlink(), "holds no study, run or data card"),
         (lambda run: (run / "log.jsonl").unlink(), "has not begun to train"),
         (lambda run: (run / "options.yaml").write_text("a word", "utf-8"), "damaged options.yaml"),
         (lambda run: (run / "metrics.json").write_text("[]", "utf-8"), "is damaged"),

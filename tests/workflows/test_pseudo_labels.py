@@ -118,7 +118,7 @@ def test_what_is_no_table_is_refused_in_one_line(films: Films, held_back: np.nda
     for spoil, line in (
         (lambda: None, "is not there"),
         (lambda: path.write_bytes(b"PAR1 no"), "is no table of pseudo-labels"),
-        (lambda: table.to_parquet(path), "is no table of pseudo-labels"),
+        (lambda: table.to_parquet(path), "has no record of how its labels were made: give a table as"),
         (lambda: PseudoLabels(table, {"format": 2}).write(path), "written by a later Hilum"),
         (lambda: spoil_text(table, path), "is no table of pseudo-labels"),
     ):

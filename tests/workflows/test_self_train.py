@@ -35,6 +35,16 @@ from hilum.workflows.training_run import TrainingResult
 
 FINDINGS = ("Edema", "Mass")
 MODEL_FILES = ("model.safetensors", "model.json")
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
 EASY = PseudoOptions(precision=0.7, absent_precision=0.7, level=0.6)
 """What 60 validation films can show."""
 
@@ -260,6 +270,17 @@ def test_thresholds_that_nothing_reaches_label_nothing(doubtful: Path, tmp_path:
     )
     for name in MODEL_FILES:
         assert (done.run / "model" / name).read_bytes() == (done.run / TEACHER / "model" / name).read_bytes()
+
+
+def test_what_does_nothing_and_what_labels_nothing_is_said(doubtful: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    run(doubtful, tmp_path / "ignored", heard, labels=LabelOptions(uncertain="ignore"), epochs=1)
+    assert "--self_train.* changes nothing here: no finding has --labels.uncertain self-train" in heard.notes
+    heard = Heard()
+    run(doubtful, tmp_path / "none", heard, self_train=PseudoOptions(precision=0.999, absent_precision=0.999), epochs=1)
+    why = [line for line in heard.notes if line.startswith("no uncertain cell of Edema is labelled: present: ")]
+    assert len(why) == 1
+    assert not any("changes nothing" in line for line in heard.notes)
 
 
 def test_a_probe_has_no_first_model(doubtful: Path) -> None:

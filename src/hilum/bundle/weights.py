@@ -137,7 +137,8 @@ def fill_from_imagenet(backbone: Backbone) -> Matched:
     """
     if not timm.is_model_pretrained(backbone.name.split(".")[0]):
         raise OptionError(
-            f"timm has no ImageNet weights for {backbone.name!r}: give --init FILE, or another --backbone."
+            f"timm has no ImageNet weights for {backbone.name!r}: give a weights file in place of imagenet, or another "
+            "--backbone."
         )
     try:
         with _quiet_hub():
@@ -146,7 +147,7 @@ def fill_from_imagenet(backbone: Backbone) -> Matched:
         # The hub's client raises errors of several libraries when there is no network; the remedy is the same.
         raise OptionError(
             f"the ImageNet weights of {backbone.name!r} could not be fetched ({_first_line(error)}): "
-            "go online once, or give a downloaded file by --init FILE."
+            "go online once, or give a downloaded file in place of imagenet."
         ) from error
     return fill(backbone.network, published.state_dict(), "timm's ImageNet file")
 

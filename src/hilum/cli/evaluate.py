@@ -74,6 +74,8 @@ def _lines(run: Path, against: Path | None, compared: "CompareResult") -> list[s
 def _differences(run: Path, against: Path | None, compared: "CompareResult") -> str:
     """Return the differences of the means, and of the findings where one is shown."""
     found = compared.difference
+    if compared.same:
+        return f"\n{run} and {against} are the same model: there is no difference\n"
     lines = [
         f"{run} minus {against} on the same {compared.films:,} films",
         f"  mean AUROC {difference_text(found.auroc_macro)}",

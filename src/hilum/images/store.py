@@ -278,7 +278,9 @@ def make_manifest(
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise DataError(f"{folder} is no finished store (no {MANIFEST}): make it by `hilum prepare … --out {folder}`.")
+        raise DataError(
+            f"{folder} is no finished store (no {MANIFEST}): give a folder that `hilum prepare … --out STORE` wrote."
+        )
     try:
         manifest = json.loads(path.read_bytes())
         found = manifest["format"]

@@ -16,7 +16,7 @@ from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_
 from hilum.workflows.pseudo_record import ROUNDS, Rounds, read_rounds
 
 NOT_A_REPORT = (
-    "holds neither a study nor a run: give the folder of `hilum study` or demo, or one of finetune or pretrain."
+    "holds no study, run or data card: give what `hilum study`, demo, finetune, pretrain, pseudo-label or card wrote."
 )
 FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.bundle.model_folder import described
+from hilum.bundle.model_folder import WEIGHTS, described
 from hilum.errors import RunError
+from hilum.files import sha256
 from hilum.findings import positions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.results import Comparison
+from hilum.training.run_folder import MODEL
 from hilum.workflows.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluation_details import ScoredFilms
 from hilum.workflows.options import EvaluateOptions
@@ -30,11 +32,13 @@ class CompareResult:
     second: EvaluateResult
     films: int
     """That both were measured on."""
+    same: bool
+    """Whether both are one model, as where no round of pseudo-labels was kept."""
     difference: Comparison
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the first evaluation, and under ``against`` the second and the difference."""
-        difference = {"films": self.films, **comparison_json(self.difference)}
+        difference = {"films": self.films, "same_model": self.same, **comparison_json(self.difference)}
         return {**self.first.to_json(), "against": {**self.second.to_json(), "difference": difference}}
 
 
@@ -76,7 +80,8 @@ def compare(first: Path, second: Path, options: EvaluateOptions, listener: Liste
         options.seed,
         options.min_positives,
     )
-    return CompareResult(mine, other, len(rows), difference)
+    same = len({sha256(run / MODEL / WEIGHTS) for run in (first, second)}) == 1
+    return CompareResult(mine, other, len(rows), same, difference)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

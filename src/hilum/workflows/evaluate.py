@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,13 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     predictor = Predictor.load(run, options.device)
     predictor.refuse_other_preparation(films)
     unstated = options.unstated or predictor.description.unstated
-    rows, dropped = _fresh_rows(predictor, films, options)
+    columns = _shared_findings(predictor, films, options.findings)
+    rows, dropped = _fresh_rows(run, predictor, films, options)
     own = _is_own(predictor, films)
     name = options.split if own else f"{films.sources[0]}-{options.split}"
     predictions = run / f"predictions-{name}.parquet"
     scores = _predictions(predictions, run, predictor, films, rows, listener)
-    judged = _judged(predictor, films, rows, scores, unstated, options.findings)
+    judged = _judged(predictor, films, rows, scores, unstated, columns)
     evaluation = _evaluate(judged, predictor.description, options)
     details = measure_details(judged, evaluation, predictor.description, options)
     lines = _lines(predictor, films, options, dropped)
@@ -105,17 +107,17 @@ def _refuse_bundle(run: Path) -> None:
         )
 
 
-def _fresh_rows(predictor: Predictor, films: Films, options: EvaluateOptions) -> tuple[Rows, int]:
+def _fresh_rows(run: Path, predictor: Predictor, films: Films, options: EvaluateOptions) -> tuple[Rows, int]:
     rows = Parts.of(films).needed(options.split)
     seen = were_seen(films.catalog.iloc[rows], predictor.model.seen, films.preparation.size)
     if seen.any() and not options.drop_seen:
         names = ", ".join(films.catalog["path"].iloc[rows[seen][:3]])
         raise DataError(
-            f"the model was trained on {int(seen.sum())} of the {len(rows)} films of {options.split!r} ({names}"
+            f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of {options.split!r} ({names}"
             f"{' …' if seen.sum() > 3 else ''}): give another --split, or --drop-seen to leave them out."
         )
     if seen.all():
-        raise DataError(f"the model was trained on all {len(rows)} films of {options.split!r}: nothing is left.")
+        raise DataError(f"{run} was trained on all {len(rows)} films of {options.split!r}: nothing is left.")
     return rows[~seen], int(seen.sum())
 
 
@@ -152,6 +154,10 @@ def _saved(path: Path, identity: dict[str, Any], table: pd.DataFrame) -> pd.Data
 
 def _shared_findings(predictor: Predictor, films: Films, wanted: tuple[str, ...]) -> dict[int, int]:
     """Return the model's column -> the store's column, of the findings to be measured."""
+    if not films.findings:
+        raise DataError(
+            f"{films.stores[0].folder} has no labels to measure by: prepare it from a source with findings."
+        )
     places = positions(predictor.findings, films.findings)
     shared = {mine: theirs for mine, theirs in enumerate(places) if theirs is not None}
     if wanted:
@@ -166,7 +172,7 @@ def _shared_findings(predictor: Predictor, films: Films, wanted: tuple[str, ...]
         shared = {mine: theirs for mine, theirs in shared.items() if mine in chosen}
     if not shared:
         raise DataError(
-            f"model ({', '.join(predictor.findings)}) and store ({', '.join(films.findings) or 'no labels'}) "
+            f"model ({', '.join(predictor.findings)}) and store ({', '.join(films.findings)}) "
             "share no finding: map the store's names when preparing it."
         )
     return shared
@@ -178,9 +184,8 @@ def _judged(
     rows: Rows,
     scores: NDArray[np.float32],
     unstated: str,
-    wanted: tuple[str, ...],
+    columns: Mapping[int, int],
 ) -> ScoredFilms:
-    columns = _shared_findings(predictor, films, wanted)
     mine, theirs = list(columns), list(columns.values())
     truth, counts = truth_of(films, rows, unstated)
     return ScoredFilms(

@@ -126,7 +126,12 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
     try:
         table = pq.read_table(path).select(list(COLUMNS))
         table.validate(full=True)  # that texts are texts
-        record = json.loads((table.schema.metadata or {})[METADATA])
+        if METADATA not in (table.schema.metadata or {}):
+            raise DataError(
+                f"{path} has no record of how its labels were made: give a table as `hilum pseudo-label` wrote it; one "
+                "that was saved anew loses it."
+            )
+        record = json.loads(table.schema.metadata[METADATA])
         version = record["format"]
         cells = table.to_pandas().astype(COLUMNS)
     except FileNotFoundError as error:

@@ -33,6 +33,7 @@ from hilum.workflows.pseudo_labels import (
     once,
     refuse_two_of_a_name,
 )
+from hilum.workflows.pseudo_options import PseudoOptions
 from hilum.workflows.training_run import TrainingResult, run_record
 from hilum.workflows.validation import stating
 
@@ -61,7 +62,10 @@ def taught_table(options: FinetuneOptions, train: Training, listener: Listener) 
     Raises:
         HilumError: As ``finetune``.
     """
-    if options.pseudo_labels is not None or not self_trains(options.labels) or RunFolder(options.out).done:
+    trains_itself = self_trains(options.labels)
+    if options.self_train != PseudoOptions() and not trains_itself:
+        listener.note("--self_train.* changes nothing here: no finding has --labels.uncertain self-train")
+    if options.pseudo_labels is not None or not trains_itself or RunFolder(options.out).done:
         return options.pseudo_labels
     table = options.out / PSEUDO_LABELS
     if table.is_file():
@@ -88,7 +92,7 @@ def teacher_options(options: FinetuneOptions) -> FinetuneOptions:
     given = options.labels
     ignoring = {finding: _ignoring(policy) for finding, policy in given.per_finding.items()}
     labels = replace(given, uncertain=_ignoring(given.uncertain), per_finding=ignoring)
-    return replace(options, out=options.out / TEACHER, labels=labels)
+    return replace(options, out=options.out / TEACHER, labels=labels, self_train=PseudoOptions())
 
 
 def label_uncertain(films: Films, parts: Parts, options: FinetuneOptions, listener: Listener) -> PseudoLabels:
@@ -97,6 +101,9 @@ def label_uncertain(films: Films, parts: Parts, options: FinetuneOptions, listen
     predictor = Predictor.load(teacher, "cpu" if options.train.accelerator == "cpu" else "auto")
     validation = stating(films, parts.rows("val"))
     cuts = cuts_of(predictor, films, validation, options.labels.unstated, options.self_train, listener)
+    for name, cut in cuts.items():
+        if cut.present is None and cut.absent is None:
+            listener.note(f"no uncertain cell of {name} is labelled: {cut.reason}")
     rows = parts.rows("train", options.fraction, options.draw)
     columns = [place for place in positions(predictor.findings, films.findings) if place is not None]
     targets, weights = training_labels(films, options.labels)

@@ -380,7 +380,7 @@ def test_many_models_keep_their_marks_apart(write_study_of, plain):
         (lambda folder: (folder / "analysis.json").write_text("{}"), "is damaged (no test)"),
         (lambda folder: (folder / "analysis.json").write_text("["), "is damaged"),
         (lambda folder: (folder / "study.json").write_text("[]"), "is damaged"),
-        (lambda folder: shutil.rmtree(next(folder.glob("runs/main-*"))), "holds neither a study"),
+        (lambda folder: shutil.rmtree(next(folder.glob("runs/main-*"))), "holds no study"),
         (
             lambda folder: rewrite(folder / "study.json", lambda content: content["stores"][0].update(fingerprint="0")),
             "holds other films than the study",
