@@ -71,7 +71,7 @@ def metadata(films: Films, rows: Rows) -> FloatArray:
 
 PROBES: dict[str, Probe] = {
     "border": Probe(f"the outer {BORDER_SHARE:.0%} of the film on each side, and the upper corners", True, border_only),
-    "metadata": Probe("no film: age, sex, view position, and which store", True, metadata),
+    "metadata": Probe("no film: age, sex, view position, and of several stores which", True, metadata),
     "surroundings": Probe(f"the film without its middle {HIDDEN_SHARE:.0%} in both directions", False, centre_masked),
     "thumbnail": Probe(f"the film at {THUMBNAIL} x {THUMBNAIL} pixels", False, thumbnail),
     "whole": Probe("the whole film, by the same simple reader", False, whole_film),
