@@ -47,7 +47,6 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
     """
     exact = equal_pixels(films.catalog["pixels"], films.preparation.size)
     pairs = [(int(first), int(second), "exact", 1.0) for first, second in exact]
-    small = f"films of {films.preparation.size} pixels show too little to tell near copies for sure: look at each pair"
     notes: tuple[str, ...] = ()
     proposed: Pairs = np.empty((0, 2), np.int64)
     if options.near:
@@ -55,7 +54,8 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
         proposed, notes = _proposed(films, alone, listener)
         pairs += _copies_among(films, proposed, options, listener)
     if films.preparation.size < SURE_SIZE and any(kind == "near" for _, _, kind, _ in pairs):
-        notes = (*notes, small)
+        size = films.preparation.size
+        notes = (*notes, f"films of {size} pixels show too little to tell near copies for sure: look at each pair")
     for note in notes:
         listener.note(note)
     return Copies(len(films), pair_table(pairs, np.asarray(films.patient_codes)), len(proposed), notes)

@@ -30,9 +30,8 @@ KEY = b"hilum"
 """Where Parquet's metadata has the record, as JSON."""
 COLUMNS = ("first", "second", "kind", "correlation")
 """Paths of two films, "exact" or "near", and their correlation once aligned."""
-
-
 TEXTS = pa.string(), pa.large_string()
+"""Types of a column of paths or kinds."""
 
 
 def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path:
@@ -90,7 +89,7 @@ def known_and_found(films: Films, listener: Listener = SILENT) -> Copies:
         DataError: A store's file is damaged or stale.
     """
     found = find_copies(films, listener=listener)
-    pairs = found.pairs[["first", "second", "kind", "correlation"]]
+    pairs = found.pairs[list(COLUMNS)]
     known = [_near(store, int(start)) for store, start in zip(films.stores, films.starts, strict=False)]
     every = pd.concat([pairs, *known], ignore_index=True).drop_duplicates(["first", "second"])
     rows = every.itertuples(index=False, name=None)
@@ -101,7 +100,7 @@ def _near(store: Store, start: int) -> pd.DataFrame:
     """Return the near pairs of a store's file by their rows among all films."""
     table = read_duplicates(store)
     if table is None:
-        return pd.DataFrame(columns=["first", "second", "kind", "correlation"])
+        return pd.DataFrame(columns=list(COLUMNS))
     rows = _rows(store, table) + start
     return table.assign(first=rows[:, 0], second=rows[:, 1])[table["kind"] == "near"]
 

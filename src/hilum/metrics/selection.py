@@ -214,13 +214,11 @@ def _side(
     for place, share, number in _candidates(cuts, right, scores, patients, wanted, level):
         best = max(best, lower_bound(share, number, level))
         if _chance(share, number, wanted) <= 1 - level:
-            chosen = place, share, number
+            chosen = place
     if chosen is None:
         return _none(wanted, f"at no threshold is the bound of precision {wanted:.3g} (at most {best:.3g})")
-    place, share, number = chosen
-    called = scores >= cuts.lowest_called[place]
-    bound = Estimate(share, Interval(lower_bound(share, number, level), 1.0))
-    return Side(cuts.threshold(place), wanted, bound, int(called.sum()), len(np.unique(patients[called])))
+    called = scores >= cuts.lowest_called[chosen]
+    return _shown(cuts.threshold(chosen), wanted, right[called], patients[called], level)
 
 
 def _candidates(

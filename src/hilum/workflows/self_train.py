@@ -101,15 +101,15 @@ def label_uncertain(films: Films, parts: Parts, options: FinetuneOptions, listen
     predictor = Predictor.load(teacher, "cpu" if options.train.accelerator == "cpu" else "auto")
     validation = stating(films, parts.rows("val"))
     cuts = cuts_of(predictor, films, validation, options.labels.unstated, options.self_train, listener)
-    for name, cut in cuts.items():
-        if cut.present is None and cut.absent is None:
-            listener.note(f"no uncertain cell of {name} is labelled: {cut.reason}")
     rows = parts.rows("train", options.fraction, options.draw)
     columns = [place for place in positions(predictor.findings, films.findings) if place is not None]
     targets, weights = training_labels(films, options.labels)
     had = class_counts_of(targets[rows][:, columns], weights[rows][:, columns], predictor.findings)
     single = once(films, rows)
     open_cells = _self_trained(films, single, options.labels)[:, columns]
+    for column, name in enumerate(predictor.findings):
+        if open_cells[:, column].any() and cuts[name].present is None and cuts[name].absent is None:
+            listener.note(f"no uncertain cell of {name} is labelled: {cuts[name].reason}")
     chosen = open_cells.any(axis=1)
     told, record = single[chosen], {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": 0}
     return label_films(
