@@ -31,6 +31,7 @@ from hilum.images.films import Films
 from hilum.metrics.shares import share_right
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
+from hilum.training.run_folder import PSEUDO_LABELS
 from hilum.workflows.compare import compare
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
@@ -38,8 +39,8 @@ from hilum.workflows.parts import Parts, truth_of
 from hilum.workflows.prepare import PrepareOptions, prepare
 from hilum.workflows.pseudo_label import PseudoLabelOptions, pseudo_label
 from hilum.workflows.pseudo_label_options import RoundTrainOptions
-from hilum.workflows.pseudo_labels import PSEUDO_LABELS, read_pseudo_labels
 from hilum.workflows.pseudo_record import FindingRound, Round, Rounds
+from hilum.workflows.pseudo_table import read_pseudo_labels
 from hilum.workflows.split import SplitOptions, split
 from said import say
 

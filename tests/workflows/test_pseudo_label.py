@@ -19,7 +19,7 @@ from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import Listener
 from hilum.report.pages import run_page
-from hilum.training.run_folder import read_log, read_metrics
+from hilum.training.run_folder import PSEUDO_LABELS, read_log, read_metrics
 from hilum.workflows.evaluate import evaluate
 from hilum.workflows.explain import explain
 from hilum.workflows.finetune import finetune
@@ -28,9 +28,9 @@ from hilum.workflows.parts import Parts
 from hilum.workflows.predict import predict
 from hilum.workflows.pseudo_label import PseudoLabelOptions, PseudoLabelResult, pseudo_label
 from hilum.workflows.pseudo_label_options import RoundTrainOptions
-from hilum.workflows.pseudo_labels import PSEUDO_LABELS, read_pseudo_labels
 from hilum.workflows.pseudo_options import PseudoOptions
 from hilum.workflows.pseudo_record import ROUNDS, read_rounds, write_rounds
+from hilum.workflows.pseudo_table import read_pseudo_labels
 
 FINDINGS = ("Edema", "Mass")
 

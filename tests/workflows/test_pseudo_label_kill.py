@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hilum.training.run_folder import read_log
+from hilum.training.run_folder import PSEUDO_LABELS, read_log
 from hilum.workflows.finetune import finetune
 from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
-from hilum.workflows.pseudo_labels import PSEUDO_LABELS, read_pseudo_labels
 from hilum.workflows.pseudo_record import ROUNDS
+from hilum.workflows.pseudo_table import read_pseudo_labels
 
 DRIVER = Path(__file__).with_name("pseudo_kill_driver.py")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -22,23 +22,14 @@ from hilum.listener import SILENT, Listener
 from hilum.metrics.results import Estimate
 from hilum.metrics.selection import Cut, Side
 from hilum.splits import Split
-from hilum.training.run_folder import read_log
+from hilum.training.run_folder import PSEUDO_LABELS, read_log
 from hilum.workflows.finetune import finetune
 from hilum.workflows.lesson import Lesson
 from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.parts import Parts
-from hilum.workflows.pseudo_labels import (
-    PSEUDO_LABELS,
-    PseudoLabels,
-    called,
-    capped,
-    class_counts_of,
-    cuts_of,
-    label_films,
-    once,
-    read_pseudo_labels,
-)
+from hilum.workflows.pseudo_labels import called, capped, class_counts_of, cuts_of, label_films
 from hilum.workflows.pseudo_options import PseudoOptions
+from hilum.workflows.pseudo_table import PseudoLabels, once, read_pseudo_labels
 from hilum.workflows.training_run import TrainingResult
 
 FINDINGS = ("Edema", "Mass")

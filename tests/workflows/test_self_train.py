@@ -29,8 +29,8 @@ from hilum.workflows.finetune import finetune
 from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions, ProbeOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.probe import probe
-from hilum.workflows.pseudo_labels import read_pseudo_labels
 from hilum.workflows.pseudo_options import PseudoOptions
+from hilum.workflows.pseudo_table import read_pseudo_labels
 from hilum.workflows.training_run import TrainingResult
 
 FINDINGS = ("Edema", "Mass")

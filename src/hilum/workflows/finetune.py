@@ -21,7 +21,7 @@ from hilum.training.processes import Team, team_for
 from hilum.workflows.lesson import Lesson, note_never_labelled
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
-from hilum.workflows.pseudo_labels import read_pseudo_labels
+from hilum.workflows.pseudo_table import read_pseudo_labels
 from hilum.workflows.self_train import taught_table
 from hilum.workflows.training_run import (
     TrainingResult,

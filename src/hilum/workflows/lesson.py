@@ -22,7 +22,7 @@ from hilum.training.batches import Order, Rows
 from hilum.training.run_folder import RunFolder
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
-from hilum.workflows.pseudo_labels import PseudoLabels
+from hilum.workflows.pseudo_table import PseudoLabels
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

@@ -22,27 +22,17 @@ from hilum.labels import MULTICLASS, SELF_TRAIN, policies
 from hilum.listener import Listener
 from hilum.metrics.selection import Cut
 from hilum.training.batches import Rows
-from hilum.training.run_folder import CHECKPOINTS, MODEL
+from hilum.training.run_folder import CHECKPOINTS, MODEL, PSEUDO_LABELS
 from hilum.workflows.finetune import finetune
 from hilum.workflows.lesson import training_labels
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.pseudo_label_options import PseudoLabelOptions
-from hilum.workflows.pseudo_labels import (
-    NAME,
-    PSEUDO_LABELS,
-    PseudoLabels,
-    called,
-    class_counts_of,
-    cuts_of,
-    label_films,
-    once,
-    read_pseudo_labels,
-    refuse_two_of_a_name,
-)
+from hilum.workflows.pseudo_labels import called, class_counts_of, cuts_of, label_films
 from hilum.workflows.pseudo_measures import Added, agreement, finding_rounds, mean_precision
 from hilum.workflows.pseudo_record import HELD_BACK, Round, Rounds
 from hilum.workflows.pseudo_start import ROUND_FOLDERS, StartRun, start_run
+from hilum.workflows.pseudo_table import NAME, PseudoLabels, once, read_pseudo_labels, refuse_two_of_a_name
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]

@@ -25,15 +25,9 @@ from hilum.training.run_folder import CHECKPOINTS, MODEL, PSEUDO_LABELS, TEACHER
 from hilum.workflows.lesson import training_labels
 from hilum.workflows.options import FinetuneOptions
 from hilum.workflows.parts import Parts
-from hilum.workflows.pseudo_labels import (
-    PseudoLabels,
-    class_counts_of,
-    cuts_of,
-    label_films,
-    once,
-    refuse_two_of_a_name,
-)
+from hilum.workflows.pseudo_labels import class_counts_of, cuts_of, label_films
 from hilum.workflows.pseudo_options import PseudoOptions
+from hilum.workflows.pseudo_table import PseudoLabels, once, refuse_two_of_a_name
 from hilum.workflows.training_run import TrainingResult, run_record
 from hilum.workflows.validation import stating
 
