@@ -198,6 +198,7 @@ def test_the_pairs_of_a_stores_own_file_are_told_and_a_wrong_file_is_refused(tmp
     path.write_bytes(b"noise")
     with pytest.raises(DataError, match="delete it, or prepare the store again"):
         told(tmp_path / "other", store.folder)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_copy_between_stores_is_told(tmp_path):

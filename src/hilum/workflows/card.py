@@ -14,7 +14,7 @@ import pandas as pd
 from hilum import __version__
 from hilum.bundle.model_folder import WEIGHTS
 from hilum.catalog import PRESENT, UNCERTAIN
-from hilum.duplicates.stored import known_and_found
+from hilum.duplicates.stored import known_and_found, read_duplicates
 from hilum.errors import DataError, RunError
 from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
@@ -108,9 +108,11 @@ def card(
     if result.already_done:
         listener.note(f"{options.out} has this card already")
         return result
+    for store in films.stores:
+        read_duplicates(store)  # what is damaged is refused before anything is begun
+    reader = read_with(subject, films, options.device, options.seed, listener) if subject else None
     options.out.mkdir(parents=True, exist_ok=True)
     _clear(options.out)
-    reader = read_with(subject, films, options.device, options.seed, listener) if subject else None
     columns = columns_of(films)
     content = {
         "format": FORMAT,
