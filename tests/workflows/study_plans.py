@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-from hilum.listener import Listener
 from hilum.methods import load_method
 from hilum.training.interrupt import Interrupted
 from hilum.training.options import TrainOptions
@@ -22,14 +21,6 @@ MODELS = {"MoCo": StudyModel(pretrain="moco"), "from scratch": StudyModel(init="
 SCRATCH = {"from scratch": StudyModel(init="random")}
 TWO_RATES = {"learning_rates": (1e-3, 3e-3), "seeds": 2}
 STOPPED = 130
-
-
-class Notes(Listener):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def tiny_plan(store: Path, out: Path, **more: object) -> StudyPlan:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_plans import Notes, tiny_plan, weights
+from heard import Heard
+from study_plans import tiny_plan, weights
 
 from hilum.errors import OptionError, RunError
 from hilum.report.pages import write_report
@@ -43,11 +44,11 @@ def test_it_studies_two_models_on_two_shares_and_ends_in_a_page(finished: StudyR
 
 def test_again_it_leaves_everything_alone(finished: StudyResult) -> None:
     out = finished.record.folder
-    before, listener = weights(out), Notes()
+    before, listener = weights(out), Heard()
     again = demo(DemoOptions(out=out, seed=1), plan(out), listener, FILMS)
     assert again.already_done
     assert again.models == finished.models
-    assert "done already" in listener.lines[-1]
+    assert "done already" in listener.notes[-1]
     assert weights(out) == before
 
 
@@ -62,7 +63,7 @@ def test_the_same_folder_by_another_path_is_the_same_demo(
 def test_an_unfinished_demo_is_continued_to_the_same_end(finished: StudyResult, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     drawn = replace(FILMS, films=100)
-    listener = Notes()
+    listener = Heard()
     shutil.copytree(finished.record.folder / "phantoms", out / "phantoms")
     shutil.copy(finished.record.folder / "demo.json", out)
     again = demo(DemoOptions(out=out, seed=1), plan(out), listener, drawn)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from heard import Heard
 
 import hilum
 from hilum.bundle.model_folder import load_model
@@ -21,7 +22,6 @@ from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.labels import LabelOptions
-from hilum.listener import Listener
 from hilum.splits import patient_split
 from hilum.training.run_folder import METRICS
 from hilum.workflows.compare import compare
@@ -33,14 +33,6 @@ from hilum.workflows.probe import probe
 from hilum.workflows.split import SplitOptions, split
 
 TRAIN = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu")
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 @pytest.fixture(scope="module")

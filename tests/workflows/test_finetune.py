@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from heard import Heard
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.seen import were_seen
@@ -29,14 +30,6 @@ from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, Pretr
 from hilum.workflows.parts import Parts
 from hilum.workflows.pretrain import TrainingResult, pretrain
 from hilum.workflows.probe import probe
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 def run(store: Path, out: Path, listener: Listener = SILENT, **options: Any) -> TrainingResult:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from heard import Heard
 
 from hilum.bundle.model_folder import load_model
 from hilum.catalog import Catalog, film_table
@@ -32,14 +33,6 @@ from hilum.workflows.probe import probe
 from hilum.workflows.training_run import TrainingResult
 
 FINDINGS = ("Edema", "Mass", "Hernia")
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 @pytest.fixture(scope="module")

@@ -7,25 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from heard import Heard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.bundle.start import new_backbone
 from hilum.images.films import Films
-from hilum.listener import Listener
 from hilum.training.learner import Batch, Learner
 from hilum.workflows.online_probe import FEWEST, online_probe, patient_slice
 from hilum.workflows.options import PretrainOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.pretrain import planned_looks, pretraining_rows
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 class Bare(Learner):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heard import Heard
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.seen import seen_films, were_seen
@@ -22,14 +23,6 @@ from hilum.training.options import TrainOptions
 from hilum.workflows.options import PretrainOptions
 from hilum.workflows.parts import Parts
 from hilum.workflows.pretrain import TrainingResult, note_without_negatives, pretrain
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 def run(store: Path, out: Path, listener: Listener | None = None, seed: int = 0, **options: Any) -> TrainingResult:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from heard import Heard
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.seen import were_seen
 from hilum.errors import DataError, HilumError, OptionError, RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
-from hilum.listener import Listener
 from hilum.report.pages import run_page
 from hilum.training.run_folder import PSEUDO_LABELS, read_log, read_metrics
 from hilum.workflows.evaluate import evaluate
@@ -33,14 +33,6 @@ from hilum.workflows.pseudo_record import ROUNDS, read_rounds, write_rounds
 from hilum.workflows.pseudo_table import read_pseudo_labels
 
 FINDINGS = ("Edema", "Mass")
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 def trained(store: Path, out: Path, epochs: int = 3, **options: Any) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from heard import Heard
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.predictor import Predictor
@@ -35,14 +36,6 @@ from hilum.workflows.training_run import TrainingResult
 
 FINDINGS = ("Edema", "Mass")
 MODEL_FILES = ("model.safetensors", "model.json")
-
-
-class Heard(Listener):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
 
 EASY = PseudoOptions(precision=0.7, absent_precision=0.7, level=0.6)

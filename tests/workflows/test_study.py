@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from study_plans import MODELS, SCRATCH, TWO_RATES, Notes, tiny_plan, weights
+from heard import Heard
+from study_plans import MODELS, SCRATCH, TWO_RATES, tiny_plan, weights
 
 from hilum.errors import DataError, OptionError, RunError
 from hilum.listener import Listener
@@ -72,10 +73,10 @@ def test_a_pretrained_model_starts_from_its_pretraining(finished: StudyResult) -
 
 
 def test_again_it_leaves_every_run_alone(own: Path, make: Make) -> None:
-    before, listener = weights(own), Notes()
+    before, listener = weights(own), Heard()
     again = study(make(own, **TWO_RATES), listener)
     assert again.already_done
-    assert "done already" in listener.lines[0]
+    assert "done already" in listener.notes[0]
     assert weights(own) == before
 
 
@@ -163,12 +164,12 @@ def test_a_model_that_cannot_start_fails_alone_and_is_tried_again(make: Make, tm
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"no weights")
     models = {**MODELS, "ours": StudyModel(init=str(file))}
-    listener = Notes()
+    listener = Heard()
     record = study(make(tmp_path / "study", models=models), listener).record
     assert [(cell.id, cell.state) for cell in record.failed] == [("ours-50-ignore-seed-0", "failed")]
     assert str(file) in record.failed[0].error
     assert {cell.model for cell in record.chosen()} == set(MODELS)
-    assert any("ours-50-ignore-seed-0 failed: " in line for line in listener.lines)
+    assert any("ours-50-ignore-seed-0 failed: " in line for line in listener.notes)
     before = weights(tmp_path / "study")
     shutil.copy(next(tmp_path.glob("study/runs/moco-pretrain/model/model.safetensors")), file)
     mended = study(make(tmp_path / "study", models=models)).record

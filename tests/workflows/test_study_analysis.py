@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from heard import Heard
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hilum.catalog import Catalog, film_table
@@ -19,7 +20,6 @@ from hilum.findings import COMPETITION
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.store import write_store
-from hilum.listener import Listener
 from hilum.metrics.comparisons import holm
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import bootstrap_counts, difference_p, share_interval
@@ -287,16 +287,12 @@ def test_policies_are_compared_with_the_first(store: Path, cohort: Cohort, tmp_p
 
 
 def test_without_the_plans_first_policy_none_is_compared(store: Path, cohort: Cohort, tmp_path: Path) -> None:
-    class Notes(Listener):
-        def note(self, line: str) -> None:
-            lines.append(line)
-
-    lines: list[str] = []
+    heard = Heard()
     policies = [cell("MoCo", policy=policy, group="policies") for policy in ("ignore", "zeros", "ones")]
     failed = replace(policies[0], state="failed", error="no such file")
     cohort.save(write(tmp_path, store, [failed, *policies[1:]]))
-    assert analyse(tmp_path, Notes())["comparisons"] == []
-    assert lines == ["ignore gave no numbers with 1 of the labels: nothing is compared there"]
+    assert analyse(tmp_path, heard)["comparisons"] == []
+    assert heard.notes == ["ignore gave no numbers with 1 of the labels: nothing is compared there"]
 
 
 def test_failed_runs_are_left_out_and_without_the_reference_nothing_is_compared(

@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from heard import Heard
 
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.images.store import Store
-from hilum.listener import Listener
 from hilum.phantoms import PhantomOptions, read_masks, write_phantoms
 from hilum.sources import read_source
 from hilum.workflows.finetune import finetune
@@ -27,14 +27,6 @@ from hilum.workflows.study_explain import best_cells, explain_study, unseen_rows
 from hilum.workflows.study_record import StudyCell, StudyRecord, StudyStore, read_study, write_study
 
 SIZE = 32
-
-
-class Notes(Listener):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def make_study(
@@ -177,11 +169,11 @@ def test_again_it_gives_the_same_bytes(explained: Path) -> None:
 def test_without_masks_the_gallery_is_made_and_the_reason_said(
     store: Path, runs: list[tuple[str, Path]], tmp_path: Path
 ) -> None:
-    listener = Notes()
+    listener = Heard()
     folder = make_study(tmp_path / "study", store, runs[:1])
     explain_study(folder, listener, device="cpu")
     assert "--truth" in told(folder)["reason"]
-    assert any("not scored" in line for line in listener.lines)
+    assert any("not scored" in line for line in listener.notes)
     films = json.loads((folder / "explained" / "gallery.json").read_text("utf-8"))["films"]
     assert films
     assert all(film["pictures"]["mask"] is None for film in films)
