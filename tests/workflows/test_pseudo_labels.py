@@ -134,14 +134,20 @@ def test_pseudo_labels_of_other_films_and_findings_are_refused(films: Films, hel
         PseudoLabels(cells(films, held_back, "Hernia")).on(films, films.findings)
 
 
+def of_the_same_films(store: Path, folder: Path) -> Path:
+    """Write another store of these films, with other labels: the same one is not opened twice."""
+    shutil.copytree(store, folder)
+    catalog = pd.read_parquet(folder / "catalog.parquet")
+    catalog["Mass"] = 1 - catalog["Mass"]
+    catalog.to_parquet(folder / "catalog.parquet", index=False)
+    return folder
+
+
 def test_a_film_that_one_of_two_stores_leaves_out_is_labelled_where_it_trains(
     tiny_store: Path, films: Films, held_back: np.ndarray, tmp_path: Path
 ) -> None:
     """A store's split may leave out a film, as a copy of another, that trains in another store of the same source."""
-    other = shutil.copytree(tiny_store, tmp_path / "other")
-    catalog = pd.read_parquet(other / "catalog.parquet")
-    catalog["Mass"] = 1 - catalog["Mass"]  # another store: no two of the same are opened together
-    catalog.to_parquet(other / "catalog.parquet", index=False)
+    other = of_the_same_films(tiny_store, tmp_path / "other")
     split = Split.load(other)
     paths = films.catalog["path"].iloc[held_back]
     replace(split, left_out=(*split.left_out, *paths)).save(other)
@@ -156,10 +162,7 @@ def test_a_film_that_one_of_two_stores_leaves_out_is_labelled_where_it_trains(
 def test_a_film_that_trains_in_two_stores_is_labelled_once(
     tiny_store: Path, films: Films, held_back: np.ndarray, tmp_path: Path
 ) -> None:
-    other = shutil.copytree(tiny_store, tmp_path / "other")
-    catalog = pd.read_parquet(other / "catalog.parquet")
-    catalog["Mass"] = 1 - catalog["Mass"]
-    catalog.to_parquet(other / "catalog.parquet", index=False)
+    other = of_the_same_films(tiny_store, tmp_path / "other")
     both = Films.open([tiny_store, other])
     targets, _ = PseudoLabels(cells(films, held_back)).on(both, both.findings)
     assert np.flatnonzero(~np.isnan(targets).all(axis=1)).tolist() == sorted(held_back)
