@@ -24,13 +24,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from hilum.arrays import DoubleArray
 from hilum.metrics.resampling import Judged, rank_findings, weightings
 
 PLAIN = 3
 """Resamples of the plain way."""
 
 
-def cohort(films: int, patients: int, findings: int, most: float) -> tuple[Judged, NDArray[np.float64]]:
+def cohort(films: int, patients: int, findings: int, most: float) -> tuple[Judged, DoubleArray]:
     """Return films with findings from rare to as common as ``most``, and scores [N, F] that know a little of them."""
     rng = np.random.default_rng(0)
     who = np.sort(rng.integers(patients, size=films))
@@ -38,7 +39,7 @@ def cohort(films: int, patients: int, findings: int, most: float) -> tuple[Judge
     return Judged.of(truth, np.ones_like(truth), who), rng.normal(size=truth.shape) + truth
 
 
-def plain(judged: Judged, scores: NDArray[np.float64], weights: NDArray[np.uint16]) -> NDArray[np.float64]:
+def plain(judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]) -> DoubleArray:
     """Return both measures [2, R, F] by scikit-learn on copies of the films."""
     found = np.empty((2, len(weights), scores.shape[1]))
     for row, counts in enumerate(weights):
@@ -89,7 +90,7 @@ def main() -> None:
     sys.exit(0 if median(seconds) <= chosen.limit and error < 1e-12 else 1)
 
 
-def timed(judged: Judged, scores: NDArray[np.float64], resamples: int) -> float:
+def timed(judged: Judged, scores: DoubleArray, resamples: int) -> float:
     """Return the seconds of all resamples of all findings."""
     began = time.perf_counter()
     rank_findings(judged, scores[None], weightings(judged, resamples, 0))

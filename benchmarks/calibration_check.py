@@ -27,11 +27,12 @@ import torch
 from hilum.classifier.options import LossOptions
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
-from hilum.workflows.evaluate import evaluate
-from hilum.workflows.finetune import finetune
-from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
-from hilum.workflows.prepare import PrepareOptions, prepare
-from hilum.workflows.split import SplitOptions, split
+from hilum.workflows.evaluate.evaluate import evaluate
+from hilum.workflows.evaluate.options import EvaluateOptions
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare.split import SplitOptions, split
+from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 
 LIMIT, FILMS = 0.03, 2000
 

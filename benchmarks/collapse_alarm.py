@@ -1,9 +1,10 @@
 """Does the watch's alarm fire on networks that collapse, and keep quiet over those that learn?
 
-Draws phantoms once and pretrains on them as users do (`hilum.workflows.pretrain`): for each method five runs with a
-collapse planted, by an option that a user could give or by a slip that code could hold, and five healthy ones of other
-seeds and options. A run's state is told without the alarm: by the margin, how much nearer (mean cosine) the two crops
-of a film lie than those of two films. Where it is below 0.05 at most looks after the warm-up the network cannot tell
+Draws phantoms once and pretrains on them as users do (`hilum.workflows.train.pretrain`): for each
+method five runs with a collapse planted, by an option that a user could give or by a slip that
+code could hold, and five healthy ones of other seeds and options. A run's state is told without
+the alarm: by the margin, how much nearer (mean cosine) the two crops of a film lie than those of
+two films. Where it is below 0.05 at most looks after the warm-up the network cannot tell
 films apart; a healthy one must end above 0.1, with its loss below 0.95 of chance. A run that is not what it was meant
 to be is named, and not counted.
 
@@ -33,13 +34,13 @@ from hilum.errors import RunError
 from hilum.methods import load_method
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
-from hilum.training.health import quiet_steps
+from hilum.training.collapse import quiet_steps
+from hilum.training.monitor_options import WatchOptions
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import read_log
-from hilum.training.watch_options import WatchOptions
-from hilum.workflows.options import PretrainOptions
-from hilum.workflows.prepare import PrepareOptions, prepare
-from hilum.workflows.pretrain import pretrain
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.train.options import PretrainOptions
+from hilum.workflows.train.pretrain import pretrain
 from planted_collapses import register
 from said import say
 

@@ -14,7 +14,7 @@ from hilum.catalog import Catalog, film_table
 from hilum.findings import NIH14
 from hilum.images.films import Films
 from hilum.phantoms import PhantomOptions, write_phantoms
-from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "nih14" / "images"
 PHANTOMS = 3000

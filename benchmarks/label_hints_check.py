@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hilum.bundle.start import start_from
+from hilum.bundle.initialization import start_from
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.training.inference import over_films
-from hilum.workflows.label_hints import label_hints
-from hilum.workflows.parts import truth_of
+from hilum.workflows.card.label_issues import label_hints
+from hilum.workflows.data.subsets import truth_of
 
 FLIPPED = 0.05
 LENGTHS = (50, 100, 200, 500)

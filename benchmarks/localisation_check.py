@@ -25,19 +25,19 @@ from typing import Any
 import cv2
 import torch
 
+from hilum.annotations.known import DrawnMasks, shown_findings
 from hilum.bundle.predictor import Predictor
-from hilum.explain.localisation import Located
+from hilum.heatmaps.localisation import Located
 from hilum.images.films import Films
 from hilum.images.store import MANIFEST
 from hilum.metrics.results import Estimate
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
-from hilum.workflows.finetune import finetune
-from hilum.workflows.known_places import DrawnMasks, shown_findings
-from hilum.workflows.localise import Judge, Localisation, control_scores, model_scores
-from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
-from hilum.workflows.prepare import PrepareOptions, prepare
-from hilum.workflows.study_explain import unseen_rows
+from hilum.workflows.evaluate.localisation import Judge, Localisation, control_scores, model_scores
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.study.localisation import unseen_rows
+from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 
 AT_LEAST = 2.0
 """Times as often as the control, and as chance, that a model's maps are to hit."""

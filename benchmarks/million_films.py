@@ -31,7 +31,7 @@ import pandas as pd
 from altered_films import NEAR, Film
 from hilum.images.films import Films
 from hilum.sources import read_source
-from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from planted_leaks import draw_pairs, peak_mib, source_films, timed
 
 BLOCK = 4096

@@ -40,8 +40,8 @@ from hilum.images.films import Films
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.splits import Split
-from hilum.workflows.parts import Parts
-from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.data.subsets import Parts
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 COPIED = ("exact", *NEAR)

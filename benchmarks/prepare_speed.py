@@ -93,7 +93,7 @@ def time_prepare(files: Sequence[Path], workers: int, enhance: str, out: Path) -
     import pandas as pd
 
     from hilum.catalog import Catalog, film_table
-    from hilum.workflows.prepare import PrepareOptions, prepare
+    from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
     root = files[0].parent
     rows = {"path": [file.name for file in files], "patient": [file.stem for file in files]}

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
+from hilum.arrays import BoolArray
 from hilum.bundle.predictor import Predictor
 from hilum.images.films import Films
-from hilum.metrics.shares import share_right
-from hilum.workflows.parts import Parts, truth_of
-from hilum.workflows.pseudo_labels import called, cut_of
-from hilum.workflows.pseudo_options import PseudoOptions
-from hilum.workflows.pseudo_start import start_run
+from hilum.metrics.proportions import share_right
+from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.pseudo_label.starting_run import start_run
+from hilum.workflows.train.labelling import called, cut_of
+from hilum.workflows.train.labelling_options import PseudoOptions
 from pseudo_precision import ENOUGH, FOLDERS, SIDES, WITHIN, drawn
 from said import say
 
@@ -57,7 +57,7 @@ class Strangers:
         chosen = np.isin(self.patients, rng.choice(people, round(share * len(people)), replace=False))
         return [row for column in range(len(self.findings)) for row in self._finding(column, chosen, options)]
 
-    def _finding(self, column: int, chosen: NDArray[np.bool_], options: PseudoOptions) -> list[dict[str, Any]]:
+    def _finding(self, column: int, chosen: BoolArray, options: PseudoOptions) -> list[dict[str, Any]]:
         shown = chosen & self.counts[:, column]
         truth, scores = self.labels[shown, column], self.scores[:, column]
         cut = cut_of(truth, scores[shown], self.patients[shown], options)

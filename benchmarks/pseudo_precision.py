@@ -25,23 +25,24 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
 from hilum.images.films import Films
-from hilum.metrics.shares import share_right
+from hilum.metrics.proportions import share_right
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.run_folder import PSEUDO_LABELS
-from hilum.workflows.compare import compare
-from hilum.workflows.finetune import finetune
-from hilum.workflows.options import EvaluateOptions, FinetuneOptions, FinetuneTrainOptions
-from hilum.workflows.parts import Parts, truth_of
-from hilum.workflows.prepare import PrepareOptions, prepare
-from hilum.workflows.pseudo_label import PseudoLabelOptions, pseudo_label
-from hilum.workflows.pseudo_label_options import RoundTrainOptions
-from hilum.workflows.pseudo_record import FindingRound, Round, Rounds
-from hilum.workflows.pseudo_table import read_pseudo_labels
-from hilum.workflows.split import SplitOptions, split
+from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
+from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.evaluate.compare import compare
+from hilum.workflows.evaluate.options import EvaluateOptions
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare.split import SplitOptions, split
+from hilum.workflows.pseudo_label.options import RoundTrainOptions
+from hilum.workflows.pseudo_label.pseudo_label import PseudoLabelOptions, pseudo_label
+from hilum.workflows.pseudo_label.record import FindingRound, Round, Rounds
+from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from said import say
 
 ENOUGH = 50
@@ -103,7 +104,7 @@ class Work:
         ]
         return sorted(rows, key=lambda row: (row["round"], self.films.findings.index(row["finding"])))
 
-    def _sides(self, one: Round, truth: NDArray[np.float32]) -> list[tuple[str, FindingRound, str, dict[str, Any]]]:
+    def _sides(self, one: Round, truth: FloatArray) -> list[tuple[str, FindingRound, str, dict[str, Any]]]:
         labels = read_pseudo_labels(self.grown / one.run / PSEUDO_LABELS)
         called, _ = labels.on(self.films, self.films.findings)
         found = []
@@ -136,7 +137,7 @@ class Work:
         return scores
 
 
-def drawn(films: Films, phantoms: Path) -> NDArray[np.float32]:
+def drawn(films: Films, phantoms: Path) -> FloatArray:
     """Return what was drawn on the films, [N, F]."""
     table = pd.read_csv(phantoms / "truth.csv").set_index("Path")
     truth = table.loc[LAYOUT + films.catalog["path"].astype(str), list(films.findings)]

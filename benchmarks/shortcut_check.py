@@ -1,6 +1,6 @@
 """Are planted shortcuts flagged, and clean films left alone? On phantoms, where it is known.
 
-Draws one set of phantoms a seed, at even prevalence, and judges it three times by ``hilum.workflows.shortcuts``:
+Draws one set of phantoms a seed, at even prevalence, and judges it three times by ``hilum.workflows.card.shortcuts``:
 
 * ``planted``: a small bright token stands near a corner of 90 % of the films that show one finding, and of no other
   film; the corner and the place in it are drawn a film, the finding a seed. It must be flagged by a probe that sees no
@@ -30,14 +30,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hilum.arrays import BoolArray
 from hilum.findings import CHEXPERT
 from hilum.images.films import Films
 from hilum.images.read import read_grey
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
-from hilum.workflows.parts import Parts
-from hilum.workflows.prepare import PrepareOptions, prepare
-from hilum.workflows.shortcuts import Shortcuts, shortcut_probes
+from hilum.workflows.card.shortcuts import Shortcuts, shortcut_probes
+from hilum.workflows.data.subsets import Parts
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from said import say
 
 FINDINGS = CHEXPERT[1:]
@@ -104,7 +105,7 @@ def judge(folder: Path, seed: int, chosen: argparse.Namespace) -> list[Verdict]:
     return verdicts
 
 
-def token_rows(kind: str, shows: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+def token_rows(kind: str, shows: BoolArray, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the films that get a token in a set, of films that show the finding or not [n]."""
     wanted = round(SHARE * int(shows.sum()))
     if kind == "clean":

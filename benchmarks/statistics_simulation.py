@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
@@ -89,9 +90,9 @@ SCENARIOS = (
 class DataSet(NamedTuple):
     """Films of one draw, N of them."""
 
-    truth: NDArray[np.float64]
+    truth: DoubleArray
     """[N, F]"""
-    scores: NDArray[np.float64]
+    scores: DoubleArray
     """[2, N, F] of two models."""
     patients: NDArray[np.int64]
     """[N]"""
@@ -102,7 +103,7 @@ def draw(scenario: Scenario, rng: np.random.Generator) -> DataSet:
     while True:
         patients = np.repeat(np.arange(scenario.patients), rng.integers(1, scenario.most_films + 1, scenario.patients))
         latent = _correlated(rng, patients, scenario.same_patient, SAME_FINDINGS)
-        truth: NDArray[np.bool_] = latent > NORMAL.inv_cdf(1 - scenario.prevalence)
+        truth: BoolArray = latent > NORMAL.inv_cdf(1 - scenario.prevalence)
         positive = [len(np.unique(patients[column])) for column in truth.T]
         if min(positive) >= LEAST_POSITIVES:
             break
@@ -113,16 +114,16 @@ def draw(scenario: Scenario, rng: np.random.Generator) -> DataSet:
 
 def _correlated(
     rng: np.random.Generator, patients: NDArray[np.int64], same_patient: float, same_findings: float
-) -> NDArray[np.float64]:
+) -> DoubleArray:
     """Normal numbers [N, F] of variance 1 that films of a patient, and findings, share in part."""
 
-    def shared(rows: int) -> NDArray[np.float64]:
+    def shared(rows: int) -> DoubleArray:
         both = rng.normal(size=(rows, 1)), rng.normal(size=(rows, len(FINDINGS)))
-        mixed: NDArray[np.float64] = same_findings**0.5 * both[0] + (1 - same_findings) ** 0.5 * both[1]
+        mixed: DoubleArray = same_findings**0.5 * both[0] + (1 - same_findings) ** 0.5 * both[1]
         return mixed
 
     people = shared(int(patients[-1]) + 1)[patients]
-    found: NDArray[np.float64] = same_patient**0.5 * people + (1 - same_patient) ** 0.5 * shared(len(patients))
+    found: DoubleArray = same_patient**0.5 * people + (1 - same_patient) ** 0.5 * shared(len(patients))
     return found
 
 

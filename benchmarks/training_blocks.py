@@ -16,19 +16,20 @@ import torch
 
 import lightly_methods
 from film_files import Files
+from hilum.arrays import Rows
 from hilum.images.films import Films
 from hilum.listener import SILENT
 from hilum.methods import load_method
 from hilum.nn.backbones import Backbone
-from hilum.training.batches import Batches, Order, Rows, shuffled
+from hilum.training.batches import Batches, Order, shuffled
 from hilum.training.learner import Batch, Learner
-from hilum.training.looks import Looks, Probe, watched_rows
 from hilum.training.loop import Trainer
+from hilum.training.monitor import Looks, Probe, watched_rows
+from hilum.training.monitor_options import WatchOptions
 from hilum.training.optimiser import build_optimiser
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import open_run
-from hilum.training.watch_options import WatchOptions
-from hilum.workflows.online_probe import online_probe
+from hilum.workflows.train.online_probe import online_probe
 from lightly_loader import CropSizes, Loader, fastest_loader, transform
 from turns import Block, Step, Turns, repeat
 

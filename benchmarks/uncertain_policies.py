@@ -27,8 +27,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
 from hilum.bundle.model_folder import load_model
 from hilum.findings import CHEXPERT
 from hilum.images.films import Films
@@ -39,10 +39,10 @@ from hilum.metrics.summary import evaluate_findings
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.inference import over_films
-from hilum.workflows.finetune import finetune
-from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
-from hilum.workflows.parts import Parts, truth_of
-from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from said import say
 
 FINDINGS = CHEXPERT[1:]
@@ -69,7 +69,7 @@ class Cohort:
         self.truth, self.counts = truth[:, self.columns], counts[:, self.columns]
         self.patients = self.films.patient_codes[self.rows]
 
-    def scores(self, policy: str, seed: int, chosen: argparse.Namespace) -> NDArray[np.float32]:
+    def scores(self, policy: str, seed: int, chosen: argparse.Namespace) -> FloatArray:
         """Return the scores [n, 13] of one row: train it first, unless that was done before."""
         run = self.folder / f"{policy}-{seed}"
         if not (run / SCORES).is_file():
@@ -90,13 +90,13 @@ class Cohort:
             labels=LabelOptions(uncertain=policy), train=train,
         )  # fmt: skip
 
-    def mean_auroc(self, scores: NDArray[np.float32], seed: int) -> Estimate:
+    def mean_auroc(self, scores: FloatArray, seed: int) -> Estimate:
         """Return the mean AUROC with its interval."""
         return evaluate_findings(
             self.truth, self.counts, scores, self.patients, FINDINGS, None, RESAMPLES, seed, self.min_positives
         ).auroc_macro
 
-    def difference(self, first: NDArray[np.float32], second: NDArray[np.float32], seed: int) -> Estimate:
+    def difference(self, first: FloatArray, second: FloatArray, seed: int) -> Estimate:
         """Return the mean AUROC of the first less that of the second, paired."""
         return compare_models(
             self.truth, self.counts, first, second, self.patients, FINDINGS, RESAMPLES, seed, self.min_positives

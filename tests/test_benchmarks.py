@@ -15,7 +15,7 @@ import pytest
 from hilum.methods import METHODS
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
-from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from hilum.arrays import BoolArray, FloatArray
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
 from hilum.errors import OptionError, choose, did_you_mean
 from hilum.findings import positions
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Unstated = Literal["absent", "ignore"]
 Policy = Callable[[FloatArray, float], tuple[FloatArray, FloatArray]]
 """Takes one finding's labels [N] and ``LabelOptions.smooth``; returns targets and weights [N], of which only the

@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.catalog import PRESENT
 
 GOLDEN = (5**0.5 - 1) / 2
 """The golden ratio's fractional part: its multiples fill a circle more evenly than any other number's."""
 
 
-def spread(
-    positives: npt.NDArray[np.bool_], films: npt.NDArray[np.int64], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def spread(positives: BoolArray, films: npt.NDArray[np.int64], rng: np.random.Generator) -> DoubleArray:
     """Return a place on a circle [0, 1) for each patient, so that every stretch has the findings in proportion.
 
     Patients are sorted by their findings, the rarest first, then by how many films they have, then by lot; the

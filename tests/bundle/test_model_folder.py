@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from hilum.bundle.initialization import input_size, new_backbone, start_from
 from hilum.bundle.model_folder import Description, Model, is_model, load_model, save_model
-from hilum.bundle.seen import joined, name_hash, seen_films, were_seen
-from hilum.bundle.start import input_size, new_backbone, start_from
+from hilum.bundle.training_manifest import joined, name_hash, seen_films, were_seen
 from hilum.errors import OptionError, RunError
 from hilum.images.enhance import Preparation
 

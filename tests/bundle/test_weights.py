@@ -13,7 +13,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from hilum.bundle.start import start_from
+from hilum.bundle.initialization import start_from
 from hilum.bundle.weights import PREFIXES, fill, read_tensors
 from hilum.errors import HilumError, OptionError, RunError
 from hilum.nn.backbones import Backbone
@@ -172,7 +172,7 @@ def test_a_file_tells_where_the_start_comes_from(tmp_path: Path) -> None:
 
 OFFLINE = """
 import sys
-from hilum.bundle.start import start_from
+from hilum.bundle.initialization import start_from
 from hilum.errors import HilumError
 try:
     start_from("imagenet", sys.argv[1], 64, 0)

@@ -7,7 +7,7 @@ import torch
 
 from hilum.augment.crops import CropRecipe, whole_film
 from hilum.augment.presets import FINETUNE
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.classifier.learner import SupervisedLearner
 from hilum.classifier.objective import Objective
 from hilum.losses.classification import masked_bce

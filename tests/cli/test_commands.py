@@ -12,7 +12,7 @@ from cyclopts import App
 
 import hilum.cli
 from hilum.cli.commands import COMMANDS, FAMILIES
-from hilum.workflows import split_options
+from hilum.workflows.prepare import split_options
 
 FRAME = {
     "app",

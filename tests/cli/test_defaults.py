@@ -11,7 +11,8 @@ from hilum.augment.crops import CropRecipe
 from hilum.cli.app import build_app
 from hilum.cli.defaults import spelled_out
 from hilum.methods import METHODS, load_method
-from hilum.workflows.options import EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
+from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
+from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
 
 OTHER_CROPS = {
     "min_scale": 0.11,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hilum.cli.demo import demo_plan
-from hilum.workflows.demo_options import DemoOptions
+from hilum.workflows.demo.options import DemoOptions
 
 
 def test_the_short_demo_is_moco_and_scratch_on_few_and_all_labels():

@@ -17,11 +17,13 @@ import pytest
 from hilum.cli.app import build_app
 from hilum.cli.commands import COMMANDS, FAMILIES, family_members
 from hilum.phantoms.options import PhantomOptions
-from hilum.workflows.card_options import CardOptions
-from hilum.workflows.options import EmbedOptions, EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions
-from hilum.workflows.pseudo_label_options import PseudoLabelOptions
-from hilum.workflows.split_options import SplitOptions
-from hilum.workflows.study_options import StudyOptions
+from hilum.workflows.card.options import CardOptions
+from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
+from hilum.workflows.inference.options import EmbedOptions
+from hilum.workflows.prepare.split_options import SplitOptions
+from hilum.workflows.pseudo_label.options import PseudoLabelOptions
+from hilum.workflows.study.options import StudyOptions
+from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGES = {
@@ -128,7 +130,7 @@ def test_a_method_shares_no_option_name_with_its_command():
 
 def test_a_source_shares_no_option_name_with_its_command():
     from hilum.sources import SOURCES, load_source
-    from hilum.workflows.prepare import PrepareOptions
+    from hilum.workflows.prepare.prepare import PrepareOptions
 
     common = {entry.name for entry in fields(PrepareOptions)} | {"root", "out", "config", "json", "traceback"}
     for name in SOURCES:

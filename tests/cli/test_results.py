@@ -9,7 +9,7 @@ from hilum.cli.results import cell_text, difference_text, estimate_text, evaluat
 from hilum.cli.tables import aligned
 from hilum.metrics.intervals import Interval
 from hilum.metrics.summary import Estimate, evaluate_findings
-from hilum.workflows.probe import ProbeResult
+from hilum.workflows.evaluate.probe import ProbeResult
 
 TRUTH = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], np.float32)
 SCORES = np.array([[0.9, 0.1], [0.4, 0.2], [0.6, 0.3], [0.1, 0.4]], np.float32)

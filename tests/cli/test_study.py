@@ -18,9 +18,9 @@ from hilum.images.store import Store
 from hilum.labels import POLICIES
 from hilum.methods import METHODS
 from hilum.splits import Split
-from hilum.workflows.study import ModelResult
-from hilum.workflows.study_options import StudyModel, StudyPlan
-from hilum.workflows.study_plan import cells_of, study_block
+from hilum.workflows.study.cells import cells_of, study_block
+from hilum.workflows.study.plan import StudyModel, StudyPlan
+from hilum.workflows.study.study import ModelResult
 
 PRESETS = ("demo", "demo-study", "nih14-study", "paper-study")
 TINY = """

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import hilum.methods
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.losses.byol import byol_loss
 from hilum.methods.byol import BYOL, BYOLOptions

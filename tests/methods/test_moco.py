@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.losses.contrastive import info_nce
 from hilum.methods.moco import MoCo, MoCoOptions, shuffled_order

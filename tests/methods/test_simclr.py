@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.losses.contrastive import nt_xent
 from hilum.methods.simclr import SimCLR, SimCLROptions

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.losses.swav import sinkhorn, swapped_prediction
 from hilum.methods.swav import SwAV, SwAVOptions, fitting_local_size

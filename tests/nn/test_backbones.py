@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.bundle.start import enlarging, new_backbone
+from hilum.bundle.initialization import enlarging, new_backbone
 from hilum.errors import OptionError
 from hilum.nn.backbones import Backbone
 from hilum.nn.heads import mlp

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hilum.annotations.mask_files import unpack
 from hilum.findings import CHEXPERT
 from hilum.phantoms.cohort import Film
 from hilum.phantoms.film import PLANTERS, draw
-from hilum.phantoms.masks import unpack
 
 CLEAR = Film(3, 1, 1, "AP", "Female", 60, (1.0, *[0.0] * 13), (1.0, *[0.0] * 13))
 

@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from hilum.annotations.mask_files import read_masks
 from hilum.errors import DataError, OptionError
 from hilum.findings import CHEXPERT
-from hilum.phantoms import PhantomOptions, read_masks, write_phantoms
+from hilum.phantoms import PhantomOptions, write_phantoms
 
 HEADER = (
     "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.arrays import Rows
 from hilum.images.films import Films
-from hilum.training.batches import Batches, Rows, ahead, repeated, shuffled
+from hilum.training.batches import Batches, ahead, repeated, shuffled
 
 ROWS = np.arange(3, 53)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.methods.moco import MoCo, MoCoOptions

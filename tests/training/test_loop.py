@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hilum.augment.crops import CropRecipe
-from hilum.bundle.start import new_backbone, seeded
+from hilum.bundle.initialization import new_backbone, seeded
 from hilum.classifier.learner import SupervisedLearner
 from hilum.errors import OptionError, RunError
 from hilum.images.films import Films

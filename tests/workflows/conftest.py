@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum.workflows.finetune import finetune
-from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions
+from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 
 sys.path.append(str(Path(__file__).parent))  # for study_plans, which is a script as well
 

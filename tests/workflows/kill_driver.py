@@ -24,9 +24,9 @@ from hilum.labels import LabelOptions
 from hilum.methods import load_method
 from hilum.training.interrupt import Interrupted
 from hilum.training.options import TrainOptions
-from hilum.workflows.finetune import finetune
-from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
-from hilum.workflows.pretrain import pretrain
+from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
+from hilum.workflows.train.pretrain import pretrain
 
 BACKBONE = "test_resnet"
 STOPPED = 130

@@ -11,10 +11,11 @@ from pathlib import Path
 from hilum.methods import load_method
 from hilum.training.interrupt import Interrupted
 from hilum.training.options import TrainOptions
-from hilum.workflows.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
-from hilum.workflows.study import study
-from hilum.workflows.study_options import Pretraining, StudyEvaluation, StudyModel, StudyOptions, StudyPlan
-from hilum.workflows.study_record import is_study, read_study
+from hilum.workflows.study.options import StudyEvaluation, StudyOptions
+from hilum.workflows.study.plan import Pretraining, StudyModel, StudyPlan
+from hilum.workflows.study.record import is_study, read_study
+from hilum.workflows.study.study import study
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
 
 UNSET = {"data": (), "out": Path()}
 MODELS = {"MoCo": StudyModel(pretrain="moco"), "from scratch": StudyModel(init="random")}

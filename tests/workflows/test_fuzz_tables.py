@@ -16,7 +16,7 @@ from hilum.errors import HilumError
 from hilum.findings import CHEXPERT
 from hilum.images.store import Store
 from hilum.sources import read_source
-from hilum.workflows.prepare import PrepareOptions, prepare
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 FILMS = 12
 Mutation = Callable[[bytearray, np.random.Generator], bytes]

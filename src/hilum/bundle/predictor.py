@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hilum.arrays import FloatArray, Rows
 from hilum.augment.crops import whole_film
 from hilum.bundle.model_folder import Description, Model, load_model
 from hilum.classifier.network import Classifier
@@ -21,7 +22,6 @@ from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.npz import read_film
 from hilum.images.read import UnreadableFilm
-from hilum.training.batches import Rows
 from hilum.training.inference import as_probabilities, over_films
 
 
@@ -99,7 +99,7 @@ class Predictor:
             name for name, value in probabilities.items() if thresholds[name] is not None and value >= thresholds[name]
         ]
 
-    def score_films(self, films: Films, rows: Rows, progress: Any = None) -> NDArray[np.float32]:
+    def score_films(self, films: Films, rows: Rows, progress: Any = None) -> FloatArray:
         """Return the probabilities [n, F] of stored films.
 
         Raises:

@@ -19,13 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hilum.arrays import BoolArray, DoubleArray, FloatArray, Rows
 from hilum.labels import UNCERTAIN_CLASS
-from hilum.training.batches import Order, Rows
+from hilum.training.batches import Order
 
-FloatArray = NDArray[np.float32]
-Shares = NDArray[np.float64]
+Shares = DoubleArray
 MOST = 100.0
 """Largest weight of a film: a finding seen once must not fill the epochs with one film."""
 _PURPOSE = 1
@@ -81,7 +80,7 @@ def drawn(rows: Rows, chances: Shares, seed: int) -> Order:
     return order
 
 
-def _shares(present: NDArray[np.bool_], weights: FloatArray, chances: Shares) -> Shares:
+def _shares(present: BoolArray, weights: FloatArray, chances: Shares) -> Shares:
     counting = (weights * chances[:, None]).sum(axis=0)
     shown = (present * weights * chances[:, None]).sum(axis=0)
     return np.asarray(np.divide(shown, counting, out=np.full(len(counting), np.nan), where=counting > 0))

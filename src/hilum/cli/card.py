@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
-from hilum.workflows.card_options import CardOptions
+from hilum.workflows.card.options import CardOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.card import CardResult
+    from hilum.workflows.card.card import CardResult
 
 STORES = Parameter(help="Stores, prepared alike.")
 SUBJECT = Parameter(
@@ -39,8 +39,8 @@ def card(
       hilum card stores/nih14 stores/kermany --out cards/both --from runs/moco
       hilum card stores/chexpert --out cards/chexpert --truth data/CheXpert
     """
-    from hilum.report.pages import write_report
-    from hilum.workflows.card import card as gather
+    from hilum.pages.pages import write_report
+    from hilum.workflows.card.card import card as gather
 
     with listening() as listener:
         result = gather(stores, options, subject, listener)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
 from hilum.cli.study import Told, refuse_incomplete, study_text
-from hilum.workflows.demo_options import DemoOptions
+from hilum.workflows.demo.options import DemoOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.study_options import StudyPlan
+    from hilum.workflows.study.plan import StudyPlan
 
 USUAL = DemoOptions()
 SHORT, FULL = "demo", "demo-study"
@@ -26,8 +26,8 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
       hilum demo --out demo-7 --seed 7
       hilum demo --full --out demo-full
     """
-    from hilum.report.pages import write_report
-    from hilum.workflows.demo import demo as run
+    from hilum.pages.pages import write_report
+    from hilum.workflows.demo.demo import demo as run
 
     with listening() as listener:
         result = run(options, demo_plan(options), listener)
@@ -39,7 +39,7 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
 def demo_plan(options: DemoOptions) -> "StudyPlan":
     """Return what the demo studies, on the store and by the masks that it makes."""
     from hilum.cli.study_config import shipped_plan
-    from hilum.workflows.demo import PHANTOMS, STORE
+    from hilum.workflows.demo.demo import PHANTOMS, STORE
 
     out, seed = options.out, options.seed
     given = {"out": str(out), "data": [str(out / STORE)], "truth": [str(out / PHANTOMS)], "seed": str(seed)}

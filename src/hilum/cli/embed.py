@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
-from hilum.workflows.options import EmbedOptions
+from hilum.workflows.inference.options import EmbedOptions
 
 SUBJECT = Parameter(help="Whose features: a run folder, a weights file, random, or imagenet.")
 
@@ -27,7 +27,7 @@ def embed(
       hilum embed runs/moco --data stores/nih14 --out features.parquet
       hilum embed random --data stores/nih14 --split test --out random.parquet
     """
-    from hilum.workflows.embed import embed as write_features
+    from hilum.workflows.inference.embed import embed as write_features
 
     with listening() as listener:
         result = write_features(subject, options, listener)

@@ -9,11 +9,11 @@ from hilum.cli.console import listening
 from hilum.cli.evaluation_details import details_text
 from hilum.cli.results import difference_text, evaluation_text
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
-from hilum.workflows.options import EvaluateOptions
+from hilum.workflows.evaluate.options import EvaluateOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.compare import CompareResult
-    from hilum.workflows.evaluate import EvaluateResult
+    from hilum.workflows.evaluate.compare import CompareResult
+    from hilum.workflows.evaluate.evaluate import EvaluateResult
 
 RUN = Parameter(help="Folder of a fine-tuned run.")
 AGAINST = Parameter(help="Another fine-tuned run, measured alike: tells the difference on the same films.")
@@ -46,8 +46,8 @@ def evaluate(
       hilum evaluate runs/moco-10 --data nih14 --operating_points --prevalence 0.05
       hilum evaluate runs/moco-10 --data stores/kermany --split all --json
     """
-    from hilum.workflows.compare import compare
-    from hilum.workflows.evaluate import evaluate as measure
+    from hilum.workflows.evaluate.compare import compare
+    from hilum.workflows.evaluate.evaluate import evaluate as measure
 
     with listening() as listener:
         compared = None if against is None else compare(run, against, options, listener)

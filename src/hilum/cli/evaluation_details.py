@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hilum.metrics.reliability import Reliability
     from hilum.metrics.results import Evaluation
     from hilum.metrics.subgroups import Subgroup
-    from hilum.workflows.evaluation_details import CompetitionScores, Details, StudyScores
+    from hilum.workflows.evaluate.details import CompetitionScores, Details, StudyScores
 
 
 def details_text(

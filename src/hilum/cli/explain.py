@@ -8,10 +8,10 @@ from cyclopts import Parameter
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.tables import aligned
-from hilum.workflows.options import ExplainOptions
+from hilum.workflows.inference.options import ExplainOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.explain import ExplainResult
+    from hilum.workflows.inference.explain import ExplainResult
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
 FILMS = Parameter(help="Image files.")
@@ -36,7 +36,7 @@ def explain(
       hilum explain runs/moco-10 film.png --out heatmaps
       hilum explain runs/moco-10 a.png b.png --out heatmaps --finding Edema Fracture
     """
-    from hilum.workflows.explain import explain as run_explain
+    from hilum.workflows.inference.explain import explain as run_explain
 
     with listening() as listener:
         result = run_explain(run, film, options, listener)

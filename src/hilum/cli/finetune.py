@@ -4,7 +4,7 @@ from typing import Annotated
 
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, speaks, training_text
-from hilum.workflows.options import FinetuneOptions
+from hilum.workflows.train.options import FinetuneOptions
 
 
 def finetune(*, options: Annotated[FinetuneOptions, FLAT], shared: Shared = UNSHARED) -> None:
@@ -19,7 +19,7 @@ def finetune(*, options: Annotated[FinetuneOptions, FLAT], shared: Shared = UNSH
       hilum finetune --data store --out runs/ones --labels.per_finding.Edema ones
       hilum finetune --data store --out runs/rare --sampler weighted
     """
-    from hilum.workflows.finetune import finetune as run
+    from hilum.workflows.train.finetune import finetune as run
 
     with listening() as listener:
         result = run(options, listener)

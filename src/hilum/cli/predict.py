@@ -31,7 +31,7 @@ def predict(
       hilum predict runs/moco-10 film.png other.jpg --out predictions.csv
       hilum predict runs/moco-10 stores/nih14 --out predictions.csv
     """
-    from hilum.workflows.predict import predict as run_predict
+    from hilum.workflows.inference.predict import predict as run_predict
 
     with listening() as listener:
         result = run_predict(run, film, out, device, listener)

@@ -39,7 +39,7 @@ OUT = Parameter(help="Folder of the store; an unfinished one is continued.")
 
 def source_command(name: str) -> Callable[..., None]:
     """Return the command that prepares a source: common options and the source's own, side by side."""
-    from hilum.workflows.prepare import PrepareOptions, PrepareResult, prepare
+    from hilum.workflows.prepare.prepare import PrepareOptions, PrepareResult, prepare
 
     source_options: Any = load_source(name).Options
 

@@ -9,7 +9,7 @@ from hilum.cli.console import listening
 from hilum.cli.defaults import spelled_out
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer, speaks, training_text
 from hilum.methods import METHODS, load_method
-from hilum.workflows.options import PretrainOptions
+from hilum.workflows.train.options import PretrainOptions
 
 EXAMPLES = """Examples:
   hilum pretrain {name} --data store --out runs/{name}
@@ -31,7 +31,7 @@ def method_command(name: str) -> Callable[..., None]:
     usual = method_options()
 
     def pretrain(options: PretrainOptions, method: Any = usual, shared: Shared = UNSHARED) -> None:
-        from hilum.workflows.pretrain import pretrain as run
+        from hilum.workflows.train.pretrain import pretrain as run
 
         with listening() as listener:
             result = run(name, method, options, listener)

@@ -8,10 +8,10 @@ from hilum.cli.console import listening
 from hilum.cli.results import cell_text, difference_text, estimate_text
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.tables import aligned
-from hilum.workflows.options import ProbeOptions
+from hilum.workflows.evaluate.options import ProbeOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.probe import Against, ProbeResult
+    from hilum.workflows.evaluate.probe import Against, ProbeResult
 
 SUBJECT = Parameter(help="What to probe: a run folder, a weights file, random, or imagenet.")
 
@@ -32,7 +32,7 @@ def probe(
       hilum probe runs/moco --data stores/nih14 --against random
       hilum probe random --backbone resnet18 --data stores/nih14 --fraction 0.1
     """
-    from hilum.workflows.probe import probe as measure
+    from hilum.workflows.evaluate.probe import probe as measure
 
     with listening() as listener:
         result = measure(subject, options, listener)

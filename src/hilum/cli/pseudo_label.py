@@ -8,11 +8,11 @@ from cyclopts import Parameter
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
 from hilum.cli.tables import aligned
-from hilum.workflows.pseudo_label_options import PseudoLabelOptions
+from hilum.workflows.pseudo_label.options import PseudoLabelOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.pseudo_label import PseudoLabelResult
-    from hilum.workflows.pseudo_record import Round, Rounds
+    from hilum.workflows.pseudo_label.pseudo_label import PseudoLabelResult
+    from hilum.workflows.pseudo_label.record import Round, Rounds
 
 START = Parameter(name="from", help="Folder of a finished fine-tuned run: it labels, and says how training starts.")
 
@@ -35,7 +35,7 @@ def pseudo_label(
       hilum pseudo-label --data store --from few --out more --precision 0.95
       hilum pseudo-label --data store new --from few --out more --rounds 5
     """
-    from hilum.workflows.pseudo_label import pseudo_label as run
+    from hilum.workflows.pseudo_label.pseudo_label import pseudo_label as run
 
     with listening() as listener:
         result = run(start, options, listener)

@@ -21,7 +21,7 @@ def report(folder: Annotated[Path, FOLDER], /, *, shared: Shared = UNSHARED) -> 
       hilum report demo
       hilum report runs/moco-10
     """
-    from hilum.report.pages import write_report
+    from hilum.pages.pages import write_report
 
     result = write_report(folder)
     answer(shared, result, str(result.report))

@@ -41,7 +41,7 @@ def answer(shared: SharedOptions, result: Any, text: str) -> None:
 
 def speaks() -> bool:
     """Return whether this process answers: of those that train one model together, the first alone."""
-    from hilum.training.processes import place_in
+    from hilum.training.distributed import place_in
 
     return place_in(os.environ).rank == 0
 

@@ -8,10 +8,10 @@ from cyclopts import Parameter
 from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
 from hilum.cli.tables import aligned
-from hilum.workflows.split_options import SplitOptions
+from hilum.workflows.prepare.split_options import SplitOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.split import SplitResult
+    from hilum.workflows.prepare.split import SplitResult
 
 STORE = Parameter(help="Folder that `hilum prepare` wrote.")
 PARTS = ("train", "val", "test", "official-test")
@@ -34,7 +34,7 @@ def split(
       hilum split stores/nih14 --seed 1
       hilum split stores/nih14 --test 0.15 --val 0.15 --fractions 0.01 0.1 0.5 1
     """
-    from hilum.workflows.split import split as run
+    from hilum.workflows.prepare.split import split as run
 
     with listening() as listener:
         result = run(store, options)

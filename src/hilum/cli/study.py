@@ -9,13 +9,13 @@ from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.tables import aligned
 from hilum.errors import OptionError, RunError
-from hilum.workflows.study_options import StudyOptions
+from hilum.workflows.study.options import StudyOptions
 
 if TYPE_CHECKING:
-    from hilum.report.pages import ReportResult
-    from hilum.workflows.study import ModelResult, StudyResult
-    from hilum.workflows.study_options import StudyPlan
-    from hilum.workflows.study_record import StudyRecord
+    from hilum.pages.pages import ReportResult
+    from hilum.workflows.study.plan import StudyPlan
+    from hilum.workflows.study.record import StudyRecord
+    from hilum.workflows.study.study import ModelResult, StudyResult
 
 SHOWN = 5
 """Failed runs that are named."""
@@ -33,8 +33,8 @@ def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) 
       hilum study --data nih14 --out study --config nih14-study --seeds 3
       hilum study --data chexpert --out study --config paper-study --json
     """
-    from hilum.report.pages import write_report
-    from hilum.workflows.study import study as run
+    from hilum.pages.pages import write_report
+    from hilum.workflows.study.study import study as run
 
     plan = planned(options, shared.config)
     with listening() as listener:

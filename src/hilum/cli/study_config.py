@@ -12,8 +12,9 @@ from hilum.cli.pseudo_label import pseudo_label
 from hilum.cli.shared import FLAT
 from hilum.errors import OptionError, choose
 from hilum.methods import METHODS, load_method
-from hilum.workflows.pseudo_label_options import PseudoLabelOptions
-from hilum.workflows.study_options import PolicyComparison, Pretraining, StudyModel, StudyOptions, StudyPlan
+from hilum.workflows.pseudo_label.options import PseudoLabelOptions
+from hilum.workflows.study.options import StudyOptions
+from hilum.workflows.study.plan import PolicyComparison, Pretraining, StudyModel, StudyPlan
 
 OF_EACH_RUN = {
     "pretrain": ("train.seed",),

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
 from hilum.images.enhance import resize
 
 EDGE = 64
@@ -25,7 +25,7 @@ STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-4)
 
 _EVERYWHERE = np.ones((EDGE, EDGE), np.uint8)
 
-Film = NDArray[np.float32]
+Film = FloatArray
 
 
 def aligned_correlation(one: np.ndarray, other: np.ndarray) -> float:

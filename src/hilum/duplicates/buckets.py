@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
+
 BANDS = 32
 """How often films are thrown anew, at least."""
 SURE, MISSED = 0.9, 1e-3
@@ -78,7 +80,7 @@ class _Nearest:
         self._names, self._cosines = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         self._waiting = 0
 
-    def add(self, names: NDArray[np.int64], cosines: NDArray[np.float32]) -> None:
+    def add(self, names: NDArray[np.int64], cosines: FloatArray) -> None:
         """Hear of pairs, [n], each a number, and how near they are."""
         near = cosines >= self._least
         self._names.append(names[near])
@@ -101,7 +103,7 @@ class _Nearest:
         self._names, self._cosines, self._waiting = [names[order]], [cosines[order]], 0
 
 
-def _codes(marks: NDArray[np.float16], planes: NDArray[np.float32]) -> NDArray[np.uint32]:
+def _codes(marks: NDArray[np.float16], planes: FloatArray) -> NDArray[np.uint32]:
     """Return on which side of each plane the fingerprints lie, as the bits of a number, [N]."""
     bits = (1 << np.arange(planes.shape[1])).astype(np.uint32)
     codes = np.empty(len(marks), np.uint32)
@@ -113,7 +115,7 @@ def _codes(marks: NDArray[np.float16], planes: NDArray[np.float32]) -> NDArray[n
 
 def _meetings(
     marks: NDArray[np.float16], codes: NDArray[np.uint32], cosine: float
-) -> Iterator[tuple[Pairs, NDArray[np.float32]]]:
+) -> Iterator[tuple[Pairs, FloatArray]]:
     """Yield pairs of places in the order of codes whose films share a code and are near, with their cosines."""
     for apart in range(1, min(REACH, len(codes) - 1) + 1):
         together = np.flatnonzero(codes[apart:] == codes[:-apart])

@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
 from hilum.images.enhance import resize
 
 Read = Callable[[NDArray[np.int64]], np.ndarray]
 """From row numbers to films, uint8 [n, size, size]."""
-Floats = NDArray[np.float32]
+Floats = FloatArray
 
 LENGTH = 64
 """Numbers a fingerprint."""

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
 from hilum.images.enhance import resize
-
-FloatArray = NDArray[np.float32]
 
 TONES_SIDE = 16
 """Pixels of the side of a film whose tones are compared."""

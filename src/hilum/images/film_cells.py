@@ -12,10 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.arrays import BoolArray, FloatArray
 from hilum.images.enhance import resize
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 SIDE = 64
 """Pixels of the side that films are read at, at most."""

@@ -18,9 +18,9 @@ from hilum.augment.presets import MOCO
 from hilum.errors import OptionError
 from hilum.losses.contrastive import info_nce
 from hilum.nn.backbones import Backbone
+from hilum.nn.collectives import gather, own_rows, process_count
 from hilum.nn.ema import cosine_rise, ema_update, frozen_copy
 from hilum.nn.heads import mlp
-from hilum.nn.processes import gather, own_rows, process_count
 from hilum.nn.queue import Queue
 from hilum.training.learner import Batch, Learner
 

@@ -17,8 +17,8 @@ from hilum.augment.presets import SIMCLR
 from hilum.errors import OptionError
 from hilum.losses.contrastive import nt_xent
 from hilum.nn.backbones import Backbone
+from hilum.nn.collectives import gather, gather_with_gradient, process_rank
 from hilum.nn.heads import mlp
-from hilum.nn.processes import gather, gather_with_gradient, process_rank
 from hilum.training.learner import Batch, Learner
 
 

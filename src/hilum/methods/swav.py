@@ -20,8 +20,8 @@ from hilum.augment.presets import SWAV, SWAV_LOCAL
 from hilum.errors import OptionError
 from hilum.losses.swav import sinkhorn, swapped_prediction
 from hilum.nn.backbones import Backbone, enlarged_size
+from hilum.nn.collectives import gather, own_rows
 from hilum.nn.heads import mlp
-from hilum.nn.processes import gather, own_rows
 from hilum.nn.prototypes import Prototypes, effective_count
 from hilum.nn.queue import NO_PATIENT, Queue
 from hilum.training.learner import Batch, Learner

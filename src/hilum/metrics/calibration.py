@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.ranking import checked
-
-FloatArray = NDArray[np.float64]
 
 LEAST_FILMS = 10
 """Films with and films without a finding, each, that two numbers are fitted to."""
@@ -79,23 +78,23 @@ def fit_calibrations(truth: ArrayLike, mask: ArrayLike, logits: ArrayLike) -> li
     return [fit_calibration(labels[counts[:, f], f], raw[counts[:, f], f]) for f in range(raw.shape[1])]
 
 
-def uncalibrated(probabilities: ArrayLike, calibration: Calibration | None) -> FloatArray:
+def uncalibrated(probabilities: ArrayLike, calibration: Calibration | None) -> DoubleArray:
     """Return the probabilities as the network gave them before it was calibrated."""
     values = np.asarray(probabilities, dtype=np.float64)
     if calibration is None:
         return values
     with np.errstate(divide="ignore", over="ignore"):  # a probability rounded to 0 or 1 stays so
         logits = np.log(values) - np.log1p(-values)
-        raw: FloatArray = 1.0 / (1.0 + np.exp(-(logits - calibration.shift) * calibration.temperature))
+        raw: DoubleArray = 1.0 / (1.0 + np.exp(-(logits - calibration.shift) * calibration.temperature))
     return raw
 
 
-def _newton(inputs: FloatArray, offset: FloatArray, present: NDArray[np.bool_], centre: Sequence[float]) -> FloatArray:
+def _newton(inputs: DoubleArray, offset: DoubleArray, present: BoolArray, centre: Sequence[float]) -> DoubleArray:
     """Fit ``inputs @ theta + offset`` [N] to the truth, with the prior about ``centre`` [k]."""
     precision = 1.0 / np.square(_SPREADS[-len(centre) :])
     theta = middle = np.array(centre)
 
-    def loss(at: FloatArray) -> float:
+    def loss(at: DoubleArray) -> float:
         logits = inputs @ at + offset
         return float(np.logaddexp(0.0, np.where(present, -logits, logits)).sum() + precision @ (at - middle) ** 2 / 2)
 
@@ -119,6 +118,6 @@ def _held(slope: float) -> float:
     return float(min(max(1.0 / slope, low), high)) if slope > 0 else high
 
 
-def _sigmoid(logits: FloatArray) -> FloatArray:
-    half: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * logits))  # does not overflow
+def _sigmoid(logits: DoubleArray) -> DoubleArray:
+    half: DoubleArray = 0.5 * (1.0 + np.tanh(0.5 * logits))  # does not overflow
     return half

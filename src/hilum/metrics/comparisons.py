@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.arrays import DoubleArray
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.estimates import (
     difference,
@@ -31,8 +32,8 @@ class Measured:
     samples  AUROC and average precision by name, [1 + R, F], each the mean over the seeds
     """
 
-    scores: NDArray[np.float64]
-    samples: Mapping[str, NDArray[np.float64]]
+    scores: DoubleArray
+    samples: Mapping[str, DoubleArray]
 
     @classmethod
     def of(cls, judged: Judged, scores: ArrayLike, weights: NDArray[np.uint16]) -> Measured:
@@ -147,9 +148,7 @@ def family(differences: Sequence[Difference]) -> list[Difference]:
     return [one if one.p is None else replace(one, p_holm=next(adjusted)) for one in differences]
 
 
-def _macro(
-    judged: Judged, samples: NDArray[np.float64], scored: Sequence[int], level: float, min_positives: int
-) -> Difference:
+def _macro(judged: Judged, samples: DoubleArray, scored: Sequence[int], level: float, min_positives: int) -> Difference:
     if not scored:
         return Difference(None, reason=nothing_scored(min_positives))
     patients, lone = macro_patients(judged, samples, scored), too_few(judged, scored)

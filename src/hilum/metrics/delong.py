@@ -14,24 +14,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.arrays import DoubleArray
 from hilum.metrics.ranking import checked
 
 
 class Components(NamedTuple):
     """How each film of one finding contributes to the AUROC; both have the AUROC as mean."""
 
-    positives: NDArray[np.float64]
+    positives: DoubleArray
     """[n+] share of the negatives that each positive outscores, in the films' order; a tie counts half."""
-    negatives: NDArray[np.float64]
+    negatives: DoubleArray
     """[n-] share of the positives that outscore each negative."""
 
 
 class AurocCovariance(NamedTuple):
     """AUROC of M models on one finding, and how far chance takes them together."""
 
-    auroc: NDArray[np.float64]
+    auroc: DoubleArray
     """[M]"""
-    covariance: NDArray[np.float64]
+    covariance: DoubleArray
     """[M, M]"""
     patients: int
     """Patients of the class with fewer."""
@@ -100,10 +101,10 @@ def auroc_covariance(truth: ArrayLike, models: Sequence[ArrayLike], patients: Ar
     return AurocCovariance(auroc, covariance, min(with_it, without))
 
 
-def _outscored(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _outscored(scores: DoubleArray, others: DoubleArray) -> DoubleArray:
     rising = np.sort(others)
     below, through = (np.searchsorted(rising, scores, side=side) for side in ("left", "right"))
-    share: NDArray[np.float64] = (below + through) / (2.0 * len(others))
+    share: DoubleArray = (below + through) / (2.0 * len(others))
     return share
 
 
@@ -113,7 +114,7 @@ def _mean_components(truth: ArrayLike, seeds: NDArray[np.generic]) -> Components
     return Components(np.mean(positives, axis=0), np.mean(negatives, axis=0))
 
 
-def _by_patient(deviations: NDArray[np.float64], who: NDArray[np.int64], patients: int) -> NDArray[np.float64]:
+def _by_patient(deviations: DoubleArray, who: NDArray[np.int64], patients: int) -> DoubleArray:
     """Sum [M, n] over each patient's films and divide by n, [M, P]."""
     sums = np.stack([np.bincount(who, weights=row, minlength=patients) for row in deviations])
     return sums / len(who)

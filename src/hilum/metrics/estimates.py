@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hilum.arrays import DoubleArray
 from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p, share_interval, standard_error
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Difference, Estimate
 
 
 def estimate(
-    samples: NDArray[np.float64],
+    samples: DoubleArray,
     level: float,
     no_value: str | None = None,
     no_interval: str | None = None,
@@ -41,7 +41,7 @@ def estimate(
 
 
 def difference(
-    samples: NDArray[np.float64],
+    samples: DoubleArray,
     level: float,
     no_value: str | None = None,
     no_interval: str | None = None,
@@ -58,7 +58,7 @@ def difference(
     return Difference(value, ends, int(np.isnan(resampled).sum()), None if ends else NEVER_VARIES, p=p)
 
 
-def macro_samples(samples: NDArray[np.float64], places: Sequence[int]) -> NDArray[np.float64]:
+def macro_samples(samples: DoubleArray, places: Sequence[int]) -> DoubleArray:
     """Return the mean over findings within each resample, of those that it defines, [1 + R]; nan where there is none.
 
     Args:
@@ -80,7 +80,7 @@ def patients_by_class(judged: Judged, place: int) -> tuple[int, int]:
     return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
 
 
-def patients_called(judged: Judged, place: int, scores: NDArray[np.float64], threshold: float) -> int:
+def patients_called(judged: Judged, place: int, scores: DoubleArray, threshold: float) -> int:
     """Return how many patients have a scored film of a finding whose score [N] is at the threshold or above."""
     return len(np.unique(judged.patients[judged.mask[:, place] & (scores >= threshold)]))
 
@@ -90,7 +90,7 @@ def too_few_called(patients: int) -> str | None:
     return None if patients >= 2 else f"no interval: {patients} patient is called, 2 are needed"
 
 
-def macro_patients(judged: Judged, samples: NDArray[np.float64], places: Sequence[int]) -> int:
+def macro_patients(judged: Judged, samples: DoubleArray, places: Sequence[int]) -> int:
     """Return how many patients a mean over findings rests on, for its degrees of freedom.
 
     Each finding counts by its variance over the resamples: one of few patients that moves the mean little takes little
@@ -129,7 +129,7 @@ def too_few(judged: Judged, places: Sequence[int]) -> str | None:
     return None
 
 
-def scored_places(judged: Judged, aurocs: NDArray[np.float64], min_positives: int) -> list[int]:
+def scored_places(judged: Judged, aurocs: DoubleArray, min_positives: int) -> list[int]:
     """Return the findings with enough positive patients and an AUROC.
 
     Args:
@@ -144,9 +144,7 @@ def scored_places(judged: Judged, aurocs: NDArray[np.float64], min_positives: in
     ]
 
 
-def macro(
-    judged: Judged, samples: NDArray[np.float64], places: Sequence[int], level: float, min_positives: int
-) -> Estimate:
+def macro(judged: Judged, samples: DoubleArray, places: Sequence[int], level: float, min_positives: int) -> Estimate:
     """Return the mean over the scored findings with its interval; ``samples`` are [1 + R, F]."""
     if not places:
         return Estimate(None, reason=nothing_scored(min_positives))

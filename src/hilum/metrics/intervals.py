@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.metrics.student import quantile, two_sided_p
+from hilum.arrays import DoubleArray
+from hilum.metrics.student_t import quantile, two_sided_p
 
 MANY = 10_000
 """Degrees of freedom that stand for the normal distribution."""
@@ -54,7 +55,7 @@ def bootstrap_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uin
     return counts
 
 
-def standard_error(samples: NDArray[np.float64]) -> float | None:
+def standard_error(samples: DoubleArray) -> float | None:
     """Return the standard deviation of the samples [R] that are numbers, None where there are not two."""
     numbers = samples[~np.isnan(samples)]
     return float(numbers.std(ddof=1)) if len(numbers) > 1 else None

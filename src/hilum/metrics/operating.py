@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.estimates import estimate, patients_by_class, patients_called, too_few, too_few_called
 from hilum.metrics.intervals import Interval
 from hilum.metrics.ranking import checked
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Estimate
 from hilum.metrics.thresholds import Confusion, best_threshold, called_measures, possible_cuts
-
-FloatArray = NDArray[np.float64]
 
 RULES = ("youden", "sensitivity 0.9", "specificity 0.9")
 """Rules that thresholds are chosen by when a model is made."""
@@ -128,7 +127,7 @@ def operating_points(
 
 def predictive_values(
     sensitivity: ArrayLike, specificity: ArrayLike, prevalence: float
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[DoubleArray, DoubleArray]:
     """Return the positive and negative predictive value by Bayes' rule, nan where nothing is called, or all is.
 
     >>> predictive_values(0.9, 0.9, 0.1)[0].round(3)
@@ -160,7 +159,7 @@ def _enough(share: float, films: int) -> int:
 
 
 def _resampled(
-    judged: Judged, scores: FloatArray, thresholds: Sequence[Mapping[str, float]], weights: NDArray[np.uint16]
+    judged: Judged, scores: DoubleArray, thresholds: Sequence[Mapping[str, float]], weights: NDArray[np.uint16]
 ) -> list[list[Confusion]]:
     """Count each patient's films once for all thresholds; all resamples are then one matrix product."""
     columns = [
@@ -179,7 +178,7 @@ def _resampled(
     return found
 
 
-def _cells(judged: Judged, finding: int, scores: FloatArray, cuts: Sequence[float]) -> list[NDArray[np.bool_]]:
+def _cells(judged: Judged, finding: int, scores: DoubleArray, cuts: Sequence[float]) -> list[BoolArray]:
     """Which films are positive and negative, and of each those called at every cut."""
     scored, has = judged.mask[:, finding], judged.truth[:, finding] == 1
     both = [scored & has, scored & ~has]
@@ -199,20 +198,20 @@ class _Stating(NamedTuple):
     too_few: str | None
 
     @staticmethod
-    def of(judged: Judged, finding: int, level: float, scores: FloatArray, threshold: float) -> _Stating:
+    def of(judged: Judged, finding: int, level: float, scores: DoubleArray, threshold: float) -> _Stating:
         called = patients_called(judged, finding, scores, threshold)
         return _Stating(level, *patients_by_class(judged, finding), called, too_few(judged, [finding]))
 
-    def share(self, samples: FloatArray, undefined: str, patients: int) -> Estimate:
+    def share(self, samples: DoubleArray, undefined: str, patients: int) -> Estimate:
         """The estimate of a share that rests on so many patients."""
         return estimate(samples, self.level, undefined, self.too_few, patients)
 
-    def precision(self, samples: FloatArray) -> Estimate:
+    def precision(self, samples: DoubleArray) -> Estimate:
         """That of precision: one call that is right says little, however many patients have the finding."""
         rests_on = min(self.present, self.absent, self.called)
         return estimate(samples, self.level, NOBODY, self.too_few or too_few_called(self.called), rests_on)
 
-    def predictive(self, samples: FloatArray, undefined: str, low: FloatArray, high: FloatArray) -> Estimate:
+    def predictive(self, samples: DoubleArray, undefined: str, low: DoubleArray, high: DoubleArray) -> Estimate:
         """That of a predictive value; ``low`` and ``high`` are those at the ends of sensitivity and specificity.
 
         A value of 0 or 1 is so in every resample, and its interval is theirs.

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
+from hilum.arrays import BoolArray, DoubleArray
+
 _BLOCK_CELLS = 1 << 15  # scores times resamples held at a time: 256 kB an array, so that they stay in the cache
 _BLOCK_ROWS = 32  # resamples side by side at least, or adding up films would not pay
 _EXACT = 1 << 24  # whole numbers up to here are exact in float32
@@ -97,7 +99,7 @@ def rank(truth: ArrayLike, scores: ArrayLike, columns: ArrayLike | None = None) 
     )
 
 
-def measures(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def measures(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[DoubleArray, DoubleArray]:
     """Return AUROC [R] and average precision [R] under each of R weightings, nan where a class weighs nothing.
 
     Args:
@@ -121,7 +123,7 @@ def weight_table(weights: NDArray[np.generic], films: int) -> torch.Tensor:
     return torch.from_numpy(weights.T.astype(np.float32 if whole else np.float64, order="C"))
 
 
-def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, DoubleArray]:
     """Return the truth as bool [N] and the scores as float64 [N].
 
     Raises:
@@ -137,7 +139,7 @@ def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDA
     return present.astype(np.bool_), values
 
 
-def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[DoubleArray, DoubleArray]:
     table = weight_table(weights, len(ranking.positives) + len(ranking.negatives))
     at_score = _added_up(table, ranking.positives, ranking.reached)[:, :-1]  # [r, K] weight of positives at each score
     above, all_negative = _passed(table, ranking.negatives, ranking.above)
@@ -155,22 +157,20 @@ def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[NDAr
     return wins / (all_positive * all_negative), gained / (all_positive + 0.0 * all_negative)
 
 
-def _steps(falling: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _steps(falling: DoubleArray) -> tuple[DoubleArray, NDArray[np.int64]]:
     """The different ones of sorted values, and how many values there are up to and with each."""
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)[: len(falling)])
     return falling[last], last + 1
 
 
-def _added_up(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+def _added_up(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> DoubleArray:
     """Weight of the films before the first end, between it and the second, ..., after the last, [r, K + 1]."""
     starts = torch.from_numpy(np.concatenate([[0], ends]))
     sums = functional.embedding_bag(torch.from_numpy(films), table, starts, mode="sum")
     return sums.numpy().T.astype(np.float64, order="C")
 
 
-def _passed(
-    table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _passed(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[DoubleArray, DoubleArray]:
     """Weight of the films before each end, [r, K], and of all of them, [r]."""
     sums = _added_up(table, films, ends)
     np.cumsum(sums, axis=1, out=sums)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.calibration import Calibration, uncalibrated
 from hilum.metrics.ranking import checked
-
-FloatArray = NDArray[np.float64]
 
 BINS = 15
 LEAST_IN_BIN = 20
@@ -174,7 +173,7 @@ def _mean_deviation(films: int, chance: float) -> float:
     return 2 * above * math.exp(ways + above * math.log(chance) + (films - above + 1) * math.log1p(-chance))
 
 
-def _checked_probabilities(truth: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.bool_], FloatArray]:
+def _checked_probabilities(truth: ArrayLike, probabilities: ArrayLike) -> tuple[BoolArray, DoubleArray]:
     present, values = checked(truth, probabilities)
     if ((values < 0) | (values > 1)).any():
         raise ValueError("a probability lies outside 0 to 1: these are logits, or percent")

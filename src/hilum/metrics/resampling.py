@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.intervals import bootstrap_counts
 from hilum.metrics.ranking import checked, measures, rank, weight_table
 from hilum.metrics.thresholds import CALLED_MEASURES, Confusion, called_measures, confusion_cells
@@ -33,8 +34,8 @@ class Judged:
     patients  [N] codes from 0 to P - 1 without gaps
     """
 
-    truth: NDArray[np.float64]
-    mask: NDArray[np.bool_]
+    truth: DoubleArray
+    mask: BoolArray
     patients: NDArray[np.int64]
 
     @classmethod
@@ -69,8 +70,8 @@ def weightings(judged: Judged, resamples: int, seed: int) -> NDArray[np.uint16]:
 
 
 def measure_findings(
-    judged: Judged, scores: NDArray[np.float64], thresholds: Sequence[float | None], weights: NDArray[np.uint16]
-) -> dict[str, NDArray[np.float64]]:
+    judged: Judged, scores: DoubleArray, thresholds: Sequence[float | None], weights: NDArray[np.uint16]
+) -> dict[str, DoubleArray]:
     """Return each of MEASURES by name, float64 [R, F], nan where undefined or where no threshold is given.
 
     Args:
@@ -80,16 +81,14 @@ def measure_findings(
         weights: [R, P] patient weights, from ``weightings``.
     """
 
-    def measure(finding: int) -> dict[str, NDArray[np.float64]]:
+    def measure(finding: int) -> dict[str, DoubleArray]:
         return measure_finding(judged, finding, scores[:, finding], thresholds[finding], weights)
 
     columns = _side_by_side(measure, len(thresholds))
     return {name: np.stack([column[name] for column in columns], axis=1) for name in MEASURES}
 
 
-def rank_findings(
-    judged: Judged, scores: NDArray[np.float64], weights: NDArray[np.uint16]
-) -> dict[str, NDArray[np.float64]]:
+def rank_findings(judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]) -> dict[str, DoubleArray]:
     """Return AUROC and average precision of a model of S seeds by name, each the mean over its seeds, [R, F].
 
     Args:
@@ -97,12 +96,12 @@ def rank_findings(
         scores: [S, N, F]; a finding that a seed does not call is nan for all its films, and so are its measures.
         weights: [R, P] patient weights, from ``weightings``.
     """
-    uncalled: NDArray[np.bool_] = np.any(np.isnan(scores).all(axis=1), axis=0)  # [F]
+    uncalled: BoolArray = np.any(np.isnan(scores).all(axis=1), axis=0)  # [F]
     nothing = np.full(len(weights), np.nan), np.full(len(weights), np.nan)
 
-    def measure(finding: int) -> NDArray[np.float64]:
+    def measure(finding: int) -> DoubleArray:
         seeds = [_ranked(judged, finding, seed[:, finding], weights) for seed in scores]
-        mean: NDArray[np.float64] = np.mean(seeds, axis=0)
+        mean: DoubleArray = np.mean(seeds, axis=0)
         return mean
 
     columns = _side_by_side(lambda finding: nothing if uncalled[finding] else measure(finding), scores.shape[2])
@@ -131,8 +130,8 @@ def _one_torch_thread() -> Iterator[int]:
 
 
 def measure_finding(
-    judged: Judged, finding: int, scores: NDArray[np.float64], threshold: float | None, weights: NDArray[np.uint16]
-) -> dict[str, NDArray[np.float64]]:
+    judged: Judged, finding: int, scores: DoubleArray, threshold: float | None, weights: NDArray[np.uint16]
+) -> dict[str, DoubleArray]:
     """Return each of MEASURES of one finding, float64 [R]; arguments as ``measure_findings``, scores [N]."""
     scored = judged.mask[:, finding]
     present, values = checked(judged.truth[scored, finding], scores[scored])
@@ -143,15 +142,15 @@ def measure_finding(
 
 
 def _ranked(
-    judged: Judged, finding: int, scores: NDArray[np.float64], weights: NDArray[np.uint16]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    judged: Judged, finding: int, scores: DoubleArray, weights: NDArray[np.uint16]
+) -> tuple[DoubleArray, DoubleArray]:
     scored = judged.mask[:, finding]
     return measures(rank(judged.truth[scored, finding], scores[scored], judged.patients[scored]), weights)
 
 
 def _resampled_confusion(
-    present: NDArray[np.bool_],
-    scores: NDArray[np.float64],
+    present: BoolArray,
+    scores: DoubleArray,
     patients: NDArray[np.int64],
     threshold: float | None,
     weights: NDArray[np.uint16],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hilum.arrays import DoubleArray
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import difference_p
 from hilum.metrics.results import SHOWN_BELOW
@@ -34,7 +35,7 @@ def chance_p(truth: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> float:
         scores: [N].
         patients: [N], who each film shows, at least two of each class.
     """
-    values: NDArray[np.float64] = np.asarray(scores, np.float64)
+    values: DoubleArray = np.asarray(scores, np.float64)
     found = auroc_covariance(truth, [values], patients)
     error = math.sqrt(max(float(found.covariance[0, 0]), 0.0))
     p = difference_p(float(found.auroc[0]) - 0.5, error, found.patients)

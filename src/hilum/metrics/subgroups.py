@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
@@ -33,7 +34,7 @@ class Group(NamedTuple):
     """What they are grouped by, such as ``sex``."""
     value: str
     """What they have in common, such as ``F``."""
-    rows: NDArray[np.bool_]
+    rows: BoolArray
     """[N], which films."""
 
 
@@ -119,7 +120,7 @@ def measure_subgroup(
     return Subgroup(group.group, group.value, *counts, found.auroc_macro, names)
 
 
-def _patients(truth: NDArray[np.float64], mask: NDArray[np.bool_], patients: NDArray[np.int64]) -> tuple[int, int]:
+def _patients(truth: DoubleArray, mask: BoolArray, patients: NDArray[np.int64]) -> tuple[int, int]:
     """How many patients have a scored film with the finding, and one without."""
     present, absent = (len(np.unique(patients[mask & (truth == value)])) for value in (1, 0))
     return present, absent

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hilum.arrays import DoubleArray
 from hilum.metrics.estimates import (
     estimate,
     macro,
@@ -70,7 +71,7 @@ def evaluate_findings(
 def _evaluation(
     judged: Judged,
     results: Sequence[FindingResult],
-    samples: Mapping[str, NDArray[np.float64]],
+    samples: Mapping[str, DoubleArray],
     min_positives: int,
     resamples: int,
     level: float,
@@ -89,7 +90,7 @@ def _evaluation(
     )
 
 
-def _check(judged: Judged, scores: NDArray[np.float64], findings: Sequence[str]) -> None:
+def _check(judged: Judged, scores: DoubleArray, findings: Sequence[str]) -> None:
     if scores.shape != judged.truth.shape or scores.shape[1] != len(findings):
         raise ValueError(f"{len(findings)} findings, truth {judged.truth.shape} and scores {scores.shape} do not fit")
     if not len(scores) or not len(findings):
@@ -110,8 +111,8 @@ def _finding_result(
     place: int,
     name: str,
     threshold: float | None,
-    scores: NDArray[np.float64],
-    samples: Mapping[str, NDArray[np.float64]],
+    scores: DoubleArray,
+    samples: Mapping[str, DoubleArray],
     level: float,
 ) -> FindingResult:
     present, absent = patients_by_class(judged, place)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.ranking import checked
 
 CALLED_MEASURES = ("accuracy", "precision", "recall", "specificity", "f1")
@@ -15,16 +16,16 @@ CALLED_MEASURES = ("accuracy", "precision", "recall", "specificity", "f1")
 class Confusion(NamedTuple):
     """Films, or their weights, by truth and call; numbers or arrays alike."""
 
-    true_positives: NDArray[np.float64]
-    false_positives: NDArray[np.float64]
-    false_negatives: NDArray[np.float64]
-    true_negatives: NDArray[np.float64]
+    true_positives: DoubleArray
+    false_positives: DoubleArray
+    false_negatives: DoubleArray
+    true_negatives: DoubleArray
 
 
 class Cuts(NamedTuple):
     """Ways to call films, by the lowest score called: falling, [K]."""
 
-    lowest_called: NDArray[np.float64]
+    lowest_called: DoubleArray
     found: NDArray[np.int64]
     """[K] called films that have the finding."""
     false_alarms: NDArray[np.int64]
@@ -69,7 +70,7 @@ def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
     return cuts.threshold(int(np.argmax(merit)))
 
 
-def possible_cuts(present: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cuts:
+def possible_cuts(present: BoolArray, scores: DoubleArray) -> Cuts:
     """Return the ways to divide these films [N] into called and not called, the fewest calls first."""
     falling = np.argsort(-scores, kind="stable")
     found: NDArray[np.int64] = np.cumsum(present[falling], dtype=np.int64)
@@ -78,15 +79,13 @@ def possible_cuts(present: NDArray[np.bool_], scores: NDArray[np.float64]) -> Cu
     return Cuts(sorted_scores[last], found[last], (called - found)[last])
 
 
-def confusion_cells(
-    present: NDArray[np.bool_], scores: NDArray[np.float64], threshold: float
-) -> tuple[NDArray[np.bool_], ...]:
+def confusion_cells(present: BoolArray, scores: DoubleArray, threshold: float) -> tuple[BoolArray, ...]:
     """Return which films are true positives, false positives, false negatives and true negatives, each bool [N]."""
     called = scores >= threshold
     return present & called, ~present & called, present & ~called, ~present & ~called
 
 
-def called_measures(cells: Confusion) -> dict[str, NDArray[np.float64]]:
+def called_measures(cells: Confusion) -> dict[str, DoubleArray]:
     """Return accuracy, precision, recall, specificity and F1 by name, nan where one divides by nothing.
 
     Precision is undefined where nothing is called, recall without positives, specificity without negatives, F1 where
@@ -102,7 +101,7 @@ def called_measures(cells: Confusion) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def _share(part: DoubleArray, whole: DoubleArray) -> DoubleArray:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    share: NDArray[np.float64] = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    share: DoubleArray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return share

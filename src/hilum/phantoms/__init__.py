@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hilum.phantoms.folder import PhantomResult, write_phantoms
-    from hilum.phantoms.masks import read_masks
     from hilum.phantoms.options import PhantomOptions
 
-__all__ = ["PhantomOptions", "PhantomResult", "read_masks", "write_phantoms"]
+__all__ = ["PhantomOptions", "PhantomResult", "write_phantoms"]
 
-_PLACES = {"PhantomOptions": "options", "PhantomResult": "folder", "read_masks": "masks", "write_phantoms": "folder"}
+_PLACES = {"PhantomOptions": "options", "PhantomResult": "folder", "write_phantoms": "folder"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hilum.annotations.mask_files import pack
 from hilum.findings import CHEXPERT
 from hilum.phantoms import opacities, structures
 from hilum.phantoms.body import Body, Scene, draw_body
@@ -14,7 +15,6 @@ from hilum.phantoms.cohort import Film
 from hilum.phantoms.exposure import develop
 from hilum.phantoms.frontal import frontal_scene
 from hilum.phantoms.lateral import lateral_scene
-from hilum.phantoms.masks import pack
 from hilum.phantoms.options import BODY, EXPOSURE, FINDING, POSE, stream
 from hilum.phantoms.tissue import attenuation
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN, Catalog, film_table
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
@@ -32,7 +33,7 @@ PARTS = {
 RESERVED = (*FILM_COLUMNS, "pixels", "height", "width", "films")
 """Names that no finding can have, since tables have columns of these names beside the findings."""
 
-Findings = dict[str, npt.NDArray[np.float32]]
+Findings = dict[str, FloatArray]
 Notes = tuple[str, ...]
 
 

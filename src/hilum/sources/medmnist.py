@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, PRESENT, Catalog, film_table
 from hilum.errors import DataError, OptionError
 from hilum.findings import NIH14, canonical
@@ -143,7 +144,7 @@ def _films(file: str, labels: dict[str, npt.NDArray[np.int64]]) -> pd.DataFrame:
 
 def _columns(
     labels: npt.NDArray[np.int64], known_as: str, wanted: Sequence[str]
-) -> tuple[dict[str, npt.NDArray[np.float32]], tuple[str, ...]]:
+) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
     """Return a column a finding, and a note where names are missing."""
     several = labels.shape[1] > 1
     most = 1 if several else MOST_CLASSES - 1

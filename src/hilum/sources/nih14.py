@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.arrays import FloatArray
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import NIH14, canonical
@@ -105,13 +106,13 @@ def _describe(rows: pd.DataFrame, sex: str, name: str) -> tuple[pd.DataFrame, tu
     return films, (*view_notes, *sex_notes, *age_notes)
 
 
-def _labels(cells: pd.Series, name: str) -> npt.NDArray[np.float32]:
+def _labels(cells: pd.Series, name: str) -> FloatArray:
     """Return labels [N, F], 1 or 0."""
     codes, values = tables.parse_cells(cells, lambda text: _states(text, name), name, "a list of findings")
     return np.stack(values)[codes]
 
 
-def _states(text: str, name: str) -> npt.NDArray[np.float32]:
+def _states(text: str, name: str) -> FloatArray:
     """Return one cell's labels, [F]."""
     states = np.zeros(len(NIH14), np.float32)
     for word in text.split("|"):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.arrays import BoolArray
 from hilum.errors import DataError, OptionError
 from hilum.sources.tables import FIRST_ROW, show
 
@@ -53,7 +54,7 @@ def dataset_name(wanted: str) -> str:
     return name
 
 
-def _is_odd(paths: pd.Series) -> npt.NDArray[np.bool_]:
+def _is_odd(paths: pd.Series) -> BoolArray:
     """Return which paths need a closer look; plain substrings, for a regular expression takes ten times as long."""
     odd = paths.str.startswith(("/", "."), na=False) | paths.str.endswith("/", na=False)
     for sign in ("//", "/.", ":"):
@@ -76,7 +77,7 @@ def refuse_twice(paths: pd.Series, name: str) -> None:
         )
 
 
-def on_disk(root: Path, paths: Sequence[str]) -> npt.NDArray[np.bool_]:
+def on_disk(root: Path, paths: Sequence[str]) -> BoolArray:
     """Return which paths below the root are files, [N].
 
     Folders of which many entries are named are listed once; for the rest each entry is asked for once. (CheXpert has a

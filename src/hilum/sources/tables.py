@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
+from hilum.arrays import BoolArray, FloatArray
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
 from hilum.errors import DataError, did_you_mean
 
@@ -157,7 +158,7 @@ def parse_cells(
     return codes.astype(np.int64), values
 
 
-def numbers(codes: npt.NDArray[np.int64], values: Sequence[float]) -> npt.NDArray[np.float32]:
+def numbers(codes: npt.NDArray[np.int64], values: Sequence[float]) -> FloatArray:
     """Return what ``parse_cells`` found as float32 [N], NaN for empty cells."""
     return np.array([*values, np.nan], np.float32)[codes]
 
@@ -216,13 +217,13 @@ def described(
     return found, _dropped(cells, pd.isna(found))
 
 
-def ages(cells: pd.Series, name: str) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+def ages(cells: pd.Series, name: str) -> tuple[FloatArray, tuple[str, ...]]:
     """Return ages in years [N], NaN where they are missing, beyond 120 or no number, and a note if there were any."""
     values = numbers(*parse_cells(cells, age, name, ""))
     return values, _dropped(cells, np.isnan(values), f" (no age from 0 to {OLDEST})")
 
 
-def _dropped(cells: pd.Series, empty: npt.NDArray[np.bool_], why: str = "") -> tuple[str, ...]:
+def _dropped(cells: pd.Series, empty: BoolArray, why: str = "") -> tuple[str, ...]:
     lost = cells[empty & cells.notna().to_numpy(bool)]
     if lost.empty:
         return ()

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from hilum.arrays import Rows
 
 STANDING = ("train", "val", "test", "official-test")
 """Of a picture in two parts, the film in the later one of these stays."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from hilum.arrays import BoolArray
 from hilum.catalog import PRESENT
 from hilum.errors import OptionError
 from hilum.splits.copies import NO_COPIES, KnownCopies, left_out, members, people
@@ -129,7 +129,7 @@ def _finish(
     kind: str,
     seed: int,
     parts: Mapping[str, tuple[str, ...]],
-    astray: npt.NDArray[np.bool_],
+    astray: BoolArray,
     fractions: tuple[float, ...],
     table: pd.DataFrame,
     copies: KnownCopies,

@@ -10,15 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from hilum.arrays import FloatArray, Rows
 from hilum.images.films import Films
 from hilum.training.learner import Batch
-from hilum.training.twins import Twins
+from hilum.training.positive_pairs import Twins
 
 T = TypeVar("T")
-Rows = NDArray[np.int64]
 Order = Callable[[int], Rows]
 READ_AHEAD = 3
 
@@ -58,8 +57,8 @@ class Batches:
     count: int
     batch_size: int
     accumulate: int = 1
-    targets: NDArray[np.float32] | None = None
-    weights: NDArray[np.float32] | None = None
+    targets: FloatArray | None = None
+    weights: FloatArray | None = None
     rank: int = 0
     processes: int = 1
     pin: bool = False

@@ -12,8 +12,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from hilum.errors import OptionError
+from hilum.training.distributed import TIMEOUT, Place, Team
 from hilum.training.options import TrainOptions
-from hilum.training.processes import TIMEOUT, Place, Team
 
 
 def launch(options: TrainOptions, team: Team) -> Fabric:

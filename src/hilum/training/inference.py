@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hilum.arrays import FloatArray, Rows
 from hilum.augment.crops import whole_film
 from hilum.images.films import Films
-from hilum.training.batches import Rows, ahead
+from hilum.training.batches import ahead
 
 BATCH = 256
 
@@ -27,7 +27,7 @@ def over_films(
     rows: Rows,
     size: int,
     progress: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float32]:
+) -> FloatArray:
     """Return what a network gives for whole films at ``size`` pixels, one row each.
 
     Args:
@@ -55,7 +55,7 @@ def over_films(
     return np.concatenate([part.numpy() for part in outputs]) if outputs else np.empty((0, width), np.float32)
 
 
-def as_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def as_probabilities(logits: FloatArray) -> FloatArray:
     """Return logits [n, F] as probabilities, the same wherever thresholds are chosen or used."""
     return torch.from_numpy(logits).sigmoid().numpy()
 

@@ -14,21 +14,21 @@ from torch import Tensor
 
 from hilum.errors import RunError
 from hilum.listener import Listener
-from hilum.nn.processes import any_process, first_says
+from hilum.nn.collectives import any_process, first_says
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
+from hilum.training.collapse import Alarm, quiet_steps
 from hilum.training.compiled import compile_backbones, uncompiled
+from hilum.training.distributed import ALONE, Team
 from hilum.training.engine import launch
-from hilum.training.health import Alarm, quiet_steps
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
-from hilum.training.looks import Lookout, Looks
+from hilum.training.monitor import Lookout, Looks
 from hilum.training.optimiser import build_optimiser, set_lr
 from hilum.training.options import TrainOptions
-from hilum.training.processes import ALONE, Team
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import learning_rate
-from hilum.training.watch import Reading, Watch
+from hilum.training.step_meter import Reading, Watch
 
 Score = Callable[[Learner], float | None]
 """Validation: how good a learner is, higher is better; None where it cannot be said."""

@@ -1,0 +1,238 @@
+"""Where findings truly lie on a store's films: the masks of phantoms, or boxes that readers drew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.annotations.mask_files import read_masks
+from hilum.annotations.nih14_boxes import OPACITIES, OWN, Box, read_boxes
+from hilum.arrays import BoolArray, Rows
+from hilum.errors import DataError
+from hilum.images.enhance import padded_size, pixel_hash
+from hilum.images.read import read_grey
+from hilum.images.store import Store
+
+MASKS, PHANTOMS = "masks", "phantoms"
+PAD = "pad"
+"""Name of the fit that puts black margins beside a film; every other one stretches a film and what lies on it alike."""
+MOST_SIDE = 256
+"""Largest side of a mask in pixels: larger ones are shrunk, boxes are drawn at it."""
+STAND_INS = {"Lung Opacity": ("Consolidation", "Infiltration", "Pneumonia")}
+"""Findings that stand for one that a model does not call: the map of the most probable of them is scored."""
+_NONE = "no masks or boxes of these films are at hand: name the data set's folder as --truth."
+
+Mask = BoolArray
+Film = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finding that a film shows, and where: ``mask`` is the stored film's square, true somewhere."""
+
+    row: int
+    finding: str
+    mask: Mask
+
+
+class KnownPlaces(Protocol):
+    """Knows where findings lie."""
+
+    @property
+    def kind(self) -> str:
+        """``masks`` or ``boxes``."""
+
+    @property
+    def said(self) -> str:
+        """What they are, in words."""
+
+    def masks(self, path: str) -> dict[str, Mask]:
+        """Return the masks of the findings that a film of the store shows, in its frame, each true somewhere."""
+
+
+@dataclass(frozen=True)
+class DrawnMasks:
+    """The masks beside phantoms: the very pixels that a finding changed."""
+
+    root: Path
+    fit: str = "squash"
+    """How the store's films became square, a name of ``enhance.FITS``."""
+    kind = "masks"
+    said = "masks of what was drawn"
+
+    def masks(self, path: str) -> dict[str, Mask]:
+        """Return the masks of the findings that a film shows.
+
+        Raises:
+            DataError: The file is missing or is no mask.
+        """
+        found = read_masks((self.root / MASKS / path).with_suffix(".png"))
+        return {name: _shrunk(self._in_frame(mask)) for name, mask in found.items() if mask.any()}
+
+    def _in_frame(self, mask: Mask) -> Mask:
+        return _centred(mask, max(mask.shape)) if self.fit == PAD else mask
+
+
+@dataclass(frozen=True)
+class DrawnBoxes:
+    """Boxes by a film's file name, beside the films themselves."""
+
+    root: Path
+    boxes: Mapping[str, Sequence[Box]]
+    said: str
+    fit: str = "squash"
+    """As of ``DrawnMasks``."""
+    kind = "boxes"
+
+    def masks(self, path: str) -> dict[str, Mask]:
+        """Return the boxes of a film, those of one finding together.
+
+        Raises:
+            DataError: The films are padded and this one cannot be read.
+        """
+        found: dict[str, Mask] = {}
+        boxes = self.boxes.get(path.rpartition("/")[2], ())
+        shape = self._shape(path) if boxes else (0, 0)
+        for box in boxes:
+            _fill(found.setdefault(box.finding, np.zeros(shape, np.bool_)), box)
+        return {name: _centred(mask, MOST_SIDE) for name, mask in found.items() if mask.any()}
+
+    def _shape(self, path: str) -> tuple[int, int]:
+        """Return the part [H, W] of a square of MOST_SIDE that the film itself takes: a box knows shares of it only."""
+        if self.fit != PAD:
+            return MOST_SIDE, MOST_SIDE
+        height, width = read_grey(self.root / path).shape
+        return padded_size(height, width, MOST_SIDE)
+
+
+def likely_roots(study: Path, store: Path, plan: Mapping[str, Any]) -> list[Path]:
+    """Return where the films of a study's store may lie: a store does not say where they came from.
+
+    Which of these it is, the films' pixels say (``original_film``).
+
+    Args:
+        study: Its folder.
+        store: The store's folder.
+        plan: Of the study; what it names as ``truth`` comes first, then where a demo lays its phantoms.
+    """
+    named: Iterable[object] = plan.get("truth") or ()
+    usual = [study / PHANTOMS, store.parent / PHANTOMS]
+    return [*(Path(str(root)) for root in named), *(root for root in usual if root.is_dir())]
+
+
+def original_film(root: Path, store: Store, row: int) -> Film | None:
+    """Return a film [H, W] as it lies below a root, None where that is not the very film of the store.
+
+    A path does not tell: every phantom set has the same paths. The film is prepared as the store's was and known by
+    its pixels.
+    """
+    path = Path(str(store.catalog["path"].iloc[row]))
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    try:
+        film = np.asarray(read_grey(root / path), np.uint8)
+    except (DataError, OSError):
+        return None
+    known = str(store.catalog["pixels"].iloc[row])
+    return film if pixel_hash(store.preparation.apply(film)) == known else None
+
+
+def places_of(store: Store, roots: Sequence[Path]) -> KnownPlaces | str:
+    """Return where findings lie on a store's films, or the reason why it is not known.
+
+    A root counts if it holds the very film that the store does, by its pixels: every phantom set has the same paths.
+
+    Args:
+        store: The films.
+        roots: Folders of data sets, as given to `hilum prepare`.
+
+    Raises:
+        DataError: A table of boxes is damaged.
+    """
+    reason = _NONE
+    for root in roots:
+        if not _holds(root, store):
+            reason = f"{root.name or root} does not hold the films of {store.source} that the store was prepared from."
+        elif (root / MASKS).is_dir():
+            return DrawnMasks(root, store.preparation.fit)
+        elif boxes := read_boxes(root):
+            return DrawnBoxes(root, boxes, _boxes_said(root), store.preparation.fit)
+        else:
+            reason = f"{root.name or root} holds no masks and no boxes: looked for {MASKS}/, {OWN} and {OPACITIES}."
+    return reason
+
+
+def shown_findings(
+    store: Store, rows: Rows, places: KnownPlaces, findings: Sequence[str], most_films: int, seed: int
+) -> list[Shown]:
+    """Return the findings shown on at most so many films, drawn by the seed among those that show any.
+
+    Args:
+        store: Of the films.
+        rows: [n] rows of the store.
+        places: Where findings lie on its films.
+        findings: What the model calls; what it does not call and nothing stands in for is left out.
+        most_films: Films at most.
+        seed: Of the draw.
+    """
+    found: list[Shown] = []
+    films = 0
+    for row in np.random.default_rng(seed).permutation(rows).tolist():
+        here = list(_called(places.masks(str(store.catalog["path"].iloc[row])), findings, row))
+        films += bool(here)
+        found += here
+        if films == most_films:
+            break
+    return sorted(found, key=lambda one: one.row)
+
+
+def outputs_for(finding: str, findings: Sequence[str]) -> list[int]:
+    """Return the places of the model's outputs that are asked about a finding: its own, else those that stand in."""
+    names = (finding,) if finding in findings else STAND_INS.get(finding, ())
+    return [findings.index(name) for name in names if name in findings]
+
+
+def _called(masks: Mapping[str, Mask], findings: Sequence[str], row: int) -> Iterator[Shown]:
+    return (Shown(row, name, mask) for name, mask in masks.items() if outputs_for(name, findings))
+
+
+def _holds(root: Path, store: Store) -> bool:
+    """Whether the first film of the store lies below the root."""
+    return len(store) > 0 and original_film(root, store, 0) is not None
+
+
+def _boxes_said(root: Path) -> str:
+    named = {OWN: "the data set's own boxes", OPACITIES: "the RSNA challenge's boxes of Lung Opacity"}
+    return " and ".join(words for name, words in named.items() if (root / name).is_file())
+
+
+def _shrunk(mask: Mask) -> Mask:
+    """Return the mask with at most MOST_SIDE pixels a side; a pixel that touches the mask belongs to it."""
+    height, width = mask.shape
+    if max(height, width) <= MOST_SIDE:
+        return mask
+    size = (min(width, MOST_SIDE), min(height, MOST_SIDE))
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
+
+
+def _centred(mask: Mask, side: int) -> Mask:
+    """Return the mask [H, W] amid a square, as padding places a film."""
+    height, width = mask.shape
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side), np.bool_)
+    square[top : top + height, left : left + width] = mask
+    return square
+
+
+def _fill(mask: Mask, box: Box) -> None:
+    """Set the pixels whose area a box touches."""
+    height, width = mask.shape
+    rows = slice(max(int(np.floor(box.top * height)), 0), max(int(np.ceil(box.bottom * height)), 0))
+    columns = slice(max(int(np.floor(box.left * width)), 0), max(int(np.ceil(box.right * width)), 0))
+    mask[rows, columns] = True

@@ -1,0 +1,181 @@
+"""Grad-CAM: how much each place of a film speaks for a finding (Selvaraju 2017, arXiv 1610.02391)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hilum.errors import OptionError
+from hilum.heatmaps.layers import LEAST_SIDE, Trace
+
+_LARGEST_SIDE = 512  # pixels up to which small films are enlarged in search of a map
+_LIFT = 1024.0  # keeps gradients of half precision above their smallest number; a power of two rounds nothing
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """Where a model looked.
+
+    Maps are not comparable in strength: each is divided by its own maximum, also for a finding that the model denies.
+    """
+
+    maps: Tensor
+    """[B, F, H, W] float32 from 0 to 1 at the films' size; all 0 where no place speaks for the finding."""
+    raw: Tensor
+    """[B, F, h, w] float32, at least 0, as the layer gives them: not divided, not enlarged."""
+    layer: str
+    """Full name of the layer."""
+    map_size: tuple[int, int]
+    """Rows and columns of the layer's map."""
+    enlarged_to: tuple[int, int] | None
+    """Rows and columns that the films were enlarged to for the model, None where they were not."""
+    note: str
+    """One line for the user: which layer, and why that one."""
+
+
+@dataclass
+class _Seen:
+    """What the hooks catch in one pass."""
+
+    maps: list[Tensor] = field(default_factory=list)
+    head_inputs: list[Tensor] = field(default_factory=list)
+
+
+def explain(model: nn.Module, images: Tensor, findings: Sequence[int], layer: str | None = None) -> Heatmaps:
+    """Return a heatmap of every film and finding.
+
+    Args:
+        model: Standardised films [B, C, H, W] -> logits [B, outputs]; in evaluation mode. Where its last map is chosen
+            and ``model.head`` is a linear layer on the pooled map, one forward pass serves all findings.
+        images: [B, C, H, W] floating point, standardised as the model was trained.
+        findings: F outputs to explain.
+        layer: Name of a layer, in full or its end; None takes the deepest with a map of at least 7 x 7, enlarging the
+            films where there is none.
+
+    Raises:
+        ValueError: The model is in training mode, or an output does not exist.
+        OptionError: The layer does not exist or gives no maps, or the backbone has no maps at all.
+    """
+    if model.training:
+        raise ValueError("heatmaps need the model in evaluation mode: call model.eval()")
+    device_type = images.device.type
+    with torch.inference_mode(False), torch.autocast(device_type, enabled=False):
+        parameter = next(model.parameters())
+        films = images.clone().to(parameter.dtype)
+        films, trace, name = _find_layer(model, films, layer)
+        raw = layer_maps(model, films, findings, name)
+        maps = scale_to_one(F.interpolate(raw, size=images.shape[-2:], mode="bilinear", align_corners=False))
+    enlarged = None if films.shape == images.shape else (films.shape[-2], films.shape[-1])
+    note = _note(name, trace.map_size(name), layer is not None, images, enlarged)
+    return Heatmaps(maps, raw, name, trace.map_size(name), enlarged, note)
+
+
+def layer_maps(model: nn.Module, images: Tensor, findings: Sequence[int], layer: str) -> Tensor:
+    """Return the maps of one layer, float32 [B, F, h, w], at least 0, on their own scale.
+
+    A map is the layer's channels summed with each channel's mean gradient as weight, and cut at 0 (eq. 1 and 2).
+    Arguments as ``explain``, but ``layer`` is a full name and the films are taken as they are.
+    """
+    with torch.enable_grad(), _caught(model, layer) as seen:
+        logits = model(images)
+        _check_findings(findings, logits.shape[1])
+        if len(seen.maps) != 1:
+            raise ValueError(f"layer {layer!r} was called {len(seen.maps)} times in one pass")
+        weights = _pooled_linear_weights(model, seen, findings)
+        if weights is None:
+            weights = _mean_gradients(logits, seen.maps[0], findings)
+    activations = seen.maps[0].detach().float()
+    return torch.einsum("bfc,bchw->bfhw", weights, activations).clamp_(min=0.0)
+
+
+def scale_to_one(maps: Tensor) -> Tensor:
+    """Return maps [B, F, H, W] divided by their maximum; a map of zeros stays as it is."""
+    peak = maps.amax(dim=(-2, -1), keepdim=True)
+    return maps / torch.where(peak > 0, peak, torch.ones_like(peak))
+
+
+def _find_layer(model: nn.Module, films: Tensor, layer: str | None) -> tuple[Tensor, Trace, str]:
+    """The films, enlarged where no layer has a fine enough map, and the layer."""
+    trace = Trace(model, films[:1])
+    if layer is not None:
+        return films, trace, trace.named(layer)
+    while (name := trace.deepest()) is None:
+        side = max(films.shape[-2:])
+        if not trace.main_path() or 2 * side > _LARGEST_SIDE:
+            raise OptionError(
+                f"no layer of this model has a map of {LEAST_SIDE} x {LEAST_SIDE} on films of {side} px: "
+                "heatmaps need a convolutional backbone, or name a layer."
+            )
+        films = F.interpolate(films, scale_factor=2.0, mode="bilinear", align_corners=False)
+        trace = Trace(model, films[:1])
+    return films, trace, name
+
+
+@contextmanager
+def _caught(model: nn.Module, layer: str) -> Iterator[_Seen]:
+    """Catch the layer's maps and the head's input of the passes inside; the hooks go whatever happens."""
+    seen = _Seen()
+
+    def catch_map(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        # The gradient ends here: nothing is computed back through the layers before. The rest of the model gets a copy,
+        # because its next layer may work in place.
+        seen.maps.append(output.detach().clone().requires_grad_())
+        return seen.maps[-1].clone()
+
+    def catch_head_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.head_inputs.append(inputs[0].detach())
+
+    handles = [model.get_submodule(layer).register_forward_hook(catch_map)]
+    head = getattr(model, "head", None)
+    if isinstance(head, nn.Linear):
+        handles.append(head.register_forward_pre_hook(catch_head_input))
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pooled_linear_weights(model: nn.Module, seen: _Seen, findings: Sequence[int]) -> Tensor | None:
+    """Return the weights [B, F, C] in closed form, if the logits are a linear head on the mean of the layer's map.
+
+    The gradient of such a logit is the head's weight over h x w at every place (CAM, Zhou 2016, arXiv 1512.04150).
+    """
+    maps = seen.maps[0].detach().float()
+    if len(seen.head_inputs) != 1 or seen.head_inputs[0].shape != maps.shape[:2]:
+        return None
+    exact = seen.head_inputs[0].dtype == torch.float32
+    tolerance = 1e-4 if exact else 2e-2
+    pooled, entered = maps.mean(dim=(2, 3)), seen.head_inputs[0].float()
+    if not torch.allclose(pooled, entered, rtol=tolerance, atol=tolerance * float(pooled.abs().max())):
+        return None
+    head = model.get_submodule("head").get_parameter("weight").detach().float()
+    weights = head[list(findings)] / (maps.shape[2] * maps.shape[3])  # [F, C]
+    return weights.expand(len(maps), -1, -1)
+
+
+def _mean_gradients(logits: Tensor, maps: Tensor, findings: Sequence[int]) -> Tensor:
+    """Return each channel's gradient, meaned over the map, float32 [B, F, C]; films do not mix, so their sum serves."""
+    means = []
+    for finding in findings:
+        (gradient,) = torch.autograd.grad(logits[:, finding].sum() * _LIFT, maps, retain_graph=True)
+        means.append(gradient.float().mean(dim=(2, 3)) / _LIFT)
+    return torch.stack(means, dim=1)
+
+
+def _check_findings(findings: Sequence[int], outputs: int) -> None:
+    wrong = [finding for finding in findings if not 0 <= finding < outputs]
+    if wrong or not findings:
+        raise ValueError(f"findings are {list(findings)}: allowed are one or more of 0 to {outputs - 1}")
+
+
+def _note(layer: str, map_size: tuple[int, int], asked: bool, images: Tensor, enlarged: tuple[int, int] | None) -> str:
+    why = "as asked" if asked else f"the deepest layer with a map of at least {LEAST_SIDE} x {LEAST_SIDE}"
+    height, width = images.shape[-2:]
+    line = f"Grad-CAM at {layer}, map {map_size[0]} x {map_size[1]}: {why} on films of {height} x {width} px"
+    return line if enlarged is None else f"{line}, enlarged to {enlarged[0]} x {enlarged[1]} px to get one"

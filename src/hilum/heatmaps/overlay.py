@@ -1,0 +1,91 @@
+"""Heatmaps as pictures: alone, and laid over the film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.arrays import FloatArray
+
+LEAST_SIDE = 256
+"""Least pixels of a picture's shorter side; smaller films are shown enlarged."""
+_STRONGEST = 0.65  # share of colour where the heat is 1, so that the film stays visible below
+# Inferno: equal steps of heat look equally large, also in grey print and to the colour-blind. OpenCV gives BGR.
+_INFERNO: NDArray[np.uint8] = np.asarray(
+    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1], dtype=np.uint8
+)
+
+
+def overlay(film: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the film with the heat in colour over it; where there is no heat, the film is as it is.
+
+    Args:
+        film: Grey [H, W].
+        heat: [H, W] or any other size of the same proportions, from 0 to 1.
+
+    Returns:
+        RGB [h, w, 3], the shorter side at least 256 pixels.
+
+    Raises:
+        ValueError: The film is not uint8 [H, W], or the heat is not [H, W] from 0 to 1.
+    """
+    if film.ndim != 2 or film.dtype != np.uint8:
+        raise ValueError(f"film must be uint8 [H, W], got {film.dtype} {film.shape}")
+    height, width = picture_size(*film.shape)
+    strength = _enlarged_heat(heat, height, width)
+    grey = cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)[..., None]
+    share = _STRONGEST * strength[..., None]
+    return _to_uint8((1.0 - share) * grey + share * _coloured(strength))
+
+
+def heatmap_image(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the heat [H, W] from 0 to 1 alone in colour, RGB [h, w, 3], the shorter side at least 256 pixels.
+
+    Raises:
+        ValueError: The heat is not [H, W] from 0 to 1.
+    """
+    return _to_uint8(_coloured(_enlarged_heat(heat, *picture_size(*heat.shape[:2]))))
+
+
+def picture_size(height: int, width: int) -> tuple[int, int]:
+    """Return the size of a picture of a film: the film's own, or the least whole multiple that is large enough.
+
+    >>> picture_size(64, 64), picture_size(224, 224), picture_size(320, 300)
+    ((256, 256), (448, 448), (320, 300))
+    """
+    factor = -(-LEAST_SIDE // min(height, width))
+    return height * factor, width * factor
+
+
+def enlarged(film: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a grey film [H, W] at its picture's size."""
+    height, width = picture_size(*film.shape)
+    return np.asarray(cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a grey [H, W] or RGB [H, W, 3] picture as PNG."""
+    coloured = picture if picture.ndim == 2 else picture[:, :, ::-1]  # OpenCV writes BGR
+    done, data = cv2.imencode(".png", np.ascontiguousarray(coloured))
+    if not done:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be written as PNG")
+    path.write_bytes(data.tobytes())
+
+
+def _enlarged_heat(heat: NDArray[np.floating], height: int, width: int) -> FloatArray:
+    if heat.ndim != 2 or not heat.size or not (np.min(heat) >= 0.0 and np.max(heat) <= 1.0):
+        raise ValueError(f"heat must be [H, W] from 0 to 1, got {heat.shape}")
+    resized = cv2.resize(np.asarray(heat, dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def _coloured(strength: FloatArray) -> NDArray[np.uint8]:
+    colours: NDArray[np.uint8] = _INFERNO[np.rint(strength * 255.0).astype(np.uint8)]
+    return colours
+
+
+def _to_uint8(picture: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)

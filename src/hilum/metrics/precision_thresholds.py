@@ -1,0 +1,279 @@
+"""Thresholds for a wanted precision: from which score on films may be called without looking at them.
+
+Calling is either way: present at or above one threshold, absent at or below another, nothing between. Each threshold is
+chosen on validation films so that a one-sided lower bound of the share of right calls reaches what is wanted.
+
+* The bound is that of Clopper and Pearson (1934) for the effective number of films: films of one patient resemble each
+  other, so n of them count as n over the design effect, which their own scatter shows (Korn and Graubard 1998). Where
+  no call is wrong there is no scatter, and the films of a patient count as alike.
+* Candidates are the n surest films, n growing by a tenth from the fewest that could show the wanted share at all. Of
+  those that reach it the one of the most films is chosen. To stop at the first that fails would be safer by little: the
+  shares of few films are noisy, and one error among them would end the walk.
+
+What holds: at any one candidate the bound exceeds the true share in about one validation set of 1 / (1 - level) at
+most, for films drawn like the validation films. What does not: several candidates are tried, which resemble each other,
+so the chosen one is wrong somewhat more often; and of the findings that reach the wanted share some do by luck, the
+more the fewer reach it truly. By simulation (``tests/metrics/test_selection.py``) with 50 to 300 positives and AUROC
+0.75 to 0.95, 0.9 wanted at level 0.95: of 181 findings that are called the mean share is 0.944, that of 9 % lies below
+0.9, and 2 % miss it beyond the 95 % interval of their share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hilum.arrays import BoolArray, DoubleArray
+from hilum.metrics.intervals import Interval
+from hilum.metrics.ranking import checked
+from hilum.metrics.results import Estimate
+from hilum.metrics.thresholds import Cuts, possible_cuts
+
+GROWTH = 1.1
+"""How many times as many films the next candidate calls."""
+FEWEST = 10
+"""Validation films of either class that a finding needs for a threshold."""
+EVEN = 0.5
+"""Where every film is called, the probability from which it is called present."""
+NO_CALLS = "no validation film is called so"
+NO_FILMS = "no threshold: validation films of both classes are too few"
+
+
+@dataclass(frozen=True)
+class Side:
+    """How films are called one way, present or absent, and how right that is on validation films."""
+
+    threshold: float | None
+    """Called at or above it (present) or at or below it (absent); None calls no film."""
+    wanted: float | None
+    """Share of right calls that was wanted; None where any is taken."""
+    precision: Estimate
+    """Share of right calls on validation films; the interval runs from the one-sided lower bound to 1."""
+    films: int = 0
+    """Validation films called."""
+    patients: int = 0
+    """Their patients."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**vars(self), "precision": self.precision.to_json()}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The thresholds of one finding."""
+
+    present_side: Side
+    absent_side: Side
+
+    @property
+    def present(self) -> float | None:
+        """Probability from which a film is called present; None for none."""
+        return self.present_side.threshold
+
+    @property
+    def absent(self) -> float | None:
+        """Probability up to which a film is called absent; None for none."""
+        return self.absent_side.threshold
+
+    @property
+    def reason(self) -> str | None:
+        """Why films are called one way only or not at all; None where they are called both ways."""
+        sides = {"present": self.present_side, "absent": self.absent_side}
+        missing = [f"{name}: {side.precision.reason}" for name, side in sides.items() if side.threshold is None]
+        return "; ".join(missing) or None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"present": self.present_side.to_json(), "absent": self.absent_side.to_json(), "reason": self.reason}
+
+
+def choose_cut(
+    truth: ArrayLike,
+    probabilities: ArrayLike,
+    patients: NDArray[np.int64],
+    precision: float,
+    absent_precision: float,
+    level: float,
+) -> Cut:
+    """Return the thresholds at which a finding is called with the wanted precision, as far as validation films show.
+
+    Args:
+        truth: [n], 1 present and 0 absent; uncertain films left out.
+        probabilities: [n].
+        patients: [n] code of each film's patient.
+        precision: Wanted share of the films called present that have the finding.
+        absent_precision: Wanted share of the films called absent that lack it. Of a rare finding most films lack it
+            anyway: what is wanted is at least 1 less half of its prevalence, so that being called absent tells.
+        level: Of the one-sided bound, above 0 and below 1.
+
+    Raises:
+        ValueError: As ``ranking.auroc``, or a share or level is not between 0 and 1.
+    """
+    if not all(0 < value < 1 for value in (precision, absent_precision, level)):
+        raise ValueError(f"shares and level are {precision}, {absent_precision}, {level}: allowed is between 0 and 1")
+    present, scores = checked(truth, probabilities)
+    if len(present) == 0:
+        return Cut(_none(precision, NO_FILMS), _none(absent_precision, NO_FILMS))
+    rarer = max(absent_precision, 1 - present.mean() / 2) if present.any() else absent_precision
+    if min(present.sum(), (~present).sum()) < FEWEST:
+        return Cut(_none(precision, NO_FILMS), _none(rarer, NO_FILMS))
+    above = _side(present, scores, patients, precision, level)
+    below = _side(~present, -scores, patients, rarer, level)
+    return Cut(above, _apart(_mirrored(below), above.threshold, ~present, scores, patients, level))
+
+
+def even_cut(truth: ArrayLike, probabilities: ArrayLike, patients: NDArray[np.int64], level: float) -> Cut:
+    """Return the thresholds that call every film, at one half, and how right that is on validation films.
+
+    Args:
+        truth: [n], 1 present and 0 absent; uncertain films left out.
+        probabilities: [n].
+        patients: [n] code of each film's patient.
+        level: Of the one-sided bound, above 0 and below 1.
+
+    Raises:
+        ValueError: As ``ranking.auroc``.
+    """
+    present, scores = checked(truth, probabilities)
+    above = scores >= EVEN
+    sides = ((present, above), (~present, ~above))
+    return Cut(*(_shown(EVEN, None, right[called], patients[called], level) for right, called in sides))
+
+
+def effective_number(right: DoubleArray, films: DoubleArray) -> float:
+    """Return how many independent films those of some patients count as.
+
+    Args:
+        right: [m] right calls of each patient.
+        films: [m] calls of each patient, at least 1.
+
+    Their number over the design effect of the share of right calls: its variance between patients over that of as many
+    independent films, at least 1 and at most what it is where all films of a patient are alike.
+    """
+    count, share = films.sum(), right.sum() / films.sum()
+    alike = float((films**2).sum() / count)
+    if not 0 < share < 1:
+        return float(count / alike)
+    patients = len(films)
+    scatter = ((right - share * films) ** 2).sum() * patients / max(patients - 1, 1) / count
+    return float(count / min(max(scatter / (share * (1 - share)), 1.0), alike))
+
+
+def lower_bound(share: float, number: float, level: float) -> float:
+    """Return Clopper and Pearson's one-sided lower bound of a share seen in ``number`` films, whole or not.
+
+    >>> round(lower_bound(1.0, 22, 0.9), 4)
+    0.9006
+    """
+    low, high = 0.0, share
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _chance(share, number, middle) <= 1 - level else (low, middle)
+    return low
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """Return the regularised incomplete beta function, by Lentz's continued fraction (DLMF 8.17.22).
+
+    >>> round(incomplete_beta(2, 3, 0.4), 4)
+    0.5248
+    """
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - incomplete_beta(b, a, 1 - x)
+    logs = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    fraction, c, d = 1.0, 1.0, 0.0
+    for step in range(1, 1000):
+        half = step // 2
+        top = -(a + half) * (a + b + half) if step % 2 else half * (b - half)
+        term = top * x / ((a + step - 1) * (a + step))
+        c, d = 1 + term / c, 1 / (1 + term * d)
+        fraction *= c * d
+        if abs(c * d - 1) < 1e-14:
+            break
+    return math.exp(logs) / (a * fraction)
+
+
+def _chance(share: float, number: float, least: float) -> float:
+    """Return the chance of at least this share right of so many films if each is right by the chance ``least``."""
+    right = share * number
+    return 0.0 if least <= 0 else incomplete_beta(right, number - right + 1, least) if right > 0 else 1.0
+
+
+def _side(right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], wanted: float, level: float) -> Side:
+    """Return the lowest threshold at which calls are right [n] often enough."""
+    cuts, chosen, best = possible_cuts(right, scores), None, 0.0
+    for place, share, number in _candidates(cuts, right, scores, patients, wanted, level):
+        best = max(best, lower_bound(share, number, level))
+        if _chance(share, number, wanted) <= 1 - level:
+            chosen = place
+    if chosen is None:
+        return _none(wanted, f"at no threshold is the bound of precision {wanted:.3g} (at most {best:.3g})")
+    called = scores >= cuts.lowest_called[chosen]
+    return _shown(cuts.threshold(chosen), wanted, right[called], patients[called], level)
+
+
+def _candidates(
+    cuts: Cuts,
+    right: BoolArray,
+    scores: DoubleArray,
+    patients: NDArray[np.int64],
+    wanted: float,
+    level: float,
+) -> Iterator[tuple[int, float, float]]:
+    """Yield place among the cuts, share of right calls and effective number of calls, from the surest films on."""
+    called = cuts.found + cuts.false_alarms
+    least = math.ceil(math.log(1 - level) / math.log(wanted))
+    while least <= called[-1]:
+        place = int(np.searchsorted(called, least))
+        chosen = scores >= cuts.lowest_called[place]
+        codes = np.unique(patients[chosen], return_inverse=True)[1]
+        films = np.bincount(codes).astype(np.float64)
+        correct = np.bincount(codes, weights=right[chosen]).astype(np.float64)
+        yield place, float(correct.sum() / films.sum()), effective_number(correct, films)
+        least = max(int(called[place]) + 1, math.ceil(called[place] * GROWTH))
+
+
+def _mirrored(side: Side) -> Side:
+    """Return the side of absent calls as a threshold of the probability itself."""
+    return side if side.threshold is None else replace(side, threshold=-side.threshold)
+
+
+def _apart(
+    side: Side,
+    present: float | None,
+    right: BoolArray,
+    scores: DoubleArray,
+    patients: NDArray[np.int64],
+    level: float,
+) -> Side:
+    """Return the side of absent calls without the films that are called present, by the numbers of those left."""
+    if side.threshold is None or present is None or side.threshold < present:
+        return side
+    called = scores < present
+    if not called.any():
+        return _none(side.wanted, "every film is called present")
+    return _shown(present, side.wanted, right[called], patients[called], level)
+
+
+def _shown(threshold: float, wanted: float | None, right: BoolArray, patients: NDArray[np.int64], level: float) -> Side:
+    """Return a side by the films [n] that it calls."""
+    if not len(right):
+        return Side(threshold, wanted, Estimate(None, reason=NO_CALLS))
+    codes = np.unique(patients, return_inverse=True)[1]
+    films = np.bincount(codes).astype(np.float64)
+    number = effective_number(np.bincount(codes, weights=right).astype(np.float64), films)
+    share = float(right.mean())
+    bound = Estimate(share, Interval(lower_bound(share, number, level), 1.0))
+    return Side(threshold, wanted, bound, len(right), len(films))
+
+
+def _none(wanted: float | None, reason: str) -> Side:
+    return Side(None, wanted, Estimate(None, reason=reason))

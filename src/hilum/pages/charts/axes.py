@@ -1,0 +1,56 @@
+"""The axes of the report's charts: lines, ticks and numbers at round values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hilum.pages.charts.svg import Drawing, Scale
+
+WIDTH = 480.0
+"""Of every chart, in its own units: two stand side by side on a desk, one fills a phone."""
+NOT_AVAILABLE = "not available"
+"""What is said where a value is missing."""
+MINUS = "\u2212"
+
+
+def x_axis(
+    drawing: Drawing,
+    scale: Scale,
+    y: float,
+    ticks: Sequence[float],
+    form: str,
+    title: str = "",
+    grid_top: float | None = None,
+) -> None:
+    """Draw the horizontal axis at ``y`` with its ticks and title; from ``grid_top`` lines run down to it."""
+    drawing.line((scale.start, y), (scale.end, y), "axis")
+    for tick in ticks:
+        place = scale(tick)
+        if grid_top is not None:
+            drawing.line((place, grid_top), (place, y), "grid")
+        drawing.line((place, y), (place, y + 4), "axis")
+        said = "0" if tick == 0 and "+" in form else form.format(tick).replace("-", MINUS)
+        drawing.text((place, y + 18), said, "middle", "tick")
+    if title:
+        drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
+
+
+def y_axis(drawing: Drawing, scale: Scale, sides: tuple[float, float], title: str, form: str = "") -> None:
+    """Draw the vertical axis with lines between both sides, its numbers and its turned title."""
+    for tick, said in y_ticks(scale, form):
+        place = scale(tick)
+        drawing.line((sides[0], place), (sides[1], place), "grid")
+        drawing.text((sides[0] - 8, place + 4.5), said, "end", "tick")
+    drawing.line((sides[0], scale.start), (sides[1], scale.start), "axis")
+    drawing.text((16, (scale.start + scale.end) / 2), title, "middle", "tick", turned=True)
+
+
+def y_ticks(scale: Scale, form: str) -> list[tuple[float, str]]:
+    """Return the values beside an axis and how they are written: all with the decimals that their distance needs."""
+    ticks = scale.ticks(5)
+    gap = ticks[1] - ticks[0] if len(ticks) > 1 else 0.1
+    if not form and (gap < 1e-5 or max(abs(scale.low), abs(scale.high)) >= 1e6):
+        form = "{:.3g}"
+    decimals = max(-math.floor(math.log10(gap) + 1e-9), 0)
+    return [(tick, (form or f"{{:,.{decimals}f}}").format(tick)) for tick in ticks]

@@ -1,0 +1,139 @@
+"""Charts of rounds of pseudo-labels: scores by round, labels added, and how right those were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from hilum.pages.charts.axes import NOT_AVAILABLE, WIDTH, x_axis, y_axis
+from hilum.pages.charts.dots import NAMES, Measured, shortened
+from hilum.pages.charts.svg import COLOURS, SHAPES, Drawing, Scale, domain
+
+ADDS_NONE = "adds none"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What stands after a round; round 0 is the start."""
+
+    round: int
+    score: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Course:
+    """The rounds of one run: its name, its place among the page's colours, and its steps."""
+
+    name: str
+    colour: int
+    steps: Sequence[Step]
+
+
+def scores_by_round(courses: Sequence[Course], title: str) -> Markup:
+    """Draw a score by round; the marks of rounds that were not kept are hollow.
+
+    Args:
+        courses: One line each.
+        title: Beside the axis.
+    """
+    drawing = Drawing(WIDTH, 270, f"{title} by round", "course")
+    steps = [step for course in courses for step in course.steps]
+    if not steps:
+        drawing.text((WIDTH / 2, 135), NOT_AVAILABLE, "middle", "muted")
+        return drawing.svg()
+    y = Scale(*domain([step.score for step in steps], 0.02), 222, 18)
+    last = max(1, *(step.round for step in steps))
+    x = Scale(-0.15, last + 0.15, 72, WIDTH - 16)
+    y_axis(drawing, y, (x.start, x.end), title)
+    x_axis(drawing, x, 222, list(range(last + 1)), "{:.0f}", "round; 0 is what it began with")
+    for course in courses:
+        _course(drawing, course, x, y)
+    return drawing.svg()
+
+
+def _course(drawing: Drawing, course: Course, x: Scale, y: Scale) -> None:
+    colour = f"c{course.colour % COLOURS}"
+    drawing.path([(x(step.round), y(step.score)) for step in course.steps], f"line {colour}")
+    for step in course.steps:
+        hint = f"{course.name}, round {step.round}: {step.score:.4f}{'' if step.kept else ', not kept'}"
+        style = f"mark {colour}{'' if step.kept else ' hollow'}"
+        drawing.mark((x(step.round), y(step.score)), style, course.colour % len(SHAPES), hint)
+
+
+def labels_added(rounds: Sequence[tuple[str, int, int]]) -> Markup:
+    """Draw how many cells were labelled present, and how many absent, in each round.
+
+    Args:
+        rounds: (its name, cells present, cells absent).
+    """
+    row, top, left = 46.0, 4.0, 84.0
+    bottom = top + row * len(rounds)
+    drawing = Drawing(WIDTH, bottom + 42, "Labels added by round")
+    most = max((count for _, *counts in rounds for count in counts), default=0)
+    scale = Scale(0, max(most, 1), left, WIDTH - 78)
+    x_axis(drawing, scale, bottom, scale.ticks(3, least=1), "{:,.0f}", "cells labelled", top)
+    for place, (name, *counts) in enumerate(rounds):
+        y = top + row * place
+        drawing.text((left - 12, y + row / 2 + 4.5), name, "end")
+        for kind, (count, style) in enumerate(zip(counts, ("label0", "label2"), strict=True)):
+            drawing.box((left, y + 5 + 18 * kind), (scale(count) - left, 16), style)
+            drawing.text((scale(count) + 6, y + 17.5 + 18 * kind), f"{count:,}", style="number")
+    return drawing.svg()
+
+
+@dataclass(frozen=True)
+class Right:
+    """How often the labels of one finding are right: where the truth is known, on validation films, and as wanted."""
+
+    finding: str
+    labels: int
+    real: Measured
+    validation: Measured
+    wanted: float | None
+
+
+def rightness(rows: Sequence[Right], title: str) -> Markup:
+    """Draw for each finding the share of right labels with its interval, beside what validation films showed.
+
+    Args:
+        rows: The findings, from the top; the line within a row is what was wanted, if anything was.
+        title: Below the axis.
+    """
+    height, top = 27.0, 4.0
+    bottom = top + height * len(rows)
+    drawing = Drawing(WIDTH, bottom + 42, title)
+    known = [value for row in rows for one in (row.real, row.validation) for value in one.values()]
+    wanted = [row.wanted for row in rows if row.wanted is not None]
+    scale = Scale(*domain([*known, *wanted, 1.0], 0.1), NAMES, WIDTH - 58)
+    for place in range(0, len(rows), 2):
+        drawing.box((0, top + height * place), (WIDTH, height), "band")
+    x_axis(drawing, scale, bottom, scale.ticks(5), "{:.0%}", title, top)
+    for place, row in enumerate(rows):
+        _right(drawing, scale, top + height * place, height, row)
+    return drawing.svg()
+
+
+def _right(drawing: Drawing, scale: Scale, top: float, height: float, row: Right) -> None:
+    middle = top + height / 2
+    drawing.text((NAMES - 10, middle + 4.5), shortened(row.finding), "end")
+    if not row.labels:
+        drawing.text((NAMES + 6, middle + 4.5), ADDS_NONE, style="muted")
+        return
+    if row.wanted is not None:
+        drawing.line((scale(row.wanted), top + 2), (scale(row.wanted), top + height - 2), "wanted")
+    drawing.text((WIDTH - 2, middle + 4.5), f"{row.labels:,}", "end", "muted")
+    about = "" if row.wanted is None else f" (wanted {row.wanted:.3f})"
+    _share(drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back{about}")
+    _share(drawing, scale, middle + 5, row.validation, 1, f"{row.finding}, on validation films{about}")
+
+
+def _share(drawing: Drawing, scale: Scale, y: float, one: Measured, colour: int, name: str) -> None:
+    if one.value is None:
+        return
+    if one.ends:
+        drawing.line((scale(one.ends[0]), y), (scale(one.ends[1]), y), f"whisker c{colour}")
+    ends = f" [{one.ends[0]:.3f}, {one.ends[1]:.3f}]" if one.ends else ""
+    drawing.mark((scale(one.value), y), f"mark c{colour}", colour, f"{name}: {one.value:.3f}{ends}")

@@ -1,0 +1,155 @@
+"""Reads what a report tells from a folder: everything on the page comes from files, nothing from memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hilum.errors import DataError, RunError
+from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_log, read_metrics
+from hilum.workflows.pseudo_label.record import ROUNDS, Rounds, read_rounds
+
+NOT_A_REPORT = (
+    "holds no study, run or data card: give what `hilum study`, demo, finetune, pretrain, pseudo-label or card wrote."
+)
+FOLDER_OF_RUN = "finish the command that made it, or give another folder"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as its files tell it; see ``finished``."""
+
+    path: Path
+    command: tuple[str, ...]
+    """``("finetune",)`` or ``("pretrain", METHOD)``."""
+    options: Mapping[str, Any]
+    record: Mapping[str, Any]
+    """What the run was made with: version and data, by hash."""
+    events: tuple[Mapping[str, Any], ...]
+    """Lines of log.jsonl, see ``curve`` and ``named``."""
+    training: Mapping[str, Any]
+    """What metrics.json says of the training; empty before its end."""
+    evaluations: Mapping[str, Mapping[str, Any]]
+    model: Mapping[str, Any]
+    """What model.json says; empty before the end of the training."""
+    crops: bytes | None = None
+    """The picture of the crops that a method sees; None where the run has none."""
+    rounds: Rounds | None = None
+    """Rounds of pseudo-labels, where the run is such."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its end."""
+        return bool(self.training)
+
+    @property
+    def step(self) -> int:
+        """The step at which the run stands, as far as its log says."""
+        return max((event["step"] for event in self.events if _number(event.get("step"))), default=0)
+
+    @property
+    def total(self) -> int | None:
+        """How many steps the run has if nothing ends it early; None where the log does not say."""
+        return next((int(value) for _, value in self.curve("total", "begun")), None)
+
+    @property
+    def chance(self) -> float | None:
+        """The loss in nats of a network that knows nothing; None where the log has none."""
+        return next((value for _, value in self.curve("value", "chance")), None)
+
+    def named(self, kind: str) -> list[Mapping[str, Any]]:
+        """Return the log's events of a kind in the order of their steps; ``step`` stands for the lines of losses."""
+        found = [event for event in self.events if event.get("event", "step") == kind and _number(event.get("step"))]
+        return sorted(found, key=lambda event: event["step"])
+
+    def curve(self, value: str, kind: str = "step") -> list[tuple[float, float]]:
+        """Return (step, value) of the events of a kind, leaving out those that lack the value or have none."""
+        events = self.named(kind)
+        return [(event["step"], event[value]) for event in events if _number(event.get(value))]
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the model's weights, as model.json has it."""
+        return str(self.model.get("weights_sha256", ""))
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run, finished or not.
+
+    Raises:
+        RunError: There is none, it has not begun, or a file of it is damaged.
+    """
+    if not (folder / OPTIONS).is_file():
+        raise RunError(f"{folder} {NOT_A_REPORT}")
+    metrics = read_metrics(folder)
+    try:
+        options = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
+        record = options.pop("record", {})
+        command, block = _command(options)
+        events = tuple(read_log(folder))
+        training = dict(metrics.get("training", {}))
+        if not training and not events:
+            raise RunError(f"{folder} holds a run that has not begun to train: build its page once it has.")
+        return Run(
+            path=folder,
+            command=command,
+            options=block,
+            record=record,
+            events=events,
+            training=training,
+            evaluations=metrics.get("evaluations", {}),
+            model=read_json(folder / MODEL / "model.json") if training else {},
+            crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
+            rounds=read_rounds(folder) if (folder / ROUNDS).is_file() else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise RunError(f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a mapping from JSON.
+
+    Raises:
+        RunError: The file is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): {FOLDER_OF_RUN}.") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error!s:.80}): {FOLDER_OF_RUN}.") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (no mapping): {FOLDER_OF_RUN}.")
+    return content
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return a picture's bytes.
+
+    Raises:
+        DataError: It is missing.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): make the folder's content again.") from error
+
+
+def _number(value: Any) -> bool:
+    """Whether a value of the log is a number that can be drawn."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _command(options: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Return what the record repeats, as words, and its options."""
+    (name, block), *_ = options.items()
+    if name == "pretrain":
+        (method, block), *_ = block.items()
+        return ("pretrain", method), block
+    return (name,), block

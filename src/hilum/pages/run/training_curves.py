@@ -1,0 +1,215 @@
+"""How a run went, as charts that say how to be read: its loss, its pace, what its watch and its online probe saw."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from hilum.pages.charts.axes import NOT_AVAILABLE
+from hilum.pages.charts.curves import Line, curves, is_long
+from hilum.pages.read import Run
+
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z_.]*[a-z]")
+LEAST_STD, HIGHEST_COSINE, LEAST_RANK = 0.2, 0.95, 2.0
+"""Where the watch warns of collapse, as ``hilum.training.collapse`` has it (which imports too much for a page)."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its title, a sentence that says how to read it, and its curves' names if they are several."""
+
+    title: str
+    picture: Markup
+    reading: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the online probe saw: its chart, and the last look's AUROC of each finding by kNN and by a linear layer."""
+
+    chart: Chart
+    step: int
+    films: int | None
+    rows: tuple[tuple[str, str, str], ...]
+
+
+def course(run: Run) -> list[Chart]:
+    """Return the charts of loss, validation, learning rate, gradient and pace; what the log lacks is left out."""
+    charts = [_loss(run), *_validation(run)]
+    for key, title, y_title, reading, form, shown in PACE:
+        if points := run.curve(key):
+            picture = curves([Line(title, 0, points)], "step", y_title, form=form, shown=shown)
+            charts.append(Chart(title, picture, reading))
+    return charts
+
+
+def health(run: Run) -> list[Chart]:
+    """Return the charts of what the watch saw of the embeddings; none where it never looked."""
+    charts = []
+    if spread := run.curve("embedding_std", "health"):
+        charts.append(_spread(spread))
+    if cosines := run.curve("mean_cosine", "health"):
+        charts.append(_cosine(cosines))
+    ranks = {"embeddings": run.curve("effective_rank", "health"), "features": run.curve("feature_rank", "health")}
+    if any(ranks.values()):
+        charts.append(_rank(ranks))
+    if used := run.curve("prototypes_used", "health"):
+        charts.append(_prototypes(used, run.options.get("method", {}).get("prototypes")))
+    return charts
+
+
+def online_probe(run: Run) -> Look | None:
+    """Return what the online probe saw, None where it never looked."""
+    looks = run.named("online-probe")
+    if not looks:
+        return None
+    lines = [Line(name, place, run.curve(name, "online-probe")) for place, name in enumerate(("knn", "linear"))]
+    chart = Chart(
+        "What the features know of the findings",
+        curves(lines, "step", "mean AUROC", ("guessing", 0.5), step=0.1, shown=(0.4,)),
+        "Mean AUROC over the findings, read from the frozen backbone's features by nearest neighbours (kNN) and by a "
+        "linear classifier. 0.5 is guessing; a curve that rises says that the findings become easier to tell apart.",
+        ("kNN", "linear"),
+    )
+    last = looks[-1]
+    rows = tuple((str(name), _said(told, "knn"), _said(told, "linear")) for name, told in _findings(last))
+    return Look(chart, last["step"], last.get("films"), rows)
+
+
+def warnings(run: Run) -> list[Markup]:
+    """Return what the watch warned of, in the order of the steps, with options as code."""
+    lines = [str(escape(event["line"])) for event in run.named("warning") if "line" in event]
+    return [Markup(OPTION.sub(r"<code>\g<0></code>", line)) for line in lines]
+
+
+def has_band(run: Run) -> bool:
+    """Whether the curves of the steps' lines are drawn as a band and their means."""
+    return is_long(run.curve("loss"))
+
+
+def continued(run: Run) -> list[str]:
+    """Return the steps at which an interrupted run was taken up again."""
+    return [f"{event['step']:,}" for event in run.named("resumed")]
+
+
+PACE = (
+    (
+        "lr",
+        "Learning rate",
+        "learning rate",
+        "It rises during the warm-up and falls to the end. A loss that leaps while the rate is highest asks for a "
+        "lower one.",
+        "",
+        (0.0,),
+    ),
+    (
+        "gradient_norm",
+        "Gradient norm",
+        "gradient norm",
+        "Length of the gradient before clipping, which should keep its order of size. Leaps go with a rate that is too "
+        "high; near 0 nothing is learnt any more.",
+        "",
+        (0.0,),
+    ),
+    (
+        "images_per_second",
+        "Pace",
+        "films a second",
+        "Films trained on in a second. A dip says that something else had the machine.",
+        "",
+        (0.0,),
+    ),
+    (
+        "waiting",
+        "Waiting for films",
+        "share of the time",
+        "Share of the time in which training waited for films to be read. Near 0% the network sets the pace; above "
+        "about 10% the disk does.",
+        "{:.0%}",
+        (0.0, 0.2),
+    ),
+)
+"""Value of a step's line, title, name of the axis, how to read it, how its numbers are written, what the axis shows."""
+
+
+def _loss(run: Run) -> Chart:
+    losses, chance = run.curve("loss"), run.chance
+    reading = "Mean loss of the steps since the last point; lower is better. "
+    if chance is None:
+        reading += "Losses of different methods or options say nothing of each other."
+    else:
+        reading += (
+            f"The broken line is chance: the loss of a network that knows nothing, {chance:.2f}. A curve that falls "
+            "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low "
+            "loss too: what the watch saw would show it."
+        )
+    picture = curves([Line("loss", 0, losses)], "step", "loss", None if chance is None else ("chance", chance))
+    return Chart("Loss", picture, reading)
+
+
+def _validation(run: Run) -> list[Chart]:
+    scores = run.curve("score", "validation")
+    if not scores:
+        return []
+    lines, level = [Line("validation", 0, scores)], ("guessing", 0.5)
+    picture = curves(lines, "step", "mean AUROC, validation", level, step=0.1, shown=(0.4,))
+    reading = "Mean AUROC on validation films after each epoch; 0.5 is guessing. The best model is kept, not the last."
+    return [Chart("Validation", picture, reading)]
+
+
+def _spread(points: Sequence[tuple[float, float]]) -> Chart:
+    picture = curves([Line("spread", 0, points)], "step", "embedding std", ("warns below", LEAST_STD), shown=(0.0, 1.0))
+    return Chart(
+        "Spread of the embeddings",
+        picture,
+        "Standard deviation of the unit-length embeddings, times the root of their length: 1 where they point evenly "
+        "in all directions, 0 where all films get the same one (collapse).",
+    )
+
+
+def _cosine(points: Sequence[tuple[float, float]]) -> Chart:
+    picture = curves(
+        [Line("cosine", 0, points)], "step", "mean cosine", ("warns above", HIGHEST_COSINE), shown=(0.0, 1.0)
+    )
+    return Chart(
+        "Likeness of different films",
+        picture,
+        "Mean cosine of the embeddings of two different films: about 0 where films differ, 1 where they all look the "
+        "same to the network (collapse).",
+    )
+
+
+def _rank(ranks: dict[str, list[tuple[float, float]]]) -> Chart:
+    lines = [Line(name, place, points) for place, (name, points) in enumerate(ranks.items())]
+    return Chart(
+        "Effective rank",
+        curves(lines, "step", "effective rank", ("warns below", LEAST_RANK), shown=(0.0,)),
+        "How many directions the vectors really use: the embeddings that the loss compares, and the backbone's "
+        "features, which are what is kept. More is richer; near 1 all films lie along one line (collapse).",
+        tuple(ranks),
+    )
+
+
+def _prototypes(points: Sequence[tuple[float, float]], there_are: Any) -> Chart:
+    of = f" of the {there_are:,}" if isinstance(there_are, int) else ""
+    return Chart(
+        "Prototypes used",
+        curves([Line("prototypes", 0, points)], "step", "prototypes", shown=(0.0,)),
+        f"How many{of} prototypes are really assigned to, counting those that few films go to for less. A handful "
+        "says that all films fall into the same few groups.",
+    )
+
+
+def _findings(look: Any) -> list[tuple[Any, Any]]:
+    findings = look.get("findings")
+    return list(findings.items()) if isinstance(findings, dict) else []
+
+
+def _said(told: Any, probe: str) -> str:
+    value = told.get(probe) if isinstance(told, dict) else None
+    return f"{value:.3f}" if isinstance(value, float | int) else NOT_AVAILABLE

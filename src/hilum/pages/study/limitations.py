@@ -1,0 +1,195 @@
+"""What a study does not show: limitations drawn from its own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hilum.findings import COMPETITION
+from hilum.pages.study.data_checks import wrongs
+from hilum.pages.study.per_finding import positive_patients
+from hilum.pages.study.pseudo_label_limits import growth_limits
+from hilum.pages.study.read import Study
+from hilum.pages.study.results import percent
+from hilum.pages.wording import counted, listed
+
+FEW_SEEDS, FEW_PATIENTS, FEW_EPOCHS, SMALL = 5, 50, 100, 224
+"""Below which seeds, positive patients, pretraining's passes and pixels are named as limits."""
+MINED = ("nih14", "chexpert", "mimic", "chestmnist")
+"""Sources whose training labels programs took from reports."""
+
+Limit = tuple[str, str]
+
+
+def limits(study: Study) -> list[Limit]:
+    """Return each limitation: its first words, and the sentence that gives the study's own numbers."""
+    found = [
+        *_standing(study),
+        *_data(study),
+        *_seeds(study),
+        *_few(study),
+        *growth_limits(study),
+        *_budget(study),
+        *wrongs(study),
+    ]
+    return [*found, *ALWAYS]
+
+
+ALWAYS: tuple[Limit, ...] = (
+    (
+        "One source.",
+        "Every test film comes from the source that the models were trained on. Nothing here says how they do on films "
+        "of another hospital, machine or time.",
+    ),
+    (
+        "Heatmaps suggest, they do not prove.",
+        "A map shows what moved the score, not why, and each is scaled to its own maximum.",
+    ),
+)
+
+
+def _standing(study: Study) -> Iterator[Limit]:
+    left = [cell for cell in study.record.cells if cell.state in ("waiting", "running")]
+    if left:
+        yield (
+            "Not finished.",
+            f"{counted(len(left), 'run')} of {len(study.record.cells)} had not ended when this page was built.",
+        )
+    if study.record.failed:
+        yield (
+            "Runs failed.",
+            f"{counted(len(study.record.failed), 'run')} ended with an error, named above, and gave no numbers.",
+        )
+
+
+def _data(study: Study) -> Iterator[Limit]:
+    size = study.store.preparation.size
+    if study.is_drawn:
+        yield (
+            "Phantoms are drawings.",
+            "They check that the program works and that a model must look to answer. Nothing here says how well a "
+            "model reads real radiographs.",
+        )
+    elif study.store.source.startswith(MINED):
+        yield (
+            "Labels mined from reports.",
+            "Programs took the labels from what radiologists wrote: some are wrong, and what a report leaves out is "
+            "not seen. The scores say how well a model agrees with these labels.",
+        )
+    if size < SMALL:
+        yield (
+            f"{size} px.",
+            f"Films were brought to {size} x {size} px. Small findings, such as nodules and fractures, are hardly to "
+            "be seen at that size, and results at larger sizes may rank the models otherwise.",
+        )
+
+
+def _seeds(study: Study) -> Iterator[Limit]:
+    counts = [len(row["seeds"]) for row in study.rows]
+    if counts and min(counts) < FEW_SEEDS:
+        many = f"{min(counts)} to {max(counts)} seeds" if min(counts) != max(counts) else counted(min(counts), "seed")
+        yield (
+            f"{many[:1].upper()}{many[1:]}.",
+            "Each model was trained that often at each share of the labels"
+            + (
+                ", each time on another draw of the share: their spread holds both."
+                if max(counts) > 1
+                else ". Another seed would give other numbers, often by a few hundredths."
+            ),
+        )
+    if any(cell.kind == "pretrain" for cell in study.record.cells):
+        yield (
+            "One pretraining a model.",
+            "All seeds of a model start from the same pretraining: their spread does not hold what another would give.",
+        )
+    if study.rows:
+        yield (
+            "The intervals cover patients, not training seeds.",
+            "They say how the result of these very models would vary over other patients of the same kind. “No "
+            "difference shown” means that the corrected test does not tell the models apart, not that they are equal.",
+        )
+
+
+def _few(study: Study) -> Iterator[Limit]:
+    counts = positive_patients(study)
+    few = [f"{name} ({count})" for name, count in counts.items() if count < FEW_PATIENTS]
+    if few:
+        yield (
+            "Few positive patients.",
+            f"Fewer than {FEW_PATIENTS} test patients have {listed(few)}: their numbers are uncertain.",
+        )
+    scored = study.analysis["test"]["findings_scored"] if study.analysis else []
+    yield from _fewer_findings(study, scored)
+    out = [name for name in counts if name not in scored]
+    if out and scored:
+        least = study.analysis["test"]["min_positives"]
+        yield (
+            "Findings left out.",
+            f"The means leave out {listed(out)}: fewer than {least} positive test patients, or no score.",
+        )
+
+
+def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
+    """Yield where a mean is over other findings than the page's words say."""
+    short = [
+        f"{row['model']} on {percent(row['fraction'])}"
+        for row in study.rows
+        if row.get("findings_scored", scored) != scored
+    ]
+    if short:
+        yield (
+            "Means over fewer findings.",
+            f"{listed(short)} of the labels had no label "
+            "of some finding to learn from and cannot call it: that mean is over the others. Differences are over the "
+            "findings that both models call.",
+        )
+    five = next((row["competition"]["findings"] for row in study.rows if row.get("competition")), ())
+    if 0 < len(five) < len(COMPETITION):
+        yield (
+            "Not all of the five.",
+            f"Of CheXpert's five findings only {listed(list(five))} had enough positive test patients to be scored.",
+        )
+
+
+def _budget(study: Study) -> Iterator[Limit]:
+    rates = sorted({cell.lr for cell in study.record.cells if cell.kind == "finetune" and cell.lr is not None})
+    if rates:
+        tried = listed([f"{rate:g}" for rate in rates])
+        yield (
+            "A small tuning budget.",
+            f"The first seed of every model tried {counted(len(rates), 'learning rate')} ({tried}); all other options "
+            f"of fine-tuning are the same for all{_but(study)}. A model may do better with options of its own.",
+        )
+    passes = list(_passes(study))
+    if passes and min(count for _, count, _ in passes) < FEW_EPOCHS:
+        said = listed(
+            [
+                f"{name} {counted(count, 'pass', 'passes')} over {counted(films, 'film')}"
+                for name, count, films in passes
+            ]
+        )
+        yield "Short pretraining.", f"{said}: published pretraining takes hundreds of passes over far more films."
+
+
+def _but(study: Study) -> str:
+    """Return in words which models have passes of their own, or train their output layer only."""
+    rows: Any = study.record.plan.get("models")
+    rows = rows if isinstance(rows, dict) else {}
+    passes = [name for name, row in rows.items() if row.get("epochs")]
+    frozen = [name for name, row in rows.items() if row.get("freeze")]
+    said = [f"the passes over the films of {listed(passes)}"] * bool(passes)
+    said += [f"that of {listed(frozen)} only the output layer learns"] * bool(frozen)
+    return f", but for {' and '.join(said)}" if said else ""
+
+
+def _passes(study: Study) -> Iterator[tuple[str, int, int]]:
+    for cell in study.record.cells:
+        run = study.run(cell)
+        epochs: Any = run.options.get("train", {}).get("epochs") if run else None
+        if cell.kind == "pretrain" and run is not None and isinstance(epochs, int):
+            yield cell.model, epochs, int(run.training.get("films", 0))
+
+
+def fractions_in_words(fractions: Sequence[float]) -> str:
+    """Return shares of the labels as a sentence has them."""
+    return listed([percent(fraction) for fraction in fractions])

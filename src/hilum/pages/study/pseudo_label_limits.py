@@ -1,0 +1,90 @@
+"""What pseudo-labels do not show, from a study's own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from hilum.pages.study.read import Grown, Study
+from hilum.pages.wording import listed
+from hilum.workflows.pseudo_label.record import Wanted
+
+SIDES = ("present", "absent")
+
+
+def growth_limits(study: Study) -> Iterator[tuple[str, str]]:
+    """Yield each limitation of the models that were grown by pseudo-labels: its first words, and a sentence."""
+    if not study.grown:
+        return
+    yield "Pseudo-labels are a model's guesses.", _right(study.grown)
+    short = _short(study.grown)
+    if short:
+        yield (
+            "Less right than wanted.",
+            f"With {listed(short)} pseudo-labels were less often right than wanted, by more than their interval.",
+        )
+    none = _adding_none(study.grown)
+    if none:
+        yield (
+            "No pseudo-labels of some findings.",
+            f"No round called {listed(none)} present: {_why_none(study.grown)}. A grown model learnt of them from "
+            "absent labels alone, or from none.",
+        )
+    thrice = study.grown[0].rounds.wanted is not None
+    yield (
+        f"Validation films decide {'thrice' if thrice else 'twice'}.",
+        f"The same validation films choose {'thresholds of pseudo-labels, ' if thrice else ''}the best epoch and "
+        "whether a round is kept: the gain on them flatters, and the gain on test films is the one that counts.",
+    )
+
+
+def _right(grown: Sequence[Grown]) -> str:
+    """Return how right the labels were that stand for each run."""
+    if all(one.rounds.truth is None for one in grown):
+        return "How many of them are right is not known here."
+    parts = []
+    for side in SIDES:
+        means = [getattr(one.told.real_precision_mean, side) for one in grown]
+        known = [mean for mean in means if mean is not None]
+        if known:
+            parts.append(f"{fmean(known):.1%} of those called {side}{_asked(grown[0].rounds.wanted, side)}")
+    if not parts:
+        return "No film whose label was held back got one, so how right they are is not known here."
+    source = "This is known only because labels were held back; of films without any it would not be."
+    return f"In the mean over findings and runs {listed(parts)} were right. {source}"
+
+
+def _asked(wanted: Wanted | None, side: str) -> str:
+    """Return in brackets which share was wanted; nothing where any was taken."""
+    if wanted is None:
+        return ""
+    more = ", of rare findings more" if side == "absent" else ""
+    return f" ({getattr(wanted, side):.0%} wanted{more})"
+
+
+def _why_none(grown: Sequence[Grown]) -> str:
+    if grown[0].rounds.wanted is None:
+        return "no film had a probability of one half"
+    return "validation films did not show that enough of such calls would be right"
+
+
+def _short(grown: Sequence[Grown]) -> list[str]:
+    """Return the findings whose labels were less often right than wanted, beyond the interval."""
+    found: dict[str, None] = {}
+    for one in grown:
+        for name, finding in one.told.findings.items():
+            for side in SIDES:
+                real, wanted = getattr(finding.real_precision, side), getattr(finding.wanted, side)
+                if real and real.interval and wanted is not None and real.interval[1] < wanted:
+                    found[f"{name} ({side})"] = None
+    return list(found)
+
+
+def _adding_none(grown: Sequence[Grown]) -> list[str]:
+    """Return the findings that no round called present."""
+    counts: dict[str, int] = {}
+    for one in grown:
+        for each in one.rounds.rounds:
+            for name, finding in each.findings.items():
+                counts[name] = counts.get(name, 0) + finding.present
+    return [name for name, count in counts.items() if not count]

@@ -1,0 +1,206 @@
+"""Tables of models that were grown by pseudo-labels, on a study's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from hilum.metrics.results import Estimate
+from hilum.pages.study.read import Grown, Study
+from hilum.pages.study.results import compared_cells
+from hilum.pages.tables import (
+    Cell,
+    Column,
+    Table,
+    estimate,
+    estimates,
+    number,
+    numbers,
+    share,
+    table,
+    word,
+    words,
+)
+from hilum.workflows.pseudo_label.record import FindingRound, Round
+
+NOTHING = Cell("-", (None,))
+SAME = (Cell("-", (None, None, None)), NOTHING, word("the same model", "verdict soft"))
+"""In place of a comparison where no round was kept."""
+MEASURES = {"precision": "precision", "recall": "recall", "accuracy": "accuracy"}
+"""Means that the published study reported, by their columns."""
+
+
+def growth_table(study: Study) -> Table:
+    """Return each grown model beside what it began with, on test films."""
+    columns = [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        words("began with", "start"),
+        words("kept round, by seed", "kept"),
+        estimates("mean AUROC at the start", "start_auroc_macro"),
+        estimates("mean AUROC after", "auroc_macro"),
+        estimates("difference", "difference"),
+        numbers("p, Holm", "p_holm"),
+        words("what it shows", "verdict"),
+    ]
+    rows = [_grown(study, row) for row in study.grown_rows]
+    return table("pseudo-labels", "Models grown by pseudo-labels beside what they began with", columns, rows)
+
+
+def _grown(study: Study, row: Mapping[str, Any]) -> list[Cell]:
+    grown = [one for one in study.grown if one.cell.id in row["cells"]]
+    start = str(grown[0].cell.start)
+    before = next((one for one in study.rows if (one["model"], one["fraction"]) == (start, row["fraction"])), None)
+    return [
+        word(row["model"]),
+        share(row["fraction"]),
+        word(start),
+        word(", ".join(f"{one.rounds.kept or 'none'} of {len(one.rounds.rounds)}" for one in grown)),
+        estimate(before["auroc_macro"] if before else None),
+        estimate(row["auroc_macro"]),
+        *(SAME if study.is_its_start(row) else compared_cells(study.compared_with_start(row), start, row["model"])),
+    ]
+
+
+def _run_columns() -> list[Column]:
+    return [words("model", "model"), numbers("labels", "fraction"), numbers("seed", "seed"), numbers("round", "round")]
+
+
+def _run_cells(one: Grown, number_of_round: int) -> list[Cell]:
+    cell = one.cell
+    return [word(cell.model), share(cell.fraction or 1.0), number(cell.seed), number(number_of_round)]
+
+
+def rounds_table(study: Study) -> Table:
+    """Return every round: films, labels, how right they were, and the score that decided."""
+    columns = [
+        *_run_columns(),
+        numbers("films", "films"),
+        numbers("patients", "patients"),
+        numbers("present", "present"),
+        numbers("right", "present_right"),
+        numbers("absent", "absent"),
+        numbers("right", "absent_right"),
+        numbers("validation AUROC", "validation_auroc"),
+        words("kept", "kept"),
+    ]
+    rows = [row for one in study.grown for row in _rounds(one)]
+    return table("pseudo-label-rounds", "Every round", columns, rows)
+
+
+def _rounds(one: Grown) -> list[list[Cell]]:
+    score = number(one.rounds.start_auroc, "{:.4f}")
+    begun = [*_run_cells(one, 0), *[NOTHING] * 6, score, word("the start")]
+    return [begun, *([*_run_cells(one, each.number), *_round(each)] for each in one.rounds.rounds)]
+
+
+def _round(one: Round) -> list[Cell]:
+    mean = one.real_precision_mean
+    return [
+        number(one.films),
+        number(one.patients),
+        number(sum(finding.present for finding in one.findings.values())),
+        number(mean.present, "{:.1%}"),
+        number(sum(finding.absent for finding in one.findings.values())),
+        number(mean.absent, "{:.1%}"),
+        number(one.validation_auroc, "{:.4f}"),
+        word("yes" if one.kept else "not trained" if one.validation_auroc is None else "no"),
+    ]
+
+
+def findings_table(study: Study) -> Table:
+    """Return every finding of every round: thresholds, labels, and how right they were beside what was wanted."""
+    sides = [
+        column
+        for side in ("present", "absent")
+        for column in (
+            numbers(side, side),
+            estimates("right", f"{side}_right"),
+            numbers("wanted", f"{side}_wanted"),
+            estimates("right, validation", f"{side}_validation"),
+            numbers("threshold", f"{side}_threshold"),
+        )
+    ]
+    columns = [
+        words("finding", "finding"),
+        *_run_columns(),
+        *sides,
+        numbers("left open", "abstained"),
+        words("why none", "reason"),
+    ]
+    rows = [
+        [word(name), *_run_cells(one, each.number), *_finding(finding)]
+        for one in study.grown
+        for each in one.rounds.rounds
+        for name, finding in each.findings.items()
+    ]
+    return table("pseudo-labels-by-finding", "Pseudo-labels of every finding", columns, rows)
+
+
+def _finding(told: FindingRound) -> list[Cell]:
+    cells = [cell for side in ("present", "absent") for cell in _side(told, side)]
+    return [*cells, number(told.abstained), word(told.reason or "-", "reason")]
+
+
+def _side(told: FindingRound, side: str) -> list[Cell]:
+    cut, wanted = getattr(told.cut, side), getattr(told.wanted, side)
+    return [
+        number(getattr(told, side)),
+        _estimate(getattr(told.real_precision, side)),
+        NOTHING if wanted is None else number(wanted, "{:.3f}"),
+        _estimate(getattr(told.validation_precision, side)),
+        NOTHING if cut is None else number(cut, "{:.3f}"),
+    ]
+
+
+def _estimate(one: Estimate | None) -> Cell:
+    """Return a share of right labels; why there is none stands in a column of its own."""
+    if one is None or one.value is None:
+        return Cell("-", (None,) * 3)
+    return estimate({**one.to_json(), "reason": None})
+
+
+def labelled_table(study: Study) -> Table | None:
+    """Return what grown models and their starts reach on the labelled test films, run by run."""
+    columns = [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        numbers("seed", "seed"),
+        numbers("films", "films"),
+    ]
+    columns += [estimates("mean AUROC", "auroc_macro")]
+    columns += [numbers(f"mean {title}", f"{measure}_macro") for measure, title in MEASURES.items()]
+    starts = {str(one.cell.start) for one in study.grown} | {one.cell.model for one in study.grown}
+    fractions = {one.cell.fraction for one in study.grown}
+    rows = []
+    for cell in study.record.chosen(group="main"):
+        told = study.evaluation(cell) if cell.model in starts and cell.fraction in fractions else {}
+        if told:
+            reached = {"value": told["auroc_macro"], "interval": told.get("auroc_macro_interval")}
+            means = [number(_mean(told, measure), "{:.3f}") for measure in MEASURES]
+            start = [word(cell.model), share(cell.fraction or 1.0), number(cell.seed), number(told["films"])]
+            rows.append([*start, estimate(reached), *means])
+    return table("pseudo-labels-test", "On labelled test films", columns, rows) if rows else None
+
+
+def _mean(told: Mapping[str, Any], measure: str) -> float | None:
+    """Return the mean of a measure over the findings that are scored, None where there is none."""
+    found = [told["findings"][name].get(measure) or {} for name in told["findings_scored"]]
+    known = [one["value"] for one in found if one.get("value") is not None]
+    return fmean(known) if known else None
+
+
+def agreement_table(study: Study) -> Table | None:
+    """Return how every round's model agrees with the labels that it was given."""
+    columns = [*_run_columns(), numbers("films with pseudo-labels", "films"), estimates("mean AUROC", "auroc_macro")]
+    columns += [numbers(f"mean {title}", f"{measure}_macro") for measure, title in MEASURES.items()]
+    rows = []
+    for one in study.grown:
+        for each in one.rounds.rounds:
+            told = each.on_pseudo_labels
+            if told is not None:
+                means = [number(getattr(told, f"{measure}_macro"), "{:.3f}") for measure in MEASURES]
+                start = [*_run_cells(one, each.number), number(told.films)]
+                rows.append([*start, estimate(told.auroc_macro.to_json()), *means])
+    return table("pseudo-labels-agreement", "Agreement with pseudo-labels", columns, rows) if rows else None

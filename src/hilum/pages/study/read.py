@@ -1,0 +1,219 @@
+"""Reads a study's folder for its page: the record, the numbers across runs, the runs, the stores and their splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hilum.errors import RunError
+from hilum.images.store import Store
+from hilum.pages.read import Run, read_json, read_run
+from hilum.splits import Split
+from hilum.workflows.pseudo_label.record import Round, Rounds, read_rounds
+from hilum.workflows.study.analysis import GROWN
+from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
+
+FACTS = ("copies", "patients", "strangers", "shortcuts")
+ANALYSIS_KEYS = ("test", "models", "comparisons")
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A run that was grown by pseudo-labels, and its rounds."""
+
+    cell: StudyCell
+    rounds: Rounds
+
+    @property
+    def told(self) -> Round:
+        """The round whose labels stand for the run: the one that was kept, else the first."""
+        return self.rounds.rounds[max(self.rounds.kept - 1, 0)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, finished or not, as its files tell it."""
+
+    record: StudyRecord
+    analysis: Mapping[str, Any]
+    """What analysis.json says; empty where nothing has been compared yet."""
+    runs: Mapping[str, Run]
+    """The runs that stand for a result, by their cells' ids: pretrainings and chosen fine-tunings."""
+    stores: tuple[Store, ...]
+    splits: tuple[Split, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What data.json says; empty where the data was not checked yet."""
+    grown: tuple[Grown, ...] = ()
+    """The finished runs that were grown by pseudo-labels, in the plan's order."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the study lies."""
+        return self.record.folder
+
+    @property
+    def reference(self) -> str:
+        """The model that every other is compared with."""
+        return self.record.reference
+
+    @property
+    def store(self) -> Store:
+        """The store that is measured on: the first."""
+        return self.stores[0]
+
+    @property
+    def split(self) -> Split:
+        """The split of the first store."""
+        return self.splits[0]
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the films are phantoms."""
+        return self.store.source.startswith("phantoms")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The models that gave numbers, in the plan's order; a name's place gives its colour."""
+        known = {row["model"] for row in self.group("main")} or {cell.model for cell in self.record.chosen()}
+        return [name for name in self.record.models if name in known]
+
+    @cached_property
+    def unmeasured(self) -> list[str]:
+        """The models that gave no numbers, in the plan's order."""
+        return [name for name in self.record.models if name not in self.names]
+
+    @cached_property
+    def rows(self) -> list[Mapping[str, Any]]:
+        """The models of the main comparison, by share of the labels and then in the plan's order."""
+        return sorted(self.group("main"), key=lambda row: (row["fraction"], self.names.index(row["model"])))
+
+    @cached_property
+    def fractions(self) -> list[float]:
+        """The shares of the labels that something was measured at; before that, that something was fine-tuned at."""
+        known = {float(row["fraction"]) for row in self.rows}
+        return sorted(known or {cell.fraction for cell in self.record.chosen(group="main") if cell.fraction})
+
+    @property
+    def grown_rows(self) -> list[Mapping[str, Any]]:
+        """The models of the main comparison that were grown by pseudo-labels, as ``rows``."""
+        ids = {one.cell.id for one in self.grown}
+        return [row for row in self.rows if ids & set(row["cells"])]
+
+    def is_its_start(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of numbers is of a grown model of which no round was kept: it is what it began with."""
+        own = [one for one in self.grown if one.cell.id in row["cells"]]
+        return bool(own) and not any(one.rounds.kept for one in own)
+
+    def group(self, name: str) -> list[Mapping[str, Any]]:
+        """Return the numbers of a group of the study, in the order of the file."""
+        return [row for row in self.analysis.get("models", ()) if row["group"] == name]
+
+    def compared(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return a model's comparison with the reference of its group; None for the reference."""
+        subject = "policy" if row["group"] == "policies" else "model"
+        matching = (
+            one
+            for one in self.analysis.get("comparisons", ())
+            if (one["group"], one["fraction"]) == (row["group"], row["fraction"])
+            and one["first"] == row[subject]
+            and (row["group"] == "policies" or one["policy"] == row["policy"])
+        )
+        return next(matching, None)
+
+    def compared_with_start(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return a grown model's comparison with what it began with, None where there is none."""
+        wanted = (GROWN, row["model"], row["fraction"], row["policy"])
+        keys = ("group", "first", "fraction", "policy")
+        found = (one for one in self.analysis.get("comparisons", ()) if tuple(one[key] for key in keys) == wanted)
+        return next(found, None)
+
+    def cells(self, row: Mapping[str, Any]) -> list[StudyCell]:
+        """Return the fine-tunings behind a row of numbers."""
+        known = {cell.id: cell for cell in self.record.cells}
+        return [known[name] for name in row["cells"] if name in known]
+
+    def run(self, cell: StudyCell) -> Run | None:
+        """Return a cell's run, None where it has none to show."""
+        return self.runs.get(cell.id)
+
+    def evaluation(self, cell: StudyCell, part: str = "test") -> Mapping[str, Any]:
+        """Return a run's evaluation on a part of the store that is measured on, empty where it was not made."""
+        run = self.run(cell)
+        found = run.evaluations if run else {}
+        return found.get(part) or found.get(f"{self.store.source}-{part}") or {}
+
+    @cached_property
+    def best(self) -> StudyCell | None:
+        """The fine-tuning with the best validation AUROC at the largest share of the labels."""
+        known = [cell for cell in self.record.chosen(group="main") if cell.validation_auroc is not None]
+        return max(known, key=lambda cell: (cell.fraction or 0.0, cell.validation_auroc or 0.0), default=None)
+
+
+def read_study_folder(folder: Path) -> Study:
+    """Read a study.
+
+    Raises:
+        RunError: A file of it is missing or damaged.
+        DataError: A store is gone.
+    """
+    record = read_study(folder)
+    stores = tuple(Store.open(store.path) for store in record.stores)
+    if not stores:
+        raise RunError(f"{folder / 'study.json'} names no store: run the study again.")
+    for store, told in zip(stores, record.stores, strict=True):
+        if store.fingerprint != told.fingerprint:
+            raise RunError(f"{store.folder} holds other films than the study in {folder} was made with.")
+    return Study(
+        record=record,
+        analysis=_analysis(record.analysis),
+        runs={cell.id: read_run(record.path(cell)) for cell in _shown(record)},
+        stores=stores,
+        splits=tuple(Split.load(store.folder) for store in stores),
+        facts=_facts(record.data),
+        grown=tuple(_grown(record, stores[0].findings)),
+    )
+
+
+def _shown(record: StudyRecord) -> Sequence[StudyCell]:
+    pretrained = [cell for cell in record.cells if cell.kind == "pretrain" and cell.state == "done"]
+    return [*pretrained, *record.chosen()]
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    missing = [key for key in FACTS if key not in content]
+    if missing:
+        raise RunError(f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs.")
+    return content
+
+
+def _grown(record: StudyRecord, findings: Sequence[str]) -> Iterator[Grown]:
+    """Yield the finished runs that were grown; of one that labelled no film there is a round that says so."""
+    for cell in record.chosen():
+        if cell.kind == "pseudo-label":
+            rounds = read_rounds(record.path(cell))
+            if rounds.rounds:
+                yield Grown(cell, _ordered(rounds, findings))
+
+
+def _ordered(rounds: Rounds, findings: Sequence[str]) -> Rounds:
+    """Return rounds with their findings in the store's order; on file they are sorted by name."""
+    told = [{name: one.findings[name] for name in findings if name in one.findings} for one in rounds.rounds]
+    return replace(
+        rounds, rounds=tuple(replace(one, findings=new) for one, new in zip(rounds.rounds, told, strict=True))
+    )
+
+
+def _analysis(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    missing = [key for key in ANALYSIS_KEYS if key not in content]
+    if missing:
+        raise RunError(f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs.")
+    return content

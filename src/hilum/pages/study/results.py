@@ -1,0 +1,218 @@
+"""The results on a study's page: the answer, the main table, and what each model reaches on each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from hilum.pages.charts.dots import Measured, against_labels
+from hilum.pages.charts.intervals import Level, levels
+from hilum.pages.study.read import Study
+from hilum.pages.tables import (
+    Cell,
+    Column,
+    Table,
+    estimate,
+    estimates,
+    number,
+    numbers,
+    p_value,
+    share,
+    table,
+    word,
+    words,
+)
+from hilum.pages.wording import NO_DIFFERENCE, difference, listed
+
+Row = Mapping[str, Any]
+
+
+def result_sections(study: Study) -> dict[str, Any]:
+    """Return what the page says of the results, by the names that its template uses."""
+    return {
+        "answers": answers(study),
+        "results": results_table(study),
+        "by_labels": _by_labels(study),
+        "forests": [(fraction, forest(study, fraction)) for fraction in study.fractions],
+        "protocols": protocols_table(study),
+        "families": list(dict.fromkeys(str(one["family"]) for one in study.analysis.get("comparisons", ()))),
+    }
+
+
+def percent(fraction: float) -> str:
+    """Return a share in words.
+
+    >>> percent(0.1), percent(0.015)
+    ('10%', '1.5%')
+    """
+    return f"{100 * fraction:g}%"
+
+
+def shown(compared: Row | None, reference: str) -> str:
+    """Return in words what a comparison shows after the correction for many."""
+    if compared is None:
+        return "the reference"
+    told = compared["auroc_macro"]
+    if told["value"] is None:
+        return "not available"
+    if not told.get("shown"):
+        return NO_DIFFERENCE
+    return f"better than {reference}" if told["value"] > 0 else f"worse than {reference}"
+
+
+def answers(study: Study) -> list[str]:
+    """Return for each share of the labels one sentence that says which models differ from the reference."""
+    return [_answer(study, fraction) for fraction in study.fractions]
+
+
+def _answer(study: Study, fraction: float) -> str:
+    rows = [row for row in study.rows if row["fraction"] == fraction]
+    compared = [(row, study.compared(row)) for row in rows if row["model"] != study.reference]
+    said: dict[str, list[str]] = {}
+    for row, told in compared:
+        verdict = shown(told, study.reference).split(" than ")[0] if told else "not compared"
+        said.setdefault(verdict, []).append(_named(row, told, verdict))
+    own = next((row for row in rows if row["model"] == study.reference), None)
+    start = f"With {percent(fraction)} of the labels"
+    if own is not None and own["auroc_macro"]["value"] is not None:
+        start += f" {study.reference} reaches {own['auroc_macro']['value']:.3f}"
+    parts = [f"{verdict[:1].upper()}{verdict[1:]}: {listed(names)}." for verdict, names in sorted(said.items())]
+    return f"{start}. {' '.join(parts) or 'No other model was measured.'}"
+
+
+def _named(row: Row, told: Row | None, verdict: str) -> str:
+    """Return a model's name, with its difference where one is shown."""
+    if told is None or verdict == NO_DIFFERENCE or told["auroc_macro"]["value"] is None:
+        return str(row["model"])
+    return f"{row['model']} ({difference(told['auroc_macro']['value'])})"
+
+
+def results_table(study: Study) -> Table:
+    """Return the main table: each model at each share of the labels."""
+    columns = [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        estimates("mean AUROC", "auroc_macro"),
+        *compared_columns(study.reference),
+        estimates("mean average precision", "average_precision_macro"),
+        *SPREAD,
+        numbers("films", "films"),
+        numbers("patients", "patients"),
+    ]
+    return table(
+        "results", "Mean AUROC by model and share of labels", columns, [_result(study, row) for row in study.rows]
+    )
+
+
+SPREAD = (numbers("seeds", "seeds"), numbers("lowest to highest seed", "seed_lowest"))
+
+
+def _result(study: Study, row: Row) -> list[Cell]:
+    films, patients = trained_on(study, row)
+    return [
+        word(row["model"], small="no round was kept" if study.is_its_start(row) else ""),
+        share(row["fraction"]),
+        estimate(row["auroc_macro"]),
+        *compared_cells(study.compared(row), study.reference, row["model"]),
+        estimate(row["average_precision_macro"]),
+        *spread(row),
+        films,
+        patients,
+    ]
+
+
+def compared_columns(reference: str) -> list[Column]:
+    """Return the columns of ``compared_cells``."""
+    return [
+        estimates(f"minus {reference}", "difference"),
+        numbers("p, Holm", "p_holm"),
+        words("what it shows", "verdict"),
+    ]
+
+
+def compared_cells(told: Row | None, reference: str, name: str) -> list[Cell]:
+    """Return the difference to the reference, its p value after Holm, and what it shows, of what is called ``name``."""
+    if told is None:  # the reference itself, or it gave no numbers at this share of the labels
+        verdict = "the reference" if name == reference else "not compared"
+        return [Cell("-", (None, None, None)), Cell("-", (None,)), word(verdict, "verdict soft")]
+    verdict = shown(told, reference)
+    style = {"better": "found", "worse": "missed"}.get(verdict.split()[0], "")
+    return [
+        estimate(told["auroc_macro"], signed=True),
+        p_value(told["auroc_macro"].get("p_holm")),
+        word(verdict, f"verdict {style}".rstrip()),
+    ]
+
+
+def spread(row: Row) -> list[Cell]:
+    """Return how many seeds there are, of how many where some failed, and the range of what they reach alone."""
+    alone = [one["auroc_macro"] for one in row["seeds"] if one["auroc_macro"] is not None]
+    if not alone:
+        return [_seeds(row), number(None)]
+    text = f"{min(alone):.3f} to {max(alone):.3f}" if len(alone) > 1 else f"{alone[0]:.3f}"
+    return [_seeds(row), Cell(text, (min(alone),))]
+
+
+def _seeds(row: Row) -> Cell:
+    count, planned = len(row["seeds"]), row.get("seeds_planned", len(row["seeds"]))
+    return number(count) if count == planned else Cell(f"{count} of {planned}", (count,))
+
+
+def trained_on(study: Study, row: Row) -> tuple[Cell, Cell]:
+    """Return films and patients whose labels were used, as a range where the draws differ."""
+    runs = [run for cell in study.cells(row) if (run := study.run(cell))]
+    return tuple(_range([run.training[key] for run in runs if key in run.training]) for key in ("films", "patients"))  # type: ignore[return-value]
+
+
+def _range(counts: Sequence[int]) -> Cell:
+    if not counts or min(counts) == max(counts):
+        return number(counts[0] if counts else None)
+    return Cell(f"{min(counts):,} to {max(counts):,}", (min(counts),))
+
+
+def _by_labels(study: Study) -> Markup:
+    lines: dict[str, dict[float, Measured]] = {name: {} for name in study.names}
+    seeds: dict[str, dict[float, list[float]]] = {name: {} for name in study.names}
+    for row in study.rows:
+        lines[row["model"]][row["fraction"]] = of(row["auroc_macro"])
+        alone = [one["auroc_macro"] for one in row["seeds"] if one["auroc_macro"] is not None]
+        seeds[row["model"]][row["fraction"]] = alone
+    return against_labels(lines, seeds)
+
+
+def of(told: Row | None) -> Measured:
+    """Return an estimate for a chart."""
+    return Measured(None) if told is None else Measured.of(told["value"], told.get("interval"))
+
+
+def forest(study: Study, fraction: float) -> Markup:
+    """Draw every model's difference to the reference at one share of the labels."""
+    rows = [row for row in study.rows if row["fraction"] == fraction and row["model"] != study.reference]
+    found = []
+    for row in rows:
+        told = study.compared(row)
+        value = of(told["auroc_macro"]) if told else Measured(None)
+        verdict = shown(told, study.reference).split(" than ")[0] if told else "not compared"
+        found.append(Level(row["model"], study.names.index(row["model"]), value, verdict))
+    return levels(found, f"mean AUROC minus that of {study.reference}", 0.02, 0.0, "{:+.2f}")
+
+
+def protocols_table(study: Study) -> Table:
+    """Return each model scored per film, per study and on the five findings of CheXpert's competition."""
+    columns = [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        estimates("per film, all findings", "per_film"),
+        estimates("per study, all findings", "per_study"),
+        estimates("per film, five findings", "five_findings"),
+    ]
+    rows = []
+    for row in study.rows:
+        five = (row.get("competition") or {}).get("auroc_macro")
+        one = (row.get("per_study") or {}).get("auroc_macro")
+        rows.append(
+            [word(row["model"]), share(row["fraction"]), estimate(row["auroc_macro"]), estimate(one), estimate(five)]
+        )
+    return table("protocols", "The same models by other protocols", columns, rows)

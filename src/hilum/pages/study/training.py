@@ -1,0 +1,107 @@
+"""The course of a study's trainings on its page: losses without labels, validation scores, the rates tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from hilum.pages.charts.curves import Line, curves
+from hilum.pages.study.read import Study
+from hilum.pages.tables import Table, number, numbers, share, table, word, words
+
+
+def training_sections(study: Study) -> dict[str, Any]:
+    """Return what the page says of the trainings, by the names that its template uses."""
+    return {
+        "pretraining": _pretraining(study),
+        "finetuning": [(fraction, _validation(study, fraction)) for fraction in study.fractions],
+        "tuning": tuning_table(study),
+        "pretrainings": pretraining_table(study),
+    }
+
+
+def _pretraining(study: Study) -> list[tuple[str, Markup]]:
+    """Return the loss of every pretraining, each on axes of its own: their losses are of different kinds."""
+    charts = []
+    for cell in study.record.cells:
+        run = study.run(cell)
+        if cell.kind == "pretrain" and run is not None:
+            place = study.names.index(cell.model) if cell.model in study.names else 0
+            chance = ("chance", run.chance) if run.chance is not None else None
+            charts.append(
+                (cell.model, curves([Line(cell.model, place % 7, run.curve("loss"))], "step", "loss", chance))
+            )
+    return charts
+
+
+def _validation(study: Study, fraction: float) -> Markup:
+    """Draw the validation AUROC of each model's first chosen run."""
+    lines = []
+    for place, name in enumerate(study.names):
+        cells = study.record.chosen(model=name, fraction=fraction, group="main")
+        run = study.run(cells[0]) if cells and cells[0].kind == "finetune" else None
+        if run:
+            lines.append(Line(name, place % 7, run.curve("score", "validation")))
+    return curves(lines, "step", "mean AUROC, validation", ("chance", 0.5), step=0.1)
+
+
+def pretraining_table(study: Study) -> Table | None:
+    """Return what every pretraining saw: films, passes, steps."""
+    columns = [
+        words("model", "model"),
+        words("method", "method"),
+        words("network", "backbone"),
+        numbers("films", "films"),
+        numbers("passes", "epochs"),
+        numbers("batch", "batch_size"),
+        numbers("steps", "steps"),
+        numbers("seconds", "seconds"),
+    ]
+    rows = []
+    for cell in study.record.cells:
+        run = study.run(cell)
+        if cell.kind == "pretrain" and run is not None:
+            train = run.options.get("train", {})
+            rows.append(
+                [
+                    word(cell.model),
+                    word(str(cell.method)),
+                    word(cell.backbone),
+                    number(run.training.get("films")),
+                    number(train.get("epochs")),
+                    number(train.get("batch_size")),
+                    number(run.training.get("steps")),
+                    number(cell.seconds, "{:,.0f}"),
+                ]
+            )
+    return table("pretrainings", "Pretrainings", columns, rows) if rows else None
+
+
+def tuning_table(study: Study) -> Table | None:
+    """Return every finished fine-tuning with its rate and its validation AUROC, by which the rate was chosen."""
+    columns = [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        words("policy", "policy"),
+        numbers("seed", "seed"),
+        numbers("learning rate", "lr"),
+        numbers("validation AUROC", "validation_auroc"),
+        words("counts", "chosen"),
+        numbers("seconds", "seconds"),
+    ]
+    cells = [cell for cell in study.record.cells if cell.kind == "finetune" and cell.state == "done"]
+    rows = [
+        [
+            word(cell.model),
+            share(cell.fraction or 1.0),
+            word(str(cell.policy)),
+            number(cell.seed),
+            number(cell.lr, "{:g}"),
+            number(cell.validation_auroc, "{:.3f}"),
+            word("yes" if cell.chosen else "no"),
+            number(cell.seconds, "{:,.0f}"),
+        ]
+        for cell in cells
+    ]
+    return table("fine-tunings", "Every fine-tuning", columns, rows) if rows else None

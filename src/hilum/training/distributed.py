@@ -1,0 +1,317 @@
+"""The processes that train one model together: where each stands, how they meet, and how they part."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch.distributed import Store, TCPStore, rendezvous  # type: ignore[attr-defined]
+
+from hilum.errors import HilumError, OptionError, RunError
+from hilum.listener import SILENT, Listener
+from hilum.nn.collectives import first_says
+from hilum.training.interrupt import Interrupted
+from hilum.training.launcher import GRACE, Children, end_with_input
+from hilum.training.run_folder import OPTIONS, RunFolder, open_run
+
+TIMEOUT = timedelta(hours=2)
+"""How long one process waits for the others: longer than any validation. Lost processes are noticed at once."""
+TOUCHES = 5.0
+"""Seconds in which the system reports that a process is gone after its connections broke."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands: its number of all, and its number of those on this machine."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+
+def place_in(environment: Mapping[str, str]) -> Place:
+    """Return where the environment says that this process stands: told by ``torchrun`` or ``srun``, else alone.
+
+    A batch script that SLURM runs without ``srun`` is alone, however many tasks its job may have.
+
+    Raises:
+        OptionError: What it says makes no sense.
+
+    >>> place_in({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
+    Place(rank=3, count=8, local_rank=1, local_count=2)
+    >>> place_in({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"}).count
+    4
+    """
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    elif "SLURM_PROCID" in environment and "SLURM_STEP_NUM_TASKS" in environment:
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE")
+    else:
+        return Place()
+    # SLURM writes 4(x2),3 where two machines have 4 tasks and one has 3.
+    told = {name: environment[name].partition(",")[0].partition("(")[0] for name in names if name in environment}
+    wrong = [name for name, value in told.items() if not value.isdecimal()]
+    if wrong:
+        raise OptionError(f"{wrong[0]} in the environment is {environment[wrong[0]]!r}: a whole number is expected.")
+    rank, count = int(told[names[0]]), int(told[names[1]])
+    if rank >= max(count, 1):
+        raise OptionError(f"{names[0]} is {rank} and {names[1]} is {count}: ranks are counted from 0.")
+    local = int(told.get(names[2], rank)), int(told.get(names[3], count))
+    return Place(rank, count, *local) if count > 1 else Place()
+
+
+def slurm_meeting(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return where the tasks of a SLURM step meet: its first machine, and a port that its job alone takes.
+
+    >>> slurm_meeting({"SLURM_STEP_NODELIST": "gpu[07-09,12]", "SLURM_JOB_ID": "1234567"})
+    {'MASTER_ADDR': 'gpu07', 'MASTER_PORT': '19567'}
+    """
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"
+    first = re.sub(r"^([^,\[]*)\[(\w+)[^\]]*\]", r"\1\2", nodes).partition(",")[0]
+    port = 15000 + int(environment.get("SLURM_JOB_ID", "0")[-4:])
+    return {"MASTER_ADDR": first, "MASTER_PORT": str(port)}
+
+
+class Team:
+    """The processes of one run as one of them sees them; this one is alone."""
+
+    def __init__(self, place: Place = Place(), listener: Listener = SILENT) -> None:
+        self.place, self.listener = place, listener
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that checks, writes and speaks."""
+        return self.place.rank == 0
+
+    def open_run(self, path: Path, options: Mapping[str, Any]) -> Any:
+        """Return a context that gives the run folder, as ``run_folder.open_run`` does."""
+        return open_run(path, options)
+
+    def assemble(self) -> None:
+        """Meet the others: called once all that the user may have got wrong was found right."""
+
+    def part(self, error: BaseException | None) -> BaseException | None:
+        """Leave the others; return what is to be raised in place of ``error``."""
+        return error
+
+
+ALONE = Team()
+"""One process by itself."""
+
+
+class Starter(Team):
+    """The first of ``--devices N`` processes: it starts the others when it has found no fault."""
+
+    def __init__(self, place: Place, listener: Listener, command: Sequence[str], out: Path) -> None:
+        super().__init__(place, listener)
+        self._command = (*command, "--config", str(out / OPTIONS), "--out", str(out))
+        self._children: Children | None = None
+        self._threads = torch.get_num_threads()
+
+    def assemble(self) -> None:
+        """Start the others and meet them.
+
+        Raises:
+            RunError: One of them cannot start.
+        """
+        count = self.place.count
+        environment = dict(os.environ)
+        if "OMP_NUM_THREADS" not in environment:
+            torch.set_num_threads(threads_each(self.place, environment))
+            environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+        store = TCPStore("127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+        self._children = Children(self._command, count, store.port, environment)
+        while not store.check([_here(rank) for rank in range(1, count)]):
+            fault = self._children.fault(patience=0.05)
+            if fault is not None:
+                raise RunError(f"{fault}: nothing was trained.")
+        join(store, self.place)
+        self._children.watch(self.listener)
+        first_says([True])
+
+    def part(self, error: BaseException | None) -> BaseException | None:
+        """End the others, and say which of them was lost if that is the reason."""
+        if self._children is None:
+            return error
+        fault = self._children.fault(patience=TOUCHES) if is_lost_connection(error) else None
+        self._children.end(patience=GRACE if error is None else 0.0)
+        leave()
+        torch.set_num_threads(self._threads)
+        if fault is None:
+            return error
+        return RunError(f"{fault}: all that was saved stands, and the same line goes on from there.")
+
+
+class Leader(Team):
+    """The first of processes that ``torchrun`` or ``srun`` started: the others wait for its word."""
+
+    _told = False
+
+    def assemble(self) -> None:
+        """Tell the others to begin."""
+        self._tell(go=True)
+
+    def part(self, error: BaseException | None) -> BaseException | None:
+        """Tell the others that there is nothing to do, if they still wait to hear."""
+        if not self._told and (error is None or isinstance(error, Exception)):
+            self._tell(go=error is None)
+        if is_lost_connection(error):
+            return RunError(
+                f"another of the {self.place.count} processes was lost: see what it said. All that was saved stands, "
+                "and the same line goes on from there."
+            )
+        return error
+
+    def _tell(self, *, go: bool) -> None:
+        self._told = True
+        meet(self.place)
+        first_says([go])
+
+
+class Follower(Team):
+    """Any process but the first: it reads, trains and keeps silent."""
+
+    def __init__(self, place: Place) -> None:
+        """Wait for the first process to find no fault.
+
+        Raises:
+            SystemExit: It found one, and has said so.
+        """
+        super().__init__(place)
+        self._begun = False
+        end_with_input(os.environ)
+        try:
+            meet(place)
+            go = first_says([False])[0]
+        except RuntimeError as error:  # the first process is gone
+            raise SystemExit(1) from error
+        if not go:
+            raise SystemExit(1)
+
+    @contextmanager
+    def open_run(self, path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:  # noqa: ARG002
+        """Give the run folder for reading."""
+        yield Onlooker(path)
+
+    def assemble(self) -> None:
+        """From here on, what stops this process stops all, and the first one says it."""
+        self._begun = True
+
+    def part(self, error: BaseException | None) -> BaseException | None:
+        """Keep silent about what the first process says."""
+        if isinstance(error, Interrupted):
+            return SystemExit(130)
+        if self._begun and (isinstance(error, HilumError) or is_lost_connection(error)):
+            return SystemExit(1)
+        return error
+
+
+class Onlooker(RunFolder):
+    """The run folder in a process that must not write there."""
+
+    def log(self, **event: Any) -> None:
+        """Leave the log to the first process."""
+
+    def finish(self, metrics: Mapping[str, Any]) -> None:
+        """Leave the results to the first process."""
+
+
+@contextmanager
+def team_for(command: Sequence[str], out: Path, devices: int, listener: Listener) -> Iterator[Team]:
+    """Give this process its team; with ``devices`` above 1 it starts the others itself, unless somebody did.
+
+    Args:
+        command: The words after ``hilum`` that the others run, such as ``pretrain moco``.
+        out: The run folder, whose options the others read.
+        devices: Processes wanted.
+        listener: Hears notes of the first process.
+
+    Raises:
+        HilumError: As the block does, or another process was lost.
+        SystemExit: In a process other than the first, where that one has said what there is to say.
+    """
+    team = _team(command, out, devices, listener)
+    try:
+        yield team
+    except BaseException as error:
+        raised = team.part(error)
+        if raised is error or raised is None:
+            raise
+        raise raised from error
+    else:
+        team.part(None)
+
+
+def _team(command: Sequence[str], out: Path, devices: int, listener: Listener) -> Team:
+    place = place_in(os.environ)
+    if devices not in (1, place.count) and place.count > 1:
+        raise OptionError(
+            f"--devices is {devices} and this process is one of {place.count} started from outside: leave it out."
+        )
+    if place.count == 1:
+        started = Place(0, devices, 0, devices)
+        return Team(listener=listener) if devices == 1 else Starter(started, listener, command, out)
+    _meeting_point(os.environ)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_each(place, os.environ))
+    return Leader(place, listener) if place.rank == 0 else Follower(place)
+
+
+def _meeting_point(environment: MutableMapping[str, str]) -> None:
+    if "RANK" not in environment:
+        for name, value in slurm_meeting(environment).items():
+            environment.setdefault(name, value)
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if name not in environment:
+            raise OptionError(f"RANK is set in the environment and {name} is not: start by torchrun, or unset RANK.")
+
+
+def threads_each(place: Place, environment: Mapping[str, str]) -> int:
+    """Return how many threads a process may use: its own cores, or its share of those that all on this machine see."""
+    mine = len(os.sched_getaffinity(0))
+    bound = "SLURM_PROCID" in environment and mine < (os.cpu_count() or mine)
+    return mine if bound else max(1, mine // place.local_count)
+
+
+def meet(place: Place) -> None:
+    """Join the processes that somebody else started; done once, since they end with this one."""
+    if dist.is_initialized():
+        return
+    store, _, _ = next(rendezvous("env://", rank=place.rank, world_size=place.count, timeout=TIMEOUT))
+    store.set(_here(place.rank), "")
+    join(store, place)
+    atexit.register(leave)
+
+
+def join(store: Store, place: Place) -> None:
+    """Form the group: gloo carries what lies in main memory, NCCL what lies on GPUs."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT)
+
+
+def leave() -> None:
+    """Leave the group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Whether an error is what a process sees of another's end: torch has no class of its own for all of them."""
+    if not isinstance(error, RuntimeError):
+        return False
+    said = str(error).lower()
+    return isinstance(error, dist.DistError) or any(word in said for word in ("gloo", "nccl", "connection"))
+
+
+def _here(rank: int) -> str:
+    return f"hilum-here-{rank}"

@@ -1,0 +1,1 @@
+"""The data card of one or several stores."""

@@ -1,0 +1,126 @@
+"""Label hints: films whose label their nearest neighbours, of other patients, contradict; a work list for a reader."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.images.films import Films
+from hilum.labels import Unstated, scored
+
+COLUMNS = ("row", "source", "path", "finding", "label", "expected", "score")
+NEIGHBOURS = 100
+MEMORY = 50_000
+"""Films that neighbours are sought among, at most."""
+LEAST = 1e-6
+"""Nats of surprise above which a label is listed: where all neighbours speak alike, rounding leaves some 1e-8."""
+_BLOCK = 512
+
+
+def label_hints(
+    films: Films,
+    rows: Rows,
+    features: NDArray[np.floating],
+    neighbours: int = NEIGHBOURS,
+    count: int = 200,
+    unstated: Unstated = "absent",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the labels that are most at odds with those of the films that look alike.
+
+    Args:
+        films: All films.
+        rows: [n] of the films to look at; neighbours are sought among them too.
+        features: [n, E] of a network, or other numbers that are near for films that look alike.
+        neighbours: How many films of other patients speak.
+        count: Rows of the list at most.
+        unstated: What a finding that is not mentioned counts as: absent, or nothing.
+        seed: Draws the films that neighbours are sought among, where there are more than MEMORY.
+
+    Returns:
+        COLUMNS, the highest score first: ``row`` among the films, ``label`` as the source states it (nan: not
+        stated), ``expected`` the share of the neighbours that have the finding, ``score`` how much less likely they
+        make the label than the neighbours of other films of that label do, in nats.
+
+    Raises:
+        ValueError: Features and rows differ in number, or a feature is not finite.
+    """
+    values = np.asarray(features, np.float32)
+    if values.ndim != 2 or len(values) != len(rows) or not np.isfinite(values).all():
+        raise ValueError(f"features are {values.shape}, expected finite ones of {len(rows)} films")
+    truth, counts = scored(films.labels[rows], unstated, np.ones(len(films.findings), np.bool_))
+    counts = counts & films.labelled_by_source[rows]
+    expected = expected_labels(values, truth, counts, films.patient_codes[rows], neighbours, seed)
+    scores = np.where(counts, _surprise(truth, expected, counts), -np.inf)
+    place, finding = np.unravel_index(np.argsort(-scores, axis=None, kind="stable")[:count], scores.shape)
+    listed = scores[place, finding] > LEAST
+    place, finding = place[listed], finding[listed]
+    known = films.catalog.iloc[rows[place]]
+    return pd.DataFrame(
+        {
+            "row": rows[place],
+            "source": known["source"].to_numpy(),
+            "path": known["path"].to_numpy(),
+            "finding": np.array(films.findings, dtype=object)[finding],
+            "label": films.labels[rows[place], finding],
+            "expected": expected[place, finding],
+            "score": scores[place, finding],
+        },
+        columns=list(COLUMNS),
+    )
+
+
+def expected_labels(
+    features: FloatArray,
+    truth: FloatArray,
+    counts: BoolArray,
+    patients: NDArray[np.int64],
+    neighbours: int,
+    seed: int = 0,
+) -> FloatArray:
+    """Return the share of each film's neighbours of other patients that have each finding, [n, F].
+
+    As if two more neighbours had the finding as often as films have it at large, so that few do not speak too loudly.
+
+    Args:
+        features: [n, E].
+        truth: [n, F], 1 present and 0 absent.
+        counts: [n, F] bool, which cells speak.
+        patients: [n].
+        neighbours: How many.
+        seed: Draws the memory.
+    """
+    memory = np.arange(len(features))
+    if len(memory) > MEMORY:
+        memory = np.sort(np.random.default_rng(seed).choice(memory, MEMORY, replace=False))
+    whose, keys = torch.from_numpy(patients[memory]), F.normalize(torch.from_numpy(features[memory]), dim=1)
+    labels, weights = torch.from_numpy(truth[memory]), torch.from_numpy(counts[memory].astype(np.float32))
+    prior = (labels * weights).sum(0) / weights.sum(0).clamp(min=1)  # [F]
+    asked, people = torch.from_numpy(features), torch.from_numpy(patients)
+    blocks = zip(torch.split(asked, _BLOCK), torch.split(people, _BLOCK), strict=True)
+    found = []
+    for block, who in blocks:
+        cosine = (F.normalize(block, dim=1) @ keys.T).masked_fill(who[:, None] == whose, -torch.inf)
+        near, nearest = cosine.topk(min(neighbours, len(memory)), dim=1)  # [b, k]
+        speaks = weights[nearest] * near.isfinite()[:, :, None]  # [b, k, F]
+        found.append(((speaks * labels[nearest]).sum(1) + 2 * prior) / (speaks.sum(1) + 2))
+    return np.asarray(torch.cat(found).numpy(), np.float32)
+
+
+def _surprise(truth: FloatArray, expected: FloatArray, counts: BoolArray) -> FloatArray:
+    """Return how much less likely the neighbours make a label than they do for films of that label at large, in nats.
+
+    Against the mean of the label's own films, as in confident learning (Northcutt 2021, arXiv 1911.00068): neighbours
+    rarely have a rare finding, so that without it every film that has one would be listed. Cells that do not count: any
+    number.
+    """
+    likely = np.log(np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1).astype(np.float64))
+    found = -likely
+    for label in (0, 1):
+        cells = counts & (truth == label)
+        found += np.where(cells, (likely * cells).sum(axis=0) / np.maximum(cells.sum(axis=0), 1), 0)
+    return np.asarray(found, np.float32)

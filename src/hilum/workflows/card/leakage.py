@@ -1,0 +1,187 @@
+"""What a card says of films that are there twice, of patients in several parts, and of films of something else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.arrays import Rows
+from hilum.duplicates.copies import Copies
+from hilum.files import replacing
+from hilum.images.films import Films
+from hilum.splits import PATIENT_PARTS
+from hilum.workflows.card.pixels import keep_picture
+from hilum.workflows.data.subsets import Parts
+
+LISTS = "lists"
+"""Folder of the tables that name films; they are not in the page, for a path can name a patient."""
+SHOWN, ALIKE = 12, 3
+"""Films, or pairs of them, that the page shows of each kind, and of each finding."""
+OUTSIDE = "in no part"
+PARTS_SHOWN = (*PATIENT_PARTS, "official-test", OUTSIDE)
+
+
+def part_of_each(parts: Parts) -> NDArray[np.object_]:
+    """Return the part of every film, [N]; OUTSIDE where it is in none."""
+    return parts.part_of_each().fillna(OUTSIDE).to_numpy(object)
+
+
+def store_of_each(films: Films) -> NDArray[np.int64]:
+    """Return the place of every film's store, [N]."""
+    return np.repeat(np.arange(len(films.stores)), np.diff(films.starts))
+
+
+def named_films(films: Films, rows: Rows) -> pd.DataFrame:
+    """Return store, row within the store, and path of films: by these a reader finds them."""
+    stores = store_of_each(films)[rows]
+    names = np.array(films.sources, dtype=object)[stores]
+    paths = films.catalog["path"].iloc[rows].to_numpy(object)
+    return pd.DataFrame({"store": names, "row": rows - films.starts[stores], "path": paths})
+
+
+def write_list(out: Path, name: str, table: pd.DataFrame) -> None:
+    """Write a table that names films as CSV below the card's folder."""
+    (out / LISTS).mkdir(parents=True, exist_ok=True)
+    with replacing(out / LISTS / f"{name}.csv") as aside:
+        table.map(_harmless).to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _harmless(value: Any) -> Any:
+    """Return a value that a spreadsheet does not take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def copy_facts(parts: Parts, copies: Copies) -> dict[str, Any]:
+    """Return how many copies there are, in and between stores, and which part's films have a copy in which part."""
+    films = parts.films
+    pairs, groups = copies.pairs, copies.groups()
+    origin, placed = store_of_each(films), part_of_each(parts)
+    return {
+        "exact": int((pairs["kind"] == "exact").sum()),
+        "near": int((pairs["kind"] == "near").sum()),
+        "groups": len(groups),
+        "films": int(sum(map(len, groups))),
+        "pairs": _between_stores(films, pairs, origin),
+        "leaks": _leaks(groups, placed),
+        "straddling": sum(len({*placed[group]} - {OUTSIDE}) > 1 for group in groups),
+        "notes": list(copies.notes),
+    }
+
+
+def _between_stores(films: Films, pairs: pd.DataFrame, origin: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the pairs within every store and between every two that have any."""
+    ends = np.sort(np.stack([origin[pairs[side].to_numpy(np.int64)] for side in ("first", "second")], axis=1), axis=1)
+    within = [(place, place) for place in range(len(films.stores))]
+    found = []
+    for first, second in sorted({*within, *map(tuple, ends.tolist())}):
+        here = pairs[(ends == (first, second)).all(axis=1)]
+        other = ~here["same_patient"].to_numpy(bool)
+        exact = (here["kind"] == "exact").to_numpy(bool)
+        found.append({
+            "stores": [films.sources[first], films.sources[second]],
+            "exact": int(exact.sum()), "exact_other_patient": int((exact & other).sum()),
+            "near": int((~exact).sum()), "near_other_patient": int((~exact & other).sum()),
+        })  # fmt: skip
+    return found
+
+
+def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dict[str, int]]:
+    """Return for each part how many of its films have a copy in each part, its own among them."""
+    found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
+    for group in groups:
+        here = Counter(placed[group].tolist())
+        for part, count in here.items():
+            for other in here:
+                found[part][other] += count if other != part or count > 1 else 0
+    return found
+
+
+def copy_list(parts: Parts, copies: Copies) -> pd.DataFrame:
+    """Return every pair with the names of its films and their parts, those of other patients and parts first."""
+    placed, pairs = part_of_each(parts), copies.pairs
+    sides = []
+    for name in ("first", "second"):
+        rows = pairs[name].to_numpy(np.int64)
+        sides.append(named_films(parts.films, rows).assign(part=placed[rows]).add_suffix(f"_{name}"))
+    table = pd.concat([*sides, pairs[["kind", "correlation", "same_patient"]].reset_index(drop=True)], axis=1)
+    return table.iloc[_worst_first(parts, copies)].reset_index(drop=True)
+
+
+def _worst_first(parts: Parts, copies: Copies) -> NDArray[np.int64]:
+    """Return the order of pairs: between parts first, then of different patients, then by correlation."""
+    placed, pairs = part_of_each(parts), copies.pairs
+    first, second = (placed[pairs[name].to_numpy(np.int64)] for name in ("first", "second"))
+    between = (first != second) & (first != OUTSIDE) & (second != OUTSIDE)
+    same = pairs["same_patient"].to_numpy(bool)
+    return np.lexsort((-pairs["correlation"].to_numpy(np.float64), same, ~between)).astype(np.int64)
+
+
+def shown_copies(parts: Parts, copies: Copies, out: Path) -> list[dict[str, Any]]:
+    """Keep the pictures of some pairs, the most telling first, and return what is said of each; no path."""
+    placed, films = part_of_each(parts), parts.films
+    found = []
+    for number, place in enumerate(_worst_first(parts, copies)[:SHOWN].tolist()):
+        pair = copies.pairs.iloc[place]
+        rows = np.array([pair["first"], pair["second"]], np.int64)
+        names = named_films(films, rows)
+        pictures = films.read(rows)
+        found.append({
+            "pictures": [keep_picture(out, f"copy-{number}-{side}", pictures[side]) for side in (0, 1)],
+            "films": [
+                {"store": names["store"][side], "row": int(names["row"][side]), "part": str(placed[rows[side]])}
+                for side in (0, 1)
+            ],
+            "kind": str(pair["kind"]), "correlation": float(pair["correlation"]),
+            "same_patient": bool(pair["same_patient"]),
+        })  # fmt: skip
+    return found
+
+
+def patient_facts(parts: Parts) -> dict[str, Any]:
+    """Return how many patients stand in several parts or stores, or in several parts of their source's own division."""
+    films, placed = parts.films, part_of_each(parts)
+    table = pd.DataFrame({
+        "patient": films.patient_codes, "part": placed, "store": store_of_each(films),
+        "own": films.catalog["part"].astype(object),
+    })  # fmt: skip
+    inside = table[table["part"] != OUTSIDE]
+    return {
+        "in_several_parts": _in_several(inside, "part"),
+        "in_several_stores": _in_several(table, "store"),
+        "in_several_of_the_source": _in_several(table.dropna(subset="own"), "own"),
+        "left_out": int((placed == OUTSIDE).sum()),
+    }
+
+
+def _in_several(table: pd.DataFrame, column: str) -> int:
+    return int((table.groupby("patient")[column].nunique() > 1).sum()) if len(table) else 0
+
+
+def shown_films(films: Films, found: pd.DataFrame, out: Path, kind: str) -> list[dict[str, Any]]:
+    """Keep the pictures of the first films of a list that has a column ``row``, and return its lines without paths.
+
+    Of a list by finding no more than ALIKE of each are shown, so that one finding does not fill the page.
+    """
+    first = found[found.groupby("finding").cumcount() < ALIKE] if "finding" in found else found
+    first = first.head(SHOWN)
+    rows = first["row"].to_numpy(np.int64)
+    names, pictures = named_films(films, rows), films.read(rows)
+    lines = []
+    for number, line in enumerate(first.drop(columns=["row", "source", "path"]).to_dict("records")):
+        picture = keep_picture(out, f"{kind}-{number}", pictures[number])
+        where = {"store": names["store"][number], "row": int(names["row"][number])}
+        said: dict[str, Any] = {str(name): _plain(value) for name, value in line.items()}
+        lines.append({"picture": picture, **where, **said})
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(value)
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,261 @@
+"""Shortcuts: what a simple reader knows of each finding that sees no chest, beside one that does and beside a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.classifier.linear_baseline import cheap_scores
+from hilum.errors import OptionError
+from hilum.findings import positions
+from hilum.images.films import Films
+from hilum.labels import LabelOptions
+from hilum.listener import SILENT, Listener
+from hilum.metrics.comparisons import holm
+from hilum.metrics.estimates import patients_by_class
+from hilum.metrics.resampling import Judged
+from hilum.metrics.results import Estimate
+from hilum.metrics.shortcut_rule import RULE, chance_p, share_of_knowledge, tells_too_much
+from hilum.metrics.summary import evaluate_findings
+from hilum.workflows.card.shortcut_probes import PROBES, Probe
+from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
+
+Areas = Mapping[str, Estimate]
+"""AUROC by finding."""
+
+LEARNT = 20_000
+"""Training films that the probes learn from, at most."""
+MODEL, WHOLE = "model", "whole"
+"""The readers of whole films: a model, and the last of PROBES."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A finding that a probe without sight of the chest tells too well."""
+
+    finding: str
+    probe: str
+    auroc: Estimate
+    reference: str
+    """The best reader of the whole film: "whole" or "model"."""
+    reference_auroc: float
+    share: float
+    """Of what the reference knows above chance, how much the probe does; infinite where that is nothing."""
+    p_holm: float
+    """Of the probe's AUROC being 0.5, adjusted for all blind probes and findings."""
+
+    @property
+    def words(self) -> str:
+        """The flag as a sentence."""
+        reader = "the model" if self.reference == MODEL else "the same reader with the whole film"
+        return (
+            f"{self.finding}: AUROC {self.auroc.value:.3f} from {PROBES[self.probe].sees}; "
+            f"{reader} has {self.reference_auroc:.3f}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "finding": self.finding, "probe": self.probe, "auroc": self.auroc.to_json(), "reference": self.reference,
+            "reference_auroc": self.reference_auroc, "share": self.share if math.isfinite(self.share) else None,
+            "p_holm": self.p_holm, "words": self.words,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """What each probe knows of each finding, on films of patients that it did not learn from."""
+
+    split: str
+    films: int
+    patients: int
+    training_films: int
+    findings: tuple[str, ...]
+    """Those that the probes could learn, in the films' order."""
+    findings_judged: tuple[str, ...]
+    """Of them those with enough positive patients to be flagged."""
+    min_positives: int
+    auroc: Mapping[str, Areas]
+    """By probe, in the order of PROBES, then by finding."""
+    model: Areas | None
+    """The model's on the same films; None where none was given. A finding that it does not call is not in it."""
+    flags: tuple[Flag, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "split": self.split,
+            "films": self.films,
+            "patients": self.patients,
+            "training_films": self.training_films,
+            "findings": list(self.findings),
+            "findings_judged": list(self.findings_judged),
+            "min_positives": self.min_positives,
+            "rule": RULE,
+            "probes": {
+                name: {"sees": PROBES[name].sees, "blind": PROBES[name].blind, "auroc": _plain(areas)}
+                for name, areas in self.auroc.items()
+            },
+            "model": None if self.model is None else _plain(self.model),
+            "flags": [flag.to_json() for flag in self.flags],
+        }
+
+
+def shortcut_probes(
+    films: Films,
+    parts: Parts,
+    labels: LabelOptions | None = None,
+    split: str = "test",
+    min_positives: int = 20,
+    resamples: int = 1000,
+    seed: int = 0,
+    model_scores: tuple[NDArray[np.floating], Sequence[str]] | None = None,
+    listener: Listener = SILENT,
+    learnt: int = LEARNT,
+) -> Shortcuts:
+    """Train each of PROBES on the training part and measure it on another.
+
+    Args:
+        films: All films.
+        parts: Their parts.
+        labels: What uncertain and unstated labels become; None takes the defaults.
+        split: The part to measure on: val, test or official-test.
+        min_positives: Positive patients there that a finding needs to be flagged.
+        resamples: Of the patients, for the intervals.
+        seed: Of the resampling, and of the patients that choose a probe's ridge.
+        model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and its M findings.
+        listener: Hears progress.
+        learnt: Training films at most, drawn by the seed, so that millions take no longer.
+
+    Raises:
+        DataError: A part is empty, or no training film of another patient has a label that counts.
+        OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that no probe can learn.
+        ValueError: The model's scores are not [n, M].
+    """
+    task = _Task.of(films, parts, labels or LabelOptions(), split).with_at_most(learnt, seed)
+    scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
+    everyone = range(len(task.findings))
+    found = {name: task.areas(told, everyone, min_positives, resamples, seed) for name, told in scores.items()}
+    model = None if model_scores is None else task.areas(*task.called(*model_scores), min_positives, resamples, seed)
+    judged = task.judged(min_positives)
+    flags = tuple(_flags(found, model, task.tests(scores, judged)))
+    return Shortcuts(
+        split, len(task.tested), parts.patients(task.tested), len(task.rows), task.findings, judged, min_positives,
+        found, model, flags,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every probe learns and is measured on."""
+
+    films: Films
+    rows: Rows
+    tested: Rows
+    findings: tuple[str, ...]
+    targets: FloatArray
+    weights: FloatArray
+    truth: FloatArray
+    counts: BoolArray
+
+    @staticmethod
+    def of(films: Films, parts: Parts, labels: LabelOptions, split: str) -> _Task:
+        if split in ("train", "all"):
+            raise OptionError(f"split is {split!r}, which the probes learn from: choose test, val or official-test.")
+        targets, weights = probe_labels(films, labels)
+        learnt, tested = parts.needed("train"), parts.needed(split)
+        rows = labelled_rows(parts.of_others(learnt, tested), weights)
+        columns = np.array(learnt_columns(weights[rows]))
+        truth, counts = truth_of(films, tested, labels.unstated)
+        findings = tuple(films.findings[column] for column in columns)
+        return _Task(
+            films, rows, tested, findings,
+            targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
+        )  # fmt: skip
+
+    def with_at_most(self, learnt: int, seed: int) -> _Task:
+        """Return the task with fewer training films, where there are more."""
+        if len(self.rows) <= learnt:
+            return self
+        kept = np.sort(np.random.default_rng(seed).choice(len(self.rows), learnt, replace=False))
+        return replace(self, rows=self.rows[kept], targets=self.targets[kept], weights=self.weights[kept])
+
+    def read(self, probe: Probe, seed: int) -> FloatArray:
+        """Return what the simple reader says of the tested films [n, F] by what a probe sees."""
+        features, learnt = probe.features(self.films, np.concatenate([self.rows, self.tested])), len(self.rows)
+        people = self.films.patient_codes[self.rows]
+        return cheap_scores(features[:learnt], self.targets, self.weights, people, features[learnt:], seed)
+
+    def areas(
+        self, scores: NDArray[np.floating], places: Sequence[int], min_positives: int, resamples: int, seed: int
+    ) -> Areas:
+        """Return the AUROC of scores [n, K] of the findings at K places."""
+        if not places:
+            return {}
+        columns = list(places)
+        evaluation = evaluate_findings(
+            self.truth[:, columns], self.counts[:, columns], scores, self.films.patient_codes[self.tested],
+            [self.findings[place] for place in columns], None, resamples, seed, min_positives,
+        )  # fmt: skip
+        return {finding.name: finding.measures["auroc"] for finding in evaluation.findings}
+
+    def judged(self, min_positives: int) -> tuple[str, ...]:
+        """Return the findings with enough positive patients, and two without it."""
+        judged = Judged.of(self.truth, self.counts, self.films.patient_codes[self.tested])
+        pairs = [patients_by_class(judged, place) for place in range(len(self.findings))]
+        return tuple(
+            name for name, (present, absent) in zip(self.findings, pairs, strict=True)
+            if present >= max(min_positives, 2) and absent >= 2
+        )  # fmt: skip
+
+    def tests(self, scores: Mapping[str, FloatArray], judged: Sequence[str]) -> dict[tuple[str, str], float]:
+        """Return the adjusted p value of every blind probe's AUROC of a judged finding being 0.5."""
+        people = self.films.patient_codes[self.tested]
+        pairs = [(name, finding) for name in scores if PROBES[name].blind for finding in judged]
+        found = []
+        for name, finding in pairs:
+            place = self.findings.index(finding)
+            cells = self.counts[:, place]
+            found.append(chance_p(self.truth[cells, place], scores[name][cells, place], people[cells]))
+        return dict(zip(pairs, holm(found), strict=True))
+
+    def called(self, scores: NDArray[np.floating], names: Sequence[str]) -> tuple[NDArray[np.floating], list[int]]:
+        """Return a model's scores [n, K] of the findings at K places, of its scores [n, M] by name."""
+        if scores.shape != (len(self.tested), len(names)):
+            raise ValueError(f"scores are {scores.shape}, expected {(len(self.tested), len(names))}")
+        found = positions(self.findings, names)
+        places = [place for place, column in enumerate(found) if column is not None]
+        return scores[:, [column for column in found if column is not None]], places
+
+
+def _told(probes: Mapping[str, Probe], listener: Listener) -> Iterator[tuple[str, Probe]]:
+    """Yield each probe by name, telling how far it is."""
+    for done, (name, probe) in enumerate(probes.items()):
+        listener.progress("shortcuts", done, len(probes), name)
+        yield name, probe
+    listener.progress("shortcuts", len(probes), len(probes))
+
+
+def _flags(found: Mapping[str, Areas], model: Areas | None, tests: Mapping[tuple[str, str], float]) -> Iterator[Flag]:
+    for (name, finding), p_holm in tests.items():
+        blind, value = found[name][finding], found[name][finding].value
+        reference, area = _best_reader(finding, found[WHOLE], model or {})
+        if value is not None and tells_too_much(value, p_holm, area):
+            yield Flag(finding, name, blind, reference, area, share_of_knowledge(value, area), p_holm)
+
+
+def _best_reader(finding: str, whole: Areas, model: Areas) -> tuple[str, float]:
+    """Return who reads whole films best, and with what AUROC; the model where both are equal."""
+    readers = {MODEL: model[finding].value if finding in model else None, WHOLE: whole[finding].value}
+    return max(((name, area) for name, area in readers.items() if area is not None), key=lambda reader: reader[1])
+
+
+def _plain(areas: Areas) -> dict[str, Any]:
+    return {finding: area.to_json() for finding, area in areas.items()}

@@ -1,0 +1,1 @@
+"""Which images of the stores a stage works on, and their labels as targets."""

@@ -1,0 +1,147 @@
+"""Which films of one or several stores belong to a part, each store by its own split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.duplicates.exact import equal_pixels
+from hilum.duplicates.stored import known_copies
+from hilum.errors import DataError
+from hilum.images.films import Films
+from hilum.labels import scored
+from hilum.splits import Split
+from hilum.splits.copies import joined
+from hilum.training.run_folder import SPLITS
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The films of a run and the splits of their stores."""
+
+    films: Films
+    splits: tuple[Split, ...]
+
+    @staticmethod
+    def of(films: Films) -> Parts:
+        """Load each store's split.
+
+        Raises:
+            DataError: A store has none, or a patient or the same picture is in two parts, of one store or of two.
+        """
+        parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
+        parts.refuse_patient_in_two()
+        parts.refuse_copies_in_two()
+        return parts
+
+    def refuse_patient_in_two(self) -> None:
+        """Raise a DataError if stores of one data set put a patient in different parts."""
+        sources = [store.source for store in self.films.stores]
+        if len(set(sources)) == len(sources):
+            return  # no patient in common
+        parts = {"patient": self.films.catalog["patient"], "part": self.part_of_each()}
+        table = pd.DataFrame(parts).dropna().drop_duplicates()
+        twice = table["patient"][table["patient"].duplicated()]
+        if len(twice):
+            raise DataError(
+                f"{twice.nunique()} patients, first {twice.iloc[0]!r}, are in different parts of two stores of one "
+                "data set: prepare its films into one store."
+            )
+
+    def refuse_copies_in_two(self) -> None:
+        """Raise a DataError if films that show the same picture are in different parts.
+
+        Those are known that have equal pixels, in whichever stores, and those of a store's ``duplicates.parquet``.
+        """
+        exact = equal_pixels(self.films.catalog["pixels"], self.films.preparation.size)
+        starts = zip(self.films.stores, self.films.starts, strict=False)
+        pairs = np.concatenate([exact, *(known_copies(store).pairs + start for store, start in starts)])
+        if not len(pairs):
+            return
+        part = self.part_of_each().to_numpy(object)
+        ends = [(int(group[0]), int(other)) for group in _groups(part, pairs) for other in group[1:]]
+        apart = [(first, other) for first, other in ends if part[first] != part[other]]
+        if apart:
+            raise DataError(self._copies_apart(apart, part))
+
+    def part_of_each(self) -> pd.Series:
+        """Return each film's part, [N], by its store's split; null where it is in none."""
+        pairs = zip(self.films.stores, self.splits, strict=True)
+        return pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
+
+    def _copies_apart(self, apart: list[tuple[int, int]], part: NDArray[np.object_]) -> str:
+        paths = self.films.catalog["path"]
+        origins = [np.searchsorted(self.films.starts, pair, side="right") - 1 for pair in apart]
+        (first, other), (one, two) = apart[0], origins[0]
+        named = f"{paths[first]!r} in {part[first]!r} and {paths[other]!r} in {part[other]!r}"
+        if all(left == right for left, right in origins):
+            where, remedy = f"of {self.films.stores[one].folder}", f"run `hilum split {self.films.stores[one].folder}`"
+        else:
+            where = f"of {self.films.stores[one].folder} and {self.films.stores[two].folder}"
+            remedy = "use one of the stores, or prepare one again without the films that both have"
+        return f"{len(apart)} films {where} have a copy in another part, first {named}: {remedy}."
+
+    def rows(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
+        """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
+        found, start = [], 0
+        for store, split in zip(self.films.stores, self.splits, strict=True):
+            found.append(split.rows(store.catalog, part, fraction, draw) + start)
+            start += len(store)
+        return np.concatenate(found).astype(np.int64)
+
+    def needed(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
+        """Return the rows of a part that must not be empty.
+
+        Raises:
+            DataError: It is empty.
+        """
+        rows = self.rows(part, fraction, draw)
+        if len(rows) == 0:
+            folders = ", ".join(str(store.folder) for store in self.films.stores)
+            raise DataError(f"part {part!r} of {folders} has no film: choose another part, or run `hilum split STORE`.")
+        return rows
+
+    def of_others(self, rows: Rows, kept: Rows) -> Rows:
+        """Return the rows whose patients are on none of the kept films: stores of one data set may share patients."""
+        codes = self.films.patient_codes
+        return rows[~np.isin(codes[rows], codes[kept])]
+
+    def patients(self, rows: Rows) -> int:
+        """Return how many patients these films show."""
+        return len(np.unique(self.films.patient_codes[rows]))
+
+    def keep(self, run: Path) -> None:
+        """Write a copy of each store's split into a run's folder."""
+        for source, split in zip(self.films.sources, self.splits, strict=True):
+            folder = run / SPLITS / source
+            folder.mkdir(parents=True, exist_ok=True)
+            split.save(folder)
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return what identifies the data of a run: sources, contents and splits, by hash."""
+        return [
+            {"source": store.source, "films": len(store), "fingerprint": store.fingerprint, "split": split.hash}
+            for store, split in zip(self.films.stores, self.splits, strict=True)
+        ]
+
+
+def _groups(part: NDArray[np.object_], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the films that are copies of each other and in a part, in groups."""
+    inside = pd.notna(part)
+    return [group[inside[group]] for group in joined(len(part), pairs) if inside[group].any()]
+
+
+def truth_of(films: Films, rows: Rows, unstated: str) -> tuple[FloatArray, BoolArray]:
+    """Return the truth (0 or 1) of these films and which cells are scored, both [n, F].
+
+    Uncertain cells are not scored, nor is a finding that the film's source never states; cells that are not stated
+    count by ``unstated``.
+    """
+    truth, counts = scored(films.labels[rows], unstated, np.ones(len(films.findings), np.bool_))
+    return truth, counts & films.labelled_by_source[rows]

@@ -1,0 +1,83 @@
+"""The demo: the whole story on drawn films, from phantoms to a study of models, in one folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from hilum.errors import OptionError, RunError
+from hilum.files import write_json
+from hilum.listener import SILENT, Listener
+from hilum.phantoms import PhantomOptions, write_phantoms
+from hilum.sources import read_source
+from hilum.workflows.demo.options import DemoFilms, DemoOptions
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.study.plan import StudyPlan
+from hilum.workflows.study.study import StudyResult, study
+
+__all__ = ["PHANTOMS", "RECORD", "STORE", "DemoFilms", "DemoOptions", "demo"]
+
+RECORD = "demo.json"
+"""The file by which a folder is a demo: what was drawn."""
+PHANTOMS, STORE = "phantoms", "store"
+BESIDE = (RECORD, PHANTOMS, STORE)
+
+
+def demo(
+    options: DemoOptions, plan: StudyPlan, listener: Listener = SILENT, films: DemoFilms | None = None
+) -> StudyResult:
+    """Draw phantoms, prepare them, and study what the plan names on them.
+
+    Every stage continues or leaves alone what an earlier call with the same options made.
+
+    Args:
+        options: Where to, and the seed.
+        plan: What to study on the store that is made there; its ``data`` and ``out`` say so.
+        listener: Hears notes and progress.
+        films: How many and how large; the usual ones unless given.
+
+    Raises:
+        RunError: The folder holds something else, or a demo with other options.
+        Interrupted: SIGINT or SIGTERM came during training; all is saved.
+    """
+    films = films or DemoFilms()
+    if plan.options.out != options.out or plan.options.data != (options.out / STORE,):
+        raise ValueError(f"the plan is of {plan.options.out}, the demo of {options.out}")
+    _claim(options, films)
+    wanted = PhantomOptions(count=films.films, size=films.drawn_size, seed=options.seed, prevalence="even")
+    write_phantoms(options.out / PHANTOMS, wanted, partial(listener.progress, "draw"))
+    prepare(
+        read_source("chexpert", options.out / PHANTOMS), options.out / STORE, PrepareOptions(size=films.size), listener
+    )
+    return study(plan, listener, BESIDE)
+
+
+def _claim(options: DemoOptions, films: DemoFilms) -> None:
+    """Make the folder this demo's, or see that it is.
+
+    Raises:
+        RunError: It holds something else, or a demo with other options.
+    """
+    if options.seed < 0:
+        raise OptionError(f"--seed is {options.seed}: allowed is 0 or more.")
+    wanted = {"seed": options.seed, "full": options.full, **asdict(films)}
+    path = options.out / RECORD
+    if path.is_file():
+        if _read(path) != wanted:
+            raise RunError(
+                f"{options.out} holds a demo with other options: give the same --seed and --full, or another --out."
+            )
+        return
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise RunError(f"{options.out} holds something else than a demo: give --out a new folder.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(path, wanted)
+
+
+def _read(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: delete {path.parent} and run the demo again.") from error

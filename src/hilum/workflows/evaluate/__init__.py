@@ -1,0 +1,1 @@
+"""Measuring classifiers and frozen features."""

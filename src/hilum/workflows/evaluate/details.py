@@ -1,0 +1,200 @@
+"""What an evaluation says beside its table: calibration, operating points, subgroups, studies, the competition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.arrays import BoolArray, FloatArray
+from hilum.bundle.model_folder import Description
+from hilum.findings import COMPETITION, positions
+from hilum.metrics.calibration import Calibration
+from hilum.metrics.operating import OperatingPoint, operating_points
+from hilum.metrics.per_study import AGGREGATION, per_study
+from hilum.metrics.reliability import Reliability, finding_reliability
+from hilum.metrics.resampling import Judged, weightings
+from hilum.metrics.results import Estimate, Evaluation
+from hilum.metrics.subgroups import Subgroup, age_bands, groups_of, measure_subgroup
+from hilum.metrics.summary import evaluate_findings
+from hilum.workflows.evaluate.options import EvaluateOptions
+
+SUBGROUP_RESAMPLES = 500
+"""Resamples behind a subgroup's interval, at most: there are a dozen groups, and 500 tell a standard error to 3 %."""
+
+
+@dataclass(frozen=True)
+class ScoredFilms:
+    """Films with their truth and what a model says of them, for the F findings that both know."""
+
+    findings: tuple[str, ...]
+    truth: FloatArray
+    """[n, F], 1 present and 0 absent; anything where it does not count."""
+    counts: BoolArray
+    """[n, F], which cells are scored."""
+    scores: FloatArray
+    """[n, F] probabilities."""
+    patients: NDArray[np.int64]
+    """[n] codes."""
+    studies: NDArray[np.int64]
+    """[n] codes."""
+    catalog: pd.DataFrame
+    """[n] rows with sex, age and view_position."""
+
+
+@dataclass(frozen=True)
+class StudyScores:
+    """The mean AUROC where a study counts once."""
+
+    studies: int
+    auroc_macro: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"studies": self.studies, "aggregation": AGGREGATION, "auroc_macro": self.auroc_macro.to_json()}
+
+
+@dataclass(frozen=True)
+class CompetitionScores:
+    """The mean AUROC over CheXpert's five competition findings, film by film."""
+
+    findings: tuple[str, ...]
+    """Those of the five with enough positive patients to be scored."""
+    auroc_macro: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"findings": list(self.findings), "auroc_macro": self.auroc_macro.to_json()}
+
+
+@dataclass(frozen=True)
+class Details:
+    """What is measured beside the table of findings."""
+
+    calibration: Reliability
+    operating_points: Mapping[str, tuple[OperatingPoint, ...]]
+    """By finding; empty for one without thresholds."""
+    subgroups: tuple[Subgroup, ...]
+    per_study: StudyScores
+    competition: CompetitionScores | None
+    """None where model and store do not share all five findings."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "calibration": self.calibration.to_json(),
+            "operating_points": {
+                name: [point.to_json() for point in points] for name, points in self.operating_points.items()
+            },
+            "subgroups": [subgroup.to_json() for subgroup in self.subgroups],
+            "per_study": self.per_study.to_json(),
+            "competition": None if self.competition is None else self.competition.to_json(),
+        }
+
+
+def measure_details(
+    films: ScoredFilms, evaluation: Evaluation, model: Description, options: EvaluateOptions
+) -> Details:
+    """Return what is measured beside an evaluation of the same films."""
+    return Details(
+        calibration=_calibration(films, evaluation.findings_scored, model),
+        operating_points=_operating_points(films, model, options),
+        subgroups=_subgroups(films, options),
+        per_study=_per_study(films, evaluation, options),
+        competition=_competition(films, options),
+    )
+
+
+def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None]:
+    """Return a finding's thresholds by rule, Youden's first; models made before there were rules have only that."""
+    known = model.operating_points.get(finding) or {"youden": model.thresholds.get(finding)}
+    return {rule: known[rule] for rule in sorted(known, key=lambda rule: (rule != "youden", rule))}
+
+
+def _calibration(films: ScoredFilms, scored: tuple[str, ...], model: Description) -> Reliability:
+    fitted = {name: None if said is None else Calibration(**said) for name, said in model.calibration.items()}
+    return Reliability(
+        {
+            name: finding_reliability(truth[counts], scores[counts], fitted.get(name))
+            for name, truth, counts, scores in zip(
+                films.findings, films.truth.T, films.counts.T, films.scores.T, strict=True
+            )
+        },
+        scored,
+    )
+
+
+def _operating_points(
+    films: ScoredFilms, model: Description, options: EvaluateOptions
+) -> dict[str, tuple[OperatingPoint, ...]]:
+    judged = Judged.of(films.truth, films.counts, films.patients)
+    thresholds = [thresholds_of(model, name) for name in films.findings]
+    weights = weightings(judged, options.resamples, options.seed)
+    points = operating_points(judged, films.scores, thresholds, weights, options.prevalence)
+    return dict(zip(films.findings, points, strict=True))
+
+
+def _subgroups(films: ScoredFilms, options: EvaluateOptions) -> tuple[Subgroup, ...]:
+    judged = Judged.of(films.truth, films.counts, films.patients)
+    table = films.catalog
+    groups = [
+        *groups_of("sex", _stated(table["sex"])),
+        *groups_of("age", age_bands(table["age"], options.age_bands)),
+        *groups_of("view_position", _stated(table["view_position"])),
+    ]
+    resamples = min(options.resamples, SUBGROUP_RESAMPLES)
+    return tuple(
+        measure_subgroup(
+            group, judged, films.scores, films.findings, options.subgroup_patients, resamples, options.seed
+        )
+        for group in groups
+    )
+
+
+def _stated(column: pd.Series) -> Sequence[str | None]:
+    return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+
+
+def _per_study(films: ScoredFilms, evaluation: Evaluation, options: EvaluateOptions) -> StudyScores:
+    """Measure the findings that are scored film by film, so that the two means can be held against each other."""
+    count = len(np.unique(films.studies))
+    scored = [films.findings.index(name) for name in evaluation.findings_scored]
+    if not scored or count == len(films.studies):  # with a film a study the numbers are those of the films
+        return StudyScores(count, evaluation.auroc_macro)
+    read = per_study(
+        films.truth[:, scored], films.counts[:, scored], films.scores[:, scored], films.studies, films.patients
+    )
+    found = evaluate_findings(
+        read.truth,
+        read.mask,
+        read.scores,
+        read.patients,
+        evaluation.findings_scored,
+        None,
+        options.resamples,
+        options.seed,
+        min_positives=1,
+    )
+    return StudyScores(count, found.auroc_macro)
+
+
+def _competition(films: ScoredFilms, options: EvaluateOptions) -> CompetitionScores | None:
+    places = [place for place in positions(COMPETITION, films.findings) if place is not None]
+    if len(places) < len(COMPETITION):
+        return None
+    found = evaluate_findings(
+        films.truth[:, places],
+        films.counts[:, places],
+        films.scores[:, places],
+        films.patients,
+        COMPETITION,
+        None,
+        options.resamples,
+        options.seed,
+        options.min_positives,
+    )
+    return CompetitionScores(found.findings_scored, found.auroc_macro)

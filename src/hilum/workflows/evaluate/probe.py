@@ -1,0 +1,238 @@
+"""Probing: what frozen features already know of the findings, by nearest neighbours and by a linear layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.bundle.initialization import Start, input_size, start_from
+from hilum.bundle.model_folder import is_model
+from hilum.bundle.predictor import choose_device
+from hilum.bundle.training_manifest import were_seen
+from hilum.classifier.probes import PENALTIES, LinearProbe, knn_scores
+from hilum.errors import DataError
+from hilum.images.films import Films
+from hilum.listener import SILENT, Listener
+from hilum.metrics.comparisons import compare_models
+from hilum.metrics.ranking import auroc
+from hilum.metrics.results import Comparison, Evaluation
+from hilum.metrics.summary import evaluate_findings
+from hilum.training.inference import over_films
+from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
+from hilum.workflows.evaluate.options import ProbeOptions
+from hilum.workflows.train.training_set import note_never_labelled
+
+HELD_OUT = 5
+"""One training patient in so many chooses the linear probe's penalty."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """The subject minus another's frozen features, on the same films, resampled in pairs."""
+
+    subject: str
+    knn: Comparison
+    linear: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        found: dict[str, Any] = {"subject": self.subject}
+        for name, comparison in (("knn", self.knn), ("linear", self.linear)):
+            macro = comparison.auroc_macro
+            found[f"{name}_auroc_macro"] = macro.value
+            found[f"{name}_auroc_macro_interval"] = None if macro.interval is None else list(macro.interval)
+        return found
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Both probes' evaluations, and what was probed on what."""
+
+    subject: str
+    split: str
+    fraction: float
+    training_films: int
+    penalty: float
+    knn: Evaluation
+    linear: Evaluation
+    against: Against | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values, with the keys that others rely on."""
+        knn, linear = self.knn.to_json(), self.linear.to_json()
+        return {
+            "subject": self.subject,
+            "split": self.split,
+            "fraction": self.fraction,
+            "training_films": self.training_films,
+            "films": self.linear.films,
+            "patients": self.linear.patients,
+            "penalty": self.penalty,
+            "findings_scored": list(self.linear.findings_scored),
+            **{f"knn_{name}": knn[name] for name in ("auroc_macro", "auroc_macro_interval", "auroc")},
+            **{f"linear_{name}": linear[name] for name in ("auroc_macro", "auroc_macro_interval", "auroc")},
+            "against": None if self.against is None else self.against.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Features of films with their targets and weights, all [n, ...], and their patients."""
+
+    features: Tensor
+    targets: Tensor
+    weights: Tensor
+    patients: NDArray[np.int64]
+
+    def where(self, chosen: BoolArray) -> _Labelled:
+        picked = torch.from_numpy(chosen)
+        return _Labelled(self.features[picked], self.targets[picked], self.weights[picked], self.patients[chosen])
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every subject is probed on: labelled rows, rows to score, and what is known of them."""
+
+    films: Films
+    rows: Rows
+    tested: Rows
+    findings: list[str]
+    targets: FloatArray
+    weights: FloatArray
+    truth: FloatArray
+    counts: BoolArray
+
+    @staticmethod
+    def of(options: ProbeOptions, listener: Listener) -> _Task:
+        films = Films.open(options.data)
+        parts = Parts.of(films)
+        targets, weights = probe_labels(films, options.labels)
+        rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+        learnt = learnt_columns(weights[rows])
+        findings = [films.findings[column] for column in learnt]
+        note_never_labelled(films.findings, findings, listener)
+        tested = parts.needed(options.split)
+        truth, counts = truth_of(films, tested, options.labels.unstated)
+        columns = np.array(learnt)
+        return _Task(
+            films, rows, tested, findings,
+            targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
+        )  # fmt: skip
+
+    def evaluate(self, scores: FloatArray, options: ProbeOptions) -> Evaluation:
+        return evaluate_findings(
+            self.truth, self.counts, scores, self.films.patient_codes[self.tested], self.findings,
+            None, options.resamples, options.seed, options.min_positives,
+        )  # fmt: skip
+
+    def compare(self, mine: FloatArray, others: FloatArray, options: ProbeOptions) -> Comparison:
+        return compare_models(
+            self.truth, self.counts, mine, others, self.films.patient_codes[self.tested], self.findings,
+            options.resamples, options.seed, options.min_positives,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What both probes of a subject say of the films to score, [n, F] each, and the linear one's penalty."""
+
+    backbone: str
+    knn: FloatArray
+    linear: FloatArray
+    penalty: float
+
+
+def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> ProbeResult:
+    """Measure what the frozen features of a run, file, ImageNet's or random weights know of the findings.
+
+    The penalty of the linear probe is chosen on a fifth of the training patients; neither validation nor test films
+    choose anything. With ``options.against`` a second subject is probed alike, and the difference of the two is given
+    with intervals paired within each resample; random and ImageNet's weights then are those of the subject's network
+    unless ``options.backbone`` names another.
+
+    Raises:
+        HilumError: The user can mend it; see the line.
+    """
+    task = _Task.of(options, listener)
+    mine = _score(subject, options.backbone, task, options, listener)
+    against = None
+    if options.against is not None:
+        backbone = None if is_model(Path(options.against)) else options.backbone or mine.backbone
+        other = _score(options.against, backbone, task, options, listener)
+        differences = (task.compare(mine.knn, other.knn, options), task.compare(mine.linear, other.linear, options))
+        against = Against(options.against, *differences)
+    knn, linear = task.evaluate(mine.knn, options), task.evaluate(mine.linear, options)
+    return ProbeResult(subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against)
+
+
+def _score(subject: str, backbone: str | None, task: _Task, options: ProbeOptions, listener: Listener) -> _Scores:
+    """Fit both probes on the subject's features of the labelled films and score the others."""
+    size = input_size(subject, options.size, task.films.preparation)
+    start = _start(subject, backbone, task.films, task.tested, size, options, listener)
+    start.backbone.to(choose_device(options.device))
+    embedded = over_films(
+        start.backbone, task.films, np.concatenate([task.rows, task.tested]), size,
+        lambda done, total: listener.progress("embed", done, total),
+    )  # fmt: skip
+    features, labelled = torch.from_numpy(embedded), len(task.rows)
+    known = _Labelled(
+        features[:labelled],
+        torch.from_numpy(task.targets),
+        torch.from_numpy(task.weights),
+        task.films.patient_codes[task.rows],
+    )
+    penalty = choose_penalty(known, options.seed)
+    linear = LinearProbe(known.features, known.targets, known.weights, penalty)(features[labelled:])
+    knn = knn_scores(features[labelled:], known.features, known.targets, known.weights, options.neighbours)
+    return _Scores(start.backbone.name, knn.numpy(), linear.numpy(), penalty)
+
+
+def choose_penalty(known: _Labelled, seed: int) -> float:
+    """Return the penalty with the best mean AUROC on a fifth of the patients, fitted on the others."""
+    patients = np.unique(known.patients)
+    held = np.random.default_rng(seed).permutation(patients)[: max(len(patients) // HELD_OUT, 1)]
+    out = np.isin(known.patients, held)
+    if out.all():
+        return PENALTIES[len(PENALTIES) // 2]
+    inside, outside = known.where(~out), known.where(out)
+    scores = [_mean_auroc(outside, LinearProbe(inside.features, inside.targets, inside.weights, p)) for p in PENALTIES]
+    return PENALTIES[int(np.argmax(scores))]
+
+
+def _mean_auroc(known: _Labelled, linear: LinearProbe) -> float:
+    logits, counts = linear(known.features).numpy(), known.weights.numpy() > 0
+    truth = known.targets.numpy() >= 0.5
+    values = [auroc(truth[cells, f], logits[cells, f]) for f, cells in enumerate(counts.T)]
+    known_values = [value for value in values if value == value]
+    return float(np.mean(known_values)) if known_values else 0.0
+
+
+def _start(
+    subject: str,
+    backbone: str | None,
+    films: Films,
+    tested: Rows,
+    size: int,
+    options: ProbeOptions,
+    listener: Listener,
+) -> Start:
+    start = start_from(subject, backbone, size, options.seed)
+    for note in start.notes:
+        listener.note(note)
+    if start.preparation is not None:
+        films.refuse_other_preparation(start.preparation)
+    seen = were_seen(films.catalog.iloc[tested], start.seen, films.preparation.size)
+    if seen.any():
+        raise DataError(
+            f"{subject} was trained on {int(seen.sum())} of the {len(tested)} films of {options.split!r}: "
+            "choose another --split, or a run that left them out."
+        )
+    return start

@@ -1,0 +1,1 @@
+"""Predictions, heatmaps and features of images."""

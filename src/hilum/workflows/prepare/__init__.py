@@ -1,0 +1,1 @@
+"""From a source's films to a store, and its split."""

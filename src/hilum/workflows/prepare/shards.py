@@ -1,0 +1,136 @@
+"""Shards while they are written, and the record that each leaves behind: what a resumed run goes by."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from hilum.errors import RunError
+from hilum.files import sha256, sync, write_json
+from hilum.images.store import HEADER_BYTES, ShardEntry, shard_header, shard_name
+from hilum.workflows.prepare.plan import WORKPLACE, Plan
+from hilum.workflows.prepare.pool import Job, Outcome
+
+
+class ShardRecord(TypedDict):
+    """What became of every row of one shard."""
+
+    shard: ShardEntry
+    pixels: list[str | None]
+    """Hash of the stored film, a row; None where it failed."""
+    sizes: list[tuple[int, int] | None]
+    """Height and width of the film as it came, a row; None where it failed."""
+    failures: list[tuple[int, str, str]]
+    """Place in the shard, reason, detail."""
+
+
+class OpenShard:
+    """One shard that films are written into, in any order, locked against a second `prepare`."""
+
+    def __init__(self, out: Path, plan: Plan, number: int) -> None:
+        self._out, self._plan, self.number = out, plan, number
+        self.rows = plan.shard_rows(number)
+        self.file = out / WORKPLACE / f"{shard_name(number)}.part"
+        self._outcomes: list[Outcome | None] = [None] * len(self.rows)
+        self._missing = len(self.rows)
+        self._given = 0
+        self._lock = _lock(self.file)
+        os.ftruncate(self._lock, HEADER_BYTES + len(self.rows) * self._film_bytes)
+
+    def next_job(self, most: int) -> Job | None:
+        """Return the next films to be decoded, None when all are given out."""
+        start, stop = self._given, min(self._given + most, len(self.rows))
+        if start == stop:
+            return None
+        self._given = stop
+        paths = tuple(self._plan.catalog.table["path"].iloc[self.rows[start:stop]])
+        offset = HEADER_BYTES + start * self._film_bytes
+        return Job(self.number, str(self.file), start, offset, self._film_bytes, paths)
+
+    def add(self, start: int, outcomes: Sequence[Outcome]) -> bool:
+        """Note what became of films; return whether the shard is complete."""
+        self._outcomes[start : start + len(outcomes)] = outcomes
+        self._missing -= len(outcomes)
+        return self._missing == 0
+
+    def finish(self) -> None:
+        """Close the gaps that failed films left, write the header, flush, rename; leave the record."""
+        outcomes = [outcome for outcome in self._outcomes if outcome is not None]
+        good = np.flatnonzero([outcome.pixels is not None for outcome in outcomes])
+        if len(good) < len(outcomes):
+            self._close_gaps(good)
+        os.pwrite(self._lock, shard_header(len(good), self._plan.preparation.size), 0)
+        os.fsync(self._lock)
+        final = self._out / shard_name(self.number)
+        entry = ShardEntry(file=final.name, films=len(good), sha256=sha256(self.file))
+        self.file.replace(final)
+        sync(self._out)
+        failures = [(place, film.reason, film.detail) for place, film in enumerate(outcomes) if film.pixels is None]
+        pixels, sizes = [film.pixels for film in outcomes], [film.size for film in outcomes]
+        record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
+        write_json(_record_path(self._out, self.number), record)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @property
+    def _film_bytes(self) -> int:
+        return self._plan.preparation.size**2
+
+    def _close_gaps(self, good: np.ndarray) -> None:
+        for place, old in enumerate(good.tolist()):
+            if place != old:
+                film = os.pread(self._lock, self._film_bytes, HEADER_BYTES + old * self._film_bytes)
+                os.pwrite(self._lock, film, HEADER_BYTES + place * self._film_bytes)
+        os.ftruncate(self._lock, HEADER_BYTES + len(good) * self._film_bytes)
+
+
+def read_record(out: Path, plan: Plan, number: int) -> ShardRecord | None:
+    """Return the record of a finished shard, None if it is not finished or its file is not as the record says."""
+    try:
+        record: ShardRecord = json.loads(_record_path(out, number).read_bytes())
+        length = HEADER_BYTES + record["shard"]["films"] * plan.preparation.size**2
+        sound = (out / shard_name(number)).stat().st_size == length
+        whole = {len(record["pixels"]), len(record["sizes"])} == {len(plan.shard_rows(number))}
+        return record if sound and whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def unfinished(out: Path, plan: Plan, numbers: Sequence[int]) -> list[int]:
+    """Return which of the shards are still to be done."""
+    return [number for number in numbers if read_record(out, plan, number) is None]
+
+
+def _record_path(out: Path, number: int) -> Path:
+    return out / WORKPLACE / f"shard-{number:05d}.json"
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor of the file, made if need be, that no other process has.
+
+    Raises:
+        RunError: Another `prepare` is writing this shard.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = os.path.samestat(os.fstat(handle), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        mine = False  # locked, or finished and renamed by its owner a moment ago
+    except OSError:
+        mine = True  # a file system without locks: two runs at once would only do the same work twice
+    if not mine:
+        os.close(handle)
+        raise RunError(f"another `hilum prepare` is writing {path}: wait for it, or stop it, and run this again.")
+    return handle

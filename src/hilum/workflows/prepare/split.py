@@ -1,0 +1,79 @@
+"""Divides a store's patients anew, in place of the split that ``prepare`` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.catalog import PRESENT
+from hilum.duplicates.stored import known_copies
+from hilum.images.store import Store
+from hilum.splits import Split, patient_split
+from hilum.workflows.prepare.split_options import SplitOptions
+
+__all__ = ["PartCounts", "SplitOptions", "SplitResult", "describe", "split"]
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """What one part of a store holds."""
+
+    films: int
+    patients: int
+    positives: Mapping[str, int]
+    """Films that show each finding."""
+    positive_patients: Mapping[str, int]
+    """Patients of whom a film shows it."""
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """How a store is divided now."""
+
+    store: Path
+    kind: str
+    seed: int
+    sha256: str
+    parts: Mapping[str, PartCounts]
+    """train, val, test and official-test."""
+    fractions: Mapping[str, PartCounts]
+    """The shares of the training patients."""
+    notes: tuple[str, ...] = ()
+
+
+def split(store: Path, options: SplitOptions) -> SplitResult:
+    """Divide a store's patients by whole patients, stratified by finding, and replace its ``split.json``.
+
+    Films of the source's official test never enter train, val or test, but become ``official-test``. Patients with
+    a picture in common, by equal pixels or by ``duplicates.parquet``, count as one. Runs that exist keep the copy of
+    the split that they were made with.
+
+    Raises:
+        DataError: The folder is no store, or its ``duplicates.parquet`` is damaged or stale.
+        OptionError: Shares that are none.
+    """
+    opened = Store.open(store)
+    shares = (options.test, options.val, options.fractions)
+    made = patient_split(opened.catalog, opened.findings, options.seed, *shares, known_copies(opened))
+    made.save(opened.folder)
+    return describe(opened, made)
+
+
+def describe(store: Store, made: Split) -> SplitResult:
+    """Return what each part of a store's split holds."""
+    parts = {part: _count(store, made, part) for part in made.parts}
+    fractions = {f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions}
+    return SplitResult(store.folder, made.kind, made.seed, made.hash, parts, fractions, made.notes)
+
+
+def _count(store: Store, made: Split, part: str, fraction: float = 1.0) -> PartCounts:
+    films = store.catalog.iloc[made.rows(store.catalog, part, fraction)]
+    shows = films[list(store.findings)] == PRESENT
+    patients = shows.groupby(films["patient"].to_numpy()).any()
+    return PartCounts(
+        films=len(films),
+        patients=len(patients),
+        positives={finding: int(shows[finding].sum()) for finding in store.findings},
+        positive_patients={finding: int(patients[finding].sum()) for finding in store.findings},
+    )

@@ -1,0 +1,102 @@
+"""What rounds of pseudo-labels begin with: a finished fine-tuning, its options and the stores that it learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hilum.errors import DataError, RunError
+from hilum.images.store import Store
+from hilum.options import read_options
+from hilum.splits import Split
+from hilum.training.run_folder import OPTIONS, SPLITS, read_metrics
+from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
+from hilum.workflows.train.options import FinetuneOptions
+
+ROUND_FOLDERS = "rounds"
+"""The folder in which each round has its own."""
+REMEDY = "give the folder of a finished `hilum finetune`"
+
+
+@dataclass(frozen=True)
+class StartRun:
+    """A finished fine-tuning that rounds begin with."""
+
+    path: Path
+    options: FinetuneOptions
+    """Its own, with its labelled stores as they are named now."""
+    auroc: float
+    """Its mean AUROC on validation films."""
+    further: tuple[Path, ...]
+    """The stores that it had no labels from."""
+
+
+def start_run(run: Path, data: Sequence[Path]) -> StartRun:
+    """Read a finished fine-tuning, and find its stores among those given; of rounds, the run that was kept.
+
+    Raises:
+        RunError: There is no such run, it is not finished, or no validation film chose its epoch.
+        DataError: A store that it learnt from is not given, or was split anew since.
+    """
+    path = kept_run(run)
+    content = _options_file(path)
+    try:
+        told, record = content["finetune"], content["record"]["data"]
+        options = read_options(FinetuneOptions, {**told, "out": str(path)})
+        best = read_metrics(path).get("training", {}).get("best", 0)
+        finished = "training" in read_metrics(path)
+        own = _own_stores(path, record[: len(options.data)], data)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        line = " ".join(repr(error).split())
+        raise RunError(f"{path / OPTIONS} cannot be followed ({line:.80}): {REMEDY} of this version.") from error
+    if not finished:
+        raise RunError(f"{path} is not finished: run the command that made it again, then this one.")
+    if best is None:
+        raise RunError(f"{path} was validated on no film: run `hilum split STORE --val 0.1`, and fine-tune again.")
+    further = tuple(store for store in data if store not in own)
+    return StartRun(path, replace(options, data=own), float(best), further)
+
+
+def kept_run(run: Path) -> Path:
+    """Return the run folder of the model that rounds kept; the folder itself where it holds no rounds."""
+    if not (run / ROUNDS).is_file():
+        return run
+    rounds = read_rounds(run)
+    return kept_run(Path(rounds.start)) if rounds.kept == 0 else run / rounds.rounds[rounds.kept - 1].run
+
+
+def _options_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load((path / OPTIONS).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} holds no run ({OPTIONS}: {error.strerror}): {REMEDY}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path / OPTIONS} is damaged: {REMEDY}.") from error
+    if not isinstance(content, dict) or "finetune" not in content:
+        raise RunError(f"{path} is no fine-tuning: {REMEDY}.")
+    return content
+
+
+def _own_stores(run: Path, record: Sequence[Mapping[str, Any]], data: Sequence[Path]) -> tuple[Path, ...]:
+    """Return which of the stores given are those that the run learnt from, in its order."""
+    given = {Store.open(folder).fingerprint: folder for folder in data}
+    for told in record:
+        _refuse_other(run, told, given.get(told["fingerprint"]))
+    return tuple(given[told["fingerprint"]] for told in record)
+
+
+def _refuse_other(run: Path, told: Mapping[str, Any], folder: Path | None) -> None:
+    if folder is None:
+        raise DataError(
+            f"{run} was fine-tuned on a store of {told['films']} films of {told['source']}, which is not among --data: "
+            "give that store too."
+        )
+    if Split.load(folder).hash != told["split"]:
+        raise DataError(
+            f"{folder} was split anew since {run}, so that a patient it learnt from may validate or test now: "
+            f"copy split.json of {run / SPLITS} back into the store, or fine-tune again."
+        )

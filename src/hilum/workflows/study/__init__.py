@@ -1,0 +1,1 @@
+"""Every model, fraction of the labels and seed of one plan."""

@@ -1,0 +1,291 @@
+"""From a study's plan to its cells, and to the block of a config file that repeats it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from hilum.bundle.model_folder import described, is_model
+from hilum.errors import OptionError
+from hilum.images.films import Films
+from hilum.labels import SELF_TRAIN
+from hilum.nn.backbones import create_network
+from hilum.options import plain
+from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.targets import labelled_rows, training_labels
+from hilum.workflows.evaluate.options import EvaluateOptions
+from hilum.workflows.pseudo_label.options import PseudoLabelOptions
+from hilum.workflows.study.plan import StudyModel, StudyPlan
+from hilum.workflows.study.record import RUNS, Group, StudyCell
+from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
+from hilum.workflows.train.self_training import self_trains
+
+SET_BY_STUDY = {
+    "pretrain": ("data", "out", "backbone", "devices", "train.seed"),
+    "finetune": (
+        *("data", "out", "backbone", "devices", "train.seed", "init", "fraction", "draw", "freeze", "train.lr"),
+        *("unlabelled", "pseudo_labels"),
+    ),
+    "pseudo_label": ("data", "out"),
+}
+"""Options of a command that are the study's to set."""
+RATE = "-lr-"
+"""Stands before the learning rate in the name of a run that is one of several rates."""
+
+
+def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
+    """Return the study's cells in the order of the work: pretraining, then model by model from few labels to many.
+
+    A later seed's cell has no rate yet where the first seed tries several.
+
+    Raises:
+        OptionError: Two models' names give the same folder.
+    """
+    names = _folder_names(plan)
+    main = plan.finetune.labels.uncertain
+    cells = _pretrainings(plan, names)
+    for model in plan.models:
+        for fraction in sorted(plan.fractions_of(model)):
+            of_model = _growings if plan.models[model].grow is not None else _trainings
+            cells += of_model(plan, model, names[model], fraction, main, "main")
+    if plan.policies is not None:
+        model, fraction = plan.policies.model, plan.policies.fraction
+        for policy in plan.policies.compare:
+            cells += _trainings(plan, model, names[model], fraction, policy, "policies")
+    return tuple(cells)
+
+
+def backbone_of(plan: StudyPlan, model: str) -> str:
+    """Return timm's name of a model's network: of a run that it starts from, else its own or the study's."""
+    row = plan.models[model]
+    if row.grow is not None:
+        return backbone_of(plan, row.grow)
+    held = described(Path(row.init)).backbone if row.init is not None and is_model(Path(row.init)) else None
+    return row.backbone or held or plan.options.backbone
+
+
+def refuse_unworkable(plan: StudyPlan) -> Films:
+    """Check the plan against the data and the networks, before anything runs; return the films of the first store.
+
+    Raises:
+        HilumError: A network is unknown, a store lacks what is needed, such as validation films, or a policy names no
+            finding.
+    """
+    for name in dict.fromkeys(backbone_of(plan, model) for model in plan.models):
+        create_network(name)
+    Parts.of(Films.open(plan.options.data))
+    films = Films.open(plan.options.data[:1])
+    parts = Parts.of(films)
+    parts.needed("test")
+    parts.needed("val")  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
+    shares = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
+    names = [plan.finetune.labels.uncertain]
+    if plan.policies is not None:
+        shares, names = [*shares, plan.policies.fraction], [*names, *plan.policies.compare]
+    for policy in dict.fromkeys(names):
+        _, weights = training_labels(films, replace(plan.finetune.labels, uncertain=policy))
+        for fraction in dict.fromkeys(shares):
+            labelled_rows(parts.needed("train", fraction), weights)
+    return films
+
+
+def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PretrainOptions:
+    """Return how a pretraining cell is run."""
+    template, row = plan.pretrain[str(cell.method)].options, plan.models[cell.model]
+    init = row.init or template.init
+    return replace(
+        template,
+        data=plan.options.data,
+        out=folder / cell.run,
+        init=init,
+        backbone=None if is_model(Path(init)) else cell.backbone,
+        train=replace(template.train, epochs=plan.pretrain_epochs_of(cell.model), seed=plan.options.seed),
+    )
+
+
+def finetune_options(plan: StudyPlan, cell: StudyCell, folder: Path, start: StudyCell | None) -> FinetuneOptions:
+    """Return how a fine-tuning cell is run; ``start`` is the pretraining that it starts from."""
+    if cell.fraction is None or cell.policy is None or cell.lr is None:
+        raise ValueError(f"cell {cell.id} has no share, policy or rate yet")
+    template, row = plan.finetune, plan.models[cell.model]
+    init = str((folder / start.run).resolve()) if start else str(row.init)
+    train = replace(
+        template.train,
+        epochs=plan.epochs_of(cell.model, cell.fraction),
+        lr=cell.lr,
+        seed=plan.options.seed + cell.seed,
+    )
+    return replace(
+        template,
+        data=plan.options.data[:1],
+        out=folder / cell.run,
+        init=init,
+        backbone=None if start or is_model(Path(init)) else cell.backbone,
+        fraction=cell.fraction,
+        draw=cell.seed,
+        freeze=row.freeze,
+        labels=replace(template.labels, uncertain=cell.policy),
+        train=train,
+    )
+
+
+def grow_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PseudoLabelOptions:
+    """Return how a model is grown: further stores give films to it that have no label."""
+    if cell.fraction is None:
+        raise ValueError(f"cell {cell.id} has no share")
+    template, row = plan.growth, plan.models[cell.model]
+    passes = dict(row.epochs_at).get(cell.fraction, row.epochs) or template.train.epochs
+    return replace(
+        template,
+        data=plan.options.data,
+        out=folder / cell.run,
+        rounds=plan.rounds_of(cell.model),
+        train=replace(template.train, epochs=passes),
+    )
+
+
+def measuring(plan: StudyPlan) -> tuple[EvaluateOptions, ...]:
+    """Return how every model is measured: on validation and on test films."""
+    how, store = plan.options.evaluation, plan.options.data[0]
+    return how.on(store, "val"), how.on(store, "test")
+
+
+def study_block(plan: StudyPlan) -> dict[str, Any]:
+    """Return the plan as the ``study`` block of a config file, with all defaults, without ``out`` and ``jobs``."""
+    options = plain(asdict(plan.options))
+    for key in ("out", "jobs"):
+        del options[key]
+    block = {
+        **options,
+        "reference": plan.reference,
+        "models": {name: _row(row) for name, row in plan.models.items()},
+        "epochs": _passes(plan.epochs),
+        "pretrain": {
+            method: {**_template(row.options, "pretrain"), "method": plain(asdict(row.method))}
+            for method, row in plan.pretrain.items()
+        },
+        "finetune": _finetune(plan),
+    }
+    if any(row.grow is not None for row in plan.models.values()):
+        block["pseudo_label"] = _template(plan.growth, "pseudo_label")
+    return block if plan.policies is None else {**block, "policies": plain(asdict(plan.policies))}
+
+
+def rated(cell: StudyCell, lr: float) -> StudyCell:
+    """Return a later seed's cell with the rate that its first seed chose."""
+    return replace(cell, lr=lr, chosen=True, run=f"{cell.run}{RATE}{lr:g}")
+
+
+def _row(model: StudyModel) -> dict[str, Any]:
+    row = {key: value for key, value in plain(asdict(model)).items() if value is not None and key != "epochs_at"}
+    return {**row, "epochs": _passes(dict(model.epochs_at))} if model.epochs_at else row
+
+
+def _passes(epochs: dict[float, int]) -> dict[str, int]:
+    return {f"{fraction:g}": passes for fraction, passes in epochs.items()}
+
+
+def _template(options: Any, command: str) -> dict[str, Any]:
+    """Return what the study leaves to a command's options, as text can say it."""
+    block: dict[str, Any] = plain(asdict(options))
+    for key in SET_BY_STUDY[command]:
+        group, _, name = key.rpartition(".")
+        del (block[group] if group else block)[name]
+    return block
+
+
+def _finetune(plan: StudyPlan) -> dict[str, Any]:
+    """Return the template of the fine-tunings; how a model trains itself stands there where one does."""
+    block = _template(plan.finetune, "finetune")
+    compared = () if plan.policies is None else plan.policies.compare
+    if not self_trains(plan.finetune.labels) and SELF_TRAIN not in compared:
+        del block["self_train"]
+    return block
+
+
+def _pretrainings(plan: StudyPlan, names: Mapping[str, str]) -> list[StudyCell]:
+    """Return the models' pretrainings; those that are the same in all are one run."""
+    cells, runs = [], dict[tuple[object, ...], str]()
+    for model, row in plan.models.items():
+        if row.pretrain is None:
+            continue
+        network = backbone_of(plan, model)
+        alike = row.pretrain, row.init, network, plan.pretrain_epochs_of(model)
+        cell = StudyCell(
+            id=f"{names[model]}-pretrain",
+            kind="pretrain",
+            model=model,
+            method=row.pretrain,
+            backbone=network,
+            seed=0,
+            lr=plan.pretrain[row.pretrain].options.train.lr,
+            run=runs.setdefault(alike, f"{RUNS}/{names[model]}-pretrain"),
+        )
+        cells.append(cell)
+    return cells
+
+
+def _trainings(
+    plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
+) -> Iterator[StudyCell]:
+    """Yield the cells of one model, share and policy: the first seed at every rate, then the later seeds."""
+    rates = plan.options.learning_rates
+    beginning = f"{name}-{100 * fraction:g}-{policy}"
+    usual = StudyCell(
+        id="",
+        kind="finetune",
+        model=model,
+        backbone=backbone_of(plan, model),
+        fraction=fraction,
+        policy=policy,
+        seed=0,
+        group=group,
+        run="",
+    )
+    for lr in rates:
+        run = f"{beginning}-seed-0" + (f"{RATE}{lr:g}" if len(rates) > 1 else "")
+        yield replace(_named(usual, run), lr=lr, chosen=len(rates) == 1)
+    for seed in range(1, plan.seeds_of(model)):
+        cell = replace(_named(usual, f"{beginning}-seed-{seed}"), seed=seed)
+        yield replace(cell, lr=rates[0], chosen=True) if len(rates) == 1 else cell
+
+
+def _growings(
+    plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
+) -> Iterator[StudyCell]:
+    """Yield the cells of a model that is grown, one for each seed; the rate is that of the fine-tuning it grows."""
+    rates = plan.options.learning_rates
+    for seed in range(plan.seeds_of(model)):
+        cell = StudyCell(
+            id="",
+            kind="pseudo-label",
+            model=model,
+            start=plan.models[model].grow,
+            backbone=backbone_of(plan, model),
+            fraction=fraction,
+            policy=policy,
+            seed=seed,
+            lr=rates[0] if len(rates) == 1 else None,
+            chosen=len(rates) == 1,
+            group=group,
+            run="",
+        )
+        yield _named(cell, f"{name}-{100 * fraction:g}-{policy}-seed-{seed}")
+
+
+def _named(cell: StudyCell, run: str) -> StudyCell:
+    """Return a cell with its name and run: what the main table has too is a cell of its own, run once."""
+    return replace(cell, id=run if cell.group == "main" else f"{cell.group}-{run}", run=f"{RUNS}/{run}")
+
+
+def _folder_names(plan: StudyPlan) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for place, model in enumerate(plan.models, start=1):
+        name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{place}"
+        if name in found.values():
+            raise OptionError(f"models has {model!r}, whose folder {name!r} is another's: give it another name.")
+        found[model] = name
+    return found

@@ -1,0 +1,178 @@
+"""A study's folder: claimed for one plan and one process, and brought up to what the plan says now of measuring."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from hilum import __version__
+from hilum.errors import RunError
+from hilum.files import clear_leftovers, write_bytes
+from hilum.images.films import Films
+from hilum.images.store import Store
+from hilum.splits import Split
+from hilum.training.run_folder import difference, hold
+from hilum.workflows.study.cells import study_block
+from hilum.workflows.study.plan import StudyPlan
+from hilum.workflows.study.record import (
+    PLAN,
+    RUNS,
+    STUDY,
+    StudyCell,
+    StudyRecord,
+    StudyStore,
+    is_study,
+    read_study,
+    write_study,
+)
+
+PACKAGES = ("torch", "timm", "numpy", "lightning-fabric")
+FAULTS = "faults"
+"""Folder of tracebacks of runs that a fault of the program ended."""
+LOCK = ".lock"
+TRUTH, EVALUATION = "truth", "evaluation"
+"""What no training depends on, so that it may change between two calls."""
+
+
+@contextmanager
+def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[None]:
+    """Make the folder this study's, or see that it is, and hold it against other processes.
+
+    Args:
+        folder: Where to.
+        plan: What is studied.
+        beside: Names of what else may lie in the folder.
+
+    Raises:
+        RunError: It holds something else, a study with another plan, or a study that is going on.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be a study's folder ({error.strerror}): choose another --out.") from error
+    ours = {LOCK, STUDY, PLAN, RUNS, FAULTS, *beside}
+    others = (
+        [] if (folder / PLAN).is_file() else sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    )
+    if others:
+        raise RunError(f"{folder} holds {others[0]!r} and is no study: choose an empty or new folder as --out.")
+    with (folder / LOCK).open("w", encoding="utf-8") as lock:
+        hold(lock.fileno(), folder)
+        clear_leftovers(folder)
+        _same_plan(folder / PLAN, plan)
+        yield
+
+
+def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: int) -> StudyRecord:
+    """Return what is recorded of a study, brought up to its plan, or a new record.
+
+    Raises:
+        RunError: The record is damaged, or a store holds other films, or is split otherwise, than when it was begun.
+    """
+    folder = plan.options.out
+    stores = tuple(_store(store) for store in [films.stores[0], *_further(plan)])
+    if is_study(folder):
+        record = read_study(folder)
+        for old, now in zip(record.stores, stores, strict=True):
+            _refuse_other(old, now, folder)
+        return _brought_up(record, study_block(plan))
+    return StudyRecord(
+        folder=folder,
+        hilum=__version__,
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        machine=_machine(jobs),
+        stores=stores,
+        plan=study_block(plan),
+        reference=plan.reference,
+        finished=False,
+        cells=cells,
+    )
+
+
+def _further(plan: StudyPlan) -> list[Store]:
+    return [Films.open([path]).stores[0] for path in plan.options.data[1:]]
+
+
+def _store(store: Store) -> StudyStore:
+    return StudyStore(store.folder, store.source, store.fingerprint, Split.load(store.folder).hash)
+
+
+def _refuse_other(old: StudyStore, now: StudyStore, folder: Path) -> None:
+    """Raise a RunError where a store is not what it was when the study in the folder began."""
+    if old.fingerprint != now.fingerprint:
+        raise RunError(f"{now.path} holds other films than when {folder} began: choose another --out.")
+    if old.split is not None and old.split != now.split:
+        raise RunError(
+            f"{now.path} was split anew since {folder} began (split {old.split[:8]} then, {str(now.split)[:8]} now): "
+            "split it as it was, by the same options, or choose another --out."
+        )
+
+
+def _brought_up(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
+    """Take over what the plan says now of measuring and of where findings lie, and undo what rests on the old words.
+
+    Runs that count wait again where they are to be measured anew: their predictions are there already. What is undone
+    goes before the record is written, so that a stop between the two leaves nothing old beside the new plan.
+    """
+    if not difference(_changeable(record.plan), _changeable(block)):
+        return record
+    record.localisation.unlink(missing_ok=True)
+    changed = replace(record, plan=block)
+    if difference(record.plan.get(EVALUATION), block[EVALUATION]):
+        record.analysis.unlink(missing_ok=True)
+        changed = replace(changed, cells=tuple(map(_to_measure, record.cells)), finished=False)
+    write_study(changed)
+    return changed
+
+
+def _to_measure(cell: StudyCell) -> StudyCell:
+    again = cell.kind != "pretrain" and cell.chosen and cell.state == "done"
+    return replace(cell, state="waiting") if again else cell
+
+
+def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: block.get(key) for key in (TRUTH, EVALUATION)}
+
+
+def _binding(content: Any) -> Any:
+    """Return of a plan's file what may not change between two calls."""
+    block = content.get("study") if isinstance(content, dict) else None
+    if not isinstance(block, dict):
+        return content
+    return {"study": {key: value for key, value in block.items() if key not in (TRUTH, EVALUATION)}}
+
+
+def _same_plan(path: Path, plan: StudyPlan) -> None:
+    content = {"study": study_block(plan)}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if path.is_file():
+        try:
+            known = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} is damaged: start again in another --out.") from error
+        differing = difference(_binding(known), _binding(yaml.safe_load(text)))
+        if differing:
+            raise RunError(f"{path.parent} holds another study ({differing}): give the same, or another --out.")
+        if known == yaml.safe_load(text):
+            return
+    write_bytes(path, text.encode())
+
+
+def _machine(jobs: int) -> dict[str, Any]:
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {
+        "system": platform.system(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "jobs": jobs,
+        "gpu": gpu,
+    }

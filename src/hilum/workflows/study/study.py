@@ -1,0 +1,236 @@
+"""The study: every model on every share of the labels, run, measured and written down; continued where it was left."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hilum.errors import OptionError, RunError
+from hilum.listener import SILENT, Listener
+from hilum.training.distributed import place_in
+from hilum.training.interrupt import Interrupted
+from hilum.workflows.study.analysis import analyse
+from hilum.workflows.study.cells import (
+    cells_of,
+    finetune_options,
+    grow_options,
+    measuring,
+    pretrain_options,
+    refuse_unworkable,
+)
+from hilum.workflows.study.data_checks import study_facts
+from hilum.workflows.study.folder import FAULTS, claimed, recorded
+from hilum.workflows.study.localisation import explain_study
+from hilum.workflows.study.plan import StudyPlan
+from hilum.workflows.study.pool import Pool, jobs_for, pool_of
+from hilum.workflows.study.progress_table import Board
+from hilum.workflows.study.record import StudyCell, StudyRecord, write_study
+from hilum.workflows.study.schedule import begun_again, ended, ready, settled, start_of
+from hilum.workflows.study.task import Task, TaskEnd, line_of
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One row of a study's table: what a model reached on the test films, over its seeds."""
+
+    model: str
+    fraction: float
+    policy: str
+    group: str
+    lr: float
+    seeds: int
+    seeds_planned: int
+    """More than there are where some failed."""
+    auroc_macro: float | None
+    """Mean over the findings, then over the seeds."""
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study that came to its end, what its models reached, and whether there was nothing left to do."""
+
+    record: StudyRecord
+    models: tuple[ModelResult, ...]
+    already_done: bool
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A line for each part of the page that could not be worked out."""
+        return self.record.faults
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        record = self.record
+        return {
+            "study": str(record.folder),
+            "finished": record.finished,
+            "models": [asdict(model) for model in self.models],
+            "cells": [asdict(cell) for cell in record.cells],
+            "failed": [cell.id for cell in record.failed],
+            "faults": list(record.faults),
+            "already_done": self.already_done,
+        }
+
+
+def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = ()) -> StudyResult:
+    """Run what a study plans into its folder; what an earlier call finished is left alone, what failed is tried again.
+
+    A run that fails costs itself and what starts from it; the others go on. What cannot be worked out across the runs
+    is a line of the result's ``faults``, and is tried again by the next call.
+
+    Args:
+        plan: Models, shares, seeds, budget, and where to.
+        listener: Hears notes and the table.
+        beside: Names of what else may lie in the folder.
+
+    Raises:
+        HilumError: The plan cannot work, or the folder holds something else; nothing was run.
+        Interrupted: SIGINT or SIGTERM came; all is saved.
+    """
+    if place_in(os.environ).count > 1:
+        raise OptionError("a study starts its own processes: give --jobs, and start it once.")
+    films = refuse_unworkable(plan)
+    cells, folder, jobs = cells_of(plan), plan.options.out, jobs_for(plan.options.jobs)
+    with claimed(folder, plan, beside):
+        record = recorded(plan, films, cells, jobs)
+        already = record.finished and not record.failed
+        if already:
+            listener.note(f"{folder}: all runs are done already")
+        else:
+            record = Study(plan, replace(record, cells=begun_again(record.cells), finished=False), listener, jobs).run()
+        record = conclude(record, listener)
+        return StudyResult(record, results(record), already)
+
+
+def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
+    """Work out the numbers across runs, where the models look and what is wrong with the data.
+
+    What was worked out since the last run ended is kept.
+
+    Returns:
+        The record with a line for each of them that ended in an error, as it is on disk.
+    """
+    works = (
+        ("numbers across runs", record.analysis, analyse),
+        ("where the models look", record.localisation, explain_study),
+        ("what is wrong with the data", record.data, study_facts),
+    )
+    faults = tuple(
+        f"{what}: {line}"
+        for what, path, work in works
+        if not path.is_file() and (line := _tried(work, record.folder, path.stem, listener))
+    )
+    if faults != record.faults:
+        record = replace(record, faults=faults)
+        write_study(record)
+    return record
+
+
+def _tried(work: Callable[[Path, Listener], object], folder: Path, name: str, listener: Listener) -> str:
+    """Do some work and return its error as a line, nothing where there is none."""
+    try:
+        work(folder, listener)
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 - hours of runs are done: whatever ends this, the page tells of them
+        return line_of(error, folder / FAULTS, name)
+    return ""
+
+
+def results(record: StudyRecord) -> tuple[ModelResult, ...]:
+    """Return the rows of a study's table from its analysis, none where that could not be made.
+
+    Raises:
+        RunError: The analysis is damaged.
+    """
+    if not record.analysis.is_file():
+        return ()
+    try:
+        rows = json.loads(record.analysis.read_bytes())["models"]
+        return tuple(
+            ModelResult(
+                **{key: row[key] for key in ("model", "fraction", "policy", "group", "lr")},
+                seeds=len(row["seeds"]),
+                seeds_planned=row.get("seeds_planned", len(row["seeds"])),
+                auroc_macro=row["auroc_macro"]["value"],
+                interval=tuple(row["auroc_macro"]["interval"]) if row["auroc_macro"]["interval"] else None,
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{record.analysis} is damaged: delete it and run the study again.") from error
+
+
+class Study:
+    """A study at work: its record, kept on disk after each change, and the pool that its runs take place in."""
+
+    def __init__(self, plan: StudyPlan, record: StudyRecord, listener: Listener, jobs: int) -> None:
+        self.plan, self.record = plan, record
+        self.jobs = jobs
+        self.board = Board(plan, jobs, listener)
+
+    def run(self) -> StudyRecord:
+        """Bring every cell to its end.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; all is saved.
+        """
+        self._keep(self.record.cells)
+        for path in (self.record.analysis, self.record.localisation, self.record.data):
+            path.unlink(missing_ok=True)  # of the runs that there were before
+        try:
+            with pool_of(self.jobs, self.board.hearing) as pool:
+                while self._begin(pool):
+                    self._end(pool.wait())
+        except Interrupted as error:
+            self._keep(begun_again(self.record.cells))
+            done = sum(cell.state == "done" for cell in self.record.cells)
+            raise Interrupted(f"stopped with {done} of {len(self.record.cells)} runs done; all is saved") from error
+        finally:
+            self.board.close()
+        self._keep(self.record.cells, finished=True)
+        return self.record
+
+    def _begin(self, pool: Pool) -> bool:
+        """Start what can start; return whether anything is at work."""
+        for cell in ready(self.record.cells)[: pool.room]:
+            pool.start(self._task(cell))
+            self._keep(ended(self.record.cells, cell.run, state="running"))
+        return any(cell.state == "running" for cell in self.record.cells)
+
+    def _end(self, end: TaskEnd) -> None:
+        """Take the end of a run, and what follows from it."""
+        before = next(cell for cell in self.record.cells if cell.run == end.run)
+        news = {
+            "state": "failed" if end.error else "done",
+            "error": end.error,
+            "seconds": round((before.seconds or 0.0) + end.seconds, 1),
+            "validation_auroc": end.validation_auroc,
+        }
+        cells = ended(self.record.cells, end.run, **news)
+        self.board.ended(next(cell for cell in cells if cell.run == end.run), again=before.seconds is not None)
+        self._keep(cells)
+
+    def _keep(self, cells: tuple[StudyCell, ...], *, finished: bool = False) -> None:
+        self.record = replace(self.record, cells=settled(cells), finished=finished)
+        write_study(self.record)
+        self.board.show(self.record.cells)
+
+    def _task(self, cell: StudyCell) -> Task:
+        folder, faults = self.record.folder, self.record.folder / FAULTS
+        if cell.kind == "pretrain":
+            method = str(cell.method)
+            options = pretrain_options(self.plan, cell, folder)
+            return Task(cell.run, options, method, self.plan.pretrain[method].method, faults=faults)
+        start = start_of(cell, self.record.cells)
+        measures, reached = measuring(self.plan) if cell.chosen else (), cell.validation_auroc
+        if cell.kind == "pseudo-label":
+            begin, growth = None if start is None else folder / start.run, grow_options(self.plan, cell, folder)
+            return Task(cell.run, growth, start=begin, measures=measures, reached=reached, faults=faults)
+        lesson = finetune_options(self.plan, cell, folder, start)
+        return Task(cell.run, lesson, measures=measures, reached=reached, faults=faults)

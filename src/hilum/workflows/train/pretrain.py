@@ -1,0 +1,140 @@
+"""Pretraining: a backbone learns from films without their labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from hilum.arrays import Rows
+from hilum.bundle.initialization import seeded
+from hilum.bundle.model_folder import Model, save_model
+from hilum.bundle.training_manifest import joined, seen_films
+from hilum.errors import OptionError
+from hilum.images.films import Films
+from hilum.listener import SILENT, Listener
+from hilum.methods import load_method, positives_of
+from hilum.training.distributed import Team, team_for
+from hilum.training.loop import Trainer
+from hilum.training.monitor import Looks, watched_rows
+from hilum.training.positive_pairs import Twins, twin_order, with_twin
+from hilum.training.run_folder import CROPS
+from hilum.training.tensorboard import mirrored, require_tensorboard
+from hilum.workflows.data.subsets import Parts
+from hilum.workflows.train.crop_grid import write_crop_grid
+from hilum.workflows.train.online_probe import online_probe
+from hilum.workflows.train.options import PretrainOptions
+from hilum.workflows.train.run import (
+    TrainingResult,
+    begin,
+    describe,
+    film_batches,
+    finished,
+    fit_batch,
+    record_result,
+    run_record,
+)
+
+
+def pretrain(method: str, method_options: Any, options: PretrainOptions, listener: Listener = SILENT) -> TrainingResult:
+    """Pretrain a backbone by a method into a run folder; an unfinished run continues, a finished one is left alone.
+
+    Args:
+        method: A name of METHODS.
+        method_options: An instance of that method's ``Options``.
+        options: Data, start and training.
+        listener: Hears notes and progress.
+
+    Raises:
+        HilumError: The user can mend it; see the line.
+        Interrupted: SIGINT or SIGTERM came; all is saved.
+        SystemExit: In a process other than the first, which says what there is to say.
+    """
+    with team_for(("pretrain", method), options.out, options.devices, listener) as team:
+        return _pretrain(method, method_options, options, team)
+
+
+def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: Team) -> TrainingResult:
+    listener, processes = team.listener, team.place.count
+    if options.watch.tensorboard:
+        require_tensorboard()
+    films = Films.open(options.data)
+    parts = Parts.of(films)
+    rows = pretraining_rows(parts, with_validation=options.with_validation)
+    method_options = method_options.for_films(len(rows))
+    record = run_record(("pretrain", method), options, parts, {"method": asdict(method_options)}, processes)
+    with team.open_run(options.out, record) as run:
+        if run.done:
+            return finished(run, listener)
+        if team.first:
+            parts.keep(run.path)
+        size = options.train.size or films.preparation.size
+        start = begin(options, films, size, listener)
+        with seeded(options.train.seed):
+            learner = load_method(method)(start.backbone, method_options, size)
+        train = fit_batch(options.train, len(rows), listener, processes)
+        listener.note(
+            f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
+        )
+        note_without_negatives(method_options, parts.patients(rows), listener)
+        twins = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
+        batches = film_batches(films, rows, train, twins=twins, team=team)
+        looks = planned_looks(options, films, parts, rows, size, listener)
+        with mirrored(run, options.watch.tensorboard and team.first) as log:
+            trainer = Trainer(learner, batches, train, log, listener, f"pretrain {method}", team=team, looks=looks)
+            if team.first:
+                write_crop_grid(run.path / CROPS, learner, batches, train.seed)
+            outcome = trainer.train()
+        if team.first:
+            description = describe(start, size, films, method, parts.record())
+            seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
+            save_model(run.model, Model(description, start.backbone, None, seen))
+        return record_result(run, outcome, len(rows), parts.patients(rows))
+
+
+def pretraining_rows(parts: Parts, *, with_validation: bool) -> Rows:
+    """Return the films that may be learnt from without labels: training films, validation films if wanted."""
+    rows = parts.needed("train")
+    return np.union1d(rows, parts.rows("val")).astype(np.int64) if with_validation else rows
+
+
+def note_without_negatives(method_options: Any, patients: int, listener: Listener) -> None:
+    """Say so where films of one patient are left without negatives: the loss is 0 then, which looks like learning."""
+    if patients == 1 and getattr(method_options, "mask_same_patient", False):
+        listener.note(
+            "all films show one patient, whose own films are no negatives: little is learnt; "
+            "give --method.no-mask_same_patient, or a store that tells patients apart"
+        )
+
+
+def planned_looks(
+    options: PretrainOptions, films: Films, parts: Parts, rows: Rows, size: int, listener: Listener
+) -> Looks | None:
+    """Return what the watch looks at, None where it never does; the probe is of training films alone."""
+    watch, seed = options.watch, options.train.seed
+    if watch.every == 0:
+        return None
+    wanted = watch.probe_films > 0
+    probe = online_probe(films, parts.rows("train"), watch.probe_films, size, seed, listener) if wanted else None
+    watched = watched_rows(rows, watch.films, seed)
+    return Looks(films, watched, size, watch.every, probe, options.stop_on_collapse)
+
+
+def positive_pairs(positives: str, films: Films, rows: Rows, seed: int, listener: Listener) -> Twins | None:
+    """Return what names the film beside each as ``--method.positives`` asks, and say how many have one; None for crop.
+
+    Raises:
+        OptionError: No film has another of its study or patient.
+    """
+    if positives == "crop":
+        return None
+    groups = {"study": films.study_codes, "patient": films.patient_codes}[positives]
+    count = with_twin(rows, groups)
+    if count == 0:
+        raise OptionError(
+            f"--method.positives is {positives}, and none of the {len(rows)} films has another of its {positives}: "
+            "allowed for them is crop."
+        )
+    listener.note(f"{count} of {len(rows)} films have another of the same {positives}, which one crop is cut from")
+    return twin_order(rows, groups, seed)

@@ -1,0 +1,71 @@
+"""What a check of a study's data found: written when the runs have ended, and said on the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.errors import RunError
+from hilum.pages.pages import write_report
+from hilum.workflows.study.data_checks import study_facts
+from hilum.workflows.study.record import DATA
+
+
+def page(folder: Path) -> str:
+    return write_report(folder).report.read_text(encoding="utf-8")
+
+
+def changed(folder: Path, **news: Any) -> str:
+    """Put other facts into data.json and build the page."""
+    facts = json.loads((folder / DATA).read_text())
+    for name, values in news.items():
+        facts[name] |= values
+    (folder / DATA).write_text(json.dumps(facts))
+    return page(folder)
+
+
+def test_a_finished_study_has_checked_its_data(demo_folder):
+    facts = json.loads((demo_folder / DATA).read_text())
+    assert facts["copies"]["straddling"] == 0
+    assert facts["shortcuts"]["reason"] is None
+    assert facts["shortcuts"]["beside"].startswith("moco-100")
+    assert set(facts["shortcuts"]["model"]) == set(facts["shortcuts"]["findings"])
+    assert str(demo_folder) not in (demo_folder / DATA).read_text()
+
+
+def test_the_check_gives_the_same_again(own_demo):
+    before = (own_demo / DATA).read_bytes()
+    study_facts(own_demo)
+    assert (own_demo / DATA).read_bytes() == before
+
+
+def test_what_it_found_is_on_the_page(own_demo, plain):
+    words = plain(page(own_demo))
+    assert "What a check of the films found" in words
+    assert "No patient stands in several parts." in words
+    assert list((own_demo / "tables").glob("shortcuts-*.csv"))
+
+
+def test_copies_between_parts_and_flags_are_said_twice(own_demo, plain):
+    flag = {"finding": "Edema", "probe": "border", "words": "Edema: told by <b>the border</b>."}
+    text = changed(own_demo, copies={"groups": 3, "straddling": 3, "films": 6}, shortcuts={"flags": [flag]})
+    words = plain(text)
+    assert "3 groups of copies stand in several parts: a leak." in words
+    assert "Films are there twice. 3 groups" in words
+    assert "Possible shortcut. Edema: told by <b>the border</b>." in words  # as words, not as markup
+    assert "Shortcuts are possible." in words
+
+
+def test_a_study_that_was_not_checked_has_its_page(own_demo, plain):
+    (own_demo / DATA).unlink()
+    assert "What a check of the films found" not in plain(page(own_demo))
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_damaged_facts_are_refused(own_demo, content):
+    (own_demo / DATA).write_text(content)
+    with pytest.raises(RunError, match="damaged"):
+        write_report(own_demo)

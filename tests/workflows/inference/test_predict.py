@@ -1,0 +1,70 @@
+"""Prediction as a function: a row a film, the same in whatever batch it is, and no film lost without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hilum.bundle.predictor import Predictor
+from hilum.errors import DataError, OptionError
+from hilum.images.films import Films
+from hilum.workflows.inference.predict import BATCH, predict
+
+
+def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
+    classifier: Path, film_files: list[Path], tmp_path: Path
+) -> None:
+    films = [film_files[0]] * (BATCH - 1) + film_files
+    result = predict(classifier, films, tmp_path / "below" / "table.csv", "cpu")
+    assert (result.films, list(result.failed)) == (BATCH + 3, [str(film_files[2])])
+    table = pd.read_csv(result.out)
+    assert list(table.columns) == ["film", "Edema", "Mass", "called"]
+    assert list(table["film"]) == [str(film) for film in films if film != film_files[2]]
+    predictor = Predictor.load(classifier, "cpu")
+    for row in (0, BATCH - 2, BATCH, BATCH + 1, BATCH + 2):
+        expected = predictor.predict(table["film"][row])
+        assert table.loc[row, ["Edema", "Mass"]].to_dict() == pytest.approx(expected, abs=2e-6)
+        assert table["called"].fillna("")[row] == "|".join(predictor.called(expected))
+    assert table["Edema"].nunique() == 4
+
+
+def test_a_store_is_predicted_as_evaluation_scores_it(classifier: Path, tiny_store: Path, tmp_path: Path) -> None:
+    result = predict(classifier, [tiny_store], tmp_path / "table.csv", "cpu")
+    table, films = pd.read_csv(result.out), Films.open([tiny_store])
+    assert list(table["film"]) == list(films.catalog["path"])
+    expected = Predictor.load(classifier, "cpu").score_films(films, np.arange(len(films)))
+    np.testing.assert_allclose(table[["Edema", "Mass"]], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_no_film_that_can_be_read_is_one_line_and_no_table(
+    classifier: Path, film_files: list[Path], tmp_path: Path, count: int
+) -> None:
+    told = (
+        "no film was given: name at least one",
+        r"film2\.png could not be read: not a PNG or JPEG",
+        "none of the 2 films could be read; the first: not a PNG or JPEG",
+    )
+    with pytest.raises(DataError, match=told[count]) as caught:
+        predict(classifier, [film_files[2]] * count, tmp_path / "table.csv", "cpu")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_folder_among_films_is_named_for_what_it_is(
+    classifier: Path, tiny_store: Path, film_files: list[Path], tmp_path: Path
+) -> None:
+    result = predict(classifier, [film_files[0], tiny_store, tmp_path], tmp_path / "table.csv", "cpu")
+    assert result.failed == {
+        str(tiny_store): "it is a store: give it alone",
+        str(tmp_path): "it is a folder: give image files",
+    }
+
+
+def test_a_folder_as_out_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--out is .*, a folder: give a file name, such as .*predictions\.csv"):
+        predict(tmp_path / "no-run", [tmp_path / "no-film.png"], tmp_path, "cpu")
+    assert not list(tmp_path.iterdir())

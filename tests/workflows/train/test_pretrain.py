@@ -1,0 +1,136 @@
+"""Pretraining as a function: what it learns from, what it writes, and what it does the second time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from heard import Heard
+
+from hilum.bundle.model_folder import load_model
+from hilum.bundle.training_manifest import seen_films, were_seen
+from hilum.errors import DataError, OptionError, RunError
+from hilum.images.films import Films
+from hilum.listener import Listener
+from hilum.methods.byol import BYOLOptions
+from hilum.methods.moco import MoCoOptions
+from hilum.training.options import TrainOptions
+from hilum.workflows.data.subsets import Parts
+from hilum.workflows.train.options import PretrainOptions
+from hilum.workflows.train.pretrain import TrainingResult, note_without_negatives, pretrain
+
+
+def run(store: Path, out: Path, listener: Listener | None = None, seed: int = 0, **options: Any) -> TrainingResult:
+    train = {"epochs": 1, "batch_size": 16, "accelerator": "cpu", "seed": seed, **options.pop("train", {})}
+    given = {"data": (store,), "out": out, "backbone": "test_resnet", "train": TrainOptions(**train), **options}
+    return pretrain("moco", MoCoOptions(), PretrainOptions(**given), listener or Heard())
+
+
+@pytest.fixture(scope="module")
+def done(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return run(tiny_store, tmp_path_factory.mktemp("pretrain") / "run")
+
+
+def test_the_same_run_twice_gives_the_same_bytes_whatever_came_before(
+    done: TrainingResult, tiny_store: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(77)
+    run(tiny_store, tmp_path / "again")
+    for name in ("model.safetensors", "model.json", "seen.parquet"):
+        assert (tmp_path / "again" / "model" / name).read_bytes() == (done.run / "model" / name).read_bytes()
+    run(tiny_store, tmp_path / "other", seed=1)
+    for name in ("model.safetensors",):
+        assert (tmp_path / "other" / "model" / name).read_bytes() != (done.run / "model" / name).read_bytes()
+
+
+def test_the_run_folder_holds_what_a_run_is(done: TrainingResult) -> None:
+    names = {path.name for path in done.run.iterdir()}
+    assert {"options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"} <= names
+    told = json.loads((done.run / "metrics.json").read_text())["training"]
+    assert told["steps"] == done.steps == 3
+    assert (told["films"], told["patients"]) == (52, 26)
+    model = load_model(done.run)
+    assert model.head is None
+    assert model.description.findings == ()
+    assert model.description.method == "moco"
+    assert model.description.notice.startswith("Research use only")
+
+
+def test_test_and_validation_films_stay_out_and_the_films_seen_are_listed(
+    done: TrainingResult, tiny_store: Path, tmp_path: Path
+) -> None:
+    films = Films.open([tiny_store])
+    parts = Parts.of(films)
+    seen = load_model(done.run).seen
+    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), parts.rows("train"))
+    both = run(tiny_store, tmp_path / "both", with_validation=True)
+    seen = load_model(both.run).seen
+    expected = np.union1d(parts.rows("train"), parts.rows("val"))
+    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), expected)
+    assert len(seen) == len(seen_films(films.catalog.iloc[expected]))
+
+
+def test_the_second_time_it_is_already_done(done: TrainingResult, tiny_store: Path) -> None:
+    heard = Heard()
+    before = {path: path.stat().st_mtime_ns for path in done.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    again = run(tiny_store, done.run, heard)
+    assert again.already_done
+    assert again.steps == done.steps
+    assert heard.notes == [f"{done.run} is already done"]
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_other_options_for_the_same_out_are_refused(done: TrainingResult, tiny_store: Path) -> None:
+    with pytest.raises(RunError, match=r"pretrain\.moco\.train\.seed: 0 there, 4 now"):
+        run(tiny_store, done.run, seed=4)
+
+
+def test_other_data_for_the_same_out_is_refused(
+    done: TrainingResult, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="other options"):
+        run(make_store(tmp_path / "store", seed=5), done.run)
+
+
+def test_pretraining_goes_on_from_a_run_and_remembers_its_films(
+    done: TrainingResult, make_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    store = make_store(tmp_path / "store", films=60, seed=5)
+    result = run(store, tmp_path / "next", init=str(done.run), backbone=None)
+    seen = set(load_model(result.run).seen["pixels"])
+    assert seen > set(load_model(done.run).seen["pixels"])
+    assert len(seen) == result.films + done.films
+
+
+@pytest.mark.parametrize("films", [6, 12])
+def test_few_films_shrink_the_batch_with_a_line(make_store: Callable[..., Path], tmp_path: Path, films: int) -> None:
+    heard = Heard()
+    result = run(make_store(tmp_path / "store", films=films), tmp_path / "run", heard)
+    assert result.steps == 1
+    assert any(f"do not fill a batch of 16: it is {result.films} now" in note for note in heard.notes)
+
+
+def test_too_few_films_are_one_line(make_store: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"too few for a step of 8 x 2 films"):
+        run(make_store(tmp_path / "store", films=8), tmp_path / "run", train={"accumulate": 8})
+
+
+def test_films_of_one_patient_have_no_negatives_where_those_are_masked() -> None:
+    heard = Heard()
+    for options, patients in ((MoCoOptions(mask_same_patient=False), 1), (MoCoOptions(), 2), (BYOLOptions(), 1)):
+        note_without_negatives(options, patients, heard)
+    assert heard.notes == []
+    note_without_negatives(MoCoOptions(), 1, heard)
+    assert "--method.no-mask_same_patient" in heard.notes[0]
+
+
+def test_an_unknown_method_and_a_missing_store_are_one_line(tiny_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="unknown method"):
+        pretrain("moko", MoCoOptions(), PretrainOptions(data=(tiny_store,), out=tmp_path / "x"), Heard())
+    with pytest.raises(DataError, match="no finished store"):
+        run(tmp_path / "nowhere", tmp_path / "x")
