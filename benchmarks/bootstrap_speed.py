@@ -1,13 +1,14 @@
 """How long does an evaluation's bootstrap take: AUROC and average precision of every finding in every resample?
 
 Draws labels and scores at the size of a public test set and times what an evaluation does with them
-(`hilum.metrics.resampling`): the resamples of the patients are drawn, and every finding is ranked and measured in each.
-For comparison the plain way is timed on a few resamples: scikit-learn on the films of each, one finding after the
-other. Both give the same numbers, which is checked first.
+(`hilum.metrics.resampling`): the resamples of the patients are drawn, and every finding is ranked
+and measured in each. For comparison the plain way is timed on a few resamples: scikit-learn on the
+films of each, one finding after the other. Both give the same numbers, which is checked first.
 
 Prints the seconds of each, and with ``--json`` one line of JSON. Exits 1 above ``--limit`` seconds.
 
-Run: ``python benchmarks/bootstrap_speed.py --json``. Under a minute. Research use only, not a medical device.
+Run: ``python benchmarks/bootstrap_speed.py --json``. Under a minute. Research use only, not a
+    medical device.
 """
 
 from __future__ import annotations
@@ -46,21 +47,30 @@ def plain(judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]) -> D
         films = np.repeat(np.arange(len(scores)), counts[judged.patients])
         for finding in range(scores.shape[1]):
             truth, said = judged.truth[films, finding], scores[films, finding]
-            found[:, row, finding] = roc_auc_score(truth, said), average_precision_score(truth, said)
+            found[:, row, finding] = (
+                roc_auc_score(truth, said),
+                average_precision_score(truth, said),
+            )
     return found
 
 
 def main() -> None:
     """Check, time and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--films", type=int, default=25_000)
     parser.add_argument("--patients", type=int, default=8_000)
     parser.add_argument("--findings", type=int, default=14)
-    parser.add_argument("--most", type=float, default=0.5, help="share of films with the commonest finding")
+    parser.add_argument(
+        "--most", type=float, default=0.5, help="share of films with the commonest finding"
+    )
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds that the median may take")
+    parser.add_argument(
+        "--limit", type=float, default=10.0, help="seconds that the median may take"
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -70,12 +80,17 @@ def main() -> None:
     expected = plain(judged, scores, few[1:])
     each = (time.perf_counter() - began) / PLAIN
     found = rank_findings(judged, scores[None], few)
-    error = max(float(np.abs(found[name][1:] - expected[place]).max()) for place, name in enumerate(found))
+    error = max(
+        float(np.abs(found[name][1:] - expected[place]).max()) for place, name in enumerate(found)
+    )
     before = time.process_time()
     seconds = [timed(judged, scores, chosen.resamples) for _ in range(chosen.repeats)]
     processor = (time.process_time() - before) / chosen.repeats
     result = {
-        **{name: getattr(chosen, name) for name in ("films", "patients", "findings", "most", "resamples", "threads")},
+        **{
+            name: getattr(chosen, name)
+            for name in ("films", "patients", "findings", "most", "resamples", "threads")
+        },
         "seconds": round(median(seconds), 2),
         "seconds_each": [round(one, 2) for one in seconds],
         "processor_seconds": round(processor, 2),

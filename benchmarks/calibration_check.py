@@ -1,14 +1,15 @@
 """Whether probabilities come true: the calibration error on phantoms before and after a temperature and a shift.
 
-Draws phantoms at even prevalence, prepares and splits them by patient (about 3,300 films to train, 700 to validate,
-4,000 to test), fine-tunes a ResNet-10t from random weights at 64 px as users do, and measures it on test films. What is
-reported is the mean over findings of the expected calibration error over 15 bins of equal mass (target: below 0.03 on
-2,000 films or more), as the network gave its probabilities and as the finished model gives them; beside them what
-perfect probabilities would show on as many films, which is far from 0.
+Draws phantoms at even prevalence, prepares and splits them by patient (about 3,300 films to train,
+700 to validate, 4,000 to test), fine-tunes a ResNet-10t from random weights at 64 px as users do,
+and measures it on test films. What is reported is the mean over findings of the expected
+calibration error over 15 bins of equal mass (target: below 0.03 on 2,000 films or more), as the
+network gave its probabilities and as the finished model gives them; beside them what perfect
+probabilities would show on as many films, which is far from 0.
 
-Run: ``python benchmarks/calibration_check.py --json``, with ``--data STORE`` on a store with a split of your own, with
-``--sampler weighted`` or ``--positive-weight balanced`` to train on other prevalences than there are, which is what the
-shift is for. About ten minutes on one core.
+Run: ``python benchmarks/calibration_check.py --json``, with ``--data STORE`` on a store with a
+split of your own, with ``--sampler weighted`` or ``--positive-weight balanced`` to train on other
+prevalences than there are, which is what the shift is for. About ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def draw_store(folder: Path, count: int, size: int, seed: int) -> Path:
     """Draw phantoms and prepare them: half of those to train on are kept to test."""
     write_phantoms(folder / "phantoms", PhantomOptions(count, max(size, 64), seed, "even"))
     store = folder / "store"
-    prepare(read_source("chexpert", folder / "phantoms"), store, PrepareOptions(size=size, workers=1))
+    prepare(
+        read_source("chexpert", folder / "phantoms"), store, PrepareOptions(size=size, workers=1)
+    )
     split(store, SplitOptions(seed=seed, test=0.5, val=0.18))
     return store
 
@@ -49,14 +52,25 @@ def draw_store(folder: Path, count: int, size: int, seed: int) -> Path:
 def measure(store: Path, run: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune, and return the calibration on test films."""
     train = FinetuneTrainOptions(
-        epochs=chosen.epochs, lr=chosen.lr, size=chosen.size, seed=chosen.seed, accelerator=chosen.accelerator
+        epochs=chosen.epochs,
+        lr=chosen.lr,
+        size=chosen.size,
+        seed=chosen.seed,
+        accelerator=chosen.accelerator,
     )
     loss = LossOptions(positive_weight=chosen.positive_weight)
     options = FinetuneOptions(
-        data=(store,), out=run, backbone=chosen.backbone, sampler=chosen.sampler, loss=loss, train=train
+        data=(store,),
+        out=run,
+        backbone=chosen.backbone,
+        sampler=chosen.sampler,
+        loss=loss,
+        train=train,
     )
     finetune(options)
-    found = evaluate(run, EvaluateOptions(data=store, split=chosen.split, resamples=0, device="auto")).to_json()
+    found = evaluate(
+        run, EvaluateOptions(data=store, split=chosen.split, resamples=0, device="auto")
+    ).to_json()
     if not found["findings_scored"]:
         raise SystemExit(f"{found['films']} films are too few: {found['auroc_macro_reason']}")
     return {
@@ -98,8 +112,12 @@ def _number(value: float | None) -> str:
 
 def options() -> argparse.Namespace:
     """Return what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a prepared store with a split, instead of new phantoms")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, help="a prepared store with a split, instead of new phantoms"
+    )
     parser.add_argument("--split", default="test", help="part of it to measure on")
     parser.add_argument("--count", type=int, default=10_000, help="phantoms to draw")
     parser.add_argument("--size", type=int, default=64)

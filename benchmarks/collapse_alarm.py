@@ -1,18 +1,20 @@
 """Does the watch's alarm fire on networks that collapse, and keep quiet over those that learn?
 
 Draws phantoms once and pretrains on them as users do (`hilum.workflows.train.pretrain`): for each
-method five runs with a collapse planted, by an option that a user could give or by a slip that
-code could hold, and five healthy ones of other seeds and options. A run's state is told without
-the alarm: by the margin, how much nearer (mean cosine) the two crops of a film lie than those of
-two films. Where it is below 0.05 at most looks after the warm-up the network cannot tell
-films apart; a healthy one must end above 0.1, with its loss below 0.95 of chance. A run that is not what it was meant
-to be is named, and not counted.
+method five runs with a collapse planted, by an option that a user could give or by a slip that code
+could hold, and five healthy ones of other seeds and options. A run's state is told without the
+alarm: by the margin, how much nearer (mean cosine) the two crops of a film lie than those of two
+films. Where it is below 0.05 at most looks after the warm-up the network cannot tell films apart; a
+healthy one must end above 0.1, with its loss below 0.95 of chance. A run that is not what it was
+meant to be is named, and not counted.
 
-Prints a line a run: whether the alarm fired, its kind and step, the steps since the warm-up ended and since the first
-look at which the collapse was there; then the counts. ``--json`` ends with one line of JSON that holds every look.
-Exits 1 unless the alarm fired on every planted run and on no healthy one.
+Prints a line a run: whether the alarm fired, its kind and step, the steps since the warm-up ended
+and since the first look at which the collapse was there; then the counts. ``--json`` ends with one
+line of JSON that holds every look. Exits 1 unless the alarm fired on every planted run and on no
+healthy one.
 
-Run: ``python benchmarks/collapse_alarm.py``. About ten minutes on one core. Research use only, not a medical device.
+Run: ``python benchmarks/collapse_alarm.py``. About ten minutes on one core. Research use only, not
+    a medical device.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from hilum.methods import load_method
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.collapse import quiet_steps
-from hilum.training.monitor_options import WatchOptions
+from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import read_log
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
@@ -45,7 +47,8 @@ from planted_collapses import register
 from said import say
 
 COLLAPSED, LEARNT = 0.05, 0.1
-"""Margin below which a network has collapsed, and above which it has learnt. Untrained networks have about 0.01."""
+"""Margin below which a network has collapsed, and above which it has learnt. Untrained networks
+have about 0.01."""
 BELOW_CHANCE = 0.95
 """Share of the loss at chance that a healthy run ends below."""
 
@@ -64,19 +67,28 @@ class Plan:
 
 
 RATE, DECAY = 10.0, 1000.0
-"""What plants a collapse in every method: a rate, or a weight decay, ten thousand and more times the usual."""
+"""What plants a collapse in every method: a rate, or a weight decay, ten thousand and more times
+the usual."""
 
 
 def planted() -> list[Plan]:
     """Return five collapses a method."""
     plans = [
-        Plan(method, f"--train.weight_decay {DECAY:g}", True, train={"weight_decay": DECAY})
+        Plan(method, f"--train.weight-decay {DECAY:g}", True, train={"weight_decay": DECAY})
         for method in ("moco", "simclr", "byol", "swav")
     ]
     plans.append(Plan("simclr", "black crops", True, "SimCLRWithBlackCrops"))
-    # With batch norm in the head a network recovers from this rate as the schedule lowers it; MoCo's head has none.
+    # With batch norm in the head a network recovers from this rate as the schedule lowers it;
+    # MoCo's head has none.
     plans += [
-        Plan(method, f"--train.lr {RATE:g} --method.no-batch_norm", True, "", {"batch_norm": False}, {"lr": RATE})
+        Plan(
+            method,
+            f"--train.lr {RATE:g} --method.no-batch_norm",
+            True,
+            "",
+            {"batch_norm": False},
+            {"lr": RATE},
+        )
         for method in ("byol", "swav")
     ]
     sgd = {"optimiser": "sgd", "lr": 100.0, "clip": 0.0}
@@ -85,12 +97,22 @@ def planted() -> list[Plan]:
         Plan("moco", "no negatives: twins are only drawn together", True, "MoCoWithoutNegatives"),
         Plan("moco", "stale queue: keys are never pushed", True, "MoCoWithStaleQueue"),
         Plan("moco", "wrong twins: keys left in shuffled order", True, "MoCoWithWrongTwins"),
-        Plan("simclr", "no negatives: twins are only drawn together", True, "SimCLRWithoutNegatives"),
+        Plan(
+            "simclr", "no negatives: twins are only drawn together", True, "SimCLRWithoutNegatives"
+        ),
         Plan("simclr", "wrong twins: the next film's crop", True, "SimCLRWithWrongTwins"),
         Plan("simclr", "--train.optimiser sgd --train.lr 100 --train.clip 0", True, train=sgd),
         Plan("byol", "no predictor", True, "BYOLWithoutPredictor"),
-        Plan("byol", "no predictor and no batch norm", True, "BYOLWithoutPredictor", {"batch_norm": False}),
-        Plan("byol", "no predictor, no slow copy, gradient on both sides", True, "BYOLWithoutTarget"),
+        Plan(
+            "byol",
+            "no predictor and no batch norm",
+            True,
+            "BYOLWithoutPredictor",
+            {"batch_norm": False},
+        ),
+        Plan(
+            "byol", "no predictor, no slow copy, gradient on both sides", True, "BYOLWithoutTarget"
+        ),
         Plan("swav", "no Sinkhorn: codes are a softmax of scores", True, "SwAVWithoutSinkhorn"),
         Plan("swav", "codes averaged over the batch", True, "SwAVWithOneCode"),
         Plan("swav", "black crops", True, "SwAVWithBlackCrops"),
@@ -101,30 +123,57 @@ def planted() -> list[Plan]:
 def healthy() -> list[Plan]:
     """Return five healthy runs a method: the defaults, the values of the `small` preset, and what users change.
 
-    SwAV is mostly given no local crops: with them it is often still near chance after so few steps, and does not count.
+    SwAV is mostly given no local crops: with them it is often still near chance after so few steps,
+    and does not count.
     """
     slow = {"lr": 5e-4}
     plans = [
         Plan("moco", "defaults", False),
         Plan("moco", "small preset", False, options={"queue_size": 2048}),
-        Plan("moco", "--method.key_splits 1", False, options={"key_splits": 1}),
+        Plan("moco", "--method.key-splits 1", False, options={"key_splits": 1}),
         Plan("moco", "--method.symmetric", False, options={"symmetric": True}),
-        Plan("moco", "--train.optimiser sgd --train.lr 0.03", False, train={"optimiser": "sgd", "lr": 0.03}),
+        Plan(
+            "moco",
+            "--train.optimiser sgd --train.lr 0.03",
+            False,
+            train={"optimiser": "sgd", "lr": 0.03},
+        ),
         Plan("simclr", "defaults", False),
         Plan("simclr", "defaults, another seed", False),
         Plan("simclr", "--method.temperature 0.1", False, options={"temperature": 0.1}),
         Plan("simclr", "--train.lr 0.0005", False, train=slow),
-        Plan("simclr", "--train.optimiser sgd --train.lr 0.03", False, train={"optimiser": "sgd", "lr": 0.03}),
+        Plan(
+            "simclr",
+            "--train.optimiser sgd --train.lr 0.03",
+            False,
+            train={"optimiser": "sgd", "lr": 0.03},
+        ),
         Plan("byol", "defaults", False),
         Plan("byol", "defaults, another seed", False),
-        Plan("byol", "small preset", False, options={"hidden_size": 512, "embedding_size": 128}, train=slow),
-        Plan("byol", "--method.ema_decay 0.9", False, options={"ema_decay": 0.9}),
+        Plan(
+            "byol",
+            "small preset",
+            False,
+            options={"hidden_size": 512, "embedding_size": 128},
+            train=slow,
+        ),
+        Plan("byol", "--method.ema-decay 0.9", False, options={"ema_decay": 0.9}),
         Plan("byol", "--train.warmup 0.3", False, train={"warmup": 0.3}),
         Plan("swav", "defaults", False),
-        Plan("swav", "--method.local_crops 0", False, options={"local_crops": 0}),
-        Plan("swav", "--method.queue_size 0", False, options={"queue_size": 0}),
-        Plan("swav", "no local crops, --method.queue_size 0", False, options={"local_crops": 0, "queue_size": 0}),
-        Plan("swav", "no local crops, --method.iterations 5", False, options={"local_crops": 0, "iterations": 5}),
+        Plan("swav", "--method.local-crops 0", False, options={"local_crops": 0}),
+        Plan("swav", "--method.queue-size 0", False, options={"queue_size": 0}),
+        Plan(
+            "swav",
+            "no local crops, --method.queue-size 0",
+            False,
+            options={"local_crops": 0, "queue_size": 0},
+        ),
+        Plan(
+            "swav",
+            "no local crops, --method.iterations 5",
+            False,
+            options={"local_crops": 0, "iterations": 5},
+        ),
     ]
     return _seeded(plans)
 
@@ -142,7 +191,12 @@ def short_form() -> list[Plan]:
     return [*slips.values(), *whole.values()]
 
 
-SHORT = ("MoCoWithoutNegatives", "SimCLRWithoutNegatives", "BYOLWithoutPredictor", "SwAVWithoutSinkhorn")
+SHORT = (
+    "MoCoWithoutNegatives",
+    "SimCLRWithoutNegatives",
+    "BYOLWithoutPredictor",
+    "SwAVWithoutSinkhorn",
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +221,11 @@ class Told:
         """Whether the run was collapsed at most looks, as planted, or learnt as a healthy one should."""
         if self.plan.planted:
             return median(look["margin"] for look in self.judged) < COLLAPSED
-        return self.looks[-1]["margin"] > LEARNT and self.loss < BELOW_CHANCE * self.chance and self.stopped is None
+        return (
+            self.looks[-1]["margin"] > LEARNT
+            and self.loss < BELOW_CHANCE * self.chance
+            and self.stopped is None
+        )
 
     @property
     def began(self) -> int:
@@ -177,29 +235,56 @@ class Told:
     def record(self) -> dict[str, Any]:
         """Return the run as JSON holds it; delays are in steps."""
         plan, first = self.plan, self.warnings[0] if self.warnings else None
-        told = {"method": plan.method, "words": plan.words, "planted": plan.planted, "seed": plan.seed}
-        told |= {"as_meant": self.as_meant, "fired": first is not None, "kinds": [w["kind"] for w in self.warnings]}
-        told |= {"loss": self.loss, "chance": self.chance, "margin": self.looks[-1]["margin"], "stopped": self.stopped}
+        told = {
+            "method": plan.method,
+            "words": plan.words,
+            "planted": plan.planted,
+            "seed": plan.seed,
+        }
+        told |= {
+            "as_meant": self.as_meant,
+            "fired": first is not None,
+            "kinds": [w["kind"] for w in self.warnings],
+        }
+        told |= {
+            "loss": self.loss,
+            "chance": self.chance,
+            "margin": self.looks[-1]["margin"],
+            "stopped": self.stopped,
+        }
         if first is not None:
             told |= {"step": first["step"], "after_warmup": first["step"] - self.quiet}
-            told |= {"after_collapse": first["step"] - self.began} if plan.planted and self.as_meant else {}
+            told |= (
+                {"after_collapse": first["step"] - self.began}
+                if plan.planted and self.as_meant
+                else {}
+            )
         return {**told, "looks": self.looks}
 
 
 def draw(count: int, folder: Path) -> Path:
     """Draw phantoms, prepare them and return the store."""
     write_phantoms(folder / "films", PhantomOptions(count, 64, prevalence="even"))
-    prepare(read_source("chexpert", folder / "films"), folder / "store", PrepareOptions(64, workers=1))
+    prepare(
+        read_source("chexpert", folder / "films"), folder / "store", PrepareOptions(64, workers=1)
+    )
     return folder / "store"
 
 
 def make(plan: Plan, store: Path, out: Path, chosen: argparse.Namespace) -> Told:
     """Make a run and return what its log tells."""
     name = plan.learner or f"Measured{load_method(plan.method).__name__}"
-    train = {"epochs": chosen.epochs, "batch_size": chosen.batch, "size": chosen.size, "seed": plan.seed}
+    train = {
+        "epochs": chosen.epochs,
+        "batch_size": chosen.batch,
+        "size": chosen.size,
+        "seed": plan.seed,
+    }
     options = TrainOptions(**{**train, "accelerator": "cpu", "log_every": 3, **plan.train})
-    watch = WatchOptions(probe_films=0)
-    given = PretrainOptions(data=(store,), out=out, backbone=chosen.backbone, train=options, watch=watch)
+    monitor = MonitorOptions(probe_films=0)
+    given = PretrainOptions(
+        data=(store,), out=out, backbone=chosen.backbone, train=options, monitor=monitor
+    )
     stopped = None
     try:
         pretrain(name, load_method(name).Options(**plan.options), given)
@@ -210,22 +295,35 @@ def make(plan: Plan, store: Path, out: Path, chosen: argparse.Namespace) -> Told
 
 
 def _told(
-    plan: Plan, log: Sequence[dict[str, Any]], options: TrainOptions, chosen: argparse.Namespace, stopped: str | None
+    plan: Plan,
+    log: Sequence[dict[str, Any]],
+    options: TrainOptions,
+    chosen: argparse.Namespace,
+    stopped: str | None,
 ) -> Told:
     kinds = ("health", "warning", "chance")
-    looks, warnings, chance = ([line for line in log if line.get("event") == kind] for kind in kinds)
+    looks, warnings, chance = (
+        [line for line in log if line.get("event") == kind] for kind in kinds
+    )
     losses = [line["loss"] for line in log if "loss" in line]
     recent = losses[-max(len(losses) // chosen.epochs, 1) :]
     steps = max(line["step"] for line in log)
     quiet = quiet_steps(options.warmup, steps)
-    return Told(plan, quiet, looks, warnings, sum(recent) / len(recent), chance[0]["value"], stopped)
+    return Told(
+        plan, quiet, looks, warnings, sum(recent) / len(recent), chance[0]["value"], stopped
+    )
 
 
 def counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return how many of how many runs the alarm fired on, planted and healthy, and the delays after the warm-up."""
     meant = [record for record in records if record["as_meant"]]
-    groups = {name: [record for record in meant if record["planted"] is (name == "planted")] for name in GROUPS}
-    found: dict[str, Any] = {"not_as_meant": [record["words"] for record in records if not record["as_meant"]]}
+    groups = {
+        name: [record for record in meant if record["planted"] is (name == "planted")]
+        for name in GROUPS
+    }
+    found: dict[str, Any] = {
+        "not_as_meant": [record["words"] for record in records if not record["as_meant"]]
+    }
     for name, group in groups.items():
         found[name] = {"runs": len(group), "fired": sum(record["fired"] for record in group)}
     fired = [record for record in groups["planted"] if record["fired"]]
@@ -263,12 +361,16 @@ def measure(plans: Sequence[Plan], chosen: argparse.Namespace) -> Iterator[dict[
 
 def asked() -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, value in {"films": 400, "size": 32, "batch": 32, "epochs": 16, "threads": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--backbone", default="test_resnet")
     parser.add_argument("--methods", nargs="+", default=["moco", "simclr", "byol", "swav"])
-    parser.add_argument("--short", action="store_true", help="one planted and one healthy run a method")
+    parser.add_argument(
+        "--short", action="store_true", help="one planted and one healthy run a method"
+    )
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -287,7 +389,9 @@ def main() -> int:
     found = counts(records) | {"seconds": round(time.perf_counter() - began)}
     for name in GROUPS:
         say(f"{name}: the alarm fired on {found[name]['fired']} of {found[name]['runs']}")
-    say(f"delays in steps: {found['after_warmup']} after warm-up, {found['after_collapse']} after collapse")
+    say(
+        f"delays in steps: {found['after_warmup']} after warm-up, {found['after_collapse']} after collapse"
+    )
     if chosen.json:
         say(json.dumps({**found, "runs": records}))
     missed = found["planted"]["fired"] < found["planted"]["runs"]

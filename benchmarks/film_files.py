@@ -37,7 +37,11 @@ def find_files(data: Path | None, size: int, scratch: Path) -> Files:
     paths = sorted(path for path in root.rglob("*") if path.suffix in (".png", ".jpg", ".jpeg"))
     if not paths:
         raise SystemExit(f"{root} holds no PNG or JPEG file")
-    return Files(root, paths, f"{len(paths)} films of {real}" if real else f"{len(paths)} phantoms (no real films)")
+    return Files(
+        root,
+        paths,
+        f"{len(paths)} films of {real}" if real else f"{len(paths)} phantoms (no real films)",
+    )
 
 
 def draw_phantoms(folder: Path, size: int) -> Path:
@@ -49,8 +53,8 @@ def draw_phantoms(folder: Path, size: int) -> Path:
 def make_store(files: Files, size: int, cores: int, out: Path) -> tuple[Films, float]:
     """Prepare the files once and return the store's films with the seconds that it took.
 
-    A name up to its first underscore stands for the patient, as in NIH's files. Labels are drawn at random, a tenth of
-    them present: the online probe, which needs some, costs as much with them.
+    A name up to its first underscore stands for the patient, as in NIH's files. Labels are drawn at
+    random, a tenth of them present: the online probe, which needs some, costs as much with them.
     """
     names = [path.relative_to(files.root).as_posix() for path in files.paths]
     rows = {"path": names, "patient": [name.split("_")[0] for name in names]}

@@ -1,8 +1,9 @@
 """Crops of film files by the public ``lightly`` package, its data set and transforms behind torch's DataLoader.
 
-Departures from its examples, each of which makes it quicker here: films are read as one grey channel instead of three,
-colour operations are off (films have none), and the number of loader processes is tried out on the spot. Rotation,
-gamma and noise, which Hilum's crops have, are left out.
+Departures from its examples, each of which makes it quicker here: films are read as one grey
+channel instead of three, colour operations are off (films have none), and the number of loader
+processes is tried out on the spot. Rotation, gamma and noise, which Hilum's crops have, are left
+out.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ from torchvision.transforms import Compose, Grayscale
 from lightly_methods import Crops
 from turns import repeat
 
-GREY = {"cj_sat": 0.0, "cj_hue": 0.0, "random_gray_scale": 0.0, "normalize": {"mean": [0.5], "std": [0.25]}}
+GREY = {
+    "cj_sat": 0.0,
+    "cj_hue": 0.0,
+    "random_gray_scale": 0.0,
+    "normalize": {"mean": [0.5], "std": [0.25]},
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ def _simclr(sizes: CropSizes) -> Any:
 def _byol(sizes: CropSizes) -> Any:
     scale = _min_scale(sizes.size)
     first = BYOLView1Transform(input_size=sizes.size, min_scale=scale, **GREY)
-    second = BYOLView2Transform(input_size=sizes.size, min_scale=scale, solarization_prob=0.0, **GREY)
+    second = BYOLView2Transform(
+        input_size=sizes.size, min_scale=scale, solarization_prob=0.0, **GREY
+    )
     return BYOLTransform(first, second)
 
 
@@ -76,17 +84,25 @@ def _min_scale(size: int) -> float:
     return 0.5 if size <= 96 else 0.3
 
 
-TRANSFORMS: dict[str, Callable[[CropSizes], Any]] = {"moco": _moco, "simclr": _simclr, "byol": _byol, "swav": _swav}
+TRANSFORMS: dict[str, Callable[[CropSizes], Any]] = {
+    "moco": _moco,
+    "simclr": _simclr,
+    "byol": _byol,
+    "swav": _swav,
+}
 """Name of the method -> its crops."""
 
 
 class Loader:
     """Batches without end from image files; its processes stand still but while it is in use.
 
-    Standing still is what makes turns fair: no process decodes ahead in another's turn, or slows it.
+    Standing still is what makes turns fair: no process decodes ahead in another's turn, or slows
+    it.
     """
 
-    def __init__(self, root: Path, files: Sequence[Path], crops: Compose, batch_size: int, workers: int) -> None:
+    def __init__(
+        self, root: Path, files: Sequence[Path], crops: Compose, batch_size: int, workers: int
+    ) -> None:
         names = [str(file.relative_to(root)) for file in files]
         data = LightlyDataset(str(root), filenames=names, transform=crops)
         self.loader = DataLoader(
@@ -143,7 +159,9 @@ def die_with_parent(_: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
-def fastest_loader(make: Callable[[int], Loader], step: Callable[[Crops], None], cores: int, steps: int) -> Loader:
+def fastest_loader(
+    make: Callable[[int], Loader], step: Callable[[Crops], None], cores: int, steps: int
+) -> Loader:
     """Return the loader with the number of processes that trains quickest, of 1, 2, 4 … up to the cores."""
     tried: dict[float, int] = {}
     workers = 1

@@ -1,9 +1,10 @@
 """The methods as users of the public ``lightly`` package build them, to stand beside Hilum's in ``pretrain_speed.py``.
 
-After lightly's own examples (docs.lightly.ai, examples: MoCo, SimCLR, BYOL, and SwAV with its queue): its heads,
-losses, memory banks and momentum update, one pass through the network a crop, SGD (Adam for SwAV) without clipping.
-Departures, each of which makes it quicker here: films are one grey channel instead of three, and images lie
-channels-last. The sizes of heads, queue and prototypes are Hilum's, so that both compute the same.
+After lightly's own examples (docs.lightly.ai, examples: MoCo, SimCLR, BYOL, and SwAV with its
+queue): its heads, losses, memory banks and momentum update, one pass through the network a crop,
+SGD (Adam for SwAV) without clipping. Departures, each of which makes it quicker here: films are one
+grey channel instead of three, and images lie channels-last. The sizes of heads, queue and
+prototypes are Hilum's, so that both compute the same.
 """
 
 from __future__ import annotations
@@ -136,7 +137,10 @@ class BYOL(Method):
         hidden, embedding = options.hidden_size, options.embedding_size
         self.head = BYOLProjectionHead(self.features, hidden, embedding)
         self.predictor = BYOLPredictionHead(embedding, hidden, embedding)
-        self.target_backbone, self.target_head = copy.deepcopy(self.backbone), copy.deepcopy(self.head)
+        self.target_backbone, self.target_head = (
+            copy.deepcopy(self.backbone),
+            copy.deepcopy(self.head),
+        )
         deactivate_requires_grad(self.target_backbone)
         deactivate_requires_grad(self.target_head)
         self.loss = NegativeCosineSimilarity()
@@ -153,7 +157,13 @@ class BYOL(Method):
             predictions = [self.predictor(self.head(self.backbone(crop))) for crop in crops]
             targets = [self.target_head(self.target_backbone(crop)).detach() for crop in crops]
         pairs = zip(predictions, reversed(targets), strict=True)
-        return sum((self.loss(guess.float(), target.float()) for guess, target in pairs), torch.zeros(())) * 0.5
+        return (
+            sum(
+                (self.loss(guess.float(), target.float()) for guess, target in pairs),
+                torch.zeros(()),
+            )
+            * 0.5
+        )
 
 
 class SwAV(Method):
@@ -165,7 +175,9 @@ class SwAV(Method):
         self.head = SwaVProjectionHead(self.features, hidden, embedding)
         self.prototypes = SwaVPrototypes(embedding, n_prototypes=options.prototypes)
         banks = GLOBAL_CROPS if options.queue_size else 0
-        self.queues = nn.ModuleList(MemoryBankModule(size=(options.queue_size, embedding)) for _ in range(banks))
+        self.queues = nn.ModuleList(
+            MemoryBankModule(size=(options.queue_size, embedding)) for _ in range(banks)
+        )
         self.loss = SwaVLoss(options.temperature, options.iterations, options.epsilon)
         self.ready()
 
@@ -182,7 +194,9 @@ class SwAV(Method):
         with self.place.autocast():
             vectors = [F.normalize(self.head(self.backbone(crop)).float(), dim=1) for crop in crops]
         scores = [self.prototypes(vector) for vector in vectors]
-        loss: Tensor = self.loss(scores[:GLOBAL_CROPS], scores[GLOBAL_CROPS:], self._queued(vectors))
+        loss: Tensor = self.loss(
+            scores[:GLOBAL_CROPS], scores[GLOBAL_CROPS:], self._queued(vectors)
+        )
         return loss.sum()
 
     @torch.no_grad()
@@ -192,5 +206,10 @@ class SwAV(Method):
         return [self.prototypes(queue(vector, update=True)[1].T) for queue, vector in pairs] or None
 
 
-METHODS: dict[str, Callable[..., Method]] = {"moco": MoCo, "simclr": SimCLR, "byol": BYOL, "swav": SwAV}
+METHODS: dict[str, Callable[..., Method]] = {
+    "moco": MoCo,
+    "simclr": SimCLR,
+    "byol": BYOL,
+    "swav": SwAV,
+}
 """Name -> what builds it from a place and the options of Hilum's method."""

@@ -1,16 +1,19 @@
 """Do a trained model's heatmaps point at the findings? On phantoms, where masks say what was drawn.
 
-Draws phantoms at even prevalence, fine-tunes a ResNet-10t from random weights on them as users do, and scores its
-Grad-CAM maps on films of other patients against the masks: pointing game without tolerance and IoU at Otsu's threshold,
-for every finding that is there, called or not. Beside it stand the same network with random weights and head (the mean
-of three draws, on the same films, so that differences are paired) and the share of a film that a finding covers, which
-a point drawn by lot would hit. Random weights like edges and may do worse than chance, so both are compared with.
-``habit`` is what the map of another patient with the same finding hits: findings have their usual places.
+Draws phantoms at even prevalence, fine-tunes a ResNet-10t from random weights on them as users do,
+and scores its Grad-CAM maps on films of other patients against the masks: pointing game without
+tolerance and IoU at Otsu's threshold, for every finding that is there, called or not. Beside it
+stand the same network with random weights and head (the mean of three draws, on the same films, so
+that differences are paired) and the share of a film that a finding covers, which a point drawn by
+lot would hit. Random weights like edges and may do worse than chance, so both are compared with.
+``habit`` is what the map of another patient with the same finding hits: findings have their usual
+places.
 
-``passes`` is true where the hit rate over findings is at least twice the control's and at least twice chance, and the
-95 % intervals over patients are apart from each.
+``passes`` is true where the hit rate over findings is at least twice the control's and at least
+twice chance, and the 95 % intervals over patients are apart from each.
 
-Everything lies below ``--out``; what is finished there is not made again. About six minutes on one core.
+Everything lies below ``--out``; what is finished there is not made again. About six minutes on one
+core.
 Run: ``python benchmarks/localisation_check.py --out looks [--json]``.
 """
 
@@ -25,7 +28,7 @@ from typing import Any
 import cv2
 import torch
 
-from hilum.annotations.known import DrawnMasks, shown_findings
+from hilum.annotations.known import MaskAnnotations, shown_findings
 from hilum.bundle.predictor import Predictor
 from hilum.heatmaps.localisation import Located
 from hilum.images.films import Films
@@ -50,9 +53,15 @@ def make(out: Path, chosen: argparse.Namespace) -> tuple[Path, Path, Path]:
     if not (store / MANIFEST).is_file():
         prepare(read_source("chexpert", phantoms), store, PrepareOptions(chosen.size, workers=1))
     train = FinetuneTrainOptions(
-        epochs=chosen.epochs, batch_size=32, lr=1e-3, seed=chosen.seed, accelerator=chosen.accelerator
+        epochs=chosen.epochs,
+        batch_size=32,
+        lr=1e-3,
+        seed=chosen.seed,
+        accelerator=chosen.accelerator,
     )
-    finetune(FinetuneOptions(data=(store,), out=run, backbone=chosen.backbone, patience=0, train=train))
+    finetune(
+        FinetuneOptions(data=(store,), out=run, backbone=chosen.backbone, patience=0, train=train)
+    )
     return phantoms, store, run
 
 
@@ -61,11 +70,18 @@ def measure(phantoms: Path, store: Path, run: Path, chosen: argparse.Namespace) 
     films = Films.open([store])
     predictor = Predictor.load(run, chosen.accelerator)
     rows, _ = unseen_rows(films)
-    places = DrawnMasks(phantoms)
-    shown = shown_findings(films.stores[0], rows, places, predictor.findings, chosen.films, chosen.seed)
+    places = MaskAnnotations(phantoms)
+    shown = shown_findings(
+        films.stores[0], rows, places, predictor.findings, chosen.films, chosen.seed
+    )
     judge = Judge.of(films.stores[0], shown, 2000, chosen.seed)
     found = judge.compare(model_scores(judge, predictor, "model"), control_scores(judge, predictor))
-    return {"films": judge.films, "patients": judge.places.patient_count, "maps": len(shown), **figures(judge, found)}
+    return {
+        "films": judge.films,
+        "patients": judge.places.patient_count,
+        "maps": len(shown),
+        **figures(judge, found),
+    }
 
 
 def figures(judge: Judge, found: Localisation) -> dict[str, Any]:
@@ -91,7 +107,11 @@ def figures(judge: Judge, found: Localisation) -> dict[str, Any]:
 def by_finding(model: Located, control: Located, chance: Located) -> dict[str, Any]:
     """Return each finding's hit rates and the share of a film that it covers."""
     return {
-        name: {"model": said(one), "control": said(control.findings[name]), "chance": said(chance.findings[name])}
+        name: {
+            "model": said(one),
+            "control": said(control.findings[name]),
+            "chance": said(chance.findings[name]),
+        }
         for name, one in model.findings.items()
     }
 
@@ -109,20 +129,34 @@ def ratio(model: Estimate, other: Estimate) -> float | None:
 
 def beats(model: Estimate, other: Estimate) -> bool:
     """Whether the model hits at least AT_LEAST times as often, with intervals apart."""
-    if model.value is None or other.value is None or model.interval is None or other.interval is None:
+    if (
+        model.value is None
+        or other.value is None
+        or model.interval is None
+        or other.interval is None
+    ):
         return False
     return model.value >= AT_LEAST * other.value and model.interval.low > other.interval.high
 
 
 def table(found: dict[str, Any]) -> str:
     """Return the figures for reading."""
-    lines = [found["layer"], f"{found['films']} films of {found['patients']} patients, {found['maps']} maps"]
+    lines = [
+        found["layer"],
+        f"{found['films']} films of {found['patients']} patients, {found['maps']} maps",
+    ]
     lines.append(f"{'':28}{'model':>8}{'control':>8}{'chance':>8}")
     rows = {"over findings": found["hit_rate"], **found["findings"]}
     for name, row in rows.items():
-        lines.append(f"{name:28}" + "".join(written(row[key]) for key in ("model", "control", "chance")))
-    lines.append(f"IoU over findings: model{written(found['iou']['model'])}, control{written(found['iou']['control'])}")
-    lines.append(f"ratio to control {found['ratio']['control']}, to chance {found['ratio']['chance']}")
+        lines.append(
+            f"{name:28}" + "".join(written(row[key]) for key in ("model", "control", "chance"))
+        )
+    lines.append(
+        f"IoU over findings: model{written(found['iou']['model'])}, control{written(found['iou']['control'])}"
+    )
+    lines.append(
+        f"ratio to control {found['ratio']['control']}, to chance {found['ratio']['chance']}"
+    )
     return "\n".join([*lines, f"passes: {found['passes']}"])
 
 
@@ -133,7 +167,9 @@ def written(one: list[float | None]) -> str:
 
 def main() -> None:
     """Make what is missing, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--size", type=int, default=64)
@@ -148,7 +184,9 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     cv2.setNumThreads(chosen.threads)
     found = measure(*make(chosen.out, chosen), chosen)
-    about = {name: getattr(chosen, name) for name in ("count", "size", "backbone", "epochs", "seed")}
+    about = {
+        name: getattr(chosen, name) for name in ("count", "size", "backbone", "epochs", "seed")
+    }
     sys.stdout.write((json.dumps({**about, **found}) if chosen.json else table(found)) + "\n")
 
 

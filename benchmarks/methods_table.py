@@ -1,13 +1,15 @@
 """What each self-supervised method's frozen features know, beside random weights and ImageNet's, on one patient split.
 
-Prepares the films once (NIH ChestX-ray14 by default; ``--source chexpert`` for phantoms), splits them by patient (seed
-0, 20 % test, 10 % validation), then for each method pretrains by ``--config small`` and probes its features on the test
-patients: nearest neighbours and a linear layer, mean AUROC with 95 % intervals over patients, and the difference to
-random weights of the same network, paired on the same films. Every row is the ``hilum`` commands that a user would
-type; they are kept in the row's file. A finished row is skipped, an unfinished one goes on where it was.
+Prepares the films once (NIH ChestX-ray14 by default; ``--source chexpert`` for phantoms), splits
+them by patient (seed 0, 20 % test, 10 % validation), then for each method pretrains by ``--config
+small`` and probes its features on the test
+patients: nearest neighbours and a linear layer, mean AUROC with 95 % intervals over patients, and
+the difference to random weights of the same network, paired on the same films. Every row is the
+``hilum`` commands that a user would type; they are kept in the row's file. A finished row is
+skipped, an unfinished one goes on where it was.
 
-Run: ``python benchmarks/methods_table.py --data ../shared/data/nih14 --out methods [--write docs/methods.md]``.
-About two hours on 2 cores. Research use only, not a medical device.
+Run: ``python benchmarks/methods_table.py --data ../shared/data/nih14 --out methods [--write
+docs/methods.md]``. About two hours on 2 cores. Research use only, not a medical device.
 """
 
 from __future__ import annotations
@@ -41,14 +43,26 @@ class Row:
 
     def line(self) -> str:
         """Return the row in Markdown."""
-        cells = [self.name, *self._training(), *(_estimate(self.probe, name) for name in ("knn", "linear"))]
-        return "| " + " | ".join([*cells, *(_difference(self.probe, name) for name in ("knn", "linear"))]) + " |"
+        cells = [
+            self.name,
+            *self._training(),
+            *(_estimate(self.probe, name) for name in ("knn", "linear")),
+        ]
+        return (
+            "| "
+            + " | ".join([*cells, *(_difference(self.probe, name) for name in ("knn", "linear"))])
+            + " |"
+        )
 
     def _training(self) -> list[str]:
         if self.training is None:
             return ["", "", ""]
         seconds = self.training["films_seen"] / self.training["images_per_second"]
-        return [str(self.training["epochs"]), f"{seconds:.0f}", f"{self.training['images_per_second']:.0f}"]
+        return [
+            str(self.training["epochs"]),
+            f"{seconds:.0f}",
+            f"{self.training['images_per_second']:.0f}",
+        ]
 
 
 def _estimate(probe: dict[str, Any], name: str) -> str:
@@ -79,7 +93,13 @@ class Table:
         """Prepare, split, and return all rows."""
         if not (self.store / "manifest.json").is_file():
             self._hilum(
-                "prepare", self.chosen.source, self.chosen.data, "--size", self.chosen.size, "--out", self.store
+                "prepare",
+                self.chosen.source,
+                self.chosen.data,
+                "--size",
+                self.chosen.size,
+                "--out",
+                self.store,
             )
         self._hilum("split", self.store, "--seed", 0, "--test", 0.2, "--val", 0.1)
         rows = [self._method(name) for name in self.chosen.methods]
@@ -89,7 +109,9 @@ class Table:
             imagenet = ("--backbone", self.chosen.imagenet_backbone)
             name = f"ImageNet, {self.chosen.imagenet_backbone}"
             rows.append(self._probed(name, self.chosen.imagenet, *imagenet, "--against", "random"))
-            rows.append(self._probed(f"random, {self.chosen.imagenet_backbone}", "random", *imagenet))
+            rows.append(
+                self._probed(f"random, {self.chosen.imagenet_backbone}", "random", *imagenet)
+            )
         return rows
 
     def _method(self, name: str) -> Row:
@@ -99,7 +121,9 @@ class Table:
         run, epochs = self.out / name, self.chosen.epochs or EPOCHS[name]
         self.commands = []
         asked = ("--config", "small", "--backbone", self.chosen.backbone, "--train.epochs", epochs)
-        result = self._hilum("pretrain", name, "--data", self.store, "--out", run, *asked, *self.chosen.more)
+        result = self._hilum(
+            "pretrain", name, "--data", self.store, "--out", run, *asked, *self.chosen.more
+        )
         result |= {"epochs": epochs, "films_seen": epochs * result["films"]}
         row = Row(name, self.commands, result)
         return self._finish(kept, row, str(run), "--against", "random")
@@ -152,17 +176,25 @@ def write_into(page: Path, text: str) -> None:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="root of the data set")
     parser.add_argument("--source", default="nih14")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the store, the runs and the rows")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the store, the runs and the rows"
+    )
     parser.add_argument("--methods", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
-    parser.add_argument("--epochs", type=int, help="passes over the films; the method's own unless given")
+    parser.add_argument(
+        "--epochs", type=int, help="passes over the films; the method's own unless given"
+    )
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--split", default="test", choices=("val", "test"))
     parser.add_argument("--fraction", type=float, default=1.0)
-    parser.add_argument("--imagenet", help="'imagenet' or a file with published weights; left out unless given")
+    parser.add_argument(
+        "--imagenet", help="'imagenet' or a file with published weights; left out unless given"
+    )
     parser.add_argument("--imagenet-backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--write", type=Path, help="page to put the table into")
     parser.add_argument("more", nargs="*", help="after --: further options of every pretraining")

@@ -1,15 +1,18 @@
 """What does the search for copies cost among a million films, and does it find what was planted there?
 
-No public set has a million radiographs that could lie here, so new ones are mixed: each is the mean of two real films
-that no other film has both of, each turned by up to 8 degrees, stretched by up to 10 %, shifted by up to 6 % of the
-edge and, half the time, mirrored. They are as alike as chests are, and no two are copies. 400 of each of five kinds of
-altered copies are planted among them. All go into one archive, are prepared by `hilum prepare medmnist` and searched.
+No public set has a million radiographs that could lie here, so new ones are mixed: each is the mean
+of two real films that no other film has both of, each turned by up to 8 degrees, stretched by up to
+10 %, shifted by up to 6 % of the edge and, half the time, mirrored. They are as alike as chests
+are, and no two are copies. 400 of each of five kinds of altered copies are planted among them. All
+go into one archive, are prepared by `hilum prepare medmnist` and searched.
 
-``pairs_not_planted`` are false, though half the same picture where they have a real film in common: pictures of the
-first hundred go below ``--out``. Memory is that of a process which does nothing but search, before and at its peak; the
-store is mapped and counts as far as its pages are in memory.
-Real films are taken from ``--data`` in NIH's layout, else from ``../shared/data``, else phantoms are drawn.
-Run: ``python benchmarks/million_films.py --out million [--json]``; a million films take 8 GB of disk.
+``pairs_not_planted`` are false, though half the same picture where they have a real film in common:
+pictures of the first hundred go below ``--out``. Memory is that of a process which does nothing but
+search, before and at its peak; the store is mapped and counts as far as its pages are in memory.
+Real films are taken from ``--data`` in NIH's layout, else from ``../shared/data``, else phantoms
+are drawn.
+Run: ``python benchmarks/million_films.py --out million [--json]``; a million films take 8 GB of
+    disk.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ def parents(count: int, films: int, rng: np.random.Generator) -> np.ndarray:
     """Return two different films for each of ``count`` mixed ones, no two pairs alike, int64 [count, 2]."""
     most = films * (films - 1) // 2
     if count > most // 2:
-        raise SystemExit(f"{films} films make {most} pairs: at most half as many films can be mixed, not {count}")
+        raise SystemExit(
+            f"{films} films make {most} pairs: at most half as many films can be mixed, not {count}"
+        )
     codes = np.empty(0, np.int64)
     while len(codes) < count:
         drawn = np.sort(rng.integers(0, films, (2 * count, 2)), axis=1)
@@ -61,14 +66,20 @@ def moved(film: Film, rng: np.random.Generator) -> Film:
     matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * size
     if rng.random() < 0.5:
         film = film[:, ::-1]
-    return cv2.warpAffine(np.ascontiguousarray(film), matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        np.ascontiguousarray(film), matrix, (size, size), borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def altered(film: Film, kind: str, rng: np.random.Generator) -> Film:
     """Return an altered copy at the film's own size."""
     found = NEAR[kind](film, rng)
     size = film.shape[0]
-    return found if found.shape == film.shape else cv2.resize(found, (size, size), interpolation=cv2.INTER_AREA)
+    return (
+        found
+        if found.shape == film.shape
+        else cv2.resize(found, (size, size), interpolation=cv2.INTER_AREA)
+    )
 
 
 def planted(count: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -79,9 +90,14 @@ def planted(count: int, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"copy": places.max(axis=1), "original": places.min(axis=1), "kind": kinds})
 
 
-def write_archive(path: Path, films: np.ndarray, of: np.ndarray, copies: pd.DataFrame, seed: int) -> None:
+def write_archive(
+    path: Path, films: np.ndarray, of: np.ndarray, copies: pd.DataFrame, seed: int
+) -> None:
     """Write the mixed films in MedMNIST's form, block by block."""
-    size, copied = films.shape[1], {row.copy: (row.original, row.kind) for row in copies.itertuples(index=False)}
+    size, copied = (
+        films.shape[1],
+        {row.copy: (row.original, row.kind) for row in copies.itertuples(index=False)},
+    )
 
     def mixed(place: int) -> Film:
         rng = np.random.default_rng((seed, place))
@@ -134,11 +150,15 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         write_archive(aside, films.read(np.arange(len(films))), of, copies, chosen.seed)
         aside.rename(archive)
     began = time.perf_counter()
-    prepare(read_source("medmnist", archive), store, PrepareOptions(chosen.size, workers=chosen.workers))
+    prepare(
+        read_source("medmnist", archive), store, PrepareOptions(chosen.size, workers=chosen.workers)
+    )
     took = time.perf_counter() - began
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         pairs, cost = process.submit(search, store).result()
-    known = dict(zip(zip(copies["original"], copies["copy"], strict=True), copies["kind"], strict=True))
+    known = dict(
+        zip(zip(copies["original"], copies["copy"], strict=True), copies["kind"], strict=True)
+    )
     names = [tuple(pair) for pair in pairs[["first", "second"]].to_numpy().tolist()]
     hits = pd.Series([known[pair] for pair in names if pair in known], dtype=object).value_counts()
     others = pairs[[pair not in known for pair in names]]
@@ -157,13 +177,20 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1_000_000, help="films to mix")
     parser.add_argument("--data", type=Path, help="folder in the layout of NIH ChestX-ray14")
-    parser.add_argument("--phantoms", action="store_true", help="of phantoms, even where there are real films")
     parser.add_argument(
-        "--films", type=int, default=2000, help="half as many phantoms as are drawn, without real films"
+        "--phantoms", action="store_true", help="of phantoms, even where there are real films"
+    )
+    parser.add_argument(
+        "--films",
+        type=int,
+        default=2000,
+        help="half as many phantoms as are drawn, without real films",
     )
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
@@ -173,7 +200,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     chosen.out.mkdir(parents=True, exist_ok=True)
     found = measure(chosen)
-    sys.stdout.write(json.dumps(found, indent=None if chosen.json else 1, ensure_ascii=False) + "\n")
+    sys.stdout.write(
+        json.dumps(found, indent=None if chosen.json else 1, ensure_ascii=False) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Methods that measure themselves as they train, and the same methods broken so that they collapse.
 
-Each break is one that a slip in the code could bring about. ``collapse_alarm.py`` trains them beside the whole ones.
+Each break is one that a slip in the code could bring about. ``collapse_alarm.py`` trains them
+beside the whole ones.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class Measured(Learner):
         self.eval()  # a look gives every module its mode back
         first, second = (F.normalize(self.embed(crop).double(), dim=1) for crop in self.seen)
         cosines = first @ second.T  # [B, B]
-        twins, count = cosines.diagonal().mean(), len(cosines)
+        positives, count = cosines.diagonal().mean(), len(cosines)
         others = (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
-        return {**super().diagnose(embeddings), "margin": float(twins - others)}
+        return {**super().diagnose(embeddings), "margin": float(positives - others)}
 
 
 class MeasuredMoCo(Measured, MoCo):
@@ -79,7 +80,9 @@ class MoCoWithStaleQueue(MeasuredMoCo):
         """Return the loss against the queue as it began."""
         assert batch.crops is not None
         query = self.projector(self.backbone(batch.crops[0]))
-        return info_nce(query, self._keys(batch.crops[1]), self.queue.embeddings, self.options.temperature)
+        return info_nce(
+            query, self._keys(batch.crops[1]), self.queue.embeddings, self.options.temperature
+        )
 
 
 class MoCoWithWrongTwins(MeasuredMoCo):
@@ -104,7 +107,9 @@ class SimCLRWithWrongTwins(MeasuredSimCLR):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of pairs that have nothing to do with each other."""
         assert batch.crops is not None
-        return super().forward(batch._replace(crops=(batch.crops[0], batch.crops[1].roll(1, dims=0))))
+        return super().forward(
+            batch._replace(crops=(batch.crops[0], batch.crops[1].roll(1, dims=0)))
+        )
 
 
 class SimCLRWithBlackCrops(MeasuredSimCLR):
@@ -151,7 +156,9 @@ class SwAVWithoutSinkhorn(MeasuredSwAV):
         assert batch.crops is not None
         embeddings = self._embed_crops(batch.crops)
         scores = self.prototypes(embeddings, frozen=batch.epoch < self.options.freeze_epochs)
-        return swapped_prediction(scores, self._unbalanced(scores[:2].detach()), self.options.temperature)
+        return swapped_prediction(
+            scores, self._unbalanced(scores[:2].detach()), self.options.temperature
+        )
 
     def _unbalanced(self, scores: Tensor) -> Tensor:
         return (scores / self.options.epsilon).softmax(dim=2)
@@ -167,7 +174,10 @@ class SwAVWithOneCode(SwAVWithoutSinkhorn):
 def register() -> None:
     """Enter all of them into the table of methods, as a method of one's own would be; names are the classes'."""
     for learner in (*Measured.__subclasses__(), *BROKEN):
-        METHODS[learner.__name__] = (f"{learner.__module__}:{learner.__name__}", str(learner.__doc__))
+        METHODS[learner.__name__] = (
+            f"{learner.__module__}:{learner.__name__}",
+            str(learner.__doc__),
+        )
 
 
 BROKEN: tuple[type[Measured], ...] = (

@@ -4,15 +4,18 @@ The test set has ``--films`` films. Nine in twenty of them are planted, in equal
 
 * patient overlap: another film of a training patient, under its own name;
 * exact: a training film, byte for byte, as a new patient's;
-* near: a training film, altered, as a new patient's: saved as JPEG of quality 30; resized by 0.75 to 1.5; 2 % cut off
-  every side; 10 % lighter or darker; or all four one after the other.
+* near: a training film, altered, as a new patient's: saved as JPEG of quality 30; resized by 0.75
+  to 1.5; 2 % cut off every side; 10 % lighter or darker; or all four one after the other.
 
-They are altered as files, at the size they come in, and prepared like every other film. The search knows nothing of it.
-``false_pairs`` are copies between patients that were not planted; a picture of each goes below ``--out``, to be looked
-at: it may be one person under two names. ``refused`` is what a command says that is given both sets.
+They are altered as files, at the size they come in, and prepared like every other film. The search
+knows nothing of it. ``false_pairs`` are copies between patients that were not planted; a picture of
+each goes below ``--out``, to be looked
+at: it may be one person under two names. ``refused`` is what a command says that is given both
+    sets.
 
-``--scale N`` looks for copies among N phantoms instead, and says how long and how much memory that took.
-Real films are taken from ``--data`` in NIH's layout, else from ``../shared/data``, else phantoms are drawn.
+``--scale N`` looks for copies among N phantoms instead, and says how long and how much memory that
+took. Real films are taken from ``--data`` in NIH's layout, else from ``../shared/data``, else
+phantoms are drawn.
 Run: ``python benchmarks/planted_leaks.py --out leaks [--json]``.
 """
 
@@ -61,7 +64,9 @@ class Leaks:
 
 def source_films(chosen: argparse.Namespace) -> tuple[Catalog, str]:
     """Return the films to plant among, and in words what they are."""
-    data = chosen.data or (SHARED / "nih14" if (SHARED / "nih14").is_dir() and not chosen.phantoms else None)
+    data = chosen.data or (
+        SHARED / "nih14" if (SHARED / "nih14").is_dir() and not chosen.phantoms else None
+    )
     if data:
         return read_source("nih14", data), f"NIH ChestX-ray14 in {data}"
     folder = chosen.out / "phantoms"
@@ -88,15 +93,22 @@ def plant(catalog: Catalog, chosen: argparse.Namespace) -> Leaks:
     test = [*named(own), *named(moved), *new]
     copies = pd.DataFrame({"test": names, "train": originals, "kind": kinds})
     return Leaks(
-        as_set(chosen.out, named(train)), as_set(chosen.out, test), copies, frozenset(map(str, moved["patient"]))
+        as_set(chosen.out, named(train)),
+        as_set(chosen.out, test),
+        copies,
+        frozenset(map(str, moved["patient"])),
     )
 
 
-def divided(table: pd.DataFrame, films: int, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+def divided(
+    table: pd.DataFrame, films: int, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return about that many films of patients drawn by lot, and those of all other patients."""
     patients = table["patient"].unique()
     place = pd.Series(rng.permutation(len(patients)), index=patients)
-    ordered = table.assign(place=table["patient"].map(place).to_numpy()).sort_values("place", kind="stable")
+    ordered = table.assign(place=table["patient"].map(place).to_numpy()).sort_values(
+        "place", kind="stable"
+    )
     chosen = ordered["place"] <= ordered["place"].iloc[max(0, films - 1)]
     return ordered[chosen], ordered[~chosen]
 
@@ -108,13 +120,18 @@ def second_films(table: pd.DataFrame) -> pd.DataFrame:
 
 def named(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return path and patient of each film."""
-    return [(str(path), str(patient)) for path, patient in zip(table["path"], table["patient"], strict=True)]
+    return [
+        (str(path), str(patient))
+        for path, patient in zip(table["path"], table["patient"], strict=True)
+    ]
 
 
 def as_set(out: Path, rows: Iterable[tuple[str, str]]) -> Catalog:
     """Return films as a catalogue."""
     table = pd.DataFrame(rows, columns=["path", "patient"])
-    return Catalog("leaks", out / "files", ("Finding",), film_table(table, ("Finding",)), len(table))
+    return Catalog(
+        "leaks", out / "files", ("Finding",), film_table(table, ("Finding",)), len(table)
+    )
 
 
 def write_film(path: Path, film: Film) -> None:
@@ -137,7 +154,9 @@ def prepared(leaks: Leaks, chosen: argparse.Namespace) -> Films:
         folders.append(chosen.out / f"{part}-{chosen.size}")
         prepare(catalog, folders[-1], PrepareOptions(chosen.size, workers=chosen.workers))
         parts = dict.fromkeys(("train", "val", "test", "official-test"), ())
-        Split("patient", 0, {**parts, part: tuple(map(str, catalog.table["patient"].unique()))}).save(folders[-1])
+        Split(
+            "patient", 0, {**parts, part: tuple(map(str, catalog.table["patient"].unique()))}
+        ).save(folders[-1])
     return Films.open(folders)
 
 
@@ -158,7 +177,8 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         "test_films": len(leaks.test.table),
         **cost,
         "found": found,
-        "near_recall": sum(row["found"] for row in near) / max(1, sum(row["planted"] for row in near)),
+        "near_recall": sum(row["found"] for row in near)
+        / max(1, sum(row["planted"] for row in near)),
         "false_pairs": false.to_dict("records"),
         "refused": refusals(films),
         "kermany": kermany(chosen),
@@ -170,7 +190,12 @@ def timed(films: Films) -> tuple[Copies, dict[str, Any]]:
     began = time.perf_counter()
     copies = find_copies(films)
     seconds = time.perf_counter() - began
-    cost = {"films": len(films), "seconds": round(seconds, 1), "peak_mib": peak_mib(), "candidates": copies.candidates}
+    cost = {
+        "films": len(films),
+        "seconds": round(seconds, 1),
+        "peak_mib": peak_mib(),
+        "candidates": copies.candidates,
+    }
     return copies, {**cost, "pairs": len(copies.pairs), "notes": list(copies.notes)}
 
 
@@ -186,9 +211,13 @@ def recall(films: Films, copies: Copies, leaks: Leaks) -> dict[str, dict[str, in
     parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores)).part_of_each()
     placed = pd.DataFrame({"patient": films.catalog["patient"], "part": parts}).drop_duplicates()
     twice = {name.split(":", 1)[1] for name in placed["patient"][placed["patient"].duplicated()]}
-    found = {"patient overlap": {"planted": len(leaks.overlaps), "found": len(twice & leaks.overlaps)}}
+    found = {
+        "patient overlap": {"planted": len(leaks.overlaps), "found": len(twice & leaks.overlaps)}
+    }
     for kind, rows in leaks.copies.groupby("kind", sort=False):
-        hits = sum((one, other) in together for one, other in zip(rows["test"], rows["train"], strict=True))
+        hits = sum(
+            (one, other) in together for one, other in zip(rows["test"], rows["train"], strict=True)
+        )
         found[str(kind)] = {"planted": len(rows), "found": hits}
     return found
 
@@ -196,7 +225,9 @@ def recall(films: Films, copies: Copies, leaks: Leaks) -> dict[str, dict[str, in
 def linked(films: Films, copies: Copies) -> set[tuple[str, str]]:
     """Return the paths of every two films of one group, both ways round."""
     path = films.catalog["path"].to_numpy(object)
-    return {(path[one], path[other]) for group in copies.groups() for one in group for other in group}
+    return {
+        (path[one], path[other]) for group in copies.groups() for one in group for other in group
+    }
 
 
 def false_pairs(films: Films, copies: Copies, leaks: Leaks) -> pd.DataFrame:
@@ -207,7 +238,8 @@ def false_pairs(films: Films, copies: Copies, leaks: Leaks) -> pd.DataFrame:
     pairs = copies.pairs[~copies.pairs["same_patient"]]
     pairs = pairs.assign(one=path[pairs["first"]], other=path[pairs["second"]])
     truly = [
-        person[origin.get(one, one)] != person[origin.get(two, two)] for one, two in pairs[["one", "other"]].values
+        person[origin.get(one, one)] != person[origin.get(two, two)]
+        for one, two in pairs[["one", "other"]].values
     ]
     return pairs.loc[truly, ["first", "second", "one", "other", "correlation"]]
 
@@ -215,7 +247,9 @@ def false_pairs(films: Films, copies: Copies, leaks: Leaks) -> pd.DataFrame:
 def draw_pairs(folder: Path, films: Films, pairs: pd.DataFrame) -> None:
     """Write a picture of each pair, the films side by side."""
     for first, second in zip(pairs["first"], pairs["second"], strict=True):
-        write_film(folder / f"{first}-{second}.png", np.hstack(list(films.read(np.array([first, second])))))
+        write_film(
+            folder / f"{first}-{second}.png", np.hstack(list(films.read(np.array([first, second]))))
+        )
 
 
 def refusals(films: Films) -> list[str]:
@@ -243,14 +277,25 @@ def kermany(chosen: argparse.Namespace) -> dict[str, int] | None:
     pairs = find_copies(Films.open([store])).pairs
     kinds = {kind: int((pairs["kind"] == kind).sum()) for kind in ("exact", "near")}
     between = int((~pairs["same_patient"]).sum())
-    return {"files": len(files), "byte_identical": len(files) - len(once), **kinds, "between_patients": between}
+    return {
+        "files": len(files),
+        "byte_identical": len(files) - len(once),
+        **kinds,
+        "between_patients": between,
+    }
 
 
 def scale(chosen: argparse.Namespace) -> dict[str, Any]:
     """Draw and prepare phantoms, and return what it cost to look for copies among them."""
     drawn, store = chosen.out / "phantoms", chosen.out / f"phantoms-{chosen.size}"
-    write_phantoms(drawn, PhantomOptions(chosen.scale, max(64, chosen.size), chosen.seed), workers=chosen.workers)
-    prepare(read_source("chexpert", drawn), store, PrepareOptions(chosen.size, workers=chosen.workers))
+    write_phantoms(
+        drawn,
+        PhantomOptions(chosen.scale, max(64, chosen.size), chosen.seed),
+        workers=chosen.workers,
+    )
+    prepare(
+        read_source("chexpert", drawn), store, PrepareOptions(chosen.size, workers=chosen.workers)
+    )
     films = Films.open([store])
     copies, cost = timed(films)
     between = int((~copies.pairs["same_patient"]).sum())
@@ -259,20 +304,28 @@ def scale(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder in the layout of NIH ChestX-ray14")
-    parser.add_argument("--phantoms", action="store_true", help="phantoms, even where there are real films")
+    parser.add_argument(
+        "--phantoms", action="store_true", help="phantoms, even where there are real films"
+    )
     parser.add_argument("--films", type=int, default=5000, help="films of the test set")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scale", type=int, default=0, help="phantoms among which copies are looked for instead")
+    parser.add_argument(
+        "--scale", type=int, default=0, help="phantoms among which copies are looked for instead"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     cv2.setNumThreads(1)
     found = scale(chosen) if chosen.scale else measure(chosen)
-    sys.stdout.write(json.dumps(found, indent=None if chosen.json else 1, ensure_ascii=False) + "\n")
+    sys.stdout.write(
+        json.dumps(found, indent=None if chosen.json else 1, ensure_ascii=False) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 For each method four things take turns, block by block of equally many steps, in one process:
 
-* ``bare``: Hilum's step on crops that lie on the device: forward, backward, clipping, AdamW, what follows a step,
-* ``pipeline``: Hilum's own Trainer on a prepared store: reading, augmentation, schedule, log and all,
-* ``lightly``'s ``bare`` and ``pipeline``: the same of the method built from the public package (lightly_methods.py).
+* ``bare``: Hilum's step on crops that lie on the device: forward, backward, clipping, AdamW, what
+follows a step,
+* ``pipeline``: Hilum's own Trainer on a prepared store: reading, augmentation, schedule, log and
+all,
+* ``lightly``'s ``bare`` and ``pipeline``: the same of the method built from the public package
+(lightly_methods.py).
 
-Blocks that are compared are neighbours in time and change places from round to round; the first round is discarded.
-``ratio`` = median over the rounds of pipeline speed over bare speed, ``factor`` = of Hilum's pipeline over lightly's.
-Run: ``python benchmarks/pretrain_speed.py --json [--data FOLDER]``. README.md beside this file says more.
+Blocks that are compared are neighbours in time and change places from round to round; the first
+round is discarded. ``ratio`` = median over the rounds of pipeline speed over bare speed, ``factor``
+= of Hilum's pipeline over lightly's.
+Run: ``python benchmarks/pretrain_speed.py --json [--data FOLDER]``. README.md beside this file says
+    more.
 """
 
 from __future__ import annotations
@@ -42,7 +47,9 @@ from training_blocks import (
 from turns import Block, Turns, paired, repeat
 
 
-def measure(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(
+    setting: Setting, chosen: argparse.Namespace, scratch: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Let all blocks of one method take turns; return Hilum's figures and lightly's, empty where it is left out."""
     bare = bare_step(setting)
     repeat(bare, 2)
@@ -56,7 +63,10 @@ def measure(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> tupl
     with closing(loader):
         turns = Turns(steps, ours, lightly_blocks(setting, model, loader))
         aside = take_turns(setting, turns, chosen.pairs + 1, scratch)
-    return figures(setting, turns, aside), {**lightly_figures(setting, turns), "workers": len(loader.processes)}
+    return figures(setting, turns, aside), {
+        **lightly_figures(setting, turns),
+        "workers": len(loader.processes),
+    }
 
 
 def measure_all(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
@@ -67,7 +77,10 @@ def measure_all(setting: Setting, chosen: argparse.Namespace, scratch: Path) -> 
         ours[method], theirs = measure(replace(setting, method=method), chosen, scratch)
         if theirs:
             lightly[method] = theirs
-        print(f"{line(method, ours[method], theirs)}   [{time.perf_counter() - began:.0f} s]", file=sys.stderr)
+        print(
+            f"{line(method, ours[method], theirs)}   [{time.perf_counter() - began:.0f} s]",
+            file=sys.stderr,
+        )
     return {**ours, "lightly": lightly} if lightly else ours
 
 
@@ -144,13 +157,18 @@ def line(method: str, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
 def table(result: dict[str, Any], methods: list[str]) -> str:
     """Return the result as lines for people."""
     what = f"{result['data']}; {result['backbone']}, {result['size']} px, batch {result['batch']}, {result['device']}"
-    lines = [line(method, result[method], result.get("lightly", {}).get(method, {})) for method in methods]
+    lines = [
+        line(method, result[method], result.get("lightly", {}).get(method, {}))
+        for method in methods
+    ]
     return "\n".join([f"{what}, {result['pairs']} pairs", *lines])
 
 
 def parse() -> argparse.Namespace:
     """Return the command's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     parser.add_argument("--data", type=Path, help="folder of PNG and JPEG films")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
@@ -158,8 +176,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", choices=("32", "bf16-mixed"), default="32")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores to use"
+    )
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--block-seconds", type=float, default=5.0)
     parser.add_argument("--without-lightly", action="store_true")
@@ -169,7 +191,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure and print."""
     chosen = parse()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: chosen.threads])  # loader processes inherit it
+    os.sched_setaffinity(
+        0, sorted(os.sched_getaffinity(0))[: chosen.threads]
+    )  # loader processes inherit it
     torch.set_num_threads(chosen.threads)
     # As in Hilum's loop, and for lightly too.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
@@ -178,7 +202,16 @@ def main() -> None:
         files = find_files(chosen.data, chosen.size, scratch)
         films, seconds = make_store(files, chosen.size, chosen.threads, scratch / "store")
         device, first = torch.device(chosen.device), chosen.methods[0]
-        setting = Setting(files, films, first, chosen.backbone, chosen.size, chosen.batch, chosen.precision, device)
+        setting = Setting(
+            files,
+            films,
+            first,
+            chosen.backbone,
+            chosen.size,
+            chosen.batch,
+            chosen.precision,
+            device,
+        )
         print(f"{files.words}; prepared in {seconds:.1f} s", file=sys.stderr)
         result = {
             **measure_all(setting, chosen, scratch),

@@ -1,13 +1,16 @@
 """How often are pseudo-labels as right as asked for? Many validation sets, drawn by lot, for the model of one run.
 
-One run of ``pseudo_precision.py`` has one validation set, and so one verdict. This takes the model that it began with
-and what it says of all films that it did not learn from, draws validation patients among them again and again, chooses
-thresholds on their films by the labels, as `hilum pseudo-label` does, and applies them to all the other films, whose
-truth is what was drawn. Nothing is trained. Of each level and side (called present, called absent) it gives how many
-findings are called, how far their mean precision lies from what was wanted, how many sets lie more than 5 points from
-it, and how many of the findings called miss it beyond their 95 % interval. Research use only, not a medical device.
+One run of ``pseudo_precision.py`` has one validation set, and so one verdict. This takes the model
+that it began with and what it says of all films that it did not learn from, draws validation
+patients among them again and again, chooses thresholds on their films by the labels, as `hilum
+pseudo-label` does, and applies them to all the other films, whose truth is what was drawn. Nothing
+is trained. Of each level and side (called present, called absent) it gives how many findings are
+called, how far their mean precision lies from what was wanted, how many sets lie more than 5 points
+from it, and how many of the findings called miss it beyond their 95 % interval. Research use only,
+not a medical device.
 
-Run: ``python benchmarks/pseudo_lots.py pseudo [OTHER…] [--json]`` on folders that ``pseudo_precision.py --out`` wrote.
+Run: ``python benchmarks/pseudo_lots.py pseudo [OTHER…] [--json]`` on folders that
+    ``pseudo_precision.py --out`` wrote.
 """
 
 from __future__ import annotations
@@ -51,13 +54,23 @@ class Strangers:
         self.drawn = drawn(films, phantoms)[rows][:, columns] == 1
         self.patients = films.patient_codes[rows]
 
-    def lot(self, rng: np.random.Generator, share: float, options: PseudoOptions) -> list[dict[str, Any]]:
+    def lot(
+        self, rng: np.random.Generator, share: float, options: PseudoOptions
+    ) -> list[dict[str, Any]]:
         """Draw validation patients; return a row for each finding and side that is called."""
         people = np.unique(self.patients)
-        chosen = np.isin(self.patients, rng.choice(people, round(share * len(people)), replace=False))
-        return [row for column in range(len(self.findings)) for row in self._finding(column, chosen, options)]
+        chosen = np.isin(
+            self.patients, rng.choice(people, round(share * len(people)), replace=False)
+        )
+        return [
+            row
+            for column in range(len(self.findings))
+            for row in self._finding(column, chosen, options)
+        ]
 
-    def _finding(self, column: int, chosen: BoolArray, options: PseudoOptions) -> list[dict[str, Any]]:
+    def _finding(
+        self, column: int, chosen: BoolArray, options: PseudoOptions
+    ) -> list[dict[str, Any]]:
         shown = chosen & self.counts[:, column]
         truth, scores = self.labels[shown, column], self.scores[:, column]
         cut = cut_of(truth, scores[shown], self.patients[shown], options)
@@ -96,10 +109,14 @@ def told(name: str, one: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure and print; with ``--json`` the last line is JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--lots", type=int, default=40, help="validation sets a folder and level")
-    parser.add_argument("--share", type=float, default=0.2, help="of the patients that the model did not learn from")
+    parser.add_argument(
+        "--share", type=float, default=0.2, help="of the patients that the model did not learn from"
+    )
     parser.add_argument("--levels", type=float, nargs="+", default=[PseudoOptions.level])
     parser.add_argument("--precision", type=float, default=PseudoOptions.precision)
     parser.add_argument("--absent-precision", type=float, default=PseudoOptions.absent_precision)
@@ -111,11 +128,15 @@ def main() -> None:
     for folder in chosen.folders:
         strangers = Strangers(folder)
         for level in chosen.levels:
-            options = PseudoOptions(precision=chosen.precision, absent_precision=chosen.absent_precision, level=level)
+            options = PseudoOptions(
+                precision=chosen.precision, absent_precision=chosen.absent_precision, level=level
+            )
             rng = np.random.default_rng(chosen.seed)  # the same sets for every level
             for lot in range(chosen.lots):
                 rows = strangers.lot(rng, chosen.share, options)
-                found.extend({"folder": str(folder), "level": level, "lot": lot, **row} for row in rows)
+                found.extend(
+                    {"folder": str(folder), "level": level, "lot": lot, **row} for row in rows
+                )
     table, sets = pd.DataFrame(found), chosen.lots * len(chosen.folders)
     parts = table.groupby(["level", "side"])
     result = {f"level {level}, called {side}": summary(rows, sets) for (level, side), rows in parts}

@@ -1,15 +1,17 @@
 """Are planted shortcuts flagged, and clean films left alone? On phantoms, where it is known.
 
-Draws one set of phantoms a seed, at even prevalence, and judges it three times by ``hilum.workflows.card.shortcuts``:
+Draws one set of phantoms a seed, at even prevalence, and judges it three times by
+``hilum.workflows.card.shortcuts``:
 
-* ``planted``: a small bright token stands near a corner of 90 % of the films that show one finding, and of no other
-  film; the corner and the place in it are drawn a film, the finding a seed. It must be flagged by a probe that sees no
-  chest.
-* ``decoy``: as many films have the token, drawn without regard to any finding. Nothing may be flagged.
+* ``planted``: a small bright token stands near a corner of 90 % of the films that show one finding,
+  and of no other film; the corner and the place in it are drawn a film, the finding a seed. It must
+  be flagged by a probe that sees no chest.
+* ``decoy``: as many films have the token, drawn without regard to any finding. Nothing may be
+flagged.
 * ``clean``: no token. Nothing may be flagged.
 
-The token is drawn into the JPEG files; they are then prepared and split as users do. Research use only, not a medical
-device.
+The token is drawn into the JPEG files; they are then prepared and split as users do. Research use
+only, not a medical device.
 
 Run: ``python benchmarks/shortcut_check.py [--seeds 20] [--json]``. About 15 minutes on one core.
 """
@@ -98,9 +100,15 @@ def judge(folder: Path, seed: int, chosen: argparse.Namespace) -> list[Verdict]:
         marked = token_rows(kind, shows, rng)
         for path in catalog.table["path"].iloc[marked]:
             draw_token(films / path, rng)
-        prepare(read_source("chexpert", films), folder / f"{kind}-store", PrepareOptions(chosen.size, workers=1))
+        prepare(
+            read_source("chexpert", films),
+            folder / f"{kind}-store",
+            PrepareOptions(chosen.size, workers=1),
+        )
         stored = Films.open([folder / f"{kind}-store"])
-        found = shortcut_probes(stored, Parts.of(stored), min_positives=chosen.min_positives, seed=seed)
+        found = shortcut_probes(
+            stored, Parts.of(stored), min_positives=chosen.min_positives, seed=seed
+        )
         verdicts.append(Verdict(seed, kind, finding, len(stored), len(marked), found))
     return verdicts
 
@@ -120,7 +128,10 @@ def draw_token(path: Path, rng: np.random.Generator) -> None:
     side, corner = (max(round(share * len(film)), 1) for share in (TOKEN, CORNER))
     top, left = rng.integers(0, corner - side + 1, 2)
     down, right = rng.integers(0, 2, 2)
-    top, left = (len(film) - side - top if down else top), (len(film) - side - left if right else left)
+    top, left = (
+        (len(film) - side - top if down else top),
+        (len(film) - side - left if right else left),
+    )
     film[top : top + side, left : left + side] = rng.integers(*BRIGHTNESS)
     cv2.imwrite(str(path), film, (cv2.IMWRITE_JPEG_QUALITY, 95))
 
@@ -128,7 +139,9 @@ def draw_token(path: Path, rng: np.random.Generator) -> None:
 def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return the counts by set, and whether they are as wanted: every token found, at most one false alarm in 20."""
     by_set = {kind: [verdict for verdict in verdicts if verdict.kind == kind] for kind in SETS}
-    false = max(sum(bool(verdict.found.flags) for verdict in by_set[kind]) for kind in ("decoy", "clean"))
+    false = max(
+        sum(bool(verdict.found.flags) for verdict in by_set[kind]) for kind in ("decoy", "clean")
+    )
     planted = by_set["planted"]
     reached = all(verdict.hit for verdict in planted) and false <= len(planted) / 20
     return {**{kind: counted(chosen) for kind, chosen in by_set.items()}, "reached": reached}
@@ -146,7 +159,9 @@ def counted(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 def main() -> None:
     """Judge every seed, print a line a set, then the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--films", type=int, default=2000)
@@ -162,7 +177,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for verdict in judge(Path(folder), seed, chosen):
                 verdicts.append(verdict)
-                areas = ", ".join(f"{name} {area:.3f}" for name, area in verdict.to_json()["auroc"].items() if area)
+                areas = ", ".join(
+                    f"{name} {area:.3f}"
+                    for name, area in verdict.to_json()["auroc"].items()
+                    if area
+                )
                 say(
                     f"seed {seed:3} {verdict.kind:<8} {verdict.finding:<27} "
                     f"{'flagged' if verdict.hit else 'not flagged':<12} {areas}; others: {verdict.others}"

@@ -1,21 +1,23 @@
 """How often do the intervals cover the truth, and how often does the paired test find a difference that is not there?
 
-Draws data sets whose true AUROC is known: patients have one to five films; the films of one patient have like labels
-and like scores, findings hang together within a film, and two models of the same true AUROC err alike. A score is
-normal with variance 1, its mean apart by d where the finding is present, and its error does not depend on the labels:
-so the AUROC of two films drawn from all patients is Phi(d / sqrt 2), clustered or not. (Pairs of films of one patient
-are told apart better; they are about one pair in as many as there are patients, and are not left out.) Average
-precision has no such form: its truth is integrated over the score.
+Draws data sets whose true AUROC is known: patients have one to five films; the films of one patient
+have like labels and like scores, findings hang together within a film, and two models of the same
+true AUROC err alike. A score is normal with variance 1, its mean apart by d where the finding is
+present, and its error does not depend on the labels: so the AUROC of two films drawn from all
+patients is Phi(d / sqrt 2), clustered or not. (Pairs of films of one patient are told apart better;
+they are about one pair in as many as there are patients, and are not left out.) Average precision
+has no such form: its truth is integrated over the score.
 
-Each set is measured by what the package states: `evaluate_findings` for single findings and the macro mean, and
-`compare_models` for the clustered DeLong test of single findings and the paired bootstrap test of the macro mean. Each
-has 50 positive patients of every finding at least, and not many more: sets with fewer are drawn again, which lifts the
-prevalence a little above the one that average precision is held against. In a last scenario patients have one to
-fifteen films that resemble each other closely, so that few patients weigh as much as all others.
+Each set is measured by what the package states: `evaluate_findings` for single findings and the
+macro mean, and `compare_models` for the clustered DeLong test of single findings and the paired
+bootstrap test of the macro mean. Each has 50 positive patients of every finding at least, and not
+many more: sets with fewer are drawn again, which lifts the prevalence a little above the one that
+average precision is held against. In a last scenario patients have one to fifteen films that
+resemble each other closely, so that few patients weigh as much as all others.
 
-Prints a line a scenario: coverage of 95 % intervals (the target is 93.5 to 96.5 %) and rejections at p < 0.05 where
-nothing differs (3.5 to 6.5 %), with the standard error of each. ``--json`` ends with one line of JSON. Exits 1 where a
-target is missed.
+Prints a line a scenario: coverage of 95 % intervals (the target is 93.5 to 96.5 %) and rejections
+at p < 0.05 where nothing differs (3.5 to 6.5 %), with the standard error of each. ``--json`` ends
+with one line of JSON. Exits 1 where a target is missed.
 
 Run: ``python benchmarks/statistics_simulation.py --json``. Research use only, not a medical device.
 """
@@ -73,7 +75,9 @@ class Scenario:
         grid = np.linspace(-7.0, 7.0 + self.apart, 20_001)
         found = np.array([NORMAL.cdf(self.apart - cut) for cut in grid])
         alarms = np.array([NORMAL.cdf(-cut) for cut in grid])
-        precision = self.prevalence * found / (self.prevalence * found + (1 - self.prevalence) * alarms)
+        precision = (
+            self.prevalence * found / (self.prevalence * found + (1 - self.prevalence) * alarms)
+        )
         return float(-np.sum((precision[1:] + precision[:-1]) / 2 * np.diff(found)))
 
 
@@ -101,13 +105,18 @@ class DataSet(NamedTuple):
 def draw(scenario: Scenario, rng: np.random.Generator) -> DataSet:
     """Return a data set with enough positive patients of every finding; labels are drawn again until there are."""
     while True:
-        patients = np.repeat(np.arange(scenario.patients), rng.integers(1, scenario.most_films + 1, scenario.patients))
+        patients = np.repeat(
+            np.arange(scenario.patients),
+            rng.integers(1, scenario.most_films + 1, scenario.patients),
+        )
         latent = _correlated(rng, patients, scenario.same_patient, SAME_FINDINGS)
         truth: BoolArray = latent > NORMAL.inv_cdf(1 - scenario.prevalence)
         positive = [len(np.unique(patients[column])) for column in truth.T]
         if min(positive) >= LEAST_POSITIVES:
             break
-    common, *own = (_correlated(rng, patients, scenario.same_patient, SAME_FINDINGS) for _ in range(3))
+    common, *own = (
+        _correlated(rng, patients, scenario.same_patient, SAME_FINDINGS) for _ in range(3)
+    )
     errors = [SAME_MODELS**0.5 * common + (1 - SAME_MODELS) ** 0.5 * error for error in own]
     return DataSet(truth.astype(np.float64), scenario.apart * truth + np.stack(errors), patients)
 
@@ -123,7 +132,9 @@ def _correlated(
         return mixed
 
     people = shared(int(patients[-1]) + 1)[patients]
-    found: DoubleArray = same_patient**0.5 * people + (1 - same_patient) ** 0.5 * shared(len(patients))
+    found: DoubleArray = same_patient**0.5 * people + (1 - same_patient) ** 0.5 * shared(
+        len(patients)
+    )
     return found
 
 
@@ -138,26 +149,48 @@ def simulate(scenario: Scenario, sets: int, resamples: int, seed: int) -> dict[s
     found: dict[str, Any] = {"scenario": scenario.name, "sets": sets, "resamples": resamples}
     for name, shares in counted.items():
         found[name] = float(np.mean(shares))
-        if not name.endswith("patients"):  # findings of one set hang together: the error is over sets
+        if not name.endswith(
+            "patients"
+        ):  # findings of one set hang together: the error is over sets
             found[f"{name}_error"] = float(np.std(shares, ddof=1) / sets**0.5)
     return found
 
 
-def _judged(data: DataSet, auroc: float, precision: float, resamples: int, seed: int) -> dict[str, Sequence[float]]:
+def _judged(
+    data: DataSet, auroc: float, precision: float, resamples: int, seed: int
+) -> dict[str, Sequence[float]]:
     """What holds in one data set, by name; several where there are several findings."""
     mask = np.ones_like(data.truth)
     evaluated = evaluate_findings(
-        data.truth, mask, data.scores[0], data.patients, FINDINGS, None, resamples, seed, LEAST_POSITIVES
+        data.truth,
+        mask,
+        data.scores[0],
+        data.patients,
+        FINDINGS,
+        None,
+        resamples,
+        seed,
+        LEAST_POSITIVES,
     )
     compared = compare_models(
-        data.truth, mask, data.scores[0], data.scores[1], data.patients, FINDINGS, resamples, seed, LEAST_POSITIVES
+        data.truth,
+        mask,
+        data.scores[0],
+        data.scores[1],
+        data.patients,
+        FINDINGS,
+        resamples,
+        seed,
+        LEAST_POSITIVES,
     )
     single = [finding.measures for finding in evaluated.findings]
     return {
         "positive_patients": [finding.positive_patients for finding in evaluated.findings],
         "single": [covers(measures["auroc"], auroc) for measures in single],
         "macro": [covers(evaluated.auroc_macro, auroc)],
-        "average_precision": [covers(measures["average_precision"], precision) for measures in single],
+        "average_precision": [
+            covers(measures["average_precision"], precision) for measures in single
+        ],
         "test_single": [_below(one.p) for one in compared.auroc.values()],
         "test_macro": [_below(compared.auroc_macro.p)],
     }
@@ -193,22 +226,33 @@ def missed(found: dict[str, Any]) -> list[str]:
 def line(found: dict[str, Any]) -> str:
     """Return a scenario's line."""
     names = ("single", "macro", "average_precision", "test_single", "test_macro")
-    cells = " | ".join(f"{100 * found[name]:.1f} ± {100 * found[f'{name}_error']:.1f}" for name in names)
+    cells = " | ".join(
+        f"{100 * found[name]:.1f} ± {100 * found[f'{name}_error']:.1f}" for name in names
+    )
     return f"| {found['scenario']} | {found['positive_patients']:.0f} | {cells} |"
 
 
 def main() -> None:
     """Simulate all scenarios and print what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sets", type=int, default=2000, help="data sets a scenario")
     parser.add_argument("--resamples", type=int, default=1000, help="of the patients of each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenarios", nargs="+", default=[one.name for one in SCENARIOS], help="some of them, by name")
+    parser.add_argument(
+        "--scenarios",
+        nargs="+",
+        default=[one.name for one in SCENARIOS],
+        help="some of them, by name",
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     began, results = time.process_time(), []
-    print("| scenario | positive patients | single | macro | average precision | test, single | test, macro |")
+    print(
+        "| scenario | positive patients | single | macro | average precision | test, single | test, macro |"
+    )
     print("|---|---|---|---|---|---|---|")
     for scenario in SCENARIOS:
         if scenario.name in chosen.scenarios:
@@ -218,7 +262,16 @@ def main() -> None:
     print("\n".join(wrong) or "all targets are met")
     if chosen.json:
         seconds = round(time.process_time() - began, 1)
-        print(json.dumps({"scenarios": results, "missed": wrong, "seed": chosen.seed, "processor_seconds": seconds}))
+        print(
+            json.dumps(
+                {
+                    "scenarios": results,
+                    "missed": wrong,
+                    "seed": chosen.seed,
+                    "processor_seconds": seconds,
+                }
+            )
+        )
     sys.exit(1 if wrong else 0)
 
 

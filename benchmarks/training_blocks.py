@@ -24,8 +24,8 @@ from hilum.nn.backbones import Backbone
 from hilum.training.batches import Batches, Order, shuffled
 from hilum.training.learner import Batch, Learner
 from hilum.training.loop import Trainer
-from hilum.training.monitor import Looks, Probe, watched_rows
-from hilum.training.monitor_options import WatchOptions
+from hilum.training.monitor import MonitorSettings, Probe, watched_rows
+from hilum.training.monitor_options import MonitorOptions
 from hilum.training.optimiser import build_optimiser
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import open_run
@@ -36,7 +36,8 @@ from turns import Block, Step, Turns, repeat
 CROPS_IN_MEMORY = 8
 FEWEST_STEPS = 4
 STEADY = {"swav": {"freeze_epochs": 0, "queue_from_epoch": 0}}
-"""Options that bring a method at once to where it is for most of a run: the benchmark's only epoch is the first."""
+"""Options that bring a method at once to where it is for most of a run: the benchmark's only epoch
+is the first."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Setting:
     def learner(self) -> Learner:
         """Return Hilum's learner, untrained."""
         torch.manual_seed(0)
-        return load_method(self.method)(Backbone(self.backbone, self.size), self.method_options(), self.size)
+        return load_method(self.method)(
+            Backbone(self.backbone, self.size), self.method_options(), self.size
+        )
 
     def train_options(self) -> TrainOptions:
         """Return the options of Hilum's loop, all but a few at their defaults."""
@@ -76,7 +79,11 @@ class Setting:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16-mixed" else nullcontext()
+        return (
+            torch.autocast(self.device.type, torch.bfloat16)
+            if self.precision == "bf16-mixed"
+            else nullcontext()
+        )
 
 
 def steps_of_a_block(step_seconds: float, block_seconds: float) -> tuple[int, int]:
@@ -115,7 +122,10 @@ def batch_in_memory(setting: Setting, learner: Learner, number: int) -> Batch:
     """Return the films' crops on the device."""
     rows = np.arange(number * setting.batch, (number + 1) * setting.batch) % len(setting.films)
     images = torch.from_numpy(setting.films.read(rows)).unsqueeze(1).to(setting.device)
-    index, patient = (torch.from_numpy(codes).to(setting.device) for codes in (rows, setting.films.patient_codes[rows]))
+    index, patient = (
+        torch.from_numpy(codes).to(setting.device)
+        for codes in (rows, setting.films.patient_codes[rows])
+    )
     batch = Batch(images, index, patient, patient)
     return batch._replace(crops=learner.make_crops(batch, seed=0))
 
@@ -148,11 +158,23 @@ def take_turns(setting: Setting, turns: Turns, rounds: int, scratch: Path) -> As
     rows = np.arange(len(setting.films))
     count = turns.steps * rounds * setting.batch
     batches = Batches(setting.films, passes(rows, options.seed, count), count, setting.batch)
-    watch = WatchOptions()
-    probe = Noted(online_probe(setting.films, rows, watch.probe_films, setting.size, options.seed, SILENT))
-    looks = Looks(setting.films, watched_rows(rows, watch.films, options.seed), setting.size, probe=probe)
+    monitor = MonitorOptions()
+    probe = Noted(
+        online_probe(setting.films, rows, monitor.probe_films, setting.size, options.seed, SILENT)
+    )
+    monitoring = MonitorSettings(
+        setting.films, watched_rows(rows, monitor.films, options.seed), setting.size, probe=probe
+    )
     with open_run(scratch / f"run-{setting.method}", {}) as folder:
-        trainer = Trainer(setting.learner(), batches, options, folder, turns, stage="benchmark", looks=looks)
+        trainer = Trainer(
+            setting.learner(),
+            batches,
+            options,
+            folder,
+            turns,
+            stage="benchmark",
+            monitoring=monitoring,
+        )
         turns.begin()
         trainer.train()
     return Aside(probe.ended - turns.turn_began, time.perf_counter() - probe.ended)
@@ -161,13 +183,18 @@ def take_turns(setting: Setting, turns: Turns, rounds: int, scratch: Path) -> As
 def passes(rows: Rows, seed: int, count: int) -> Order:
     """Return one long epoch, as many passes over the rows as ``count`` films need.
 
-    So neither a look nor a checkpoint, which an epoch's end brings, falls into one block and not into another.
+    So neither a look nor a checkpoint, which an epoch's end brings, falls into one block and not
+    into another.
     """
     once = shuffled(rows, seed)
-    return lambda _: np.concatenate([once(number) for number in range(math.ceil(count / len(rows)))])[:count]
+    return lambda _: np.concatenate(
+        [once(number) for number in range(math.ceil(count / len(rows)))]
+    )[:count]
 
 
-def build_lightly(setting: Setting, cores: int, steps: int) -> tuple[lightly_methods.Method, Loader]:
+def build_lightly(
+    setting: Setting, cores: int, steps: int
+) -> tuple[lightly_methods.Method, Loader]:
     """Return lightly's model and the loader that serves it best; the caller closes the loader."""
     torch.manual_seed(0)
     place = lightly_methods.Place(setting.backbone, setting.device, setting.autocast)
@@ -187,13 +214,20 @@ def crop_sizes(setting: Setting) -> CropSizes:
     return CropSizes(setting.size, local_size, getattr(setting.method_options(), "local_crops", 0))
 
 
-def lightly_blocks(setting: Setting, model: lightly_methods.Method, loader: Loader) -> dict[str, Block]:
+def lightly_blocks(
+    setting: Setting, model: lightly_methods.Method, loader: Loader
+) -> dict[str, Block]:
     """Return lightly's two kinds of block."""
     with loader.running() as batches:
-        ready = [[crop.to(setting.device) for crop in next(batches)] for _ in range(CROPS_IN_MEMORY)]
+        ready = [
+            [crop.to(setting.device) for crop in next(batches)] for _ in range(CROPS_IN_MEMORY)
+        ]
 
     def bare() -> None:
         ready.append(ready.pop(0))
         model.step(ready[0])
 
-    return {"lightly pipeline": partial(loader.train, model.step), "lightly bare": partial(repeat, bare)}
+    return {
+        "lightly pipeline": partial(loader.train, model.step),
+        "lightly bare": partial(repeat, bare),
+    }

@@ -37,13 +37,15 @@ def repeat(step: Step, steps: int) -> float:
 class Turns(Listener):
     """Listens to the Trainer: after each block of its steps the others have their turn, inside the call.
 
-    The Trainer has waited for the device and written its log before it calls. ``before`` and ``after`` are the blocks
-    run before and after the Trainer's in the first round; they change places, and each its order, from round to round.
+    The Trainer has waited for the device and written its log before it calls. ``before`` and
+    ``after`` are the blocks run before and after the Trainer's in the first round; they change
+    places, and each its order, from round to round.
 
     Attributes:
         seconds: By block and round, the first round (a warm-up) included.
         cpu: The same in processor seconds of all threads of this process.
-        turn_began: When the Trainer's last turn began; after the last round, when it went on to its last checkpoint.
+        turn_began: When the Trainer's last turn began; after the last round, when it went on to its
+            last checkpoint.
     """
 
     steps: int
@@ -62,7 +64,9 @@ class Turns(Listener):
         """Hear that the Trainer logged; at a block's end let the others have their turns."""
         if done % self.steps:
             return
-        self._note("pipeline", time.perf_counter() - self.turn_began, time.process_time() - self._cpu_began)
+        self._note(
+            "pipeline", time.perf_counter() - self.turn_began, time.process_time() - self._cpu_began
+        )
         self._run(self.after)
         self.before, self.after = _backwards(self.after), _backwards(self.before)
         if done < total:
@@ -90,7 +94,9 @@ def _backwards(blocks: dict[str, Block]) -> dict[str, Block]:
 def paired(over: Sequence[float], under: Sequence[float]) -> dict[str, Any]:
     """Return the median of the rounds' ratios and their spread, leaving the first round out."""
     ratios = [above / below for above, below in zip(over[1:], under[1:], strict=True)]
-    lower, median, upper = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    lower, median, upper = (
+        statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    )
     spread = {
         "min": min(ratios),
         "lower_quartile": lower,

@@ -1,17 +1,19 @@
 """Does the policy win that fits what uncertain labels really are? On phantoms, where that is planted.
 
-Draws two sets of phantoms (``--prevalence doubtful``: a finding is stated present on a tenth of the films and uncertain
-on four tenths), alike but for the share of uncertain cells that are truly present: 0.2 in one, 0.8 in the other. A
-ResNet-10t learns from scratch on each, under each policy and with each training seed, which also draws another half of
-the patients. It is measured on the patients of valid.csv, whose every cell is the truth: mean AUROC over the 13
-findings that have uncertain cells, and the difference of two policies on the same films with 95 % intervals over
+Draws two sets of phantoms (``--prevalence doubtful``: a finding is stated present on a tenth of the
+films and uncertain on four tenths), alike but for the share of uncertain cells that are truly
+present: 0.2 in one, 0.8 in the other. A ResNet-10t learns from scratch on each, under each policy
+and with each training seed, which also draws another half of the patients. It is measured on the
+patients of valid.csv, whose every cell is the truth: mean AUROC over the 13 findings that have
+uncertain cells, and the difference of two policies on the same films with 95 % intervals over
 patients.
 
-AUROC does not see that all probabilities are too high or too low; a wrong policy costs it only as false labels do, by
-blurring what is learnt. Hence the many uncertain cells: at CheXpert's own rates, or with many more films, less is lost.
+AUROC does not see that all probabilities are too high or too low; a wrong policy costs it only as
+false labels do, by blurring what is learnt. Hence the many uncertain cells: at CheXpert's own
+rates, or with many more films, less is lost.
 
-Everything lies below ``--out``: phantoms, stores, a run folder and scores a row. Finished rows are skipped, an
-unfinished one goes on where it was. Research use only, not a medical device.
+Everything lies below ``--out``: phantoms, stores, a run folder and scores a row. Finished rows are
+skipped, an unfinished one goes on where it was. Research use only, not a medical device.
 
 Run: ``python benchmarks/uncertain_policies.py --out policies [--seeds 3] [--json]``.
 """
@@ -59,7 +61,9 @@ class Cohort:
         self.share, self.folder, self.min_positives = share, out / f"truth-{share:g}", min_positives
         phantoms, self.store = self.folder / "phantoms", self.folder / "store"
         planted = dict.fromkeys(FINDINGS, share)
-        write_phantoms(phantoms, PhantomOptions(films, size, prevalence="doubtful", uncertain_truth=planted))
+        write_phantoms(
+            phantoms, PhantomOptions(films, size, prevalence="doubtful", uncertain_truth=planted)
+        )
         if not (self.store / "manifest.json").is_file():
             prepare(read_source("chexpert", phantoms), self.store, PrepareOptions(size, workers=1))
         self.films = Films.open([self.store])
@@ -80,10 +84,17 @@ class Cohort:
             np.save(run / SCORES, logits[:, places])
         return np.asarray(np.load(run / SCORES), np.float32)
 
-    def plan(self, run: Path, policy: str, seed: int, chosen: argparse.Namespace) -> FinetuneOptions:
+    def plan(
+        self, run: Path, policy: str, seed: int, chosen: argparse.Namespace
+    ) -> FinetuneOptions:
         """Return how one row is trained."""
         train = FinetuneTrainOptions(
-            epochs=chosen.epochs, batch_size=32, lr=chosen.lr, seed=seed, accelerator="cpu", schedule="onecycle"
+            epochs=chosen.epochs,
+            batch_size=32,
+            lr=chosen.lr,
+            seed=seed,
+            accelerator="cpu",
+            schedule="onecycle",
         )
         return FinetuneOptions(
             data=(self.store,), out=run, backbone=chosen.backbone, fraction=chosen.fraction, draw=seed, patience=0,
@@ -93,28 +104,51 @@ class Cohort:
     def mean_auroc(self, scores: FloatArray, seed: int) -> Estimate:
         """Return the mean AUROC with its interval."""
         return evaluate_findings(
-            self.truth, self.counts, scores, self.patients, FINDINGS, None, RESAMPLES, seed, self.min_positives
+            self.truth,
+            self.counts,
+            scores,
+            self.patients,
+            FINDINGS,
+            None,
+            RESAMPLES,
+            seed,
+            self.min_positives,
         ).auroc_macro
 
     def difference(self, first: FloatArray, second: FloatArray, seed: int) -> Estimate:
         """Return the mean AUROC of the first less that of the second, paired."""
         return compare_models(
-            self.truth, self.counts, first, second, self.patients, FINDINGS, RESAMPLES, seed, self.min_positives
+            self.truth,
+            self.counts,
+            first,
+            second,
+            self.patients,
+            FINDINGS,
+            RESAMPLES,
+            seed,
+            self.min_positives,
         ).auroc_macro
 
 
 def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """Train and measure every row; print each as it comes."""
     rows = []
-    cohorts = [Cohort(chosen.out, share, chosen.films, chosen.size, chosen.min_positives) for share in chosen.truth]
+    cohorts = [
+        Cohort(chosen.out, share, chosen.films, chosen.size, chosen.min_positives)
+        for share in chosen.truth
+    ]
     for seed, policy, cohort in product(range(chosen.seeds), chosen.policies, cohorts):
         found = cohort.mean_auroc(cohort.scores(policy, seed, chosen), seed).to_json()
         rows.append({"truth": cohort.share, "policy": policy, "seed": seed, "auroc": found})
         say(f"truth {cohort.share:g}  {policy:<10} seed {seed}  {shown(found)}")
-    for cohort, (first, second), seed in product(cohorts, pairs(chosen.policies), range(chosen.seeds)):
+    for cohort, (first, second), seed in product(
+        cohorts, pairs(chosen.policies), range(chosen.seeds)
+    ):
         both = [cohort.scores(policy, seed, chosen) for policy in (first, second)]
         found = cohort.difference(both[0], both[1], seed).to_json()
-        rows.append({"truth": cohort.share, "policy": first, "minus": second, "seed": seed, "auroc": found})
+        rows.append(
+            {"truth": cohort.share, "policy": first, "minus": second, "seed": seed, "auroc": found}
+        )
         say(f"truth {cohort.share:g}  {first} minus {second}  seed {seed}  {shown(found)}")
     return rows
 
@@ -148,11 +182,13 @@ def as_planted(rows: list[dict[str, Any]]) -> dict[str, bool]:
 
 def main() -> None:
     """Measure and print; with ``--json`` the last line is JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
-    parser.add_argument("--truth", nargs="+", type=float, default=[0.2, 0.8])
+    parser.add_argument("--annotations", nargs="+", type=float, default=[0.2, 0.8])
     parser.add_argument("--films", type=int, default=4000)
     parser.add_argument("--fraction", type=float, default=0.5)
     parser.add_argument("--size", type=int, default=64)
@@ -168,7 +204,9 @@ def main() -> None:
     rows = measure(chosen)
     verdicts = as_planted(rows)
     for share, won in verdicts.items():
-        say(f"truth {share}: the fitting one of zeros and ones wins for every seed, with its interval: {won}")
+        say(
+            f"truth {share}: the fitting one of zeros and ones wins for every seed, with its interval: {won}"
+        )
     if chosen.json:
         say(json.dumps({"rows": rows, "as_planted": verdicts}))
 

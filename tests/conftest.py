@@ -53,7 +53,9 @@ def make_store() -> Callable[..., Path]:
             "Mass": labels[:, 1],
         }
         findings = ("Edema", "Mass")
-        catalog = Catalog("tiny", Path("/nowhere"), findings, film_table(pd.DataFrame(rows), findings), films)
+        catalog = Catalog(
+            "tiny", Path("/nowhere"), findings, film_table(pd.DataFrame(rows), findings), films
+        )
         store = write_store(folder, catalog, images.astype(np.uint8), Preparation(size))
         patient_split(store.catalog, store.findings, 0, test=0.2, val=0.25).save(folder)
         return folder

@@ -38,25 +38,73 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_pretrain_speed_gives_both_ratios_for_every_method(noise: Path) -> None:
     small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "2"]
-    shown = run("pretrain_speed.py", "--json", "--data", str(noise), "--threads", "1", "--block-seconds", "0", *small)
+    shown = run(
+        "pretrain_speed.py",
+        "--json",
+        "--data",
+        str(noise),
+        "--threads",
+        "1",
+        "--block-seconds",
+        "0",
+        *small,
+    )
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert str(noise) in result["data"]
-    assert (result["backbone"], result["size"], result["batch"], result["pairs"]) == ("test_resnet", 32, 4, 2)
+    assert (result["backbone"], result["size"], result["batch"], result["pairs"]) == (
+        "test_resnet",
+        32,
+        4,
+        2,
+    )
     assert set(METHODS) == set(result["lightly"])
     for method in METHODS:
         ours, theirs = result[method], result["lightly"][method]
         figures = [ours[name] for name in ("bare", "pipeline", "ratio", "cpu_ratio")]
-        figures += [ours[f"{what}_{unit}"] for what in ("look", "checkpoint") for unit in ("seconds", "share_of_epoch")]
+        figures += [
+            ours[f"{what}_{unit}"]
+            for what in ("look", "checkpoint")
+            for unit in ("seconds", "share_of_epoch")
+        ]
         figures += [theirs[name] for name in ("bare", "pipeline", "factor", "workers")]
         assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
-        for spread, median in ((ours["ratio_spread"], ours["ratio"]), (theirs["factor_spread"], theirs["factor"])):
-            assert spread["min"] <= spread["lower_quartile"] <= median <= spread["upper_quartile"] <= spread["max"]
+        for spread, median in (
+            (ours["ratio_spread"], ours["ratio"]),
+            (theirs["factor_spread"], theirs["factor"]),
+        ):
+            assert (
+                spread["min"]
+                <= spread["lower_quartile"]
+                <= median
+                <= spread["upper_quartile"]
+                <= spread["max"]
+            )
 
 
 def test_pretrain_speed_of_one_method_alone_names_no_other(noise: Path) -> None:
-    small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "1", "--block-seconds", "0"]
-    asked = ["--data", str(noise), "--methods", "byol", "--without-lightly", "--threads", "1", *small]
+    small = [
+        "--backbone",
+        "test_resnet",
+        "--size",
+        "32",
+        "--batch",
+        "4",
+        "--pairs",
+        "1",
+        "--block-seconds",
+        "0",
+    ]
+    asked = [
+        "--data",
+        str(noise),
+        "--methods",
+        "byol",
+        "--without-lightly",
+        "--threads",
+        "1",
+        *small,
+    ]
     shown = run("pretrain_speed.py", "--json", *asked)
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
@@ -73,7 +121,11 @@ def test_prepare_speed_gives_both_efficiencies(noise: Path) -> None:
     assert (result["workers"], result["pairs"], result["size"]) == (1, 2, 224)
     for key, enhance, films in (("efficiency", "paper", 6), ("efficiency_none", "none", 30)):
         found = result[f"films_per_second_{enhance}"]
-        assert (found["films"], found["median"], found["spread"]) == (films, result[key], result[f"{key}_spread"])
+        assert (found["films"], found["median"], found["spread"]) == (
+            films,
+            result[key],
+            result[f"{key}_spread"],
+        )
         low, high = found["spread"]
         figures = (found["bare"], found["prepare"], low, result[key], high)
         assert all(math.isfinite(figure) and figure > 0 for figure in figures), result
@@ -83,9 +135,30 @@ def test_prepare_speed_gives_both_efficiencies(noise: Path) -> None:
 def test_methods_table_makes_skips_and_writes_its_rows(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", PhantomOptions(120, 64, prevalence="even"))
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- table of benchmarks/methods_table.py -->\n<!-- end of table -->\nafter\n")
-    small = ["--source", "chexpert", "--methods", "moco", "--epochs", "1", "--backbone", "test_resnet", "--size", "32"]
-    asked = ["--data", str(tmp_path / "phantoms"), "--out", str(tmp_path / "out"), *small, "--write", str(page)]
+    page.write_text(
+        "before\n<!-- table of benchmarks/methods_table.py -->\n<!-- end of table -->\nafter\n"
+    )
+    small = [
+        "--source",
+        "chexpert",
+        "--methods",
+        "moco",
+        "--epochs",
+        "1",
+        "--backbone",
+        "test_resnet",
+        "--size",
+        "32",
+    ]
+    asked = [
+        "--data",
+        str(tmp_path / "phantoms"),
+        "--out",
+        str(tmp_path / "out"),
+        *small,
+        "--write",
+        str(page),
+    ]
     shown = run("methods_table.py", *asked)
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
@@ -100,25 +173,54 @@ def test_methods_table_makes_skips_and_writes_its_rows(tmp_path: Path) -> None:
     assert "--against random" in commands[1]
     again = run("methods_table.py", *asked)
     assert again.stdout == shown.stdout
-    assert not any(word in again.stderr for word in ("hilum pretrain", "hilum probe", "hilum prepare"))
+    assert not any(
+        word in again.stderr for word in ("hilum pretrain", "hilum probe", "hilum prepare")
+    )
 
 
-def test_the_alarm_fires_on_a_planted_collapse_of_every_method_and_keeps_quiet_over_a_healthy_run() -> None:
-    shown = run("collapse_alarm.py", "--json", "--short", "--films", "200", "--batch", "16", "--epochs", "8")
+def test_the_alarm_fires_on_a_planted_collapse_of_every_method_and_keeps_quiet_over_a_healthy_run() -> (
+    None
+):
+    shown = run(
+        "collapse_alarm.py", "--json", "--short", "--films", "200", "--batch", "16", "--epochs", "8"
+    )
     lines = shown.stdout.splitlines()
     assert lines, shown.stderr
     records = json.loads(lines[-1])["runs"]
     told = {(record["method"], record["planted"]): record["kinds"] for record in records}
     assert told.keys() == {(method, planted) for method in METHODS for planted in (True, False)}
-    assert all(("collapse" in kinds) is planted for (_, planted), kinds in told.items()), shown.stdout
+    assert all(("collapse" in kinds) is planted for (_, planted), kinds in told.items()), (
+        shown.stdout
+    )
     assert not any(kinds for (_, planted), kinds in told.items() if not planted), shown.stdout
     assert all(record["margin"] < 0.1 for record in records if record["planted"]), shown.stdout
 
 
 def test_uncertain_policies_measures_every_row_and_skips_finished_ones(tmp_path: Path) -> None:
-    small = ["--films", "160", "--size", "32", "--backbone", "test_resnet", "--epochs", "1", "--fraction", "1"]
+    small = [
+        "--films",
+        "160",
+        "--size",
+        "32",
+        "--backbone",
+        "test_resnet",
+        "--epochs",
+        "1",
+        "--fraction",
+        "1",
+    ]
     small += ["--min-positives", "1"]
-    asked = ["--out", str(tmp_path), "--seeds", "1", "--policies", "zeros", "ones", "--json", *small]
+    asked = [
+        "--out",
+        str(tmp_path),
+        "--seeds",
+        "1",
+        "--policies",
+        "zeros",
+        "ones",
+        "--json",
+        *small,
+    ]
     shown = run("uncertain_policies.py", *asked)
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
@@ -140,14 +242,29 @@ def test_calibration_check_gives_both_errors_for_every_finding() -> None:
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert len(result["findings"]) == 14
-    assert all(0 < one["ece"] < 1 and 0 < one["ece_by_chance"] < 1 for one in result["findings"].values()), result
+    assert all(
+        0 < one["ece"] < 1 and 0 < one["ece_by_chance"] < 1 for one in result["findings"].values()
+    ), result
     assert any(one["shift"] is not None for one in result["findings"].values()), result
-    assert result["ece_mean"] < result["ece_raw_mean"]  # weighed threefold, all probabilities are too high
+    assert (
+        result["ece_mean"] < result["ece_raw_mean"]
+    )  # weighed threefold, all probabilities are too high
     assert not result["reached"]  # on so few films
 
 
 def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path: Path) -> None:
-    small = ["--films", "600", "--size", "32", "--backbone", "test_resnet", "--epochs", "3", "--round-epochs", "1"]
+    small = [
+        "--films",
+        "600",
+        "--size",
+        "32",
+        "--backbone",
+        "test_resnet",
+        "--epochs",
+        "3",
+        "--round-epochs",
+        "1",
+    ]
     small += ["--fraction", "0.3", "--rounds", "1", "--resamples", "50", "--min-positives", "1"]
     loose = ["--precision", "0.5", "--absent-precision", "0.8", "--level", "0.5"]
     shown = run("pseudo_precision.py", "--json", "--out", str(tmp_path), *small, *loose)
@@ -164,8 +281,21 @@ def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path
     kept = result["kept_validation_auroc"]
     assert kept == sorted(kept)
     assert {"start", "kept", "kept minus start", "round 1 minus start"} <= set(result["auroc"])
-    assert run("pseudo_precision.py", "--json", "--out", str(tmp_path), *small, *loose).stdout == shown.stdout
-    lots = run("pseudo_lots.py", str(tmp_path), "--lots", "3", "--precision", "0.5", "--levels", "0.5", "--json")
+    assert (
+        run("pseudo_precision.py", "--json", "--out", str(tmp_path), *small, *loose).stdout
+        == shown.stdout
+    )
+    lots = run(
+        "pseudo_lots.py",
+        str(tmp_path),
+        "--lots",
+        "3",
+        "--precision",
+        "0.5",
+        "--levels",
+        "0.5",
+        "--json",
+    )
     assert lots.returncode == 0, lots.stderr
     present = json.loads(lots.stdout.splitlines()[-1])["level 0.5, called present"]
     assert present["sets"] == 3
@@ -174,7 +304,18 @@ def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path
 
 
 def test_shortcut_check_flags_the_token_and_neither_the_decoy_nor_clean_films() -> None:
-    small = ["--seeds", "1", "--first-seed", "200", "--films", "500", "--size", "48", "--min-positives", "5"]
+    small = [
+        "--seeds",
+        "1",
+        "--first-seed",
+        "200",
+        "--films",
+        "500",
+        "--size",
+        "48",
+        "--min-positives",
+        "5",
+    ]
     shown = run("shortcut_check.py", "--json", *small)
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
@@ -190,7 +331,11 @@ def test_shortcut_check_flags_the_token_and_neither_the_decoy_nor_clean_films() 
 
 def test_label_hints_check_finds_more_flipped_labels_than_chance(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", PhantomOptions(400, 32, prevalence="even"))
-    prepare(read_source("chexpert", tmp_path / "phantoms"), tmp_path / "store", PrepareOptions(32, workers=1))
+    prepare(
+        read_source("chexpert", tmp_path / "phantoms"),
+        tmp_path / "store",
+        PrepareOptions(32, workers=1),
+    )
     shown = run("label_hints_check.py", "--data", str(tmp_path / "store"), "--seeds", "2", "--json")
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])

@@ -7,7 +7,9 @@ import pytest
 from hilum.catalog import FILM_COLUMNS, Catalog, film_table
 from hilum.errors import DataError
 
-ROWS = pd.DataFrame({"path": ["a.png", "b.png"], "patient": ["1", "2"], "Edema": [1, None], "other": [0, 0]})
+ROWS = pd.DataFrame(
+    {"path": ["a.png", "b.png"], "patient": ["1", "2"], "Edema": [1, None], "other": [0, 0]}
+)
 
 
 def catalog(table: pd.DataFrame, rows_read: int = 2, **excluded: int) -> Catalog:
@@ -23,7 +25,9 @@ def test_a_table_gets_all_columns_in_order_and_of_their_types() -> None:
 
 
 def test_nothing_left_says_why() -> None:
-    with pytest.raises(DataError, match=r"no film is left of 5 rows in root: 5 gone. Check the root folder"):
+    with pytest.raises(
+        DataError, match=r"no film is left of 5 rows in root: 5 gone. Check the root folder"
+    ):
         catalog(film_table(ROWS.iloc[:0], ("Edema",)), 5, gone=5)
 
 

@@ -21,7 +21,8 @@ def test_a_known_name_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("moko", "moco"), ("BYOL", "byol"), ("pleural efusion", "Pleural Effusion"), ("xyzzy", None)]
+    ("name", "hint"),
+    [("moko", "moco"), ("BYOL", "byol"), ("pleural efusion", "Pleural Effusion"), ("xyzzy", None)],
 )
 def test_an_unknown_name_lists_what_is_allowed_and_the_nearest(name: str, hint: str | None) -> None:
     with pytest.raises(OptionError) as caught:

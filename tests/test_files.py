@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hilum.files import canonical_json, clear_leftovers, new_folder, replacing, sha256, write_bytes, write_json
+from hilum.files import (
+    canonical_json,
+    clear_leftovers,
+    new_folder,
+    replacing,
+    sha256,
+    write_bytes,
+    write_json,
+)
 
 
 def test_a_file_is_replaced_and_nothing_is_left_aside(tmp_path: Path) -> None:

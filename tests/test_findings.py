@@ -9,7 +9,12 @@ def test_the_vocabularies_have_14_findings_each() -> None:
 
 @pytest.mark.parametrize("name", [*CHEXPERT, *NIH14])
 def test_every_name_of_the_vocabularies_is_its_own_spelling_in_any_case(name: str) -> None:
-    assert canonical(name) == canonical(name.upper()) == canonical(f" {name.lower().replace(' ', '_')} ") == name
+    assert (
+        canonical(name)
+        == canonical(name.upper())
+        == canonical(f" {name.lower().replace(' ', '_')} ")
+        == name
+    )
 
 
 @pytest.mark.parametrize("synonym", SYNONYMS)
@@ -26,7 +31,9 @@ def test_nih_spellings() -> None:
 
 
 def test_positions_map_by_canonical_name_and_foreign_names_exactly() -> None:
-    assert positions(["effusion", "Scoliosis", "scoliosis", "Hernia"], ["Scoliosis", "Pleural Effusion"]) == [
+    assert positions(
+        ["effusion", "Scoliosis", "scoliosis", "Hernia"], ["Scoliosis", "Pleural Effusion"]
+    ) == [
         1,
         0,
         None,

@@ -10,9 +10,9 @@ from hilum.labels import POLICIES, LabelOptions, apply_policy, labelled, policie
 
 NAN = np.nan
 LABELS = np.float32([[1, -1], [0, NAN], [-1, 1], [NAN, 0]])
-cells = st.lists(st.tuples(*[st.sampled_from([1.0, 0.0, -1.0, NAN])] * 3), min_size=1, max_size=12).map(
-    lambda rows: np.float32(rows)
-)
+cells = st.lists(
+    st.tuples(*[st.sampled_from([1.0, 0.0, -1.0, NAN])] * 3), min_size=1, max_size=12
+).map(lambda rows: np.float32(rows))
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,17 @@ cells = st.lists(st.tuples(*[st.sampled_from([1.0, 0.0, -1.0, NAN])] * 3), min_s
         ("self-train", [[1, 0], [0, 0], [0, 1], [0, 0]], [[1, 0], [1, 1], [0, 1], [1, 1]]),
         ("smooth", [[1, 0.7], [0, 0], [0.7, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
         ("multiclass", [[1, 2], [0, 0], [2, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
-        (("multiclass", "smooth"), [[1, 0.7], [0, 0], [2, 1], [0, 0]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        (
+            ("multiclass", "smooth"),
+            [[1, 0.7], [0, 0], [2, 1], [0, 0]],
+            [[1, 1], [1, 1], [1, 1], [1, 1]],
+        ),
         (("ones", "ignore"), [[1, 0], [0, 0], [1, 1], [0, 0]], [[1, 0], [1, 1], [1, 1], [1, 1]]),
     ],
 )
-def test_each_policy_by_hand(uncertain: str | tuple[str, ...], targets: list, weights: list) -> None:
+def test_each_policy_by_hand(
+    uncertain: str | tuple[str, ...], targets: list, weights: list
+) -> None:
     found = apply_policy(LABELS, uncertain)
     np.testing.assert_array_equal(found[0], np.float32(targets))
     np.testing.assert_array_equal(found[1], weights)
@@ -45,11 +51,15 @@ def test_smooth_takes_what_it_is_told(value: float) -> None:
 
 
 def test_unstated_may_be_ignored() -> None:
-    np.testing.assert_array_equal(apply_policy(LABELS, "ones", "ignore")[1], [[1, 1], [1, 0], [1, 1], [0, 1]])
+    np.testing.assert_array_equal(
+        apply_policy(LABELS, "ones", "ignore")[1], [[1, 1], [1, 0], [1, 1], [0, 1]]
+    )
 
 
 @pytest.mark.parametrize("unstated", ["absent", "ignore"])
-def test_a_finding_that_the_source_never_states_is_masked_whatever_the_switch(unstated: str) -> None:
+def test_a_finding_that_the_source_never_states_is_masked_whatever_the_switch(
+    unstated: str,
+) -> None:
     labels = np.float32([[1, NAN], [0, NAN]])
     assert apply_policy(labels, "ones", unstated)[1].tolist() == [[1, 0], [1, 0]]
     assert scored(labels, unstated)[1].tolist() == [[True, False], [True, False]]
@@ -63,7 +73,11 @@ def test_a_share_of_the_films_is_judged_by_the_whole_source() -> None:
     assert scored(labels, "absent", stated)[1].all()
 
 
-@given(labels=cells, policy=st.sampled_from(sorted(POLICIES)), unstated=st.sampled_from(["absent", "ignore"]))
+@given(
+    labels=cells,
+    policy=st.sampled_from(sorted(POLICIES)),
+    unstated=st.sampled_from(["absent", "ignore"]),
+)
 def test_stated_cells_are_never_changed(labels: np.ndarray, policy: str, unstated: str) -> None:
     before = labels.copy()
     targets, weights = apply_policy(labels, policy, unstated)
@@ -87,7 +101,10 @@ def test_evaluation_never_scores_an_uncertain_cell(labels: np.ndarray, unstated:
 
 
 def test_overrides_by_finding() -> None:
-    assert policies(("Edema", "Pleural Effusion"), "zeros", {"effusion": "ones"}) == ("zeros", "ones")
+    assert policies(("Edema", "Pleural Effusion"), "zeros", {"effusion": "ones"}) == (
+        "zeros",
+        "ones",
+    )
     with pytest.raises(OptionError, match=r"unknown finding 'Edemma'.*Did you mean 'Edema'"):
         policies(("Edema", "Hernia"), "zeros", {"Edemma": "ones"})
     with pytest.raises(OptionError, match=r"policy for 'Edema' 'one'.*Did you mean 'ones'"):

@@ -23,7 +23,12 @@ def test_it_says_model_control_and_chance_and_whether_it_passes(tmp_path: Path) 
         assert 0 <= low <= value <= high <= 1
     for name in ("control", "chance"):
         expected = rates["model"][0] / rates[name][0] if rates[name][0] else None
-        assert found["ratio"][name] is None or math.isclose(found["ratio"][name], expected, rel_tol=0.02, abs_tol=0.01)
-    beaten = [rates["model"][0] >= 2 * rates[name][0] and rates["model"][1] > rates[name][2] for name in rates]
+        assert found["ratio"][name] is None or math.isclose(
+            found["ratio"][name], expected, rel_tol=0.02, abs_tol=0.01
+        )
+    beaten = [
+        rates["model"][0] >= 2 * rates[name][0] and rates["model"][1] > rates[name][2]
+        for name in rates
+    ]
     assert found["passes"] == all(beaten[1:])
     assert "No Finding" not in found["findings"]

@@ -23,7 +23,11 @@ def tree() -> str:
     package = REPOSITORY / "src" / "hilum"
     lines = []
     for path in sorted(package.rglob("*.py"), key=place):
-        said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()[0].rstrip(".")
+        said = (
+            (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+            .splitlines()[0]
+            .rstrip(".")
+        )
         depth = len(path.relative_to(package).parts) - (path.name == "__init__.py")
         name = f"{path.parent.name}/" if path.name == "__init__.py" else path.name
         lines.append(f"{'  ' * depth + name:<26} {said}")

@@ -11,7 +11,9 @@ def test_three_patients_of_a_rare_finding_are_not_all_neighbours() -> None:
     positives = np.zeros((300, 1), bool)
     positives[[7, 8, 9]] = True
     for seed in range(20):
-        places = np.sort(spread(positives, np.ones(300, np.int64), np.random.default_rng(seed))[[7, 8, 9]])
+        places = np.sort(
+            spread(positives, np.ones(300, np.int64), np.random.default_rng(seed))[[7, 8, 9]]
+        )
         assert np.diff([*places, places[0] + 1]).min() > 0.2
 
 
@@ -48,6 +50,8 @@ def test_patients_are_summed_up_sorted_whatever_the_order_of_films() -> None:
 )
 def test_sizes(patients: int, shares: tuple[float, float], sizes: tuple[int, ...]) -> None:
     names = [f"p{number}" for number in range(patients)]
-    parts = divide(pd.DataFrame({"Edema": False, "films": 1}, index=pd.Index(names, dtype=str)), shares, 0)
+    parts = divide(
+        pd.DataFrame({"Edema": False, "films": 1}, index=pd.Index(names, dtype=str)), shares, 0
+    )
     assert tuple(map(len, parts)) == sizes
     assert sorted(name for part in parts for name in part) == sorted(names)

@@ -17,7 +17,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel's content, as pip would lay it into site-packages."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(REPOSITORY)]
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(REPOSITORY),
+    ]
     subprocess.run(build, check=True, capture_output=True, cwd=folder)
     (wheel,) = folder.glob("hilum-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -28,16 +37,31 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(unpacked: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=unpacked.parent, env=environment, timeout=300
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        cwd=unpacked.parent,
+        env=environment,
+        timeout=300,
     )
 
 
 def test_every_file_of_the_package_is_in_the_wheel(unpacked: Path) -> None:
     source = REPOSITORY / "src"
-    listed = subprocess.run(["git", "ls-files", "src"], capture_output=True, text=True, cwd=REPOSITORY, check=True)
-    expected = {Path(name).relative_to("src") for name in listed.stdout.split() if (REPOSITORY / name).is_file()}
+    listed = subprocess.run(
+        ["git", "ls-files", "src"], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    expected = {
+        Path(name).relative_to("src")
+        for name in listed.stdout.split()
+        if (REPOSITORY / name).is_file()
+    }
     if not expected:  # not a git checkout
-        expected = {file.relative_to(source) for file in source.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+        expected = {
+            file.relative_to(source)
+            for file in source.rglob("*")
+            if file.is_file() and file.suffix != ".pyc"
+        }
     missing = sorted(str(name) for name in expected if not (unpacked / name).is_file())
     assert not missing
 
@@ -48,6 +72,8 @@ def test_the_package_is_taken_from_the_wheel_and_its_commands_run(unpacked: Path
     start = "import sys; from hilum.cli import main; sys.exit(main(sys.argv[1:]))"
     drawn = run(unpacked, "-c", start, "phantom", "films", "--count", "30", "--size", "32")
     assert drawn.returncode == 0, drawn.stderr
-    prepared = run(unpacked, "-c", start, "prepare", "chexpert", "films", "--out", "store", "--config", "small")
+    prepared = run(
+        unpacked, "-c", start, "prepare", "chexpert", "films", "--out", "store", "--config", "small"
+    )
     assert prepared.returncode == 0, prepared.stderr
     assert (unpacked.parent / "store" / "manifest.json").is_file()

@@ -34,9 +34,9 @@ PRESENT, ABSENT, UNCERTAIN = 1.0, 0.0, -1.0
 class Catalog:
     """What a source says about its films.
 
-    ``table`` has FILM_COLUMNS and one float32 column a finding (1 present, 0 absent, -1 uncertain, NaN not stated).
-    ``excluded`` counts the rows that the source's tables have and ``table`` lacks, by reason:
-    ``rows_read == len(table) + sum(excluded.values())``.
+    ``table`` has FILM_COLUMNS and one float32 column a finding (1 present, 0 absent, -1 uncertain,
+    NaN not stated). ``excluded`` counts the rows that the source's tables have and ``table`` lacks,
+    by reason: ``rows_read == len(table) + sum(excluded.values())``.
     """
 
     source: str
@@ -47,19 +47,26 @@ class Catalog:
     excluded: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reader: str = ""
-    """``module:function`` that reads one of ``path``'s films into grey; empty: each is an image file."""
+    """``module:function`` that reads one of ``path``'s films into grey; empty: each is an image
+    file."""
 
     def __post_init__(self) -> None:
         """Refuse a catalogue that breaks what everything downstream relies on.
 
         Raises:
-            DataError: Nothing is left, a path stands twice, a patient is missing, or the counts do not add up.
+            DataError: Nothing is left, a path stands twice, a patient is missing, or the counts do
+                not add up.
         """
         expected = [*FILM_COLUMNS, *self.findings]
         if list(self.table.columns) != expected:
-            raise ValueError(f"catalogue columns are {list(self.table.columns)}, expected {expected}")
+            raise ValueError(
+                f"catalogue columns are {list(self.table.columns)}, expected {expected}"
+            )
         if self.table.empty:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.excluded.items()) or "no rows"
+            reasons = (
+                ", ".join(f"{count} {reason}" for reason, count in self.excluded.items())
+                or "no rows"
+            )
             raise DataError(
                 f"no film is left of {self.rows_read} rows in {self.root}: {reasons}. Check the root folder."
             )
@@ -82,5 +89,9 @@ def film_table(rows: pd.DataFrame, findings: Sequence[str]) -> pd.DataFrame:
     """Return the rows with all catalogue columns, in order and of the right types; missing film columns become null."""
     table = rows.reindex(columns=[*FILM_COLUMNS, *findings]).reset_index(drop=True)
     text = [name for name in FILM_COLUMNS if name != "age"]
-    types = {**dict.fromkeys(text, "string"), "age": "float32", **dict.fromkeys(findings, "float32")}
+    types = {
+        **dict.fromkeys(text, "string"),
+        "age": "float32",
+        **dict.fromkeys(findings, "float32"),
+    }
     return table.astype(types)

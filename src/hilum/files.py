@@ -89,7 +89,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def canonical_json(value: Any) -> bytes:
     """Return a value as sorted, indented UTF-8 JSON; NaN is refused."""
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (
+        json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    ).encode()
 
 
 def sha256(path: Path) -> str:

@@ -38,7 +38,8 @@ NIH14 = (
     "Pleural Thickening",
     "Hernia",
 )
-"""ChestX-ray14's findings in the order of its paper (Wang 2017, arXiv 1705.02315), spelled as below."""
+"""ChestX-ray14's findings in the order of its paper (Wang 2017, arXiv 1705.02315), spelled as
+below."""
 
 COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """The five findings that CheXpert's competition scores (Irvin 2019, table 3)."""
@@ -73,7 +74,8 @@ def canonical(name: str) -> str | None:
 def positions(wanted: Sequence[str], available: Sequence[str]) -> list[int | None]:
     """Return for each wanted finding its place among the available ones, None where it is absent.
 
-    Both sides are compared by their canonical spelling; a name outside the vocabularies must agree exactly.
+    Both sides are compared by their canonical spelling; a name outside the vocabularies must agree
+    exactly.
 
     >>> positions(["Pleural Effusion", "Hernia"], ["Edema", "Effusion"])
     [1, None]

@@ -1,7 +1,7 @@
 """What an uncertain or unstated label becomes, in training and in evaluation.
 
-Labels are float32 [N, F]: 1 present, 0 absent, -1 uncertain, NaN not stated. They stay so on disk; what is done
-about the last two is decided here, at training time, by name.
+Labels are float32 [N, F]: 1 present, 0 absent, -1 uncertain, NaN not stated. They stay so on disk;
+what is done about the last two is decided here, at training time, by name.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from hilum.findings import positions
 
 Unstated = Literal["absent", "ignore"]
 Policy = Callable[[FloatArray, float], tuple[FloatArray, FloatArray]]
-"""Takes one finding's labels [N] and ``LabelOptions.smooth``; returns targets and weights [N], of which only the
-uncertain cells are used."""
+"""Takes one finding's labels [N] and ``LabelOptions.smooth``; returns targets and weights [N], of
+which only the uncertain cells are used."""
 UNCERTAIN_CLASS = 2
-"""Target of an uncertain cell where uncertain is a class of its own, beside 0 absent and 1 present."""
+"""Target of an uncertain cell where uncertain is a class of its own, beside 0 absent and 1
+present."""
 
 UNSTATED: dict[str, str] = {
     "absent": "a finding that the report does not mention is taken as absent (the published practice)",
@@ -48,8 +49,9 @@ def ignore(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
 def smooth(labels: FloatArray, value: float) -> tuple[FloatArray, FloatArray]:
     """Take uncertain as present to a degree (label smoothing of Pham 2019, arXiv 1911.06475).
 
-    Pham draws the degree from a range, 0.55 to 0.85 or 0 to 0.3. The cross-entropy is linear in its target, so such a
-    draw costs in the mean what the middle of the range costs, 0.7 or 0.15, and adds noise: the middle is taken.
+    Pham draws the degree from a range, 0.55 to 0.85 or 0 to 0.3. The cross-entropy is linear in its
+    target, so such a draw costs in the mean what the middle of the range costs, 0.7 or 0.15, and
+    adds noise: the middle is taken.
     """
     return np.full_like(labels, value), np.ones_like(labels)
 
@@ -62,8 +64,8 @@ def multiclass(labels: FloatArray, _: float) -> tuple[FloatArray, FloatArray]:
 def self_train(labels: FloatArray, value: float) -> tuple[FloatArray, FloatArray]:
     """Give uncertain cells no weight, until a model that was trained so has labelled them (U-SelfTrained, Irvin 2019).
 
-    The fine-tuning makes that model and takes its labels of those cells where it is sure; Irvin takes the probability
-    of every one.
+    The fine-tuning makes that model and takes its labels of those cells where it is sure; Irvin
+    takes the probability of every one.
     """
     return ignore(labels, value)
 
@@ -85,13 +87,14 @@ class LabelOptions:
     """What uncertain and unstated labels become."""
 
     uncertain: str = "ignore"
-    """What an uncertain label becomes in training: zeros, ones, ignore, smooth (present to a degree), multiclass (a
-    class of its own, scored present against absent) or self-train (what a first model, trained without them, says where
-    it is sure). Evaluation never scores one."""
+    """What an uncertain label becomes in training: zeros, ones, ignore, smooth (present to a
+    degree), multiclass (a class of its own, scored present against absent) or self-train (what a
+    first model, trained without them, says where it is sure). Evaluation never scores one."""
     unstated: Unstated = "absent"
-    """What a finding that is not mentioned becomes, in training and evaluation: absent or ignore."""
+    """What a finding that is not mentioned becomes, in training and evaluation: absent or
+    ignore."""
     per_finding: dict[str, str] = field(default_factory=dict)
-    """Another policy for single findings, as in ``--labels.per_finding.Edema ones``."""
+    """Another policy for single findings, as in ``--labels.per-finding.Edema ones``."""
     smooth: float = 0.7
     """Degree from 0 (absent) to 1 (present) that smooth takes an uncertain label as."""
 
@@ -110,7 +113,9 @@ def labelled(labels: FloatArray) -> BoolArray:
     return np.asarray((~np.isnan(labels)).any(axis=0))
 
 
-def policies(findings: Sequence[str], uncertain: str, per_finding: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def policies(
+    findings: Sequence[str], uncertain: str, per_finding: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
     """Return the policy's name for each finding.
 
     Raises:
@@ -145,15 +150,16 @@ def apply_policy(
 
     Args:
         labels: [N, F], 1 present, 0 absent, -1 uncertain, NaN not stated; of one source.
-        uncertain: A policy's name for all findings, or one for each of the F findings (see ``policies``).
+        uncertain: A policy's name for all findings, or one for each of the F findings (see
+            ``policies``).
         unstated: One of UNSTATED.
-        stated: [F] bool, the findings that the source labels at all (``labelled`` of all its films); None takes
-            it from ``labels``. Pass it when ``labels`` are a share of the films. The others get no weight.
+        stated: [F] bool, the findings that the source labels at all (``labelled`` of all its
+            films); None takes it from ``labels``. Pass it when ``labels`` are a share of the films.
+            The others get no weight.
         smooth: What the policy of that name takes an uncertain cell as.
 
-    Returns:
-        Targets and weights, float32 [N, F]; targets hold no NaN and lie between 0 and 1, but for the uncertain cells
-        of a finding under ``multiclass``, which are UNCERTAIN_CLASS.
+    Returns: Targets and weights, float32 [N, F]; targets hold no NaN and lie between 0 and 1, but
+        for the uncertain cells of a finding under ``multiclass``, which are UNCERTAIN_CLASS.
 
     Raises:
         OptionError: An unknown policy or value of ``unstated``.
@@ -183,8 +189,8 @@ def scored(
 ) -> tuple[FloatArray, BoolArray]:
     """Return what evaluation compares with: the truth (0 or 1) and which cells count, both [N, F].
 
-    Uncertain cells never count; those not stated count as absent or not at all; a finding that the source never states
-    (``stated`` [F], else taken from ``labels``) does not count.
+    Uncertain cells never count; those not stated count as absent or not at all; a finding that the
+    source never states (``stated`` [F], else taken from ``labels``) does not count.
 
     Raises:
         OptionError: ``unstated`` is neither absent nor ignore.

@@ -18,7 +18,7 @@ def refuse_below(options: Any, smallest: Mapping[str, int]) -> None:
     for name, least in smallest.items():
         value = getattr(options, name)
         if value is not None and value < least:
-            raise OptionError(f"--{name} is {value}: allowed is {least} or more.")
+            raise OptionError(f"--{name.replace('_', '-')} is {value}: allowed is {least} or more.")
 
 
 def plain(options: Any) -> Any:

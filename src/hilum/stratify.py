@@ -12,22 +12,27 @@ from hilum.arrays import BoolArray, DoubleArray
 from hilum.catalog import PRESENT
 
 GOLDEN = (5**0.5 - 1) / 2
-"""The golden ratio's fractional part: its multiples fill a circle more evenly than any other number's."""
+"""The golden ratio's fractional part: its multiples fill a circle more evenly than any other
+number's."""
 
 
-def spread(positives: BoolArray, films: npt.NDArray[np.int64], rng: np.random.Generator) -> DoubleArray:
+def spread(
+    positives: BoolArray, films: npt.NDArray[np.int64], rng: np.random.Generator
+) -> DoubleArray:
     """Return a place on a circle [0, 1) for each patient, so that every stretch has the findings in proportion.
 
-    Patients are sorted by their findings, the rarest first, then by how many films they have, then by lot; the
-    r-th gets the fractional part of r times the golden ratio. Of neighbours in that order, who are alike, any stretch
-    of the circle then holds its proportion to within one or two: also of three patients with a hernia.
+    Patients are sorted by their findings, the rarest first, then by how many films they have, then
+    by lot; the r-th gets the fractional part of r times the golden ratio. Of neighbours in that
+    order, who are alike, any stretch of the circle then holds its proportion to within one or two:
+    also of three patients with a hernia.
 
     Args:
         positives: [P, F], whether any film of the patient shows the finding.
         films: [P], how many films the patient has.
         rng: Breaks ties and turns the circle.
 
-    Source: the golden ratio's multiples have the lowest discrepancy of their kind (Knuth, TAOCP 3, section 6.4).
+    Source: the golden ratio's multiples have the lowest discrepancy of their kind (Knuth, TAOCP 3,
+        section 6.4).
     """
     rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
     keys = [rng.random(len(films)), np.floor(np.log2(np.maximum(films, 1)))]
@@ -37,7 +42,9 @@ def spread(positives: BoolArray, films: npt.NDArray[np.int64], rng: np.random.Ge
     return places
 
 
-def by_patient(table: pd.DataFrame, findings: Sequence[str], patients: Sequence[str]) -> pd.DataFrame:
+def by_patient(
+    table: pd.DataFrame, findings: Sequence[str], patients: Sequence[str]
+) -> pd.DataFrame:
     """Return one row a patient, sorted: whether any film shows each finding, and how many ``films`` there are."""
     chosen = table[table["patient"].isin(patients)]
     shows = (chosen[list(findings)] == PRESENT).groupby(chosen["patient"].astype(str)).any()

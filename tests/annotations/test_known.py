@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.annotations.known import DrawnBoxes, DrawnMasks, likely_roots, original_film, places_of
+from hilum.annotations.known import (
+    BoxAnnotations,
+    MaskAnnotations,
+    annotations_of,
+    likely_roots,
+    original_film,
+)
 from hilum.catalog import Catalog, film_table
 from hilum.findings import CHEXPERT
 from hilum.images.enhance import Preparation
@@ -41,10 +47,16 @@ def write_films(root: Path, first: int, masked: bool = True) -> None:
 def write_films_and_store(root: Path, fit: str) -> Store:
     write_films(root, 0)
     steps = Preparation(50, fit=fit)
-    rows = {"path": ["train/a.png", "train/b.png"], "patient": ["p1", "p2"], "Cardiomegaly": [1.0, 1.0]}
+    rows = {
+        "path": ["train/a.png", "train/b.png"],
+        "patient": ["p1", "p2"],
+        "Cardiomegaly": [1.0, 1.0],
+    }
     table = film_table(pd.DataFrame(rows), ("Cardiomegaly",))
     films = np.stack([steps.apply(film(ord(name))) for name in "ab"])
-    return write_store(root / "store", Catalog("nih14", root, ("Cardiomegaly",), table, 2, {}), films, steps)
+    return write_store(
+        root / "store", Catalog("nih14", root, ("Cardiomegaly",), table, 2, {}), films, steps
+    )
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
@@ -52,14 +64,20 @@ def test_masks_and_boxes_lie_where_the_stored_film_shows_the_finding(tmp_path, f
     store = write_films_and_store(tmp_path / "masked", fit)
     bright = store.read(np.array([0]))[0] > 128
     write_films(tmp_path / "boxed", 0, masked=False)
-    header, line = "Image Index,Finding Label,Bbox [x,y,w,h],,,", "a.png,Cardiomegaly,512,204.8,102.4,204.8"
+    header, line = (
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,",
+        "a.png,Cardiomegaly,512,204.8,102.4,204.8",
+    )
     (tmp_path / "boxed" / "BBox_List_2017.csv").write_text(f"{header}\n{line}\n")
-    masks, boxes = (places_of(store, [tmp_path / name]) for name in ("masked", "boxed"))
-    assert isinstance(masks, DrawnMasks)
-    assert isinstance(boxes, DrawnBoxes)
+    masks, boxes = (annotations_of(store, [tmp_path / name]) for name in ("masked", "boxed"))
+    assert isinstance(masks, MaskAnnotations)
+    assert isinstance(boxes, BoxAnnotations)
     for places in (masks, boxes):
         mask = places.masks("train/a.png")["Cardiomegaly"]
-        shown = cv2.resize(bright.astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        shown = (
+            cv2.resize(bright.astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            > 0
+        )
         assert (mask & shown).sum() / (mask | shown).sum() > 0.8
 
 
@@ -75,5 +93,9 @@ def test_films_are_looked_for_where_the_plan_says_and_where_a_demo_lays_them(tmp
     for place in ("study/phantoms", "stores/phantoms"):
         (tmp_path / place).mkdir(parents=True)
     found = likely_roots(tmp_path / "study", tmp_path / "stores" / "a", {"truth": ["/data/x"]})
-    assert found == [Path("/data/x"), tmp_path / "study" / "phantoms", tmp_path / "stores" / "phantoms"]
+    assert found == [
+        Path("/data/x"),
+        tmp_path / "study" / "phantoms",
+        tmp_path / "stores" / "phantoms",
+    ]
     assert likely_roots(tmp_path / "none", tmp_path / "neither" / "a", {"truth": None}) == []

@@ -18,9 +18,17 @@ def write(root: Path, *rows: str, name: str = OWN, header: str = HEADER) -> Path
 
 
 def test_the_sets_own_table_ends_its_rows_as_it_likes(tmp_path: Path) -> None:
-    write(tmp_path, "a.png,Atelectasis,256.0,512,128,64", "a.png,Infiltrate,0,0,1024,1024,,,", "b.png,Effusion,1,2,3,4")
+    write(
+        tmp_path,
+        "a.png,Atelectasis,256.0,512,128,64",
+        "a.png,Infiltrate,0,0,1024,1024,,,",
+        "b.png,Effusion,1,2,3,4",
+    )
     boxes = read_boxes(tmp_path)
-    assert boxes["a.png"] == [Box("Atelectasis", 0.25, 0.5, 0.375, 0.5625), Box("Infiltration", 0.0, 0.0, 1.0, 1.0)]
+    assert boxes["a.png"] == [
+        Box("Atelectasis", 0.25, 0.5, 0.375, 0.5625),
+        Box("Infiltration", 0.0, 0.0, 1.0, 1.0),
+    ]
     assert boxes["b.png"][0].finding == "Pleural Effusion"
 
 
@@ -57,5 +65,7 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
 def test_the_real_tables(shared_data: Path) -> None:
     boxes = [box for films in read_boxes(shared_data / "nih14").values() for box in films]
     assert len(boxes) == 984 + 834
-    assert all(-0.01 < box.left < box.right < 1.01 and -0.01 < box.top < box.bottom < 1.01 for box in boxes)
+    assert all(
+        -0.01 < box.left < box.right < 1.01 and -0.01 < box.top < box.bottom < 1.01 for box in boxes
+    )
     assert len({box.finding for box in boxes}) == 9

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.augment import ops
-from hilum.augment.crops import CropRecipe, Op, augment, multi_crop, random_boxes, two_crops, whole_film
+from hilum.augment.crops import (
+    CropRecipe,
+    Op,
+    augment,
+    multi_crop,
+    random_boxes,
+    two_crops,
+    whole_film,
+)
 from hilum.augment.draws import uniforms
 from hilum.augment.presets import FINETUNE, MOCO, SWAV, SWAV_LOCAL
 from hilum.errors import OptionError
@@ -15,7 +23,13 @@ EVERYTHING = replace(MOCO, cutout=0.5)
 
 
 def films(count: int = 12, side: int = 40) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 1, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0,
+        256,
+        (count, 1, side, side),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(1),
+    )
 
 
 @pytest.fixture
@@ -37,7 +51,10 @@ def test_a_films_crop_does_not_depend_on_its_batch(rows, side):
 def test_nor_on_a_batch_of_many_films():
     images, index = films(48, side=224), torch.arange(48)
     whole = augment(images, index, EVERYTHING, 224, 0, 0, 0)
-    parts = [augment(images[rows], index[rows], EVERYTHING, 224, 0, 0, 0) for rows in torch.arange(48).split(16)]
+    parts = [
+        augment(images[rows], index[rows], EVERYTHING, 224, 0, 0, 0)
+        for rows in torch.arange(48).split(16)
+    ]
     assert torch.equal(torch.cat(parts), whole)
 
 
@@ -66,12 +83,18 @@ def test_every_preset_gives_standardised_films(recipe, size):
     assert crop.shape == (12, 1, size, size)
     assert crop.dtype == torch.float32
     torch.testing.assert_close(crop.mean(dim=(1, 2, 3)), torch.zeros(12), atol=1e-5, rtol=0)
-    torch.testing.assert_close(crop.std(dim=(1, 2, 3), correction=0), torch.ones(12), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        crop.std(dim=(1, 2, 3), correction=0), torch.ones(12), atol=1e-4, rtol=0
+    )
 
 
 def test_no_augmentation_is_the_whole_film():
-    assert torch.equal(augment(films(), torch.arange(12), CropRecipe(), 40, 0, 0, 0), ops.standardise(films()))
-    assert torch.equal(augment(films(), torch.arange(12), CropRecipe(), 24, 0, 0, 0), whole_film(films(), 24))
+    assert torch.equal(
+        augment(films(), torch.arange(12), CropRecipe(), 40, 0, 0, 0), ops.standardise(films())
+    )
+    assert torch.equal(
+        augment(films(), torch.arange(12), CropRecipe(), 24, 0, 0, 0), whole_film(films(), 24)
+    )
 
 
 def test_flip_alone_mirrors_exactly_half_of_the_films():
@@ -90,11 +113,24 @@ def test_two_crops_are_crops_0_and_1():
     assert torch.equal(second, augment(films(), torch.arange(12), MOCO, 32, 3, 4, crop=1))
 
 
-@pytest.mark.parametrize("twins", [None, (films(12, 40).flip(0), torch.arange(12).flip(0))], ids=["alone", "twins"])
-def test_multi_crop_is_two_crops_and_then_the_films_own_local_crops(twins):
+@pytest.mark.parametrize(
+    "twins", [None, (films(12, 40).flip(0), torch.arange(12).flip(0))], ids=["alone", "twins"]
+)
+def test_multi_crop_is_two_crops_and_then_the_films_own_local_crops(positives):
     images, index = films(), torch.arange(12)
-    crops = multi_crop(images, index, SWAV, 32, 3, 4, local=SWAV_LOCAL, local_crops=3, local_size=16, twins=twins)
-    pair = two_crops(images, index, SWAV, 32, 3, 4, twins=twins)
+    crops = multi_crop(
+        images,
+        index,
+        SWAV,
+        32,
+        3,
+        4,
+        local=SWAV_LOCAL,
+        local_crops=3,
+        local_size=16,
+        positives=positives,
+    )
+    pair = two_crops(images, index, SWAV, 32, 3, 4, positives=positives)
     local = [augment(images, index, SWAV_LOCAL, 16, 3, 4, crop=number) for number in (2, 3, 4)]
     assert len(crops) == 5
     assert all(torch.equal(one, other) for one, other in zip(crops, (*pair, *local), strict=True))
@@ -102,7 +138,9 @@ def test_multi_crop_is_two_crops_and_then_the_films_own_local_crops(twins):
 
 
 def test_multi_crop_without_local_crops_is_two_crops():
-    crops = multi_crop(films(), torch.arange(12), SWAV, 32, 3, 4, local=SWAV_LOCAL, local_crops=0, local_size=16)
+    crops = multi_crop(
+        films(), torch.arange(12), SWAV, 32, 3, 4, local=SWAV_LOCAL, local_crops=0, local_size=16
+    )
     pair = two_crops(films(), torch.arange(12), SWAV, 32, 3, 4)
     assert all(torch.equal(one, other) for one, other in zip(crops, pair, strict=True))
 
@@ -116,7 +154,9 @@ def test_local_crops_show_less_than_global_ones_and_not_below_a_seventh():
 
 def test_boxes_lie_in_the_film_and_fill_the_ranges():
     recipe = CropRecipe(min_scale=0.3, max_scale=0.9, aspect=1.5)
-    left, top, width, height = random_boxes(uniforms(0, 0, torch.arange(20_000), 0, tuple(Op)), recipe)
+    left, top, width, height = random_boxes(
+        uniforms(0, 0, torch.arange(20_000), 0, tuple(Op)), recipe
+    )
     assert min(left.min(), top.min()) >= 0
     assert max((left + width).max(), (top + height).max()) <= 1 + 1e-6
     area, aspect = width * height, width / height
@@ -156,10 +196,19 @@ def test_an_identical_film_under_another_index_gets_another_crop():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("flip", 1.5), ("min_scale", 0.0), ("max_scale", 1.2), ("aspect", 0.5), ("noise", -1), ("blur_sigma_min", 3.0)],
+    [
+        ("flip", 1.5),
+        ("min_scale", 0.0),
+        ("max_scale", 1.2),
+        ("aspect", 0.5),
+        ("noise", -1),
+        ("blur_sigma_min", 3.0),
+    ],
 )
 def test_a_value_out_of_range_is_named(option, value):
-    with pytest.raises(OptionError, match=f"crop option {option} is {value}: allowed are values from"):
+    with pytest.raises(
+        OptionError, match=f"crop option {option} is {value}: allowed are values from"
+    ):
         replace(MOCO, **{option: value})
 
 

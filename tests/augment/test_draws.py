@@ -30,7 +30,9 @@ def naive_uniform(seed: int, epoch: int, index: int, crop: int, op: int) -> floa
     op=st.integers(0, 100),
 )
 def test_equals_the_hash_in_unbounded_integers(seed, epoch, index, crop, op):
-    assert uniform(seed, epoch, torch.tensor([index]), crop, op).item() == naive_uniform(seed, epoch, index, crop, op)
+    assert uniform(seed, epoch, torch.tensor([index]), crop, op).item() == naive_uniform(
+        seed, epoch, index, crop, op
+    )
 
 
 def test_the_numbers_stay_what_they_were():
@@ -71,7 +73,9 @@ def test_neighbouring_films_are_independent():
 def test_any_split_of_a_batch_gives_the_same_numbers(films, data):
     whole = uniforms(5, 1, torch.tensor(films), 1, (0, 4, 9))
     row = data.draw(st.integers(0, len(films) - 1))
-    assert torch.equal(uniforms(5, 1, torch.tensor(films[row : row + 1]), 1, (0, 4, 9))[:, 0], whole[:, row])
+    assert torch.equal(
+        uniforms(5, 1, torch.tensor(films[row : row + 1]), 1, (0, 4, 9))[:, 0], whole[:, row]
+    )
     assert torch.equal(uniform(5, 1, torch.tensor(films), 1, 4), whole[1])
 
 

@@ -25,12 +25,16 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def test_the_whole_box_is_the_film():
-    torch.testing.assert_close(ops.crop_and_resize(films(), boxes(*WHOLE), 40), films(), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        ops.crop_and_resize(films(), boxes(*WHOLE), 40), films(), atol=2e-6, rtol=0
+    )
 
 
 def test_crop_and_resize_like_torchvision():
     ours = ops.crop_and_resize(films(), boxes(0.25, 0.1, 0.5, 0.6), 32)
-    theirs = vision.resized_crop(films(), top=4, left=10, height=24, width=20, size=[32, 32], antialias=False)
+    theirs = vision.resized_crop(
+        films(), top=4, left=10, height=24, width=20, size=[32, 32], antialias=False
+    )
     # torchvision cuts first and cannot look beyond the box, so the outermost pixels differ.
     torch.testing.assert_close(ours[..., 2:-2, 2:-2], theirs[..., 2:-2, 2:-2], atol=1e-5, rtol=0)
 
@@ -45,7 +49,9 @@ def test_crop_at_the_films_own_edge_like_torchvision():
 def test_rotation_like_torchvision_and_kornia(angle):
     ours = ops.crop_and_resize(films(), boxes(*WHOLE), 40, degrees=torch.full((3,), angle))
     torchvisions = vision.rotate(films(), angle, interpolation=InterpolationMode.BILINEAR)
-    kornias = kornia.geometry.transform.rotate(films(), torch.full((3,), angle), padding_mode="border")
+    kornias = kornia.geometry.transform.rotate(
+        films(), torch.full((3,), angle), padding_mode="border"
+    )
     middle = (..., slice(12, 28), slice(12, 28))  # torchvision fills the corners with black
     torch.testing.assert_close(ours[middle], torchvisions[middle], atol=1e-5, rtol=0)
     torch.testing.assert_close(ours, kornias, atol=1e-4, rtol=0)
@@ -62,12 +68,16 @@ def test_flip_is_the_mirrored_crop():
 
 def test_crop_of_a_film_that_is_not_square():
     wide = films(1, 40)[..., :20, :]
-    turned = ops.crop_and_resize(wide, boxes(0.25, 0.0, 0.5, 1.0, count=1), 20, degrees=torch.tensor([90.0]))
+    turned = ops.crop_and_resize(
+        wide, boxes(0.25, 0.0, 0.5, 1.0, count=1), 20, degrees=torch.tensor([90.0])
+    )
     torch.testing.assert_close(turned[0, 0], torch.rot90(wide[0, 0, :, 10:30]), atol=1e-5, rtol=0)
 
 
 def test_resize_filters_against_aliasing_like_torchvision():
-    torch.testing.assert_close(ops.resize(films(), 15), vision.resize(films(), [15, 15], antialias=True))
+    torch.testing.assert_close(
+        ops.resize(films(), 15), vision.resize(films(), [15, 15], antialias=True)
+    )
     assert ops.resize(films(), 40).shape[-1] == 40
 
 
@@ -80,7 +90,9 @@ def test_shrink_is_the_mean_of_areas():
     assert ops.shrink(films(), 3).shape[-1] == 14
 
 
-@pytest.mark.parametrize(("brightness", "contrast"), [(1.2, 1.0), (0.7, 1.0), (1.0, 0.6), (0.8, 0.9)])
+@pytest.mark.parametrize(
+    ("brightness", "contrast"), [(1.2, 1.0), (0.7, 1.0), (1.0, 0.6), (0.8, 0.9)]
+)
 def test_brightness_and_contrast_like_torchvision(brightness, contrast):
     dim = films() * 0.5 + 0.2  # nothing is cut off, so that the order of cutting does not matter
     ours = ops.brightness_contrast(dim, torch.full((3,), brightness), torch.full((3,), contrast))
@@ -121,7 +133,11 @@ def test_noise_is_added_with_each_films_strength():
 
 
 def test_cutout_blanks_the_square_and_nothing_else():
-    x, y, side = torch.tensor([0.5, 0.25, 0.5]), torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.5, 0.2, 0.0])
+    x, y, side = (
+        torch.tensor([0.5, 0.25, 0.5]),
+        torch.tensor([0.5, 0.5, 0.0]),
+        torch.tensor([0.5, 0.2, 0.0]),
+    )
     cut = ops.cutout(films() + 1, x, y, side)
     assert (cut == 0).sum(dim=(1, 2, 3)).tolist() == [400, 64, 0]
     assert (cut[0, 0, 10:30, 10:30] == 0).all()
@@ -133,7 +149,9 @@ def test_standardise_uint8_and_float_alike():
     raw = (films() * 255).round().to(torch.uint8)
     ours = ops.standardise(raw)
     exact = raw.double()
-    expected = (exact - exact.mean((2, 3), keepdim=True)) / exact.std((2, 3), keepdim=True, correction=0)
+    expected = (exact - exact.mean((2, 3), keepdim=True)) / exact.std(
+        (2, 3), keepdim=True, correction=0
+    )
     torch.testing.assert_close(ours.double(), expected, atol=1e-5, rtol=0)
     assert (
         torch.equal(ours, ops.standardise(raw.float() / 255))

@@ -24,12 +24,19 @@ STEPS = {
     "noise": 0.1,
     "cutout": 0.5,
 }
-REFINE = {"max_scale": "min_scale", "blur_sigma_min": "blur", "blur_sigma_max": "blur", "cutout_side": "cutout"}
+REFINE = {
+    "max_scale": "min_scale",
+    "blur_sigma_min": "blur",
+    "blur_sigma_max": "blur",
+    "cutout_side": "cutout",
+}
 
 
 def crops(film: torch.Tensor, **recipe: float) -> torch.Tensor:
     """Crops [COUNT, SIDE, SIDE] of one grey film [SIDE, SIDE], from 0 to 1."""
-    return augment(film.expand(COUNT, 1, SIDE, SIDE), INDEX, CropRecipe(**recipe), SIDE, 0, 0, 0)[:, 0]
+    return augment(film.expand(COUNT, 1, SIDE, SIDE), INDEX, CropRecipe(**recipe), SIDE, 0, 0, 0)[
+        :, 0
+    ]
 
 
 def texture() -> torch.Tensor:
@@ -49,7 +56,9 @@ def test_every_option_of_a_recipe_is_a_step_or_refines_one():
 @pytest.mark.parametrize(("name", "value"), STEPS.items())
 def test_a_step_alone_changes_as_many_crops_as_it_says_and_0_none(name, value):
     plain = crops(texture())
-    more = {"blur_sigma_min": 6.0, "blur_sigma_max": 12.0} if name == "blur" else {}  # else too narrow to see at 40 px
+    more = (
+        {"blur_sigma_min": 6.0, "blur_sigma_max": 12.0} if name == "blur" else {}
+    )  # else too narrow to see at 40 px
     changed = crops(texture(), **{name: value, **more})
     assert (plain == ops.standardise(texture()[None, None])[0, 0]).all()
     differs = (changed - plain).abs().amax(dim=(1, 2)) > 1e-3
@@ -60,9 +69,12 @@ def test_a_step_alone_changes_as_many_crops_as_it_says_and_0_none(name, value):
 
 @pytest.mark.parametrize(("name", "step"), REFINE.items())
 def test_what_refines_a_step_changes_it_and_nothing_without_it(name, step):
-    value = {"max_scale": 0.7, "blur_sigma_min": 1.5, "blur_sigma_max": 9.0, "cutout_side": 0.9}[name]
+    value = {"max_scale": 0.7, "blur_sigma_min": 1.5, "blur_sigma_max": 9.0, "cutout_side": 0.9}[
+        name
+    ]
     assert not torch.equal(
-        crops(texture(), **{step: STEPS[step], name: value}), crops(texture(), **{step: STEPS[step]})
+        crops(texture(), **{step: STEPS[step], name: value}),
+        crops(texture(), **{step: STEPS[step]}),
     )
     if name != "max_scale":  # which also holds a crop of fixed share
         assert torch.equal(crops(texture(), **{name: value}), crops(texture()))
@@ -76,7 +88,9 @@ def test_turns_reach_the_angle_to_both_sides_and_no_further():
     weight = weight / weight.sum(dim=(1, 2), keepdim=True)
     place = (torch.arange(SIDE) + 0.5 - SIDE / 2).double()
     down, across = place[:, None], place[None, :]
-    mixed, tall, wide = ((weight * part).sum(dim=(1, 2)) for part in (down * across, down**2, across**2))
+    mixed, tall, wide = (
+        (weight * part).sum(dim=(1, 2)) for part in (down * across, down**2, across**2)
+    )
     angle = torch.rad2deg(0.5 * torch.atan2(2 * mixed, tall - wide))
     assert angle.abs().max() < 10.2
     assert angle.min() < -9.5
@@ -87,10 +101,14 @@ def test_turns_reach_the_angle_to_both_sides_and_no_further():
 @pytest.mark.parametrize("name", ["brightness", "contrast"])
 def test_tones_cut_off_what_is_too_bright_or_too_dark_and_leave_a_grey_film(name):
     grey = 0.45 + 0.1 * texture()
-    torch.testing.assert_close(crops(grey, **{name: 0.5}), crops(grey), atol=1e-3, rtol=0)  # standardising undoes it
+    torch.testing.assert_close(
+        crops(grey, **{name: 0.5}), crops(grey), atol=1e-3, rtol=0
+    )  # standardising undoes it
     top = crops(texture(), **{name: 0.8}).amax(dim=(1, 2), keepdim=True)
     cut = (crops(texture(), **{name: 0.8}) == top).float().mean(dim=(1, 2))
-    strongest = {"brightness": 1 - 1 / 1.8, "contrast": 0.5 * (1 - 1 / 1.8)}[name]  # of evenly spread grey
+    strongest = {"brightness": 1 - 1 / 1.8, "contrast": 0.5 * (1 - 1 / 1.8)}[
+        name
+    ]  # of evenly spread grey
     assert cut.max() == pytest.approx(strongest, abs=0.05)
     assert (cut < 0.01).float().mean() > 0.4
 
@@ -118,13 +136,16 @@ def test_blur_has_the_width_asked_for_in_pixels_of_a_large_film():
 
 
 def test_noise_is_as_strong_as_asked_for_at_most():
-    dark, bright = (crops(halves(0.25, 0.75), noise=0.1).split(SIDE // 2, dim=2)[side].flatten(1) for side in (0, 1))
+    dark, bright = (
+        crops(halves(0.25, 0.75), noise=0.1).split(SIDE // 2, dim=2)[side].flatten(1)
+        for side in (0, 1)
+    )
     std = (dark.std(dim=1) + bright.std(dim=1)) / 2 * 0.5 / (bright.mean(dim=1) - dark.mean(dim=1))
     draw = uniforms(0, 0, INDEX, 0, tuple(Op))[Op.NOISE]
     torch.testing.assert_close(std, 0.1 * draw, atol=0.005, rtol=0)
     assert std.max() > 0.09
-    grown = (dark - dark.mean(dim=1, keepdim=True)).flatten()
-    assert (grown**3).mean().abs() < 0.05 * (grown**2).mean() ** 1.5  # no skew
+    self_trained = (dark - dark.mean(dim=1, keepdim=True)).flatten()
+    assert (self_trained**3).mean().abs() < 0.05 * (self_trained**2).mean() ** 1.5  # no skew
 
 
 def test_cutout_blanks_one_square_of_the_share_asked_for():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.bundle.initialization import input_size, new_backbone, start_from
+from hilum.bundle.initialization import initial_weights, input_size, new_backbone
 from hilum.bundle.model_folder import Description, Model, is_model, load_model, save_model
 from hilum.bundle.training_manifest import joined, name_hash, seen_films, were_seen
 from hilum.errors import OptionError, RunError
@@ -90,7 +90,11 @@ def test_damaged_files_are_one_line(tmp_path: Path, name: str, how: str) -> None
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).unlink()
     if how != "missing":
-        changed = {"cut": content[: len(content) // 2], "empty": b"", "noise": random.Random(0).randbytes(len(content))}
+        changed = {
+            "cut": content[: len(content) // 2],
+            "empty": b"",
+            "noise": random.Random(0).randbytes(len(content)),
+        }
         (tmp_path / name).write_bytes(changed[how])
     with pytest.raises(RunError) as caught:
         load_model(tmp_path)
@@ -122,7 +126,9 @@ def test_one_changed_bit_of_the_weights_is_found(tmp_path: Path) -> None:
         {"weights_sha256": None},
     ],
 )
-def test_a_description_that_does_not_fit_is_one_line(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_description_that_does_not_fit_is_one_line(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
     save_model(tmp_path, model())
     path = tmp_path / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
@@ -134,13 +140,13 @@ def test_a_description_that_does_not_fit_is_one_line(tmp_path: Path, change: dic
 def test_a_run_gives_its_weights_its_backbone_and_what_it_has_seen(tmp_path: Path) -> None:
     written = model()
     save_model(tmp_path / "model", written)
-    start = start_from(str(tmp_path), None, 48, seed=5)
+    start = initial_weights(str(tmp_path), None, 48, seed=5)
     assert start.backbone.name == "test_resnet"
     ours, theirs = written.backbone.network.state_dict(), start.backbone.network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     pd.testing.assert_frame_equal(start.seen, written.seen)
     with pytest.raises(OptionError, match="holds a test_resnet: leave --backbone out"):
-        start_from(str(tmp_path), "resnet18", 48, seed=5)
+        initial_weights(str(tmp_path), "resnet18", 48, seed=5)
 
 
 def test_films_are_known_by_name_or_by_pixels_and_no_name_is_kept() -> None:
@@ -154,7 +160,10 @@ def test_films_are_known_by_name_or_by_pixels_and_no_name_is_kept() -> None:
 
 
 def test_seen_films_of_several_runs_come_once_in_a_fixed_order() -> None:
-    one, other = seen_films(catalog(["a", "b"], ["1", "2"])), seen_films(catalog(["c", "a"], ["3", "1"]))
+    one, other = (
+        seen_films(catalog(["a", "b"], ["1", "2"])),
+        seen_films(catalog(["c", "a"], ["3", "1"])),
+    )
     together = joined(one, other)
     assert len(together) == 3
     pd.testing.assert_frame_equal(together, joined(other, one))

@@ -41,8 +41,12 @@ def refused(grey: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (0, 0))
 
 
-@pytest.mark.parametrize(("act", "line"), [(refused, "damaged: OpenCV's .*resize"), (out_of_memory, "enough memory")])
-def test_what_opencv_or_memory_refuses_is_a_data_error(act: object, line: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("act", "line"), [(refused, "damaged: OpenCV's .*resize"), (out_of_memory, "enough memory")]
+)
+def test_what_opencv_or_memory_refuses_is_a_data_error(
+    act: object, line: str, tmp_path: Path
+) -> None:
     film = tmp_path / "film.png"
     cv2.imwrite(str(film), np.full((40, 40), 7, np.uint8))
     predictor = WithPreparation(Refusing(act), torch.nn.Identity(), torch.device("cpu"))  # type: ignore[arg-type]

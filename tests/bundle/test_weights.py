@@ -13,7 +13,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from hilum.bundle.initialization import start_from
+from hilum.bundle.initialization import initial_weights
 from hilum.bundle.weights import PREFIXES, fill, read_tensors
 from hilum.errors import HilumError, OptionError, RunError
 from hilum.nn.backbones import Backbone
@@ -37,7 +37,9 @@ def test_summed_stems_compute_what_three_equal_channels_do(name: str) -> None:
     assert "summed" in str(matched)
     films = torch.randn(2, 1, 64, 64)
     with torch.inference_mode():
-        expected = network.forward_head(network.forward_features(films.expand(-1, 3, -1, -1)), pre_logits=True)
+        expected = network.forward_head(
+            network.forward_features(films.expand(-1, 3, -1, -1)), pre_logits=True
+        )
         found = backbone(films)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert found.std() > 1e-3
@@ -56,7 +58,9 @@ def test_prefixes_are_found(prefix: str) -> None:
     matched = fill(backbone.network, {**tensors, "other.thing": torch.zeros(3)}, "file")
     assert matched.taken == matched.total
     assert "other.thing" in matched.unused
-    assert torch.equal(backbone.network.state_dict()["bn1.weight"], network.state_dict()["bn1.weight"])
+    assert torch.equal(
+        backbone.network.state_dict()["bn1.weight"], network.state_dict()["bn1.weight"]
+    )
 
 
 def test_under_95_percent_is_refused_and_nothing_is_copied() -> None:
@@ -67,15 +71,23 @@ def test_under_95_percent_is_refused_and_nothing_is_copied() -> None:
     largest = max(values, key=lambda name: values[name])
     assert values[largest] > 0.05 * sum(values.values())
     del given[largest]
-    with pytest.raises(RunError, match=r"file has only .*% of the backbone's values .*at least 95%") as caught:
+    with pytest.raises(
+        RunError, match=r"file has only .*% of the backbone's values .*at least 95%"
+    ) as caught:
         fill(backbone.network, given, "file")
     assert largest in str(caught.value)
-    assert all(torch.equal(value, before[name]) for name, value in backbone.network.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in backbone.network.state_dict().items()
+    )
 
 
 def test_a_little_less_than_all_is_taken_and_reported() -> None:
     backbone = Backbone("test_resnet", 64)
-    given = {name: value for name, value in published("test_resnet").state_dict().items() if name != "bn1.bias"}
+    given = {
+        name: value
+        for name, value in published("test_resnet").state_dict().items()
+        if name != "bn1.bias"
+    }
     matched = fill(backbone.network, given, "file")
     assert matched.missing == ("bn1.bias",)
     assert "left random: bn1.bias" in str(matched)
@@ -119,7 +131,7 @@ def test_a_malicious_file_is_refused_in_one_line_and_not_run(tmp_path: Path, how
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how == "torch")
     with pytest.raises(RunError, match=r"evil\.pth") as caught:
-        start_from(str(path), "test_resnet", 32, 0)
+        initial_weights(str(path), "test_resnet", 32, 0)
     assert "\n" not in str(caught.value)
     assert not mark.exists()
     if how == "pickle":  # the file is as dangerous as it looks
@@ -154,18 +166,22 @@ def test_a_file_without_a_table_of_tensors_is_refused(tmp_path: Path, content: o
 
 
 def test_a_missing_file_says_what_is_allowed() -> None:
-    with pytest.raises(RunError, match=r"no weights file 'randon': give random, imagenet, a run folder"):
-        start_from("randon", "test_resnet", 32, 0)
+    with pytest.raises(
+        RunError, match=r"no weights file 'randon': give random, imagenet, a run folder"
+    ):
+        initial_weights("randon", "test_resnet", 32, 0)
 
 
 def test_a_folder_without_a_finished_run_is_called_so(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"holds no finished run \(no model/model.json\): finish .* random, imagenet"):
-        start_from(str(tmp_path), "test_resnet", 32, 0)
+    with pytest.raises(
+        RunError, match=r"holds no finished run \(no model/model.json\): finish .* random, imagenet"
+    ):
+        initial_weights(str(tmp_path), "test_resnet", 32, 0)
 
 
 def test_a_file_tells_where_the_start_comes_from(tmp_path: Path) -> None:
     torch.save(published("test_resnet").state_dict(), tmp_path / "w.pth")
-    start = start_from(str(tmp_path / "w.pth"), "test_resnet", 32, 0)
+    start = initial_weights(str(tmp_path / "w.pth"), "test_resnet", 32, 0)
     assert "100.0% of the backbone's" in start.notes[0]
     assert len(start.seen) == 0
 
@@ -182,7 +198,12 @@ except HilumError as error:
 
 
 def test_imagenet_offline_is_one_clear_line_and_does_not_hang(tmp_path: Path) -> None:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "TORCH_HOME": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE, "resnet18"],
         capture_output=True,
@@ -191,7 +212,9 @@ def test_imagenet_offline_is_one_clear_line_and_does_not_hang(tmp_path: Path) ->
         env=environment,
         check=False,
     )
-    assert done.stdout.startswith("OptionError: the ImageNet weights of 'resnet18' could not be fetched"), done.stderr
+    assert done.stdout.startswith(
+        "OptionError: the ImageNet weights of 'resnet18' could not be fetched"
+    ), done.stderr
     assert "go online once, or give a downloaded file in place of imagenet." in done.stdout
     assert "\n" not in done.stdout
 
@@ -204,7 +227,11 @@ def test_imagenet_without_a_network_is_one_line_on_stderr(tmp_path: Path) -> Non
         if name not in left_out and not name.lower().endswith("_proxy")
     }
     # A name under .invalid never resolves (RFC 2606), so this is offline wherever it runs.
-    environment |= {"HF_ENDPOINT": "https://hub.invalid", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    environment |= {
+        "HF_ENDPOINT": "https://hub.invalid",
+        "HF_HOME": str(tmp_path),
+        "TORCH_HOME": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE.replace("stdout", "stderr"), "resnet18"],
         capture_output=True,
@@ -213,7 +240,9 @@ def test_imagenet_without_a_network_is_one_line_on_stderr(tmp_path: Path) -> Non
         env=environment,
         check=False,
     )
-    assert done.stderr.startswith("OptionError: the ImageNet weights of 'resnet18' could not be fetched")
+    assert done.stderr.startswith(
+        "OptionError: the ImageNet weights of 'resnet18' could not be fetched"
+    )
     assert "\n" not in done.stderr
     assert done.stdout == ""
 
@@ -222,7 +251,7 @@ def test_imagenet_for_a_network_without_published_weights_says_so() -> None:
     name = "selecsls42"  # has none, though names that begin alike do
     assert not timm.is_model_pretrained(name)
     with pytest.raises(OptionError, match=r"no ImageNet weights for 'selecsls42'"):
-        start_from("imagenet", name, 64, 0)
+        initial_weights("imagenet", name, 64, 0)
 
 
 def test_every_refusal_is_one_the_user_can_mend() -> None:

@@ -17,7 +17,9 @@ from hilum.training.optimiser import adamw
 
 def learner(*, freeze: bool = False) -> SupervisedLearner:
     with seeded(0):
-        return SupervisedLearner(new_backbone("test_resnet", 32, 0), 3, CropRecipe(), 32, freeze=freeze)
+        return SupervisedLearner(
+            new_backbone("test_resnet", 32, 0), 3, CropRecipe(), 32, freeze=freeze
+        )
 
 
 def batch(of: SupervisedLearner, films: int = 8) -> Batch:
@@ -80,7 +82,9 @@ def test_a_film_that_comes_again_in_an_epoch_gets_another_crop() -> None:
 
 def test_the_classifier_has_one_output_a_finding_whatever_is_trained() -> None:
     with seeded(0):
-        of = SupervisedLearner(new_backbone("test_resnet", 32, 0), Objective(3, (1,)), CropRecipe(), 32, freeze=False)
+        of = SupervisedLearner(
+            new_backbone("test_resnet", 32, 0), Objective(3, (1,)), CropRecipe(), 32, freeze=False
+        )
     assert of.head.out_features == 5
     given = batch(of)
     assert of.classifier(given.crops[0]).shape == (8, 3)

@@ -38,7 +38,9 @@ def test_each_cell_costs_what_its_kind_says() -> None:
             logit = given[film, finding].view(1, 1)
             if finding in MULTICLASS:
                 place = MULTICLASS.index(finding)
-                triple = torch.stack([given[film, 4 + place], given[film, finding], given[film, 6 + place]])
+                triple = torch.stack(
+                    [given[film, 4 + place], given[film, finding], given[film, 6 + place]]
+                )
                 cell = softmax_cells(triple.view(1, 1, 3), TARGETS[film, finding].view(1, 1))
             else:
                 cell = binary_cells(logit, TARGETS[film, finding].view(1, 1))
@@ -55,7 +57,9 @@ def test_folding_gives_present_against_absent() -> None:
     torch.testing.assert_close(folded[:, [0, 2]], raw[:, [0, 2]])
     for place, finding in enumerate(MULTICLASS):
         triple = torch.stack([raw[:, 4 + place], raw[:, finding], raw[:, 6 + place]], 1).softmax(1)
-        torch.testing.assert_close(torch.sigmoid(folded[:, finding]), triple[:, 1] / (triple[:, 0] + triple[:, 1]))
+        torch.testing.assert_close(
+            torch.sigmoid(folded[:, finding]), triple[:, 1] / (triple[:, 0] + triple[:, 1])
+        )
 
 
 def test_uncertain_cells_move_the_third_output_alone_between_present_and_absent() -> None:
@@ -88,7 +92,9 @@ def test_nothing_but_the_labels_is_in_its_state() -> None:
 def test_class_weights_reach_every_cell(name: str) -> None:
     options, weighed = LossOptions(name=name), torch.full((4, 3), 3.0)  # type: ignore[arg-type]
     plain, heavy = (Objective(4, MULTICLASS, options, weights) for weights in (None, weighed))
-    torch.testing.assert_close(heavy(outputs(8), TARGETS, WEIGHTS), 3 * plain(outputs(8), TARGETS, WEIGHTS))
+    torch.testing.assert_close(
+        heavy(outputs(8), TARGETS, WEIGHTS), 3 * plain(outputs(8), TARGETS, WEIGHTS)
+    )
 
 
 def test_options_choose_the_class_weights() -> None:
@@ -96,8 +102,12 @@ def test_options_choose_the_class_weights() -> None:
     assert class_weights(LossOptions(), counts) is None
     balanced = class_weights(LossOptions(positive_weight="balanced"), counts)
     torch.testing.assert_close(balanced, positive_weights(counts))
-    torch.testing.assert_close(class_weights(LossOptions(positive_weight=4), counts)[:, 1], torch.full((2,), 4.0))
-    torch.testing.assert_close(class_weights(LossOptions(beta=0.9), counts), effective_number_weights(counts, 0.9))
+    torch.testing.assert_close(
+        class_weights(LossOptions(positive_weight=4), counts)[:, 1], torch.full((2,), 4.0)
+    )
+    torch.testing.assert_close(
+        class_weights(LossOptions(beta=0.9), counts), effective_number_weights(counts, 0.9)
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,8 +117,11 @@ def test_options_choose_the_class_weights() -> None:
         ({"alpha": 1.0}, "--loss.alpha is 1.0"),
         ({"beta": 1.0}, "--loss.beta is 1.0"),
         ({"beta": float("nan")}, "--loss.beta is nan"),
-        ({"positive_weight": 0.0}, "--loss.positive_weight is 0.0"),
-        ({"positive_weight": "some"}, "--loss.positive_weight is some: allowed are none, balanced or a number above 0"),
+        ({"positive_weight": 0.0}, "--loss.positive-weight is 0.0"),
+        (
+            {"positive_weight": "some"},
+            "--loss.positive-weight is some: allowed are none, balanced or a number above 0",
+        ),
         ({"positive_weight": "balanced", "beta": 0.9}, "both weigh the classes: give one"),
     ],
 )
@@ -123,7 +136,10 @@ def test_the_loss_is_float32_under_autocast_and_on_half_outputs(name: str) -> No
     options, weighed = LossOptions(name=name), torch.full((4, 3), 2.0)  # type: ignore[arg-type]
     for multiclass in ((), MULTICLASS):
         objective = Objective(4, multiclass, options, weighed)
-        given, targets = outputs(objective.outputs).bfloat16(), TARGETS if multiclass else TARGETS.clamp(max=1)
+        given, targets = (
+            outputs(objective.outputs).bfloat16(),
+            TARGETS if multiclass else TARGETS.clamp(max=1),
+        )
         with torch.autocast("cpu", torch.bfloat16):
             loss = objective(given, targets, WEIGHTS)
         assert loss.dtype == torch.float32

@@ -23,11 +23,18 @@ def test_nearest_neighbours_agree_with_a_naive_loop() -> None:
     features, _, _ = labelled(7, seed=1)
     found = knn_scores(features, memory, targets, weights, neighbours=9)
     for film, feature in enumerate(features.numpy()):
-        cosine = [float(np.dot(feature, m) / np.linalg.norm(feature) / np.linalg.norm(m)) for m in memory.numpy()]
+        cosine = [
+            float(np.dot(feature, m) / np.linalg.norm(feature) / np.linalg.norm(m))
+            for m in memory.numpy()
+        ]
         near = sorted(range(len(cosine)), key=lambda place: -cosine[place])[:9]
         for finding in range(3):
-            counts = [np.exp(cosine[place] / 0.1) * float(weights[place, finding]) for place in near]
-            share = sum(c * float(targets[p, finding]) for c, p in zip(counts, near, strict=True)) / sum(counts)
+            counts = [
+                np.exp(cosine[place] / 0.1) * float(weights[place, finding]) for place in near
+            ]
+            share = sum(
+                c * float(targets[p, finding]) for c, p in zip(counts, near, strict=True)
+            ) / sum(counts)
             assert float(found[film, finding]) == pytest.approx(share, abs=1e-5)
 
 
@@ -44,7 +51,8 @@ def test_the_linear_probe_agrees_with_scikit_learn() -> None:
     penalty = 1e-2
     ours = LinearProbe(features, targets, torch.ones_like(targets), penalty)(features).numpy()
     inputs = ((features - features.mean(0)) / features.std(0)).numpy()
-    # Ours: the mean over the 3 x 400 cells + penalty w^2; theirs: C x the sum over 400 films + w^2 / 2.
+    # Ours: the mean over the 3 x 400 cells + penalty w^2; theirs: C x the sum over 400 films + w^2
+    # / 2.
     theirs = [
         LogisticRegression(C=1 / (2 * penalty * targets.numel()), max_iter=1000, tol=1e-8)
         .fit(inputs, target)
@@ -58,7 +66,8 @@ def test_cells_of_no_weight_change_nothing() -> None:
     features, targets, weights = labelled()
     other = torch.where(weights > 0, targets, 1 - targets)
     assert torch.equal(
-        LinearProbe(features, targets, weights, 1e-3)(features), LinearProbe(features, other, weights, 1e-3)(features)
+        LinearProbe(features, targets, weights, 1e-3)(features),
+        LinearProbe(features, other, weights, 1e-3)(features),
     )
 
 

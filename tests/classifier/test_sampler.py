@@ -81,7 +81,10 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 def test_draws_follow_the_chances_of_torchs_sampler() -> None:
     chances = weighted_draws(TARGETS, WEIGHTS).chances
-    ours = np.bincount(np.concatenate([drawn(ROWS, chances, 0)(epoch) for epoch in range(500)]) - 100, minlength=100)
+    ours = np.bincount(
+        np.concatenate([drawn(ROWS, chances, 0)(epoch) for epoch in range(500)]) - 100,
+        minlength=100,
+    )
     sampler = torch.utils.data.WeightedRandomSampler(
         chances.tolist(), 50_000, generator=torch.Generator().manual_seed(0)
     )

@@ -11,13 +11,13 @@ import pytest
 from hilum.cli import main
 
 
-class Said(NamedTuple):
+class FormattedValue(NamedTuple):
     code: int
     out: str
     err: str
 
 
-Run = Callable[..., Said]
+Run = Callable[..., FormattedValue]
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def hilum(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     """Run a command line and give its exit code and what it printed, at a page width of 80."""
     monkeypatch.setenv("COLUMNS", "80")
 
-    def run(*words: object) -> Said:
+    def run(*words: object) -> FormattedValue:
         capsys.readouterr()
         code = main([str(word) for word in words])
-        return Said(code, *capsys.readouterr())
+        return FormattedValue(code, *capsys.readouterr())
 
     return run
 
@@ -43,5 +43,20 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store(phantoms: Path) -> Path:
     out = phantoms.parent / "store"
-    assert main(["prepare", "chexpert", str(phantoms), "--out", str(out), "--size", "32", "--workers", "1"]) == 0
+    assert (
+        main(
+            [
+                "prepare",
+                "chexpert",
+                str(phantoms),
+                "--out",
+                str(out),
+                "--size",
+                "32",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
     return out

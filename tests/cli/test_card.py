@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-FEW = ("--resamples", 10, "--min_positives", 2, "--samples", 2)
+FEW = ("--resamples", 10, "--min-positives", 2, "--samples", 2)
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +25,19 @@ def out(tmp_path_factory):
 
 
 def test_a_card_is_made_and_is_done_the_second_time(hilum, store, phantoms, out):
-    first = hilum("card", store, "--out", out, "--truth", phantoms, *FEW, "--json")
+    first = hilum("card", store, "--out", out, "--annotations", phantoms, *FEW, "--json")
     assert first.code == 0
     said = json.loads(first.out.splitlines()[-1])
     assert (said["films"], said["stores"], said["already_done"]) == (48, ["tiny"], False)
     assert said["report"] == str(out / "card.html")
-    again = hilum("card", store, "--out", out, "--truth", phantoms, *FEW)
+    again = hilum("card", store, "--out", out, "--annotations", phantoms, *FEW)
     assert again.code == 0
     assert "has this card already" in again.err
     assert again.out.splitlines()[-1] == str(out / "card.html")
 
 
 def test_the_page_can_be_built_again(hilum, store, phantoms, out):
-    hilum("card", store, "--out", out, "--truth", phantoms, *FEW)
+    hilum("card", store, "--out", out, "--annotations", phantoms, *FEW)
     (out / "card.html").unlink()
     said = hilum("report", out)
     assert (said.code, said.out.strip()) == (0, str(out / "card.html"))
@@ -45,7 +45,7 @@ def test_the_page_can_be_built_again(hilum, store, phantoms, out):
 
 
 def test_another_card_in_its_place_is_refused_in_one_line(hilum, store, phantoms, out):
-    hilum("card", store, "--out", out, "--truth", phantoms, *FEW)
+    hilum("card", store, "--out", out, "--annotations", phantoms, *FEW)
     said = hilum("card", store, "--out", out, *FEW)
     assert said.code == 1
     assert said.err.count("\n") == 1

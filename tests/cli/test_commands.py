@@ -30,12 +30,26 @@ FRAME = {
     "tables",
 }
 """Modules of the command line that are no command."""
-HEAVY = {"torch", "timm", "pandas", "cv2", "lightning_fabric", "pyarrow", "sklearn", "matplotlib", "torchvision"}
+HEAVY = {
+    "torch",
+    "timm",
+    "pandas",
+    "cv2",
+    "lightning_fabric",
+    "pyarrow",
+    "sklearn",
+    "matplotlib",
+    "torchvision",
+}
 
 
 def test_every_command_has_its_module_and_every_module_its_command():
-    modules = {path.stem for path in Path(hilum.cli.__file__).parent.glob("*.py")} - {"__init__"} - FRAME
-    assert {target.partition(":")[0].rpartition(".")[2] for target, _ in COMMANDS.values()} == modules
+    modules = (
+        {path.stem for path in Path(hilum.cli.__file__).parent.glob("*.py")} - {"__init__"} - FRAME
+    )
+    assert {
+        target.partition(":")[0].rpartition(".")[2] for target, _ in COMMANDS.values()
+    } == modules
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -61,7 +75,9 @@ CALLS = [
 
 @pytest.mark.parametrize("words", [*CALLS, *([name, "--help"] for name in COMMANDS)], ids=" ".join)
 def test_help_and_unknown_names_import_nothing_heavy(words):
-    code = f"import sys; from hilum.cli import main; main({words!r}); print(*sys.modules, sep=chr(10))"
+    code = (
+        f"import sys; from hilum.cli import main; main({words!r}); print(*sys.modules, sep=chr(10))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(done.stdout.splitlines())
 
@@ -70,4 +86,8 @@ def test_split_options_say_what_the_splits_take():
     from hilum import splits
 
     usual = split_options.SplitOptions()
-    assert (usual.test, usual.val, usual.fractions) == (splits.TEST_SHARE, splits.VAL_SHARE, splits.FRACTIONS)
+    assert (usual.test, usual.val, usual.fractions) == (
+        splits.TEST_SHARE,
+        splits.VAL_SHARE,
+        splits.FRACTIONS,
+    )

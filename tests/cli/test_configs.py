@@ -53,7 +53,7 @@ def test_line_beats_file_wherever_it_stands(config, before):
 
 def test_line_adds_to_the_findings_that_the_file_names(config):
     path = config("finetune: {labels: {per_finding: {Edema: ones, Pleural Effusion: ignore}}}\n")
-    options = parsed(*FINETUNE, "--config", path, "--labels.per_finding.Edema", "zeros")["options"]
+    options = parsed(*FINETUNE, "--config", path, "--labels.per-finding.Edema", "zeros")["options"]
     assert options.labels.per_finding == {"Edema": "zeros", "Pleural Effusion": "ignore"}
 
 
@@ -64,7 +64,9 @@ def test_list_on_the_line_replaces_that_of_the_file(config):
 
 
 def test_block_of_a_method_beats_that_of_pretrain(config):
-    path = config("pretrain: {train: {epochs: 5, lr: 0.5}, moco: {method: {temperature: 0.3}, train: {epochs: 6}}}\n")
+    path = config(
+        "pretrain: {train: {epochs: 5, lr: 0.5}, moco: {method: {temperature: 0.3}, train: {epochs: 6}}}\n"
+    )
     arguments = parsed(*MOCO, "--config", path)
     assert (arguments["options"].train.epochs, arguments["options"].train.lr) == (6, 0.5)
     assert arguments["method"].temperature == 0.3
@@ -102,7 +104,9 @@ def pretraining(method: str, name: str) -> dict[str, Any]:
     return parsed("pretrain", method, "--data", "a", "--out", "b", "--config", name)
 
 
-def leaves(block: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+def leaves(
+    block: dict[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
     for key, value in block.items():
         if isinstance(value, dict):
             yield from leaves(value, (*above, key))
@@ -112,7 +116,12 @@ def leaves(block: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple
 
 def with_block(*names: str) -> list[tuple[str, str]]:
     """Return each preset with each method that it has a block of; a method without one takes the common options."""
-    return [(name, method) for name in names for method in METHODS if method in read_config(name)["pretrain"]]
+    return [
+        (name, method)
+        for name in names
+        for method in METHODS
+        if method in read_config(name)["pretrain"]
+    ]
 
 
 def same(said: str, found: object) -> bool:
@@ -141,7 +150,9 @@ def test_a_methods_block_in_a_preset_says_what_is_done(name, method):
 
 @pytest.mark.parametrize("name", ["small", "gpu", "paper"])
 def test_presets_know_no_method_that_there_is_not(name):
-    blocks = {key for key, value in read_config(name)["pretrain"].items() if isinstance(value, dict)}
+    blocks = {
+        key for key, value in read_config(name)["pretrain"].items() if isinstance(value, dict)
+    }
     assert blocks <= {"train", *METHODS}
 
 
@@ -157,7 +168,12 @@ def test_every_method_takes_the_papers_start_and_course(method):
     options = pretraining(method, "paper")["options"]
     assert (options.init, options.backbone) == ("imagenet", "resnet50")
     train = options.train
-    assert (train.optimiser, train.schedule, train.precision, train.clip) == ("adamw", "onecycle", "16-mixed", 1.0)
+    assert (train.optimiser, train.schedule, train.precision, train.clip) == (
+        "adamw",
+        "onecycle",
+        "16-mixed",
+        1.0,
+    )
 
 
 def test_papers_crops_are_the_kinds_that_the_study_names():
@@ -165,7 +181,9 @@ def test_papers_crops_are_the_kinds_that_the_study_names():
         given = pretraining(method, "paper")["method"]
         recipes = [value for value in vars(given).values() if isinstance(value, CropRecipe)]
         assert recipes
-        assert all((recipe.rotation, recipe.noise, recipe.flip) == (0, 0, 0.5) for recipe in recipes)
+        assert all(
+            (recipe.rotation, recipe.noise, recipe.flip) == (0, 0, 0.5) for recipe in recipes
+        )
     byol = pretraining("byol", "paper")["method"]
     assert (byol.crops.blur, byol.weak_crops.blur) == (1, 0)
 
@@ -181,10 +199,18 @@ def test_a_swav_that_fits_the_films():
 def test_papers_values_are_the_published_ones():
     arguments = parsed(*MOCO, "--config", "paper")
     options, method = arguments["options"], arguments["method"]
-    assert (options.init, options.backbone, options.train.schedule) == ("imagenet", "resnet50", "onecycle")
+    assert (options.init, options.backbone, options.train.schedule) == (
+        "imagenet",
+        "resnet50",
+        "onecycle",
+    )
     assert (method.queue_size, method.temperature) == (4096, 0.07)
     tuning = parsed(*FINETUNE, "--config", "paper")["options"]
-    assert (tuning.labels.uncertain, tuning.sampler, tuning.loss.name) == ("zeros", "weighted", "focal")
+    assert (tuning.labels.uncertain, tuning.sampler, tuning.loss.name) == (
+        "zeros",
+        "weighted",
+        "focal",
+    )
     prepare = parsed("prepare", "chexpert", "r", "--out", "o", "--config", "paper")["options"]
     assert (prepare.size, prepare.enhance) == (224, "paper")
 
@@ -229,7 +255,9 @@ HOSTILE = {
 def test_hostile_file_is_refused_in_one_line_and_runs_nothing(hilum, config, tmp_path, name):
     mark = tmp_path / "mark"
     path = config(HOSTILE[name].format(mark=mark))
-    said = hilum("finetune", "--data", tmp_path / "none", "--out", tmp_path / "run", "--config", path)
+    said = hilum(
+        "finetune", "--data", tmp_path / "none", "--out", tmp_path / "run", "--config", path
+    )
     assert said.code in (1, 2)
     assert said.out == ""
     assert said.err.count("\n") == 1

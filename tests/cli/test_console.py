@@ -41,7 +41,8 @@ def test_live_line_shows_rate_and_time_left():
     clock.now = 10.0
     line.progress("finetune", 500, 1000, "loss 0.5")
     assert (
-        screen(stream.getvalue())[-1] == "finetune     [##########..........] 500 of 1,000  50/s, 0:10 left  loss 0.5"
+        screen(stream.getvalue())[-1]
+        == "finetune     [##########..........] 500 of 1,000  50/s, 0:10 left  loss 0.5"
     )
 
 
@@ -77,7 +78,10 @@ def test_notes_scroll_above_the_live_line():
     line = LiveLine(stream, Clock())
     line.progress("pretrain", 1, 10)
     line.note("the queue is shorter")
-    assert screen(stream.getvalue()) == ["the queue is shorter", "pretrain     [##..................] 1 of 10"]
+    assert screen(stream.getvalue()) == [
+        "the queue is shorter",
+        "pretrain     [##..................] 1 of 10",
+    ]
 
 
 def test_finished_stages_stay_and_interruption_leaves_no_half_line():
@@ -120,7 +124,12 @@ def test_plain_lines_name_each_stage_once_at_its_end():
     for stage in ("a", "b"):
         for done in (5, 10, 10):
             lines.progress(stage, done, 10)
-    assert stream.getvalue().splitlines() == ["a: 5 of 10", "a: 10 of 10", "b: 5 of 10", "b: 10 of 10"]
+    assert stream.getvalue().splitlines() == [
+        "a: 5 of 10",
+        "a: 10 of 10",
+        "b: 5 of 10",
+        "b: 10 of 10",
+    ]
 
 
 def test_stage_without_units_does_not_divide_by_nothing():
@@ -173,4 +182,8 @@ def test_elsewhere_a_table_is_one_line_now_and_then():
         clock.now = float(second)
         plain.table([f"{second} done", "  a   1 of 9"])
     plain.table(())
-    assert stream.getvalue().splitlines() == ["100 done; a 1 of 9", "130 done; a 1 of 9", "160 done; a 1 of 9"]
+    assert stream.getvalue().splitlines() == [
+        "100 done; a 1 of 9",
+        "130 done; a 1 of 9",
+        "160 done; a 1 of 9",
+    ]

@@ -71,12 +71,16 @@ def test_class_without_nested_options_stays_itself():
 def test_every_crop_option_of_every_method_can_be_given_and_leaves_the_others(method):
     line = ("pretrain", method, "--data", "a", "--out", "b")
     usual = load_method(method).Options()
-    recipes = [entry.name for entry in fields(usual) if isinstance(getattr(usual, entry.name), CropRecipe)]
+    recipes = [
+        entry.name for entry in fields(usual) if isinstance(getattr(usual, entry.name), CropRecipe)
+    ]
     assert "crops" in recipes
     for recipe in recipes:
         before = getattr(usual, recipe).to_json()
         for name, value in OTHER_CROPS.items():
-            after = getattr(parsed(*line, f"--method.{recipe}.{name}", str(value))["method"], recipe).to_json()
+            after = getattr(
+                parsed(*line, f"--method.{recipe}.{name}", str(value))["method"], recipe
+            ).to_json()
             assert after == {**before, name: value}, (recipe, name)
 
 
@@ -84,7 +88,9 @@ def test_no_crop_option_is_forgotten_above():
     assert OTHER_CROPS.keys() == {entry.name for entry in fields(CropRecipe)}
 
 
-@pytest.mark.parametrize("options", [EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions])
+@pytest.mark.parametrize(
+    "options", [EvaluateOptions, FinetuneOptions, PretrainOptions, ProbeOptions]
+)
 def test_nested_defaults_are_those_of_their_class(options):
     """Else the parser, which knows the class alone, would silently change the others when one is given."""
     assert spelled_out(options) is options or all(
@@ -95,7 +101,16 @@ def test_nested_defaults_are_those_of_their_class(options):
 
 
 def test_several_values_and_findings_with_spaces():
-    line = ["finetune", "--data", "a", "b", "--out", "c", "--labels.per_finding.Pleural Effusion", "ones"]
+    line = [
+        "finetune",
+        "--data",
+        "a",
+        "b",
+        "--out",
+        "c",
+        "--labels.per-finding.Pleural Effusion",
+        "ones",
+    ]
     options = parsed(*line)["options"]
     assert options.data == (Path("a"), Path("b"))
     assert options.labels.per_finding == {"Pleural Effusion": "ones"}

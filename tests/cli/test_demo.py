@@ -15,8 +15,12 @@ def test_the_short_demo_is_moco_and_scratch_on_few_and_all_labels():
     assert list(plan.models) == ["MoCo", "from scratch"]
     assert plan.options.fractions == (0.1, 1.0)
     assert plan.options.learning_rates == (0.001,)
-    assert (plan.options.out, plan.options.data, plan.options.seed) == (Path("here"), (Path("here/store"),), 7)
-    assert plan.options.truth == (Path("here/phantoms"),)
+    assert (plan.options.out, plan.options.data, plan.options.seed) == (
+        Path("here"),
+        (Path("here/store"),),
+        7,
+    )
+    assert plan.options.annotations == (Path("here/phantoms"),)
 
 
 def test_the_full_demo_has_every_method_and_both_baselines():

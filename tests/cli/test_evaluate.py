@@ -8,13 +8,30 @@ import json
 def test_what_flatters_either_run_is_said_with_its_name(hilum, tiny_store, tmp_path):
     runs = [tmp_path / name for name in ("one", "two")]
     for seed, run in enumerate(runs):
-        train = ["--train.epochs", 1, "--train.batch_size", 16, "--train.seed", seed, "--train.accelerator", "cpu"]
-        assert hilum("finetune", "--data", tiny_store, "--out", run, "--backbone", "test_resnet", *train).code == 0
-    words = ["--data", tiny_store, "--split", "val", "--min_positives", 1, "--resamples", 20]
+        train = [
+            "--train.epochs",
+            1,
+            "--train.batch-size",
+            16,
+            "--train.seed",
+            seed,
+            "--train.accelerator",
+            "cpu",
+        ]
+        assert (
+            hilum(
+                "finetune", "--data", tiny_store, "--out", run, "--backbone", "test_resnet", *train
+            ).code
+            == 0
+        )
+    words = ["--data", tiny_store, "--split", "val", "--min-positives", 1, "--resamples", 20]
     said = hilum("evaluate", runs[0], "--against", runs[1], *words)
     assert said.code == 0
     for run in runs:
-        assert f"{run}: thresholds, calibration and the stopping epoch were chosen on these" in said.err
+        assert (
+            f"{run}: thresholds, calibration and the stopping epoch were chosen on these"
+            in said.err
+        )
     assert f"{runs[0]} minus {runs[1]} on the same 24 films" in said.out
     alone = hilum("evaluate", runs[0], *words)
     assert f"{runs[0]}: thresholds" not in alone.err

@@ -1,7 +1,7 @@
 """The help pages: golden texts where they are stable, and what every one must have.
 
-``HILUM_UPDATE_GOLDEN=1 pytest tests/cli/test_help.py`` writes the golden texts anew; look at the difference before
-committing it.
+``HILUM_UPDATE_GOLDEN=1 pytest tests/cli/test_help.py`` writes the golden texts anew; look at the
+difference before committing it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ def option_names(options: Any, above: str = "") -> list[str]:
         value = getattr(options, entry.name, None)
         if value is None and callable(entry.default_factory):
             value = entry.default_factory()
-        names += option_names(value, f"{above}{entry.name}.") if is_dataclass(value) else [above + entry.name]
+        names += (
+            option_names(value, f"{above}{entry.name}.")
+            if is_dataclass(value)
+            else [above + entry.name]
+        )
     return names
 
 
@@ -78,7 +82,7 @@ def test_several_films_show_in_the_usage(hilum, words):
 def test_the_folder_sources_example_names_the_tables_columns(hilum):
     page = hilum("prepare", "folder", "--help").out
     example = examples_on(page)[0]
-    for option in ("--csv", "--path_column", "--patient_column", "--finding_columns"):
+    for option in ("--csv", "--path-column", "--patient-column", "--finding-columns"):
         assert f" {option} " in example
 
 
@@ -115,8 +119,15 @@ def test_examples_are_understood(hilum, words):
 def test_every_option_is_on_the_page(hilum, command):
     page = hilum(command, "--help").out
     for name in option_names(OPTIONS[command]):
+        name = name.replace("_", "-")
         above, _, last = name.rpartition(".")
-        spelled = [f"--{name} ", f"--{name}\n", f"--{name}.NAME", f"--{above}.[no-]{last}", f"--[no-]{name}"]
+        spelled = [
+            f"--{name} ",
+            f"--{name}\n",
+            f"--{name}.NAME",
+            f"--{above}.[no-]{last}",
+            f"--[no-]{name}",
+        ]
         assert any(text in page for text in spelled), name
 
 
@@ -132,13 +143,24 @@ def test_a_source_shares_no_option_name_with_its_command():
     from hilum.sources import SOURCES, load_source
     from hilum.workflows.prepare.prepare import PrepareOptions
 
-    common = {entry.name for entry in fields(PrepareOptions)} | {"root", "out", "config", "json", "traceback"}
+    common = {entry.name for entry in fields(PrepareOptions)} | {
+        "root",
+        "out",
+        "config",
+        "json",
+        "traceback",
+    }
     for name in SOURCES:
         assert not common & {entry.name for entry in fields(load_source(name).Options)}
 
 
 def test_research_use_is_said_where_results_are_spoken_of(hilum):
-    for words in (["--help"], ["pretrain", "--help"], ["finetune", "--help"], ["evaluate", "--help"]):
+    for words in (
+        ["--help"],
+        ["pretrain", "--help"],
+        ["finetune", "--help"],
+        ["evaluate", "--help"],
+    ):
         assert RESEARCH in " ".join(hilum(*words).out.split())
 
 

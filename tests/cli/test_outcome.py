@@ -22,15 +22,27 @@ class OutOfMemoryError(RuntimeError):
 
 ENDS = {
     "user's mistake": (DataError("no film"), 1, "hilum finetune: no film\n"),
-    "interrupted": (KeyboardInterrupt(), 130, "hilum finetune: interrupted; run the same line again to go on.\n"),
+    "interrupted": (
+        KeyboardInterrupt(),
+        130,
+        "hilum finetune: interrupted; run the same line again to go on.\n",
+    ),
     "interrupted and saved": (
         Interrupted("saved step 7"),
         130,
         "hilum finetune: saved step 7; run the same line again to go on.\n",
     ),
-    "disk full": (OSError(28, "No space left on device", "/x"), 1, "hilum finetune: No space left on device: /x.\n"),
+    "disk full": (
+        OSError(28, "No space left on device", "/x"),
+        1,
+        "hilum finetune: No space left on device: /x.\n",
+    ),
     "no memory": (MemoryError(), 1, "hilum finetune: out of memory: "),
-    "no device memory": (OutOfMemoryError("CUDA"), 1, "hilum finetune: out of device memory: lower --train.batch_size"),
+    "no device memory": (
+        OutOfMemoryError("CUDA"),
+        1,
+        "hilum finetune: out of device memory: lower --train.batch-size",
+    ),
     "several lines": (DataError("a\nb\x1b[31m"), 1, "hilum finetune: a\\nb\\x1b[31m\n"),
 }
 
@@ -99,7 +111,9 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path):
 
 
 def test_closed_standard_output_is_no_fault():
-    done = subprocess.run(["bash", "-c", f"{sys.executable} -m hilum --help >&-"], capture_output=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m hilum --help >&-"], capture_output=True, check=False
+    )
     assert b"Traceback" not in done.stderr
 
 

@@ -19,7 +19,14 @@ def evaluation(resamples=100, min_positives=1):
     patients, findings = ["a", "b", "c", "d"], ["Edema", "Hernia"]
     known = np.ones_like(TRUTH)
     return evaluate_findings(
-        TRUTH, known, SCORES, patients, findings, [0.5, None], resamples, min_positives=min_positives
+        TRUTH,
+        known,
+        SCORES,
+        patients,
+        findings,
+        [0.5, None],
+        resamples,
+        min_positives=min_positives,
     )
 
 
@@ -30,7 +37,9 @@ def test_table_has_values_and_says_what_is_not_available():
     assert edema.split()[1:4] == ["2", "0.500", "0.750"]
     assert hernia.split()[1:] == ["0", *["-"] * 8]
     assert lines[0] == "4 films of 4 patients; in brackets 95% intervals over patients"
-    assert any(line.startswith("mean AUROC 0.750 [") and "1 of 2 findings" in line for line in lines)
+    assert any(
+        line.startswith("mean AUROC 0.750 [") and "1 of 2 findings" in line for line in lines
+    )
     assert lines[-1].startswith("Hernia: not available, no positives")
 
 
@@ -42,13 +51,19 @@ def test_without_resamples_no_interval_is_announced():
 
 def test_missing_means_are_said_once_with_the_option():
     text = evaluation_text(evaluation(min_positives=3))
-    assert text.count("no finding has 3 positive patients and a negative one: lower --min_positives") == 1
+    assert (
+        text.count("no finding has 3 positive patients and a negative one: lower --min-positives")
+        == 1
+    )
     assert "mean AUROC" not in text
 
 
 def test_probe_text_has_both_probes():
     text = probe_text(ProbeResult("random", "val", 1.0, 10, 0.1, evaluation(), evaluation()))
-    assert text.splitlines()[0] == "random: features of 10 films, measured on 4 films of 4 patients of part val"
+    assert (
+        text.splitlines()[0]
+        == "random: features of 10 films, measured on 4 films of 4 patients of part val"
+    )
     assert "nearest neighbours" in text
     assert text.count("0.750 [") == 4
     assert text.splitlines()[-1] == "Research use only, not a medical device."

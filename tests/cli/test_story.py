@@ -9,7 +9,16 @@ import pytest
 
 from hilum.cli import main
 
-TINY = ["--train.epochs", "1", "--train.batch_size", "16", "--train.lr", "1e-3", "--train.accelerator", "cpu"]
+TINY = [
+    "--train.epochs",
+    "1",
+    "--train.batch-size",
+    "16",
+    "--train.lr",
+    "1e-3",
+    "--train.accelerator",
+    "cpu",
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,9 @@ def test_prepare_again_is_already_done(hilum, phantoms, store):
 
 
 def test_prepare_says_rows_and_path(hilum, phantoms, tmp_path):
-    said = hilum("prepare", "chexpert", phantoms, "--out", tmp_path / "s", "--size", 16, "--views", "frontal")
+    said = hilum(
+        "prepare", "chexpert", phantoms, "--out", tmp_path / "s", "--size", 16, "--views", "frontal"
+    )
     first, last = said.out.splitlines()
     assert "of 90 rows kept" in first
     assert last == str(tmp_path / "s")
@@ -55,7 +66,9 @@ def test_prepare_says_rows_and_path(hilum, phantoms, tmp_path):
 
 
 def test_pretrain_again_is_already_done(hilum, store, pretrained):
-    said = hilum("pretrain", "moco", "--config", pretrained / "options.yaml", "--out", pretrained, "--json")
+    said = hilum(
+        "pretrain", "moco", "--config", pretrained / "options.yaml", "--out", pretrained, "--json"
+    )
     assert said.code == 0
     content = last_json(said.out)
     assert {"run", "steps", "images_per_second"} <= set(content)
@@ -70,7 +83,18 @@ def test_same_out_with_another_method_option_is_refused(hilum, store, pretrained
 
 
 def test_evaluate(hilum, store, classifier):
-    words = ["evaluate", classifier, "--data", store, "--min_positives", 1, "--resamples", 50, "--device", "cpu"]
+    words = [
+        "evaluate",
+        classifier,
+        "--data",
+        store,
+        "--min-positives",
+        1,
+        "--resamples",
+        50,
+        "--device",
+        "cpu",
+    ]
     text, content = hilum(*words), last_json(hilum(*words, "--json").out)
     keys = {"auroc_macro", "auroc_macro_interval", "auroc", "films", "patients", "findings_scored"}
     assert keys <= set(content)
@@ -85,15 +109,37 @@ def test_evaluate(hilum, store, classifier):
 
 
 def test_evaluate_prints_more_for_those_who_ask(hilum, store, classifier):
-    words = ["evaluate", classifier, "--data", store, "--min_positives", 1, "--resamples", 20, "--device", "cpu"]
-    shown = hilum(*words, "--subgroups", "--operating_points", "--prevalence", 0.1).out
+    words = [
+        "evaluate",
+        classifier,
+        "--data",
+        store,
+        "--min-positives",
+        1,
+        "--resamples",
+        20,
+        "--device",
+        "cpu",
+    ]
+    shown = hilum(*words, "--subgroups", "--operating-points", "--prevalence", 0.1).out
     assert "view position" in shown
     assert "PPV at 0.1" in shown
     assert "no threshold" not in shown
 
 
 def test_probe(hilum, store, pretrained):
-    words = ["probe", pretrained, "--data", store, "--split", "test", "--min_positives", 1, "--resamples", 50]
+    words = [
+        "probe",
+        pretrained,
+        "--data",
+        store,
+        "--split",
+        "test",
+        "--min-positives",
+        1,
+        "--resamples",
+        50,
+    ]
     content = last_json(hilum(*words, "--device", "cpu", "--json").out)
     macros = {f"{probe}_auroc_macro" for probe in ("knn", "linear")}
     assert macros | {f"{name}_interval" for name in macros} <= set(content)
@@ -109,7 +155,16 @@ def test_predict_films_and_store(hilum, store, phantoms, classifier, tmp_path):
 
 
 def test_embed(hilum, store, pretrained, tmp_path):
-    words = ["embed", pretrained, "--data", store, "--out", tmp_path / "features.parquet", "--device", "cpu"]
+    words = [
+        "embed",
+        pretrained,
+        "--data",
+        store,
+        "--out",
+        tmp_path / "features.parquet",
+        "--device",
+        "cpu",
+    ]
     said = hilum(*words)
     assert (said.code, said.out.splitlines()[-1]) == (0, str(tmp_path / "features.parquet"))
     content = last_json(hilum(*words, "--json").out)

@@ -56,7 +56,9 @@ def plan_of(*words: object) -> StudyPlan:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_is_a_plan_and_its_record_repeats_it(name: str, config: Callable[[str], Path]) -> None:
+def test_a_preset_is_a_plan_and_its_record_repeats_it(
+    name: str, config: Callable[[str], Path]
+) -> None:
     plan = plan_of("--data", "a", "--out", "b", "--config", name)
     assert cells_of(plan)
     record = config(yaml.safe_dump({"study": study_block(plan)}, sort_keys=False))
@@ -67,16 +69,25 @@ def test_a_preset_is_a_plan_and_its_record_repeats_it(name: str, config: Callabl
 
 def test_the_papers_study_is_four_methods_and_two_baselines_on_three_shares() -> None:
     plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
-    grown = {name: row.grow for name, row in plan.models.items() if row.grow is not None}
-    assert grown == {"MoCo+pseudo-labels": "MoCo"}
-    assert [name for name in plan.models if name not in grown] == [
+    self_trained = {
+        name: row.self_train for name, row in plan.models.items() if row.self_train is not None
+    }
+    assert self_trained == {"MoCo+pseudo-labels": "MoCo"}
+    assert [name for name in plan.models if name not in self_trained] == [
         "MoCo", "SimCLR", "BYOL", "SwAV", "ResNet-50", "Inception V3",
     ]  # fmt: skip
     assert plan.options.fractions == (0.1, 0.5, 1.0)
     assert set(plan.policies.compare) == set(POLICIES)
-    main = {(cell.model, cell.fraction) for cell in cells_of(plan) if cell.kind == "finetune" and cell.group == "main"}
+    main = {
+        (cell.model, cell.fraction)
+        for cell in cells_of(plan)
+        if cell.kind == "finetune" and cell.group == "main"
+    }
     assert len(main) == 6 * 3
-    assert {row.init for name, row in plan.models.items() if row.pretrain is None} == {"imagenet", None}
+    assert {row.init for name, row in plan.models.items() if row.pretrain is None} == {
+        "imagenet",
+        None,
+    }
     assert {cell.fraction for cell in cells_of(plan) if cell.kind == "pseudo-label"} == {0.1, 0.5}
 
 
@@ -104,18 +115,30 @@ def test_the_papers_study_fine_tunes_as_the_papers_config() -> None:
     plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
     line = ["finetune", "--data", "a", "--out", "b", "--config", "paper"]
     theirs = build_app(line).parse_args(line)[1].arguments["options"]
-    assert (plan.finetune.labels, plan.finetune.train.epochs) == (theirs.labels, theirs.train.epochs)
+    assert (plan.finetune.labels, plan.finetune.train.epochs) == (
+        theirs.labels,
+        theirs.train.epochs,
+    )
     assert (plan.finetune.sampler, plan.finetune.loss) == (theirs.sampler, theirs.loss)
     assert theirs.train.lr in plan.options.learning_rates
 
 
 def test_what_stands_on_the_line_wins(config: Callable[[str], Path]) -> None:
-    plan = plan_of("--data", "a", "--out", "b", "--config", config(TINY), "--seeds", 3, "--fractions", 0.1, 0.5)
-    assert (plan.options.seeds, plan.options.fractions, plan.reference) == (3, (0.1, 0.5), "from scratch")
+    plan = plan_of(
+        "--data", "a", "--out", "b", "--config", config(TINY), "--seeds", 3, "--fractions", 0.1, 0.5
+    )
+    assert (plan.options.seeds, plan.options.fractions, plan.reference) == (
+        3,
+        (0.1, 0.5),
+        "from scratch",
+    )
 
 
 def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> None:
-    text = TINY.replace("{init: random}", "{init: random, epochs: {1.0: 4}}") + "  epochs: {1.0: 7, 0.5: 9}\n"
+    text = (
+        TINY.replace("{init: random}", "{init: random, epochs: {1.0: 4}}")
+        + "  epochs: {1.0: 7, 0.5: 9}\n"
+    )
     text = text.replace("fractions: [1.0]", "fractions: [0.5, 1.0]")
     plan = plan_of("--data", "a", "--out", "b", "--config", config(text))
     assert [plan.epochs_of("from scratch", share) for share in (1.0, 0.5)] == [4, 9]
@@ -128,37 +151,95 @@ def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("pretrain: moco", "pretrian: moco", "models.MoCo has the unknown key pretrian. Did you mean pretrain?"),
+        (
+            "pretrain: moco",
+            "pretrian: moco",
+            "models.MoCo has the unknown key pretrian. Did you mean pretrain?",
+        ),
         ("pretrain: moco", "pretrain: moko", "unknown method of models.MoCo.pretrain 'moko'"),
         ("{init: random}", "random", "models.from scratch is 'random': allowed is a block"),
         ("{init: random}", "{init: random, epochs: many}", "allowed is a whole number"),
-        ("{init: random}", "{init: random, epochs: {half: 3}}", "epochs has half: 3; allowed is a share"),
-        ("{init: random}", "{init: random, epochs: {1.0: 2.7}}", "epochs has 1.0: 2.7; allowed is a share and a whole"),
-        ("{init: random}", "{init: random, epochs: {0.1: 2}}", "models.from scratch.epochs has 0.1, a share that"),
-        ("  models:", "  epochs: {0.01: 2}\n  models:", "epochs has 0.01, a share that nothing is trained on"),
+        (
+            "{init: random}",
+            "{init: random, epochs: {half: 3}}",
+            "epochs has half: 3; allowed is a share",
+        ),
+        (
+            "{init: random}",
+            "{init: random, epochs: {1.0: 2.7}}",
+            "epochs has 1.0: 2.7; allowed is a share and a whole",
+        ),
+        (
+            "{init: random}",
+            "{init: random, epochs: {0.1: 2}}",
+            "models.from scratch.epochs has 0.1, a share that",
+        ),
+        (
+            "  models:",
+            "  epochs: {0.01: 2}\n  models:",
+            "epochs has 0.01, a share that nothing is trained on",
+        ),
         ("  pretrain:\n", "  pretrain:\n    byol: {train: {epoch: 1}}\n", "Did you mean"),
         ("{init: random}", "{backbone: resnet50}", "models.from scratch starts from nothing"),
         ("fractions: [1.0]", "fractions: [10]", "--fractions has 10"),
-        ("fractions: [1.0]", "fraction: [1.0]", "has the unknown key fraction. Did you mean fractions?"),
+        (
+            "fractions: [1.0]",
+            "fraction: [1.0]",
+            "has the unknown key fraction. Did you mean fractions?",
+        ),
         ("backbone: resnet10t", "seeds: 0", "--seeds is 0: allowed is 1 or more"),
         ("backbone: resnet10t", "seeds: 1.5", "seeds in"),
         ("backbone: resnet10t", "reference: BYOL", "unknown model of --reference 'BYOL'"),
-        ("backbone: resnet10t", "policies: {model: MoCo, compare: [twos]}", "policy of policies.compare 'twos'"),
-        ("backbone: resnet10t", "policies: {compare: [ones]}", "policies.model is missing: give it."),
-        ("  finetune:\n    train: {", "  finetune:\n    train: {lr: 1e-3, ", "finetune has train.lr, which the study"),
+        (
+            "backbone: resnet10t",
+            "policies: {model: MoCo, compare: [twos]}",
+            "policy of policies.compare 'twos'",
+        ),
+        (
+            "backbone: resnet10t",
+            "policies: {compare: [ones]}",
+            "policies.model is missing: give it.",
+        ),
+        (
+            "  finetune:\n    train: {",
+            "  finetune:\n    train: {lr: 1e-3, ",
+            "finetune has train.lr, which the study",
+        ),
         ("  pretrain:\n", "  pretrain:\n    mocco: {train: {epochs: 1}}\n", "unknown method of"),
         ("epochs: 1, batch_size: 16", "epochs: 0, batch_size: 16", "--train.epochs is 0"),
         ("study:", "studies:", "unknown block 'studies'"),
         ("{init: random}", "{grow: Moko}", "unknown model of models.from scratch.grow 'Moko'"),
-        ("{init: random}", "{grow: MoCo}", "models.from scratch has nothing to label, as MoCo learns from all labels"),
+        (
+            "{init: random}",
+            "{grow: MoCo}",
+            "models.from scratch has nothing to label, as MoCo learns from all labels",
+        ),
         ("  finetune:\n", "  pseudo_label: {precision: 2}\n  finetune:\n", "--precision is 2"),
-        ("  finetune:\n", "  pseudo_label: {from: x}\n  finetune:\n", "pseudo_label has from, which the study sets"),
-        ("  finetune:\n", "  pseudo_label: {presicion: 0.8}\n  finetune:\n", "Did you mean precision?"),
+        (
+            "  finetune:\n",
+            "  pseudo_label: {from: x}\n  finetune:\n",
+            "pseudo_label has from, which the study sets",
+        ),
+        (
+            "  finetune:\n",
+            "  pseudo_label: {presicion: 0.8}\n  finetune:\n",
+            "Did you mean precision?",
+        ),
     ],
 )
-def test_a_mistake_in_the_plan_is_one_line_and_nothing_runs(hilum, config, tmp_path, old, new, said) -> None:
+def test_a_mistake_in_the_plan_is_one_line_and_nothing_runs(
+    hilum, config, tmp_path, old, new, said
+) -> None:
     assert old in TINY
-    answer = hilum("study", "--data", tmp_path, "--out", tmp_path / "s", "--config", config(TINY.replace(old, new, 1)))
+    answer = hilum(
+        "study",
+        "--data",
+        tmp_path,
+        "--out",
+        tmp_path / "s",
+        "--config",
+        config(TINY.replace(old, new, 1)),
+    )
     assert answer.code in (1, 2)
     assert said in answer.err
     assert len(answer.err.splitlines()) == 1
@@ -170,7 +251,9 @@ def test_the_plan_of_the_page_is_one(config: Callable[[str], Path]) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     plan = plan_of("--data", "a", "--out", "b", "--config", config(text))
     runs = {cell.model: cell.run for cell in cells_of(plan) if cell.kind == "pretrain"}
-    assert runs == dict.fromkeys(("MoCo", "MoCo, frozen"), "runs/moco-pretrain")  # alike in all: pretrained once
+    assert runs == dict.fromkeys(
+        ("MoCo", "MoCo, frozen"), "runs/moco-pretrain"
+    )  # alike in all: pretrained once
     assert plan.epochs_of("MoCo", 0.1) == 30
 
 
@@ -189,7 +272,9 @@ def test_a_config_without_a_study_is_refused(hilum, tmp_path, config) -> None:
 
 def test_a_study_ends_in_a_page_and_a_failed_run_in_exit_1(hilum, store, tmp_path, config) -> None:
     path = config(
-        TINY.replace("{init: random}", f"{{init: random}}\n    ours: {{init: {tmp_path / 'no.safetensors'}}}")
+        TINY.replace(
+            "{init: random}", f"{{init: random}}\n    ours: {{init: {tmp_path / 'no.safetensors'}}}"
+        )
     )
     words = ["study", "--data", store, "--out", tmp_path / "s", "--config", path]
     said = hilum(*words)
@@ -211,7 +296,9 @@ def test_seeds_that_failed_are_marked_in_the_table() -> None:
     assert ["1 of 3" in line for line in lines] == [True, False]
 
 
-def test_an_error_after_the_runs_is_said_and_costs_no_page(hilum, phantoms, store, tmp_path, config) -> None:
+def test_an_error_after_the_runs_is_said_and_costs_no_page(
+    hilum, phantoms, store, tmp_path, config
+) -> None:
     words = ["study", "--data", store, "--out", tmp_path / "s", "--config", config(TINY)]
     assert hilum(*words).code == 0
     (tmp_path / "s/report.html").unlink()
@@ -219,12 +306,12 @@ def test_an_error_after_the_runs_is_said_and_costs_no_page(hilum, phantoms, stor
     truth = shutil.copytree(phantoms, tmp_path / "truth")
     for path in films["path"].iloc[Split.load(store).rows(films, "test")]:
         (truth / "masks" / path).with_suffix(".png").write_bytes(b"no picture")
-    said = hilum(*words, "--truth", truth)
+    said = hilum(*words, "--annotations", truth)
     assert said.code == 1
     assert "the page lacks where the models look: " in said.err.splitlines()[-1]
     assert said.out.splitlines()[-1] == str(tmp_path / "s/report.html")
     assert "Not worked out" in (tmp_path / "s/report.html").read_text("utf-8")
     assert not (tmp_path / "s/localisation.json").exists()
-    mended = hilum(*words, "--truth", phantoms)
+    mended = hilum(*words, "--annotations", phantoms)
     assert (mended.code, (tmp_path / "s/localisation.json").exists()) == (0, True)
     assert "Not worked out" not in (tmp_path / "s/report.html").read_text("utf-8")

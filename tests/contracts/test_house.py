@@ -12,6 +12,12 @@ NO_PARTS = {"cli", "__init__", "__main__", "configs", "__pycache__"}
 def test_every_part_but_cli_is_kept_from_the_command_line_library() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
     house, *_, library = settings["contracts"]
-    parts = {f"hilum.{path.stem}" for path in (ROOT / "src" / "hilum").iterdir() if path.stem not in NO_PARTS}
+    parts = {
+        f"hilum.{path.stem}"
+        for path in (ROOT / "src" / "hilum").iterdir()
+        if path.stem not in NO_PARTS
+    }
     assert set(library["source_modules"]) == parts
-    assert {part for layer in house["layers"] for part in layer.split(" | ")} == parts | {"hilum.cli"}
+    assert {part for layer in house["layers"] for part in layer.split(" | ")} == parts | {
+        "hilum.cli"
+    }

@@ -36,7 +36,9 @@ every_method = pytest.mark.parametrize("name", METHODS)
 def learner(name: str, seed: int = 0, backbone: str = "test_resnet") -> Learner:
     method = load_method(name)
     with seeded(seed):
-        return method(new_backbone(backbone, SIZE, seed), method.Options().for_films(4 * FILMS), SIZE)
+        return method(
+            new_backbone(backbone, SIZE, seed), method.Options().for_films(4 * FILMS), SIZE
+        )
 
 
 def batch(of: Learner, epoch: int = 0, seed: int = 0) -> Batch:
@@ -82,7 +84,9 @@ def test_every_file_stands_in_the_table_and_every_entry_loads() -> None:
 
 
 def test_an_unknown_method_is_one_line_with_a_hint() -> None:
-    with pytest.raises(OptionError, match=r"unknown method 'moko': allowed are .*Did you mean 'moco'"):
+    with pytest.raises(
+        OptionError, match=r"unknown method 'moko': allowed are .*Did you mean 'moco'"
+    ):
         load_method("moko")
 
 
@@ -104,7 +108,9 @@ def test_crops_are_what_the_loop_promises(name: str) -> None:
 
 @every_method
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_loss_is_finite_and_its_gradient_reaches_the_whole_backbone(name: str, backbone: str) -> None:
+def test_the_loss_is_finite_and_its_gradient_reaches_the_whole_backbone(
+    name: str, backbone: str
+) -> None:
     of = learner(name, backbone=backbone).train()
     list(steps(of, 2))  # networks that begin with branches at zero have no gradient there at first
     loss = of(batch(of, epoch=1))  # a method may keep a part of itself frozen in the first epoch
@@ -116,7 +122,11 @@ def test_the_loss_is_finite_and_its_gradient_reaches_the_whole_backbone(name: st
         if parameter.requires_grad:
             assert parameter.grad is not None, where
             assert parameter.grad.isfinite().all(), where
-    missed = [where for where, p in of.backbone.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    missed = [
+        where
+        for where, p in of.backbone.named_parameters()
+        if p.grad is None or not bool(p.grad.any())
+    ]
     assert missed == []
 
 
@@ -178,7 +188,9 @@ def test_the_chance_loss_is_about_that_of_an_untrained_network(name: str) -> Non
 
 
 @every_method
-def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(name: str, tiny_store: Path, tmp_path: Path) -> None:
+def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(
+    name: str, tiny_store: Path, tmp_path: Path
+) -> None:
     films = Films.open([tiny_store])
     of = learner(name)
     inside: set[torch.dtype] = set()
@@ -191,9 +203,13 @@ def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(name: str, tiny_sto
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(note)
     of.register_forward_hook(lambda module, given, output: losses.add(output.dtype))
-    options = TrainOptions(epochs=1, batch_size=16, precision="bf16-mixed", accelerator="cpu", log_every=1)
+    options = TrainOptions(
+        epochs=1, batch_size=16, precision="bf16-mixed", accelerator="cpu", log_every=1
+    )
     with open_run(tmp_path, {}) as run:
-        Trainer(of, Batches(films, shuffled(np.arange(48), 0), 48, 16), options, run, SILENT, name).train()
+        Trainer(
+            of, Batches(films, shuffled(np.arange(48), 0), 48, 16), options, run, SILENT, name
+        ).train()
     assert inside == {torch.bfloat16}
     assert losses == {torch.float32}
     assert {parameter.dtype for parameter in of.parameters()} == {torch.float32}

@@ -85,7 +85,7 @@ class Toy(Learner):
 CONFIG = """pretrain:
   backbone: test_resnet
   train: {epochs: 2, batch_size: 8, log_every: 1, accelerator: cpu}
-  watch: {probe_films: 0}
+  monitor: {probe_films: 0}
   toy:
     method: {embedding_size: 24}
   moco:
@@ -101,7 +101,11 @@ class House:
 
     def run(self, *words: str) -> str:
         """Run ``python -m …`` on the copy, in its folder, and return what it prints."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTEST_", "COVERAGE_"))
+        }
         ours = {
             "PYTHONPATH": str(self.root / "src"),
             "OMP_NUM_THREADS": "1",
@@ -123,7 +127,11 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Path]) -> House:
     root = tmp_path_factory.mktemp("house")
-    shutil.copytree(REPOSITORY / "src" / "hilum", root / "src" / "hilum", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        REPOSITORY / "src" / "hilum",
+        root / "src" / "hilum",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     for name in ("pyproject.toml", "tests/conftest.py", "tests/contracts/test_methods.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, root / name)
@@ -141,8 +149,20 @@ def house(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Pa
 @pytest.fixture(scope="module")
 def trained(house: House) -> dict[str, object]:
     """What the command says of a finished run of the toy, its options partly from a file."""
-    words = ("--data", "store", "--out", "runs/toy", "--config", "toy.yaml", "--train.epochs", "3", "--json")
-    said: dict[str, object] = json.loads(house.run("hilum", "pretrain", "toy", *words).splitlines()[-1])
+    words = (
+        "--data",
+        "store",
+        "--out",
+        "runs/toy",
+        "--config",
+        "toy.yaml",
+        "--train.epochs",
+        "3",
+        "--json",
+    )
+    said: dict[str, object] = json.loads(
+        house.run("hilum", "pretrain", "toy", *words).splitlines()[-1]
+    )
     return said
 
 
@@ -150,16 +170,20 @@ def test_the_command_lists_it_and_its_help_has_its_options(house: House) -> None
     listed = house.run("hilum", "pretrain", "--help")
     assert re.search(r"^\s*toy\s+A toy: predict from one crop", listed, re.MULTILINE)
     told = " ".join(house.run("hilum", "pretrain", "toy", "--help").split())
-    assert "--method.embedding_size" in told
+    assert "--method.embedding-size" in told
     assert "Length of the vectors that the toy compares." in told
-    assert "--method.crops.min_scale" in told
+    assert "--method.crops.min-scale" in told
     assert "hilum pretrain toy --data store" in told
 
 
-def test_it_trains_with_the_options_of_its_block_in_a_config(house: House, trained: dict[str, object]) -> None:
+def test_it_trains_with_the_options_of_its_block_in_a_config(
+    house: House, trained: dict[str, object]
+) -> None:
     import yaml
 
-    record = yaml.safe_load((house.root / "runs/toy/options.yaml").read_text("utf-8"))["pretrain"]["toy"]
+    record = yaml.safe_load((house.root / "runs/toy/options.yaml").read_text("utf-8"))["pretrain"][
+        "toy"
+    ]
     assert record["method"]["embedding_size"] == 24
     assert (record["train"]["epochs"], record["train"]["batch_size"]) == (3, 8)
     assert trained["steps"] == 3 * (52 // 8)
@@ -168,15 +192,30 @@ def test_it_trains_with_the_options_of_its_block_in_a_config(house: House, train
 
 
 def test_its_features_are_probed(house: House, trained: dict[str, object]) -> None:
-    words = ("runs/toy", "--data", "store", "--split", "test", "--resamples", "20", "--min_positives", "1", "--json")
+    words = (
+        "runs/toy",
+        "--data",
+        "store",
+        "--split",
+        "test",
+        "--resamples",
+        "20",
+        "--min-positives",
+        "1",
+        "--json",
+    )
     said = json.loads(house.run("hilum", "probe", *words).splitlines()[-1])
     assert said["subject"] == "runs/toy"
     assert 0 <= said["knn_auroc_macro"] <= 1
     assert 0 <= said["linear_auroc_macro"] <= 1
 
 
-def test_its_report_names_it_and_has_its_chart_and_crops(house: House, trained: dict[str, object]) -> None:
-    page = Path(house.root, house.run("hilum", "report", "runs/toy").splitlines()[-1]).read_text("utf-8")
+def test_its_report_names_it_and_has_its_chart_and_crops(
+    house: House, trained: dict[str, object]
+) -> None:
+    page = Path(house.root, house.run("hilum", "report", "runs/toy").splitlines()[-1]).read_text(
+        "utf-8"
+    )
     assert "<h1>Run toy: pretrain toy</h1>" in page
     assert "<h3>Loss</h3>" in page
     assert ">chance<" in page
@@ -186,7 +225,15 @@ def test_its_report_names_it_and_has_its_chart_and_crops(house: House, trained: 
 
 
 def test_it_keeps_the_contract_of_all_methods(house: House) -> None:
-    words = ("tests/contracts/test_methods.py", "-q", "-k", "toy or table", "-p", "no:cacheprovider", "-rs")
+    words = (
+        "tests/contracts/test_methods.py",
+        "-q",
+        "-k",
+        "toy or table",
+        "-p",
+        "no:cacheprovider",
+        "-rs",
+    )
     told = house.run("pytest", *words)
     passed = re.search(r"(\d+) passed", told)
     assert passed is not None

@@ -25,7 +25,9 @@ def test_near_ones_meet_and_no_others_are_kept(count: int) -> None:
     chosen = np.arange(0, count, 3)
     close = 0.9 * plain[chosen] + np.sqrt(1 - 0.9**2) * marks(len(chosen), 1)
     close /= np.linalg.norm(close, axis=1, keepdims=True)
-    found, crowded, more = near_pairs(np.concatenate([plain, close]).astype(np.float16), NEAR, silent, count)
+    found, crowded, more = near_pairs(
+        np.concatenate([plain, close]).astype(np.float16), NEAR, silent, count
+    )
     wanted = {(int(row), count + place) for place, row in enumerate(chosen)}
     assert {(int(first), int(second)) for first, second in found} == wanted
     assert not crowded

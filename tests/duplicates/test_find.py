@@ -37,19 +37,27 @@ def films_of(folder: Path, *sets: np.ndarray, patients: list[str] | None = None)
     stores = []
     for number, images in enumerate(sets):
         named = patients or [f"{number}-{row}" for row in range(len(images))]
-        rows = pd.DataFrame({"path": [f"{row}.png" for row in range(len(images))], "patient": named})
+        rows = pd.DataFrame(
+            {"path": [f"{row}.png" for row in range(len(images))], "patient": named}
+        )
         catalog = Catalog(f"set{number}", folder, (), film_table(rows, ()), len(images))
-        stores.append(write_store(folder / str(number), catalog, images, Preparation(images.shape[1])))
+        stores.append(
+            write_store(folder / str(number), catalog, images, Preparation(images.shape[1]))
+        )
     return Films(stores)
 
 
 def pairs_of(copies: Copies) -> set[tuple[int, int, str]]:
     columns = (copies.pairs[name] for name in ("first", "second", "kind"))
-    return {(int(first), int(second), str(kind)) for first, second, kind in zip(*columns, strict=True)}
+    return {
+        (int(first), int(second), str(kind)) for first, second, kind in zip(*columns, strict=True)
+    }
 
 
 def jpeg(film: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", film, (cv2.IMWRITE_JPEG_QUALITY, 30))[1], cv2.IMREAD_GRAYSCALE)
+    return cv2.imdecode(
+        cv2.imencode(".jpg", film, (cv2.IMWRITE_JPEG_QUALITY, 30))[1], cv2.IMREAD_GRAYSCALE
+    )
 
 
 def zoomed(film: np.ndarray) -> np.ndarray:
@@ -69,14 +77,19 @@ def test_altered_films_are_found_in_another_store_and_no_others(
     chosen = np.arange(3, count, 9)
     altered = np.stack([change(phantoms[row]) for row in chosen])
     copies = find_copies(films_of(tmp_path, phantoms[:count], altered))
-    found, wanted = pairs_of(copies), {(int(row), count + place, "near") for place, row in enumerate(chosen)}
+    found, wanted = (
+        pairs_of(copies),
+        {(int(row), count + place, "near") for place, row in enumerate(chosen)},
+    )
     assert found <= wanted
     assert len(found) >= 0.9 * len(wanted)
     assert copies.candidates >= len(wanted)
     assert not copies.pairs["same_patient"].any()
 
 
-def test_equal_films_are_exact_and_the_first_stands_for_them(phantoms: np.ndarray, tmp_path: Path) -> None:
+def test_equal_films_are_exact_and_the_first_stands_for_them(
+    phantoms: np.ndarray, tmp_path: Path
+) -> None:
     images = np.concatenate([phantoms, phantoms[[5, 5]], darker(phantoms[[5]])])
     copies = find_copies(films_of(tmp_path, images))
     assert pairs_of(copies) == {(5, MANY, "exact"), (5, MANY + 1, "exact"), (5, MANY + 2, "near")}
@@ -93,7 +106,9 @@ def test_without_near_no_film_is_read(phantoms: np.ndarray, tmp_path: Path) -> N
     assert copies.candidates == 0
 
 
-def test_films_of_one_patient_are_held_to_a_stricter_limit(phantoms: np.ndarray, tmp_path: Path) -> None:
+def test_films_of_one_patient_are_held_to_a_stricter_limit(
+    phantoms: np.ndarray, tmp_path: Path
+) -> None:
     images = np.concatenate([phantoms[:20], jpeg(phantoms[4])[None]])
     other = films_of(tmp_path / "other", images)
     same = films_of(tmp_path / "same", images, patients=[*map(str, range(20)), "4"])
@@ -107,12 +122,18 @@ def test_films_of_one_patient_are_held_to_a_stricter_limit(phantoms: np.ndarray,
 def test_blank_films_are_no_copies_of_each_other(phantoms: np.ndarray, tmp_path: Path) -> None:
     blank = np.full((3, SIZE, SIZE), 7, np.uint8)
     assert not len(find_copies(films_of(tmp_path, np.concatenate([phantoms[:10], blank]))).pairs)
-    assert not len(find_copies(films_of(tmp_path / "more", np.concatenate([phantoms, blank]))).pairs)
+    assert not len(
+        find_copies(films_of(tmp_path / "more", np.concatenate([phantoms, blank]))).pairs
+    )
 
 
-def test_hundreds_of_blank_films_are_no_crowd_of_films_that_are_alike(phantoms: np.ndarray, tmp_path: Path) -> None:
+def test_hundreds_of_blank_films_are_no_crowd_of_films_that_are_alike(
+    phantoms: np.ndarray, tmp_path: Path
+) -> None:
     blank = np.full((REACH + 50, SIZE, SIZE), 7, np.uint8)
-    copies = find_copies(films_of(tmp_path, np.concatenate([blank, phantoms, darker(phantoms[[4]])])))
+    copies = find_copies(
+        films_of(tmp_path, np.concatenate([blank, phantoms, darker(phantoms[[4]])]))
+    )
     assert pairs_of(copies) == {(len(blank) + 4, len(blank) + MANY, "near")}
     assert copies.notes == ()
     assert not len(find_copies(films_of(tmp_path / "alone", blank)).pairs)
@@ -130,7 +151,9 @@ def test_the_same_films_give_the_same_copies(phantoms: np.ndarray, tmp_path: Pat
     pd.testing.assert_frame_equal(find_copies(films).pairs, find_copies(films).pairs)
 
 
-@pytest.mark.parametrize("limits", [{"correlation": 0.0}, {"correlation": 1.0}, {"same_patient": 1.5}])
+@pytest.mark.parametrize(
+    "limits", [{"correlation": 0.0}, {"correlation": 1.0}, {"same_patient": 1.5}]
+)
 def test_limits_that_are_no_correlations_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="give a number above 0 and below 1"):
         CopyOptions(**limits)

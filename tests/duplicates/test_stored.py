@@ -20,8 +20,12 @@ from hilum.images.store import Store, write_store
 def store(folder: Path, seed: int = 0) -> Store:
     images = np.random.default_rng(seed).integers(0, 256, (12, 16, 16)).astype(np.uint8)
     images[7], images[9] = images[2], (images[4] * 0.9).astype(np.uint8)
-    rows = pd.DataFrame({"path": [f"{row}.png" for row in range(12)], "patient": [f"p{row}" for row in range(12)]})
-    return write_store(folder, Catalog("set", folder, (), film_table(rows, ()), 12), images, Preparation(16))
+    rows = pd.DataFrame(
+        {"path": [f"{row}.png" for row in range(12)], "patient": [f"p{row}" for row in range(12)]}
+    )
+    return write_store(
+        folder, Catalog("set", folder, (), film_table(rows, ()), 12), images, Preparation(16)
+    )
 
 
 def found_in(opened: Store) -> Path:
@@ -58,7 +62,9 @@ def test_exact_copies_are_known_without_the_file_and_near_ones_with_it(tmp_path:
 
 def test_films_too_small_for_the_limits_are_said(tmp_path: Path) -> None:
     copies = find_copies(Films([store(tmp_path)]))
-    assert copies.notes == ("films of 16 pixels show too little to tell near copies for sure: look at each pair",)
+    assert copies.notes == (
+        "films of 16 pixels show too little to tell near copies for sure: look at each pair",
+    )
 
 
 def test_a_file_about_other_films_is_refused(tmp_path: Path) -> None:
@@ -79,7 +85,9 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, damage: str) -> N
         table = pq.read_table(path)
         pq.write_table(table.set_column(0, "first", pa.array([["2.png"], ["4.png"]])), path)
     elif damage == "deep":
-        pq.write_table(pq.read_table(path).replace_schema_metadata({b"hilum": b"[" * 100_000}), path)
+        pq.write_table(
+            pq.read_table(path).replace_schema_metadata({b"hilum": b"[" * 100_000}), path
+        )
     elif damage == "no text":
         path.write_bytes(path.read_bytes().replace(b"4.png", b"4\xffpng"))
     else:

@@ -37,19 +37,28 @@ def films(count=2, side=64, seed=1):
 
 
 def hooks_left(model):
-    return [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks]
+    return [
+        m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks
+    ]
 
 
 def theirs(model, images, layer, finding):
     with GradCAM(model=model, target_layers=[model.get_submodule(layer)]) as cam:
         cam(images, targets=[ClassifierOutputTarget(finding)] * len(images))
-        maps = cam.activations_and_grads.activations[0].numpy(), cam.activations_and_grads.gradients[0].numpy()
-        weighted = cam.get_cam_image(images, model.get_submodule(layer), [], *maps, eigen_smooth=False)
+        maps = (
+            cam.activations_and_grads.activations[0].numpy(),
+            cam.activations_and_grads.gradients[0].numpy(),
+        )
+        weighted = cam.get_cam_image(
+            images, model.get_submodule(layer), [], *maps, eigen_smooth=False
+        )
         model.zero_grad()  # theirs leaves gradients behind
         return np.maximum(weighted, 0)
 
 
-@pytest.mark.parametrize(("layer", "side"), [("backbone.layer2", 64), ("backbone.layer3", 64), ("backbone.layer4", 64)])
+@pytest.mark.parametrize(
+    ("layer", "side"), [("backbone.layer2", 64), ("backbone.layer3", 64), ("backbone.layer4", 64)]
+)
 def test_equals_pytorch_grad_cam(model, layer, side):
     ours = layer_maps(model, films(side=side), FINDINGS, layer)
     assert (ours.amax(dim=(0, 2, 3)) > 0).sum() >= 2
@@ -104,7 +113,12 @@ def test_the_closed_form_needs_no_backward(model):
         def forward(self, images):
             return self.head(NoGradient.apply(self.backbone(images)))
 
-    assert layer_maps(Blocked().eval(), films(side=224), FINDINGS, "backbone.layer4").shape == (2, 3, 7, 7)
+    assert layer_maps(Blocked().eval(), films(side=224), FINDINGS, "backbone.layer4").shape == (
+        2,
+        3,
+        7,
+        7,
+    )
     with pytest.raises(RuntimeError, match="went backward"):
         layer_maps(Blocked().eval(), films(side=224), FINDINGS, "backbone.layer3")
 
@@ -122,7 +136,10 @@ def test_maps_have_the_films_size_and_lie_between_0_and_1(model):
 
 
 def test_a_film_is_explained_alike_alone_and_in_a_batch(model):
-    together, alone = explain(model, films(3), FINDINGS).raw, explain(model, films(3)[1:2], FINDINGS).raw
+    together, alone = (
+        explain(model, films(3), FINDINGS).raw,
+        explain(model, films(3)[1:2], FINDINGS).raw,
+    )
     torch.testing.assert_close(alone[0], together[1], atol=1e-6, rtol=1e-4)
 
 

@@ -66,13 +66,18 @@ def test_maps_of_films_that_are_not_square():
 
 def test_a_layer_is_named_in_full_or_by_its_end():
     found = trace("resnet18", 64)
-    assert found.named("layer3") == found.named("backbone.network.layer3") == "backbone.network.layer3"
+    assert (
+        found.named("layer3") == found.named("backbone.network.layer3") == "backbone.network.layer3"
+    )
 
 
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("layer9", "no layer 'layer9' gives maps: allowed are such as .*layer4.* Did you mean 'layer"),
+        (
+            "layer9",
+            "no layer 'layer9' gives maps: allowed are such as .*layer4.* Did you mean 'layer",
+        ),
         ("conv1", "layer 'conv1' is ambiguous: name one of "),
         ("head", "no layer 'head' gives maps"),
         ("", "no layer '' gives maps"),

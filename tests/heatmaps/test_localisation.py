@@ -23,7 +23,9 @@ def naive_hit(heat: np.ndarray, mask: np.ndarray, tolerance: float) -> float:
     peak = max(max(row) for row in heat.tolist())
     if peak <= 0:
         return 0.0
-    tops = [(y, x) for y in range(heat.shape[0]) for x in range(heat.shape[1]) if heat[y, x] == peak]
+    tops = [
+        (y, x) for y in range(heat.shape[0]) for x in range(heat.shape[1]) if heat[y, x] == peak
+    ]
     inside = [(y, x) for y in range(mask.shape[0]) for x in range(mask.shape[1]) if mask[y, x]]
     near = [top for top in tops if min(math.dist(top, place) for place in inside) <= tolerance]
     return len(near) / len(tops)
@@ -46,7 +48,9 @@ def naive_otsu(heat: np.ndarray) -> np.ndarray:
 
 def drawn(seed: int, films: int = 6, side: int = 9) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    maps = rng.integers(0, 4, (films, side, side)).astype(np.float32) / 3  # few values, so that maxima tie
+    maps = (
+        rng.integers(0, 4, (films, side, side)).astype(np.float32) / 3
+    )  # few values, so that maxima tie
     masks = rng.random((films, side, side)) < 0.2
     masks[:, 0, 0] = True
     return maps, masks
@@ -90,7 +94,9 @@ def test_overlap_is_intersection_over_union_of_the_hot_part() -> None:
     mask[0, 4:8, 2:6] = True
     assert overlaps(heat, mask)[0] == pytest.approx(8 / 24)
     assert overlaps(heat, heat > 0)[0] == 1.0
-    assert overlaps(heat * 1e-6, mask)[0] == pytest.approx(8 / 24)  # the scale of a map says nothing
+    assert overlaps(heat * 1e-6, mask)[0] == pytest.approx(
+        8 / 24
+    )  # the scale of a map says nothing
 
 
 @pytest.mark.parametrize("spoil", ["shape", "negative", "nan", "empty mask", "dtype"])
@@ -156,7 +162,9 @@ def test_resampled_means_are_those_of_a_loop_over_patients() -> None:
             mine = [place for place in range(15) if places.finding[place] == finding]
             total = sum(int(row[places.patient[place]]) for place in mine)
             if total:
-                means.append(sum(row[places.patient[place]] * values[place] for place in mine) / total)
+                means.append(
+                    sum(row[places.patient[place]] * values[place] for place in mine) / total
+                )
         samples.append(sum(means) / len(means))
     difference = located_difference(values - 0.5, places, weights, least_patients=2).overall
     reach = (difference.interval.high - difference.interval.low) / 2
@@ -181,7 +189,9 @@ def test_pairing_narrows_a_difference() -> None:
     paired = located_difference(mine - other, places, weights).overall
     alone = located(mine, places, weights).overall
     assert paired.interval.low > 0
-    assert paired.interval.high - paired.interval.low < 0.3 * (alone.interval.high - alone.interval.low)
+    assert paired.interval.high - paired.interval.low < 0.3 * (
+        alone.interval.high - alone.interval.low
+    )
 
 
 def test_places_refuse_what_does_not_fit() -> None:

@@ -8,7 +8,9 @@ def film(side=64):
     return np.tile(np.linspace(0, 255, side).round().astype(np.uint8), (side, 1))
 
 
-@pytest.mark.parametrize(("side", "shown"), [(28, 280), (64, 256), (224, 448), (256, 256), (320, 320)])
+@pytest.mark.parametrize(
+    ("side", "shown"), [(28, 280), (64, 256), (224, 448), (256, 256), (320, 320)]
+)
 def test_small_films_are_shown_enlarged(side, shown):
     picture = overlay(film(side), np.zeros((side, side)))
     assert picture.shape == (shown, shown, 3)
@@ -47,7 +49,14 @@ def test_heat_of_another_size_is_fitted():
 
 
 @pytest.mark.parametrize(
-    "heat", [np.full((8, 8), 1.1), np.full((8, 8), -0.1), np.full((8, 8), np.nan), np.zeros(8), np.zeros((0, 0))]
+    "heat",
+    [
+        np.full((8, 8), 1.1),
+        np.full((8, 8), -0.1),
+        np.full((8, 8), np.nan),
+        np.zeros(8),
+        np.zeros((0, 0)),
+    ],
 )
 def test_heat_outside_0_to_1_is_refused(heat):
     with pytest.raises(ValueError, match="heat must be"):

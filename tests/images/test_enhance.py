@@ -87,7 +87,12 @@ def test_json_round_trip() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"size": "x", "enhance": "none", "fit": "pad"}, {"size": 64, "enhance": "a", "fit": "pad"}]
+    "values",
+    [
+        {},
+        {"size": "x", "enhance": "none", "fit": "pad"},
+        {"size": 64, "enhance": "a", "fit": "pad"},
+    ],
 )
 def test_json_that_is_no_preparation(values: dict[str, object]) -> None:
     with pytest.raises(DataError, match="prepared"):
@@ -99,7 +104,10 @@ def test_json_that_is_no_preparation(values: dict[str, object]) -> None:
     [
         ((0,), "--size is 0: allowed are 8 to 4096 pixels."),
         ((4097,), "--size is 4097: allowed are 8 to 4096 pixels."),
-        ((64, "papre"), "unknown enhancement 'papre': allowed are none, paper, clahe. Did you mean 'paper'?"),
+        (
+            (64, "papre"),
+            "unknown enhancement 'papre': allowed are none, paper, clahe. Did you mean 'paper'?",
+        ),
         ((64, "none", "pda"), "unknown fit 'pda': allowed are squash, pad. Did you mean 'pad'?"),
     ],
 )

@@ -39,7 +39,9 @@ def test_nothing_of_what_is_hidden_reaches_the_numbers(side: int, fill: int) -> 
     changed = films.copy()
     changed[:, ~visible] = fill
     np.testing.assert_array_equal(cell_features(films, visible), cell_features(changed, visible))
-    assert not np.array_equal(cell_features(films, everything(side)), cell_features(changed, everything(side)))
+    assert not np.array_equal(
+        cell_features(films, everything(side)), cell_features(changed, everything(side))
+    )
 
 
 def test_brightness_and_contrast_of_a_whole_film_do_not_matter() -> None:
@@ -53,7 +55,9 @@ def test_brightness_and_contrast_of_a_whole_film_do_not_matter() -> None:
 def test_the_mean_of_a_cell_is_that_of_its_pixels() -> None:
     films = noise()
     means = cell_features(films, everything(64))[:, :256]
-    expected = standardised(films, everything(64)).reshape(4, 16, 4, 16, 4).mean((2, 4)).reshape(4, -1)
+    expected = (
+        standardised(films, everything(64)).reshape(4, 16, 4, 16, 4).mean((2, 4)).reshape(4, -1)
+    )
     np.testing.assert_allclose(means, expected, atol=1e-5)
 
 
@@ -62,7 +66,9 @@ def test_a_small_bright_token_stands_out_and_an_edge_does_not() -> None:
     film[:, :, 32:] = 120  # an edge from top to bottom
     token = film.copy()
     token[0, 4:7, 4:7] = 200
-    without, with_it = (cell_features(films, everything(64))[0, 256:].reshape(4, 8, 8) for films in (film, token))
+    without, with_it = (
+        cell_features(films, everything(64))[0, 256:].reshape(4, 8, 8) for films in (film, token)
+    )
     assert with_it[2, 0, 0] > 3  # brightest small thing of the first cell
     assert without[2].max() < 1e-3
     assert without[3].max() < 1e-3
@@ -73,7 +79,11 @@ def test_large_films_are_read_at_64_pixels_and_small_ones_as_they_are() -> None:
     assert at_reading_size(noise(2, 96)).shape == (2, SIDE, SIDE)
     small = noise(2, 24)
     assert at_reading_size(small) is small
-    parts = [*over_stored(lambda rows: noise(len(rows), 96), np.arange(600), lambda films: films[:, :1, 0])]
+    parts = [
+        *over_stored(
+            lambda rows: noise(len(rows), 96), np.arange(600), lambda films: films[:, :1, 0]
+        )
+    ]
     assert [part.shape for part in parts] == [(512, 1), (88, 1)]
 
 

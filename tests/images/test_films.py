@@ -20,18 +20,27 @@ def images(films: int, seed: int = 0, size: int = 16) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (films, size, size)).astype(np.uint8)
 
 
-def catalog(films: int, source: str = "here", findings: tuple[str, ...] = ("Edema", "Hernia")) -> Catalog:
+def catalog(
+    films: int, source: str = "here", findings: tuple[str, ...] = ("Edema", "Hernia")
+) -> Catalog:
     rows = {
         "path": [f"{number}.png" for number in range(films)],
         "patient": [f"p{number // 3}" for number in range(films)],
         "study": [f"p{number // 3}-s{number // 2}" for number in range(films)],
-        **{finding: [(number + place) % 2 for number in range(films)] for place, finding in enumerate(findings)},
+        **{
+            finding: [(number + place) % 2 for number in range(films)]
+            for place, finding in enumerate(findings)
+        },
     }
-    return Catalog(source, Path("/nowhere"), findings, film_table(pd.DataFrame(rows), findings), films)
+    return Catalog(
+        source, Path("/nowhere"), findings, film_table(pd.DataFrame(rows), findings), films
+    )
 
 
 def made(folder: Path, films: int = 12, seed: int = 0, size: int = 16, **options: object) -> Store:
-    return write_store(folder, catalog(films, **options), images(films, seed, size), Preparation(size))  # type: ignore[arg-type]
+    return write_store(
+        folder, catalog(films, **options), images(films, seed, size), Preparation(size)
+    )  # type: ignore[arg-type]
 
 
 def test_a_store_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -127,7 +136,9 @@ def newer_manifest(folder: Path) -> None:
         newer_manifest,
     ],
 )
-def test_a_harmed_store_is_refused_in_one_line_with_the_remedy(tmp_path: Path, harm: object) -> None:
+def test_a_harmed_store_is_refused_in_one_line_with_the_remedy(
+    tmp_path: Path, harm: object
+) -> None:
     made(tmp_path)
     harm(tmp_path)  # type: ignore[operator]
     with pytest.raises(DataError, match="prepare") as caught:
@@ -155,7 +166,9 @@ def test_several_stores_are_one_pile(tmp_path: Path) -> None:
     assert np.isnan(films.labels[:7, 2]).all()
     assert np.isnan(films.labels[7:, 0]).all()
     assert np.array_equal(films.labels[7:, 1:], b.labels)
-    assert films.labelled_by_source.tolist() == [[True, True, False]] * 7 + [[False, True, True]] * 5
+    assert (
+        films.labelled_by_source.tolist() == [[True, True, False]] * 7 + [[False, True, True]] * 5
+    )
     assert films.starts.tolist() == [0, 7, 12]
     with pytest.raises(IndexError):
         films.read(np.array([12]))
@@ -173,14 +186,24 @@ def test_labels_of_a_store_given_as_unlabelled_are_not_looked_at(tmp_path: Path)
 
 
 def test_patients_of_two_sources_are_not_confused(tmp_path: Path) -> None:
-    folders = [made(tmp_path / name, 6, seed, source=name).folder for seed, name in enumerate(("nih14", "chexpert"))]
+    folders = [
+        made(tmp_path / name, 6, seed, source=name).folder
+        for seed, name in enumerate(("nih14", "chexpert"))
+    ]
     films = Films.open(folders)
-    assert list(films.catalog["patient"].unique()) == ["nih14:p0", "nih14:p1", "chexpert:p0", "chexpert:p1"]
+    assert list(films.catalog["patient"].unique()) == [
+        "nih14:p0",
+        "nih14:p1",
+        "chexpert:p0",
+        "chexpert:p1",
+    ]
     assert films.patient_codes.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert films.study_codes.max() + 1 == 8
     assert films.catalog["source"].tolist() == ["nih14"] * 6 + ["chexpert"] * 6
     # One store alone gives its patients the same names.
-    assert Films.open(folders[:1]).catalog["patient"].tolist() == films.catalog["patient"].tolist()[:6]
+    assert (
+        Films.open(folders[:1]).catalog["patient"].tolist() == films.catalog["patient"].tolist()[:6]
+    )
 
 
 def test_two_stores_of_one_source_are_told_apart(tmp_path: Path) -> None:
@@ -190,10 +213,14 @@ def test_two_stores_of_one_source_are_told_apart(tmp_path: Path) -> None:
     assert not set(films.catalog["patient"][:12]) & set(films.catalog["patient"][12:])
 
 
-def test_two_stores_of_one_data_set_share_their_patients_and_films_keep_their_source(tmp_path: Path) -> None:
+def test_two_stores_of_one_data_set_share_their_patients_and_films_keep_their_source(
+    tmp_path: Path,
+) -> None:
     given = catalog(12)
     halves = [
-        Catalog("here", Path("/nowhere"), given.findings, given.table[rows].reset_index(drop=True), 6)
+        Catalog(
+            "here", Path("/nowhere"), given.findings, given.table[rows].reset_index(drop=True), 6
+        )
         for rows in (slice(0, 6), slice(6, 12))
     ]
     folders = [tmp_path / "a", tmp_path / "b"]

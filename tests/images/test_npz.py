@@ -28,7 +28,9 @@ COLOUR = RNG.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
 @pytest.fixture(params=[np.savez, np.savez_compressed], ids=["stored", "packed"])
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "set.npz"
-    request.param(path, train_images=GREY, test_images=COLOUR, train_labels=np.arange(40).reshape(40, 1))
+    request.param(
+        path, train_images=GREY, test_images=COLOUR, train_labels=np.arange(40).reshape(40, 1)
+    )
     return path
 
 
@@ -53,7 +55,9 @@ def film(file: Path, place: int, part: str = "train", **options: int) -> np.ndar
     return read_npz_film(file.parent / film_path(file.name, part, place), **options)
 
 
-@pytest.mark.parametrize("order", [range(40), reversed(range(40)), [7, 7, 39, 0, 8]], ids=["on", "back", "about"])
+@pytest.mark.parametrize(
+    "order", [range(40), reversed(range(40)), [7, 7, 39, 0, 8]], ids=["on", "back", "about"]
+)
 def test_films_come_out_as_numpy_has_them_in_any_order(file: Path, order: Any) -> None:
     for place in order:
         np.testing.assert_array_equal(film(file, place), GREY[place])
@@ -73,7 +77,9 @@ def test_a_film_is_taken_from_its_file_or_from_an_archive(file: Path) -> None:
     alike.mkdir()
     cv2.imwrite(str(alike / "film.png"), GREY[0])
     (alike / "film.png").rename(alike / "2")
-    np.testing.assert_array_equal(read_film(inside), GREY[0])  # a file of that very name comes first
+    np.testing.assert_array_equal(
+        read_film(inside), GREY[0]
+    )  # a file of that very name comes first
     with pytest.raises(UnreadableFilm, match="missing"):
         read_film(file.parent / "none.png")
 
@@ -116,7 +122,11 @@ def test_what_is_not_there_is_missing(file: Path, name: str) -> None:
 
 
 def test_other_paths_and_files_are_missing(tmp_path: Path, file: Path) -> None:
-    for path in (tmp_path / "set.npz", tmp_path / "none.npz#train/0", tmp_path / "set.npz" / "x.npz#train/0"):
+    for path in (
+        tmp_path / "set.npz",
+        tmp_path / "none.npz#train/0",
+        tmp_path / "set.npz" / "x.npz#train/0",
+    ):
         with pytest.raises(UnreadableFilm, match="missing"):
             read_npz_film(path)
 
@@ -138,7 +148,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "Fortran": (member(head(described(fortran="True")) + bytes(18)), "of a form that is not read"),
     "long head": (member(head(" " * 60_000)), "of a form that is not read"),
     "a number": (member(head(described(shape="")) + bytes(1)), "is a single number"),
-    "huge": (member(head(described(shape="2, 1000000, 1000000")) + bytes(18)), "which its size cannot be"),
+    "huge": (
+        member(head(described(shape="2, 1000000, 1000000")) + bytes(18)),
+        "which its size cannot be",
+    ),
     "endless": (member(head(described(shape="9" * 90)) + bytes(18)), "which its size cannot be"),
     "too small": (member(head(described()) + bytes(17)), "which its size cannot be"),
     "too large": (member(head(described()) + bytes(19)), "which its size cannot be"),
@@ -159,7 +172,9 @@ def test_hostile_archives_are_refused(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_claim_that_no_packing_could_keep_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+def test_a_claim_that_no_packing_could_keep_is_refused_before_it_is_unpacked(
+    tmp_path: Path,
+) -> None:
     claimed = 3_000_000_000
     text = head(described(shape=f"{claimed}, 1, 1"))
     content = bytearray(member(text + bytes(18)))
@@ -208,9 +223,13 @@ def test_films_before_the_damage_are_read_and_those_behind_fail_at_once(tmp_path
     array.close()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.integers(0, 10_000), junk=st.binary(max_size=6), cut=st.integers(0, 12))
-def test_mutated_archives_are_read_or_refused_in_one_line(file: Path, place: int, junk: bytes, cut: int) -> None:
+def test_mutated_archives_are_read_or_refused_in_one_line(
+    file: Path, place: int, junk: bytes, cut: int
+) -> None:
     np.savez_compressed(file, train_images=GREY[:6], test_images=COLOUR[:2])
     content = file.read_bytes()
     place %= len(content)

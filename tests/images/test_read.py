@@ -56,7 +56,11 @@ KINDS = {
     "grey png with alpha": (Image.merge("LA", [Image.fromarray(GREY)] * 2), "PNG", {}),
     "palette png": (Image.fromarray(COLOUR).quantize(64), "PNG", {}),
     "two-bit palette png": (Image.fromarray(COLOUR).quantize(4), "PNG", {"bits": 2}),
-    "palette png with transparency": (Image.fromarray(COLOUR).quantize(64), "PNG", {"transparency": 3}),
+    "palette png with transparency": (
+        Image.fromarray(COLOUR).quantize(64),
+        "PNG",
+        {"transparency": 3},
+    ),
     "grey jpeg": (Image.fromarray(GREY), "JPEG", {}),
     "colour jpeg": (Image.fromarray(COLOUR), "JPEG", {"quality": 95}),
     "colour jpeg without subsampling": (Image.fromarray(COLOUR), "JPEG", {"subsampling": 0}),
@@ -133,11 +137,17 @@ def test_sixteen_bit_colour_keeps_its_order() -> None:
 
 def test_gamma_and_colour_profiles_do_not_bend_grey_values() -> None:
     plain = encoded(Image.fromarray(COLOUR), "PNG")
-    for name, body in ((b"gAMA", struct.pack(">I", 45_455)), (b"sRGB", b"\x00"), (b"iCCP", b"x\x00\x00broken")):
+    for name, body in (
+        (b"gAMA", struct.pack(">I", 45_455)),
+        (b"sRGB", b"\x00"),
+        (b"iCCP", b"x\x00\x00broken"),
+    ):
         assert np.array_equal(decode_grey(with_chunk(plain, name, body)), decode_grey(plain))
 
 
-@pytest.mark.parametrize("kind", ["grey png", "grey jpeg", "progressive jpeg", "jpeg with restarts"])
+@pytest.mark.parametrize(
+    "kind", ["grey png", "grey jpeg", "progressive jpeg", "jpeg with restarts"]
+)
 def test_a_cut_file_is_truncated_wherever_it_is_cut(kind: str) -> None:
     image, container, options = KINDS[kind]
     data = encoded(image, container, **options)

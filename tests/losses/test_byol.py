@@ -36,10 +36,14 @@ def test_is_the_mean_squared_distance_of_the_unit_vectors() -> None:
     assert float(byol_loss(prediction, target)) == pytest.approx(total / 7, abs=1e-5)
 
 
-@pytest.mark.parametrize(("angle", "expected"), [(0.0, 0.0), (60.0, 1.0), (90.0, 2.0), (180.0, 4.0)])
+@pytest.mark.parametrize(
+    ("angle", "expected"), [(0.0, 0.0), (60.0, 1.0), (90.0, 2.0), (180.0, 4.0)]
+)
 def test_depends_on_the_angle_alone(angle: float, expected: float) -> None:
     turned = torch.tensor([[math.cos(math.radians(angle)), math.sin(math.radians(angle))]])
-    assert float(byol_loss(7 * turned, torch.tensor([[0.5, 0.0]]))) == pytest.approx(expected, abs=1e-6)
+    assert float(byol_loss(7 * turned, torch.tensor([[0.5, 0.0]]))) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_is_computed_in_float32_inside_autocast() -> None:

@@ -21,7 +21,10 @@ from hilum.losses.classification import (
 def naive(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> float:
     total = 0.0
     for logit, target, weight in zip(
-        logits.flatten().tolist(), targets.flatten().tolist(), weights.flatten().tolist(), strict=True
+        logits.flatten().tolist(),
+        targets.flatten().tolist(),
+        weights.flatten().tolist(),
+        strict=True,
     ):
         chance = 1 / (1 + math.exp(-logit))
         total -= weight * (target * math.log(chance) + (1 - target) * math.log(1 - chance))
@@ -34,7 +37,9 @@ def test_equals_a_naive_loop(soft: bool) -> None:
     logits, targets = torch.randn(7, 5, generator=rng) * 3, torch.rand(7, 5, generator=rng)
     targets = targets if soft else targets.round()
     weights = (torch.rand(7, 5, generator=rng) > 0.4).float()
-    assert float(masked_bce(logits, targets, weights)) == pytest.approx(naive(logits, targets, weights), abs=1e-5)
+    assert float(masked_bce(logits, targets, weights)) == pytest.approx(
+        naive(logits, targets, weights), abs=1e-5
+    )
 
 
 def test_a_cell_without_weight_has_no_say_and_no_gradient() -> None:
@@ -63,7 +68,9 @@ def test_stays_in_float32_inside_autocast() -> None:
 
 def random_cells(films: int = 7, findings: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     rng = torch.Generator().manual_seed(1)
-    return torch.randn(films, findings, generator=rng) * 3, torch.rand(films, findings, generator=rng).round()
+    return torch.randn(films, findings, generator=rng) * 3, torch.rand(
+        films, findings, generator=rng
+    ).round()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
@@ -72,7 +79,9 @@ def test_focal_loss_equals_torchvisions(gamma: float, soft: bool) -> None:
     logits, targets = random_cells()
     targets = targets * 0.6 + 0.2 if soft else targets
     theirs = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=gamma, reduction="none")
-    torch.testing.assert_close(binary_focal_cells(logits, targets, gamma, 0.25), theirs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        binary_focal_cells(logits, targets, gamma, 0.25), theirs, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
@@ -89,19 +98,29 @@ def test_class_weights_multiply_each_side_as_torchs_pos_weight() -> None:
     logits, targets = random_cells()
     positive = torch.tensor([1.0, 2.0, 0.5, 7.0, 3.0])
     weighed = torch.stack([torch.ones(5), positive, torch.full((5,), 9.0)], dim=1)
-    theirs = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive, reduction="none")
+    theirs = F.binary_cross_entropy_with_logits(
+        logits, targets, pos_weight=positive, reduction="none"
+    )
     torch.testing.assert_close(binary_cells(logits, targets, weighed), theirs)
     absent = torch.stack([positive, torch.ones(5)], dim=1)
-    mirrored = F.binary_cross_entropy_with_logits(-logits, 1 - targets, pos_weight=positive, reduction="none")
+    mirrored = F.binary_cross_entropy_with_logits(
+        -logits, 1 - targets, pos_weight=positive, reduction="none"
+    )
     torch.testing.assert_close(binary_cells(logits, targets, absent), mirrored)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 def test_three_classes_equal_a_naive_loop(gamma: float) -> None:
     rng = torch.Generator().manual_seed(2)
-    logits, classes = torch.randn(4, 3, 3, generator=rng) * 2, torch.randint(0, 3, (4, 3), generator=rng)
+    logits, classes = (
+        torch.randn(4, 3, 3, generator=rng) * 2,
+        torch.randint(0, 3, (4, 3), generator=rng),
+    )
     weighed = torch.rand(3, 3, generator=rng) + 0.5
-    plain, focal = softmax_cells(logits, classes, weighed), softmax_focal_cells(logits, classes, gamma, 0.3, weighed)
+    plain, focal = (
+        softmax_cells(logits, classes, weighed),
+        softmax_focal_cells(logits, classes, gamma, 0.3, weighed),
+    )
     for film in range(4):
         for finding in range(3):
             powers = [math.exp(value) for value in logits[film, finding].tolist()]
@@ -110,7 +129,9 @@ def test_three_classes_equal_a_naive_loop(gamma: float) -> None:
             cost = -math.log(chance) * float(weighed[finding, kind])
             assert float(plain[film, finding]) == pytest.approx(cost, rel=1e-5)
             side = 0.3 if kind == 1 else 0.7
-            assert float(focal[film, finding]) == pytest.approx(side * (1 - chance) ** gamma * cost, rel=1e-4)
+            assert float(focal[film, finding]) == pytest.approx(
+                side * (1 - chance) ** gamma * cost, rel=1e-4
+            )
 
 
 def test_every_kind_of_cell_stays_in_float32_inside_autocast() -> None:

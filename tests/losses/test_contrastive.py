@@ -16,7 +16,9 @@ def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def naive(query: torch.Tensor, key: torch.Tensor, negatives: torch.Tensor, t: float, allowed: torch.Tensor) -> float:
+def naive(
+    query: torch.Tensor, key: torch.Tensor, negatives: torch.Tensor, t: float, allowed: torch.Tensor
+) -> float:
     """Sum the definition in float64, one pair at a time."""
     total = 0.0
     for i in range(len(query)):
@@ -25,7 +27,9 @@ def naive(query: torch.Tensor, key: torch.Tensor, negatives: torch.Tensor, t: fl
         others = 0.0
         for j in range(len(negatives)):
             if allowed[i, j]:
-                others += math.exp(float(q @ (negatives[j].double() / negatives[j].double().norm())) / t)
+                others += math.exp(
+                    float(q @ (negatives[j].double() / negatives[j].double().norm())) / t
+                )
         total -= math.log(own / (own + others))
     return total / len(query)
 
@@ -67,11 +71,17 @@ def test_a_query_without_negatives_costs_nothing_and_has_a_finite_gradient() -> 
 
 def test_is_the_logarithm_of_the_choices_where_nothing_can_be_told() -> None:
     same = torch.ones(4, 8)
-    assert float(info_nce(same, same, torch.ones(15, 8), 0.1)) == pytest.approx(math.log(16), abs=1e-5)
+    assert float(info_nce(same, same, torch.ones(15, 8), 0.1)) == pytest.approx(
+        math.log(16), abs=1e-5
+    )
 
 
 def test_is_computed_in_float32_inside_autocast() -> None:
-    query, key, negatives = vectors(8, 16), vectors(8, 16, seed=1), F.normalize(vectors(64, 16, seed=2))
+    query, key, negatives = (
+        vectors(8, 16),
+        vectors(8, 16, seed=1),
+        F.normalize(vectors(64, 16, seed=2)),
+    )
     plain = info_nce(query, key, negatives, 0.05)
     with torch.autocast("cpu", torch.bfloat16):
         inside = info_nce(query, key, negatives, 0.05)
@@ -89,7 +99,9 @@ def test_refuses_what_has_no_meaning(negatives: int, temperature: float) -> None
         info_nce(vectors(2, 4), vectors(2, 4), vectors(negatives, 4), temperature)
 
 
-def naive_pairs(first: torch.Tensor, second: torch.Tensor, t: float, allowed: torch.Tensor) -> float:
+def naive_pairs(
+    first: torch.Tensor, second: torch.Tensor, t: float, allowed: torch.Tensor
+) -> float:
     """Sum NT-Xent's definition in float64, one anchor and one candidate at a time."""
     films, total = len(first), 0.0
     crops = [v.double() / v.double().norm() for v in (*first, *second)]
@@ -142,7 +154,11 @@ def test_the_mean_over_three_processes_is_the_loss_of_the_whole_batch(masked: bo
         own = slice(start, start + 2)
         rows = None if allowed is None else allowed[own]
         first, second = split
-        losses.append(nt_xent(first[own], second[own], 0.2, gathered=(first, second), start=start, allowed=rows))
+        losses.append(
+            nt_xent(
+                first[own], second[own], 0.2, gathered=(first, second), start=start, allowed=rows
+            )
+        )
     found = torch.stack(losses).mean()
     found.backward()
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)

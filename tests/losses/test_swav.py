@@ -36,9 +36,16 @@ def naive_loss(scores: torch.Tensor, codes: torch.Tensor, temperature: float) ->
     for coded in range(len(codes)):
         for crop in range(len(scores)):
             if crop != coded:
-                for row, code in zip(scores[crop].double() / temperature, codes[coded].double(), strict=True):
+                for row, code in zip(
+                    scores[crop].double() / temperature, codes[coded].double(), strict=True
+                ):
                     whole = math.log(sum(math.exp(score) for score in row))
-                    terms.append(sum(float(c) * (whole - float(score)) for c, score in zip(code, row, strict=True)))
+                    terms.append(
+                        sum(
+                            float(c) * (whole - float(score))
+                            for c, score in zip(code, row, strict=True)
+                        )
+                    )
     return sum(terms) / len(terms)
 
 
@@ -47,8 +54,12 @@ def naive_loss(scores: torch.Tensor, codes: torch.Tensor, temperature: float) ->
 def test_codes_equal_lightlys_and_naive_loops(epsilon: float, iterations: int) -> None:
     scores = cosines(24, 6)
     codes = sinkhorn(scores, epsilon, iterations)
-    torch.testing.assert_close(codes, lightly_sinkhorn(scores, iterations, epsilon), atol=1e-5, rtol=0)
-    torch.testing.assert_close(codes, torch.tensor(naive_sinkhorn(scores, epsilon, iterations)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        codes, lightly_sinkhorn(scores, iterations, epsilon), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        codes, torch.tensor(naive_sinkhorn(scores, epsilon, iterations)), atol=1e-5, rtol=0
+    )
 
 
 def test_rows_sum_to_one_and_columns_become_alike() -> None:
@@ -97,7 +108,9 @@ def test_absent_rows_count_for_nothing() -> None:
     codes = sinkhorn(scores, 0.05, 3, present)
     torch.testing.assert_close(codes[present], sinkhorn(scores[present], 0.05, 3))
     assert not codes[~present].any()
-    assert torch.equal(sinkhorn(scores, 0.05, 3, torch.ones(20, dtype=torch.bool)), sinkhorn(scores, 0.05, 3))
+    assert torch.equal(
+        sinkhorn(scores, 0.05, 3, torch.ones(20, dtype=torch.bool)), sinkhorn(scores, 0.05, 3)
+    )
 
 
 @pytest.mark.parametrize("local_crops", [0, 6])

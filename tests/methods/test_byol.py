@@ -30,7 +30,9 @@ def batch(of: BYOL, films: int = 8, seed: int = 0) -> Batch:
     """Films that differ in more than noise: a bright square, elsewhere in each."""
     rng = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 80, (films, 1, SIZE, SIZE), dtype=torch.uint8, generator=rng)
-    for image, (row, column) in zip(images, torch.randint(0, SIZE - 12, (films, 2), generator=rng), strict=True):
+    for image, (row, column) in zip(
+        images, torch.randint(0, SIZE - 12, (films, 2), generator=rng), strict=True
+    ):
         image[0, row : row + 12, column : column + 12] += 150
     index = torch.arange(films)
     bare = Batch(images, index, index, index)
@@ -41,7 +43,9 @@ def moved(of: BYOL) -> BYOL:
     """Let the two networks differ."""
     with torch.no_grad():
         for number, parameter in enumerate(of.target_projector.parameters()):
-            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
+            parameter += 0.1 * torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(number)
+            )
     return of
 
 
@@ -50,7 +54,9 @@ def test_each_crop_predicts_the_targets_view_of_the_other() -> None:
     given = batch(of)
     with torch.no_grad():
         strong, weak = (of.predictor(of.projector(of.backbone(crop))) for crop in given.crops)
-        target_strong, target_weak = (of.target_projector(of.target_backbone(crop)) for crop in given.crops)
+        target_strong, target_weak = (
+            of.target_projector(of.target_backbone(crop)) for crop in given.crops
+        )
         expected = (byol_loss(strong, target_weak) + byol_loss(weak, target_strong)) / 2
         torch.testing.assert_close(of(given), expected)
         swapped = of(given._replace(crops=given.crops[::-1]))
@@ -63,7 +69,9 @@ def test_no_gradient_reaches_the_target() -> None:
     for part in (of.target_backbone, of.target_projector):
         assert part.training
         assert not any(p.requires_grad or p.grad is not None for p in part.parameters())
-    assert all(p.grad is not None for part in (of.projector, of.predictor) for p in part.parameters())
+    assert all(
+        p.grad is not None for part in (of.projector, of.predictor) for p in part.parameters()
+    )
 
 
 def test_the_networks_begin_alike_and_the_target_has_no_predictor() -> None:
@@ -71,7 +79,9 @@ def test_the_networks_begin_alike_and_the_target_has_no_predictor() -> None:
     for slow, fast in ((of.target_backbone, of.backbone), (of.target_projector, of.projector)):
         pairs = zip(slow.parameters(), fast.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
-    assert not [name for name, _ in of.named_parameters() if "target" in name and "predictor" in name]
+    assert not [
+        name for name, _ in of.named_parameters() if "target" in name and "predictor" in name
+    ]
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
@@ -144,11 +154,15 @@ def test_one_film_has_no_batch_statistics() -> None:
     of = byol()
     with pytest.raises(OptionError, match=r"--train\.batch_size is 1: .*2 or more"):
         of(batch(of, films=1))
-    plain = byol(batch_norm=False).eval()  # a backbone's own statistics are not the method's concern
+    plain = byol(
+        batch_norm=False
+    ).eval()  # a backbone's own statistics are not the method's concern
     assert plain(batch(plain, films=1)).isfinite()
 
 
-@pytest.mark.parametrize("options", [{"embedding_size": 0}, {"hidden_size": 0}, {"ema_decay": math.nan}])
+@pytest.mark.parametrize(
+    "options", [{"embedding_size": 0}, {"hidden_size": 0}, {"ema_decay": math.nan}]
+)
 def test_options_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=r"--method\..*allowed is") as caught:
         BYOLOptions(**options)  # type: ignore[arg-type]

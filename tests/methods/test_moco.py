@@ -42,7 +42,9 @@ def test_keys_enter_the_queue_after_the_loss_was_taken() -> None:
         query = of.projector(of.backbone(given.crops[0]))
         key = of.key_projector(of.key_backbone(given.crops[1]))
         found = of(given)
-    expected = info_nce(query, key, before[0], of.options.temperature, given.patient[:, None] != before[1])
+    expected = info_nce(
+        query, key, before[0], of.options.temperature, given.patient[:, None] != before[1]
+    )
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(of.queue.embeddings[:8], F.normalize(key, dim=1))
     assert of.queue.patients[:8].tolist() == list(range(8))
@@ -83,7 +85,9 @@ def keys_of(of: MoCo, crops: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("films", "splits", "parts"), [(8, 1, 1), (8, 4, 4), (9, 2, 2), (7, 4, 3), (3, 4, 1), (2, 4, 1)]
 )
-def test_keys_are_normalised_in_parts_of_two_films_at_least(films: int, splits: int, parts: int) -> None:
+def test_keys_are_normalised_in_parts_of_two_films_at_least(
+    films: int, splits: int, parts: int
+) -> None:
     of = moco(key_splits=splits).train()
     crops = batch(of, films).crops
     assert crops is not None
@@ -96,7 +100,10 @@ def test_keys_are_normalised_in_parts_of_two_films_at_least(films: int, splits: 
 
 
 def test_split_keys_come_back_in_their_order() -> None:
-    whole, split = moco(key_splits=1).eval(), moco(key_splits=4).eval()  # in which no film depends on the others
+    whole, split = (
+        moco(key_splits=1).eval(),
+        moco(key_splits=4).eval(),
+    )  # in which no film depends on the others
     crops = batch(whole).crops
     assert crops is not None
     torch.testing.assert_close(keys_of(split, crops[1]), keys_of(whole, crops[1]))
@@ -121,7 +128,9 @@ def test_a_key_depends_on_its_part_alone_and_the_parts_on_the_step() -> None:
     assert moved[0]
     assert int(moved.sum()) == 2  # itself, and the one film that shares its part
     torch.manual_seed(2)
-    assert not torch.allclose(of._keys(crops[1]), keys, atol=1e-6)  # others share the parts at another step
+    assert not torch.allclose(
+        of._keys(crops[1]), keys, atol=1e-6
+    )  # others share the parts at another step
 
 
 def test_the_symmetric_loss_is_the_mean_of_both_directions_and_both_keys_are_stored() -> None:
@@ -133,9 +142,14 @@ def test_the_symmetric_loss_is_the_mean_of_both_directions_and_both_keys_are_sto
         keys = [of.key_projector(of.key_backbone(crop)) for crop in given.crops]
         found = of(given)
     allowed = given.patient[:, None] != patients
-    each = [info_nce(queries[a], keys[b], before, of.options.temperature, allowed) for a, b in ((0, 1), (1, 0))]
+    each = [
+        info_nce(queries[a], keys[b], before, of.options.temperature, allowed)
+        for a, b in ((0, 1), (1, 0))
+    ]
     torch.testing.assert_close(found, sum(each) / 2)
-    torch.testing.assert_close(of.queue.embeddings[:16], F.normalize(torch.cat([keys[1], keys[0]]), dim=1))
+    torch.testing.assert_close(
+        of.queue.embeddings[:16], F.normalize(torch.cat([keys[1], keys[0]]), dim=1)
+    )
     assert of.queue.patients[:16].tolist() == [*range(8), *range(8)]
 
 
@@ -163,7 +177,9 @@ def test_the_encoders_begin_alike() -> None:
 
 def test_chance_is_the_logarithm_of_the_choices() -> None:
     assert moco(queue_size=24).chance_loss(8) == pytest.approx(math.log(25))
-    of = moco(queue_size=64, mask_same_patient=False, temperature=1e6).eval()  # nothing can be told apart
+    of = moco(
+        queue_size=64, mask_same_patient=False, temperature=1e6
+    ).eval()  # nothing can be told apart
     with torch.no_grad():
         assert float(of(batch(of))) == pytest.approx(of.chance_loss(8), abs=1e-4)
 

@@ -73,8 +73,8 @@ def test_the_head_is_normalised_if_wanted(batch_norm: bool, norms: int) -> None:
 def test_the_second_crop_is_cut_from_the_twin() -> None:
     of = simclr()
     given = batch(of)
-    twins = (given.images.flip(0), given.index.flip(0))
-    first, second = of.make_crops(given._replace(twins=twins), 0)
+    positives = (given.images.flip(0), given.index.flip(0))
+    first, second = of.make_crops(given._replace(positives=positives), 0)
     assert torch.equal(first, given.crops[0])
     assert torch.equal(second, given.crops[1].flip(0))
 
@@ -92,7 +92,9 @@ def test_one_film_has_no_negatives() -> None:
         of(batch(of, films=1))
 
 
-@pytest.mark.parametrize("options", [{"embedding_size": 0}, {"hidden_size": -1}, {"temperature": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{"embedding_size": 0}, {"hidden_size": -1}, {"temperature": 0.0}]
+)
 def test_options_outside_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=r"--method\..*allowed is") as caught:
         SimCLROptions(**options)  # type: ignore[arg-type]

@@ -25,13 +25,15 @@ def swav(backbone: str = "test_resnet", **options: object) -> SwAV:
         return SwAV(new_backbone(backbone, SIZE, 0), SwAVOptions(**{**SMALL, **options}), SIZE)  # type: ignore[arg-type]
 
 
-def batch(of: SwAV, films: int = 8, seed: int = 0, epoch: int = 0, *, twins: bool = False) -> Batch:
+def batch(
+    of: SwAV, films: int = 8, seed: int = 0, epoch: int = 0, *, positives: bool = False
+) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (films, 1, SIZE, SIZE), dtype=torch.uint8, generator=rng)
     index = torch.arange(films)
     bare = Batch(images, index, index, index, epoch=epoch)
-    if twins:
-        bare = bare._replace(twins=(images.flip(0), index.flip(0)))
+    if positives:
+        bare = bare._replace(positives=(images.flip(0), index.flip(0)))
     return bare._replace(crops=of.make_crops(bare, seed))
 
 
@@ -39,14 +41,18 @@ def batch(of: SwAV, films: int = 8, seed: int = 0, epoch: int = 0, *, twins: boo
 def scores(of: SwAV, given: Batch) -> torch.Tensor:
     """Return the scores [V, B, K], computed one crop at a time."""
     assert given.crops is not None
-    return torch.stack([F.normalize(of.embed(crop), dim=1) @ of.prototypes.weight.T for crop in given.crops])
+    return torch.stack(
+        [F.normalize(of.embed(crop), dim=1) @ of.prototypes.weight.T for crop in given.crops]
+    )
 
 
 def loss_by_hand(of: SwAV, given: Batch, queued: Batch | None = None) -> float:
     """Return the loss from scores of one crop at a time, with the films of another batch as the queue."""
     own = scores(of, given)
     known = own if queued is None else torch.cat([own[:2], scores(of, queued)[:2]], dim=1)
-    codes = torch.stack([sinkhorn(known[crop], of.options.epsilon, 3)[: own.shape[1]] for crop in range(2)])
+    codes = torch.stack(
+        [sinkhorn(known[crop], of.options.epsilon, 3)[: own.shape[1]] for crop in range(2)]
+    )
     return float(swapped_prediction(own, codes, of.options.temperature))
 
 
@@ -59,7 +65,7 @@ def test_two_crops_are_global_and_the_others_small() -> None:
 
 def test_only_the_second_crop_is_cut_from_the_twin() -> None:
     of = swav()
-    alone, paired = batch(of).crops, batch(of, twins=True).crops
+    alone, paired = batch(of).crops, batch(of, positives=True).crops
     assert alone is not None
     assert paired is not None
     same = [torch.equal(one, other) for one, other in zip(alone, paired, strict=True)]
@@ -69,7 +75,9 @@ def test_only_the_second_crop_is_cut_from_the_twin() -> None:
 
 @pytest.mark.parametrize("local_crops", [0, 2])
 def test_the_loss_is_that_of_crops_taken_one_by_one(local_crops: int) -> None:
-    of = swav(local_crops=local_crops, queue_from_epoch=1).eval()  # batch norms that do not mix crops
+    of = swav(
+        local_crops=local_crops, queue_from_epoch=1
+    ).eval()  # batch norms that do not mix crops
     earlier, given = batch(of, films=16, seed=1), batch(of, epoch=1)
     without, with_queue = loss_by_hand(of, given), loss_by_hand(of, given, earlier)
     with torch.no_grad():
@@ -112,13 +120,16 @@ def test_local_crops_leave_the_running_statistics_of_the_backbone_alone() -> Non
     means = [name for name in mine if name.endswith(("running_mean", "running_var"))]
     assert means
     assert all(torch.equal(mine[name], others[name]) for name in means)
-    assert {part.momentum for part in of.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)} == {0.1}
+    assert {
+        part.momentum for part in of.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)
+    } == {0.1}
 
 
 def test_a_batch_of_one_film_says_what_to_do() -> None:
     of = swav()
     with pytest.raises(
-        OptionError, match=r"--train\.batch_size is 1: SwAV needs 2 or more, or --method\.no-batch_norm"
+        OptionError,
+        match=r"--train\.batch_size is 1: SwAV needs 2 or more, or --method\.no-batch_norm",
     ):
         of(batch(of, films=1))
     swav(batch_norm=False).eval()(batch(of, films=1))
@@ -137,7 +148,9 @@ def test_a_batch_of_one_film_says_what_to_do() -> None:
         ("inception_v3", 0, 128, 75),
     ],
 )
-def test_local_crops_are_as_large_as_the_backbone_needs(backbone: str, wanted: int, size: int, expected: int) -> None:
+def test_local_crops_are_as_large_as_the_backbone_needs(
+    backbone: str, wanted: int, size: int, expected: int
+) -> None:
     network = new_backbone(backbone, size, 0).eval()
     side = fitting_local_size(network, wanted, size)
     assert side == expected
@@ -147,7 +160,12 @@ def test_local_crops_are_as_large_as_the_backbone_needs(backbone: str, wanted: i
 @pytest.mark.parametrize(
     ("backbone", "wanted", "size", "line"),
     [
-        ("test_resnet", 40, 32, r"--method\.local_size is 40 and films enter at 32 px: allowed is up to 32\."),
+        (
+            "test_resnet",
+            40,
+            32,
+            r"--method\.local_size is 40 and films enter at 32 px: allowed is up to 32\.",
+        ),
         (
             "inception_v3",
             32,
@@ -157,7 +175,9 @@ def test_local_crops_are_as_large_as_the_backbone_needs(backbone: str, wanted: i
         ),
     ],
 )
-def test_a_local_size_that_cannot_work_is_refused(backbone: str, wanted: int, size: int, line: str) -> None:
+def test_a_local_size_that_cannot_work_is_refused(
+    backbone: str, wanted: int, size: int, line: str
+) -> None:
     with pytest.raises(OptionError, match=line) as caught:
         fitting_local_size(new_backbone(backbone, size, 0), wanted, size)
     assert "\n" not in str(caught.value)
@@ -173,15 +193,20 @@ def test_chance_is_the_logarithm_of_the_prototypes() -> None:
 def test_a_collapse_is_seen_in_the_prototypes_used() -> None:
     of = swav()
     rng = torch.Generator().manual_seed(0)
-    assert of.diagnose(torch.randn(1, 16, generator=rng).expand(50, 16)) == {"prototypes_used": pytest.approx(1)}
+    assert of.diagnose(torch.randn(1, 16, generator=rng).expand(50, 16)) == {
+        "prototypes_used": pytest.approx(1)
+    }
     assert of.diagnose(torch.randn(400, 16, generator=rng))["prototypes_used"] > 8
     assert of.diagnose(of.prototypes.weight * 7) == {"prototypes_used": pytest.approx(12)}
 
 
 @pytest.mark.parametrize(
-    ("films", "prototypes", "queue"), [(100_000, 200, 1024), (3000, 100, 750), (100, 8, 25), (0, 8, 0)]
+    ("films", "prototypes", "queue"),
+    [(100_000, 200, 1024), (3000, 100, 750), (100, 8, 25), (0, 8, 0)],
 )
-def test_prototypes_and_queue_are_held_to_what_the_films_can_fill(films: int, prototypes: int, queue: int) -> None:
+def test_prototypes_and_queue_are_held_to_what_the_films_can_fill(
+    films: int, prototypes: int, queue: int
+) -> None:
     fitted = SwAVOptions().for_films(films)
     assert (fitted.prototypes, fitted.queue_size) == (prototypes, queue)
 

@@ -31,7 +31,9 @@ def calibrated(logits, calibration):
     return logits / calibration.temperature + calibration.shift
 
 
-@pytest.mark.parametrize(("temperature", "shift"), [(1.0, 0.0), (3.0, 0.0), (0.4, 0.0), (1.0, -3.0), (2.5, -1.5)])
+@pytest.mark.parametrize(
+    ("temperature", "shift"), [(1.0, 0.0), (3.0, 0.0), (0.4, 0.0), (1.0, -3.0), (2.5, -1.5)]
+)
 def test_what_was_done_to_the_logits_is_undone(temperature, shift):
     truth, logits = believable(20_000)
     found = fit_calibration(truth, (logits - shift) * temperature)
@@ -53,15 +55,27 @@ def test_it_is_the_smallest_log_loss_with_its_prior():
 
     def loss(theta):
         sure = theta[0] * raw + theta[1]
-        return np.logaddexp(0, np.where(truth == 1, -sure, sure)).sum() + (theta[0] - 1) ** 2 / 2 + theta[1] ** 2 / 50
+        return (
+            np.logaddexp(0, np.where(truth == 1, -sure, sure)).sum()
+            + (theta[0] - 1) ** 2 / 2
+            + theta[1] ** 2 / 50
+        )
 
-    best = minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000})
+    best = minimize(
+        loss,
+        [1.0, 0.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000},
+    )
     found = fit_calibration(truth, raw)
     assert (1 / found.temperature, found.shift) == pytest.approx(tuple(best.x), abs=1e-5)
 
 
 def test_few_positives_that_are_ranked_perfectly_do_not_run_away():
-    truth, logits = np.repeat([0.0, 1.0], [200, LEAST_FILMS]), np.repeat([-1.0, 1.0], [200, LEAST_FILMS])
+    truth, logits = (
+        np.repeat([0.0, 1.0], [200, LEAST_FILMS]),
+        np.repeat([-1.0, 1.0], [200, LEAST_FILMS]),
+    )
     found = fit_calibration(truth, logits)
     assert 0.1 < found.temperature < 1
     assert abs(found.shift) < 3
@@ -107,7 +121,11 @@ def test_findings_are_fitted_over_the_cells_that_count():
     mask[200:, 1], mask[:, 2] = 0, 0
     labels[200:, 1] = -1
     found = fit_calibrations(labels, mask, np.stack([logits] * 3, axis=1))
-    assert found == [fit_calibration(truth, logits), fit_calibration(truth[:200], logits[:200]), None]
+    assert found == [
+        fit_calibration(truth, logits),
+        fit_calibration(truth[:200], logits[:200]),
+        None,
+    ]
 
 
 def test_logits_that_are_no_numbers_are_refused():

@@ -21,7 +21,10 @@ def cohort(patients=60, films_each=3, seeds=2, seed=0, better=0.5):
     who = np.repeat(np.arange(patients), films_each)
     truth = (rng.random((patients, 3)) < (0.5, 0.4, 0.3)).astype(float)[who]
     common = rng.normal(size=truth.shape)
-    models = [(0.7 + more) * truth + common + rng.normal(size=(seeds, *truth.shape)) for more in (better, 0.0)]
+    models = [
+        (0.7 + more) * truth + common + rng.normal(size=(seeds, *truth.shape))
+        for more in (better, 0.0)
+    ]
     mask = rng.random(truth.shape) < 7 / 8
     return np.where(mask, truth, np.nan), mask, models, who
 
@@ -30,7 +33,10 @@ def naive_means(truth, mask, models, counts):
     """AUROC [M, F], each the mean over seeds, of films that count so often."""
     return np.array(
         [
-            [np.mean([auroc(truth[m, f], seed[m, f], counts[m]) for seed in model]) for f, m in enumerate(mask.T)]
+            [
+                np.mean([auroc(truth[m, f], seed[m, f], counts[m]) for seed in model])
+                for f, m in enumerate(mask.T)
+            ]
             for model in models
         ]
     )
@@ -38,17 +44,28 @@ def naive_means(truth, mask, models, counts):
 
 def test_the_macro_difference_is_a_loop_over_resamples_and_seeds():
     truth, mask, models, who = cohort()
-    found = compare_models(truth, mask, *models, who, FINDINGS, resamples=40, seed=7, min_positives=5)
+    found = compare_models(
+        truth, mask, *models, who, FINDINGS, resamples=40, seed=7, min_positives=5
+    )
     weights = weightings(Judged.of(truth, mask, who), 40, 7).astype(float)
-    samples = [np.subtract(*naive_means(truth, mask, models, row[who]).mean(axis=1)) for row in weights]
-    measured = [Measured.of(Judged.of(truth, mask, who), model, weights.astype(np.uint16)) for model in models]
+    samples = [
+        np.subtract(*naive_means(truth, mask, models, row[who]).mean(axis=1)) for row in weights
+    ]
+    measured = [
+        Measured.of(Judged.of(truth, mask, who), model, weights.astype(np.uint16))
+        for model in models
+    ]
     apart = measured[0].samples["auroc"] - measured[1].samples["auroc"]
     patients = macro_patients(Judged.of(truth, mask, who), apart, range(3))
     error = np.std(samples[1:], ddof=1)
     assert found.findings_scored == FINDINGS
     assert found.auroc_macro.value == pytest.approx(samples[0], abs=1e-12)
-    assert found.auroc_macro.interval == pytest.approx(difference_interval(samples[0], error, patients), abs=1e-12)
-    assert found.auroc_macro.p == pytest.approx(difference_p(samples[0], error, patients), abs=1e-12)
+    assert found.auroc_macro.interval == pytest.approx(
+        difference_interval(samples[0], error, patients), abs=1e-12
+    )
+    assert found.auroc_macro.p == pytest.approx(
+        difference_p(samples[0], error, patients), abs=1e-12
+    )
     assert found.auroc_macro.p_holm == found.auroc_macro.p
 
 
@@ -58,10 +75,14 @@ def test_single_findings_are_by_clustered_delong():
     p_values = []
     for place, name in enumerate(FINDINGS):
         kept = mask[:, place]
-        expected = auroc_covariance(truth[kept, place], [model[:, kept, place] for model in models], who[kept])
+        expected = auroc_covariance(
+            truth[kept, place], [model[:, kept, place] for model in models], who[kept]
+        )
         value, error = expected.difference(0, 1)
         assert found[name].value == pytest.approx(value, abs=1e-12)
-        assert found[name].interval == pytest.approx(difference_interval(value, error, expected.patients), abs=1e-12)
+        assert found[name].interval == pytest.approx(
+            difference_interval(value, error, expected.patients), abs=1e-12
+        )
         p_values.append(difference_p(value, error, expected.patients))
         assert found[name].p == pytest.approx(p_values[-1], abs=1e-12)
     assert [found[name].p_holm for name in FINDINGS] == pytest.approx(holm(p_values))
@@ -86,22 +107,35 @@ def test_a_model_does_not_differ_from_itself_and_a_better_one_does():
     assert same.auroc_macro.interval == (0.0, 0.0)
     assert not same.auroc_macro.shown
     assert not any(one.shown for one in same.auroc.values())
-    found = compare_models(truth, mask, better, worse, who, FINDINGS, resamples=200, min_positives=5)
+    found = compare_models(
+        truth, mask, better, worse, who, FINDINGS, resamples=200, min_positives=5
+    )
     assert found.auroc_macro.interval.low > 0
     assert found.average_precision_macro.interval.low > 0
     assert found.auroc_macro.shown
     assert found.auroc["Edema"].shown
-    turned = compare_models(truth, mask, worse, better, who, FINDINGS, resamples=200, min_positives=5)
+    turned = compare_models(
+        truth, mask, worse, better, who, FINDINGS, resamples=200, min_positives=5
+    )
     assert turned.auroc_macro.value == -found.auroc_macro.value
     assert turned.auroc_macro.p == found.auroc_macro.p
 
 
 def test_one_seed_is_the_difference_of_two_evaluations():
     truth, mask, models, who = cohort(seeds=1)
-    apart = [evaluate_findings(truth, mask, m[0], who, FINDINGS, resamples=5, min_positives=5) for m in models]
-    found = compare_models(truth, mask, models[0][0], models[1][0], who, FINDINGS, resamples=5, min_positives=5)
-    assert found.auroc_macro.value == pytest.approx(apart[0].auroc_macro.value - apart[1].auroc_macro.value)
-    assert found == compare_models(truth, mask, *models, who, FINDINGS, resamples=5, min_positives=5)
+    apart = [
+        evaluate_findings(truth, mask, m[0], who, FINDINGS, resamples=5, min_positives=5)
+        for m in models
+    ]
+    found = compare_models(
+        truth, mask, models[0][0], models[1][0], who, FINDINGS, resamples=5, min_positives=5
+    )
+    assert found.auroc_macro.value == pytest.approx(
+        apart[0].auroc_macro.value - apart[1].auroc_macro.value
+    )
+    assert found == compare_models(
+        truth, mask, *models, who, FINDINGS, resamples=5, min_positives=5
+    )
 
 
 def test_findings_that_one_does_not_call_are_left_out():
@@ -125,7 +159,7 @@ def test_findings_of_few_positives_are_not_tested():
     assert found.auroc["Hernia"].p is found.auroc["Hernia"].p_holm is None
     nothing = compare_models(truth, mask, *models, who, FINDINGS, resamples=10, min_positives=1000)
     assert nothing.auroc_macro.value is None
-    assert nothing.auroc_macro.reason.endswith("lower --min_positives")
+    assert nothing.auroc_macro.reason.endswith("lower --min-positives")
     assert not nothing.auroc_macro.shown
 
 
@@ -163,19 +197,27 @@ def test_a_family_counts_all_its_comparisons():
     truth, mask, models, who = cohort()
     judged = Judged.of(truth, mask, who)
     weights = weightings(judged, 100, 0)
-    measured = [Measured.of(judged, scores, weights) for scores in (*models, models[1] + 0.3 * models[0])]
+    measured = [
+        Measured.of(judged, scores, weights) for scores in (*models, models[1] + 0.3 * models[0])
+    ]
     alone = [compare(judged, measured[place], measured[1], FINDINGS, 5) for place in (0, 2)]
     together = in_families(alone)
-    assert [one.auroc_macro.p_holm for one in together] == pytest.approx(holm([one.auroc_macro.p for one in alone]))
+    assert [one.auroc_macro.p_holm for one in together] == pytest.approx(
+        holm([one.auroc_macro.p for one in alone])
+    )
     singles = [finding.p for one in alone for finding in one.auroc.values()]
-    assert [f.p_holm for one in together for f in one.auroc.values()] == pytest.approx(holm(singles))
+    assert [f.p_holm for one in together for f in one.auroc.values()] == pytest.approx(
+        holm(singles)
+    )
     assert alone[0].auroc_macro.p_holm is None
     assert not alone[0].auroc_macro.shown
 
 
 def test_json_says_whether_a_difference_is_shown():
     truth, mask, models, who = cohort()
-    plain = compare_models(truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5).auroc_macro.to_json()
+    plain = compare_models(
+        truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5
+    ).auroc_macro.to_json()
     assert set(plain) == {"value", "interval", "left_out", "reason", "p", "p_holm", "shown"}
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
@@ -190,7 +232,14 @@ def test_json_says_whether_a_difference_is_shown():
 )
 def test_what_does_not_fit_is_refused(changed, message):
     truth, mask, (first, second), who = cohort()
-    arguments = {"truth": truth, "mask": mask, "first": first, "second": second, "patients": who, "findings": FINDINGS}
+    arguments = {
+        "truth": truth,
+        "mask": mask,
+        "first": first,
+        "second": second,
+        "patients": who,
+        "findings": FINDINGS,
+    }
     with pytest.raises(ValueError, match=message):
         compare_models(**{**arguments, **changed}, resamples=2)
 
@@ -207,7 +256,11 @@ def test_recall_and_specificity_rest_on_their_own_patients():
     truth[:, 2] = who < 8
     mask[:, 2] = True
     cuts = [None, None, float(models[0][0, :, 2].min() - 1)]
-    found = evaluate_findings(truth, mask, models[0][0], who, FINDINGS, cuts, resamples=20).findings[2].measures
+    found = (
+        evaluate_findings(truth, mask, models[0][0], who, FINDINGS, cuts, resamples=20)
+        .findings[2]
+        .measures
+    )
     assert found["recall"].interval == share_interval(1.0, 0.0, 8)
     assert found["specificity"].interval == share_interval(0.0, 0.0, 52)
 
@@ -221,7 +274,9 @@ def test_torch_has_as_many_threads_as_before():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-    assert found == compare_models(truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5)
+    assert found == compare_models(
+        truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5
+    )
 
 
 def test_a_mean_rests_on_patients_by_the_findings_variances():
@@ -235,7 +290,9 @@ def test_a_mean_rests_on_patients_by_the_findings_variances():
     equal = (samples - samples[1:].mean(axis=0)) / samples[1:].std(axis=0)
     by_hand = (2 / 3 / 39**0.5 + 1 / 3 / 4**0.5) ** -2
     assert macro_patients(judged, equal, [0, 1, 2]) == int(by_hand) + 1 == 14
-    assert macro_patients(judged, equal * [1e-6, 1, 1], [0, 1, 2]) == 40  # a finding that moves nothing takes nothing
+    assert (
+        macro_patients(judged, equal * [1e-6, 1, 1], [0, 1, 2]) == 40
+    )  # a finding that moves nothing takes nothing
     assert macro_patients(judged, equal * [1e6, 1, 1], [0, 1, 2]) == 5
     assert macro_patients(judged, np.zeros((9, 3)), [0, 1, 2]) == 5
 
@@ -243,7 +300,15 @@ def test_a_mean_rests_on_patients_by_the_findings_variances():
 def test_a_difference_without_error_is_not_tested():
     truth, mask, _, who = cohort()
     perfect, constant = np.nan_to_num(truth)[None], np.full((1, *truth.shape), 0.3)
-    found = compare_models(truth, mask, perfect, constant, who, FINDINGS, resamples=20, min_positives=2)
+    found = compare_models(
+        truth, mask, perfect, constant, who, FINDINGS, resamples=20, min_positives=2
+    )
     for one in (found.auroc_macro, *found.auroc.values()):
-        assert (one.value, one.interval, one.p, one.p_holm, one.shown) == (0.5, None, None, None, False)
+        assert (one.value, one.interval, one.p, one.p_holm, one.shown) == (
+            0.5,
+            None,
+            None,
+            None,
+            False,
+        )
         assert one.reason == NEVER_VARIES

@@ -27,7 +27,9 @@ def naive(truth, models, who):
     m, n = len(positives), len(negatives)
     areas, x, y = [], [], []
     for seeds in models:
-        pairs = np.array([[np.mean([kernel(s[i], s[j]) for s in seeds]) for j in negatives] for i in positives])
+        pairs = np.array(
+            [[np.mean([kernel(s[i], s[j]) for s in seeds]) for j in negatives] for i in positives]
+        )
         areas.append(pairs.mean())
         x.append(dict(zip(positives, pairs.mean(axis=1), strict=True)))
         y.append(dict(zip(negatives, pairs.mean(axis=0), strict=True)))
@@ -38,7 +40,10 @@ def naive(truth, models, who):
         for b in range(len(models)):
             s10 = s01 = s11 = s11b = 0.0
             for person in people:
-                mine, other = [i for i in positives if who[i] == person], [j for j in negatives if who[j] == person]
+                mine, other = (
+                    [i for i in positives if who[i] == person],
+                    [j for j in negatives if who[j] == person],
+                )
                 xa, xb = (sum(x[k][i] - areas[k] for i in mine) for k in (a, b))
                 ya, yb = (sum(y[k][j] - areas[k] for j in other) for k in (a, b))
                 s10, s01, s11, s11b = s10 + xa * xb, s01 + ya * yb, s11 + xa * yb, s11b + xb * ya
@@ -67,7 +72,9 @@ def test_one_film_a_patient_is_plain_delong(tied):
     found = auroc_covariance(truth, models, np.arange(len(truth)))
     parts = [components(truth, scores[0]) for scores in models]
     above, below = np.stack([p.positives for p in parts]), np.stack([p.negatives for p in parts])
-    expected = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]  # DeLong 1988, equation 4
+    expected = (
+        np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
+    )  # DeLong 1988, equation 4
     assert found.covariance == pytest.approx(expected, abs=1e-15)
 
 
@@ -81,14 +88,22 @@ def test_delongs_variance_is_how_far_the_auroc_varies_over_cohorts():
 def test_clustering_counts():
     truth, models, who = films(3, patients=30)
     copies = np.repeat(truth, 4), [np.repeat(scores, 4, axis=1) for scores in models]
-    clustered, alone = auroc_covariance(*copies, np.repeat(who, 4)), auroc_covariance(*copies, np.arange(4 * len(who)))
-    assert clustered.covariance == pytest.approx(auroc_covariance(truth, models, who).covariance, abs=1e-15)
+    clustered, alone = (
+        auroc_covariance(*copies, np.repeat(who, 4)),
+        auroc_covariance(*copies, np.arange(4 * len(who))),
+    )
+    assert clustered.covariance == pytest.approx(
+        auroc_covariance(truth, models, who).covariance, abs=1e-15
+    )
     assert (np.diag(clustered.covariance) > 3 * np.diag(alone.covariance)).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(-4, 4)), min_size=2, max_size=40))
 def test_both_components_have_scikit_learns_auroc_as_mean(cells):
-    truth, scores = np.array([1, 0, *(t for t, _ in cells)]), np.array([0, 0, *(s for _, s in cells)]) / 2
+    truth, scores = (
+        np.array([1, 0, *(t for t, _ in cells)]),
+        np.array([0, 0, *(s for _, s in cells)]) / 2,
+    )
     parts = components(truth, scores)
     expected = roc_auc_score(truth, scores)
     assert parts.positives.mean() == pytest.approx(expected, abs=1e-12)
@@ -105,11 +120,14 @@ def test_the_error_of_a_difference_is_that_of_its_covariance():
     truth, models, who = films()
     found = auroc_covariance(truth, models, who)
     (a, both), (_, b) = found.covariance
-    assert found.difference(1, 0) == pytest.approx((found.auroc[1] - found.auroc[0], (a + b - 2 * both) ** 0.5))
+    assert found.difference(1, 0) == pytest.approx(
+        (found.auroc[1] - found.auroc[0], (a + b - 2 * both) ** 0.5)
+    )
 
 
 @pytest.mark.parametrize(
-    ("truth", "who"), [([1, 1, 0, 0], [0, 0, 1, 2]), ([1, 1, 0, 0], [0, 1, 2, 2]), ([0, 0, 0], [0, 1, 2])]
+    ("truth", "who"),
+    [([1, 1, 0, 0], [0, 0, 1, 2]), ([1, 1, 0, 0], [0, 1, 2, 2]), ([0, 0, 0], [0, 1, 2])],
 )
 def test_fewer_than_two_patients_of_a_class_are_refused(truth, who):
     with pytest.raises(ValueError, match="2 of each are needed"):

@@ -44,12 +44,16 @@ def test_the_standard_error_leaves_out_undefined_samples():
     assert standard_error(np.array([])) is None
 
 
-@pytest.mark.parametrize(("value", "error", "patients"), [(0.6, 0.05, 12), (0.95, 0.02, 51), (0.02, 0.02, 2000)])
+@pytest.mark.parametrize(
+    ("value", "error", "patients"), [(0.6, 0.05, 12), (0.95, 0.02, 51), (0.02, 0.02, 2000)]
+)
 def test_a_share_is_taken_on_the_logit_scale_with_students_factor(value, error, patients):
     factor = stats.t.ppf(0.95, patients - 1)
     centre, spread = np.log(value / (1 - value)), error / (value * (1 - value))
     expected = [1 / (1 + np.exp(-(centre + sign * factor * spread))) for sign in (-1, 1)]
-    assert share_interval(value, error, patients, level=0.9) == pytest.approx(tuple(expected), abs=1e-12)
+    assert share_interval(value, error, patients, level=0.9) == pytest.approx(
+        tuple(expected), abs=1e-12
+    )
 
 
 def test_ends_of_a_share_stay_within_0_and_1():

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from hilum.metrics.intervals import bootstrap_counts, share_interval
-from hilum.metrics.operating import RULES, choose_threshold, choose_thresholds, operating_points, predictive_values
+from hilum.metrics.operating import (
+    RULES,
+    choose_threshold,
+    choose_thresholds,
+    operating_points,
+    predictive_values,
+)
 from hilum.metrics.resampling import Judged, weightings
 from hilum.metrics.thresholds import best_threshold
 
@@ -85,13 +91,21 @@ CUTS = ({"youden": 0.5, "sensitivity 0.9": 0.35, "specificity 0.9": None}, {"you
 def test_calls_are_counted_as_scikit_learn_does():
     judged, scores = judged_films()
     found = operating_points(judged, scores, CUTS, weightings(judged, 0, 0))
-    assert [[point.rule for point in points] for points in found] == [["youden", "sensitivity 0.9"], ["youden"]]
+    assert [[point.rule for point in points] for points in found] == [
+        ["youden", "sensitivity 0.9"],
+        ["youden"],
+    ]
     for finding, points in enumerate(found):
         kept = judged.mask[:, finding]
         truth = judged.truth[kept, finding]
         for point in points:
             called = scores[kept, finding] >= point.threshold
-            counts = (point.true_negatives, point.false_positives, point.false_negatives, point.true_positives)
+            counts = (
+                point.true_negatives,
+                point.false_positives,
+                point.false_negatives,
+                point.true_positives,
+            )
             assert counts == tuple(confusion_matrix(truth, called).ravel())
             assert point.sensitivity.value == pytest.approx(recall_score(truth, called))
             assert point.specificity.value == pytest.approx(recall_score(1 - truth, ~called))
@@ -103,7 +117,11 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients():
     judged, scores = judged_films(films=60, patients=20)
     point = operating_points(judged, scores, CUTS, weightings(judged, 50, 3), prevalence=0.05)[0][0]
     kept = judged.mask[:, 0]
-    truth, called, patients = judged.truth[kept, 0] == 1, scores[kept, 0] >= 0.5, judged.patients[kept]
+    truth, called, patients = (
+        judged.truth[kept, 0] == 1,
+        scores[kept, 0] >= 0.5,
+        judged.patients[kept],
+    )
     resampled = {"sensitivity": [], "specificity": [], "precision": [], "ppv_at_prevalence": []}
     for counts in bootstrap_counts(20, 50, 3):
         films = np.repeat(np.arange(len(truth)), counts[patients])
@@ -117,14 +135,18 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients():
     for name, values in resampled.items():
         rests_on = people[1] if name == "specificity" else people[0]
         found = getattr(point, name)
-        assert found.interval == pytest.approx(share_interval(found.value, np.std(values, ddof=1), rests_on))
+        assert found.interval == pytest.approx(
+            share_interval(found.value, np.std(values, ddof=1), rests_on)
+        )
 
 
 def test_a_specificity_of_1_rests_on_the_patients_without_the_finding():
     """Not on the few with it: 200 patients, none of them called, leave little room for a false alarm."""
     truth = np.arange(203)[:, None] >= 200
     judged = Judged.of(truth, np.ones((203, 1)), np.arange(203))
-    point = operating_points(judged, truth.astype(float), [{"youden": 0.5}], weightings(judged, 50, 0))[0][0]
+    point = operating_points(
+        judged, truth.astype(float), [{"youden": 0.5}], weightings(judged, 50, 0)
+    )[0][0]
     assert point.specificity.interval.low > 0.98
     assert point.sensitivity.interval.low < 0.4
 
@@ -134,14 +156,18 @@ def test_calls_that_are_all_right_say_as_much_as_there_are_of_them(calls, least)
     truth = np.arange(400)[:, None] < 60
     scores = np.where(np.arange(400) < calls, 0.9, 0.1)[:, None]
     judged = Judged.of(truth, np.ones((400, 1)), np.arange(400))
-    point = operating_points(judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.01)[0][0]
+    point = operating_points(
+        judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.01
+    )[0][0]
     assert point.precision.value == point.ppv_at_prevalence.value == 1.0
     if least is None:
         assert point.precision.interval is None
         assert point.precision.reason == "no interval: 1 patient is called, 2 are needed"
     else:
         assert least < point.precision.interval.low < least + 0.25
-    worst = predictive_values(point.sensitivity.interval.low, point.specificity.interval.low, 0.01)[0]
+    worst = predictive_values(point.sensitivity.interval.low, point.specificity.interval.low, 0.01)[
+        0
+    ]
     assert point.ppv_at_prevalence.interval == (pytest.approx(worst), 1.0)
 
 
@@ -149,9 +175,13 @@ def test_missing_nobody_is_no_proof_of_missing_nobody():
     truth = np.arange(300)[:, None] < 20
     scores = np.where(np.arange(300) < 100, 0.9, 0.1)[:, None]
     judged = Judged.of(truth, np.ones((300, 1)), np.arange(300))
-    point = operating_points(judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.3)[0][0]
+    point = operating_points(
+        judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.3
+    )[0][0]
     assert point.npv_at_prevalence.value == 1.0
-    worst = predictive_values(point.sensitivity.interval.low, point.specificity.interval.low, 0.3)[1]
+    worst = predictive_values(point.sensitivity.interval.low, point.specificity.interval.low, 0.3)[
+        1
+    ]
     assert point.npv_at_prevalence.interval == (pytest.approx(worst), 1.0)
     assert worst < 0.95
 
@@ -159,7 +189,9 @@ def test_missing_nobody_is_no_proof_of_missing_nobody():
 def test_predictive_values_at_the_films_own_prevalence_are_the_counted_ones():
     judged, scores = judged_films()
     has = judged.truth[judged.mask[:, 1], 1] == 1
-    point = operating_points(judged, scores, CUTS, weightings(judged, 0, 0), prevalence=has.mean())[1][0]
+    point = operating_points(judged, scores, CUTS, weightings(judged, 0, 0), prevalence=has.mean())[
+        1
+    ][0]
     assert point.ppv_at_prevalence.value == pytest.approx(point.precision.value)
     quiet = point.true_negatives / (point.true_negatives + point.false_negatives)
     assert point.npv_at_prevalence.value == pytest.approx(quiet)
@@ -167,7 +199,10 @@ def test_predictive_values_at_the_films_own_prevalence_are_the_counted_ones():
 
 def test_a_rare_finding_makes_most_alarms_false():
     positive, negative = predictive_values(0.9, 0.9, 0.01)
-    assert (positive, negative) == (pytest.approx(0.0833, abs=1e-4), pytest.approx(0.9989, abs=1e-4))
+    assert (positive, negative) == (
+        pytest.approx(0.0833, abs=1e-4),
+        pytest.approx(0.9989, abs=1e-4),
+    )
     assert np.isnan(predictive_values(0.0, 1.0, 0.1)[0])
     assert np.isnan(predictive_values(1.0, 0.0, 0.1)[1])
 
@@ -182,17 +217,28 @@ def test_a_prevalence_lies_between_0_and_1(prevalence):
 def test_what_cannot_be_said_has_a_reason():
     judged = Judged.of([[1], [0], [0]], [[1]] * 3, [0, 1, 2])
     cuts = [{"nobody": 0.9, "everybody": 0.0}]
-    nobody, everybody = operating_points(judged, [[0.4], [0.3], [0.2]], cuts, weightings(judged, 10, 0), 0.1)[0]
-    assert nobody.precision.reason == nobody.ppv_at_prevalence.reason == "no film is called at this threshold"
+    nobody, everybody = operating_points(
+        judged, [[0.4], [0.3], [0.2]], cuts, weightings(judged, 10, 0), 0.1
+    )[0]
+    assert (
+        nobody.precision.reason
+        == nobody.ppv_at_prevalence.reason
+        == "no film is called at this threshold"
+    )
     assert everybody.npv_at_prevalence.reason == "every film is called at this threshold"
     assert everybody.sensitivity.interval is None
     assert everybody.sensitivity.reason.startswith("no interval: 1 patients with and 2 without")
     negatives = Judged.of([[0], [0]], [[1]] * 2, [0, 1])
-    (one,) = operating_points(negatives, [[0.4], [0.3]], [{"youden": 0.35}], weightings(negatives, 10, 0))[0]
+    (one,) = operating_points(
+        negatives, [[0.4], [0.3]], [{"youden": 0.35}], weightings(negatives, 10, 0)
+    )[0]
     assert one.sensitivity.reason == "no positives in this split"
     assert json.loads(json.dumps(one.to_json(), allow_nan=False))["sensitivity"]["value"] is None
 
 
 def test_no_threshold_at_all_gives_no_point():
     judged, scores = judged_films()
-    assert operating_points(judged, scores, [{}, {"youden": None}], weightings(judged, 5, 0)) == [(), ()]
+    assert operating_points(judged, scores, [{}, {"youden": None}], weightings(judged, 5, 0)) == [
+        (),
+        (),
+    ]

@@ -38,7 +38,9 @@ def test_one_film_a_study_changes_nothing_but_what_is_masked():
 
 def test_names_serve_as_codes_do():
     truth, mask, scores, studies, patients = films()
-    named = per_study(truth, mask, scores, [f"s{study:02d}" for study in studies], [f"p{who}" for who in patients])
+    named = per_study(
+        truth, mask, scores, [f"s{study:02d}" for study in studies], [f"p{who}" for who in patients]
+    )
     coded = per_study(truth, mask, scores, studies, patients)
     assert (named.scores == coded.scores).all()
     assert [f"p{who}" for who in coded.patients] == named.patients.tolist()
@@ -55,6 +57,12 @@ def test_names_serve_as_codes_do():
 )
 def test_what_does_not_fit_is_refused(changed, message):
     truth, mask, scores, studies, patients = films()
-    arguments = {"truth": truth, "mask": mask, "scores": scores, "studies": studies, "patients": patients}
+    arguments = {
+        "truth": truth,
+        "mask": mask,
+        "scores": scores,
+        "studies": studies,
+        "patients": patients,
+    }
     with pytest.raises(ValueError, match=message):
         per_study(**{**arguments, **changed})

@@ -29,17 +29,25 @@ SPREAD = 1.3
 
 def binomial_tail(found: int, films: int, share: float) -> float:
     """The chance of at least ``found`` of ``films``, by adding up."""
-    return sum(math.comb(films, k) * share**k * (1 - share) ** (films - k) for k in range(found, films + 1))
+    return sum(
+        math.comb(films, k) * share**k * (1 - share) ** (films - k) for k in range(found, films + 1)
+    )
 
 
-@pytest.mark.parametrize(("found", "films", "share"), [(1, 5, 0.2), (38, 40, 0.9), (90, 100, 0.8), (7, 700, 0.02)])
-def test_the_incomplete_beta_function_is_the_binomials_tail(found: int, films: int, share: float) -> None:
+@pytest.mark.parametrize(
+    ("found", "films", "share"), [(1, 5, 0.2), (38, 40, 0.9), (90, 100, 0.8), (7, 700, 0.02)]
+)
+def test_the_incomplete_beta_function_is_the_binomials_tail(
+    found: int, films: int, share: float
+) -> None:
     assert incomplete_beta(found, films - found + 1, share) == pytest.approx(
         binomial_tail(found, films, share), rel=1e-9
     )
 
 
-@pytest.mark.parametrize(("found", "films", "level"), [(22, 22, 0.9), (95, 100, 0.9), (3, 30, 0.95)])
+@pytest.mark.parametrize(
+    ("found", "films", "level"), [(22, 22, 0.9), (95, 100, 0.9), (3, 30, 0.95)]
+)
 def test_at_the_bound_what_was_seen_is_just_as_unlikely_as_the_level_allows(
     found: int, films: int, level: float
 ) -> None:
@@ -54,11 +62,15 @@ def test_films_of_a_patient_count_less_the_more_they_resemble_each_other() -> No
     unlike = rng.binomial(3, 0.8, 400).astype(np.float64)
     assert effective_number(alike, films) == pytest.approx(400, rel=0.01)
     assert effective_number(unlike, films) > 1000
-    assert effective_number(films, films) == 400  # nothing is wrong, so nothing shows how alike they are
+    assert (
+        effective_number(films, films) == 400
+    )  # nothing is wrong, so nothing shows how alike they are
     assert effective_number(np.ones(50), np.ones(50)) == 50
 
 
-def sample(rng: np.random.Generator, patients: int, share: float, area: float) -> tuple[BoolArray, ...]:
+def sample(
+    rng: np.random.Generator, patients: int, share: float, area: float
+) -> tuple[BoolArray, ...]:
     """Truth, scores and patients of films in clusters; those with the finding vary more, as in what networks say."""
     people = np.repeat(np.arange(patients), rng.geometric(0.4, patients))
 
@@ -89,9 +101,14 @@ def test_a_finding_that_cannot_reach_the_precision_calls_no_film_present() -> No
 
 
 def test_copies_of_the_same_films_make_nobody_surer() -> None:
-    truth, scores = np.arange(60) < 28, np.linspace(1, 0, 60)  # 29 films without a fault are the fewest for 0.9
+    truth, scores = (
+        np.arange(60) < 28,
+        np.linspace(1, 0, 60),
+    )  # 29 films without a fault are the fewest for 0.9
     once = choose_cut(truth, scores, np.arange(60), *WANTED)
-    thrice = choose_cut(*(np.repeat(values, 3) for values in (truth, scores, np.arange(60))), *WANTED)
+    thrice = choose_cut(
+        *(np.repeat(values, 3) for values in (truth, scores, np.arange(60))), *WANTED
+    )
     apart = choose_cut(np.repeat(truth, 3), np.repeat(scores, 3), np.arange(180), *WANTED)
     assert (once.present, thrice.present) == (None, None)
     assert apart.present is not None
@@ -173,8 +190,18 @@ def simulated(seed: int, findings: int) -> tuple[list[tuple[float, float, float,
         cut: Cut = choose_cut(*sample(rng, patients, share, area), *WANTED)
         truth, scores, people = sample(rng, 6 * patients, share, area)
         for side, right, called, kept in (
-            (cut.present_side, truth, scores >= (math.inf if cut.present is None else cut.present), present),
-            (cut.absent_side, ~truth, scores <= (-math.inf if cut.absent is None else cut.absent), absent),
+            (
+                cut.present_side,
+                truth,
+                scores >= (math.inf if cut.present is None else cut.present),
+                present,
+            ),
+            (
+                cut.absent_side,
+                ~truth,
+                scores <= (-math.inf if cut.absent is None else cut.absent),
+                absent,
+            ),
         ):
             if called.any():
                 kept.append((side.wanted, *judged(right[called], people[called])))

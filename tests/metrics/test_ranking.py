@@ -24,7 +24,9 @@ def naive_auroc(truth, scores, weights):
             if truth[i] == 1 and truth[j] == 0:
                 pair = weights[i] * weights[j]
                 total += pair
-                won += pair * (1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0)
+                won += pair * (
+                    1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0
+                )
     return won / total if total else float("nan")
 
 
@@ -37,7 +39,9 @@ def naive_average_precision(truth, scores, weights):
     for own_truth, own_score, own_weight in zip(truth, scores, weights, strict=True):
         if own_truth and own_weight:
             called = sum(w for w, s in zip(weights, scores, strict=True) if s >= own_score)
-            found = sum(w for w, s, t in zip(weights, scores, truth, strict=True) if s >= own_score and t)
+            found = sum(
+                w for w, s, t in zip(weights, scores, truth, strict=True) if s >= own_score and t
+            )
             result += own_weight * found / called
     return result / positive
 
@@ -46,7 +50,9 @@ def naive_average_precision(truth, scores, weights):
 def test_equals_scikit_learn_with_ties(films):
     truth, scores = films
     assert auroc(truth, scores) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
-    assert average_precision(truth, scores) == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
+    assert average_precision(truth, scores) == pytest.approx(
+        average_precision_score(truth, scores), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("digits", [1, 3, 16])
@@ -92,16 +98,22 @@ def test_the_order_of_films_does_not_matter(films, random):
     order = list(range(len(truth)))
     random.shuffle(order)
     assert auroc(truth[order], scores[order]) == auroc(truth, scores)
-    assert average_precision(truth[order], scores[order]) == pytest.approx(average_precision(truth, scores), abs=1e-12)
+    assert average_precision(truth[order], scores[order]) == pytest.approx(
+        average_precision(truth, scores), abs=1e-12
+    )
 
 
 @given(both_classes(most=12), st.data())
 def test_a_whole_weight_is_that_many_copies(films, data):
     truth, scores = films
-    weights = np.array(data.draw(st.lists(st.integers(1, 3), min_size=len(truth), max_size=len(truth))))
+    weights = np.array(
+        data.draw(st.lists(st.integers(1, 3), min_size=len(truth), max_size=len(truth)))
+    )
     copied = np.repeat(truth, weights), np.repeat(scores, weights)
     assert auroc(truth, scores, weights) == pytest.approx(auroc(*copied), abs=1e-12)
-    assert average_precision(truth, scores, weights) == pytest.approx(average_precision(*copied), abs=1e-12)
+    assert average_precision(truth, scores, weights) == pytest.approx(
+        average_precision(*copied), abs=1e-12
+    )
 
 
 def test_one_score_for_all_is_chance():
@@ -139,7 +151,9 @@ def test_rows_of_weights_are_measured_alone_and_over_block_borders(digits):
     for row in range(200):
         film_weights = weights[row][patients]
         assert areas[row] == auroc(truth, scores, film_weights)
-        assert precisions[row] == pytest.approx(average_precision(truth, scores, film_weights), abs=1e-12)
+        assert precisions[row] == pytest.approx(
+            average_precision(truth, scores, film_weights), abs=1e-12
+        )
 
 
 def test_weights_too_large_for_float32_stay_exact():
@@ -148,7 +162,9 @@ def test_weights_too_large_for_float32_stay_exact():
     weights = rng.integers(0, 1 << 31, size=(3, 300))
     areas, precisions = measures(rank(truth, scores), weights)
     for row in range(3):
-        assert areas[row] == pytest.approx(roc_auc_score(truth, scores, sample_weight=weights[row]), abs=1e-12)
+        assert areas[row] == pytest.approx(
+            roc_auc_score(truth, scores, sample_weight=weights[row]), abs=1e-12
+        )
         expected = average_precision_score(truth, scores, sample_weight=weights[row])
         assert precisions[row] == pytest.approx(expected, abs=1e-12)
 

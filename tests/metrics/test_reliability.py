@@ -37,7 +37,9 @@ def test_bins_are_those_of_scikit_learn(films):
     truth, logits = believable(films, seed=films)
     found = reliability(truth, sigmoid(logits))
     count = max(1, min(15, films // LEAST_IN_BIN))
-    observed, predicted = calibration_curve(truth, sigmoid(logits), n_bins=count, strategy="quantile")
+    observed, predicted = calibration_curve(
+        truth, sigmoid(logits), n_bins=count, strategy="quantile"
+    )
     assert len(found) == count
     assert [one.observed for one in found] == pytest.approx(observed.tolist())
     assert [one.predicted for one in found] == pytest.approx(predicted.tolist())
@@ -92,7 +94,9 @@ def test_calibration_lowers_the_error_on_other_films():
 
 def test_brier_is_that_of_scikit_learn():
     truth, logits = believable(500)
-    assert brier_score(truth, sigmoid(logits)) == pytest.approx(brier_score_loss(truth, sigmoid(logits)))
+    assert brier_score(truth, sigmoid(logits)) == pytest.approx(
+        brier_score_loss(truth, sigmoid(logits))
+    )
     assert np.isnan(brier_score([], []))
 
 
@@ -112,7 +116,9 @@ def test_a_finding_is_judged_before_and_after_its_calibration():
     one = finding_reliability(truth, sigmoid(calibrated(raw, found)), found)
     assert one.ece < 0.1 < one.ece_raw
     assert one.brier < one.brier_raw == pytest.approx(brier_score(truth, sigmoid(raw)))
-    assert one.ece_raw == pytest.approx(expected_calibration_error(reliability(truth, sigmoid(raw))))
+    assert one.ece_raw == pytest.approx(
+        expected_calibration_error(reliability(truth, sigmoid(raw)))
+    )
     said = one.to_json()
     assert (said["temperature"], said["shift"], said["reason"]) == (*found, None)
     assert sum(each["films"] for each in said["reliability"]) == 2000

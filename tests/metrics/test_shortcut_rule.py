@@ -31,5 +31,7 @@ def test_p_values_are_even_where_nothing_is_known_and_small_where_much_is() -> N
 
 
 @pytest.mark.parametrize(("scores", "p"), [([0.0] * 6, 1.0), ([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], 0.0)])
-def test_scores_that_are_all_the_same_or_never_wrong_have_no_error(scores: list[float], p: float) -> None:
+def test_scores_that_are_all_the_same_or_never_wrong_have_no_error(
+    scores: list[float], p: float
+) -> None:
     assert chance_p([1, 1, 1, 0, 0, 0], scores, range(6)) == p

@@ -11,7 +11,9 @@ def test_equals_scipy(degrees):
         assert two_sided_p(t, degrees) == pytest.approx(2 * stats.t.sf(t, degrees), abs=1e-12)
         assert two_sided_p(-t, degrees) == two_sided_p(t, degrees)
     for level in (0.5, 0.9, 0.95, 0.999):
-        assert quantile(level, degrees) == pytest.approx(stats.t.ppf(0.5 + level / 2, degrees), rel=1e-9)
+        assert quantile(level, degrees) == pytest.approx(
+            stats.t.ppf(0.5 + level / 2, degrees), rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("degrees", [3, 8])

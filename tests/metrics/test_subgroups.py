@@ -36,19 +36,29 @@ def films(count=400):
 def test_a_group_is_measured_as_if_there_were_no_other_films():
     truth, mask, scores, patients = films()
     (women, _) = groups_of("sex", ["F", "F", "M", "M"] * 100)
-    found = measure_subgroup(women, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 50)
-    aurocs = [roc_auc_score(truth[keep, f], scores[keep, f]) for f in (0, 1) for keep in [women.rows & mask[:, f]]]
+    found = measure_subgroup(
+        women, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 50
+    )
+    aurocs = [
+        roc_auc_score(truth[keep, f], scores[keep, f])
+        for f in (0, 1)
+        for keep in [women.rows & mask[:, f]]
+    ]
     assert found.findings_scored == ("A", "B")
     assert found.auroc_macro.value == pytest.approx(np.mean(aurocs))
     assert (found.films, found.patients) == (200, 100)
-    assert found.auroc_macro.interval.low < found.auroc_macro.value < found.auroc_macro.interval.high
+    assert (
+        found.auroc_macro.interval.low < found.auroc_macro.value < found.auroc_macro.interval.high
+    )
     assert found.to_json()["reason"] is None
 
 
 def test_too_few_patients_is_a_reason_and_no_number():
     truth, mask, scores, patients = films()
     rare = groups_of("view_position", ["LATERAL"] * 30 + ["AP"] * 370)[1]
-    found = measure_subgroup(rare, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 50)
+    found = measure_subgroup(
+        rare, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 50
+    )
     assert (found.auroc_macro.value, found.films, found.patients) == (None, 30, 15)
     assert found.to_json()["reason"] == "too few: no finding has 20 patients with it and 20 without"
 
@@ -57,5 +67,7 @@ def test_patients_without_the_finding_are_needed_too():
     truth, mask, scores, patients = films()
     truth[:, 0] = np.arange(400) >= 10
     group = groups_of("sex", ["F"] * 400)[0]
-    found = measure_subgroup(group, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 10)
+    found = measure_subgroup(
+        group, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 10
+    )
     assert found.findings_scored == ("B",)

@@ -25,7 +25,9 @@ def naive_samples(measure, truth, mask, scores, who, resamples, seed):
     """Copy the films of every drawn patient, then measure with scikit-learn."""
     samples = []
     for counts in bootstrap_counts(who.max() + 1, resamples, seed):
-        rows = np.concatenate([np.repeat(np.flatnonzero(who == patient), n) for patient, n in enumerate(counts)])
+        rows = np.concatenate(
+            [np.repeat(np.flatnonzero(who == patient), n) for patient, n in enumerate(counts)]
+        )
         rows = rows[mask[rows]]
         classes = set(truth[rows])
         samples.append(measure(truth[rows], scores[rows]) if classes == {0.0, 1.0} else np.nan)
@@ -34,7 +36,9 @@ def naive_samples(measure, truth, mask, scores, who, resamples, seed):
 
 def test_intervals_equal_a_naive_loop_with_scikit_learn():
     truth, mask, scores, who = cohort()
-    evaluation = evaluate_findings(truth, mask, scores, who, FINDINGS, [0.5] * 3, resamples=60, seed=3, min_positives=5)
+    evaluation = evaluate_findings(
+        truth, mask, scores, who, FINDINGS, [0.5] * 3, resamples=60, seed=3, min_positives=5
+    )
     measured = {
         "auroc": roc_auc_score,
         "average_precision": average_precision_score,
@@ -46,8 +50,12 @@ def test_intervals_equal_a_naive_loop_with_scikit_learn():
         for name, measure in measured.items():
             samples = naive_samples(measure, *columns, who, 60, 3)
             estimate = result.measures[name]
-            assert estimate.value == pytest.approx(measure(columns[0][columns[1]], columns[2][columns[1]]), abs=1e-12)
-            present, absent = (len(set(who[mask[:, place] & (truth[:, place] == kind)])) for kind in (1, 0))
+            assert estimate.value == pytest.approx(
+                measure(columns[0][columns[1]], columns[2][columns[1]]), abs=1e-12
+            )
+            present, absent = (
+                len(set(who[mask[:, place] & (truth[:, place] == kind)])) for kind in (1, 0)
+            )
             expected = share_interval(estimate.value, samples.std(ddof=1), min(present, absent))
             fewest.append(min(present, absent))
             assert estimate.interval == pytest.approx(expected, abs=1e-12)
@@ -59,7 +67,11 @@ def test_intervals_equal_a_naive_loop_with_scikit_learn():
     )
     error = np.mean(macro, axis=0).std(ddof=1)
     shares = np.var(macro, axis=1) / np.var(macro, axis=1).sum()
-    degrees = 1 / sum(share / (count - 1) ** 0.5 for share, count in zip(shares, fewest[::3], strict=True)) ** 2
+    degrees = (
+        1
+        / sum(share / (count - 1) ** 0.5 for share, count in zip(shares, fewest[::3], strict=True))
+        ** 2
+    )
     assert min(fewest) - 1 < degrees < max(fewest) - 1
     expected = share_interval(evaluation.auroc_macro.value, error, int(degrees) + 1)
     assert evaluation.auroc_macro.interval == pytest.approx(expected, abs=1e-12)
@@ -72,10 +84,16 @@ def test_resamples_without_a_class_are_left_out_and_counted():
     truth[:2] = 1
     scores = rng.normal(size=(30, 1)) + truth
     ones = np.ones_like(truth)
-    estimate = evaluate_findings(truth, ones, scores, who, ["Hernia"], resamples=400).findings[0].measures["auroc"]
+    estimate = (
+        evaluate_findings(truth, ones, scores, who, ["Hernia"], resamples=400)
+        .findings[0]
+        .measures["auroc"]
+    )
     samples = naive_samples(roc_auc_score, truth[:, 0], ones[:, 0] > 0, scores[:, 0], who, 400, 0)
     assert estimate.left_out == np.isnan(samples).sum() > 20
-    assert estimate.interval == pytest.approx(share_interval(estimate.value, np.nanstd(samples, ddof=1), 2), abs=1e-12)
+    assert estimate.interval == pytest.approx(
+        share_interval(estimate.value, np.nanstd(samples, ddof=1), 2), abs=1e-12
+    )
 
 
 def test_clustered_intervals_are_wider_than_intervals_over_films():
@@ -101,7 +119,13 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         scores = 0.8**0.5 * shared + 0.2**0.5 * rng.normal(size=truth.shape) + truth
         estimate = (
             evaluate_findings(
-                truth, np.ones_like(truth), scores, np.repeat(np.arange(150), 2), ["Edema"], resamples=200, seed=trial
+                truth,
+                np.ones_like(truth),
+                scores,
+                np.repeat(np.arange(150), 2),
+                ["Edema"],
+                resamples=200,
+                seed=trial,
             )
             .findings[0]
             .measures["auroc"]
@@ -121,7 +145,9 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_a_missing_class_is_not_available_with_the_reason(column, masked, reason):
     truth, mask, scores, who = cohort()
     truth[:, 1], mask[:, 1] = column, not masked
-    evaluation = evaluate_findings(truth, mask, scores, who, FINDINGS, [0.0] * 3, resamples=20, min_positives=2)
+    evaluation = evaluate_findings(
+        truth, mask, scores, who, FINDINGS, [0.0] * 3, resamples=20, min_positives=2
+    )
     missing = evaluation.findings[1].measures
     assert missing["auroc"].value is None
     assert missing["auroc"].reason == missing["average_precision"].reason == reason
@@ -137,10 +163,17 @@ def test_one_positive_patient_has_a_value_but_no_interval():
     truth, mask, scores, who = cohort()
     truth[:, 2] = (who == 7).astype(float)
     mask[:, 2] = True
-    estimate = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20).findings[2].measures["auroc"]
+    estimate = (
+        evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20)
+        .findings[2]
+        .measures["auroc"]
+    )
     assert estimate.value is not None
     assert estimate.interval is None
-    assert estimate.reason == "no interval: 1 patients with and 39 without the finding, 2 of each are needed"
+    assert (
+        estimate.reason
+        == "no interval: 1 patients with and 39 without the finding, 2 of each are needed"
+    )
 
 
 def test_the_macro_value_needs_enough_positive_patients():
@@ -149,16 +182,20 @@ def test_the_macro_value_needs_enough_positive_patients():
     assert result.findings_scored == ()
     assert result.auroc_macro.value is None
     needed = "1000 positive patients and a negative one"
-    assert result.auroc_macro.reason == f"no finding has {needed}: lower --min_positives"
+    assert result.auroc_macro.reason == f"no finding has {needed}: lower --min-positives"
     counts = [finding.positive_patients for finding in result.findings]
-    some = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=10, min_positives=sorted(counts)[1])
+    some = evaluate_findings(
+        truth, mask, scores, who, FINDINGS, resamples=10, min_positives=sorted(counts)[1]
+    )
     assert len(some.findings_scored) == 2
 
 
 def test_counts_are_of_scored_cells():
     truth = np.array([[1.0], [1.0], [0.0], [np.nan], [1.0], [-1.0]])
     mask = np.array([[1], [1], [1], [0], [1], [0]])
-    result = evaluate_findings(truth, mask, np.arange(6.0)[:, None], list("aabbcd"), ["Edema"], resamples=5)
+    result = evaluate_findings(
+        truth, mask, np.arange(6.0)[:, None], list("aabbcd"), ["Edema"], resamples=5
+    )
     assert (result.films, result.patients) == (6, 4)
     finding = result.findings[0]
     assert (finding.films, finding.positives, finding.positive_patients) == (4, 3, 2)
@@ -166,7 +203,9 @@ def test_counts_are_of_scored_cells():
 
 def test_thresholds_that_are_missing_are_said_so():
     truth, mask, scores, who = cohort()
-    result = evaluate_findings(truth, mask, scores, who, FINDINGS, [0.5, None, float("nan")], resamples=10)
+    result = evaluate_findings(
+        truth, mask, scores, who, FINDINGS, [0.5, None, float("nan")], resamples=10
+    )
     assert result.findings[0].measures["f1"].value is not None
     for finding in result.findings[1:]:
         assert finding.threshold is None
@@ -184,9 +223,18 @@ def test_precision_without_a_call():
 def test_json_has_the_keys_that_others_rely_on_and_no_nan():
     truth, mask, scores, who = cohort()
     truth[:, 1] = 0.0
-    plain = evaluate_findings(truth, mask, scores, who, FINDINGS, [0.5] * 3, resamples=20, min_positives=3).to_json()
+    plain = evaluate_findings(
+        truth, mask, scores, who, FINDINGS, [0.5] * 3, resamples=20, min_positives=3
+    ).to_json()
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert {"auroc_macro", "auroc_macro_interval", "auroc", "films", "patients", "findings_scored"} <= set(plain)
+    assert {
+        "auroc_macro",
+        "auroc_macro_interval",
+        "auroc",
+        "films",
+        "patients",
+        "findings_scored",
+    } <= set(plain)
     assert plain["auroc"]["Fracture"] is None
     assert len(plain["auroc_macro_interval"]) == 2
     assert set(MEASURES) <= set(plain["findings"]["Edema"])
@@ -195,7 +243,9 @@ def test_json_has_the_keys_that_others_rely_on_and_no_nan():
 def test_the_same_seed_gives_the_same_numbers_whatever_the_patients_are_called():
     truth, mask, scores, who = cohort()
     first = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20)
-    named = evaluate_findings(truth, mask, scores, [f"p{code:03d}" for code in who], FINDINGS, resamples=20)
+    named = evaluate_findings(
+        truth, mask, scores, [f"p{code:03d}" for code in who], FINDINGS, resamples=20
+    )
     assert first == named
     assert first != evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20, seed=1)
 
@@ -213,7 +263,14 @@ def test_the_same_seed_gives_the_same_numbers_whatever_the_patients_are_called()
 )
 def test_what_does_not_fit_is_refused(changed, message):
     truth, mask, scores, who = cohort()
-    arguments = {"truth": truth, "mask": mask, "scores": scores, "patients": who, "findings": FINDINGS, "resamples": 5}
+    arguments = {
+        "truth": truth,
+        "mask": mask,
+        "scores": scores,
+        "patients": who,
+        "findings": FINDINGS,
+        "resamples": 5,
+    }
     with pytest.raises(ValueError, match=message):
         evaluate_findings(**{**arguments, **changed})
 
@@ -226,6 +283,8 @@ def test_no_film_is_refused():
 
 def test_a_score_that_is_the_same_for_all_films_has_no_interval():
     truth, mask, scores, who = cohort()
-    found = evaluate_findings(truth, mask, np.full_like(scores, 0.3), who, FINDINGS, resamples=40, min_positives=2)
+    found = evaluate_findings(
+        truth, mask, np.full_like(scores, 0.3), who, FINDINGS, resamples=40, min_positives=2
+    )
     for one in (found.auroc_macro, *(finding.measures["auroc"] for finding in found.findings)):
         assert (one.value, one.interval, one.reason) == (0.5, None, NEVER_VARIES)

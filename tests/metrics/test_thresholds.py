@@ -4,7 +4,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from hilum.metrics.thresholds import CALLED_MEASURES, Confusion, best_threshold, called_measures, confusion_cells
+from hilum.metrics.thresholds import (
+    CALLED_MEASURES,
+    Confusion,
+    best_threshold,
+    called_measures,
+    confusion_cells,
+)
 
 FILMS = st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=2, max_size=30)
 
@@ -14,7 +20,12 @@ def naive_merit(truth, called):
 
 
 def confusion(truth, scores, threshold):
-    return Confusion(*(cell.sum() for cell in confusion_cells(np.array(truth, bool), np.array(scores), threshold)))
+    return Confusion(
+        *(
+            cell.sum()
+            for cell in confusion_cells(np.array(truth, bool), np.array(scores), threshold)
+        )
+    )
 
 
 @given(FILMS)

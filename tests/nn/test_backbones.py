@@ -70,13 +70,19 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
     first = new_backbone("test_resnet", 32, seed=4)
     assert torch.equal(torch.rand(3), expected)
     again, other = new_backbone("test_resnet", 32, seed=4), new_backbone("test_resnet", 32, seed=5)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
+    )
+    assert not all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_the_projector_is_two_layers(batch_norm: bool) -> None:
     head = mlp(6, 5, 3, batch_norm=batch_norm)
     assert head(torch.randn(4, 6)).shape == (4, 3)
-    assert [type(part) for part in head if isinstance(part, nn.BatchNorm1d)] == [nn.BatchNorm1d] * batch_norm
+    assert [type(part) for part in head if isinstance(part, nn.BatchNorm1d)] == [
+        nn.BatchNorm1d
+    ] * batch_norm
     assert (head[0].bias is None) == batch_norm

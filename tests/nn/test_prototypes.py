@@ -68,9 +68,12 @@ def test_frozen_they_have_no_gradient_and_pass_the_embeddings_theirs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nearest", "expected"), [([2, 2, 2, 2], 1), ([0, 1, 2, 3], 4), ([0, 0, 3, 3], 2), ([0, 0, 0, 1], 1.7548)]
+    ("nearest", "expected"),
+    [([2, 2, 2, 2], 1), ([0, 1, 2, 3], 4), ([0, 0, 3, 3], 2), ([0, 0, 0, 1], 1.7548)],
 )
-def test_the_effective_count_is_the_perplexity_of_the_nearest(nearest: list[int], expected: float) -> None:
+def test_the_effective_count_is_the_perplexity_of_the_nearest(
+    nearest: list[int], expected: float
+) -> None:
     scores = F.one_hot(torch.tensor(nearest), 6).float() * 0.01
     assert effective_count(scores) == pytest.approx(expected, abs=1e-4)
 

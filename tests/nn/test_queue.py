@@ -14,12 +14,17 @@ from hilum.nn.queue import NO_PATIENT, Queue
 def batches(sizes: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     rng = torch.Generator().manual_seed(1)
     return [
-        (F.normalize(torch.randn(size, 4, generator=rng), dim=1), torch.randint(0, 99, (size,), generator=rng))
+        (
+            F.normalize(torch.randn(size, 4, generator=rng), dim=1),
+            torch.randint(0, 99, (size,), generator=rng),
+        )
         for size in sizes
     ]
 
 
-@pytest.mark.parametrize(("size", "pushed"), [(7, [3, 3, 3, 3, 1]), (8, [4, 4, 4]), (5, [7, 2, 11, 5]), (1, [1, 4])])
+@pytest.mark.parametrize(
+    ("size", "pushed"), [(7, [3, 3, 3, 3, 1]), (8, [4, 4, 4]), (5, [7, 2, 11, 5]), (1, [1, 4])]
+)
 def test_keeps_the_last_in_first_out(size: int, pushed: list[int]) -> None:
     queue = Queue(size, 4)
     start = queue.copy()[0]
@@ -27,7 +32,9 @@ def test_keeps_the_last_in_first_out(size: int, pushed: list[int]) -> None:
     for vectors, patients in batches(pushed):
         queue.push(vectors, patients)
         expected.extend(zip((tuple(v.tolist()) for v in vectors), patients.tolist(), strict=True))
-        found = list(zip((tuple(v.tolist()) for v in queue.embeddings), queue.patients.tolist(), strict=True))
+        found = list(
+            zip((tuple(v.tolist()) for v in queue.embeddings), queue.patients.tolist(), strict=True)
+        )
         oldest = int(queue.place)
         assert found[oldest:] + found[:oldest] == list(expected)
 

@@ -34,7 +34,9 @@ def tiny_plan(out: Path) -> StudyPlan:
         ),
         models={"MoCo": StudyModel(pretrain="moco")},
         pretrain={"moco": Pretraining(options=pretraining, method=load_method("moco").Options())},
-        finetune=FinetuneOptions(patience=0, train=FinetuneTrainOptions(epochs=1, batch_size=16), **unset),
+        finetune=FinetuneOptions(
+            patience=0, train=FinetuneTrainOptions(epochs=1, batch_size=16), **unset
+        ),
     )
 
 
@@ -42,7 +44,11 @@ def tiny_plan(out: Path) -> StudyPlan:
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo whose runs are runs/moco-pretrain, runs/moco-10-ignore-seed-0 and runs/moco-100-ignore-seed-0."""
     out = tmp_path_factory.mktemp("report") / "demo"
-    demo(DemoOptions(out=out, seed=3), tiny_plan(out), films=DemoFilms(films=100, drawn_size=32, size=32))
+    demo(
+        DemoOptions(out=out, seed=3),
+        tiny_plan(out),
+        films=DemoFilms(films=100, drawn_size=32, size=32),
+    )
     return out
 
 
@@ -68,7 +74,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in LOADS and not (value or "").startswith("#")]
+        self.loads += [
+            value or ""
+            for name, value in attrs
+            if name in LOADS and not (value or "").startswith("#")
+        ]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
         self.ids += [value for name, value in attrs if name == "id"]
         if tag not in VOID:

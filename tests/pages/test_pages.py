@@ -72,7 +72,11 @@ def test_missing_values_are_said_not_drawn(own_demo, plain):
     test = metrics["evaluations"]["test"]
     none = {"value": None, "interval": None, "left_out": 0, "reason": "no positives in this split"}
     test["findings"]["Fracture"] |= dict.fromkeys(("auroc", "average_precision", "f1"), none)
-    test |= {"auroc_macro": None, "auroc_macro_interval": None, "auroc_macro_reason": "nothing is scored"}
+    test |= {
+        "auroc_macro": None,
+        "auroc_macro_interval": None,
+        "auroc_macro_reason": "nothing is scored",
+    }
     (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
     text = plain(run_page(run))
     assert "not available" in text

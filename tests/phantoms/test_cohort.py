@@ -35,7 +35,9 @@ def truth(films: list[Film]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("key", "value"), [("present", 1.0), ("absent", 0.0), ("uncertain", -1.0)])
-def test_each_kind_of_cell_is_as_frequent_as_in_chexpert(chexpert: list[Film], key: str, value: float) -> None:
+def test_each_kind_of_cell_is_as_frequent_as_in_chexpert(
+    chexpert: list[Film], key: str, value: float
+) -> None:
     found = (stated(chexpert) == value).mean(0)
     wanted = np.array([counts()[key][name] for name in NAMES]) / FILMS
     # Films of a patient resemble each other: the error is about twice that of independent films.
@@ -54,7 +56,9 @@ def test_findings_occur_together_as_in_chexpert(chexpert: list[Film]) -> None:
 def test_cooccurrence_is_not_that_of_independent_findings(chexpert: list[Film]) -> None:
     present = stated(chexpert) == 1
     edema, heart = present[:, NAMES.index("Edema")], present[:, NAMES.index("Cardiomegaly")]
-    together = counts()["present_together"][NAMES.index("Edema")][NAMES.index("Cardiomegaly")] / FILMS
+    together = (
+        counts()["present_together"][NAMES.index("Edema")][NAMES.index("Cardiomegaly")] / FILMS
+    )
     assert together > 1.7 * 0.234 * 0.121  # what the file says, against independence
     assert (edema & heart).mean() == pytest.approx(together, rel=0.15)
 
@@ -94,7 +98,10 @@ def test_even_train_cells_are_of_all_three_kinds(even: list[Film]) -> None:
 
 def test_even_findings_ignore_projection_age_and_sex(even: list[Film]) -> None:
     labels = truth(even)
-    facts = [[film.position == "AP", film.position == "LATERAL", film.sex == "Male", film.age] for film in even]
+    facts = [
+        [film.position == "AP", film.position == "LATERAL", film.sex == "Male", film.age]
+        for film in even
+    ]
     for fact in np.array(facts, float).T:
         for place in range(len(NAMES)):
             assert abs(roc_auc_score(labels[:, place], fact) - 0.5) < 0.035
@@ -140,7 +147,9 @@ def test_films_of_a_study_share_their_findings(chexpert: list[Film]) -> None:
 
 def test_a_larger_set_begins_with_the_smaller_one() -> None:
     small, large = (cohort(PhantomOptions(count=number, seed=5)) for number in (50, 90))
-    assert [(film.name, film.truth) for film in large[:50]] == [(film.name, film.truth) for film in small]
+    assert [(film.name, film.truth) for film in large[:50]] == [
+        (film.name, film.truth) for film in small
+    ]
 
 
 def test_another_seed_draws_others() -> None:

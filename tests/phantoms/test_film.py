@@ -56,12 +56,16 @@ def test_no_mask_is_empty_even_on_the_smallest_film(finding: str) -> None:
         film = replace(CLEAR, patient=patient, position=("AP", "PA", "LATERAL")[patient % 3])
         _, packed = draw(with_finding(film, finding), 32, seed=2)
         assert packed.any()
-        assert set(np.flatnonzero([mask.any() for mask in unpack(packed).values()])) == {CHEXPERT.index(finding)}
+        assert set(np.flatnonzero([mask.any() for mask in unpack(packed).values()])) == {
+            CHEXPERT.index(finding)
+        }
 
 
 def test_films_of_a_patient_resemble_each_other() -> None:
     seen = [(patient, study) for patient in range(1, 25) for study in (1, 2, 3)]
-    films = [draw(replace(CLEAR, patient=patient, study=study), 64, seed=0)[0] for patient, study in seen]
+    films = [
+        draw(replace(CLEAR, patient=patient, study=study), 64, seed=0)[0] for patient, study in seen
+    ]
     alike = np.corrcoef(np.stack([film.ravel().astype(float) for film in films]))
     patient = np.array([who for who, _ in seen])
     same = (patient[:, None] == patient) & ~np.eye(len(seen), dtype=bool)
@@ -70,5 +74,7 @@ def test_films_of_a_patient_resemble_each_other() -> None:
 
 def test_findings_stay_on_their_side_within_a_study() -> None:
     film = with_finding(replace(CLEAR, patient=9), "Pleural Other")
-    masks = [unpack(draw(replace(film, view=view), 64, seed=4)[1])["Pleural Other"] for view in (1, 2, 3)]
+    masks = [
+        unpack(draw(replace(film, view=view), 64, seed=4)[1])["Pleural Other"] for view in (1, 2, 3)
+    ]
     assert len({bool(np.flatnonzero(mask.any(0)).mean() > 32) for mask in masks}) == 1

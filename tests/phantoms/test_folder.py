@@ -32,11 +32,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def digest(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def tables(root: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    train, valid, truth = (pd.read_csv(root / f"{name}.csv") for name in ("train", "valid", "truth"))
+    train, valid, truth = (
+        pd.read_csv(root / f"{name}.csv") for name in ("train", "valid", "truth")
+    )
     return train, valid, truth
 
 
@@ -45,7 +50,9 @@ def on_disk(root: Path, path: str) -> Path:
 
 
 def mask_of(root: Path, path: str) -> dict[str, np.ndarray]:
-    return read_masks(root / "masks" / Path(path).relative_to("CheXpert-v1.0-small").with_suffix(".png"))
+    return read_masks(
+        root / "masks" / Path(path).relative_to("CheXpert-v1.0-small").with_suffix(".png")
+    )
 
 
 def test_tables_have_chexperts_header_and_cells(root: Path) -> None:
@@ -87,7 +94,9 @@ def test_valid_is_fully_labelled_with_the_truth(root: Path) -> None:
     _, valid, truth = tables(root)
     cells = valid[list(CHEXPERT)].to_numpy()
     assert set(np.unique(cells)) == {0.0, 1.0}
-    assert np.array_equal(cells, truth.set_index("Path").loc[valid["Path"], list(CHEXPERT)].to_numpy())
+    assert np.array_equal(
+        cells, truth.set_index("Path").loc[valid["Path"], list(CHEXPERT)].to_numpy()
+    )
 
 
 def test_masks_show_exactly_what_is_there(root: Path) -> None:
@@ -95,14 +104,18 @@ def test_masks_show_exactly_what_is_there(root: Path) -> None:
     for path, *cells in truth[["Path", *CHEXPERT[1:]]].itertuples(index=False):
         masks = mask_of(root, path)
         assert not masks["No Finding"].any()
-        assert [bool(masks[name].any()) for name in CHEXPERT[1:]] == [cell == 1 for cell in cells], path
+        assert [bool(masks[name].any()) for name in CHEXPERT[1:]] == [
+            cell == 1 for cell in cells
+        ], path
         assert masks["Edema"].shape == (64, 64)
 
 
 def test_worker_count_does_not_change_a_byte(tmp_path: Path) -> None:
     options = PhantomOptions(count=150, size=32, seed=11)
     seen: list[tuple[int, int]] = []
-    alone = write_phantoms(tmp_path / "one", options, lambda done, total: seen.append((done, total)))
+    alone = write_phantoms(
+        tmp_path / "one", options, lambda done, total: seen.append((done, total))
+    )
     several = write_phantoms(tmp_path / "three", options, workers=3)
     assert digest(tmp_path / "one") == digest(tmp_path / "three")
     assert (alone.films, alone.patients, alone.valid_patients) == (
@@ -116,7 +129,11 @@ def test_worker_count_does_not_change_a_byte(tmp_path: Path) -> None:
 def test_a_film_depends_on_its_own_place_only(root: Path, tmp_path: Path) -> None:
     write_phantoms(tmp_path / "few", PhantomOptions(count=40, prevalence="even", seed=7))
     many = digest(root)
-    few = {name: value for name, value in digest(tmp_path / "few").items() if name.endswith((".jpg", ".png"))}
+    few = {
+        name: value
+        for name, value in digest(tmp_path / "few").items()
+        if name.endswith((".jpg", ".png"))
+    }
     assert len(few) == 80
     assert all(many[name] == value for name, value in few.items())
 
@@ -162,7 +179,9 @@ def test_what_is_no_mask_is_refused(root: Path, tmp_path: Path) -> None:
 
 def test_the_brightness_of_a_film_does_not_tell_its_findings(root: Path) -> None:
     _, _, truth = tables(root)
-    films = np.stack([cv2.imread(str(on_disk(root, path)), cv2.IMREAD_GRAYSCALE) for path in truth["Path"]])
+    films = np.stack(
+        [cv2.imread(str(on_disk(root, path)), cv2.IMREAD_GRAYSCALE) for path in truth["Path"]]
+    )
     facts = StandardScaler().fit_transform(np.stack([films.mean((1, 2)), films.std((1, 2))], 1))
     held_out = truth["Path"].str.contains("/valid/").to_numpy()
     scores = []
@@ -170,4 +189,6 @@ def test_the_brightness_of_a_film_does_not_tell_its_findings(root: Path) -> None
         labels = truth[name].to_numpy()
         model = LogisticRegression().fit(facts[~held_out], labels[~held_out])
         scores.append(roc_auc_score(labels[held_out], model.decision_function(facts[held_out])))
-    assert np.mean(scores) < 0.55  # 14 findings on some 140 films; by finding, benchmarks/phantom_difficulty.py
+    assert (
+        np.mean(scores) < 0.55
+    )  # 14 findings on some 140 films; by finding, benchmarks/phantom_difficulty.py

@@ -44,11 +44,16 @@ class NIH:
         self.root = root
 
     def __call__(
-        self, rows: Sequence[str] = NIH_ROWS, header: str = NIH_HEADER, table: str = "Data_Entry_2017_v2020.csv"
+        self,
+        rows: Sequence[str] = NIH_ROWS,
+        header: str = NIH_HEADER,
+        table: str = "Data_Entry_2017_v2020.csv",
     ) -> Path:
         touch(self.root, *(f"images/{row.split(',')[0]}" for row in NIH_ROWS[:3]))
         (self.root / table).write_text("\n".join([header, *rows]) + "\n")
-        (self.root / "train_val_list.txt").write_text("00000001_000.png\n00000001_001.png\n00000003_000.png")
+        (self.root / "train_val_list.txt").write_text(
+            "00000001_000.png\n00000001_001.png\n00000003_000.png"
+        )
         (self.root / "test_list.txt").write_text("00000002_000.png\n")
         return self.root
 
@@ -62,7 +67,10 @@ class CheXpert:
         self.above = above
 
     def __call__(
-        self, rows: Sequence[str] = CHEXPERT_ROWS, header: str = CHEXPERT_HEADER, name: str = "CheXpert-v1.0-small"
+        self,
+        rows: Sequence[str] = CHEXPERT_ROWS,
+        header: str = CHEXPERT_HEADER,
+        name: str = "CheXpert-v1.0-small",
     ) -> Path:
         root = self.above / name
         touch(root, *(row.split(",")[0].partition("/")[2] for row in CHEXPERT_ROWS))
@@ -90,12 +98,18 @@ class MedMNIST:
         self.root = root
 
     def __call__(
-        self, name: str = "chestmnist_64", side: int = 8, labels: int = 14, **arrays: np.ndarray | None
+        self,
+        name: str = "chestmnist_64",
+        side: int = 8,
+        labels: int = 14,
+        **arrays: np.ndarray | None,
     ) -> Path:
         rng = np.random.default_rng(0)
         all_arrays: dict[str, np.ndarray | None] = {}
         for part, films in {"train": 9, "val": 4, "test": 5}.items():
-            all_arrays[f"{part}_images"] = rng.integers(0, 256, (films, side, side)).astype(np.uint8)
+            all_arrays[f"{part}_images"] = rng.integers(0, 256, (films, side, side)).astype(
+                np.uint8
+            )
             all_arrays[f"{part}_labels"] = rng.integers(0, 2, (films, labels)).astype(np.uint8)
         self.root.mkdir(exist_ok=True)
         file = self.root / f"{name}.npz"

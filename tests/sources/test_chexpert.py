@@ -29,7 +29,11 @@ def test_films_are_described_as_far_as_the_table_does(chexpert: Any) -> None:
     table = catalog.table
     assert table["path"].tolist() == [row.split(",")[0].partition("/")[2] for row in chexpert.rows]
     assert table["patient"].tolist() == ["patient00001", "patient00001", "patient00002"]
-    assert table["study"].tolist() == ["patient00001/study1", "patient00001/study1", "patient00002/study3"]
+    assert table["study"].tolist() == [
+        "patient00001/study1",
+        "patient00001/study1",
+        "patient00002/study3",
+    ]
     assert table["view_position"].fillna("-").tolist() == ["AP", "LATERAL", "-"]
     assert table["sex"].fillna("-").tolist() == ["F", "F", "-"]
     assert [note for note in catalog.notes if "'LL'" in note]
@@ -84,9 +88,14 @@ def test_a_film_in_two_tables_is_refused(chexpert: Any) -> None:
         read_source("chexpert", root)
 
 
-def test_many_films_of_one_folder_and_few_of_many_are_both_found(chexpert: Any, tmp_path: Path, touch: Any) -> None:
+def test_many_films_of_one_folder_and_few_of_many_are_both_found(
+    chexpert: Any, tmp_path: Path, touch: Any
+) -> None:
     row = chexpert.rows[0].partition(",")[2]
-    many = [f"CheXpert-v1.0-small/train/patient00007/study1/view{number}_frontal.jpg" for number in range(30)]
+    many = [
+        f"CheXpert-v1.0-small/train/patient00007/study1/view{number}_frontal.jpg"
+        for number in range(30)
+    ]
     root = chexpert((*chexpert.rows, *(f"{path},{row}" for path in many)))
     touch(root, *(path.partition("/")[2] for path in many[::2]))
     catalog = read_source("chexpert", root)
@@ -99,7 +108,9 @@ def test_phantom_sets_and_the_real_set_have_names_of_their_own(chexpert: Any) ->
     assert read_source("chexpert", root).source == "chexpert"
     for seed in (0, 1):
         for finished in ("false", "true"):  # how far they are drawn does not make them others
-            (root / "phantoms.json").write_text(f'{{"finished": {finished}, "options": {{"seed": {seed}}}}}')
+            (root / "phantoms.json").write_text(
+                f'{{"finished": {finished}, "options": {{"seed": {seed}}}}}'
+            )
             names.append(read_source("chexpert", root).source)
     assert names[0] == names[1] != names[2] == names[3]
     assert all(re.fullmatch("phantoms-[0-9a-f]{8}", name) for name in names)
@@ -130,7 +141,9 @@ def official_test(
 
 
 @pytest.mark.parametrize("folder", ["", "CheXpert-v1.0/", "CheXpert/"])
-def test_tables_with_and_without_the_releases_folder_lie_side_by_side(chexpert: Any, touch: Any, folder: str) -> None:
+def test_tables_with_and_without_the_releases_folder_lie_side_by_side(
+    chexpert: Any, touch: Any, folder: str
+) -> None:
     root = chexpert()
     official_test(root, touch, folder)
     catalog = read_source("chexpert", root)
@@ -138,7 +151,9 @@ def test_tables_with_and_without_the_releases_folder_lie_side_by_side(chexpert: 
     assert catalog.excluded == {}
     assert catalog.findings == CHEXPERT
     test = table[table["part"] == "test"]
-    assert test["path"].tolist() == [f"test/patient64741/study1/view{n}.jpg" for n in ("1_frontal", "2_lateral")]
+    assert test["path"].tolist() == [
+        f"test/patient64741/study1/view{n}.jpg" for n in ("1_frontal", "2_lateral")
+    ]
     assert test["view_position"].fillna("-").tolist() == ["-", "LATERAL"]
     assert test[["sex", "age", "Fracture", "No Finding"]].isna().all().all()
     assert test["Atelectasis"].tolist() == [1, 1]
@@ -154,12 +169,19 @@ def test_chexlocalize_has_its_validation_films_under_either_name(
     touch(tmp_path, f"{lies_in}/patient64541/study1/view1_frontal.jpg")
     official_test(tmp_path, touch)
     row = f"{folder}/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,AP,1.0,0.0"
-    (tmp_path / "val_labels.csv").write_text(f"Path,Sex,Age,Frontal/Lateral,AP/PA,Edema,Airspace Opacity\n{row}\n")
+    (tmp_path / "val_labels.csv").write_text(
+        f"Path,Sex,Age,Frontal/Lateral,AP/PA,Edema,Airspace Opacity\n{row}\n"
+    )
     table = read_source("chexpert", tmp_path).table
     assert sorted(table["part"]) == ["test", "test", "val"]
     first = table[table["part"] == "val"].iloc[0]
     assert first["path"] == f"{lies_in}/patient64541/study1/view1_frontal.jpg"
-    assert (first["Edema"], first["Lung Opacity"], first["view_position"], first["sex"]) == (1, 0, "AP", "M")
+    assert (first["Edema"], first["Lung Opacity"], first["view_position"], first["sex"]) == (
+        1,
+        0,
+        "AP",
+        "M",
+    )
 
 
 def test_one_table_of_a_part_is_read_and_the_other_named(chexpert: Any, touch: Any) -> None:
@@ -176,12 +198,15 @@ def test_readers_and_majorities_label_studies_and_not_films(chexpert: Any, tmp_p
     root = chexpert()
     (root / "test_labels.csv").write_text(studies)
     with pytest.raises(
-        DataError, match=r"test_labels.csv has a column 'Study'.*labels studies, not films: use CheXloc"
+        DataError,
+        match=r"test_labels.csv has a column 'Study'.*labels studies, not films: use CheXloc",
     ):
         read_source("chexpert", root)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "groundtruth.csv").write_text(studies)
-    with pytest.raises(DataError, match=r"looked for train.csv.*groundtruth.csv labels studies, not films"):
+    with pytest.raises(
+        DataError, match=r"looked for train.csv.*groundtruth.csv labels studies, not films"
+    ):
         read_source("chexpert", tmp_path / "labels")
 
 
@@ -193,5 +218,7 @@ def test_the_folder_above_chexlocalizes_is_hinted_at(tmp_path: Path, touch: Any)
 
 def test_two_columns_for_one_finding_are_refused(tmp_path: Path, touch: Any) -> None:
     official_test(tmp_path, touch, header="Lung Opacity,Airspace Opacity")
-    with pytest.raises(DataError, match="two columns for Lung Opacity, the second 'Airspace Opacity'"):
+    with pytest.raises(
+        DataError, match="two columns for Lung Opacity, the second 'Airspace Opacity'"
+    ):
         read_source("chexpert", tmp_path)

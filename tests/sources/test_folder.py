@@ -46,23 +46,40 @@ def test_columns_are_mapped_by_options(films: Any) -> None:
 def test_a_label_column_states_what_it_does_not_name_as_absent(films: Any) -> None:
     table = "path,class\n1.png,PNEUMONIA; odd\n2.png,Normal\n3.png,\n4.png,edema\n"
     root = films("1.png", "2.png", "3.png", "4.png", table=table)
-    catalog = read_source("folder", root, csv="t.csv", label_column="class", separator=";", mapping={"odd": "Fracture"})
+    catalog = read_source(
+        "folder",
+        root,
+        csv="t.csv",
+        label_column="class",
+        separator=";",
+        mapping={"odd": "Fracture"},
+    )
     assert catalog.findings == ("Edema", "Fracture", "Pneumonia")
-    np.testing.assert_array_equal(catalog.labels(), np.float32([[0, 1, 1], [0, 0, 0], [NAN] * 3, [1, 0, 0]]))
+    np.testing.assert_array_equal(
+        catalog.labels(), np.float32([[0, 1, 1], [0, 0, 0], [NAN] * 3, [1, 0, 0]])
+    )
     assert any("'Normal'" in note and "absent" in note for note in catalog.notes)
 
 
 def test_a_class_mapped_to_nothing_is_left_out(films: Any) -> None:
     root = films("1.png", "2.png", table="path,class\n1.png,Edema\n2.png,rubbish\n")
-    catalog = read_source("folder", root, csv="t.csv", label_column="class", mapping={"rubbish": ""})
+    catalog = read_source(
+        "folder", root, csv="t.csv", label_column="class", mapping={"rubbish": ""}
+    )
     assert catalog.findings == ("Edema",)
     np.testing.assert_array_equal(catalog.labels(), np.float32([[1], [0]]))
 
 
 def test_class_folders_give_classes_and_parts(films: Any) -> None:
-    root = films("train/NORMAL/1.jpeg", "train/Edema/2.PNG", "test/Edema/3.jpg", "test/Edema/notes.txt")
+    root = films(
+        "train/NORMAL/1.jpeg", "train/Edema/2.PNG", "test/Edema/3.jpg", "test/Edema/notes.txt"
+    )
     catalog = read_source("folder", root, class_folders=True)
-    assert catalog.table["path"].tolist() == ["test/Edema/3.jpg", "train/Edema/2.PNG", "train/NORMAL/1.jpeg"]
+    assert catalog.table["path"].tolist() == [
+        "test/Edema/3.jpg",
+        "train/Edema/2.PNG",
+        "train/NORMAL/1.jpeg",
+    ]
     assert catalog.table["part"].tolist() == ["test", "train", "train"]
     np.testing.assert_array_equal(catalog.labels(), np.float32([[1], [1], [0]]))
 
@@ -96,7 +113,11 @@ def test_kermany_reads_through_its_manifest(shared_data: Path) -> None:
         mapping={"PNEUMONIA": "Pneumonia"},
     )
     assert (len(catalog.table), catalog.findings) == (5_856, ("Pneumonia",))
-    assert catalog.table["part"].value_counts().to_dict() == {"train": 5_216, "test": 624, "val": 16}
+    assert catalog.table["part"].value_counts().to_dict() == {
+        "train": 5_216,
+        "test": 624,
+        "val": 16,
+    }
     assert catalog.table["Pneumonia"].sum() == 4_273
     assert catalog.table["patient"].nunique() == 3_054
 

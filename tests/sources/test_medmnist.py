@@ -14,12 +14,18 @@ from hilum.errors import DataError, HilumError, OptionError
 from hilum.findings import NIH14
 from hilum.sources import read_source
 
-CLASSES = {part: np.arange(films).reshape(-1, 1) % 4 for part, films in {"train": 9, "val": 4, "test": 5}.items()}
+CLASSES = {
+    part: np.arange(films).reshape(-1, 1) % 4
+    for part, films in {"train": 9, "val": 4, "test": 5}.items()
+}
 
 
 def classes(most: int = 4) -> dict[str, np.ndarray]:
     """Labels of the three parts that are numbers of classes below ``most``."""
-    return {f"{part}_labels": np.minimum(found, most - 1).astype(np.uint8) for part, found in CLASSES.items()}
+    return {
+        f"{part}_labels": np.minimum(found, most - 1).astype(np.uint8)
+        for part, found in CLASSES.items()
+    }
 
 
 def line_of(error: pytest.ExceptionInfo[HilumError]) -> str:
@@ -46,7 +52,12 @@ def test_every_film_is_a_patient_and_the_notes_say_so(medmnist: Any) -> None:
     catalog = read_source("medmnist", medmnist())
     assert catalog.table["patient"].nunique() == catalog.table["study"].nunique() == 18
     notes = " | ".join(catalog.notes)
-    for words in ("no patients", "the published ones", "8 x 8 pixels", "NIH ChestX-ray14: do not train on one"):
+    for words in (
+        "no patients",
+        "the published ones",
+        "8 x 8 pixels",
+        "NIH ChestX-ray14: do not train on one",
+    ):
         assert words in notes
 
 
@@ -72,10 +83,16 @@ def test_classes_become_columns_of_which_one_is_present(medmnist: Any) -> None:
         (2, ("Malignant", "Benign"), ("Malignant", "Benign")),
         (2, ("Benign",), ("Benign",)),
         (2, (), ("class 1",)),
-        (3, ("A", "B", "C", "of which the file has none"), ("A", "B", "C", "of which the file has none")),
+        (
+            3,
+            ("A", "B", "C", "of which the file has none"),
+            ("A", "B", "C", "of which the file has none"),
+        ),
     ],
 )
-def test_findings_can_be_named(medmnist: Any, most: int, given: tuple[str, ...], found: tuple[str, ...]) -> None:
+def test_findings_can_be_named(
+    medmnist: Any, most: int, given: tuple[str, ...], found: tuple[str, ...]
+) -> None:
     catalog = read_source("medmnist", medmnist("some", **classes(most)), findings=given)
     assert catalog.findings == found
     one = CLASSES["train"][:, 0].clip(max=most - 1) == 1
@@ -97,21 +114,39 @@ def test_the_set_can_be_named(medmnist: Any) -> None:
 FILMS = np.zeros((9, 8, 8), np.uint8)
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "objects": ({"train_images": np.array([[[{}]]], object)}, r"train_images is of the type '\|O'"),
-    "labels that are objects": ({"train_labels": np.array([[{}]] * 9, object)}, "train_labels is of the type"),
+    "labels that are objects": (
+        {"train_labels": np.array([[{}]] * 9, object)},
+        "train_labels is of the type",
+    ),
     "no films": (
         {"train_images": None, "val_images": None, "test_images": None},
         "looked for train_images.*has 'train_labels'",
     ),
     "no labels": ({"val_labels": None}, "the archive has no array 'val_labels'"),
-    "labels of others": ({"val_labels": np.zeros((5, 14), np.uint8)}, r"val_labels is uint8 \[5, 14\].*are 4 films"),
+    "labels of others": (
+        {"val_labels": np.zeros((5, 14), np.uint8)},
+        r"val_labels is uint8 \[5, 14\].*are 4 films",
+    ),
     "a cube of labels": ({"val_labels": np.zeros((4, 1, 1), np.uint8)}, r"uint8 \[4, 1, 1\]"),
     "no label a film": ({"val_labels": np.zeros((4, 0), np.uint8)}, r"uint8 \[4, 0\]"),
-    "other labels elsewhere": ({"val_labels": np.zeros((4, 13), np.uint8)}, "different numbers of labels"),
-    "volumes": ({"train_images": np.zeros((9, 8, 8, 8), np.uint8)}, r"uint8 \[9, 8, 8, 8\], allowed.*flat"),
+    "other labels elsewhere": (
+        {"val_labels": np.zeros((4, 13), np.uint8)},
+        "different numbers of labels",
+    ),
+    "volumes": (
+        {"train_images": np.zeros((9, 8, 8, 8), np.uint8)},
+        r"uint8 \[9, 8, 8, 8\], allowed.*flat",
+    ),
     "floats": ({"train_images": FILMS.astype(np.float32)}, "of the type '<f4'"),
     "wide numbers": ({"train_images": FILMS.astype(np.uint16)}, r"uint16 \[9, 8, 8\], allowed"),
-    "a label of neither": ({"val_labels": np.full((4, 14), 2, np.uint8)}, "label 2: allowed are 0 to 1"),
-    "a negative label": ({"val_labels": np.full((4, 14), -1, np.int8)}, "label -1: allowed are 0 to 1"),
+    "a label of neither": (
+        {"val_labels": np.full((4, 14), 2, np.uint8)},
+        "label 2: allowed are 0 to 1",
+    ),
+    "a negative label": (
+        {"val_labels": np.full((4, 14), -1, np.int8)},
+        "label -1: allowed are 0 to 1",
+    ),
 }
 
 
@@ -148,7 +183,9 @@ def test_a_known_set_with_other_labels_is_refused(medmnist: Any) -> None:
 def test_two_sizes_in_one_folder_need_the_file(medmnist: Any) -> None:
     for name in ("chestmnist", "chestmnist_64"):
         file = medmnist(name)
-    with pytest.raises(DataError, match=r"several sets or sizes \(chestmnist.npz, chestmnist_64.npz\)") as error:
+    with pytest.raises(
+        DataError, match=r"several sets or sizes \(chestmnist.npz, chestmnist_64.npz\)"
+    ) as error:
         read_source("medmnist", file.parent)
     line_of(error)
     assert len(read_source("medmnist", file).table) == 18
@@ -177,7 +214,10 @@ def packed(**shapes: tuple[int, ...]) -> bytes:
 
 
 BOMBS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
-    "films": ({"train_images": (2_000_001, 1, 1)}, "claims 2000001 films of 2000001 bytes, at most 2000000"),
+    "films": (
+        {"train_images": (2_000_001, 1, 1)},
+        "claims 2000001 films of 2000001 bytes, at most 2000000",
+    ),
     "labels": (
         {"train_images": (200_000, 1, 1), "train_labels": (200_000, 101)},
         "has 20200000 labels of films, at most 20000000",
@@ -194,9 +234,13 @@ def test_more_than_any_set_has_is_refused_unread(tmp_path: Path, bomb: str) -> N
     line_of(error)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.integers(0, 100_000), junk=st.binary(max_size=6), cut=st.integers(0, 12))
-def test_mutated_archives_are_read_or_refused_in_one_line(medmnist: Any, place: int, junk: bytes, cut: int) -> None:
+def test_mutated_archives_are_read_or_refused_in_one_line(
+    medmnist: Any, place: int, junk: bytes, cut: int
+) -> None:
     file = medmnist()
     content = file.read_bytes()
     place %= len(content)

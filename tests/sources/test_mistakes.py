@@ -16,10 +16,16 @@ from hilum.sources import SOURCES, read_source
 Edit = Callable[[str], list[str]]
 
 NIH_MISTAKES: dict[str, tuple[Edit, str]] = {
-    "unknown finding": (lambda row: [row.replace("Effusion", "Efusion")], "unknown finding 'Efusion'.*Did you mean"),
+    "unknown finding": (
+        lambda row: [row.replace("Effusion", "Efusion")],
+        "unknown finding 'Efusion'.*Did you mean",
+    ),
     "two rows": (lambda row: [row, row], "line 3: '00000001_000.png' has two rows"),
     "climbs out": (lambda row: ["../../etc/passwd.png" + row[16:]], "leaves the root"),
-    "no patient": (lambda row: [row.replace(",0,1,", ",0,,")], "column 'Patient ID' are empty, first in line 2"),
+    "no patient": (
+        lambda row: [row.replace(",0,1,", ",0,,")],
+        "column 'Patient ID' are empty, first in line 2",
+    ),
     "no labels": (
         lambda row: [row.replace("Cardiomegaly|Effusion", "")],
         "column 'Finding Labels' are empty, first in line 2",
@@ -32,15 +38,24 @@ CHEXPERT_MISTAKES: dict[str, tuple[Edit, str]] = {
         lambda row: [row.replace(",1.0,", ",maybe,", 1)],
         "line 2: 'maybe' in column 'No Finding' is not a label",
     ),
-    "other number": (lambda row: [row.replace(",1.0,", ",0.5,", 1)], "'0.5' in column 'No Finding' is not a label"),
+    "other number": (
+        lambda row: [row.replace(",1.0,", ",0.5,", 1)],
+        "'0.5' in column 'No Finding' is not a label",
+    ),
     "two rows": (lambda row: [row, row], "line 3: 'CheXpert.*has two rows"),
-    "climbs out": (lambda row: [row.replace("CheXpert-v1.0-small/", "../")], "line 2: path '../train.*leaves the root"),
+    "climbs out": (
+        lambda row: [row.replace("CheXpert-v1.0-small/", "../")],
+        "line 2: path '../train.*leaves the root",
+    ),
     "climbs out within": (lambda row: [row.replace("/train/", "/../../x/")], "leaves the root"),
     "absolute": (lambda row: [f"/{row}"], "leaves the root"),
     "drive letter": (lambda row: [f"C:\\{row}"], "leaves the root"),
     "other form": (lambda row: [row.replace("patient00001", "p1")], "is not of CheXpert's form"),
     "no path": (lambda row: [row.partition("/view1_frontal.jpg")[2]], "column 'Path' are empty"),
-    "long value": (lambda row: [row.replace(",1.0,", f",{'x' * 500},", 1)], r"'x{50,56}\.\.\.' in column"),
+    "long value": (
+        lambda row: [row.replace(",1.0,", f",{'x' * 500},", 1)],
+        r"'x{50,56}\.\.\.' in column",
+    ),
 }
 HEADER_MISTAKES = {
     "missing": (("Path,", "Pat,"), "unknown column 'Pat'.*Did you mean 'Path'"),
@@ -66,7 +81,9 @@ def test_nih_rows(nih: Any, mistake: str) -> None:
 
 def test_nih_missing_column(nih: Any) -> None:
     header = nih.header.replace("Finding Labels", "Finding Label")
-    with pytest.raises(DataError, match=r"no column 'Finding Labels'.*Did you mean 'Finding Label'") as error:
+    with pytest.raises(
+        DataError, match=r"no column 'Finding Labels'.*Did you mean 'Finding Label'"
+    ) as error:
         read_source("nih14", nih(header=header))
     line_of(error)
 
@@ -137,37 +154,81 @@ def test_an_unknown_source() -> None:
 
 FOLDER_TABLE = "path,who,class,Edema\n1.png,a,Edema,1\n2.png,b,normal,0\n"
 FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "missing column": ({"patient_column": "whom"}, "", "no column 'whom'.*give --patient_column.*Did you mean 'who'"),
-    "no path column": ({}, "Bild,who\n1.png,a\n", "no column 'path': it has Bild, who: give --path_column"),
-    "no label column": ({"label_column": "kind"}, "", "no column 'kind'.*give --label_column"),
-    "no finding column": ({"finding_columns": ("Edema", "Mass")}, "", "no column 'Mass'.*give --finding_columns"),
+    "missing column": (
+        {"patient_column": "whom"},
+        "",
+        "no column 'whom'.*give --patient-column.*Did you mean 'who'",
+    ),
+    "no path column": (
+        {},
+        "Bild,who\n1.png,a\n",
+        "no column 'path': it has Bild, who: give --path-column",
+    ),
+    "no label column": ({"label_column": "kind"}, "", "no column 'kind'.*give --label-column"),
+    "no finding column": (
+        {"finding_columns": ("Edema", "Mass")},
+        "",
+        "no column 'Mass'.*give --finding-columns",
+    ),
     "semicolons": ({}, "path;who\n1.png;0,5\n", "separated by ';': export it with commas"),
     "tabs": ({}, "path\twho\n1.png\ta\n", r"separated by '\\t': export it with commas"),
     "missing table": ({"csv": "tt.csv"}, "", "no table 'tt.csv'.*Did you mean 't.csv'"),
     "table outside": ({"csv": "../x.csv"}, "", "leaves the root"),
-    "two kinds of labels": ({"finding_columns": ("Edema",), "label_column": "class"}, "", "exclude each other"),
+    "two kinds of labels": (
+        {"finding_columns": ("Edema",), "label_column": "class"},
+        "",
+        "exclude each other",
+    ),
     "labels twice": ({"class_folders": True}, "", "exclude each other"),
-    "patients twice": ({"patient_column": "who", "patient_pattern": "(a)"}, "", "exclude each other"),
+    "patients twice": (
+        {"patient_column": "who", "patient_pattern": "(a)"},
+        "",
+        "exclude each other",
+    ),
     "no separator": ({"label_column": "class", "separator": ""}, "", "separator ''"),
     "needs a table": ({"csv": "", "label_column": "class"}, "", "needs a table"),
     "bad pattern": ({"patient_pattern": "("}, "", "no regular expression"),
     "no group": ({"patient_pattern": "a"}, "", "has 0 groups"),
-    "pattern misses": ({"patient_pattern": "x(y)"}, "", "finds no patient in 2 paths, first '1.png'"),
-    "mapping misses": ({"label_column": "class", "mapping": {"Edma": "x"}}, "", "'Edma', which does not.*'Edema'"),
+    "pattern misses": (
+        {"patient_pattern": "x(y)"},
+        "",
+        "finds no patient in 2 paths, first '1.png'",
+    ),
+    "mapping misses": (
+        {"label_column": "class", "mapping": {"Edma": "x"}},
+        "",
+        "'Edma', which does not.*'Edema'",
+    ),
     "one finding twice": (
         {"finding_columns": ("Edema", "class"), "mapping": {"class": "oedema"}},
         "",
         "two columns are the finding 'Edema'",
     ),
-    "a reserved name": ({"finding_columns": ("Edema",), "mapping": {"Edema": "age"}}, "", "finding 'age' has a name"),
-    "only normal": ({"label_column": "class"}, "path,class\n1.png,normal\n", "names no finding, only 'normal'"),
+    "a reserved name": (
+        {"finding_columns": ("Edema",), "mapping": {"Edema": "age"}},
+        "",
+        "finding 'age' has a name",
+    ),
+    "only normal": (
+        {"label_column": "class"},
+        "path,class\n1.png,normal\n",
+        "names no finding, only 'normal'",
+    ),
     "no label": ({"finding_columns": ("who",)}, "", "'a' in column 'who' is not a label"),
     "no part": ({"part_column": "who"}, "", "'a' in column 'who' is not a part"),
-    "empty patient": ({"patient_column": "who"}, "path,who\n1.png,a\n2.png, \n", "'who' are empty, first in line 3"),
+    "empty patient": (
+        {"patient_column": "who"},
+        "path,who\n1.png,a\n2.png, \n",
+        "'who' are empty, first in line 3",
+    ),
     "two rows": ({}, "path,who\n1.png,a\n./1.png,b\n", "line 3: '1.png' has two rows"),
     "climbs out": ({}, "path,who\n1.png,a\nx/../../1.png,b\n", "line 3.*leaves the root"),
     "the root itself": ({}, "path,who\nx/..,a\n", "leaves the root"),
-    "nothing there": ({}, "path,who\n8.png,a\n9.png,b\n", "no film is left of 2 rows.*2 not on disk"),
+    "nothing there": (
+        {},
+        "path,who\n8.png,a\n9.png,b\n",
+        "no film is left of 2 rows.*2 not on disk",
+    ),
 }
 
 
@@ -208,7 +269,9 @@ def test_a_folder_or_dangling_link_in_a_films_place_is_not_on_disk(films: Any) -
     assert read_source("folder", root, csv="t.csv").excluded == {"not on disk": 3}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     place=st.integers(0, 10_000),
     junk=st.binary(max_size=6),
@@ -218,7 +281,9 @@ def test_a_folder_or_dangling_link_in_a_films_place_is_not_on_disk(films: Any) -
 def test_mutated_tables_are_read_or_refused_in_one_line(
     nih: Any, chexpert: Any, place: int, junk: bytes, cut: int, source: str
 ) -> None:
-    root, name = (nih(), "Data_Entry_2017_v2020.csv") if source == "nih14" else (chexpert(), "train.csv")
+    root, name = (
+        (nih(), "Data_Entry_2017_v2020.csv") if source == "nih14" else (chexpert(), "train.csv")
+    )
     content = (root / name).read_bytes()
     place %= len(content)
     (root / name).write_bytes(content[:place] + junk + content[place + cut :])

@@ -24,8 +24,12 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
     assert options() == options()
     source = Path(load_source(name).__file__).read_text()
     for entry in fields(options):
-        line = next(line for line in source.splitlines() if line.strip().startswith(f"{entry.name}:"))
-        assert source.split(line)[1].lstrip().startswith('"""'), f"{entry.name} lacks its line of help"
+        line = next(
+            line for line in source.splitlines() if line.strip().startswith(f"{entry.name}:")
+        )
+        assert source.split(line)[1].lstrip().startswith('"""'), (
+            f"{entry.name} lacks its line of help"
+        )
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -13,7 +13,9 @@ from hilum.splits.copies import joined
 FINDINGS = ("Edema", "Hernia")
 
 
-def catalog(films: int, patients: int, seed: int = 0, parts: tuple[str | None, ...] = (None,)) -> pd.DataFrame:
+def catalog(
+    films: int, patients: int, seed: int = 0, parts: tuple[str | None, ...] = (None,)
+) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame({"path": [f"{number}.png" for number in range(films)]})
     rows["patient"] = [f"p{who}" for who in rng.integers(0, patients, films)]
@@ -56,7 +58,9 @@ def test_no_picture_is_in_two_parts(
 def test_without_copies_a_split_is_as_ever() -> None:
     table = catalog(200, 50, parts=("train", "test", None))
     for split in (official_or_patient_split, patient_split):
-        assert split(table, FINDINGS, copies=known([])).to_json() == split(table, FINDINGS).to_json()
+        assert (
+            split(table, FINDINGS, copies=known([])).to_json() == split(table, FINDINGS).to_json()
+        )
 
 
 def test_patients_with_a_picture_in_common_count_as_one_where_patients_are_drawn() -> None:
@@ -98,12 +102,18 @@ def test_a_picture_wanted_once_is_there_once_in_a_part(once: bool) -> None:
     table = film_table(pd.DataFrame({"path": list("abcd"), "patient": list("uuvw")}), ())
     split = patient_split(table, (), 0, 0.0, 0.0, copies=known([(0, 1), (1, 2)], once))
     assert split.left_out == (("b", "c") if once else ())
-    assert split.notes == (("2 films are in no part: their part has a copy of each already",) if once else ())
+    assert split.notes == (
+        ("2 films are in no part: their part has a copy of each already",) if once else ()
+    )
 
 
 def test_groups_follow_chains_however_long() -> None:
     links = np.array([[row + 1, row] for row in range(0, 998)], np.int64)[::-1]
     assert [group.tolist() for group in joined(1000, links)] == [list(range(999))]
     assert joined(5, np.array([[2, 2]])) == []
-    mixed = np.random.default_rng(0).permutation(100_000)  # a pass for every few of them would take minutes
-    assert [len(group) for group in joined(100_000, np.stack([mixed[:-1], mixed[1:]], axis=1))] == [100_000]
+    mixed = np.random.default_rng(0).permutation(
+        100_000
+    )  # a pass for every few of them would take minutes
+    assert [len(group) for group in joined(100_000, np.stack([mixed[:-1], mixed[1:]], axis=1))] == [
+        100_000
+    ]

@@ -17,11 +17,15 @@ FINDINGS = ("Edema", "Fracture", "Hernia")
 RATES = (0.3, 0.05, 0.004)
 
 
-def catalog(films: int, patients: int, seed: int = 0, parts: tuple[str | None, ...] = (None,)) -> pd.DataFrame:
+def catalog(
+    films: int, patients: int, seed: int = 0, parts: tuple[str | None, ...] = (None,)
+) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     # Some patients have far more films than others, as in the real sets.
     who = np.floor(patients * rng.random(films) ** 2).astype(int)
-    rows = pd.DataFrame({"path": [f"{number}.png" for number in range(films)], "patient": [f"p{n}" for n in who]})
+    rows = pd.DataFrame(
+        {"path": [f"{number}.png" for number in range(films)], "patient": [f"p{n}" for n in who]}
+    )
     rows["part"] = np.array(parts, object)[rng.integers(0, len(parts), films)]
     for finding, rate in zip(FINDINGS, RATES, strict=True):
         rows[finding] = rng.random(films) < rate
@@ -29,7 +33,9 @@ def catalog(films: int, patients: int, seed: int = 0, parts: tuple[str | None, .
 
 
 def patients_of(table: pd.DataFrame, split: Split) -> dict[str, set[str]]:
-    return {part: set(table["patient"].iloc[split.rows(table, part)]) for part in PARTS if part != "all"}
+    return {
+        part: set(table["patient"].iloc[split.rows(table, part)]) for part in PARTS if part != "all"
+    }
 
 
 @settings(max_examples=40, deadline=None)
@@ -39,11 +45,19 @@ def patients_of(table: pd.DataFrame, split: Split) -> dict[str, set[str]]:
     seed=st.integers(0, 9),
     test=st.floats(0, 0.6),
     val=st.floats(0, 0.4),
-    own=st.sampled_from([(None,), ("train", "test"), ("train", "val", "official-test"), ("test",), (None, "val")]),
+    own=st.sampled_from(
+        [(None,), ("train", "test"), ("train", "val", "official-test"), ("test",), (None, "val")]
+    ),
     official=st.booleans(),
 )
 def test_no_patient_is_in_two_parts_and_every_film_is_accounted_for(
-    films: int, patients: int, seed: int, test: float, val: float, own: tuple[str | None, ...], official: bool
+    films: int,
+    patients: int,
+    seed: int,
+    test: float,
+    val: float,
+    own: tuple[str | None, ...],
+    official: bool,
 ) -> None:
     table = catalog(films, patients, seed, own)
     split = (
@@ -70,7 +84,9 @@ def test_no_patient_is_in_two_parts_and_every_film_is_accounted_for(
     draw=st.integers(0, 5),
     shares=st.lists(st.floats(0.001, 1), min_size=2, max_size=2).map(sorted),
 )
-def test_smaller_fractions_lie_within_larger_ones(seed: int, draw: int, shares: list[float]) -> None:
+def test_smaller_fractions_lie_within_larger_ones(
+    seed: int, draw: int, shares: list[float]
+) -> None:
     table = catalog(400, 150, seed)
     split = patient_split(table, FINDINGS, seed)
     small, large = (set(split.rows(table, "train", share, draw)) for share in shares)
@@ -109,7 +125,9 @@ def test_the_order_of_rows_and_other_columns_do_not_matter() -> None:
 
 def test_an_official_test_stays_and_a_split_by_patient_sets_it_apart() -> None:
     table = catalog(300, 100)
-    table["part"] = pd.array(["test" if int(who[1:]) % 5 == 0 else "train" for who in table["patient"]], "string")
+    table["part"] = pd.array(
+        ["test" if int(who[1:]) % 5 == 0 else "train" for who in table["patient"]], "string"
+    )
     wanted = set(np.flatnonzero(table["part"] == "test"))
     official = official_or_patient_split(table, FINDINGS)
     assert official.kind == "official"
@@ -119,7 +137,11 @@ def test_an_official_test_stays_and_a_split_by_patient_sets_it_apart() -> None:
     again = patient_split(table, FINDINGS)
     assert again.kind == "patient"
     assert set(again.rows(table, "official-test")) == wanted
-    assert not wanted & {*again.rows(table, "test"), *again.rows(table, "train"), *again.rows(table, "val")}
+    assert not wanted & {
+        *again.rows(table, "test"),
+        *again.rows(table, "train"),
+        *again.rows(table, "val"),
+    }
 
 
 def test_other_films_of_official_test_patients_are_left_out_with_a_note() -> None:
@@ -128,13 +150,17 @@ def test_other_films_of_official_test_patients_are_left_out_with_a_note() -> Non
     same = set(table["path"][table["patient"] == table["patient"][0]]) - {table["path"][0]}
     for split in (official_or_patient_split(table, FINDINGS), patient_split(table, FINDINGS)):
         assert set(split.left_out) == same
-        assert split.notes == (f"{len(same)} films are in no part: their patients belong to another part",)
+        assert split.notes == (
+            f"{len(same)} films are in no part: their patients belong to another part",
+        )
 
 
 @pytest.mark.parametrize(("positives", "kept"), [(19, False), (20, True)])
 def test_a_validation_part_with_few_positives_is_carved_anew(positives: int, kept: bool) -> None:
     films = 400
-    rows = pd.DataFrame({"path": [f"{n}.png" for n in range(films)], "patient": [f"p{n}" for n in range(films)]})
+    rows = pd.DataFrame(
+        {"path": [f"{n}.png" for n in range(films)], "patient": [f"p{n}" for n in range(films)]}
+    )
     rows["part"] = ["val"] * 50 + ["test"] * 50 + ["train"] * 300
     rows["Edema"] = [1] * positives + [0] * (films - positives)
     table = film_table(rows, ("Edema",))
@@ -145,8 +171,12 @@ def test_a_validation_part_with_few_positives_is_carved_anew(positives: int, kep
 
 
 @pytest.mark.parametrize(("positives", "kept"), [(19, False), (20, True)])
-def test_findings_that_validation_films_do_not_state_are_not_missed(positives: int, kept: bool) -> None:
-    rows = pd.DataFrame({"path": [f"{n}.png" for n in range(200)], "patient": [f"p{n}" for n in range(200)]})
+def test_findings_that_validation_films_do_not_state_are_not_missed(
+    positives: int, kept: bool
+) -> None:
+    rows = pd.DataFrame(
+        {"path": [f"{n}.png" for n in range(200)], "patient": [f"p{n}" for n in range(200)]}
+    )
     rows["part"] = ["val"] * 50 + ["train"] * 150
     rows["Edema"] = [1] * positives + [0] * (200 - positives)
     for unstated in ("Mass", "Nodule"):
@@ -176,7 +206,9 @@ def test_it_is_written_down_and_read_back(tmp_path: Path) -> None:
 def tampered(tmp_path: Path, part: str, *patients: str, keep_hash: bool = False) -> pd.DataFrame:
     """Write a split whose part has these patients added; return its table."""
     table = catalog(300, 100, parts=("train", "test"))
-    table["part"] = pd.array(["test" if who in {"p0", "p1"} else "train" for who in table["patient"]], "string")
+    table["part"] = pd.array(
+        ["test" if who in {"p0", "p1"} else "train" for who in table["patient"]], "string"
+    )
     path = patient_split(table, FINDINGS).save(tmp_path)
     content = json.loads(path.read_text())
     content["parts"][part].extend(patients)
@@ -216,7 +248,8 @@ def test_a_split_of_another_store_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", "nonsense", '{"kind": 1}', "[" * 20_000, '{"parts": {"train": 3}}', "\x00"]
+    "content",
+    ["", "[]", "{}", "nonsense", '{"kind": 1}', "[" * 20_000, '{"parts": {"train": 3}}', "\x00"],
 )
 def test_a_file_that_is_no_split_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "split.json").write_text(content)
@@ -226,7 +259,9 @@ def test_a_file_that_is_no_split_is_refused_in_one_line(tmp_path: Path, content:
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", "1e999"), ("left_out", r'["\ud800"]')])
-def test_a_value_that_none_can_use_is_refused_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+def test_a_value_that_none_can_use_is_refused_in_one_line(
+    tmp_path: Path, name: str, value: str
+) -> None:
     content = {**patient_split(catalog(50, 20), FINDINGS).to_json(), name: "HERE"}
     (tmp_path / "split.json").write_text(json.dumps(content).replace('"HERE"', value))
     with pytest.raises(DataError, match=r"is no split .*: run `hilum split STORE`") as error:

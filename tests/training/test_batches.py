@@ -69,7 +69,11 @@ def test_resuming_from_the_middle_gives_the_same_batches(films: Films, start: in
 def test_processes_divide_the_batches_of_one(films: Films, processes: int) -> None:
     alone = Batches(films, shuffled(ROWS, 2), len(ROWS), 12)
     shares = [
-        list(Batches(films, shuffled(ROWS, 2), len(ROWS), 12 // processes, rank=rank, processes=processes).run(0, 9))
+        list(
+            Batches(
+                films, shuffled(ROWS, 2), len(ROWS), 12 // processes, rank=rank, processes=processes
+            ).run(0, 9)
+        )
         for rank in range(processes)
     ]
     for number, (_, batch) in enumerate(alone.run(0, 9)):
@@ -148,16 +152,26 @@ def test_processes_take_each_draw_with_replacement_once(films: Films, processes:
         return np.random.default_rng(epoch).choice(ROWS, len(ROWS))
 
     shares = [
-        list(Batches(films, order, len(ROWS), 12 // processes, rank=rank, processes=processes).run(0, 8))
+        list(
+            Batches(films, order, len(ROWS), 12 // processes, rank=rank, processes=processes).run(
+                0, 8
+            )
+        )
         for rank in range(processes)
     ]
     for number in range(8):
         epoch, place = number // 4, number % 4 * 12
         draws = order(epoch)
-        together = [torch.cat([getattr(share[number][1], name) for share in shares]) for name in ("index", "repeat")]
+        together = [
+            torch.cat([getattr(share[number][1], name) for share in shares])
+            for name in ("index", "repeat")
+        ]
         assert together[0].tolist() == draws[place : place + 12].tolist()
         assert together[1].tolist() == repeated(draws)[place : place + 12].tolist()
 
 
 def test_films_that_come_once_have_no_repeats(films: Films) -> None:
-    assert all(batch.repeat is None for _, batch in Batches(films, shuffled(ROWS, 0), len(ROWS), 8).run(0, 7))
+    assert all(
+        batch.repeat is None
+        for _, batch in Batches(films, shuffled(ROWS, 0), len(ROWS), 8).run(0, 7)
+    )

@@ -69,7 +69,9 @@ def flat(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in one)
+    assert all(
+        torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in one
+    )
 
 
 def test_a_round_trip_keeps_every_bit_and_the_memory_layout(tmp_path: Path) -> None:
@@ -95,7 +97,10 @@ def test_a_round_trip_keeps_every_bit_and_the_memory_layout(tmp_path: Path) -> N
 
 
 def small(step: int) -> Checkpoint:
-    tensors = {"learner/a": torch.full((40,), float(step)), "learner/b": torch.arange(12).reshape(3, 4) * step}
+    tensors = {
+        "learner/a": torch.full((40,), float(step)),
+        "learner/b": torch.arange(12).reshape(3, 4) * step,
+    }
     return Checkpoint(step, tensors, {"best": None, "best_step": 0, "stale": 0, "scaler": {}})
 
 
@@ -105,7 +110,11 @@ def test_the_two_newest_and_the_best_are_kept(tmp_path: Path) -> None:
         if step == 2:
             save_best(tmp_path, small(step))
     save(tmp_path, small(10))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-000000003", "step-000000010"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best",
+        "step-000000003",
+        "step-000000010",
+    ]
     newest, _ = load_newest(tmp_path)
     assert newest is not None
     assert newest.step == 10
@@ -193,7 +202,9 @@ def test_there_are_two_hundred_ways() -> None:
     assert len(WAYS) >= 200
 
 
-@pytest.mark.parametrize("way", [*ONCE_A_FILE, *(way for way, _ in MANY_TIMES)], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [*ONCE_A_FILE, *(way for way, _ in MANY_TIMES)], ids=lambda way: way.__name__
+)
 def test_every_corruption_is_detected_and_the_one_before_used(
     way: Callable[[Path, random.Random], None], tmp_path: Path
 ) -> None:
@@ -228,7 +239,9 @@ def test_both_damaged_leaves_none_with_a_line_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", [flip, cut, delete], ids=lambda way: way.__name__)
-def test_a_damaged_best_is_refused_in_one_line(way: Callable[[Path, random.Random], None], tmp_path: Path) -> None:
+def test_a_damaged_best_is_refused_in_one_line(
+    way: Callable[[Path, random.Random], None], tmp_path: Path
+) -> None:
     save_best(tmp_path, small(3))
     way(tmp_path / "best" / TENSORS, random.Random(0))
     with pytest.raises(RunError, match=r"best is damaged .* same command again"):

@@ -10,7 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.training.collapse import Alarm, Health, effective_rank, embedding_std, mean_cosine, measure, quiet_steps
+from hilum.training.collapse import (
+    CollapseDetector,
+    Health,
+    effective_rank,
+    embedding_std,
+    mean_cosine,
+    measure,
+    quiet_steps,
+)
 
 HEALTHY = Health(embedding_std=0.8, mean_cosine=0.3, effective_rank=30.0, feature_rank=90.0)
 FILMS = 256
@@ -38,7 +46,9 @@ def test_equal_vectors_up_to_rounding_have_no_rank() -> None:
 def test_orthonormal_vectors(count: int) -> None:
     basis, _ = torch.linalg.qr(noise(count, count))
     assert mean_cosine(basis) == pytest.approx(0, abs=1e-6)
-    assert effective_rank(basis) == pytest.approx(count - 1, rel=1e-5)  # the mean takes one direction away
+    assert effective_rank(basis) == pytest.approx(
+        count - 1, rel=1e-5
+    )  # the mean takes one direction away
     assert embedding_std(torch.eye(count)) == pytest.approx(math.sqrt(1 - 1 / count))
 
 
@@ -126,42 +136,57 @@ def test_few_films_that_cannot_have_a_high_rank_are_not_called_collapsed() -> No
     assert few.collapsed(32)
 
 
-def alarm(chance: float | None = 5.0, quiet: int = 20, remedy: str = "") -> Alarm:
-    return Alarm(chance, 1e-3, quiet, remedy)
+def detector(chance: float | None = 5.0, quiet: int = 20, remedy: str = "") -> CollapseDetector:
+    return CollapseDetector(chance, 1e-3, quiet, remedy)
 
 
-def kinds(of: Alarm, step: int, health: Health) -> list[str]:
+def kinds(of: CollapseDetector, step: int, health: Health) -> list[str]:
     return [warn.kind for warn in of.judge(step, health, FILMS)]
 
 
 def test_a_collapse_is_said_once_and_again_after_a_recovery() -> None:
-    of = alarm()
-    said = [kinds(of, step, health) for step, health in enumerate([HEALTHY, COLLAPSED, COLLAPSED], start=30)]
+    of = detector()
+    said = [
+        kinds(of, step, health)
+        for step, health in enumerate([HEALTHY, COLLAPSED, COLLAPSED], start=30)
+    ]
     assert said == [[], ["collapse"], []]
     assert "collapse" in of.standing
-    assert [kinds(of, step, health) for step, health in ((33, HEALTHY), (34, COLLAPSED))] == [[], ["collapse"]]
+    assert [kinds(of, step, health) for step, health in ((33, HEALTHY), (34, COLLAPSED))] == [
+        [],
+        ["collapse"],
+    ]
 
 
 def test_nothing_is_said_before_warm_up_is_over() -> None:
-    of = alarm(quiet=quiet_steps(0.1, 1000))
+    of = detector(quiet=quiet_steps(0.1, 1000))
     of.hear(100, 5.0)
     assert kinds(of, 100, COLLAPSED) == []
     assert kinds(of, 101, COLLAPSED) == ["collapse"]
-    assert quiet_steps(0.0, 1000) == quiet_steps(0.1, 30) == 20  # networks that have hardly begun look collapsed
+    assert (
+        quiet_steps(0.0, 1000) == quiet_steps(0.1, 30) == 20
+    )  # networks that have hardly begun look collapsed
 
 
-@pytest.mark.parametrize(("used", "said"), [(1.0, ["collapse"]), (2.0, []), (None, []), (math.nan, [])])
-def test_all_films_at_one_prototype_are_a_collapse_however_they_spread(used: float | None, said: list[str]) -> None:
-    warns = alarm().judge(40, HEALTHY, FILMS, used)
+@pytest.mark.parametrize(
+    ("used", "said"), [(1.0, ["collapse"]), (2.0, []), (None, []), (math.nan, [])]
+)
+def test_all_films_at_one_prototype_are_a_collapse_however_they_spread(
+    used: float | None, said: list[str]
+) -> None:
+    warns = detector().judge(40, HEALTHY, FILMS, used)
     assert [warn.kind for warn in warns] == said
     assert all("one prototype (1.0 in use)" in warn.line for warn in warns)
 
 
-def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_that_was_not_judged() -> None:
+def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_that_was_not_judged() -> (
+    None
+):
     looks = [
-        Health(**{**vars(HEALTHY), "mean_cosine": 1 - std**2, "embedding_std": std}) for std in (0.1, 0.15, 0.2, 0.21)
+        Health(**{**vars(HEALTHY), "mean_cosine": 1 - std**2, "embedding_std": std})
+        for std in (0.1, 0.15, 0.2, 0.21)
     ]
-    of = alarm(quiet=20)
+    of = detector(quiet=20)
     assert [kinds(of, step, look) for step, look in zip((10, 30, 40, 50), looks, strict=True)] == [
         [],
         [],
@@ -171,8 +196,15 @@ def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_tha
 
 
 def test_a_line_says_what_was_seen_and_what_to_do() -> None:
-    (warn,) = alarm(remedy="--method.epsilon 0.03").judge(40, COLLAPSED, FILMS)
-    for words in ("step 40", "mean cosine 1.000", "spread 0.001", "rank 1.0", "--train.lr, such as 0.0001", "--out"):
+    (warn,) = detector(remedy="--method.epsilon 0.03").judge(40, COLLAPSED, FILMS)
+    for words in (
+        "step 40",
+        "mean cosine 1.000",
+        "spread 0.001",
+        "rank 1.0",
+        "--train.lr, such as 0.0001",
+        "--out",
+    ):
         assert words in warn.line
     assert "--train.warmup" in warn.line
     assert warn.line.endswith("or --method.epsilon 0.03.")
@@ -181,7 +213,7 @@ def test_a_line_says_what_was_seen_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(("loss", "said"), [(4.99, ["chance"]), (4.9, []), (7.0, ["chance"])])
 def test_a_loss_at_chance_or_above_is_said(loss: float, said: list[str]) -> None:
-    of = alarm()
+    of = detector()
     of.hear(50, 1.0)  # before the look, and no part of the next mean
     of.judge(50, HEALTHY, FILMS)
     of.hear(80, loss)
@@ -189,7 +221,7 @@ def test_a_loss_at_chance_or_above_is_said(loss: float, said: list[str]) -> None
 
 
 def test_the_mean_loss_weighs_steps_and_leaves_those_of_warm_up_out() -> None:
-    of = alarm(quiet=20)
+    of = detector(quiet=20)
     of.hear(20, 0.1)
     of.hear(40, 5.0)
     of.hear(50, 4.7)
@@ -200,28 +232,39 @@ def test_the_mean_loss_weighs_steps_and_leaves_those_of_warm_up_out() -> None:
 
 
 def test_a_loss_is_judged_over_enough_steps_and_what_was_said_stands_until_then() -> None:
-    of = alarm(quiet=20)
+    of = detector(quiet=20)
     said = []
     for step in range(25, 95, 5):
         of.hear(step, 5.0 if step <= 50 else 4.0)
         said.append((step, kinds(of, step, HEALTHY), "chance" in of.standing))
     assert [step for step, new, _ in said if new] == [50]
-    assert [step for step, _, stands in said if stands] == [50, 55, 60, 65, 70, 75]  # recovered at 80
+    assert [step for step, _, stands in said if stands] == [
+        50,
+        55,
+        60,
+        65,
+        70,
+        75,
+    ]  # recovered at 80
 
 
-@pytest.mark.parametrize(("warm_up", "said"), [(5.5, []), (5.06, []), (5.04, ["chance"]), (4.0, ["chance"])])
-def test_a_loss_that_still_falls_towards_chance_is_not_stuck(warm_up: float, said: list[str]) -> None:
-    of = alarm(quiet=20)
+@pytest.mark.parametrize(
+    ("warm_up", "said"), [(5.5, []), (5.06, []), (5.04, ["chance"]), (4.0, ["chance"])]
+)
+def test_a_loss_that_still_falls_towards_chance_is_not_stuck(
+    warm_up: float, said: list[str]
+) -> None:
+    of = detector(quiet=20)
     of.hear(20, warm_up)
     of.hear(50, 5.0)
     assert kinds(of, 50, HEALTHY) == said
 
 
 def test_without_a_chance_loss_or_a_loss_nothing_is_stuck() -> None:
-    of = alarm(chance=None)
+    of = detector(chance=None)
     of.hear(50, 9.0)
     assert kinds(of, 50, HEALTHY) == []
-    assert kinds(alarm(), 50, HEALTHY) == []
-    of = alarm()
+    assert kinds(detector(), 50, HEALTHY) == []
+    of = detector()
     of.hear(50, math.nan)
     assert kinds(of, 50, HEALTHY) == []

@@ -46,7 +46,9 @@ class Run:
 
 
 def run(store: Path, out: Path, *, compiled: bool, after: int = 0) -> Run:
-    options = TrainOptions(epochs=2, batch_size=16, log_every=1, accelerator="cpu", compile=compiled)
+    options = TrainOptions(
+        epochs=2, batch_size=16, log_every=1, accelerator="cpu", compile=compiled
+    )
     with seeded(0):
         learner = MoCo(new_backbone("test_resnet", 32, 0), MoCoOptions(queue_size=16), 32)
     with open_run(out, {"run": "the same"}) as folder:
@@ -57,13 +59,17 @@ def run(store: Path, out: Path, *, compiled: bool, after: int = 0) -> Run:
 
 
 @pytest.mark.torture
-def test_a_compiled_run_has_the_losses_of_an_eager_one_and_resumes_exactly(tiny_store: Path, tmp_path: Path) -> None:
+def test_a_compiled_run_has_the_losses_of_an_eager_one_and_resumes_exactly(
+    tiny_store: Path, tmp_path: Path
+) -> None:
     eager = run(tiny_store, tmp_path / "eager", compiled=False)
     compiled = run(tiny_store, tmp_path / "compiled", compiled=True)
     assert compiled.state.keys() == eager.state.keys()
     assert compiled.losses.keys() == eager.losses.keys() == set(range(1, 7))
     assert list(compiled.losses.values()) == pytest.approx(list(eager.losses.values()), abs=1e-4)
-    assert any(not torch.equal(value, eager.state[name]) for name, value in compiled.state.items())  # other code ran
+    assert any(
+        not torch.equal(value, eager.state[name]) for name, value in compiled.state.items()
+    )  # other code ran
     with pytest.raises(Interrupted):
         run(tiny_store, tmp_path / "resumed", compiled=True, after=2)
     resumed = run(tiny_store, tmp_path / "resumed", compiled=True)
@@ -84,10 +90,18 @@ except OptionError as error:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="another compiler is looked for there")
 def test_without_a_compiler_it_is_refused_in_one_line(tmp_path: Path) -> None:
-    # A process of its own: where the compiler lies is read once, and what was compiled before is kept.
-    where = {"CXX": str(tmp_path / "no-such-compiler"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    # A process of its own: where the compiler lies is read once, and what was compiled before is
+    # kept.
+    where = {
+        "CXX": str(tmp_path / "no-such-compiler"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
     said = subprocess.run(
-        [sys.executable, "-c", WITHOUT_COMPILER], env=os.environ | where, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WITHOUT_COMPILER],
+        env=os.environ | where,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert said.startswith("--train.compile does not work here (")
     assert said.rstrip().endswith("install a C++ compiler such as g++, or leave the option out.")

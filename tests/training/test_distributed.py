@@ -18,7 +18,14 @@ from hilum.bundle.initialization import new_backbone, seeded
 from hilum.errors import OptionError
 from hilum.listener import SILENT
 from hilum.methods import METHODS, load_method
-from hilum.nn.collectives import any_process, first_says, gather, mean_over_processes, own_rows, process_count
+from hilum.nn.collectives import (
+    any_process,
+    first_says,
+    gather,
+    mean_over_processes,
+    own_rows,
+    process_count,
+)
 from hilum.training.distributed import Place, place_in, slurm_meeting, team_for, threads_each
 from hilum.training.launcher import Children
 from hilum.training.learner import Batch, Learner
@@ -35,7 +42,13 @@ Steps = list[tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor
 def method_options(name: str) -> object:
     """Heads without norms, nothing shuffled, and stores small enough to go round within three steps."""
     options = load_method(name).Options
-    small = {"batch_norm": False, "key_splits": 1, "queue_size": 24, "prototypes": 12, "queue_from_epoch": 0}
+    small = {
+        "batch_norm": False,
+        "key_splits": 1,
+        "queue_size": 24,
+        "prototypes": 12,
+        "queue_from_epoch": 0,
+    }
     known = {field.name for field in fields(options)}
     return options(**{key: value for key, value in small.items() if key in known})
 
@@ -53,12 +66,20 @@ def batch(of: Learner, step: int, rank: int = 0, processes: int = 1) -> Batch:
     everything = everything._replace(crops=of.make_crops(everything, seed=0))
     share = slice(rank * FILMS // processes, (rank + 1) * FILMS // processes)
     assert everything.crops is not None
-    return Batch(*(part[share] for part in everything[:4]), crops=tuple(c[share] for c in everything.crops), epoch=step)
+    return Batch(
+        *(part[share] for part in everything[:4]),
+        crops=tuple(c[share] for c in everything.crops),
+        epoch=step,
+    )
 
 
 def train(of: Learner, rank: int = 0, processes: int = 1) -> Steps:
     of.train()
-    module = torch.nn.parallel.DistributedDataParallel(of, find_unused_parameters=True) if processes > 1 else of
+    module = (
+        torch.nn.parallel.DistributedDataParallel(of, find_unused_parameters=True)
+        if processes > 1
+        else of
+    )
     # Not by AdamW, whose first steps turn the last bits of a gradient near 0 into a whole step.
     optimiser, seen = torch.optim.SGD([p for p in of.parameters() if p.requires_grad], lr=0.01), []
     for step in range(STEPS):
@@ -101,23 +122,33 @@ def be_one_of(rank: int, folder: str) -> None:
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-W", "ignore", __file__]
-    with_ranks = [subprocess.Popen([*command, str(rank), str(folder)], env=QUIET) for rank in range(PROCESSES)]
+    with_ranks = [
+        subprocess.Popen([*command, str(rank), str(folder)], env=QUIET) for rank in range(PROCESSES)
+    ]
     assert [process.wait(timeout=300) for process in with_ranks] == [0, 0]
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_two_processes_do_what_one_does_with_the_whole_batch(name: str, two: list[dict[str, Steps]]) -> None:
+def test_two_processes_do_what_one_does_with_the_whole_batch(
+    name: str, two: list[dict[str, Steps]]
+) -> None:
     alone = train(learner(name))
     for rank in range(PROCESSES):
-        for (loss, gradients, state), (loss2, gradients2, state2) in zip(alone, two[rank][name], strict=True):
+        for (loss, gradients, state), (loss2, gradients2, state2) in zip(
+            alone, two[rank][name], strict=True
+        ):
             torch.testing.assert_close(loss2, loss, atol=1e-5, rtol=1e-5)
             assert gradients2.keys() == gradients.keys()
             for where, gradient in gradients.items():
-                torch.testing.assert_close(gradients2[where], gradient, atol=1e-5, rtol=1e-5, msg=where)
+                torch.testing.assert_close(
+                    gradients2[where], gradient, atol=1e-5, rtol=1e-5, msg=where
+                )
             for where, value in state.items():
                 torch.testing.assert_close(state2[where], value, atol=1e-5, rtol=1e-5, msg=where)
-    for one, other in zip(two[0][name], two[1][name], strict=True):  # all that moves is the same in both
+    for one, other in zip(
+        two[0][name], two[1][name], strict=True
+    ):  # all that moves is the same in both
         assert all(torch.equal(one[2][where], other[2][where]) for where in one[2])
 
 
@@ -145,7 +176,10 @@ def test_alone_nothing_is_shared() -> None:
     [
         ({}, Place()),
         ({"RANK": "0", "WORLD_SIZE": "1"}, Place()),
-        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, Place(5, 8, 1, 4)),
+        (
+            {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
+            Place(5, 8, 1, 4),
+        ),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Place()),  # a batch script without srun
         (
             {
@@ -157,14 +191,23 @@ def test_alone_nothing_is_shared() -> None:
             Place(6, 7, 2, 4),
         ),
         (
-            {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"},
+            {
+                "SLURM_PROCID": "1",
+                "SLURM_STEP_NUM_TASKS": "8",
+                "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+            },
             Place(1, 8, 1, 4),
         ),
         # torchrun inside srun: torchrun's word counts
-        ({"RANK": "1", "WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, Place(1, 2, 1, 2)),
+        (
+            {"RANK": "1", "WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+            Place(1, 2, 1, 2),
+        ),
     ],
 )
-def test_the_environment_says_where_a_process_stands(environment: dict[str, str], place: Place) -> None:
+def test_the_environment_says_where_a_process_stands(
+    environment: dict[str, str], place: Place
+) -> None:
     assert place_in(environment) == place
 
 
@@ -175,7 +218,9 @@ def test_the_environment_says_where_a_process_stands(environment: dict[str, str]
         ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 and WORLD_SIZE is 2"),
     ],
 )
-def test_an_environment_that_makes_no_sense_is_one_line(environment: dict[str, str], line: str) -> None:
+def test_an_environment_that_makes_no_sense_is_one_line(
+    environment: dict[str, str], line: str
+) -> None:
     with pytest.raises(OptionError, match=line):
         place_in(environment)
 
@@ -229,9 +274,15 @@ children.end(patience=0.0)
 
 
 @pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["no-such-command"], 1)])
-def test_a_lost_child_ends_the_first_process_and_one_that_did_its_part_does_not(words: list[str], status: int) -> None:
+def test_a_lost_child_ends_the_first_process_and_one_that_did_its_part_does_not(
+    words: list[str], status: int
+) -> None:
     first = subprocess.run(
-        [sys.executable, "-c", FIRST, *words], env=QUIET, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", FIRST, *words],
+        env=QUIET,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert first.returncode == status, first.stderr
     assert first.stdout.count("this one waited for it and ends") == status

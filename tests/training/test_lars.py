@@ -39,7 +39,9 @@ def test_lars_is_the_formula_of_the_paper_written_out(momentum: float, weight_de
             weights[name] = weight - 2.0 * moments[name]
         optimiser.step()
         for name, parameter in of.named_parameters():
-            torch.testing.assert_close(parameter.detach().double(), weights[name], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(
+                parameter.detach().double(), weights[name], rtol=1e-5, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.02])
@@ -51,7 +53,10 @@ def test_lars_like_timms(weight_decay: float) -> None:
         {"params": matrices, "weight_decay": weight_decay, "always_adapt": True},
         {"params": vectors, "weight_decay": 0.0, "always_adapt": False},
     ]
-    one, other = lars(ours, 1.5, weight_decay, 0.9), timm.optim.Lars(groups, lr=1.5, momentum=0.9, eps=0.0)
+    one, other = (
+        lars(ours, 1.5, weight_decay, 0.9),
+        timm.optim.Lars(groups, lr=1.5, momentum=0.9, eps=0.0),
+    )
     for step in range(6):
         for of, optimiser in ((ours, one), (theirs, other)):
             gradients(of, step)

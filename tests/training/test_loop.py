@@ -72,10 +72,18 @@ def run(
     patience: int = 0,
     **options: object,
 ) -> Run:
-    given: dict[str, object] = {"epochs": 2, "batch_size": 8, "log_every": 1, "checkpoint_every": 2, **options}
+    given: dict[str, object] = {
+        "epochs": 2,
+        "batch_size": 8,
+        "log_every": 1,
+        "checkpoint_every": 2,
+        **options,
+    }
     train = TrainOptions(accelerator="cpu", **given)  # type: ignore[arg-type]
     with seeded(0):
-        learner = SupervisedLearner(new_backbone(backbone, 32, 0), 2, CropRecipe(rotation=5), 32, freeze=False)
+        learner = SupervisedLearner(
+            new_backbone(backbone, 32, 0), 2, CropRecipe(rotation=5), 32, freeze=False
+        )
     batches = Batches(
         films,
         shuffled(ROWS, train.seed),
@@ -86,7 +94,9 @@ def run(
         np.ones_like(films.labels),
     )
     with open_run(out, {"options": str(train)}) as folder:
-        trainer = Trainer(learner, batches, train, folder, listener or Heard(), "test", score, patience)
+        trainer = Trainer(
+            learner, batches, train, folder, listener or Heard(), "test", score, patience
+        )
         trainer.train()
     losses = {event["step"]: event["loss"] for event in read_log(out) if "loss" in event}
     moments = {
@@ -110,7 +120,9 @@ def unbroken(films: Films, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(films, tmp_path_factory.mktemp("unbroken"))
 
 
-def test_same_seed_same_numbers_another_seed_others(films: Films, tmp_path: Path, unbroken: Run) -> None:
+def test_same_seed_same_numbers_another_seed_others(
+    films: Films, tmp_path: Path, unbroken: Run
+) -> None:
     torch.manual_seed(99)
     assert_equal(run(films, tmp_path / "again"), unbroken)
     assert run(films, tmp_path / "other", seed=1).losses != unbroken.losses
@@ -125,7 +137,9 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_unbroken(
     with pytest.raises(Interrupted, match=r"stopped at step .* all is saved"):
         run(films, tmp_path, Heard(step, lambda: os.kill(os.getpid(), number)))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    stopped_at = next(event["step"] for event in read_log(tmp_path) if event.get("event") == "interrupted")
+    stopped_at = next(
+        event["step"] for event in read_log(tmp_path) if event.get("event") == "interrupted"
+    )
     assert stopped_at in (step, step + 1)
     heard = Heard()
     assert_equal(run(films, tmp_path, heard), unbroken)
@@ -141,7 +155,9 @@ def test_a_second_signal_acts_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(films: Films, tmp_path: Path, unbroken: Run) -> None:
+def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(
+    films: Films, tmp_path: Path, unbroken: Run
+) -> None:
     with pytest.raises(Interrupted):
         run(films, tmp_path, Heard(6, lambda: os.kill(os.getpid(), signal.SIGTERM)))
     newest = sorted((tmp_path / "checkpoints").glob("step-*"))[-1] / "state.safetensors"
@@ -160,13 +176,21 @@ def test_two_batches_of_eight_step_like_one_of_sixteen(films: Films, tmp_path: P
     two = run(films, tmp_path / "two", epochs=1, batch_size=8, accumulate=2)
     assert one.losses.keys() == two.losses.keys() == {1, 2, 3}
     assert list(two.losses.values()) == pytest.approx(list(one.losses.values()), abs=1e-4)
-    first = {"epochs": 1, "checkpoint_every": 1, "lr": 1e-12, "weight_decay": 0}  # weights stay, so gradients compare
+    first = {
+        "epochs": 1,
+        "checkpoint_every": 1,
+        "lr": 1e-12,
+        "weight_decay": 0,
+    }  # weights stay, so gradients compare
     one = run(films, tmp_path / "still-one", batch_size=16, **first)
     two = run(films, tmp_path / "still-two", batch_size=8, accumulate=2, **first)
     assert list(two.losses.values()) == pytest.approx(list(one.losses.values()), abs=1e-5)
     for name, moment in one.optimiser.items():
         torch.testing.assert_close(two.optimiser[name], moment, atol=1e-5, rtol=1e-5)
-    assert max(float(moment.abs().max()) for name, moment in one.optimiser.items() if "avg" in name) > 1e-3
+    assert (
+        max(float(moment.abs().max()) for name, moment in one.optimiser.items() if "avg" in name)
+        > 1e-3
+    )
 
 
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 0])
@@ -182,7 +206,9 @@ def test_a_loss_that_is_not_finite_stops_before_anything_bad_is_saved(
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
-def test_the_step_that_went_wrong_is_named_when_it_is_found_later(films: Films, tmp_path: Path) -> None:
+def test_the_step_that_went_wrong_is_named_when_it_is_found_later(
+    films: Films, tmp_path: Path
+) -> None:
     with pytest.raises(RunError, match=r"(loss|gradient) is (nan|inf) at step 2 "):
         run(films, tmp_path, lr=1e30, log_every=5, checkpoint_every=5)
 
@@ -219,8 +245,11 @@ def test_a_damaged_best_is_forgotten_on_resuming_with_a_line(
         if stopped < 12:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    # At the last step the damage comes to light in the run itself: the same command finishes it all the same.
-    with pytest.raises((Interrupted, RunError), match=r"all is saved|best is damaged .* same command again"):
+    # At the last step the damage comes to light in the run itself: the same command finishes it all
+    # the same.
+    with pytest.raises(
+        (Interrupted, RunError), match=r"all is saved|best is damaged .* same command again"
+    ):
         run(films, out, Heard(stopped, damage), score=score)  # type: ignore[arg-type]
     heard = Heard()
     state = run(films, out, heard, score=score).trainer.state  # type: ignore[arg-type]
@@ -260,14 +289,24 @@ def test_the_log_has_a_line_every_so_many_steps(films: Films, tmp_path: Path) ->
 @pytest.mark.skipif(torch.cuda.is_available(), reason="what is refused where there is no GPU")
 @pytest.mark.parametrize("options", [{"precision": "16-mixed"}, {"accelerator": "cuda"}])
 def test_what_needs_a_gpu_is_refused_without_one(options: dict[str, str]) -> None:
-    learner = SupervisedLearner(new_backbone("test_resnet", 32, 0), 2, CropRecipe(), 32, freeze=False)
+    learner = SupervisedLearner(
+        new_backbone("test_resnet", 32, 0), 2, CropRecipe(), 32, freeze=False
+    )
     with pytest.raises(OptionError, match="GPU"):
         Trainer(learner, None, TrainOptions(**options), None, Heard(), "test")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("batch_size", 1), ("lr", 0.0), ("lr", float("nan")), ("warmup", 1.0), ("clip", -1), ("seed", -1)],
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("warmup", 1.0),
+        ("clip", -1),
+        ("seed", -1),
+    ],
 )
 def test_options_outside_their_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(OptionError, match=rf"--train.{name} is .*: allowed is"):

@@ -25,7 +25,9 @@ def test_norms_and_biases_take_no_weight_decay() -> None:
     weights = [m.weight for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     assert {id(p) for p in decayed["params"]} == {id(p) for p in weights}
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
-    assert {id(p) for group in (decayed, spared) for p in group["params"]} == {id(p) for p in network.parameters()}
+    assert {id(p) for group in (decayed, spared) for p in group["params"]} == {
+        id(p) for p in network.parameters()
+    }
 
 
 def test_without_gradient_decay_moves_weights_alone() -> None:
@@ -52,7 +54,9 @@ def test_the_update_in_one_pass_equals_the_plain_one_channels_last() -> None:
     ends = []
     for fused in (True, False):
         torch.manual_seed(0)
-        network = timm.create_model("test_resnet", in_chans=1, num_classes=3).to(memory_format=torch.channels_last)
+        network = timm.create_model("test_resnet", in_chans=1, num_classes=3).to(
+            memory_format=torch.channels_last
+        )
         optimiser = adamw(network, 1e-3, 0.1, fused=fused)
         network(torch.randn(4, 1, 32, 32)).square().mean().backward()
         for _ in range(3):
@@ -63,11 +67,15 @@ def test_the_update_in_one_pass_equals_the_plain_one_channels_last() -> None:
 
 def small(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)
+    )
     return network.to(memory_format=torch.channels_last)
 
 
-def train(network: nn.Sequential, optimiser: torch.optim.Optimizer, steps: range, late: int = 0) -> None:
+def train(
+    network: nn.Sequential, optimiser: torch.optim.Optimizer, steps: range, late: int = 0
+) -> None:
     """Take steps; the last layer's weights have a gradient from step ``late`` on."""
     for step in steps:
         films = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(step))
@@ -88,7 +96,9 @@ def test_the_option_names_what_the_table_has() -> None:
     assert TrainOptions().optimiser == "adamw"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("lars", Lars)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("lars", Lars)]
+)
 def test_the_name_builds_that_optimiser_with_the_options_values(name: str, kind: type) -> None:
     optimiser = build_optimiser(small(0), options(name, 0.7))
     assert type(optimiser) is kind
@@ -104,7 +114,9 @@ def test_the_name_builds_that_optimiser_with_the_options_values(name: str, kind:
 
 @every_optimiser
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
-@pytest.mark.parametrize("stop", [0, 1, 4])  # before any step, while one layer has had no gradient, and after
+@pytest.mark.parametrize(
+    "stop", [0, 1, 4]
+)  # before any step, while one layer has had no gradient, and after
 def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(
     name: str, momentum: float, stop: int, tmp_path: Path
 ) -> None:
@@ -120,7 +132,9 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(
     train(second, other, range(2))  # what it did before is forgotten
     restore(found, second, other)
     train(second, other, range(stop, 6), late=2)
-    for (where, one), two in zip(unbroken.state_dict().items(), second.state_dict().values(), strict=True):
+    for (where, one), two in zip(
+        unbroken.state_dict().items(), second.state_dict().values(), strict=True
+    ):
         assert torch.equal(one, two), where
 
 
@@ -128,7 +142,9 @@ def test_momentum_that_is_still_none_is_left_out_of_the_checkpoint() -> None:
     network = small(0)
     optimiser = build_optimiser(network, options("sgd"))
     optimiser.state[network[4].weight]["momentum_buffer"] = None
-    assert not [key for key in capture(network, optimiser, 0, {}).tensors if key.startswith("optimiser/")]
+    assert not [
+        key for key in capture(network, optimiser, 0, {}).tensors if key.startswith("optimiser/")
+    ]
 
 
 @every_optimiser

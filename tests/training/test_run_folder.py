@@ -108,7 +108,9 @@ def test_a_log_of_half_a_line_alone_becomes_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", [b'{"step": 2, "lo', b"\xff\xfe", b"[]", b"7", b"{}", b""])
 def test_a_damaged_line_in_the_middle_is_named_in_one_line(tmp_path: Path, damaged: bytes) -> None:
-    (tmp_path / LOG).write_bytes(b'{"step": 1, "loss": 2.0}\n' + damaged + b'\n{"step": 3, "loss": 1.0}\n')
+    (tmp_path / LOG).write_bytes(
+        b'{"step": 1, "loss": 2.0}\n' + damaged + b'\n{"step": 3, "loss": 1.0}\n'
+    )
     with pytest.raises(RunError, match=r"log\.jsonl is damaged in line 2: ") as caught:
         read_log(tmp_path)
     assert "\n" not in str(caught.value)
@@ -126,7 +128,11 @@ def test_steps_logged_twice_count_once_the_later(tmp_path: Path) -> None:
         run.log(event="damaged-checkpoint", line="one")
         run.log(event="damaged-checkpoint", line="two")
     events = read_log(tmp_path)
-    assert [(event["step"], event["loss"]) for event in events if "loss" in event] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert [(event["step"], event["loss"]) for event in events if "loss" in event] == [
+        (1, 3.0),
+        (2, 2.0),
+        (3, 1.0),
+    ]
     assert sum(event.get("event") == "validation" for event in events) == 1
     assert sum(event.get("event") == "damaged-checkpoint" for event in events) == 2
 
@@ -147,7 +153,12 @@ def test_what_a_resume_took_back_and_a_half_written_line_are_not_told(tmp_path: 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED) as run:
         run.log(step=1, loss=math.nan, norm=math.inf, lr=1 / 3)
-    assert json.loads((tmp_path / LOG).read_text()) == {"step": 1, "loss": None, "norm": None, "lr": 0.333333}
+    assert json.loads((tmp_path / LOG).read_text()) == {
+        "step": 1,
+        "loss": None,
+        "norm": None,
+        "lr": 0.333333,
+    }
 
 
 def test_a_finished_run_is_done_and_keeps_its_results(tmp_path: Path) -> None:
@@ -165,14 +176,23 @@ def refuse(run: RunFolder) -> None:
 
 def test_a_run_refused_before_it_began_leaves_nothing_and_binds_nobody(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with pytest.raises(OptionError), open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}) as run:
+    with (
+        pytest.raises(OptionError),
+        open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}) as run,
+    ):
         refuse(run)
     assert not out.exists()
-    with pytest.raises(KeyboardInterrupt), open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_run(out, {"finetune": {"backbone": "resnet19"}, "record": {}}),
+    ):
         raise KeyboardInterrupt
     with open_run(out, {"finetune": {"backbone": "resnet18"}, "record": {}}) as run:
         run.log(event="chance", step=0, value=1.0)
-    with pytest.raises(RunError, match="other options"), open_run(out, {"finetune": {"backbone": "x"}, "record": {}}):
+    with (
+        pytest.raises(RunError, match="other options"),
+        open_run(out, {"finetune": {"backbone": "x"}, "record": {}}),
+    ):
         pass
 
 

@@ -12,7 +12,9 @@ from hilum.training.schedule import learning_rate
 
 def torch_one_cycle(total: int, warmup: float) -> list[float]:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.0, total_steps=total, pct_start=warmup)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 1.0, total_steps=total, pct_start=warmup
+    )
     rates = []
     for _ in range(total):
         rates.append(optimiser.param_groups[0]["lr"])
@@ -27,7 +29,9 @@ def test_one_cycle_equals_torch() -> None:
     found = [learning_rate(step / total, "onecycle", warmup) for step in range(1, total + 1)]
     rise = int(total * warmup)
     assert found[rise:] == pytest.approx(expected[rise:], abs=1e-9)  # falling, step by step
-    assert found[:rise] == pytest.approx(expected[:rise], abs=3e-3)  # rising, where torch counts one step less
+    assert found[:rise] == pytest.approx(
+        expected[:rise], abs=3e-3
+    )  # rising, where torch counts one step less
     assert max(found) == 1.0
     assert found[-1] == pytest.approx(4e-6, rel=1e-6)
 

@@ -56,5 +56,7 @@ def test_only_numbers_become_curves() -> None:
 
 def test_a_missing_package_is_one_line_that_names_the_extra() -> None:
     require_tensorboard()
-    with pytest.raises(OptionError, match=r"--watch.tensorboard needs .* `pip install 'hilum\[tensorboard\]'"):
+    with pytest.raises(
+        OptionError, match=r"--monitor.tensorboard needs .* `pip install 'hilum\[tensorboard\]'"
+    ):
         require_tensorboard("no_such_package_at_all")

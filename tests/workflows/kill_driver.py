@@ -1,7 +1,8 @@
 """Trains one run unbroken and one that is killed again and again, each process forked from this one.
 
-Forking spares every restart the imports of torch, timm and Fabric; nothing is trained in this process, so it has no
-threads of its own when it forks. Usage: kill_driver.py KIND STORE FOLDER SEED KILLS SIGNAL; the last line is JSON.
+Forking spares every restart the imports of torch, timm and Fabric; nothing is trained in this
+process, so it has no threads of its own when it forks. Usage: kill_driver.py KIND STORE FOLDER SEED
+KILLS SIGNAL; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def logged(out: Path) -> list[int]:
     return [event["step"] for event in events if "loss" in event]
 
 
-def break_off(kind: str, store: Path, out: Path, target: int, delay: float, number: int) -> tuple[int, int] | None:
+def break_off(
+    kind: str, store: Path, out: Path, target: int, delay: float, number: int
+) -> tuple[int, int] | None:
     """Start the run and send it a signal once it has logged the step; return step and exit status, None if it ended."""
     before = len(logged(out))
     child = start(kind, store, out)
@@ -98,7 +101,9 @@ def finish(kind: str, store: Path, out: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(start(kind, store, out), 0)[1])
 
 
-def main(kind: str, store: Path, folder: Path, seed: int, kills: int, number: int) -> dict[str, object]:
+def main(
+    kind: str, store: Path, folder: Path, seed: int, kills: int, number: int
+) -> dict[str, object]:
     """Return what happened: exit statuses, steps at which signals came, and writes that a kill cut short."""
     rng = random.Random(seed)
     threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]
@@ -107,7 +112,9 @@ def main(kind: str, store: Path, folder: Path, seed: int, kills: int, number: in
     last = logged(whole)[-1]
     ends, cut_short = [], 0
     for target in sorted(rng.randint(1, last - 3) for _ in range(kills)):
-        ends.append(break_off(kind, store, broken, target, rng.choice((0.0, rng.uniform(0, 0.02))), number))
+        ends.append(
+            break_off(kind, store, broken, target, rng.choice((0.0, rng.uniform(0, 0.02))), number)
+        )
         cut_short += bool(list(broken.glob("checkpoints/.*.part")))
     codes.append(finish(kind, store, broken))
     return {"threads": threads, "codes": codes, "ends": ends, "cut_short": cut_short, "last": last}

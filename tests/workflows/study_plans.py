@@ -30,18 +30,33 @@ def tiny_plan(store: Path, out: Path, **more: object) -> StudyPlan:
     pretraining = PretrainOptions(train=TrainOptions(**train), **UNSET)
     whole = {
         "models": MODELS,
-        "pretrain": {"moco": Pretraining(options=pretraining, method=load_method("moco").Options())},
+        "pretrain": {
+            "moco": Pretraining(options=pretraining, method=load_method("moco").Options())
+        },
         "finetune": FinetuneOptions(patience=0, train=FinetuneTrainOptions(**train), **UNSET),
     }
-    of_plan = {name: more.pop(name) for name in list(more) if name in (*whole, "policies", "epochs", "pseudo_label")}
+    of_plan = {
+        name: more.pop(name)
+        for name in list(more)
+        if name in (*whole, "policies", "epochs", "pseudo_label")
+    }
     measured = StudyEvaluation(min_positives=1, resamples=20, subgroup_patients=2)
-    usual = {"data": (store,), "out": out, "backbone": "test_resnet", "fractions": (0.5,), "evaluation": measured}
+    usual = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "fractions": (0.5,),
+        "evaluation": measured,
+    }
     return StudyPlan(options=StudyOptions(**{**usual, **more}), **{**whole, **of_plan})
 
 
 def weights(folder: Path) -> dict[str, bytes]:
     """Return every finished run's weights."""
-    return {path.parent.parent.name: path.read_bytes() for path in folder.glob("runs/*/model/model.safetensors")}
+    return {
+        path.parent.parent.name: path.read_bytes()
+        for path in folder.glob("runs/*/model/model.safetensors")
+    }
 
 
 def stop_after(store: Path, out: Path, jobs: int, done: int, number: int) -> int:

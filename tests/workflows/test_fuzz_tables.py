@@ -24,7 +24,9 @@ Mutation = Callable[[bytearray, np.random.Generator], bytes]
 
 def draw(file: Path, number: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), np.random.default_rng(number).integers(0, 256, (16, 16)).astype(np.uint8))
+    cv2.imwrite(
+        str(file), np.random.default_rng(number).integers(0, 256, (16, 16)).astype(np.uint8)
+    )
 
 
 def folder_set(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -32,11 +34,17 @@ def folder_set(root: Path) -> tuple[Path, dict[str, Any]]:
     lines = ["path,who,visit,position,sex,age,Edema,Hernia"]
     for number in range(FILMS):
         draw(root / f"films/{number}.png", number)
-        lines.append(f"films/{number}.png,p{number // 2},{number},{('PA', 'AP', '')[number % 3]},F,{40 + number},1,0")
+        lines.append(
+            f"films/{number}.png,p{number // 2},{number},{('PA', 'AP', '')[number % 3]},F,{40 + number},1,0"
+        )
     (root / "table.csv").write_text("\n".join(lines) + "\n")
     columns = {"patient": "who", "study": "visit", "view": "position", "sex": "sex", "age": "age"}
     options: dict[str, Any] = {f"{name}_column": column for name, column in columns.items()}
-    return root / "table.csv", {**options, "csv": "table.csv", "finding_columns": ("Edema", "Hernia")}
+    return root / "table.csv", {
+        **options,
+        "csv": "table.csv",
+        "finding_columns": ("Edema", "Hernia"),
+    }
 
 
 def nih14_set(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -49,7 +57,9 @@ def nih14_set(root: Path) -> tuple[Path, dict[str, Any]]:
     for number, name in enumerate(names):
         draw(root / "images" / name, number)
         label = ("No Finding", "Effusion|Hernia", "Mass")[number % 3]
-        lines.append(f"{name},{label},{number % 2},{number // 2},{50 + number},M,PA,2500,2048,0.168,0.168")
+        lines.append(
+            f"{name},{label},{number % 2},{number // 2},{50 + number},M,PA,2500,2048,0.168,0.168"
+        )
     (root / "Data_Entry_2017_v2020.csv").write_text("\n".join(lines) + "\n")
     (root / "train_val_list.txt").write_text("\n".join(names[:8]) + "\n")
     (root / "test_list.txt").write_text("\n".join(names[8:]) + "\n")
@@ -64,7 +74,10 @@ def chexpert_set(root: Path) -> tuple[Path, dict[str, Any]]:
         for number in films:
             place = f"{part}/patient{number // 2:05d}/study1/view{number % 2 + 1}_frontal.jpg"
             draw(root / place, number)
-            labels = ",".join(("", "1.0", "0.0", "-1.0")[(number + column) % 4] for column in range(len(CHEXPERT) - 1))
+            labels = ",".join(
+                ("", "1.0", "0.0", "-1.0")[(number + column) % 4]
+                for column in range(len(CHEXPERT) - 1)
+            )
             lines.append(f"CheXpert-v1.0-small/{place},Female,{number},Frontal,AP,,{labels}")
         (root / f"{part}.csv").write_text("\n".join(lines) + "\n")
     return root / "train.csv", {}
@@ -118,7 +131,9 @@ def put_in(data: bytearray, rng: np.random.Generator) -> bytes:
 
 def shuffle_lines(data: bytearray, rng: np.random.Generator) -> bytes:
     lines = bytes(data).splitlines(keepends=True)
-    return b"".join(lines[place] for place in rng.permutation(len(lines))[: rng.integers(1, len(lines) + 1)])
+    return b"".join(
+        lines[place] for place in rng.permutation(len(lines))[: rng.integers(1, len(lines) + 1)]
+    )
 
 
 def swap_cells(data: bytearray, rng: np.random.Generator) -> bytes:

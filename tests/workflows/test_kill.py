@@ -18,10 +18,17 @@ from hilum.training.run_folder import read_log
 DRIVER = Path(__file__).with_name("kill_driver.py")
 KINDS = (*METHODS, "finetune", "weighted")
 PYARROWS_OWN = "jemalloc_bg_thd"  # frees memory in the background, and knows how to be forked
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 
 
-def drive(kind: str, store: Path, folder: Path, seed: int, kills: int, number: str = "SIGKILL") -> dict[str, Any]:
+def drive(
+    kind: str, store: Path, folder: Path, seed: int, kills: int, number: str = "SIGKILL"
+) -> dict[str, Any]:
     """Let the driver train, kill and compare; return its account."""
     asked = [kind, str(store), str(folder), str(seed), str(kills), number]
     done = subprocess.run(
@@ -33,7 +40,9 @@ def drive(kind: str, store: Path, folder: Path, seed: int, kills: int, number: s
     )
     assert done.returncode == 0, done.stderr
     account: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    assert len([name for name in account["threads"] if name != PYARROWS_OWN]) <= 1, account["threads"]
+    assert len([name for name in account["threads"] if name != PYARROWS_OWN]) <= 1, account[
+        "threads"
+    ]
     assert account["codes"] == [0, 0], done.stderr
     return account
 
@@ -50,12 +59,16 @@ def assert_equal_to_the_bit(folder: Path) -> None:
     whole, broken = folder / "whole", folder / "broken"
     for name in ("model.safetensors", "model.json"):
         assert (whole / "model" / name).read_bytes() == (broken / "model" / name).read_bytes(), name
-    pd.testing.assert_frame_equal(*(pd.read_parquet(run / "model" / "seen.parquet") for run in (whole, broken)))
+    pd.testing.assert_frame_equal(
+        *(pd.read_parquet(run / "model" / "seen.parquet") for run in (whole, broken))
+    )
     assert newest(whole).name == newest(broken).name
     for name in ("state.safetensors", "state.json", "manifest.json"):
         assert (newest(whole) / name).read_bytes() == (newest(broken) / name).read_bytes(), name
     assert losses(whole) == losses(broken)
-    left = [path.name for run in (whole, broken) for path in run.rglob(".*") if path.name != ".lock"]
+    left = [
+        path.name for run in (whole, broken) for path in run.rglob(".*") if path.name != ".lock"
+    ]
     assert left == []
 
 
@@ -77,12 +90,20 @@ def test_four_kills_change_no_bit(kind: str, tiny_store: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("kind", "number"), [("moco", "SIGTERM"), ("finetune", "SIGINT")])
-def test_a_wish_to_stop_saves_and_changes_no_bit(kind: str, number: str, tiny_store: Path, tmp_path: Path) -> None:
+def test_a_wish_to_stop_saves_and_changes_no_bit(
+    kind: str, number: str, tiny_store: Path, tmp_path: Path
+) -> None:
     account = drive(kind, tiny_store, tmp_path, seed=2, kills=2, number=number)
     assert [status for _, status in account["ends"]] == [130] * 2
     assert_equal_to_the_bit(tmp_path)
-    interrupted = [event["step"] for event in read_log(tmp_path / "broken") if event.get("event") == "interrupted"]
-    resumed = [event["step"] for event in read_log(tmp_path / "broken") if event.get("event") == "resumed"]
+    interrupted = [
+        event["step"]
+        for event in read_log(tmp_path / "broken")
+        if event.get("event") == "interrupted"
+    ]
+    resumed = [
+        event["step"] for event in read_log(tmp_path / "broken") if event.get("event") == "resumed"
+    ]
     assert interrupted
     assert interrupted == resumed  # not a step was done twice
 

@@ -21,12 +21,14 @@ from hilum.images.store import Store
 
 MASKS, PHANTOMS = "masks", "phantoms"
 PAD = "pad"
-"""Name of the fit that puts black margins beside a film; every other one stretches a film and what lies on it alike."""
+"""Name of the fit that puts black margins beside a film; every other one stretches a film and what
+lies on it alike."""
 MOST_SIDE = 256
 """Largest side of a mask in pixels: larger ones are shrunk, boxes are drawn at it."""
 STAND_INS = {"Lung Opacity": ("Consolidation", "Infiltration", "Pneumonia")}
-"""Findings that stand for one that a model does not call: the map of the most probable of them is scored."""
-_NONE = "no masks or boxes of these films are at hand: name the data set's folder as --truth."
+"""Findings that stand for one that a model does not call: the map of the most probable of them is
+scored."""
+_NONE = "no masks or boxes of these films are at hand: name the data set's folder as --annotations."
 
 Mask = BoolArray
 Film = NDArray[np.uint8]
@@ -41,7 +43,7 @@ class Shown:
     mask: Mask
 
 
-class KnownPlaces(Protocol):
+class Annotations(Protocol):
     """Knows where findings lie."""
 
     @property
@@ -57,7 +59,7 @@ class KnownPlaces(Protocol):
 
 
 @dataclass(frozen=True)
-class DrawnMasks:
+class MaskAnnotations:
     """The masks beside phantoms: the very pixels that a finding changed."""
 
     root: Path
@@ -80,7 +82,7 @@ class DrawnMasks:
 
 
 @dataclass(frozen=True)
-class DrawnBoxes:
+class BoxAnnotations:
     """Boxes by a film's file name, beside the films themselves."""
 
     root: Path
@@ -119,9 +121,10 @@ def likely_roots(study: Path, store: Path, plan: Mapping[str, Any]) -> list[Path
     Args:
         study: Its folder.
         store: The store's folder.
-        plan: Of the study; what it names as ``truth`` comes first, then where a demo lays its phantoms.
+        plan: Of the study; what it names as ``annotations`` comes first, then where a demo lays its
+            phantoms.
     """
-    named: Iterable[object] = plan.get("truth") or ()
+    named: Iterable[object] = plan.get("annotations") or ()
     usual = [study / PHANTOMS, store.parent / PHANTOMS]
     return [*(Path(str(root)) for root in named), *(root for root in usual if root.is_dir())]
 
@@ -129,8 +132,8 @@ def likely_roots(study: Path, store: Path, plan: Mapping[str, Any]) -> list[Path
 def original_film(root: Path, store: Store, row: int) -> Film | None:
     """Return a film [H, W] as it lies below a root, None where that is not the very film of the store.
 
-    A path does not tell: every phantom set has the same paths. The film is prepared as the store's was and known by
-    its pixels.
+    A path does not tell: every phantom set has the same paths. The film is prepared as the store's
+    was and known by its pixels.
     """
     path = Path(str(store.catalog["path"].iloc[row]))
     if path.is_absolute() or ".." in path.parts:
@@ -143,10 +146,11 @@ def original_film(root: Path, store: Store, row: int) -> Film | None:
     return film if pixel_hash(store.preparation.apply(film)) == known else None
 
 
-def places_of(store: Store, roots: Sequence[Path]) -> KnownPlaces | str:
+def annotations_of(store: Store, roots: Sequence[Path]) -> Annotations | str:
     """Return where findings lie on a store's films, or the reason why it is not known.
 
-    A root counts if it holds the very film that the store does, by its pixels: every phantom set has the same paths.
+    A root counts if it holds the very film that the store does, by its pixels: every phantom set
+    has the same paths.
 
     Args:
         store: The films.
@@ -160,16 +164,21 @@ def places_of(store: Store, roots: Sequence[Path]) -> KnownPlaces | str:
         if not _holds(root, store):
             reason = f"{root.name or root} does not hold the films of {store.source} that the store was prepared from."
         elif (root / MASKS).is_dir():
-            return DrawnMasks(root, store.preparation.fit)
+            return MaskAnnotations(root, store.preparation.fit)
         elif boxes := read_boxes(root):
-            return DrawnBoxes(root, boxes, _boxes_said(root), store.preparation.fit)
+            return BoxAnnotations(root, boxes, _boxes_said(root), store.preparation.fit)
         else:
             reason = f"{root.name or root} holds no masks and no boxes: looked for {MASKS}/, {OWN} and {OPACITIES}."
     return reason
 
 
 def shown_findings(
-    store: Store, rows: Rows, places: KnownPlaces, findings: Sequence[str], most_films: int, seed: int
+    store: Store,
+    rows: Rows,
+    places: Annotations,
+    findings: Sequence[str],
+    most_films: int,
+    seed: int,
 ) -> list[Shown]:
     """Return the findings shown on at most so many films, drawn by the seed among those that show any.
 
@@ -208,7 +217,10 @@ def _holds(root: Path, store: Store) -> bool:
 
 
 def _boxes_said(root: Path) -> str:
-    named = {OWN: "the data set's own boxes", OPACITIES: "the RSNA challenge's boxes of Lung Opacity"}
+    named = {
+        OWN: "the data set's own boxes",
+        OPACITIES: "the RSNA challenge's boxes of Lung Opacity",
+    }
     return " and ".join(words for name, words in named.items() if (root / name).is_file())
 
 
@@ -218,7 +230,9 @@ def _shrunk(mask: Mask) -> Mask:
     if max(height, width) <= MOST_SIDE:
         return mask
     size = (min(width, MOST_SIDE), min(height, MOST_SIDE))
-    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_)
+    return np.asarray(
+        cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0, np.bool_
+    )
 
 
 def _centred(mask: Mask, side: int) -> Mask:
@@ -234,5 +248,7 @@ def _fill(mask: Mask, box: Box) -> None:
     """Set the pixels whose area a box touches."""
     height, width = mask.shape
     rows = slice(max(int(np.floor(box.top * height)), 0), max(int(np.ceil(box.bottom * height)), 0))
-    columns = slice(max(int(np.floor(box.left * width)), 0), max(int(np.ceil(box.right * width)), 0))
+    columns = slice(
+        max(int(np.floor(box.left * width)), 0), max(int(np.ceil(box.right * width)), 0)
+    )
     mask[rows, columns] = True

@@ -20,7 +20,9 @@ def pack(masks: dict[str, np.ndarray], side: int, factor: int) -> np.ndarray:
     for name, mask in masks.items():
         packed |= mask.astype(np.uint16) << CHEXPERT.index(name)
     rows = [packed[start::factor] for start in range(factor)]
-    merged = np.bitwise_or.reduce([row[:, start::factor] for row in rows for start in range(factor)])
+    merged = np.bitwise_or.reduce(
+        [row[:, start::factor] for row in rows for start in range(factor)]
+    )
     return np.asarray(merged, np.uint16)
 
 
@@ -37,5 +39,7 @@ def read_masks(path: Path) -> dict[str, np.ndarray]:
     """
     packed = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if packed is None or packed.dtype != np.uint16 or packed.ndim != 2:
-        raise DataError(f"{path} is no mask of a phantom: give a 16-bit PNG below masks/ of a phantom folder.")
+        raise DataError(
+            f"{path} is no mask of a phantom: give a 16-bit PNG below masks/ of a phantom folder."
+        )
     return unpack(np.asarray(packed))

@@ -1,6 +1,7 @@
 """Boxes around findings on films of NIH ChestX-ray14: the set's own, and those of the RSNA challenge of 2018.
 
-Both are drawn in a frame of 1,024 pixels, whatever the size of the films at hand, so they are given as shares of it.
+Both are drawn in a frame of 1,024 pixels, whatever the size of the films at hand, so they are given
+as shares of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from hilum.sources.tables import FIRST_ROW, show
 OWN = "BBox_List_2017.csv"
 """The set's own boxes: 984 of eight findings (Wang 2017, arXiv 1705.02315, section 3.3)."""
 OPACITIES = "rsna_boxes.csv"
-"""Boxes of Lung Opacity in the RSNA Pneumonia Detection Challenge of 2018, by these films' names."""
+"""Boxes of Lung Opacity in the RSNA Pneumonia Detection Challenge of 2018, by these films'
+names."""
 FRAME = 1024
 """Pixels of the frame that boxes are drawn in, unless a column ``frame_px`` says another."""
 _CELLS = 6  # name, finding, x, y, width, height
@@ -55,7 +57,8 @@ def _read(path: Path) -> Iterator[tuple[str, Box]]:
         lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table of boxes ({error!s:.60}): get it again.") from error
-    # Read by place: the set's own header ends in commas that its rows lack, and splits "Bbox [x,y,w,h]" into four.
+    # Read by place: the set's own header ends in commas that its rows lack, and splits "Bbox
+    # [x,y,w,h]" into four.
     frames = lines[0].index("frame_px") if lines and "frame_px" in lines[0] else None
     for number, cells in enumerate(lines[1:], start=FIRST_ROW):
         if cells:
@@ -74,6 +77,10 @@ def _box(cells: list[str], frames: int | None, where: str) -> Box:
         frame = FRAME if frames is None else float(cells[frames])
     except (ValueError, IndexError):
         x = y = width = height = frame = math.nan
-    if finding is None or not (min(width, height, frame) > 0 and all(map(math.isfinite, (x, y, width, height, frame)))):
-        raise DataError(f"{where}: {show(','.join(cells))} is no box: needed are film, finding, x, y, width, height.")
+    if finding is None or not (
+        min(width, height, frame) > 0 and all(map(math.isfinite, (x, y, width, height, frame)))
+    ):
+        raise DataError(
+            f"{where}: {show(','.join(cells))} is no box: needed are film, finding, x, y, width, height."
+        )
     return Box(finding, x / frame, y / frame, (x + width) / frame, (y + height) / frame)

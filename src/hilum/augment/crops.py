@@ -72,7 +72,9 @@ class CropRecipe:
     def _check(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         if not low <= value <= high:
-            raise OptionError(f"crop option {name} is {value}: allowed are values from {low:g} to {high:g}.")
+            raise OptionError(
+                f"crop option {name} is {value}: allowed are values from {low:g} to {high:g}."
+            )
 
     @property
     def resamples(self) -> bool:
@@ -106,10 +108,13 @@ class Op(IntEnum):
     CUTOUT_SIDE = 16
 
 
-def augment(images: Tensor, index: Tensor, recipe: CropRecipe, size: int, seed: int, epoch: int, crop: int) -> Tensor:
+def augment(
+    images: Tensor, index: Tensor, recipe: CropRecipe, size: int, seed: int, epoch: int, crop: int
+) -> Tensor:
     """Return one crop of each film, standardised; a pure function of its arguments, row by row.
 
-    The order: crop, turn and mirror in one resampling; blur; brightness, contrast, gamma; noise; standardise; cutout.
+    The order: crop, turn and mirror in one resampling; blur; brightness, contrast, gamma; noise;
+    standardise; cutout.
 
     Args:
         images: uint8 [B, 1, H, W], or floating point from 0 to 1.
@@ -139,7 +144,7 @@ def two_crops(
     seed: int,
     epoch: int,
     *,
-    twins: tuple[Tensor, Tensor] | None = None,
+    positives: tuple[Tensor, Tensor] | None = None,
     second: CropRecipe | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return crop 0 of each film and crop 1 of the film or its twin; other arguments and results as ``augment``.
@@ -151,11 +156,12 @@ def two_crops(
         size: As for ``augment``.
         seed: As for ``augment``.
         epoch: As for ``augment``.
-        twins: Images [B, 1, H, W] and index [B] of the films that crop 1 is cut from; None for the same films.
+        positives: Images [B, 1, H, W] and index [B] of the films that crop 1 is cut from; None for the
+            same films.
         second: What may happen to crop 1, where that is something else.
     """
     films = ops.grey(images)
-    others, places = (films, index) if twins is None else (ops.grey(twins[0]), twins[1])
+    others, places = (films, index) if positives is None else (ops.grey(positives[0]), positives[1])
     first = augment(films, index, recipe, size, seed, epoch, crop=0)
     return first, augment(others, places, second or recipe, size, seed, epoch, crop=1)
 
@@ -171,7 +177,7 @@ def multi_crop(
     local: CropRecipe,
     local_crops: int,
     local_size: int,
-    twins: tuple[Tensor, Tensor] | None = None,
+    positives: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, ...]:
     """Return the two crops of ``two_crops``, then the film's local crops, numbered from 2; results as ``augment``.
 
@@ -185,13 +191,16 @@ def multi_crop(
         local: What may happen to the local crops.
         local_crops: How many there are; 0 leaves the two.
         local_size: Height and width of the local crops in pixels.
-        twins: As for ``two_crops``; local crops are always the film's own.
+        positives: As for ``two_crops``; local crops are always the film's own.
 
     Source: section 3.2 of arXiv 2006.09882.
     """
     films = ops.grey(images)
-    whole = two_crops(films, index, recipe, size, seed, epoch, twins=twins)
-    parts = [augment(films, index, local, local_size, seed, epoch, crop=2 + place) for place in range(local_crops)]
+    whole = two_crops(films, index, recipe, size, seed, epoch, positives=positives)
+    parts = [
+        augment(films, index, local, local_size, seed, epoch, crop=2 + place)
+        for place in range(local_crops)
+    ]
     return *whole, *parts
 
 
@@ -223,9 +232,12 @@ def _geometry(films: Tensor, draws: Tensor, recipe: CropRecipe, size: int) -> Te
         films = ops.resize(films, size)
         return films if flip is None else ops.mirror(films, flip)
     degrees = _spread(draws[Op.ROTATION]) * recipe.rotation if recipe.rotation else None
-    # The smallest crop still has `size` pixels a side, so nothing that the crop could show is lost beforehand.
+    # The smallest crop still has `size` pixels a side, so nothing that the crop could show is lost
+    # beforehand.
     spare = int(min(films.shape[-2:]) * math.sqrt(recipe.min_scale / recipe.aspect) / size)
-    return ops.crop_and_resize(ops.shrink(films, spare), random_boxes(draws, recipe), size, flip, degrees)
+    return ops.crop_and_resize(
+        ops.shrink(films, spare), random_boxes(draws, recipe), size, flip, degrees
+    )
 
 
 def _blur(films: Tensor, draws: Tensor, recipe: CropRecipe) -> Tensor:

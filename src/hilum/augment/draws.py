@@ -1,8 +1,8 @@
 """Random numbers without a state: each is a hash of what it is for.
 
-A draw depends on (seed, epoch, index of the film, crop, operation) and on nothing else: not on the batch that the film
-sits in, the number of processes, the device or the draws before it. A run that resumes in the middle of an epoch
-therefore sees the numbers that the unbroken run would have seen.
+A draw depends on (seed, epoch, index of the film, crop, operation) and on nothing else: not on the
+batch that the film sits in, the number of processes, the device or the draws before it. A run that
+resumes in the middle of an epoch therefore sees the numbers that the unbroken run would have seen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 
 _WORD = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-# The finaliser of splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", variant 13).
+# The finaliser of splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
+# generators", variant 13).
 _MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _LAST_SHIFT = 31
 _TAPE_LENGTH = 1 << 20
@@ -50,8 +51,9 @@ def uniforms(seed: int, epoch: int, index: Tensor, crop: int, ops: Sequence[int]
 def normal_noise(start: Tensor, height: int, width: int) -> Tensor:
     """Return a field of white noise a film, normal with mean 0 and variance 1, float32 [B, 1, height, width].
 
-    The fields are windows of one fixed tape of 2^20 normal numbers, so that a field costs a copy and not a million
-    hashes. Two films may get overlapping windows, shifted against each other; noise on films needs no more.
+    The fields are windows of one fixed tape of 2^20 normal numbers, so that a field costs a copy
+    and not a million hashes. Two films may get overlapping windows, shifted against each other;
+    noise on films needs no more.
 
     Args:
         start: [B] in [0, 1), where each film's window begins; a draw of ``uniform``.
@@ -63,9 +65,13 @@ def normal_noise(start: Tensor, height: int, width: int) -> Tensor:
     """
     pixels = height * width
     if pixels >= _TAPE_LENGTH:
-        raise ValueError(f"a noise field of {height} x {width} exceeds the tape of {_TAPE_LENGTH} numbers")
+        raise ValueError(
+            f"a noise field of {height} x {width} exceeds the tape of {_TAPE_LENGTH} numbers"
+        )
     windows = _tape(start.device).unfold(0, pixels, 1)
-    rows = (start * 2.0**24).long() * windows.shape[0] >> 24  # in whole numbers: not every device has float64
+    rows = (start * 2.0**24).long() * windows.shape[
+        0
+    ] >> 24  # in whole numbers: not every device has float64
     return windows[rows].view(-1, 1, height, width)
 
 

@@ -1,8 +1,9 @@
 """Operations on a batch of films, tensor in and tensor out, one parameter a film.
 
-Films are float32 [B, 1, H, W] with grey from 0 (black) to 1 (white) unless said otherwise. Each film's result depends
-on that film and its own parameters alone, bit for bit, whatever else is in the batch: there is no batched matrix
-product here, and sums go row by row and then over the rows, because both may round differently in another batch.
+Films are float32 [B, 1, H, W] with grey from 0 (black) to 1 (white) unless said otherwise. Each
+film's result depends on that film and its own parameters alone, bit for bit, whatever else is in
+the batch: there is no batched matrix product here, and sums go row by row and then over the rows,
+because both may round differently in another batch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STD_FLOOR = 1.0 / 255.0
-"""Standard deviations below one grey level count as one grey level: a blank film becomes zeros, not noise."""
+"""Standard deviations below one grey level count as one grey level: a blank film becomes zeros, not
+noise."""
 
 
 class Boxes(NamedTuple):
@@ -50,12 +52,17 @@ def standardise(images: Tensor, floor: float = STD_FLOOR) -> Tensor:
 
 
 def crop_and_resize(
-    images: Tensor, boxes: Boxes, size: int, flip: Tensor | None = None, degrees: Tensor | None = None
+    images: Tensor,
+    boxes: Boxes,
+    size: int,
+    flip: Tensor | None = None,
+    degrees: Tensor | None = None,
 ) -> Tensor:
     """Return the boxes, turned about their centres, mirrored and resized, in one resampling.
 
-    Bilinear between pixel centres, without a filter against aliasing: shrink strongly with ``shrink`` first. Where a
-    turned box leaves the film, the film's edge is repeated, so that no black corner tells the angle.
+    Bilinear between pixel centres, without a filter against aliasing: shrink strongly with
+    ``shrink`` first. Where a turned box leaves the film, the film's edge is repeated, so that no
+    black corner tells the angle.
 
     Args:
         images: [B, 1, H, W] float32.
@@ -68,10 +75,14 @@ def crop_and_resize(
         [B, 1, size, size] float32.
     """
     height, width = images.shape[-2:]
-    # Offsets from the box's centre in pixels: columns of the result [B, 1, size], rows [B, size, 1].
+    # Offsets from the box's centre in pixels: columns of the result [B, 1, size], rows [B, size,
+    # 1].
     steps = (torch.arange(size, device=images.device, dtype=torch.float32) + 0.5) / size - 0.5
     side = boxes.width * width if flip is None else boxes.width * torch.where(flip, -width, width)
-    across, down = side[:, None, None] * steps, (boxes.height * height)[:, None, None] * steps[:, None]
+    across, down = (
+        side[:, None, None] * steps,
+        (boxes.height * height)[:, None, None] * steps[:, None],
+    )
     if degrees is not None:
         angle = torch.deg2rad(degrees)[:, None, None]
         cos, sin = angle.cos(), angle.sin()
@@ -93,7 +104,9 @@ def resize(images: Tensor, size: int) -> Tensor:
     """Return whole films [B, 1, H, W] at [B, 1, size, size]: bilinear, filtered against aliasing when shrinking."""
     if images.shape[-2:] == (size, size):
         return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(
+        images, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )
 
 
 def shrink(images: Tensor, factor: int) -> Tensor:
@@ -107,8 +120,8 @@ def shrink(images: Tensor, factor: int) -> Tensor:
 def brightness_contrast(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     """Return the grey times ``brightness``, then spread about the film's mean by ``contrast``, cut to 0 to 1.
 
-    Both are one straight line a film, cut once at the end. Standardising afterwards undoes the line, so what is left
-    for the network is what was cut off, as on an over- or underexposed film.
+    Both are one straight line a film, cut once at the end. Standardising afterwards undoes the
+    line, so what is left for the network is what was cut off, as on an over- or underexposed film.
 
     Args:
         images: [B, 1, H, W].
@@ -131,7 +144,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     Args:
         images: [B, 1, H, W], H and W above ``radius``.
         sigma: [B] in pixels; 0 leaves the film as it is, exactly.
-        radius: Taps on each side of the centre; 3 sigma loses 0.3 % of the bell, which the others take over.
+        radius: Taps on each side of the centre; 3 sigma loses 0.3 % of the bell, which the others
+            take over.
     """
     if radius < 1:
         return images
@@ -144,7 +158,9 @@ def gaussian_taps(sigma: Tensor, radius: int) -> Tensor:
     distance = torch.arange(radius + 1, device=sigma.device, dtype=torch.float32)
     bell = torch.exp(-0.5 * (distance[:, None] / sigma.clamp(min=1e-3)) ** 2)
     both = torch.zeros_like(bell[0])
-    for tap in bell[1:]:  # one by one: torch's sum over the taps adds in another order once a batch has 32 films
+    for tap in bell[
+        1:
+    ]:  # one by one: torch's sum over the taps adds in another order once a batch has 32 films
         both += tap
     return bell / (bell[0] + 2.0 * both)
 

@@ -21,17 +21,18 @@ DEFAULT_BACKBONE = "resnet18"
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """A backbone, the films its weights have seen, and lines that say where they come from."""
 
     backbone: Backbone
     seen: pd.DataFrame
     notes: tuple[str, ...]
     preparation: Preparation | None = None
-    """How the films of the run that it comes from were prepared; None where it comes from no run."""
+    """How the films of the run that it comes from were prepared; None where it comes from no
+    run."""
 
 
-def start_from(init: str, backbone: str | None, size: int, seed: int) -> Start:
+def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> InitialWeights:
     """Return the backbone that ``--init`` and ``--backbone`` name, for films of ``size`` pixels.
 
     Raises:
@@ -43,18 +44,30 @@ def start_from(init: str, backbone: str | None, size: int, seed: int) -> Start:
         model = load_model(Path(init))
         name = model.description.backbone
         if backbone not in (None, name):
-            raise OptionError(f"--backbone is {backbone} and {init} holds a {name}: leave --backbone out.")
+            raise OptionError(
+                f"--backbone is {backbone} and {init} holds a {name}: leave --backbone out."
+            )
         started = new_backbone(name, size, seed)
         started.network.load_state_dict(model.backbone.network.state_dict())
         notes = (f"starts from {init} ({name})", *enlarging(started, size))
-        return Start(started, model.seen, notes, Preparation.from_json(model.description.preparation))
+        return InitialWeights(
+            started, model.seen, notes, Preparation.from_json(model.description.preparation)
+        )
     started = new_backbone(backbone or DEFAULT_BACKBONE, size, seed)
     if init == "random":
-        return Start(started, seen, (f"starts from random weights ({started.name})", *enlarging(started, size)))
+        return InitialWeights(
+            started,
+            seen,
+            (f"starts from random weights ({started.name})", *enlarging(started, size)),
+        )
     if init == "imagenet":
-        return Start(started, seen, (str(fill_from_imagenet(started)), *enlarging(started, size)))
+        return InitialWeights(
+            started, seen, (str(fill_from_imagenet(started)), *enlarging(started, size))
+        )
     matched = fill(started.network, read_tensors(Path(init)), init)
-    return Start(started, seen, (f"starts from {init}: {matched}", *enlarging(started, size)))
+    return InitialWeights(
+        started, seen, (f"starts from {init}: {matched}", *enlarging(started, size))
+    )
 
 
 def input_size(subject: str, wanted: int | None, preparation: Preparation) -> int:
@@ -89,4 +102,6 @@ def enlarging(backbone: Backbone, size: int) -> tuple[str, ...]:
     if backbone.input_size is None:
         return ()
     done = "enlarged" if backbone.input_size > size else "shrunk"
-    return (f"{backbone.name} cannot take {size} px: batches are {done} to {backbone.input_size} px on the device",)
+    return (
+        f"{backbone.name} cannot take {size} px: batches are {done} to {backbone.input_size} px on the device",
+    )

@@ -39,11 +39,14 @@ class Description:
     findings: tuple[str, ...] = ()
     """Outputs in order; none after pretraining."""
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
-    """Probability from which a finding is called, chosen on validation films; null where they could not tell."""
+    """Probability from which a finding is called, chosen on validation films; null where they could
+    not tell."""
     operating_points: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """Finding -> rule -> probability from which it is called, see ``hilum.metrics.operating``; chosen as thresholds."""
+    """Finding -> rule -> probability from which it is called, see ``hilum.metrics.operating``;
+    chosen as thresholds."""
     calibration: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
-    """Finding -> temperature and shift that are folded into the head already; null where validation could not tell."""
+    """Finding -> temperature and shift that are folded into the head already; null where validation
+    could not tell."""
     training_data: Mapping[str, Any] = field(default_factory=dict)
     """Sources, counts and hashes of what it was trained on."""
     unstated: str = "absent"
@@ -56,7 +59,8 @@ class Description:
 class Model:
     """A bundle in memory: its description, its network, and the films it was trained on.
 
-    ``head`` is None after pretraining. ``seen`` has a row a film: ``name`` and ``pixels``, both hashes.
+    ``head`` is None after pretraining. ``seen`` has a row a film: ``name`` and ``pixels``, both
+    hashes.
     """
 
     description: Description
@@ -111,8 +115,14 @@ def load_model(path: Path) -> Model:
         seen = pd.read_parquet(folder / SEEN)
     except Exception as error:
         # safetensors, pyarrow and the file system each have their own errors for a damaged file.
-        raise RunError(f"the model in {folder} is damaged ({error!s:.80}): train it again.") from error
-    head = nn.Linear(backbone.out_features, len(description.findings)) if description.findings else None
+        raise RunError(
+            f"the model in {folder} is damaged ({error!s:.80}): train it again."
+        ) from error
+    head = (
+        nn.Linear(backbone.out_features, len(description.findings))
+        if description.findings
+        else None
+    )
     _load_strictly(backbone.network, tensors, "backbone.", folder)
     if head is not None:
         _load_strictly(head, tensors, "head.", folder)
@@ -129,17 +139,23 @@ def described(path: Path) -> Description:
     try:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
-            raise RunError(f"{folder} was written by a later Hilum (format {content['format']}): upgrade to read it.")
+            raise RunError(
+                f"{folder} was written by a later Hilum (format {content['format']}): upgrade to read it."
+            )
         content.pop(HASH)
         return Description(**{**content, "findings": tuple(content["findings"])})
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder / DESCRIPTION} is damaged ({error!s:.80}): train it again.") from error
+        raise RunError(
+            f"{folder / DESCRIPTION} is damaged ({error!s:.80}): train it again."
+        ) from error
 
 
 def _place(path: Path) -> Path:
     folder = path if (path / DESCRIPTION).is_file() else path / "model"
     if not (folder / DESCRIPTION).is_file():
-        raise RunError(f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run.")
+        raise RunError(
+            f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run."
+        )
     return folder
 
 
@@ -149,10 +165,18 @@ def _refuse_other_weights(folder: Path) -> None:
         raise RunError(f"{folder / WEIGHTS} is missing or not what was written: train it again.")
 
 
-def _load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
+def _load_strictly(
+    module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path
+) -> None:
     try:
         module.load_state_dict(
-            {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            {
+                name[len(prefix) :]: value
+                for name, value in tensors.items()
+                if name.startswith(prefix)
+            }
         )
     except RuntimeError as error:
-        raise RunError(f"the weights in {folder} do not fit its {DESCRIPTION}: train it again.") from error
+        raise RunError(
+            f"the weights in {folder} do not fit its {DESCRIPTION}: train it again."
+        ) from error

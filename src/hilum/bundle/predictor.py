@@ -71,7 +71,9 @@ class Predictor:
         except MemoryError as error:
             raise UnreadableFilm("unreadable", "not enough memory") from error
         except cv2.error as error:
-            raise UnreadableFilm("damaged", f"OpenCV's {error.func or 'function'} refuses it") from error
+            raise UnreadableFilm(
+                "damaged", f"OpenCV's {error.func or 'function'} refuses it"
+            ) from error
 
     def standardised(self, films: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return prepared films as the network sees them, float32 [B, 1, size, size] on the model's device."""
@@ -96,7 +98,9 @@ class Predictor:
         """Return the findings whose probability reaches the threshold chosen on validation films."""
         thresholds: dict[str, Any] = dict(self.description.thresholds)
         return [
-            name for name, value in probabilities.items() if thresholds[name] is not None and value >= thresholds[name]
+            name
+            for name, value in probabilities.items()
+            if thresholds[name] is not None and value >= thresholds[name]
         ]
 
     def score_films(self, films: Films, rows: Rows, progress: Any = None) -> FloatArray:
@@ -122,4 +126,6 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device is cuda and no GPU is found: allowed here is cpu or auto.")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    return torch.device(
+        "cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu"
+    )

@@ -14,7 +14,10 @@ COLUMNS = ("name", "pixels")
 
 def seen_films(catalog: pd.DataFrame) -> pd.DataFrame:
     """Return the films of a catalogue (``source``, ``path``, ``pixels``) as hashes; no name or patient is in it."""
-    names = [name_hash(source, path) for source, path in zip(catalog["source"], catalog["path"], strict=True)]
+    names = [
+        name_hash(source, path)
+        for source, path in zip(catalog["source"], catalog["path"], strict=True)
+    ]
     return pd.DataFrame({"name": pd.array(names, "string"), "pixels": catalog["pixels"].array})
 
 
@@ -35,7 +38,8 @@ def were_seen(catalog: pd.DataFrame, seen: pd.DataFrame, size: int) -> BoolArray
     Args:
         catalog: ``source``, ``path`` and ``pixels`` of the films.
         seen: As ``seen_films`` returns them.
-        size: Side of the films in pixels: films of one grey throughout are nobody's copy, and known by name alone.
+        size: Side of the films in pixels: films of one grey throughout are nobody's copy, and known
+            by name alone.
     """
     own = seen_films(catalog)
     pixels = own["pixels"].isin(seen["pixels"]) & ~own["pixels"].isin(blank_hashes(size))

@@ -70,16 +70,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "imagenet, another run folder or a weights file."
         )
     if not path.is_file():
-        raise RunError(f"no weights file {str(path)!r}: give random, imagenet, a run folder or an existing file.")
+        raise RunError(
+            f"no weights file {str(path)!r}: give random, imagenet, a run folder or an existing file."
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read as weights ({_first_line(error)}): give a whole file.") from error
+        raise RunError(
+            f"{path} cannot be read as weights ({_first_line(error)}): give a whole file."
+        ) from error
     except Exception as error:
-        # torch raises pickle's own errors for a file with more in it than tensors: it is refused, never run.
-        raise RunError(f"{path} holds more than tensors and is not opened: convert it to safetensors.") from error
+        # torch raises pickle's own errors for a file with more in it than tensors: it is refused,
+        # never run.
+        raise RunError(
+            f"{path} holds more than tensors and is not opened: convert it to safetensors."
+        ) from error
     return _tensors(loaded, path)
 
 
@@ -87,7 +94,9 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
     for wrapper in ("state_dict", "model", "teacher"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not any(isinstance(value, Tensor) for value in loaded.values()):
+    if not isinstance(loaded, Mapping) or not any(
+        isinstance(value, Tensor) for value in loaded.values()
+    ):
         raise RunError(f"{path} holds no table of tensors: give a state dict.")
     return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
 
@@ -98,7 +107,11 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Matc
     Raises:
         RunError: Less than 95 % of the network's values are found; nothing is then copied.
     """
-    own = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    own = {
+        name: value
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
     prefix = max(PREFIXES, key=lambda prefix: sum(prefix + name in tensors for name in own))
     found, summed = {}, []
     for name, value in own.items():
@@ -116,7 +129,13 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Matc
             f"at least {ENOUGH:.0%} are needed: choose the --backbone that the file was made for."
         )
     network.load_state_dict(found, strict=False)
-    return Matched(taken, total, missing, tuple(set(tensors) - {prefix + name for name in found}), tuple(summed))
+    return Matched(
+        taken,
+        total,
+        missing,
+        tuple(set(tensors) - {prefix + name for name in found}),
+        tuple(summed),
+    )
 
 
 def _sums_to(given: Tensor, value: Tensor) -> bool:
@@ -144,7 +163,8 @@ def fill_from_imagenet(backbone: Backbone) -> Matched:
         with _quiet_hub():
             published = timm.create_model(backbone.name, pretrained=True, in_chans=1, num_classes=0)
     except Exception as error:
-        # The hub's client raises errors of several libraries when there is no network; the remedy is the same.
+        # The hub's client raises errors of several libraries when there is no network; the remedy
+        # is the same.
         raise OptionError(
             f"the ImageNet weights of {backbone.name!r} could not be fetched ({_first_line(error)}): "
             "go online once, or give a downloaded file in place of imagenet."

@@ -25,9 +25,13 @@ def fold(head: nn.Linear, calibrations: Sequence[Calibration | None]) -> nn.Line
         ValueError: The numbers of outputs and calibrations differ, or the layer has no bias.
     """
     if len(calibrations) != head.out_features or head.bias is None:
-        raise ValueError(f"{len(calibrations)} calibrations for {head}: one for each output, and a bias, are needed")
+        raise ValueError(
+            f"{len(calibrations)} calibrations for {head}: one for each output, and a bias, are needed"
+        )
     kept = [Calibration(1.0, 0.0) if one is None else one for one in calibrations]
-    temperature, shift = torch.tensor(kept, dtype=head.weight.dtype, device=head.weight.device).T  # [F] each
+    temperature, shift = torch.tensor(
+        kept, dtype=head.weight.dtype, device=head.weight.device
+    ).T  # [F] each
     folded = deepcopy(head)
     with torch.no_grad():
         folded.weight.div_(temperature[:, None])

@@ -11,20 +11,28 @@ from hilum.nn.backbones import Backbone
 from hilum.training.learner import Batch, Learner
 
 _REPEAT_SHIFT = 40
-"""Films are far fewer than 2^40: their number and that of the draw share one key of the random numbers."""
+"""Films are far fewer than 2^40: their number and that of the draw share one key of the random
+numbers."""
 
 
 class SupervisedLearner(Learner):
     """A backbone and a linear layer, trained on augmented films."""
 
     def __init__(
-        self, backbone: Backbone, findings: int | Objective, recipe: CropRecipe, size: int, *, freeze: bool
+        self,
+        backbone: Backbone,
+        findings: int | Objective,
+        recipe: CropRecipe,
+        size: int,
+        *,
+        freeze: bool,
     ) -> None:
         """Put an untrained head on a backbone.
 
         Args:
             backbone: Where to start from.
-            findings: What the outputs mean and cost; a number stands for that many findings and the cross-entropy.
+            findings: What the outputs mean and cost; a number stands for that many findings and the
+                cross-entropy.
             recipe: Augmentation of the training films.
             size: Pixels of a crop's side.
             freeze: Whether only the head learns; the backbone then stays in evaluation mode.
@@ -50,12 +58,16 @@ class SupervisedLearner(Learner):
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return one augmented crop of each film; a film that is drawn again in an epoch gets another."""
-        index = batch.index if batch.repeat is None else batch.index + (batch.repeat << _REPEAT_SHIFT)
+        index = (
+            batch.index if batch.repeat is None else batch.index + (batch.repeat << _REPEAT_SHIFT)
+        )
         return (augment(batch.images, index, self.recipe, self.size, seed, batch.epoch, crop=0),)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss (scalar) of the augmented films."""
         if batch.crops is None or batch.labels is None or batch.weights is None:
             raise ValueError("the batch needs crops, labels and weights")
-        loss: Tensor = self.objective(self.head(self.backbone(batch.crops[0])), batch.labels, batch.weights)
+        loss: Tensor = self.objective(
+            self.head(self.backbone(batch.crops[0])), batch.labels, batch.weights
+        )
         return loss

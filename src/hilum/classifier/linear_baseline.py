@@ -16,7 +16,7 @@ HELD_OUT = 4
 """One patient in so many chooses it."""
 
 
-def cheap_scores(
+def linear_baseline_scores(
     features: FloatArray, targets: FloatArray, weights: FloatArray, patients: NDArray[np.int64], asked: FloatArray,
     seed: int,
 ) -> FloatArray:  # fmt: skip
@@ -33,13 +33,20 @@ def cheap_scores(
     if features.shape[1] == 0:
         return np.zeros((len(asked), targets.shape[1]), np.float32)
     inside = _inside(patients, seed)
-    tried = [_fitted(features, targets, weights, inside, penalty)(_tensor(features[~inside])) for penalty in PENALTIES]
-    best = _best([logits.numpy() for logits in tried], targets[~inside], weights[~inside] > 0)  # [F]
+    tried = [
+        _fitted(features, targets, weights, inside, penalty)(_tensor(features[~inside]))
+        for penalty in PENALTIES
+    ]
+    best = _best(
+        [logits.numpy() for logits in tried], targets[~inside], weights[~inside] > 0
+    )  # [F]
     scores = np.zeros((len(asked), targets.shape[1]), np.float32)
     for place in np.unique(best).tolist():
         chosen = np.flatnonzero(best == place)
         everyone = np.ones(len(features), np.bool_)
-        layer = _fitted(features, targets[:, chosen], weights[:, chosen], everyone, PENALTIES[place])
+        layer = _fitted(
+            features, targets[:, chosen], weights[:, chosen], everyone, PENALTIES[place]
+        )
         scores[:, chosen] = layer(_tensor(asked)).numpy()
     return scores
 
@@ -55,7 +62,9 @@ def _fitted(
     features: FloatArray, targets: FloatArray, weights: FloatArray, rows: BoolArray, penalty: float
 ) -> LinearProbe:
     share = penalty / targets.shape[1]  # the loss is a mean over findings, the ridge a sum
-    return LinearProbe(_tensor(features[rows]), _tensor(targets[rows]), _tensor(weights[rows]), share)
+    return LinearProbe(
+        _tensor(features[rows]), _tensor(targets[rows]), _tensor(weights[rows]), share
+    )
 
 
 def _best(tried: list[FloatArray], targets: FloatArray, counts: BoolArray) -> NDArray[np.int64]:

@@ -26,8 +26,8 @@ CLASSES = 3
 class Objective(nn.Module):
     """The loss of F findings, M of which have three outputs.
 
-    The outputs are F + 2 M columns: every finding's logit, or its output for present where it has three; then the M
-    outputs for absent; then the M for uncertain.
+    The outputs are F + 2 M columns: every finding's logit, or its output for present where it has
+    three; then the M outputs for absent; then the M for uncertain.
     """
 
     class_weights: Tensor
@@ -51,7 +51,8 @@ class Objective(nn.Module):
         self.findings, self.multiclass = findings, tuple(multiclass)
         self.binary = tuple(place for place in range(findings) if place not in self.multiclass)
         self.options = options or LossOptions()
-        # Not persistent: it follows from the labels, and a checkpoint holds only what training moves.
+        # Not persistent: it follows from the labels, and a checkpoint holds only what training
+        # moves.
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     @property
@@ -71,20 +72,29 @@ class Objective(nn.Module):
             return masked_mean(self._binary(outputs, targets, self.class_weights), weights)
         binary, three = list(self.binary), list(self.multiclass)
         cells = torch.zeros_like(weights)
-        cells[:, binary] = self._binary(outputs[:, binary], targets[:, binary], self._weights_of(binary))
-        cells[:, three] = self._three(self._triples(outputs), targets[:, three], self._weights_of(three))
+        cells[:, binary] = self._binary(
+            outputs[:, binary], targets[:, binary], self._weights_of(binary)
+        )
+        cells[:, three] = self._three(
+            self._triples(outputs), targets[:, three], self._weights_of(three)
+        )
         return masked_mean(cells, weights)
 
     def fold(self, head: nn.Linear) -> nn.Linear:
         """Return a layer with one output a finding; of three outputs it is present less absent.
 
-        Its probability is that of present among present and absent, which leaves uncertain aside: the softmax of two
-        of the outputs is the logistic function of their difference.
+        Its probability is that of present among present and absent, which leaves uncertain aside:
+        the softmax of two of the outputs is the logistic function of their difference.
         """
         if not self.multiclass:
             return head
-        folded = nn.Linear(head.in_features, self.findings, device=head.weight.device, dtype=head.weight.dtype)
-        three, absent = list(self.multiclass), slice(self.findings, self.findings + len(self.multiclass))
+        folded = nn.Linear(
+            head.in_features, self.findings, device=head.weight.device, dtype=head.weight.dtype
+        )
+        three, absent = (
+            list(self.multiclass),
+            slice(self.findings, self.findings + len(self.multiclass)),
+        )
         with torch.no_grad():
             for ours, theirs in ((folded.weight, head.weight), (folded.bias, head.bias)):
                 ours.copy_(theirs[: self.findings])
@@ -147,4 +157,6 @@ def class_weights(options: LossOptions, counts: Tensor) -> Tensor | None:
         return effective_number_weights(counts, options.beta)
     if options.positive_weight == "none":
         return None
-    return positive_weights(counts, None if options.positive_weight == "balanced" else float(options.positive_weight))
+    return positive_weights(
+        counts, None if options.positive_weight == "balanced" else float(options.positive_weight)
+    )

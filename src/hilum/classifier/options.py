@@ -17,12 +17,14 @@ class LossOptions:
     gamma: float = 2.0
     """How strongly the focal loss damps; 0 not at all."""
     alpha: float = 0.25
-    """Weight of present cells in the focal loss, absent ones weighing 1 - alpha; 0.5 for both alike."""
+    """Weight of present cells in the focal loss, absent ones weighing 1 - alpha; 0.5 for both
+    alike."""
     positive_weight: Literal["none", "balanced"] | float = "none"
-    """What a present cell weighs against an absent one: none (1), balanced (absent over present cells of the finding
-    among the training films, at most 100), or a number."""
+    """What a present cell weighs against an absent one: none (1), balanced (absent over present
+    cells of the finding among the training films, at most 100), or a number."""
     beta: float = 0.0
-    """Class-balanced weights by the effective number of cells, such as 0.999; 0 weighs classes alike."""
+    """Class-balanced weights by the effective number of cells, such as 0.999; 0 weighs classes
+    alike."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -33,15 +35,23 @@ class LossOptions:
         if not 0 <= self.gamma <= 10:
             raise OptionError(f"--loss.gamma is {self.gamma}: allowed is 0 to 10, such as 2.")
         if not 0 < self.alpha < 1:
-            raise OptionError(f"--loss.alpha is {self.alpha}: allowed is above 0 to below 1, such as 0.25.")
+            raise OptionError(
+                f"--loss.alpha is {self.alpha}: allowed is above 0 to below 1, such as 0.25."
+            )
         if not 0 <= self.beta < 1:
-            raise OptionError(f"--loss.beta is {self.beta}: allowed is 0 to below 1, such as 0.999.")
+            raise OptionError(
+                f"--loss.beta is {self.beta}: allowed is 0 to below 1, such as 0.999."
+            )
         self._check_positive_weight()
 
     def _check_positive_weight(self) -> None:
         weight = self.positive_weight
         number = not isinstance(weight, str) and 0 < weight < float("inf")
         if not number and weight not in ("none", "balanced"):
-            raise OptionError(f"--loss.positive_weight is {weight}: allowed are none, balanced or a number above 0.")
+            raise OptionError(
+                f"--loss.positive-weight is {weight}: allowed are none, balanced or a number above 0."
+            )
         if self.beta and weight != "none":
-            raise OptionError("--loss.positive_weight and --loss.beta both weigh the classes: give one of them.")
+            raise OptionError(
+                "--loss.positive-weight and --loss.beta both weigh the classes: give one of them."
+            )

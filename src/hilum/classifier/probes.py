@@ -13,11 +13,13 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 ITERATIONS = 200
 
 
-def knn_scores(features: Tensor, memory: Tensor, targets: Tensor, weights: Tensor, neighbours: int) -> Tensor:
+def knn_scores(
+    features: Tensor, memory: Tensor, targets: Tensor, weights: Tensor, neighbours: int
+) -> Tensor:
     """Return for each film the share of its nearest neighbours that show each finding, near ones counting more.
 
-    Neighbours weigh ``exp(cosine / 0.1)``; cells of no weight are left out, and a film none of whose neighbours says
-    anything of a finding gets that finding's mean.
+    Neighbours weigh ``exp(cosine / 0.1)``; cells of no weight are left out, and a film none of
+    whose neighbours says anything of a finding gets that finding's mean.
 
     Args:
         features: [n, D] of the films to score.
@@ -38,7 +40,11 @@ def knn_scores(features: Tensor, memory: Tensor, targets: Tensor, weights: Tenso
         cosine, nearest = (block @ memory.T).topk(min(neighbours, len(memory)), dim=1)  # [b, k]
         counts = torch.exp((cosine - 1) / 0.1)[:, :, None] * weights[nearest]  # [b, k, F]
         known = counts.sum(1)
-        scores.append(torch.where(known > 0, (counts * targets[nearest]).sum(1) / known.clamp(min=1e-12), prior))
+        scores.append(
+            torch.where(
+                known > 0, (counts * targets[nearest]).sum(1) / known.clamp(min=1e-12), prior
+            )
+        )
     return torch.cat(scores)
 
 
@@ -54,17 +60,22 @@ class LinearProbe:
             weights: [m, F], 0 leaves the cell out.
             penalty: Strength of the ridge on the layer's weights.
         """
-        spread = features.std(0, correction=min(1, len(features) - 1))  # of a single film: 0, not nan
+        spread = features.std(
+            0, correction=min(1, len(features) - 1)
+        )  # of a single film: 0, not nan
         self.mean, self.deviation = features.mean(0), spread.clamp(min=1e-6)
         inputs = self._standardised(features)
         self.weight = torch.zeros(features.shape[1], targets.shape[1], requires_grad=True)
         self.bias = torch.zeros(targets.shape[1], requires_grad=True)
-        optimiser = torch.optim.LBFGS([self.weight, self.bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS(
+            [self.weight, self.bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
+        )
 
         def loss() -> Tensor:
             optimiser.zero_grad()
             value = (
-                masked_bce(inputs @ self.weight + self.bias, targets, weights) + penalty * self.weight.square().sum()
+                masked_bce(inputs @ self.weight + self.bias, targets, weights)
+                + penalty * self.weight.square().sum()
             )
             value.backward()  # type: ignore[no-untyped-call]
             return value

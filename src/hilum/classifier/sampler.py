@@ -1,17 +1,20 @@
 """Drawing films with rare findings more often: what torch's WeightedRandomSampler means where a film has many labels.
 
-``WeightedRandomSampler`` draws with replacement, each film with a chance in proportion to its weight. A class gives a
-film its weight where there is one class a film; here
+``WeightedRandomSampler`` draws with replacement, each film with a chance in proportion to its
+weight. A class gives a film its weight where there is one class a film; here
 
-* a finding's prevalence is the share of its cells that are present among those that count, over the training films;
-* a film weighs the largest 1 / prevalence of the findings that are present on it, that is of its rarest, at most
-  ``MOST``; a film that shows none weighs 1;
-* an epoch draws as many films as there are, so some come several times, each time with another crop, and others not;
-* the draws of an epoch are one list, a function of the seed and the epoch alone. Processes take turns at its places,
-  as with the uniform order: no place is taken twice, and a run that goes on draws what the unbroken one would have.
+* a finding's prevalence is the share of its cells that are present among those that count, over the
+training films;
+* a film weighs the largest 1 / prevalence of the findings that are present on it, that is of its
+  rarest, at most ``MOST``; a film that shows none weighs 1;
+* an epoch draws as many films as there are, so some come several times, each time with another
+crop, and others not;
+* the draws of an epoch are one list, a function of the seed and the epoch alone. Processes take
+  turns at its places, as with the uniform order: no place is taken twice, and a run that goes on
+  draws what the unbroken one would have.
 
-Present is a target of a half or more, so a soft one counts as what it leans to; uncertain as a class of its own is
-not present.
+Present is a target of a half or more, so a soft one counts as what it leans to; uncertain as a
+class of its own is not present.
 """
 
 from __future__ import annotations
@@ -63,7 +66,11 @@ def weighted_draws(targets: FloatArray, weights: FloatArray) -> Draws:
     present = (targets >= 0.5) & (targets != UNCERTAIN_CLASS) & (weights > 0)
     even = np.full(len(targets), 1 / len(targets))
     before = _shares(present, weights, even)
-    film_weights = np.where(present, 1 / np.where(before > 0, before, 1), 1).max(axis=1, initial=1).clip(max=MOST)
+    film_weights = (
+        np.where(present, 1 / np.where(before > 0, before, 1), 1)
+        .max(axis=1, initial=1)
+        .clip(max=MOST)
+    )
     chances = film_weights / film_weights.sum()
     return Draws(chances, before, _shares(present, weights, chances))
 
@@ -83,4 +90,6 @@ def drawn(rows: Rows, chances: Shares, seed: int) -> Order:
 def _shares(present: BoolArray, weights: FloatArray, chances: Shares) -> Shares:
     counting = (weights * chances[:, None]).sum(axis=0)
     shown = (present * weights * chances[:, None]).sum(axis=0)
-    return np.asarray(np.divide(shown, counting, out=np.full(len(counting), np.nan), where=counting > 0))
+    return np.asarray(
+        np.divide(shown, counting, out=np.full(len(counting), np.nan), where=counting > 0)
+    )

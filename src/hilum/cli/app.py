@@ -51,7 +51,6 @@ def build_app(words: Sequence[str]) -> App:
         help_formatter=PageFormatter(),
         version=version,
         config=check_and_configure,
-        name_transform=str,
         default_parameter=PARAMETER,
         result_action="return_value",
         exit_on_error=False,
@@ -82,4 +81,6 @@ def _add_loaded(app: App, name: str, target: str, line: str) -> None:
         app.command(command)
         return
     about, _, examples = inspect.cleandoc(command.__doc__).partition("Examples:\n")
-    app.command(command, name=name, help=about.strip(), help_epilogue=f"Examples:\n{examples.rstrip()}")
+    app.command(
+        command, name=name, help=about.strip(), help_epilogue=f"Examples:\n{examples.rstrip()}"
+    )

@@ -30,14 +30,15 @@ def card(
 ) -> None:
     """Write a data card: one HTML page on what is in stores, and its numbers as CSV.
 
-    Labels and their policies, what occurs together, people, pictures, copies within and between stores and parts,
-    films that look like no chest film, labels to read again, and shortcuts that a model could take. Files that name
-    films lie beside the page, not in it. Research use only, not a medical device.
+    Labels and their policies, what occurs together, people, pictures, copies within and between
+    stores and parts, films that look like no chest film, labels to read again, and shortcuts that a
+    model could take. Files that name films lie beside the page, not in it. Research use only, not a
+    medical device.
 
     Examples:
       hilum card stores/nih14 --out cards/nih14
       hilum card stores/nih14 stores/kermany --out cards/both --from runs/moco
-      hilum card stores/chexpert --out cards/chexpert --truth data/CheXpert
+      hilum card stores/chexpert --out cards/chexpert --annotations data/CheXpert
     """
     from hilum.pages.pages import write_report
     from hilum.workflows.card.card import card as gather

@@ -5,25 +5,60 @@ from importlib import import_module
 
 COMMANDS = {
     "demo": ("hilum.cli.demo:demo", "Show the whole story on drawn phantoms, ending with a page."),
-    "phantom": ("hilum.cli.phantom:phantom", "Draw a phantom data set in CheXpert's own layout, with masks."),
+    "phantom": (
+        "hilum.cli.phantom:phantom",
+        "Draw a phantom data set in CheXpert's own layout, with masks.",
+    ),
     "prepare": ("hilum.cli.prepare:app", "Read a data set once and pack its films into a store."),
     "split": ("hilum.cli.split:split", "Divide a store's patients into train, val and test."),
-    "card": ("hilum.cli.card:card", "Write a data card: labels, copies, odd films and shortcuts of stores."),
+    "card": (
+        "hilum.cli.card:card",
+        "Write a data card: labels, copies, odd films and shortcuts of stores.",
+    ),
     "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
-    "finetune": ("hilum.cli.finetune:finetune", "Train a classifier of findings on all or a share of the labels."),
-    "pseudo-label": ("hilum.cli.pseudo_label:pseudo_label", "Label films by a classifier, and train again with them."),
-    "study": ("hilum.cli.study:study", "Compare models on shares of the labels: all runs of one plan, and a page."),
-    "probe": ("hilum.cli.probe:probe", "Measure frozen features by nearest neighbours and a linear classifier."),
-    "embed": ("hilum.cli.embed:embed", "Write frozen features of every film of stores to a Parquet file."),
-    "evaluate": ("hilum.cli.evaluate:evaluate", "Measure a classifier, with intervals over patients."),
-    "predict": ("hilum.cli.predict:predict", "Write a model's probabilities for films or a store to a CSV file."),
-    "explain": ("hilum.cli.explain:explain", "Draw where a classifier looks: a heatmap and overlay per finding."),
+    "finetune": (
+        "hilum.cli.finetune:finetune",
+        "Train a classifier of findings on all or a share of the labels.",
+    ),
+    "pseudo-label": (
+        "hilum.cli.pseudo_label:pseudo_label",
+        "Label films by a classifier, and train again with them.",
+    ),
+    "study": (
+        "hilum.cli.study:study",
+        "Compare models on shares of the labels: all runs of one plan, and a page.",
+    ),
+    "probe": (
+        "hilum.cli.probe:probe",
+        "Measure frozen features by nearest neighbours and a linear classifier.",
+    ),
+    "embed": (
+        "hilum.cli.embed:embed",
+        "Write frozen features of every film of stores to a Parquet file.",
+    ),
+    "evaluate": (
+        "hilum.cli.evaluate:evaluate",
+        "Measure a classifier, with intervals over patients.",
+    ),
+    "predict": (
+        "hilum.cli.predict:predict",
+        "Write a model's probabilities for films or a store to a CSV file.",
+    ),
+    "explain": (
+        "hilum.cli.explain:explain",
+        "Draw where a classifier looks: a heatmap and overlay per finding.",
+    ),
     "report": ("hilum.cli.report:report", "Build the page of a study, a run or a data card."),
 }
-"""Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of the work."""
+"""Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of
+the work."""
 
-FAMILIES = {"prepare": ("source", "hilum.sources:SOURCES"), "pretrain": ("method", "hilum.methods:METHODS")}
-"""Commands that have a command for each entry of another table: what an entry is called, and that table."""
+FAMILIES = {
+    "prepare": ("source", "hilum.sources:SOURCES"),
+    "pretrain": ("method", "hilum.methods:METHODS"),
+}
+"""Commands that have a command for each entry of another table: what an entry is called, and that
+table."""
 
 
 def family_members(command: str) -> Iterable[str]:

@@ -21,14 +21,18 @@ DEEPEST = 20
 SHIPPED = "hilum.configs"
 RECORD = "record"
 """The block of a run's options.yaml that says what the run was made with; it sets nothing."""
-READ_BY_COMMAND = {"study": ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")}
+READ_BY_COMMAND = {
+    "study": ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")
+}
 """Keys of a command's block that are no options of it: the command reads them itself."""
-PARAMETER = Parameter(name_transform=str, consume_multiple=(1, None), negative_iterable=())
-"""How every parameter is named, in the code as on the line, and how many values a list takes."""
+PARAMETER = Parameter(consume_multiple=(1, None), negative_iterable=())
+"""How many values a list takes; names have dashes on the line, and underscores are accepted."""
 WHOLE = re.compile(r"[+-]?\d[\d_]*|none|null")
 
 
-def check_and_configure(_app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+def check_and_configure(
+    _app: App, commands: tuple[str, ...], arguments: ArgumentCollection
+) -> None:
     """Fill options that the line leaves out from the ``--config`` file; the library calls this before it binds.
 
     Raises:
@@ -42,7 +46,10 @@ def check_and_configure(_app: App, commands: tuple[str, ...], arguments: Argumen
         config = read_config(source)
         block = block_of(config, commands, source)
         if commands[0] not in config:
-            print(f"{source} has no block for {commands[0]!r}: it changes nothing here", file=sys.stderr)
+            print(
+                f"{source} has no block for {commands[0]!r}: it changes nothing here",
+                file=sys.stderr,
+            )
         own = READ_BY_COMMAND.get(commands[0], ())
         _fill_all(arguments, {key: value for key, value in block.items() if key not in own}, source)
     _check(arguments)
@@ -65,7 +72,7 @@ def bound(command: Callable[..., Any], block: Mapping[str, Any], where: str) -> 
         _fill_all(arguments, block, where)
         _check(arguments)
 
-    app = App(name="hilum", config=fill, name_transform=str, default_parameter=PARAMETER, help_format="plaintext")
+    app = App(name="hilum", config=fill, default_parameter=PARAMETER, help_format="plaintext")
     app.default(command)
     try:
         _, arguments, _ = app.parse_args([], exit_on_error=False, print_error=False)
@@ -105,14 +112,19 @@ def read_config(name: str) -> dict[str, Any]:
         raise OptionError(f"{name} is not a config: {_short(error)}.") from error
     config = {} if node is None else _plain(node, name)
     if not isinstance(config, dict):
-        raise OptionError(f"{name} is not a config: allowed is one block a command, such as 'finetune:'.")
+        raise OptionError(
+            f"{name} is not a config: allowed is one block a command, such as 'finetune:'."
+        )
     return config
 
 
 def shipped_configs() -> dict[str, Any]:
     """Return the configs that come with the package, by name."""
     found = (entry for entry in files(SHIPPED).iterdir() if entry.name.endswith(".yaml"))
-    return {entry.name.removesuffix(".yaml"): entry for entry in sorted(found, key=lambda entry: entry.name)}
+    return {
+        entry.name.removesuffix(".yaml"): entry
+        for entry in sorted(found, key=lambda entry: entry.name)
+    }
 
 
 def block_of(config: Mapping[str, Any], commands: tuple[str, ...], source: str) -> dict[str, Any]:
@@ -124,11 +136,17 @@ def block_of(config: Mapping[str, Any], commands: tuple[str, ...], source: str) 
     for name in config:
         if name not in COMMANDS and name != RECORD:
             near = did_you_mean(name, COMMANDS)
-            raise OptionError(f"{source} has the unknown block {name!r}: allowed are {', '.join(COMMANDS)}.{near}")
+            raise OptionError(
+                f"{source} has the unknown block {name!r}: allowed are {', '.join(COMMANDS)}.{near}"
+            )
     command = commands[0]
     block = mapping(config.get(command), f"{source}: {command}")
     members = family_members(command)
-    own = {name: mapping(block[name], f"{source}: {command}.{name}") for name in members if name in block}
+    own = {
+        name: mapping(block[name], f"{source}: {command}.{name}")
+        for name in members
+        if name in block
+    }
     common = {key: value for key, value in block.items() if key not in members}
     return merged(common, own.get(commands[-1], {}))
 
@@ -139,12 +157,16 @@ def _text(name: str) -> str:
     try:
         if path.is_file():
             if path.stat().st_size > LARGEST:
-                raise OptionError(f"config {name} has {path.stat().st_size} bytes: allowed are {LARGEST}.")
+                raise OptionError(
+                    f"config {name} has {path.stat().st_size} bytes: allowed are {LARGEST}."
+                )
             return path.read_text(encoding="utf-8")
         if name in shipped:
             return str(shipped[name].read_text(encoding="utf-8"))
     except (UnicodeDecodeError, OSError) as error:
-        raise OptionError(f"config {name} cannot be read as UTF-8 text ({_short(error)}).") from error
+        raise OptionError(
+            f"config {name} cannot be read as UTF-8 text ({_short(error)})."
+        ) from error
     names = ", ".join(shipped)
     raise OptionError(
         f"config {name!r} is no file and not shipped: give a file or one of {names}.{did_you_mean(name, shipped)}"
@@ -157,10 +179,16 @@ def _refuse_more_than_data(text: str, name: str) -> None:
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
         where = f"{name}, line {_line(event)}"
         if (tag := getattr(event, "tag", None)) is not None:
-            raise OptionError(f"{where}: the tag {tag!r} is refused: a config holds plain data only.")
+            raise OptionError(
+                f"{where}: the tag {tag!r} is refused: a config holds plain data only."
+            )
         if (anchor := getattr(event, "anchor", None)) is not None:
-            raise OptionError(f"{where}: the anchor or alias {anchor!r} is refused: write the values out.")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            raise OptionError(
+                f"{where}: the anchor or alias {anchor!r} is refused: write the values out."
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > DEEPEST:
             raise OptionError(f"{where}: blocks lie deeper than {DEEPEST} levels.")
 
@@ -171,7 +199,13 @@ def _plain(node: yaml.Node, name: str) -> Any:
         return _plain_mapping(node, name)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(entry, name) for entry in node.value]
-    plain_null = getattr(node, "style", None) is None and node.value in ("", "~", "null", "Null", "NULL")
+    plain_null = getattr(node, "style", None) is None and node.value in (
+        "",
+        "~",
+        "null",
+        "Null",
+        "NULL",
+    )
     return None if plain_null else node.value
 
 
@@ -206,11 +240,15 @@ def mapping(block: Any, where: str) -> dict[str, Any]:
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return two blocks as one, in which ``above`` wins at every depth."""
-    both = {key for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)}
+    both = {
+        key for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)
+    }
     return {**below, **above, **{key: merged(below[key], above[key]) for key in both}}
 
 
-def _leaves(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(
+    block: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in block.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*above, key))
@@ -224,7 +262,9 @@ def _fill(arguments: ArgumentCollection, keys: tuple[str, ...], value: Any, sour
     try:
         argument, rest, _ = arguments.match(f"--{name}")
     except ValueError:
-        raise UnknownOptionError(token=Token(keyword=name, source=source), argument_collection=arguments) from None
+        raise UnknownOptionError(
+            token=Token(keyword=name, source=source), argument_collection=arguments
+        ) from None
     if any(token.source != source and token.keys == rest for token in argument.tokens):
         return
     for place, entry in enumerate(value if isinstance(value, list) else [value]):
@@ -233,7 +273,9 @@ def _fill(arguments: ArgumentCollection, keys: tuple[str, ...], value: Any, sour
 
 def _token(name: str, entry: Any, source: str, rest: tuple[str, ...], place: int) -> Token:
     if isinstance(entry, dict | list):
-        raise OptionError(f"{source}: {name} holds a list or mapping within a list: allowed are plain values.")
+        raise OptionError(
+            f"{source}: {name} holds a list or mapping within a list: allowed are plain values."
+        )
     if entry is None:
         return Token(keyword=name, source=source, keys=rest, index=place, implicit_value=None)
     return Token(keyword=name, value=entry, source=source, keys=rest, index=place)
@@ -252,7 +294,9 @@ def _refuse_value_of_a_group(argument: Argument) -> None:
     if argument.children and argument.tokens:
         token, first = argument.tokens[0], argument.children[0].name
         where = f"{argument.name}" + ("" if token.source in ("", "cli") else f" in {token.source}")
-        raise CycloptsError(msg=f"{where} is {token.value!r}, but stands for a group of options: name one, as {first}.")
+        raise CycloptsError(
+            msg=f"{where} is {token.value!r}, but stands for a group of options: name one, as {first}."
+        )
 
 
 def _short(error: Exception) -> str:

@@ -98,7 +98,9 @@ class LiveLine(Listener):
         if not (begins or ends) and now - self._drawn < REDRAW:
             return
         self._drawn = now
-        self._line = self._fit(f"{stage:<12} {bar(done, total)} {_words(done, total, self._pace, detail)}")
+        self._line = self._fit(
+            f"{stage:<12} {bar(done, total)} {_words(done, total, self._pace, detail)}"
+        )
         self._write(f"{CLEAR}{self._line}")
         if ends:
             self.close()

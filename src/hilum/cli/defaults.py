@@ -1,7 +1,8 @@
 """Options within options whose defaults differ from their class's: spelled out, so that help and parsing agree.
 
-The command line library knows the default of ``--crops.blur`` from the class of ``crops`` alone. Where a method has
-``crops: CropRecipe = MOCO``, giving one option below ``--crops`` would reset all others to the class's.
+The command line library knows the default of ``--crops.blur`` from the class of ``crops`` alone.
+Where a method has ``crops: CropRecipe = MOCO``, giving one option below ``--crops`` would reset all
+others to the class's.
 """
 
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -12,11 +13,17 @@ T = TypeVar("T")
 
 def spelled_out(options: type[T]) -> type[T]:
     """Return a subclass of an options class whose nested classes carry the nested instances as their defaults."""
-    nested = {entry.name: value for entry in fields(_known(options)) if is_dataclass(value := _default(entry))}
+    nested = {
+        entry.name: value
+        for entry in fields(_known(options))
+        if is_dataclass(value := _default(entry))
+    }
     if not nested:
         return options
     classes = {name: _carrying(value) for name, value in nested.items()}
-    return _subclass(options, {name: (cls, field(default_factory=cls)) for name, cls in classes.items()})
+    return _subclass(
+        options, {name: (cls, field(default_factory=cls)) for name, cls in classes.items()}
+    )
 
 
 def as_declared(options: type[T], value: Any) -> T:
@@ -31,7 +38,8 @@ def as_declared(options: type[T], value: Any) -> T:
 def _carrying(value: Any) -> type[Any]:
     """Return a subclass of a value's class whose defaults are that value's fields."""
     return _subclass(
-        type(value), {entry.name: (entry.type, _same(getattr(value, entry.name))) for entry in fields(value)}
+        type(value),
+        {entry.name: (entry.type, _same(getattr(value, entry.name))) for entry in fields(value)},
     )
 
 
@@ -45,7 +53,12 @@ def _subclass(base: type[T], members: dict[str, tuple[Any, Any]]) -> type[T]:
     made = type(
         base.__name__,
         (base,),
-        {"__module__": base.__module__, "__doc__": base.__doc__, "__annotations__": annotations, **values},
+        {
+            "__module__": base.__module__,
+            "__doc__": base.__doc__,
+            "__annotations__": annotations,
+            **values,
+        },
     )
     return dataclass(frozen=True, kw_only=True)(made)
 

@@ -18,8 +18,9 @@ SHORT, FULL = "demo", "demo-study"
 def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSHARED) -> None:
     """Show the whole story on drawn phantoms: pretrain, fine-tune, evaluate, explain, and write a page about it.
 
-    Takes a few minutes on two cores and needs no data. With --full it is a whole study: four methods, two baselines,
-    three shares of the labels. The last line is the page's path. Research use only, not a medical device.
+    Takes a few minutes on two cores and needs no data. With --full it is a whole study: four
+    methods, two baselines, three shares of the labels. The last line is the page's path. Research
+    use only, not a medical device.
 
     Examples:
       hilum demo
@@ -42,5 +43,10 @@ def demo_plan(options: DemoOptions) -> "StudyPlan":
     from hilum.workflows.demo.demo import PHANTOMS, STORE
 
     out, seed = options.out, options.seed
-    given = {"out": str(out), "data": [str(out / STORE)], "truth": [str(out / PHANTOMS)], "seed": str(seed)}
+    given = {
+        "out": str(out),
+        "data": [str(out / STORE)],
+        "annotations": [str(out / PHANTOMS)],
+        "seed": str(seed),
+    }
     return shipped_plan(FULL if options.full else SHORT, given)

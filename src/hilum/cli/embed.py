@@ -20,8 +20,8 @@ def embed(
 ) -> None:
     """Write the frozen backbone's features of every film of stores to a Parquet file.
 
-    A row a film: source, path, patient, part, and a list of numbers. Films are prepared as the run's training films
-    were. Research use only, not a medical device.
+    A row a film: source, path, patient, part, and a list of numbers. Films are prepared as the
+    run's training films were. Research use only, not a medical device.
 
     Examples:
       hilum embed runs/moco --data stores/nih14 --out features.parquet
@@ -31,4 +31,8 @@ def embed(
 
     with listening() as listener:
         result = write_features(subject, options, listener)
-    answer(shared, result, f"{result.films:,} films, {result.features:,} features each. {RESEARCH_ONLY}\n{result.out}")
+    answer(
+        shared,
+        result,
+        f"{result.films:,} films, {result.features:,} features each. {RESEARCH_ONLY}\n{result.out}",
+    )

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from hilum.workflows.evaluate.evaluate import EvaluateResult
 
 RUN = Parameter(help="Folder of a fine-tuned run.")
-AGAINST = Parameter(help="Another fine-tuned run, measured alike: tells the difference on the same films.")
-SUBGROUPS = Parameter(help="Print the table of subgroups by sex, age and view position too.", negative="")
+AGAINST = Parameter(
+    help="Another fine-tuned run, measured alike: tells the difference on the same films."
+)
+SUBGROUPS = Parameter(
+    help="Print the table of subgroups by sex, age and view position too.", negative=""
+)
 OPERATING_POINTS = Parameter(
-    help="Print what is called at each threshold too: Youden's, sensitivity 0.9, specificity 0.9.", negative=""
+    help="Print what is called at each threshold too: Youden's, sensitivity 0.9, specificity 0.9.",
+    negative="",
 )
 
 
@@ -35,15 +40,15 @@ def evaluate(
 ) -> None:
     """Measure a classifier on films it never saw, with intervals over patients.
 
-    Prints the table, saves the predictions and adds to the run's metrics.json, which has calibration, operating points,
-    subgroups and scores by study too. Works on another data set, whose findings are mapped by name. Research use only,
-    not a medical device.
+    Prints the table, saves the predictions and adds to the run's metrics.json, which has
+    calibration, operating points, subgroups and scores by study too. Works on another data set,
+    whose findings are mapped by name. Research use only, not a medical device.
 
     Examples:
       hilum evaluate runs/moco-10 --data stores/nih14
       hilum evaluate runs/moco-10 --data stores/nih14 --against runs/scratch-10
       hilum evaluate runs/moco-10 --data stores/nih14 --subgroups
-      hilum evaluate runs/moco-10 --data nih14 --operating_points --prevalence 0.05
+      hilum evaluate runs/moco-10 --data nih14 --operating-points --prevalence 0.05
       hilum evaluate runs/moco-10 --data stores/kermany --split all --json
     """
     from hilum.workflows.evaluate.compare import compare
@@ -62,7 +67,9 @@ def evaluate(
 
 def _text(result: "EvaluateResult", subgroups: bool, operating_points: bool) -> str:
     table = f"{result.name}: {evaluation_text(result.evaluation)}"
-    return f"{table}\n{details_text(result.details, result.evaluation, subgroups, operating_points)}"
+    return (
+        f"{table}\n{details_text(result.details, result.evaluation, subgroups, operating_points)}"
+    )
 
 
 def _lines(run: Path, against: Path | None, compared: "CompareResult") -> list[str]:
@@ -81,7 +88,11 @@ def _differences(run: Path, against: Path | None, compared: "CompareResult") -> 
         f"  mean AUROC {difference_text(found.auroc_macro)}",
         f"  mean average precision {difference_text(found.average_precision_macro)}",
     ]
-    shown = [f"  {name} AUROC {difference_text(one)}" for name, one in found.auroc.items() if one.shown]
+    shown = [
+        f"  {name} AUROC {difference_text(one)}" for name, one in found.auroc.items() if one.shown
+    ]
     tested = len(found.findings_scored)
-    lines += shown or [f"  no difference shown of a single finding, {tested} tested together (Holm)"] * bool(tested)
+    lines += shown or [
+        f"  no difference shown of a single finding, {tested} tested together (Holm)"
+    ] * bool(tested)
     return "\n".join(["", *lines, ""])

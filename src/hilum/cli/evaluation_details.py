@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def details_text(
-    details: "Details", evaluation: "Evaluation", subgroups: bool = False, operating_points: bool = False
+    details: "Details",
+    evaluation: "Evaluation",
+    subgroups: bool = False,
+    operating_points: bool = False,
 ) -> str:
     """Return the lines below an evaluation's table, with the tables asked for."""
     lines = [
@@ -64,21 +67,46 @@ def _points(details: "Details") -> Iterable[str]:
     if not every:
         yield "no threshold was chosen on validation films: there is no operating point"
         return
-    header = ["finding", "rule", "threshold", "found", "missed", "false alarms", "sensitivity", "specificity"]
+    header = [
+        "finding",
+        "rule",
+        "threshold",
+        "found",
+        "missed",
+        "false alarms",
+        "sensitivity",
+        "specificity",
+    ]
     prevalence = every[0].prevalence
     if prevalence is None:
         header.append("precision")
     else:
         header += [f"PPV at {prevalence:g}", f"NPV at {prevalence:g}"]
-    rows = [_point(name, point) for name, points in details.operating_points.items() for point in points]
+    rows = [
+        _point(name, point) for name, points in details.operating_points.items() for point in points
+    ]
     yield aligned(header, rows)
 
 
 def _point(name: str, point: "OperatingPoint") -> Sequence[str]:
     counts = (point.true_positives, point.false_negatives, point.false_positives)
-    values = [point.precision] if point.prevalence is None else [point.ppv_at_prevalence, point.npv_at_prevalence]
-    measures = [cell_text(value) for value in (point.sensitivity, point.specificity, *values) if value is not None]
-    return [name, point.rule, f"{point.threshold:.3f}", *(f"{count:,}" for count in counts), *measures]
+    values = (
+        [point.precision]
+        if point.prevalence is None
+        else [point.ppv_at_prevalence, point.npv_at_prevalence]
+    )
+    measures = [
+        cell_text(value)
+        for value in (point.sensitivity, point.specificity, *values)
+        if value is not None
+    ]
+    return [
+        name,
+        point.rule,
+        f"{point.threshold:.3f}",
+        *(f"{count:,}" for count in counts),
+        *measures,
+    ]
 
 
 def _subgroups(subgroups: Sequence["Subgroup"]) -> Iterable[str]:

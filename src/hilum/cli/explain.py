@@ -29,8 +29,8 @@ def explain(
 ) -> None:
     """Draw where a classifier looks: Grad-CAM heatmaps and overlays of every finding, beside the probabilities.
 
-    A heatmap shows what raised the model's score, which need not be where the finding is. Research use only, not a
-    medical device.
+    A heatmap shows what raised the model's score, which need not be where the finding is. Research
+    use only, not a medical device.
 
     Examples:
       hilum explain runs/moco-10 film.png --out heatmaps
@@ -48,7 +48,13 @@ def _text(result: "ExplainResult") -> str:
     """Return the probabilities of the first films, called findings marked, and where the pictures lie."""
     shown = result.films[:MOST]
     rows = [
-        [name, *(f"{one.probabilities[name]:.3f}{'*' if name in one.called else ' '}" for one in shown)]
+        [
+            name,
+            *(
+                f"{one.probabilities[name]:.3f}{'*' if name in one.called else ' '}"
+                for one in shown
+            ),
+        ]
         for name in shown[0].drawn
     ]
     left_out = f", {len(result.failed):,} left out" if result.failed else ""

@@ -10,13 +10,13 @@ from hilum.workflows.train.options import FinetuneOptions
 def finetune(*, options: Annotated[FinetuneOptions, FLAT], shared: Shared = UNSHARED) -> None:
     """Train a classifier of findings on all or a share of the labels, from random weights or a pretrained backbone.
 
-    Validation films choose the epoch, each finding's calibration and its threshold. Research use only, not a medical
-    device.
+    Validation films choose the epoch, each finding's calibration and its threshold. Research use
+    only, not a medical device.
 
     Examples:
       hilum finetune --data store --out runs/scratch --backbone resnet18
       hilum finetune --data store --out runs/moco-10 --init runs/moco --fraction 0.1
-      hilum finetune --data store --out runs/ones --labels.per_finding.Edema ones
+      hilum finetune --data store --out runs/ones --labels.per-finding.Edema ones
       hilum finetune --data store --out runs/rare --sampler weighted
     """
     from hilum.workflows.train.finetune import finetune as run

@@ -25,10 +25,14 @@ class PageFormatter:
         """Print the usage line."""
         if usage:
             line = f"Usage: {_plain(usage).removeprefix('Usage: ')}"
-            line = re.sub(r"\bFILM$", "FILM...", line)  # the library does not say that several may be given
+            line = re.sub(
+                r"\bFILM$", "FILM...", line
+            )  # the library does not say that several may be given
             _print(console, textwrap.fill(line, _width(options), subsequent_indent=" " * 9))
 
-    def render_description(self, console: "Console", options: "ConsoleOptions", description: Any) -> None:
+    def render_description(
+        self, console: "Console", options: "ConsoleOptions", description: Any
+    ) -> None:
         """Print what the command does."""
         text = _plain(description)
         if text:
@@ -52,7 +56,11 @@ def _rows(entries: "Iterable[HelpEntry]", column: int, width: int) -> Iterable[s
             yield head.rstrip()
             head = " " * column
         yield textwrap.fill(
-            _text(entry), width, initial_indent=head, subsequent_indent=" " * column, break_on_hyphens=False
+            _text(entry),
+            width,
+            initial_indent=head,
+            subsequent_indent=" " * column,
+            break_on_hyphens=False,
         )
 
 

@@ -29,7 +29,9 @@ def command_of(words: Sequence[str]) -> str:
     """Return the command that words call: ``hilum pretrain moco``, ``hilum`` when they name none."""
     if not words or words[0] not in COMMANDS:
         return "hilum"
-    return " ".join(["hilum", words[0], *(word for word in words[1:2] if word in family_members(words[0]))])
+    return " ".join(
+        ["hilum", words[0], *(word for word in words[1:2] if word in family_members(words[0]))]
+    )
 
 
 def _what(error: CycloptsError) -> str:
@@ -65,7 +67,9 @@ def _unknown_command(error: UnknownCommandError) -> str:
 
 
 def _unknown_option(error: UnknownOptionError) -> str:
-    known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
+    known = [
+        name for argument in error.argument_collection if argument.parse for name in argument.names
+    ]
     given = error.token.keyword or error.token.value
     if error.token.source in ("", "cli"):
         return f"unknown option {given}.{_near(given.partition('=')[0], known)}"
@@ -82,8 +86,10 @@ def _allowed(hint: Any) -> str:
     if get_origin(hint) is not None and all(isinstance(value, str) for value in get_args(hint)):
         return ", ".join(get_args(hint))
     if get_origin(hint) is dict:
-        return "a value by name, as in --labels.per_finding.Edema ones"
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(hint) or get_hint_name(hint)
+        return "a value by name, as in --labels.per-finding.Edema ones"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(
+        hint
+    ) or get_hint_name(hint)
 
 
 def _name(error: CycloptsError) -> str:

@@ -41,9 +41,17 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
             _drop_output()
             return say(f"{command}: {error.strerror}: make room where the output goes.", MENDABLE)
         case MemoryError():
-            return say(f"{command}: out of memory: lower the batch size, the film size or the workers.", MENDABLE)
-        case _ if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch here
-            return say(f"{command}: out of device memory: lower --train.batch_size or --train.size.", MENDABLE)
+            return say(
+                f"{command}: out of memory: lower the batch size, the film size or the workers.",
+                MENDABLE,
+            )
+        case _ if (
+            type(error).__name__ == "OutOfMemoryError"
+        ):  # torch's, without importing torch here
+            return say(
+                f"{command}: out of device memory: lower --train.batch-size or --train.size.",
+                MENDABLE,
+            )
     return _fault(command, error, words)
 
 
@@ -59,14 +67,22 @@ def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:
         print("".join(lines), end="", file=sys.stderr)
         where = "above"
     else:
-        with tempfile.NamedTemporaryFile("w", prefix="hilum-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="hilum-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
             file.writelines(lines)
         where = f"in {file.name}"
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return say(f"{command}: a fault of the program ({what}). Please report it with the traceback {where}.", FAULT)
+    return say(
+        f"{command}: a fault of the program ({what}). Please report it with the traceback {where}.",
+        FAULT,
+    )
 
 
 def say(line: str, code: int) -> int:
     """Print one line, with anything that would break or colour it made visible, and return the exit code."""
-    print("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line), file=sys.stderr)
+    print(
+        "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line),
+        file=sys.stderr,
+    )
     return code

@@ -26,13 +26,13 @@ def phantom(
 ) -> None:
     """Draw a phantom data set in CheXpert's own layout, with a mask for every finding.
 
-    A fifth of the patients lies in valid.csv, the rest in train.csv. Phantoms are drawings: nothing about patients
-    can be learnt from them.
+    A fifth of the patients lies in valid.csv, the rest in train.csv. Phantoms are drawings: nothing
+    about patients can be learnt from them.
 
     Examples:
       hilum phantom phantoms --count 2000 --size 64
       hilum phantom phantoms --count 4000 --size 64 --prevalence even --seed 7
-      hilum phantom phantoms --uncertain_truth."Pleural Effusion" 0.8
+      hilum phantom phantoms --uncertain-truth."Pleural Effusion" 0.8
     """
     from hilum.phantoms.folder import write_phantoms
 
@@ -41,4 +41,8 @@ def phantom(
         result = write_phantoms(root, options, partial(listener.progress, "draw"), processes)
     done = "already drawn: " if result.already_done else ""
     held_out = f"{result.valid_films:,} films of {result.valid_patients:,} patients in valid.csv"
-    answer(shared, result, f"{done}{result.films:,} films of {result.patients:,} patients, {held_out}\n{result.root}")
+    answer(
+        shared,
+        result,
+        f"{done}{result.films:,} films of {result.patients:,} patients, {held_out}\n{result.root}",
+    )

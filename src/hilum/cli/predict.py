@@ -10,7 +10,9 @@ from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, counted
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
 FILMS = Parameter(help="Image files, or one store.")
-OUT = Parameter(help="CSV file to write: a row a film, a column a finding, and the findings called.")
+OUT = Parameter(
+    help="CSV file to write: a row a film, a column a finding, and the findings called."
+)
 DEVICE = Parameter(help="Where to compute.")
 
 

@@ -18,8 +18,8 @@ EXAMPLES = """Examples:
 EXAMPLES_OF = {
     "folder": """Examples:
   hilum prepare folder data/films --out stores/films --size 64 --csv films.csv \\
-      --path_column Image --patient_column Who --finding_columns Edema Fracture
-  hilum prepare folder data/classes --out stores/pad --size 64 --class_folders""",
+      --path-column Image --patient-column Who --finding-columns Edema Fracture
+  hilum prepare folder data/classes --out stores/pad --size 64 --class-folders""",
     "medmnist": """Examples:
   hilum prepare medmnist data/chestmnist_64.npz --out stores/chest --size 64
   hilum prepare medmnist data/octmnist.npz --out stores/oct --size 28 \\

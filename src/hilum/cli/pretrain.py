@@ -40,7 +40,9 @@ def method_command(name: str) -> Callable[..., None]:
 
     pretrain.__annotations__ |= {
         "options": Annotated[PretrainOptions, FLAT],
-        "method": Annotated[method_options, Parameter(group=Group(f"Options of {name}", sort_key=1))],
+        "method": Annotated[
+            method_options, Parameter(group=Group(f"Options of {name}", sort_key=1))
+        ],
     }
     return pretrain
 

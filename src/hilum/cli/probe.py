@@ -42,13 +42,22 @@ def probe(
 def _text(result: "ProbeResult") -> str:
     """Return the AUROC of both probes by finding, and their means."""
     pairs = zip(result.knn.findings, result.linear.findings, strict=True)
-    rows = [[knn.name, *(cell_text(one.measures["auroc"]) for one in (knn, linear))] for knn, linear in pairs]
-    means = ["mean", estimate_text(result.knn.auroc_macro), estimate_text(result.linear.auroc_macro)]
+    rows = [
+        [knn.name, *(cell_text(one.measures["auroc"]) for one in (knn, linear))]
+        for knn, linear in pairs
+    ]
+    means = [
+        "mean",
+        estimate_text(result.knn.auroc_macro),
+        estimate_text(result.linear.auroc_macro),
+    ]
     seen = f"features of {result.training_films:,} films"
     films = f"{result.linear.films:,} films of {result.linear.patients:,} patients of part {result.split}"
     table = aligned(["AUROC", "nearest neighbours", "linear"], [*rows, means])
     against = [] if result.against is None else ["", *_differences(result.subject, result.against)]
-    return "\n".join([f"{result.subject}: {seen}, measured on {films}", "", table, *against, RESEARCH_ONLY])
+    return "\n".join(
+        [f"{result.subject}: {seen}, measured on {films}", "", table, *against, RESEARCH_ONLY]
+    )
 
 
 def _differences(subject: str, against: "Against") -> list[str]:

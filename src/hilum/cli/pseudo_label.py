@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from hilum.workflows.pseudo_label.pseudo_label import PseudoLabelResult
     from hilum.workflows.pseudo_label.record import Round, Rounds
 
-START = Parameter(name="from", help="Folder of a finished fine-tuned run: it labels, and says how training starts.")
+START = Parameter(
+    name="from",
+    help="Folder of a finished fine-tuned run: it labels, and says how training starts.",
+)
 
 
 def pseudo_label(
@@ -25,10 +28,10 @@ def pseudo_label(
 ) -> None:
     """Label training films that have no label by a fine-tuned run, train again with them, and so on for some rounds.
 
-    Validation films choose for every finding from which probability on a film is called present, and up to which
-    absent, so that those calls are right as often as wanted; a finding that cannot reach that adds none. Patients of
-    validation and test are never labelled. A round that does not improve on validation films is said and not kept.
-    Research use only, not a medical device.
+    Validation films choose for every finding from which probability on a film is called present,
+    and up to which absent, so that those calls are right as often as wanted; a finding that cannot
+    reach that adds none. Patients of validation and test are never labelled. A round that does not
+    improve on validation films is said and not kept. Research use only, not a medical device.
 
     Examples:
       hilum pseudo-label --data store --from runs/few --out runs/more
@@ -46,9 +49,22 @@ def rounds_text(result: "PseudoLabelResult") -> str:
     """Return a table of the rounds, what was kept, and the path of the run last."""
     rounds = result.rounds
     header = ["round", "films", "present", "right", "absent", "right", "validation AUROC", "kept"]
-    begin = ["0", "", "", "", "", "", f"{rounds.start_auroc:.4f}", "yes" if rounds.kept == 0 else ""]
+    begin = [
+        "0",
+        "",
+        "",
+        "",
+        "",
+        "",
+        f"{rounds.start_auroc:.4f}",
+        "yes" if rounds.kept == 0 else "",
+    ]
     table = aligned(header, [begin, *(_row(one, rounds) for one in rounds.rounds)])
-    known = f"; right: mean over findings by {rounds.truth}" if rounds.truth else "; how right is not known"
+    known = (
+        f"; right: mean over findings by {rounds.truth}"
+        if rounds.truth
+        else "; how right is not known"
+    )
     return "\n".join([table, "", wanted_text(rounds) + known, kept_text(rounds), str(result.run)])
 
 
@@ -73,7 +89,13 @@ def _row(one: "Round", rounds: "Rounds") -> list[str]:
     right = one.real_precision_mean
     auroc = "not trained" if one.validation_auroc is None else f"{one.validation_auroc:.4f}"
     kept = "yes" if one.number == rounds.kept else "earlier" if one.kept else "no"
-    counts = [f"{one.films:,}", f"{present:,}", _share(right.present), f"{absent:,}", _share(right.absent)]
+    counts = [
+        f"{one.films:,}",
+        f"{present:,}",
+        _share(right.present),
+        f"{absent:,}",
+        _share(right.absent),
+    ]
     return [str(one.number), *counts, auroc, kept]
 
 

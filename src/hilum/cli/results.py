@@ -25,7 +25,9 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     """Return the table of an evaluation, the means below it, and why something is missing."""
     header = ["finding", "positive", "threshold", *MEASURES.values()]
     rows = [_row(finding) for finding in evaluation.findings]
-    drawn = any(one.interval for finding in evaluation.findings for one in finding.measures.values())
+    drawn = any(
+        one.interval for finding in evaluation.findings for one in finding.measures.values()
+    )
     brackets = f"; in brackets {evaluation.level:.0%} intervals over patients" if drawn else ""
     lines = [
         f"{evaluation.films:,} films of {evaluation.patients:,} patients{brackets}",
@@ -66,7 +68,13 @@ def cell_text(estimate: "Estimate") -> str:
 def _row(finding: "FindingResult") -> Sequence[str]:
     threshold = MISSING if finding.threshold is None else f"{finding.threshold:.3f}"
     plain = [_number(finding.measures[name]) for name in list(MEASURES)[1:]]
-    return [finding.name, f"{finding.positives:,}", threshold, cell_text(finding.measures["auroc"]), *plain]
+    return [
+        finding.name,
+        f"{finding.positives:,}",
+        threshold,
+        cell_text(finding.measures["auroc"]),
+        *plain,
+    ]
 
 
 def _number(estimate: "Estimate") -> str:
@@ -89,5 +97,9 @@ def _scored(evaluation: "Evaluation") -> str:
 
 def _reasons(evaluation: "Evaluation") -> Sequence[str]:
     """Return a line for each finding whose AUROC is missing."""
-    missing = [finding for finding in evaluation.findings if finding.measures["auroc"].value is None]
-    return [f"{finding.name}: not available, {finding.measures['auroc'].reason}" for finding in missing]
+    missing = [
+        finding for finding in evaluation.findings if finding.measures["auroc"].value is None
+    ]
+    return [
+        f"{finding.name}: not available, {finding.measures['auroc'].reason}" for finding in missing
+    ]

@@ -36,7 +36,12 @@ UNSHARED = SharedOptions()
 def answer(shared: SharedOptions, result: Any, text: str) -> None:
     """Print the command's result on standard output: text for people, or one line of JSON."""
     content = result.to_json() if hasattr(result, "to_json") else asdict(result)
-    print(json.dumps(content, ensure_ascii=False, allow_nan=False, default=_text) if shared.json else text, flush=True)
+    print(
+        json.dumps(content, ensure_ascii=False, allow_nan=False, default=_text)
+        if shared.json
+        else text,
+        flush=True,
+    )
 
 
 def speaks() -> bool:
@@ -48,7 +53,11 @@ def speaks() -> bool:
 
 def training_text(result: Any) -> str:
     """Return what a finished run says of itself, its path last."""
-    rate = "" if result.images_per_second is None else f" at {result.images_per_second:,.0f} films a second"
+    rate = (
+        ""
+        if result.images_per_second is None
+        else f" at {result.images_per_second:,.0f} films a second"
+    )
     best = "" if result.best is None else f"; best mean AUROC on validation films {result.best:.3f}"
     seen = f"{result.films:,} films of {result.patients:,} patients"
     return f"{result.steps:,} steps{rate} on {seen}{best}\n{result.run}"

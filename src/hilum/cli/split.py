@@ -27,8 +27,8 @@ def split(
 ) -> None:
     """Divide a store's patients into train, val and test, and the training patients into nested fractions.
 
-    Replaces the split that `hilum prepare` wrote. Whole patients only; films of an official test become a part of
-    their own. Runs keep the split they were made with.
+    Replaces the split that `hilum prepare` wrote. Whole patients only; films of an official test
+    become a part of their own. Runs keep the split they were made with.
 
     Examples:
       hilum split stores/nih14 --seed 1
@@ -50,6 +50,9 @@ def _text(result: "SplitResult") -> str:
     rows = [
         ["patients", *(f"{part.patients:,}" for part in counts.values())],
         ["films", *(f"{part.films:,}" for part in counts.values())],
-        *([name, *(f"{part.positive_patients[name]:,}" for part in counts.values())] for name in findings),
+        *(
+            [name, *(f"{part.positive_patients[name]:,}" for part in counts.values())]
+            for name in findings
+        ),
     ]
     return f"{aligned(['positive patients', *counts], rows)}\n{result.store}"

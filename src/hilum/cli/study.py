@@ -24,9 +24,9 @@ SHOWN = 5
 def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) -> None:
     """Compare models on shares of the labels: pretrain, fine-tune, choose rates, measure, and write a page about it.
 
-    The config's study block names the models and their budget: demo-study, nih14-study and paper-study are shipped.
-    Finished runs are left alone; a run that fails costs itself alone, and the same line tries it again. Research use
-    only, not a medical device.
+    The config's study block names the models and their budget: demo-study, nih14-study and
+    paper-study are shipped. Finished runs are left alone; a run that fails costs itself alone, and
+    the same line tries it again. Research use only, not a medical device.
 
     Examples:
       hilum study --data store --out study --config demo-study --jobs 2
@@ -54,21 +54,32 @@ def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
     from hilum.cli.study_config import plan_of
 
     if config is None:
-        raise OptionError("--config is missing: allowed are demo-study, nih14-study, paper-study or a file.")
+        raise OptionError(
+            "--config is missing: allowed are demo-study, nih14-study, paper-study or a file."
+        )
     block = block_of(read_config(config), ("study",), config)
     if not block:
-        raise OptionError(f"{config} has no block 'study': allowed are demo-study, nih14-study, paper-study or a file.")
+        raise OptionError(
+            f"{config} has no block 'study': allowed are demo-study, nih14-study, paper-study or a file."
+        )
     return plan_of(options, block, config)
 
 
 def refuse_incomplete(record: "StudyRecord") -> None:
     """Raise a RunError that names the failed runs, and what the page lacks for another reason, if there is any."""
     failed = list(dict.fromkeys(cell.run for cell in record.failed))
-    lines = [f"the page lacks {line.rstrip('.')}; the same line tries it again." for line in record.faults]
+    lines = [
+        f"the page lacks {line.rstrip('.')}; the same line tries it again."
+        for line in record.faults
+    ]
     if failed:
-        named = ", ".join(run.rpartition("/")[2] for run in failed[:SHOWN]) + " …" * (len(failed) > SHOWN)
+        named = ", ".join(run.rpartition("/")[2] for run in failed[:SHOWN]) + " …" * (
+            len(failed) > SHOWN
+        )
         runs = len({cell.run for cell in record.cells})
-        lines.append(f"{len(failed)} of {runs} runs failed ({named}): see the page; the same line tries them again.")
+        lines.append(
+            f"{len(failed)} of {runs} runs failed ({named}): see the page; the same line tries them again."
+        )
     if lines:
         raise RunError(" ".join(lines))
 
@@ -92,8 +103,13 @@ def study_text(told: Told) -> str:
 
 def results_table(models: "Sequence[ModelResult]") -> str:
     """Return what every model reached on the test films."""
-    rows = [[row.model, f"{row.fraction:.0%}", _reached(row), _seeds(row), f"{row.lr:g}", row.policy] for row in models]
-    return aligned(["model", "labels", "mean AUROC on test films", "seeds", "rate", "uncertain"], rows)
+    rows = [
+        [row.model, f"{row.fraction:.0%}", _reached(row), _seeds(row), f"{row.lr:g}", row.policy]
+        for row in models
+    ]
+    return aligned(
+        ["model", "labels", "mean AUROC on test films", "seeds", "rate", "uncertain"], rows
+    )
 
 
 def _seeds(row: "ModelResult") -> str:
@@ -103,4 +119,6 @@ def _seeds(row: "ModelResult") -> str:
 def _reached(row: "ModelResult") -> str:
     if row.auroc_macro is None:
         return "not available"
-    return f"{row.auroc_macro:.3f}" + (f" [{row.interval[0]:.3f}, {row.interval[1]:.3f}]" if row.interval else "")
+    return f"{row.auroc_macro:.3f}" + (
+        f" [{row.interval[0]:.3f}, {row.interval[1]:.3f}]" if row.interval else ""
+    )

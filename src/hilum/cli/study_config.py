@@ -18,10 +18,20 @@ from hilum.workflows.study.plan import PolicyComparison, Pretraining, StudyModel
 
 OF_EACH_RUN = {
     "pretrain": ("train.seed",),
-    "finetune": ("train.seed", "train.lr", "init", "fraction", "draw", "freeze", "unlabelled", "pseudo_labels"),
+    "finetune": (
+        "train.seed",
+        "train.lr",
+        "init",
+        "fraction",
+        "subset_seed",
+        "freeze",
+        "unlabelled",
+        "pseudo_labels",
+    ),
     "pseudo_label": ("from",),
 }
-"""Options that are no template's: the study sets them for each run, besides where it reads and writes."""
+"""Options that are no template's: the study sets them for each run, besides where it reads and
+writes."""
 NOTHING = StudyModel()
 PLACE = {"data": "unused", "out": "unused"}
 """What the commands ask for and the study sets for each run."""
@@ -39,27 +49,35 @@ def plan_of(options: StudyOptions, block: Mapping[str, Any], source: str) -> Stu
         CycloptsError: A key or value is wrong.
         OptionError: The plan cannot work.
     """
-    models = {name: _model(name, row, source) for name, row in _part(block, "models", source).items()}
+    models = {
+        name: _model(name, row, source) for name, row in _part(block, "models", source).items()
+    }
     templates = _part(block, "pretrain", source)
     for name, model in models.items():
         model.refuse_wrong(name)
     named = {model.pretrain for model in models.values()}
-    pretrain = {method: _pretraining(method, templates, source) for method in _methods(models, templates, source)}
+    pretrain = {
+        method: _pretraining(method, templates, source)
+        for method in _methods(models, templates, source)
+    }
     policies = _policies(block, source)
     epochs = _epochs(_part(block, "epochs", source), source)
     left = _narrowed_away(options, block)
     narrowed = left - ({policies.fraction} if policies else set())
     rows = {
-        name: _narrowed(row, narrowed if policies and policies.model == name else left) for name, row in models.items()
+        name: _narrowed(row, narrowed if policies and policies.model == name else left)
+        for name, row in models.items()
     }
-    rows = _growing(rows, options, left)
+    rows = _self_training_block(rows, options, left)
     return StudyPlan(
         options=options,
         models=rows,
         finetune=_finetune(_part(block, "finetune", source), source),
         pretrain={method: template for method, template in pretrain.items() if method in named},
-        epochs=_without(epochs, narrowed - {share for row in rows.values() for share in row.fractions or ()}),
-        pseudo_label=_growth(block, source),
+        epochs=_without(
+            epochs, narrowed - {share for row in rows.values() for share in row.fractions or ()}
+        ),
+        pseudo_label=_self_training(block, source),
         policies=policies,
     )
 
@@ -79,7 +97,9 @@ def shipped_plan(config: str, given: Mapping[str, Any]) -> StudyPlan:
     return plan_of(bound(study, {**of_study, **given}, config)["options"], block, config)
 
 
-def _methods(models: Mapping[str, StudyModel], templates: Mapping[str, Any], source: str) -> list[str]:
+def _methods(
+    models: Mapping[str, StudyModel], templates: Mapping[str, Any], source: str
+) -> list[str]:
     """Return the methods that models name or templates are for, the models' first: all templates are checked."""
     for key, own in templates.items():
         if isinstance(own, dict) and key not in (*METHODS, "train", "watch", "method"):
@@ -96,17 +116,28 @@ def _narrowed_away(options: StudyOptions, block: Mapping[str, Any]) -> set[float
 
 
 def _narrowed(row: StudyModel, shares: set[float]) -> StudyModel:
-    return replace(row, epochs_at=tuple(_without(dict(row.epochs_at), shares - {*(row.fractions or ())}).items()))
+    return replace(
+        row,
+        epochs_at=tuple(_without(dict(row.epochs_at), shares - {*(row.fractions or ())}).items()),
+    )
 
 
-def _growing(models: Mapping[str, StudyModel], options: StudyOptions, shares: set[float]) -> dict[str, StudyModel]:
+def _self_training_block(
+    models: Mapping[str, StudyModel], options: StudyOptions, shares: set[float]
+) -> dict[str, StudyModel]:
     """Return the models without those to be grown at shares that the line leaves out alone: they are no mistake."""
     found = {}
     for name, row in models.items():
-        start = models.get(row.grow or "")
+        start = models.get(row.self_train or "")
         if shares and start is not None:
-            there = [share for share in start.fractions or options.fractions if share < 1 or len(options.data) > 1]
-            kept = tuple(share for share in row.fractions or there if share in there or share not in shares)
+            there = [
+                share
+                for share in start.fractions or options.fractions
+                if share < 1 or len(options.data) > 1
+            ]
+            kept = tuple(
+                share for share in row.fractions or there if share in there or share not in shares
+            )
             if not kept:
                 continue
             row = replace(row, fractions=None if row.fractions is None else kept)
@@ -128,7 +159,9 @@ def _model(name: str, row: Any, source: str) -> StudyModel:
     if not isinstance(epochs, dict):
         return _bound_model(model, block, where)
     rest = {key: value for key, value in block.items() if key != "epochs"}
-    return replace(_bound_model(model, rest, where), epochs_at=tuple(_epochs(epochs, where).items()))
+    return replace(
+        _bound_model(model, rest, where), epochs_at=tuple(_epochs(epochs, where).items())
+    )
 
 
 def _bound_model(command: Callable[..., None], block: Mapping[str, Any], where: str) -> StudyModel:
@@ -152,13 +185,15 @@ def _finetune(block: Mapping[str, Any], source: str) -> Any:
     return bound(finetune, {**block, **PLACE}, where)["options"]
 
 
-def _growth(block: Mapping[str, Any], source: str) -> PseudoLabelOptions | None:
+def _self_training(block: Mapping[str, Any], source: str) -> PseudoLabelOptions | None:
     if block.get("pseudo_label") is None:
         return None
     where = f"{source}: pseudo_label"
     told = mapping(block["pseudo_label"], where)
     _refuse_set(told, "pseudo_label", where)
-    found: PseudoLabelOptions = bound(pseudo_label, {**told, **PLACE, "from": "unused"}, where)["options"]
+    found: PseudoLabelOptions = bound(pseudo_label, {**told, **PLACE, "from": "unused"}, where)[
+        "options"
+    ]
     return found
 
 
@@ -190,7 +225,9 @@ def _refuse_set(block: Mapping[str, Any], command: str, where: str) -> None:
     for key in ("data", "out", "backbone", "devices", *OF_EACH_RUN[command]):
         group, _, name = key.rpartition(".")
         if name in (mapping(block.get(group), f"{where}.{group}") if group else block):
-            raise OptionError(f"{where} has {key}, which the study sets for each run: leave it out there.")
+            raise OptionError(
+                f"{where} has {key}, which the study sets for each run: leave it out there."
+            )
 
 
 def _part(block: Mapping[str, Any], key: str, source: str) -> dict[str, Any]:

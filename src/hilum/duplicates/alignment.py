@@ -1,8 +1,9 @@
 """How well two films fit once one is laid upon the other: what decides whether they are the same picture.
 
-The second film is shifted, stretched and turned until both correlate most (Evangelidis 2008, as OpenCV has it). Then
-only structure between a fortieth and a twentieth of the edge is compared, ribs and vessels: coarser structure all
-chests share, finer is lost to JPEG and resizing. A change of brightness or contrast changes nothing.
+The second film is shifted, stretched and turned until both correlate most (Evangelidis 2008, as
+OpenCV has it). Then only structure between a fortieth and a twentieth of the edge is compared, ribs
+and vessels: coarser structure all chests share, finer is lost to JPEG and resizing. A change of
+brightness or contrast changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from hilum.images.enhance import resize
 EDGE = 64
 """Films are compared at that edge in pixels."""
 MOST_MOVED = 0.07
-"""A copy's corners move by at most that share of the edge. Farther, films of different chests are bent to fit."""
+"""A copy's corners move by at most that share of the edge. Farther, films of different chests are
+bent to fit."""
 MARGIN = 5
 """Pixels along the edges that are not compared: what moved in from outside."""
 FINE, COARSE = 1.4, 2.8
@@ -35,9 +37,9 @@ def aligned_correlation(one: np.ndarray, other: np.ndarray) -> float:
         one: uint8 [H, W].
         other: uint8 [H, W].
 
-    Returns:
-        From -1 to 1, the mean of laying the second on the first and the first on the second; a way counts 0 where the
-        film would have to move farther than a copy does, or has no structure.
+    Returns: From -1 to 1, the mean of laying the second on the first and the first on the second; a
+        way counts 0 where the film would have to move farther than a copy does, or has no
+        structure.
     """
     first, second = _at_edge(one), _at_edge(other)
     return (_laid_on(first, second) + _laid_on(second, first)) / 2
@@ -61,7 +63,9 @@ def _best_move(first: Film, second: Film) -> Film:
     unmoved = np.eye(2, 3, dtype=np.float32)
     try:
         one, other = _smooth(first, 1), _smooth(second, 1)
-        found = cv2.findTransformECC(one, other, unmoved.copy(), cv2.MOTION_AFFINE, STEPS, _EVERYWHERE, 1)
+        found = cv2.findTransformECC(
+            one, other, unmoved.copy(), cv2.MOTION_AFFINE, STEPS, _EVERYWHERE, 1
+        )
         return np.asarray(found[1], np.float32)
     except cv2.error:  # two films without anything in common, or one of a single grey
         return unmoved

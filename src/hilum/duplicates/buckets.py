@@ -1,9 +1,9 @@
 """Which fingerprints are near each other, without comparing all with all: films that share a short code meet.
 
-Each band cuts the space by a few random planes through its middle; the sides on which a fingerprint lies are its code
-there. Only films of one code are compared, so a film meets a few dozen others, however many there are: a band has one
-more plane whenever the films double, and there are more bands then (locality-sensitive hashing for angles, Charikar
-2002).
+Each band cuts the space by a few random planes through its middle; the sides on which a fingerprint
+lies are its code there. Only films of one code are compared, so a film meets a few dozen others,
+however many there are: a band has one more plane whenever the films double, and there are more
+bands then (locality-sensitive hashing for angles, Charikar 2002).
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from hilum.arrays import FloatArray
 BANDS = 32
 """How often films are thrown anew, at least."""
 SURE, MISSED = 0.9, 1e-3
-"""They are thrown so often that of pairs with that cosine, however many films there are, that share never meets."""
+"""They are thrown so often that of pairs with that cosine, however many films there are, that share
+never meets."""
 CROWD = 16
 """Films a code in the mean."""
 REACH = 512
-"""A film meets at most so many of its code: beyond that only a set of thousands of near copies gets."""
+"""A film meets at most so many of its code: beyond that only a set of thousands of near copies
+gets."""
 BLOCK = 1 << 16
 
 Pairs = NDArray[np.int64]
@@ -41,9 +43,9 @@ def near_pairs(
         said: Hears how many bands are done, and of how many.
         most: Pairs that are returned at most.
 
-    Returns:
-        int64 [M, 2], first below second, without repeats, the nearest first; whether a code was so crowded that some of
-        its films have not met; and whether there were more than ``most`` pairs.
+    Returns: int64 [M, 2], first below second, without repeats, the nearest first; whether a code
+        was so crowded that some of its films have not met; and whether there were more than
+        ``most`` pairs.
     """
     rng = np.random.default_rng(0)
     planes = max(4, int(np.ceil(np.log2(max(len(marks), 1) / CROWD))))
@@ -57,7 +59,11 @@ def near_pairs(
         crowded |= bool(_crowds(codes[order]))
         said(band + 1, count)
     pairs = nearest.names()
-    return np.stack([pairs // max(len(marks), 1), pairs % max(len(marks), 1)], axis=1), crowded, nearest.more
+    return (
+        np.stack([pairs // max(len(marks), 1), pairs % max(len(marks), 1)], axis=1),
+        crowded,
+        nearest.more,
+    )
 
 
 def bands(planes: int) -> int:
@@ -66,7 +72,9 @@ def bands(planes: int) -> int:
     >>> bands(10), bands(14), bands(16)
     (32, 57, 79)
     """
-    meet = (1 - np.arccos(SURE) / np.pi) ** planes  # two films lie on one side of a plane by their angle
+    meet = (
+        1 - np.arccos(SURE) / np.pi
+    ) ** planes  # two films lie on one side of a plane by their angle
     return max(BANDS, int(np.ceil(np.log(MISSED) / np.log1p(-meet))))
 
 

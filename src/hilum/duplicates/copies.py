@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from hilum.splits.copies import joined
 
-PAIR_TYPES = {"first": "int64", "second": "int64", "kind": "string", "correlation": "float64", "same_patient": "bool"}
+PAIR_TYPES = {
+    "first": "int64",
+    "second": "int64",
+    "kind": "string",
+    "correlation": "float64",
+    "same_patient": "bool",
+}
 """Columns of a table of pairs, with their types."""
 
 
@@ -19,10 +25,10 @@ PAIR_TYPES = {"first": "int64", "second": "int64", "kind": "string", "correlatio
 class Copies:
     """The copies among films.
 
-    ``pairs`` has a row for each pair found, sorted: ``first`` < ``second`` (row numbers among the films), ``kind``
-    ("exact": equal pixels; "near"), ``correlation`` of the aligned films (1 for exact ones) and ``same_patient``.
-    Of films with equal pixels the first is paired with each other one, and stands for them in near pairs: `groups`
-    has who belongs together.
+    ``pairs`` has a row for each pair found, sorted: ``first`` < ``second`` (row numbers among the
+    films), ``kind`` ("exact": equal pixels; "near"), ``correlation`` of the aligned films (1 for
+    exact ones) and ``same_patient``. Of films with equal pixels the first is paired with each other
+    one, and stands for them in near pairs: `groups` has who belongs together.
     """
 
     films: int
@@ -37,7 +43,9 @@ class Copies:
         return joined(self.films, self.pairs[["first", "second"]].to_numpy(np.int64))
 
 
-def pair_table(rows: Iterable[tuple[int, int, str, float]], patients: NDArray[np.int64]) -> pd.DataFrame:
+def pair_table(
+    rows: Iterable[tuple[int, int, str, float]], patients: NDArray[np.int64]
+) -> pd.DataFrame:
     """Return pairs as the table that `Copies` has.
 
     Args:
@@ -45,6 +53,8 @@ def pair_table(rows: Iterable[tuple[int, int, str, float]], patients: NDArray[np
         patients: One number a patient, [N].
     """
     table = pd.DataFrame(list(rows), columns=["first", "second", "kind", "correlation"])
-    table = table.sort_values(["first", "second"], ignore_index=True).astype({"first": "int64", "second": "int64"})
+    table = table.sort_values(["first", "second"], ignore_index=True).astype(
+        {"first": "int64", "second": "int64"}
+    )
     first, second = table["first"].to_numpy(), table["second"].to_numpy()
     return table.assign(same_patient=patients[first] == patients[second]).astype(PAIR_TYPES)

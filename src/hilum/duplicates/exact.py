@@ -14,7 +14,8 @@ from hilum.images.enhance import pixel_hash
 def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
     """Return rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one.
 
-    Films of one grey throughout (a failed exposure, an empty page) are alike without being copies, and left out.
+    Films of one grey throughout (a failed exposure, an empty page) are alike without being copies,
+    and left out.
 
     Args:
         pixels: The pixel hash of each film, [N], in row order.

@@ -19,12 +19,14 @@ from hilum.listener import SILENT, Listener
 USUAL = CopyOptions()
 
 NEAREST = 0.75
-"""Cosine of two fingerprints from which a pair is looked at: altered copies have 0.95 in the median, and of other films
-one pair in two hundred thousand comes so near."""
+"""Cosine of two fingerprints from which a pair is looked at: altered copies have 0.95 in the
+median, and of other films one pair in two hundred thousand comes so near."""
 FEW, NEAREST_OF_FEW = 128, 0.8
-"""So many films are too few to learn what sets them apart: fixed fingerprints of all of them are compared."""
+"""So many films are too few to learn what sets them apart: fixed fingerprints of all of them are
+compared."""
 SURE_SIZE = 64
-"""Side of the films in pixels, on which the limits were measured; smaller ones hold little of what is compared."""
+"""Side of the films in pixels, on which the limits were measured; smaller ones hold little of what
+is compared."""
 PAIRS_A_FILM = 20
 """Pairs that are looked at for each film in the mean, at most; the nearest first."""
 BLOCK = 1024
@@ -35,10 +37,11 @@ Pairs = NDArray[np.int64]
 def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener = SILENT) -> Copies:
     """Return the copies among films, within and across their stores.
 
-    Near copies are films whose fine structure fits after a small shift, stretch or turn: saved again as JPEG, resized,
-    cropped by a few per cent, lighter or darker. Mirrored, inverted or strongly turned films are not found. Two
-    films of one patient are held to a stricter limit, since follow-up films fit nearly as well as copies. Memory beside
-    the catalogue is some 400 bytes a film, and some 4 kB where thousands of films are nearly alike.
+    Near copies are films whose fine structure fits after a small shift, stretch or turn: saved
+    again as JPEG, resized, cropped by a few per cent, lighter or darker. Mirrored, inverted or
+    strongly turned films are not found. Two films of one patient are held to a stricter limit,
+    since follow-up films fit nearly as well as copies. Memory beside the catalogue is some 400
+    bytes a film, and some 4 kB where thousands of films are nearly alike.
 
     Args:
         films: One store or several.
@@ -55,26 +58,41 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
         pairs += _copies_among(films, proposed, options, listener)
     if films.preparation.size < SURE_SIZE and any(kind == "near" for _, _, kind, _ in pairs):
         size = films.preparation.size
-        notes = (*notes, f"films of {size} pixels show too little to tell near copies for sure: look at each pair")
+        notes = (
+            *notes,
+            f"films of {size} pixels show too little to tell near copies for sure: look at each pair",
+        )
     for note in notes:
         listener.note(note)
-    return Copies(len(films), pair_table(pairs, np.asarray(films.patient_codes)), len(proposed), notes)
+    return Copies(
+        len(films), pair_table(pairs, np.asarray(films.patient_codes)), len(proposed), notes
+    )
 
 
-def _proposed(films: Films, rows: NDArray[np.int64], listener: Listener) -> tuple[Pairs, tuple[str, ...]]:
+def _proposed(
+    films: Films, rows: NDArray[np.int64], listener: Listener
+) -> tuple[Pairs, tuple[str, ...]]:
     """Return the pairs of films that are worth a look, and where some were passed over."""
     if len(rows) <= FEW:
         plain = plain_fingerprints(films.read(rows))
         return rows[np.argwhere(np.triu(plain @ plain.T >= NEAREST_OF_FEW, 1))], ()
-    marks = fingerprints(films.read, rows, lambda done: listener.progress("fingerprints", done, len(rows)))
+    marks = fingerprints(
+        films.read, rows, lambda done: listener.progress("fingerprints", done, len(rows))
+    )
     of_one_grey = ~marks.any(axis=1)
     marks, rows = marks[~of_one_grey], rows[~of_one_grey]
     most, notes = PAIRS_A_FILM * len(rows), []
-    found, crowded, more = near_pairs(marks, NEAREST, lambda *done: listener.progress("near films", *done), most)
+    found, crowded, more = near_pairs(
+        marks, NEAREST, lambda *done: listener.progress("near films", *done), most
+    )
     if crowded:
-        notes.append("hundreds of films are nearly alike: not all of them were compared with each other")
+        notes.append(
+            "hundreds of films are nearly alike: not all of them were compared with each other"
+        )
     if more:
-        notes.append(f"more than {most} pairs of films are nearly alike: only the nearest {most} were looked at")
+        notes.append(
+            f"more than {most} pairs of films are nearly alike: only the nearest {most} were looked at"
+        )
     return rows[found], tuple(notes)
 
 
@@ -95,6 +113,8 @@ def _looked_at(films: Films, pairs: Pairs, listener: Listener) -> Iterator[tuple
         block = pairs[start : start + BLOCK]
         rows = np.unique(block)
         images = films.read(rows)
-        for (first, second), (one, other) in zip(block.tolist(), np.searchsorted(rows, block).tolist(), strict=True):
+        for (first, second), (one, other) in zip(
+            block.tolist(), np.searchsorted(rows, block).tolist(), strict=True
+        ):
             yield first, second, aligned_correlation(images[one], images[other])
         listener.progress("compared", start + len(block), len(pairs))

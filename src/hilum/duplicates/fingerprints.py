@@ -1,12 +1,13 @@
 """A film as 64 numbers that an altered copy nearly shares and another patient's film does not.
 
-Chest films look alike, so what a usual perceptual hash keeps (the coarse picture) is what they have in common. Here the
-films themselves say what sets them apart: of their cosine transforms those directions are kept in which films differ
-most, compared with how much a film differs from itself after a small shift, stretch or zoom; each is brought to unit
-spread. Fingerprints of different films are then as good as random, and few pairs have to be looked at.
+Chest films look alike, so what a usual perceptual hash keeps (the coarse picture) is what they have
+in common. Here the films themselves say what sets them apart: of their cosine transforms those
+directions are kept in which films differ most, compared with how much a film differs from itself
+after a small shift, stretch or zoom; each is brought to unit spread. Fingerprints of different
+films are then as good as random, and few pairs have to be looked at.
 
-Source: the cosine transform as in Zauner 2010 (perceptual hashes); the directions are Fisher's discriminants, as in
-Strecha 2012 (LDAHash), with drawn alterations in place of labelled pairs.
+Source: the cosine transform as in Zauner 2010 (perceptual hashes); the directions are Fisher's
+discriminants, as in Strecha 2012 (LDAHash), with drawn alterations in place of labelled pairs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ EDGE, WAVES = 32, 12
 SAMPLE, ALTERATIONS = 2048, 1024
 """Films learned from at most, and altered films at least."""
 STRETCH, SHIFT = 0.04, 0.02
-"""How far alterations that are drawn go: stretched by up to 4 %, shifted by up to 2 % of the edge."""
+"""How far alterations that are drawn go: stretched by up to 4 %, shifted by up to 2 % of the
+edge."""
 SHRINKAGE = 0.05
 """Share of the spread that is taken as independent, so that few films suffice."""
 BLOCK = 1024
@@ -83,14 +85,23 @@ def learn_directions(read: Read, rows: NDArray[np.int64]) -> Directions:
         films = read(sample[start : start + BLOCK])
         plain.append(transforms(films))
         for _ in range(-(-ALTERATIONS // len(sample))):
-            changes.append(transforms(np.stack([_altered(film, rng) for film in films])) - plain[-1])
-    found, change = np.concatenate(plain).astype(np.float64), np.concatenate(changes).astype(np.float64)
+            changes.append(
+                transforms(np.stack([_altered(film, rng) for film in films])) - plain[-1]
+            )
+    found, change = (
+        np.concatenate(plain).astype(np.float64),
+        np.concatenate(changes).astype(np.float64),
+    )
     mean = found.mean(axis=0)
-    axes = _discriminants(_shrunk((found - mean).T @ (found - mean) / len(found)), change.T @ change / len(change))
+    axes = _discriminants(
+        _shrunk((found - mean).T @ (found - mean) / len(found)), change.T @ change / len(change)
+    )
     return Directions(mean.astype(np.float32), axes.astype(np.float32))
 
 
-def fingerprints(read: Read, rows: NDArray[np.int64], said: Callable[[int], None]) -> NDArray[np.float16]:
+def fingerprints(
+    read: Read, rows: NDArray[np.int64], said: Callable[[int], None]
+) -> NDArray[np.float16]:
     """Return the fingerprints of films, float16 [n, LENGTH]: 128 bytes a film.
 
     Args:
@@ -117,7 +128,9 @@ def plain_fingerprints(films: np.ndarray) -> Floats:
         float32 [n, WAVES * WAVES - 1]; zeros for a film of one grey.
     """
     found = transforms(films) * np.hypot(*np.mgrid[:WAVES, :WAVES]).ravel()[1:]
-    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6), np.float32)
+    return np.asarray(
+        found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6), np.float32
+    )
 
 
 def _discriminants(between: np.ndarray, within: np.ndarray) -> np.ndarray:

@@ -12,11 +12,14 @@ class CopyOptions:
     """What counts as a copy of a film."""
 
     correlation: float = 0.935
-    """Films of two patients whose fine structure correlates at least so much once aligned are near copies."""
+    """Films of two patients whose fine structure correlates at least so much once aligned are near
+    copies."""
     same_patient: float = 0.99
-    """The same for two films of one patient: a later film of a chest comes close to the first without being a copy."""
+    """The same for two films of one patient: a later film of a chest comes close to the first
+    without being a copy."""
     near: bool = True
-    """Look for near copies too; without it only for films of equal pixels, which takes no reading."""
+    """Look for near copies too; without it only for films of equal pixels, which takes no
+    reading."""
 
     def __post_init__(self) -> None:
         """Refuse limits that are no correlations.
@@ -26,4 +29,6 @@ class CopyOptions:
         """
         for name in ("correlation", "same_patient"):
             if not 0 < (limit := getattr(self, name)) < 1:
-                raise OptionError(f"{name} is {limit}: give a number above 0 and below 1, such as 0.95.")
+                raise OptionError(
+                    f"{name} is {limit}: give a number above 0 and below 1, such as 0.95."
+                )

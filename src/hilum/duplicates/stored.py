@@ -45,10 +45,19 @@ def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path
     table = copies.pairs[list(COLUMNS)].copy()
     for side in ("first", "second"):
         table[side] = store.catalog["path"].to_numpy(object)[copies.pairs[side].to_numpy(np.int64)]
-    record = {"format": FORMAT, "store": store.fingerprint, "options": asdict(options), "films": len(store)}
-    arrow = pa.Table.from_pandas(table.astype({"first": "string", "second": "string"}), preserve_index=False)
+    record = {
+        "format": FORMAT,
+        "store": store.fingerprint,
+        "options": asdict(options),
+        "films": len(store),
+    }
+    arrow = pa.Table.from_pandas(
+        table.astype({"first": "string", "second": "string"}), preserve_index=False
+    )
     with replacing(store.folder / FILE_NAME) as aside:
-        pq.write_table(arrow.replace_schema_metadata({KEY: json.dumps(record, sort_keys=True).encode()}), aside)
+        pq.write_table(
+            arrow.replace_schema_metadata({KEY: json.dumps(record, sort_keys=True).encode()}), aside
+        )
     return store.folder / FILE_NAME
 
 
@@ -70,7 +79,9 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
         table: pd.DataFrame = found.to_pandas()
         known, about = record["format"], record["store"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}") from error
+        raise DataError(
+            f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}"
+        ) from error
     if known != FORMAT:
         raise DataError(f"{path} is of format {known}, this version reads {FORMAT}: {_REMEDY}")
     if about != store.fingerprint:
@@ -90,7 +101,9 @@ def known_and_found(films: Films, listener: Listener = SILENT) -> Copies:
     """
     found = find_copies(films, listener=listener)
     pairs = found.pairs[list(COLUMNS)]
-    known = [_near(store, int(start)) for store, start in zip(films.stores, films.starts, strict=False)]
+    known = [
+        _near(store, int(start)) for store, start in zip(films.stores, films.starts, strict=False)
+    ]
     every = pd.concat([pairs, *known], ignore_index=True).drop_duplicates(["first", "second"])
     rows = every.itertuples(index=False, name=None)
     return replace(found, pairs=pair_table(rows, np.asarray(films.patient_codes)))
@@ -108,7 +121,8 @@ def _near(store: Store, start: int) -> pd.DataFrame:
 def known_copies(store: Store) -> KnownCopies:
     """Return the copies that a split of a store has to heed: films of equal pixels, and those of its own file.
 
-    A picture is wanted once in a part where the store was prepared with ``--dedup``, which is where the file is.
+    A picture is wanted once in a part where the store was prepared with ``--dedup``, which is where
+    the file is.
 
     Raises:
         DataError: The file is damaged or stale.
@@ -127,7 +141,9 @@ def _rows(store: Store, table: pd.DataFrame) -> NDArray[np.int64]:
         DataError: A path is not the store's.
     """
     paths = pd.Index(store.catalog["path"])
-    rows = np.stack([paths.get_indexer(table[side]) for side in ("first", "second")], axis=1).astype(np.int64)
+    rows = np.stack(
+        [paths.get_indexer(table[side]) for side in ("first", "second")], axis=1
+    ).astype(np.int64)
     if (rows < 0).any():
         raise DataError(f"{store.folder / FILE_NAME} names films that the store has not: {_REMEDY}")
     return rows

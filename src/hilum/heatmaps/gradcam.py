@@ -21,11 +21,13 @@ _LIFT = 1024.0  # keeps gradients of half precision above their smallest number;
 class Heatmaps:
     """Where a model looked.
 
-    Maps are not comparable in strength: each is divided by its own maximum, also for a finding that the model denies.
+    Maps are not comparable in strength: each is divided by its own maximum, also for a finding that
+    the model denies.
     """
 
     maps: Tensor
-    """[B, F, H, W] float32 from 0 to 1 at the films' size; all 0 where no place speaks for the finding."""
+    """[B, F, H, W] float32 from 0 to 1 at the films' size; all 0 where no place speaks for the
+    finding."""
     raw: Tensor
     """[B, F, h, w] float32, at least 0, as the layer gives them: not divided, not enlarged."""
     layer: str
@@ -46,16 +48,19 @@ class _Seen:
     head_inputs: list[Tensor] = field(default_factory=list)
 
 
-def explain(model: nn.Module, images: Tensor, findings: Sequence[int], layer: str | None = None) -> Heatmaps:
+def explain(
+    model: nn.Module, images: Tensor, findings: Sequence[int], layer: str | None = None
+) -> Heatmaps:
     """Return a heatmap of every film and finding.
 
     Args:
-        model: Standardised films [B, C, H, W] -> logits [B, outputs]; in evaluation mode. Where its last map is chosen
-            and ``model.head`` is a linear layer on the pooled map, one forward pass serves all findings.
+        model: Standardised films [B, C, H, W] -> logits [B, outputs]; in evaluation mode. Where its
+            last map is chosen and ``model.head`` is a linear layer on the pooled map, one forward
+            pass serves all findings.
         images: [B, C, H, W] floating point, standardised as the model was trained.
         findings: F outputs to explain.
-        layer: Name of a layer, in full or its end; None takes the deepest with a map of at least 7 x 7, enlarging the
-            films where there is none.
+        layer: Name of a layer, in full or its end; None takes the deepest with a map of at least 7
+            x 7, enlarging the films where there is none.
 
     Raises:
         ValueError: The model is in training mode, or an output does not exist.
@@ -69,7 +74,9 @@ def explain(model: nn.Module, images: Tensor, findings: Sequence[int], layer: st
         films = images.clone().to(parameter.dtype)
         films, trace, name = _find_layer(model, films, layer)
         raw = layer_maps(model, films, findings, name)
-        maps = scale_to_one(F.interpolate(raw, size=images.shape[-2:], mode="bilinear", align_corners=False))
+        maps = scale_to_one(
+            F.interpolate(raw, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        )
     enlarged = None if films.shape == images.shape else (films.shape[-2], films.shape[-1])
     note = _note(name, trace.map_size(name), layer is not None, images, enlarged)
     return Heatmaps(maps, raw, name, trace.map_size(name), enlarged, note)
@@ -78,8 +85,9 @@ def explain(model: nn.Module, images: Tensor, findings: Sequence[int], layer: st
 def layer_maps(model: nn.Module, images: Tensor, findings: Sequence[int], layer: str) -> Tensor:
     """Return the maps of one layer, float32 [B, F, h, w], at least 0, on their own scale.
 
-    A map is the layer's channels summed with each channel's mean gradient as weight, and cut at 0 (eq. 1 and 2).
-    Arguments as ``explain``, but ``layer`` is a full name and the films are taken as they are.
+    A map is the layer's channels summed with each channel's mean gradient as weight, and cut at 0
+    (eq. 1 and 2). Arguments as ``explain``, but ``layer`` is a full name and the films are taken as
+    they are.
     """
     with torch.enable_grad(), _caught(model, layer) as seen:
         logits = model(images)
@@ -122,8 +130,8 @@ def _caught(model: nn.Module, layer: str) -> Iterator[_Seen]:
     seen = _Seen()
 
     def catch_map(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # The gradient ends here: nothing is computed back through the layers before. The rest of the model gets a copy,
-        # because its next layer may work in place.
+        # The gradient ends here: nothing is computed back through the layers before. The rest of
+        # the model gets a copy, because its next layer may work in place.
         seen.maps.append(output.detach().clone().requires_grad_())
         return seen.maps[-1].clone()
 
@@ -144,7 +152,8 @@ def _caught(model: nn.Module, layer: str) -> Iterator[_Seen]:
 def _pooled_linear_weights(model: nn.Module, seen: _Seen, findings: Sequence[int]) -> Tensor | None:
     """Return the weights [B, F, C] in closed form, if the logits are a linear head on the mean of the layer's map.
 
-    The gradient of such a logit is the head's weight over h x w at every place (CAM, Zhou 2016, arXiv 1512.04150).
+    The gradient of such a logit is the head's weight over h x w at every place (CAM, Zhou 2016,
+    arXiv 1512.04150).
     """
     maps = seen.maps[0].detach().float()
     if len(seen.head_inputs) != 1 or seen.head_inputs[0].shape != maps.shape[:2]:
@@ -152,7 +161,9 @@ def _pooled_linear_weights(model: nn.Module, seen: _Seen, findings: Sequence[int
     exact = seen.head_inputs[0].dtype == torch.float32
     tolerance = 1e-4 if exact else 2e-2
     pooled, entered = maps.mean(dim=(2, 3)), seen.head_inputs[0].float()
-    if not torch.allclose(pooled, entered, rtol=tolerance, atol=tolerance * float(pooled.abs().max())):
+    if not torch.allclose(
+        pooled, entered, rtol=tolerance, atol=tolerance * float(pooled.abs().max())
+    ):
         return None
     head = model.get_submodule("head").get_parameter("weight").detach().float()
     weights = head[list(findings)] / (maps.shape[2] * maps.shape[3])  # [F, C]
@@ -171,11 +182,27 @@ def _mean_gradients(logits: Tensor, maps: Tensor, findings: Sequence[int]) -> Te
 def _check_findings(findings: Sequence[int], outputs: int) -> None:
     wrong = [finding for finding in findings if not 0 <= finding < outputs]
     if wrong or not findings:
-        raise ValueError(f"findings are {list(findings)}: allowed are one or more of 0 to {outputs - 1}")
+        raise ValueError(
+            f"findings are {list(findings)}: allowed are one or more of 0 to {outputs - 1}"
+        )
 
 
-def _note(layer: str, map_size: tuple[int, int], asked: bool, images: Tensor, enlarged: tuple[int, int] | None) -> str:
-    why = "as asked" if asked else f"the deepest layer with a map of at least {LEAST_SIDE} x {LEAST_SIDE}"
+def _note(
+    layer: str,
+    map_size: tuple[int, int],
+    asked: bool,
+    images: Tensor,
+    enlarged: tuple[int, int] | None,
+) -> str:
+    why = (
+        "as asked"
+        if asked
+        else f"the deepest layer with a map of at least {LEAST_SIDE} x {LEAST_SIDE}"
+    )
     height, width = images.shape[-2:]
     line = f"Grad-CAM at {layer}, map {map_size[0]} x {map_size[1]}: {why} on films of {height} x {width} px"
-    return line if enlarged is None else f"{line}, enlarged to {enlarged[0]} x {enlarged[1]} px to get one"
+    return (
+        line
+        if enlarged is None
+        else f"{line}, enlarged to {enlarged[0]} x {enlarged[1]} px to get one"
+    )

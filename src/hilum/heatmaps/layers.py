@@ -1,7 +1,7 @@
 """Which layer of a network a heatmap is taken from.
 
-The deepest maps know most about findings, but a map of 2 x 2 tells nothing of where: on films of 64 px that is the last
-map of a ResNet. So the deepest layer counts whose map is at least 7 x 7.
+The deepest maps know most about findings, but a map of 2 x 2 tells nothing of where: on films of 64
+px that is the last map of a ResNet. So the deepest layer counts whose map is at least 7 x 7.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Trace:
         """
         self._model = model
         self._film = (image.shape[-2], image.shape[-1])
-        self._entered = self._film  # the largest film that met a layer: the model may enlarge its films itself
+        self._entered = (
+            self._film
+        )  # the largest film that met a layer: the model may enlarge its films itself
         self._shapes: dict[str, torch.Size] = {}
         calls: dict[str, int] = {}
         with ExitStack() as hooks, torch.no_grad():
@@ -44,7 +46,11 @@ class Trace:
 
     def deepest(self) -> str | None:
         """Return the deepest layer of the main path with a map of at least 7 x 7, or None where there is none."""
-        fine = [name for name in self.main_path() if min(self.map_size(name)) >= LEAST_SIDE and self._past_stem(name)]
+        fine = [
+            name
+            for name in self.main_path()
+            if min(self.map_size(name)) >= LEAST_SIDE and self._past_stem(name)
+        ]
         return fine[-1] if fine else None
 
     def named(self, layer: str) -> str:
@@ -58,10 +64,14 @@ class Trace:
         if len(found) == 1:
             return found[0]
         if found:
-            raise OptionError(f"layer {layer!r} is ambiguous: name one of {', '.join(found)} in full.")
+            raise OptionError(
+                f"layer {layer!r} is ambiguous: name one of {', '.join(found)} in full."
+            )
         path = self.main_path()
         hint = did_you_mean(layer, [*maps, *(name.rpartition(".")[2] for name in path)])
-        raise OptionError(f"no layer {layer!r} gives maps: allowed are such as {', '.join(path[-6:])}.{hint}")
+        raise OptionError(
+            f"no layer {layer!r} gives maps: allowed are such as {', '.join(path[-6:])}.{hint}"
+        )
 
     def map_size(self, layer: str) -> tuple[int, int]:
         """Return the rows and columns of a layer's map."""
@@ -70,9 +80,10 @@ class Trace:
     def main_path(self) -> list[str]:
         """Return the layers that all knowledge passes through, shallow to deep.
 
-        These are the children of the network, and of every plain chain (nn.Sequential) among them. Other modules are
-        blocks: inside them are branches that are not all that the network knows at that depth. Modules that only wrap
-        the network are passed through.
+        These are the children of the network, and of every plain chain (nn.Sequential) among them.
+        Other modules are
+        blocks: inside them are branches that are not all that the network knows at that depth.
+        Modules that only wrap the network are passed through.
         """
         path: list[str] = []
         self._walk("", path)
@@ -105,7 +116,9 @@ class Trace:
     def _past_stem(self, name: str) -> bool:
         return self.map_size(name)[0] * _STEM_STRIDE < self._entered[0] + _STEM_STRIDE
 
-    def _recorder(self, name: str, calls: dict[str, int]) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+    def _recorder(
+        self, name: str, calls: dict[str, int]
+    ) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         def record(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             calls[name] = calls.get(name, 0) + 1
             if isinstance(output, Tensor):

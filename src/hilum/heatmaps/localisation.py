@@ -1,6 +1,7 @@
 """Whether a heatmap points at a finding: the pointing game and the overlap with a mask, against a control.
 
-Scores are taken where a finding is present and its place known. Nothing is said of films without it.
+Scores are taken where a finding is present and its place known. Nothing is said of films without
+it.
 """
 
 from __future__ import annotations
@@ -74,32 +75,43 @@ class Located:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         by_finding = {name: one.to_json() for name, one in self.findings.items()}
-        return {"overall": self.overall.to_json(), "findings": by_finding, "findings_scored": list(self.scored)}
+        return {
+            "overall": self.overall.to_json(),
+            "findings": by_finding,
+            "findings_scored": list(self.scored),
+        }
 
 
-def pointing_hits(maps: NDArray[np.floating], masks: BoolArray, tolerance: float = 0.0) -> DoubleArray:
+def pointing_hits(
+    maps: NDArray[np.floating], masks: BoolArray, tolerance: float = 0.0
+) -> DoubleArray:
     """Return for each map whether its highest place lies on the mask, float64 [N] from 0 to 1.
 
-    Where several pixels share the maximum, the score is the share of them that hit: what drawing one of them by lot
-    scores in the mean. A map of zeros points nowhere and misses.
+    Where several pixels share the maximum, the score is the share of them that hit: what drawing
+    one of them by lot scores in the mean. A map of zeros points nowhere and misses.
 
     Args:
         maps: [N, H, W], at least 0.
         masks: [N, H, W], each true somewhere.
-        tolerance: Pixels of these maps by which the place may lie beside the mask. The first pointing game allowed 15
-            on photographs of about 500 pixels; its form for radiographs allows none.
+        tolerance: Pixels of these maps by which the place may lie beside the mask. The first
+            pointing game allowed 15 on photographs of about 500 pixels; its form for radiographs
+            allows none.
 
     Raises:
-        ValueError: The shapes differ, a map is negative or not finite, a mask is empty, or the tolerance is negative.
+        ValueError: The shapes differ, a map is negative or not finite, a mask is empty, or the
+            tolerance is negative.
 
-    Source: Zhang 2018 (arXiv 1608.00507), section 4.2; without tolerance Saporta 2022 (doi 10.1038/s42256-022-00536-x).
+    Source: Zhang 2018 (arXiv 1608.00507), section 4.2; without tolerance Saporta 2022 (doi
+        10.1038/s42256-022-00536-x).
     """
     _check(maps, masks)
     if tolerance < 0:
         raise ValueError(f"tolerance is {tolerance}: allowed is 0 or more")
     peak = maps.max(axis=(1, 2), keepdims=True)
     top = (maps == peak) & (peak > 0)
-    near = np.stack([_grown(mask, tolerance) for mask in masks]) if tolerance and len(masks) else masks
+    near = (
+        np.stack([_grown(mask, tolerance) for mask in masks]) if tolerance and len(masks) else masks
+    )
     hits, ties = (top & near).sum(axis=(1, 2)), top.sum(axis=(1, 2))
     return np.asarray(hits / np.maximum(ties, 1), np.float64)
 
@@ -119,7 +131,11 @@ def overlaps(maps: NDArray[np.floating], masks: BoolArray) -> DoubleArray:
     Source: Saporta 2022 (doi 10.1038/s42256-022-00536-x): maps scaled to 0 to 1, then Otsu 1979.
     """
     _check(maps, masks)
-    chosen = np.stack([chosen_pixels(one) for one in maps]) if len(maps) else np.zeros(maps.shape, np.bool_)
+    chosen = (
+        np.stack([chosen_pixels(one) for one in maps])
+        if len(maps)
+        else np.zeros(maps.shape, np.bool_)
+    )
     both, either = (chosen & masks).sum(axis=(1, 2)), (chosen | masks).sum(axis=(1, 2))
     return np.asarray(both / either, np.float64)
 
@@ -147,7 +163,8 @@ def located(
         values: [n], one score a map.
         places: What each map belongs to.
         weights: [1 + R, P] from ``Places.weightings``.
-        least_patients: Patients that a finding needs to enter the overall mean, in which findings weigh alike.
+        least_patients: Patients that a finding needs to enter the overall mean, in which findings
+            weigh alike.
         level: Of the intervals.
 
     Raises:
@@ -176,12 +193,25 @@ def _located(
     said: Callable[[DoubleArray, float, str | None, str | None, int | None], Estimate],
 ) -> Located:
     if values.shape != places.finding.shape or weights.shape[1:] != (places.patient_count,):
-        raise ValueError(f"values {values.shape}, maps {places.finding.shape}, weights {weights.shape} do not fit")
-    samples = np.stack([_means(values, places, weights, f) for f in range(len(places.names))], axis=1)  # [1 + R, F]
-    counts = [len(np.unique(places.patient[places.finding == place])) for place in range(len(places.names))]
+        raise ValueError(
+            f"values {values.shape}, maps {places.finding.shape}, weights {weights.shape} do not fit"
+        )
+    samples = np.stack(
+        [_means(values, places, weights, f) for f in range(len(places.names))], axis=1
+    )  # [1 + R, F]
+    counts = [
+        len(np.unique(places.patient[places.finding == place]))
+        for place in range(len(places.names))
+    ]
     scored = [place for place, count in enumerate(counts) if count >= least_patients]
     by_finding = {
-        name: said(samples[:, place], level, "no film with its place known", _too_few(counts[place]), counts[place])
+        name: said(
+            samples[:, place],
+            level,
+            "no film with its place known",
+            _too_few(counts[place]),
+            counts[place],
+        )
         for place, name in enumerate(places.names)
     }
     none = f"no finding has {least_patients} patients with its place known"
@@ -190,7 +220,9 @@ def _located(
     return Located(overall, by_finding, tuple(places.names[place] for place in scored))
 
 
-def _means(values: DoubleArray, places: Places, weights: NDArray[np.uint16], finding: int) -> DoubleArray:
+def _means(
+    values: DoubleArray, places: Places, weights: NDArray[np.uint16], finding: int
+) -> DoubleArray:
     """One finding's mean in each resample, [1 + R]; nan where the resample has no patient with it."""
     mine = places.finding == finding
     patients, size = places.patient[mine], places.patient_count
@@ -215,8 +247,12 @@ def _grown(mask: BoolArray, tolerance: float) -> BoolArray:
 
 def _check(maps: NDArray[np.floating], masks: BoolArray) -> None:
     if maps.ndim != 3 or maps.shape != masks.shape or masks.dtype != np.bool_:
-        raise ValueError(f"maps {maps.shape} and masks {masks.dtype} {masks.shape} must be [N, H, W], masks bool")
+        raise ValueError(
+            f"maps {maps.shape} and masks {masks.dtype} {masks.shape} must be [N, H, W], masks bool"
+        )
     if not (np.isfinite(maps).all() and (maps >= 0).all()):
         raise ValueError("maps must be finite and at least 0")
     if not masks.any(axis=(1, 2)).all():
-        raise ValueError("every mask must be true somewhere: leave out films that do not show the finding")
+        raise ValueError(
+            "every mask must be true somewhere: leave out films that do not show the finding"
+        )

@@ -13,9 +13,11 @@ from hilum.arrays import FloatArray
 LEAST_SIDE = 256
 """Least pixels of a picture's shorter side; smaller films are shown enlarged."""
 _STRONGEST = 0.65  # share of colour where the heat is 1, so that the film stays visible below
-# Inferno: equal steps of heat look equally large, also in grey print and to the colour-blind. OpenCV gives BGR.
+# Inferno: equal steps of heat look equally large, also in grey print and to the colour-blind.
+# OpenCV gives BGR.
 _INFERNO: NDArray[np.uint8] = np.asarray(
-    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1], dtype=np.uint8
+    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1],
+    dtype=np.uint8,
 )
 
 
@@ -36,7 +38,9 @@ def overlay(film: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.u
         raise ValueError(f"film must be uint8 [H, W], got {film.dtype} {film.shape}")
     height, width = picture_size(*film.shape)
     strength = _enlarged_heat(heat, height, width)
-    grey = cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)[..., None]
+    grey = cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)[
+        ..., None
+    ]
     share = _STRONGEST * strength[..., None]
     return _to_uint8((1.0 - share) * grey + share * _coloured(strength))
 
@@ -78,7 +82,9 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 def _enlarged_heat(heat: NDArray[np.floating], height: int, width: int) -> FloatArray:
     if heat.ndim != 2 or not heat.size or not (np.min(heat) >= 0.0 and np.max(heat) <= 1.0):
         raise ValueError(f"heat must be [H, W] from 0 to 1, got {heat.shape}")
-    resized = cv2.resize(np.asarray(heat, dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(
+        np.asarray(heat, dtype=np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     return np.asarray(resized, dtype=np.float32)
 
 

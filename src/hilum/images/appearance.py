@@ -36,8 +36,8 @@ def tones(films: NDArray[np.uint8]) -> FloatArray:
 def outlines(films: NDArray[np.uint8]) -> FloatArray:
     """Return where films uint8 [n, S, S] have outlines and how these run, float32 [n, D].
 
-    The share of the film's outlines in each cell and direction, as its square root (Dalal and Triggs 2005, coarse; the
-    root of Arandjelovic and Zisserman 2012).
+    The share of the film's outlines in each cell and direction, as its square root (Dalal and
+    Triggs 2005, coarse; the root of Arandjelovic and Zisserman 2012).
     """
     return np.stack([_outlines(film) for film in films])
 
@@ -51,10 +51,16 @@ def _outlines(film: NDArray[np.uint8]) -> FloatArray:
     smooth = cv2.GaussianBlur(film.astype(np.float32), (3, 3), 0)
     across, down = cv2.Sobel(smooth, -1, 1, 0), cv2.Sobel(smooth, -1, 0, 1)
     strength = np.hypot(across, down)
-    direction = np.floor((np.arctan2(down, across) % np.pi) / np.pi * DIRECTIONS).astype(int) % DIRECTIONS
+    direction = (
+        np.floor((np.arctan2(down, across) % np.pi) / np.pi * DIRECTIONS).astype(int) % DIRECTIONS
+    )
     side = (OUTLINES_SIDE, OUTLINES_SIDE)
     layers = [
-        cv2.resize(np.where(direction == place, strength, 0).astype(np.float32), side, interpolation=cv2.INTER_AREA)
+        cv2.resize(
+            np.where(direction == place, strength, 0).astype(np.float32),
+            side,
+            interpolation=cv2.INTER_AREA,
+        )
         for place in range(DIRECTIONS)
     ]
     cells = np.stack(layers).ravel()

@@ -45,7 +45,8 @@ ENHANCEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def resize(film: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return the film, uint8 [H, W], at the wanted size: sides that shrink by area means, sides that grow linearly.
 
-    The two are done one after the other, for OpenCV's area mode turns linear (and aliases) as soon as one side grows.
+    The two are done one after the other, for OpenCV's area mode turns linear (and aliases) as soon
+    as one side grows.
     """
     small = (min(width, film.shape[1]), min(height, film.shape[0]))
     if small != film.shape[::-1]:
@@ -66,7 +67,10 @@ def padded_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * size / longer)), max(1, round(width * size / longer))
 
 
-FITS: dict[str, Callable[[int, int, int], tuple[int, int]]] = {"squash": squashed_size, "pad": padded_size}
+FITS: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
+    "squash": squashed_size,
+    "pad": padded_size,
+}
 """How a film that is not square becomes square, by name."""
 
 
@@ -110,7 +114,9 @@ class Preparation:
             ValueError: The film is not uint8 with two axes of at least one pixel.
         """
         if grey.dtype != np.uint8 or grey.ndim != 2 or grey.size == 0:
-            raise ValueError(f"a grey film is uint8 [H, W], this is {grey.dtype} {list(grey.shape)}")
+            raise ValueError(
+                f"a grey film is uint8 [H, W], this is {grey.dtype} {list(grey.shape)}"
+            )
         height, width = FITS[self.fit](grey.shape[0], grey.shape[1], self.size)
         film = ENHANCEMENTS[self.enhance](resize(grey, height, width))
         if (height, width) == (self.size, self.size):

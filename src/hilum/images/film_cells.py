@@ -1,7 +1,8 @@
 """What a simple reader takes from a film: how bright each cell is, and the brightest and darkest small things in it.
 
-A part of the film may be hidden. Nothing of what is hidden reaches the numbers: brightness is taken against the mean
-and the standard deviation of the visible part, and small things against their visible surroundings.
+A part of the film may be hidden. Nothing of what is hidden reaches the numbers: brightness is taken
+against the mean and the standard deviation of the visible part, and small things against their
+visible surroundings.
 """
 
 from __future__ import annotations
@@ -51,16 +52,19 @@ def cell_features(films: NDArray[np.uint8], visible: BoolArray) -> FloatArray:
         films: uint8 [n, S, S].
         visible: bool [S, S], what the reader may see.
 
-    Returns:
-        float32 [n, D], in standard deviations of the visible part: the mean of each of up to 16 x 16 cells; then of
-        each of up to 8 x 8 cells the highest and the lowest difference of a pixel from its surroundings, and how far
-        the brightest small thing stands out, and the darkest (white and black top-hat: edges are none).
+    Returns: float32 [n, D], in standard deviations of the visible part: the mean of each of up to
+        16 x 16 cells; then of each of up to 8 x 8 cells the highest and the lowest difference of a
+        pixel from its surroundings, and how far the brightest small thing stands out, and the
+        darkest (white and black top-hat: edges are none).
     """
     grey = standardised(films, visible)
     detail = np.where(visible, _detail(grey, visible), 0)
     bright, dark = _small_things(grey, visible), _small_things(-grey, visible)
     shown = _by_cell(visible[None], DETAIL_CELLS, np.maximum)[0] > 0
-    extremes = [_by_cell(values, DETAIL_CELLS, np.maximum)[:, shown] for values in (detail, -detail, bright, dark)]
+    extremes = [
+        _by_cell(values, DETAIL_CELLS, np.maximum)[:, shown]
+        for values in (detail, -detail, bright, dark)
+    ]
     return np.concatenate([_cell_means(grey, visible), *extremes], axis=1)
 
 

@@ -21,13 +21,14 @@ class Films:
 
     Attributes:
         stores: In the order given.
-        sources: One name a store: its source, with the store's fingerprint where two stores share a source.
+        sources: One name a store: its source, with the store's fingerprint where two stores share a
+            source.
         starts: int64 [S + 1], the first row of each store, and the number of films.
         preparation: The steps that all films went through.
         unlabelled: How many stores, the last of them, count as if they stated nothing.
         findings: The union over the other stores, in the order of their first mention.
-        catalog: One row a film: the stores' columns, a column ``source`` (the store's own, by which films are known
-            again), and patient and study as ``source:name``.
+        catalog: One row a film: the stores' columns, a column ``source`` (the store's own, by which
+            films are known again), and patient and study as ``source:name``.
     """
 
     def __init__(self, stores: Sequence[Store], unlabelled: int = 0) -> None:
@@ -44,8 +45,13 @@ class Films:
         self.starts = np.cumsum([0] + [len(store) for store in stores]).astype(np.int64)
         self.preparation: Preparation = stores[0].preparation
         self.unlabelled = unlabelled
-        self.findings = tuple(dict.fromkeys(finding for store in self._labelled for finding in store.findings))
-        tables = [_named(store, name) for store, name in zip(stores, _peoples(stores, self.sources), strict=True)]
+        self.findings = tuple(
+            dict.fromkeys(finding for store in self._labelled for finding in store.findings)
+        )
+        tables = [
+            _named(store, name)
+            for store, name in zip(stores, _peoples(stores, self.sources), strict=True)
+        ]
         self.catalog = pd.concat(tables, ignore_index=True)
 
     @classmethod
@@ -99,7 +105,9 @@ class Films:
     @cached_property
     def fingerprint(self) -> str:
         """Hex SHA-256 over the stores' fingerprints, in order."""
-        return hashlib.sha256("".join(store.fingerprint for store in self.stores).encode()).hexdigest()
+        return hashlib.sha256(
+            "".join(store.fingerprint for store in self.stores).encode()
+        ).hexdigest()
 
     def refuse_other_preparation(self, wanted: Preparation) -> None:
         """Raise a DataError, with the command that would fit, unless the films went through a model's steps."""
@@ -122,7 +130,9 @@ class Films:
         if len(self.stores) == 1:
             return self.stores[0].read(rows)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"rows run from 0 to {len(self) - 1}, asked for {rows.min()} to {rows.max()}")
+            raise IndexError(
+                f"rows run from 0 to {len(self) - 1}, asked for {rows.min()} to {rows.max()}"
+            )
         films = np.empty((len(rows), self.preparation.size, self.preparation.size), np.uint8)
         origins = np.searchsorted(self.starts, rows, side="right") - 1
         for origin in np.unique(origins).tolist():
@@ -142,7 +152,9 @@ def _refuse_mixture(stores: Sequence[Store]) -> None:
     seen: dict[str, Path] = {}
     for store in stores:
         if store.fingerprint in seen:
-            raise DataError(f"{seen[store.fingerprint]} and {store.folder} are the same store: name it once.")
+            raise DataError(
+                f"{seen[store.fingerprint]} and {store.folder} are the same store: name it once."
+            )
         seen[store.fingerprint] = store.folder
 
 
@@ -150,14 +162,16 @@ def _names(stores: Sequence[Store]) -> tuple[str, ...]:
     """Return one name a store; the fingerprint tells apart those of one source, as two folders are."""
     times = Counter(store.source for store in stores)
     return tuple(
-        store.source if times[store.source] == 1 else f"{store.source}@{store.fingerprint[:8]}" for store in stores
+        store.source if times[store.source] == 1 else f"{store.source}@{store.fingerprint[:8]}"
+        for store in stores
     )
 
 
 def _peoples(stores: Sequence[Store], names: Sequence[str]) -> tuple[str, ...]:
     """Return for each store whose patients it has: stores of one source share them, as parts of one data set do.
 
-    Unless a film of the same path has other pixels: then two data sets have one name, and so their stores' own.
+    Unless a film of the same path has other pixels: then two data sets have one name, and so their
+    stores' own.
     """
     found = []
     for store, name in zip(stores, names, strict=True):

@@ -1,8 +1,9 @@
 """Films in the arrays of an ``.npz`` file, read one after the other: a zip of NumPy arrays, and never a pickle.
 
-An array lies there as a packed stream, in which a film can be reached only by unpacking those before it. So a stream
-stays open between films and moves on: films asked for in order cost one pass, in constant memory, however large the
-array is. Heads are matched, not evaluated; an array of Python objects is refused before one byte of it is read.
+An array lies there as a packed stream, in which a film can be reached only by unpacking those
+before it. So a stream stays open between films and moves on: films asked for in order cost one
+pass, in constant memory, however large the array is. Heads are matched, not evaluated; an array of
+Python objects is refused before one byte of it is read.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from hilum.images.read import MAX_PIXELS, UnreadableFilm, read_grey
 NPZ_READER = "hilum.images.npz:read_npz_film"
 """What a catalogue whose paths are of ``film_path`` names as its reader."""
 
-_PATH = re.compile(r"(?P<file>.+\.npz)#(?P<part>\w+)/(?P<place>\d{1,12})", re.DOTALL | re.IGNORECASE)
+_PATH = re.compile(
+    r"(?P<file>.+\.npz)#(?P<part>\w+)/(?P<place>\d{1,12})", re.DOTALL | re.IGNORECASE
+)
 _HEAD = re.compile(
     rb"\{'descr': '(?P<kind>[^']{1,16})', 'fortran_order': (?P<fortran>True|False), "
     rb"'shape': \((?P<shape>[\d, ]{0,120})\), \} *\n?"
@@ -37,9 +40,18 @@ _KINDS = re.compile(r"[|<][ui][1248]|\|b1")
 _CHUNK = 2**20
 _MOST_HEAD = 4096
 _BEST_RATIO = 1032
-"""Deflate packs no more than that many bytes into one; an array that claims more cannot be whole."""
+"""Deflate packs no more than that many bytes into one; an array that claims more cannot be
+whole."""
 _UNPACKS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError, struct.error)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 
 
 def film_path(file: str, part: str, place: int) -> str:
@@ -61,7 +73,8 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         max_pixels: The most pixels that a film may have.
 
     Raises:
-        UnreadableFilm: There is no such film, the archive is damaged, or the film has more than ``max_pixels`` pixels.
+        UnreadableFilm: There is no such film, the archive is damaged, or the film has more than
+            ``max_pixels`` pixels.
     """
     found = _PATH.fullmatch(str(path))
     if not found:
@@ -70,10 +83,14 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         state = Path(found["file"]).stat()
     array = _open_array(found["file"], f"{found['part']}_images", state.st_mtime_ns, state.st_size)
     if not is_films(array):
-        raise UnreadableFilm("damaged", f"{array.name} is {array.said()}, films are uint8 [n, h, w] or [n, h, w, 3]")
+        raise UnreadableFilm(
+            "damaged", f"{array.name} is {array.said()}, films are uint8 [n, h, w] or [n, h, w, 3]"
+        )
     height, width = array.shape[1:3]
     if height * width > max_pixels:
-        raise UnreadableFilm("too many pixels", f"{width} x {height}, at most {max_pixels} are read")
+        raise UnreadableFilm(
+            "too many pixels", f"{width} x {height}, at most {max_pixels} are read"
+        )
     film = array.row(int(found["place"]))
     return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
 
@@ -84,7 +101,11 @@ def read_film(path: Path) -> np.ndarray:
     Raises:
         UnreadableFilm: As `read_grey` and `read_npz_film` do.
     """
-    return read_npz_film(path) if _PATH.fullmatch(str(path)) and not path.is_file() else read_grey(path)
+    return (
+        read_npz_film(path)
+        if _PATH.fullmatch(str(path)) and not path.is_file()
+        else read_grey(path)
+    )
 
 
 def is_films(array: NpzArray) -> bool:
@@ -123,8 +144,8 @@ class NpzArray:
         """Open the array and read its head.
 
         Raises:
-            UnreadableFilm: It is not there, holds Python objects or anything but whole numbers, is no array, or its
-                size in the archive is not the one of its shape.
+            UnreadableFilm: It is not there, holds Python objects or anything but whole numbers, is
+                no array, or its size in the archive is not the one of its shape.
         """
         self.name, self._file = name, file
         self.shape: tuple[int, ...] = ()
@@ -151,8 +172,13 @@ class NpzArray:
             UnreadableFilm: There is no such row, or the archive is damaged before its end.
         """
         if not 0 <= place < self.shape[0]:
-            raise UnreadableFilm("missing", f"{self.name} has {self.shape[0]} films, number {place} is not one of them")
-        if self._lost and place >= self._lost[0]:  # behind damage all is lost: no need to unpack again to see it
+            raise UnreadableFilm(
+                "missing",
+                f"{self.name} has {self.shape[0]} films, number {place} is not one of them",
+            )
+        if (
+            self._lost and place >= self._lost[0]
+        ):  # behind damage all is lost: no need to unpack again to see it
             raise UnreadableFilm(*self._lost[1:])
         if place < self._next or self._stream.closed:
             self._rewind()
@@ -198,15 +224,22 @@ class NpzArray:
             try:
                 info = archive.getinfo(f"{self.name}.npy")
             except KeyError as error:
-                raise UnreadableFilm("missing", f"the archive has no array {self.name!r}") from error
+                raise UnreadableFilm(
+                    "missing", f"the archive has no array {self.name!r}"
+                ) from error
             if info.compress_type not in _UNPACKS or info.flag_bits & 1:
-                raise UnreadableFilm("unreadable", f"{self.name} is packed or locked in a way that NumPy does not use")
+                raise UnreadableFilm(
+                    "unreadable",
+                    f"{self.name} is packed or locked in a way that NumPy does not use",
+                )
             self._stream, self._next = archive.open(info), 0
         try:
             self.shape, self.dtype, head = self._read_head()
             claimed = head + self.shape[0] * self.row_bytes
             if info.file_size != claimed or claimed > max(info.compress_size, 1) * _BEST_RATIO:
-                raise UnreadableFilm("damaged", f"{self.name} is said to be {self.said()}, which its size cannot be")
+                raise UnreadableFilm(
+                    "damaged", f"{self.name} is said to be {self.said()}, which its size cannot be"
+                )
         except UnreadableFilm:
             self.close()
             raise
@@ -246,10 +279,14 @@ def _parsed(head: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.generi
     """Return shape and type as an array's head says them."""
     found = _HEAD.fullmatch(head)
     if not found or found["fortran"] == b"True":
-        raise UnreadableFilm("damaged", f"{name} is of a form that is not read: arrays in C order are")
+        raise UnreadableFilm(
+            "damaged", f"{name} is of a form that is not read: arrays in C order are"
+        )
     kind = found["kind"].decode("latin-1")
     if not _KINDS.fullmatch(kind):
-        raise UnreadableFilm("damaged", f"{name} is of the type {kind!r}: arrays of whole numbers are read")
+        raise UnreadableFilm(
+            "damaged", f"{name} is of the type {kind!r}: arrays of whole numbers are read"
+        )
     shape = tuple(int(size) for size in found["shape"].decode().split(",") if size.strip())
     if not shape:
         raise UnreadableFilm("damaged", f"{name} is a single number")
@@ -268,4 +305,6 @@ def _one_reason() -> Iterator[None]:
     except OSError as error:
         raise UnreadableFilm("unreadable", error.strerror or type(error).__name__) from error
     except _DAMAGE as error:
-        raise UnreadableFilm("damaged", " ".join(str(error).split())[:100] or type(error).__name__) from error
+        raise UnreadableFilm(
+            "damaged", " ".join(str(error).split())[:100] or type(error).__name__
+        ) from error

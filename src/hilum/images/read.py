@@ -1,8 +1,10 @@
 """Read a radiograph file into grey: PNG and JPEG of every kind that occurs, in bounded memory, or a reason why not.
 
-Everything is judged by content; the file's extension says nothing. Before OpenCV sees a byte, the container is walked
-here: its size is taken from the header (bombs), and it must be whole (OpenCV may hand back a half-grey picture for a
-cut file). A JPEG whose compressed bytes are damaged *between* sound markers passes: no decoder can tell it for sure.
+Everything is judged by content; the file's extension says nothing. Before OpenCV sees a byte, the
+container is walked
+here: its size is taken from the header (bombs), and it must be whole (OpenCV may hand back a
+half-grey picture for a cut file). A JPEG whose compressed bytes are damaged *between* sound markers
+passes: no decoder can tell it for sure.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import numpy as np
 from hilum.errors import DataError
 
 MAX_PIXELS = 100_000_000
-"""Films above this many pixels are refused unless told otherwise; a large mammograph has 30 million."""
+"""Films above this many pixels are refused unless told otherwise; a large mammograph has 30
+million."""
 
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"eXIf")
@@ -35,8 +38,9 @@ class UnreadableFilm(DataError):  # noqa: N818 - it says what the film is
     """A film cannot be read.
 
     Attributes:
-        reason: One of a handful of short phrases, fit for counting: "missing", "empty", "not a PNG or JPEG image",
-            "truncated", "damaged", "zero size", "too many pixels", "not a plain file", "unreadable".
+        reason: One of a handful of short phrases, fit for counting: "missing", "empty", "not a PNG
+            or JPEG image", "truncated", "damaged", "zero size", "too many pixels", "not a plain
+            file", "unreadable".
         detail: What exactly, or an empty string. Never a path.
     """
 
@@ -56,11 +60,12 @@ class _Encoded(NamedTuple):
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return the film as grey, uint8 [H, W], upright as its EXIF orientation says.
 
-    Colour becomes luma (Rec. 601), transparency is ignored: the film's values lie below it. 16-bit samples are scaled
-    as `to_eight_bits` says.
+    Colour becomes luma (Rec. 601), transparency is ignored: the film's values lie below it. 16-bit
+    samples are scaled as `to_eight_bits` says.
 
     Raises:
-        UnreadableFilm: The file is missing, cut, damaged, no PNG or JPEG, or has more than ``max_pixels`` pixels.
+        UnreadableFilm: The file is missing, cut, damaged, no PNG or JPEG, or has more than
+            ``max_pixels`` pixels.
     """
     return decode_grey(_read_bytes(path, max_pixels), max_pixels)
 
@@ -81,9 +86,10 @@ def decode_grey(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndarray:
     """Return grey samples as uint8 [H, W]; 8-bit samples are returned as they are.
 
-    16-bit samples are divided by their full scale, never shifted, for many hold 10 to 15 bits. The full scale is
-    ``2 ** declared_bits - 1`` where the file declares its bits and stays within them; 65,535 where it declares fewer
-    and exceeds them (PNG's own rule: samples scaled up to the whole depth); else the file's own maximum.
+    16-bit samples are divided by their full scale, never shifted, for many hold 10 to 15 bits. The
+    full scale is ``2 ** declared_bits - 1`` where the file declares its bits and stays within them;
+    65,535 where it declares fewer and exceeds them (PNG's own rule: samples scaled up to the whole
+    depth); else the file's own maximum.
 
     Args:
         grey: uint8 or uint16, [H, W].
@@ -107,26 +113,32 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever
             raise UnreadableFilm("not a plain file")
         if found.st_size > largest:
-            raise UnreadableFilm("too many pixels", f"a file of {found.st_size} bytes, at most {largest} are read")
+            raise UnreadableFilm(
+                "too many pixels", f"a file of {found.st_size} bytes, at most {largest} are read"
+            )
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UnreadableFilm("missing") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise UnreadableFilm("unreadable", getattr(error, "strerror", None) or type(error).__name__) from error
+        raise UnreadableFilm(
+            "unreadable", getattr(error, "strerror", None) or type(error).__name__
+        ) from error
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width == 0 or height == 0:
         raise UnreadableFilm("zero size", f"{width} x {height}")
     if width * height > max_pixels:
-        raise UnreadableFilm("too many pixels", f"{width} x {height}, at most {max_pixels} are read")
+        raise UnreadableFilm(
+            "too many pixels", f"{width} x {height}, at most {max_pixels} are read"
+        )
 
 
 def _walk_png(data: bytes, max_pixels: int) -> _Encoded:
     """Check size, order and checksums; keep only what the grey picture needs.
 
-    Colour profiles and gamma would bend grey values in some OpenCV versions, text chunks may be bombs: both are
-    left out.
+    Colour profiles and gamma would bend grey values in some OpenCV versions, text chunks may be
+    bombs: both are left out.
     """
     kept, at, bits = [_PNG_MAGIC], len(_PNG_MAGIC), 0
     names: set[bytes] = set()
@@ -210,7 +222,9 @@ def _check_jpeg_frame(body: bytes, max_pixels: int) -> None:
 def _decode(data: bytes) -> np.ndarray:
     """Return the decoded grey, uint8 or uint16 [H, W]."""
     try:
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        grey = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        )
     except (cv2.error, MemoryError) as error:
         raise UnreadableFilm("damaged", "the decoder refuses it") from error
     if grey is None or grey.ndim != 2 or grey.dtype not in (np.uint8, np.uint16):
@@ -218,4 +232,7 @@ def _decode(data: bytes) -> np.ndarray:
     return grey
 
 
-_CONTAINERS: dict[bytes, Callable[[bytes, int], _Encoded]] = {_PNG_MAGIC: _walk_png, _JPEG_MAGIC: _walk_jpeg}
+_CONTAINERS: dict[bytes, Callable[[bytes, int], _Encoded]] = {
+    _PNG_MAGIC: _walk_png,
+    _JPEG_MAGIC: _walk_jpeg,
+}

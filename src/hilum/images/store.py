@@ -31,7 +31,8 @@ MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
 FORMAT = 1
 """Raised when older readers could not read a store."""
 STORED_COLUMNS = ("pixels", "height", "width")
-"""Columns that a store adds: the hash of the stored film, and the size in pixels of the film as it came, upright.
+"""Columns that a store adds: the hash of the stored film, and the size in pixels of the film as it
+came, upright.
 
 The sizes are null where they are not known, as in stores that were written before sizes were kept.
 """
@@ -87,8 +88,8 @@ class Store:
         """Open a store.
 
         Raises:
-            DataError: The folder is no finished store, is of a newer format, or one of its files is missing or of the
-                wrong length.
+            DataError: The folder is no finished store, is of a newer format, or one of its files is
+                missing or of the wrong length.
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
@@ -131,7 +132,9 @@ class Store:
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"rows run from 0 to {len(self) - 1}, asked for {rows.min()} to {rows.max()}")
+            raise IndexError(
+                f"rows run from 0 to {len(self) - 1}, asked for {rows.min()} to {rows.max()}"
+            )
         films = np.empty((len(rows), self.preparation.size, self.preparation.size), np.uint8)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         for place, (number, row) in enumerate(
@@ -148,7 +151,9 @@ class Store:
         """
         for shard in self.shards:
             if sha256(self.folder / shard["file"]) != shard["sha256"]:
-                raise DataError(f"{self.folder / shard['file']} is not what was written: {_again(self.folder)}")
+                raise DataError(
+                    f"{self.folder / shard['file']} is not what was written: {_again(self.folder)}"
+                )
 
     def _map(self, number: int) -> np.ndarray:
         if number not in self._maps:
@@ -159,12 +164,16 @@ class Store:
     def _check_lengths(self) -> None:
         expected_columns = [*FILM_COLUMNS, *self.findings, *STORED_COLUMNS]
         if list(self.catalog.columns) != expected_columns or len(self.catalog) != self._starts[-1]:
-            raise DataError(f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}")
+            raise DataError(
+                f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}"
+            )
         for shard in self.shards:
             path = self.folder / shard["file"]
             length = HEADER_BYTES + shard["films"] * self.preparation.size**2
             if not path.is_file() or path.stat().st_size != length:
-                raise DataError(f"{path} is missing or not {length} bytes long: {_again(self.folder)}")
+                raise DataError(
+                    f"{path} is missing or not {length} bytes long: {_again(self.folder)}"
+                )
 
 
 def write_store(
@@ -186,11 +195,14 @@ def write_store(
         sizes: Height and width in pixels of each film as it came; None where that is not known.
 
     Raises:
-        ValueError: Images, sizes and catalogue differ in length, or images in size from the preparation.
+        ValueError: Images, sizes and catalogue differ in length, or images in size from the
+            preparation.
     """
     films, size = len(catalog.table), preparation.size
     if images.dtype != np.uint8 or images.shape != (films, size, size):
-        raise ValueError(f"images are {images.dtype} {list(images.shape)}, expected uint8 {[films, size, size]}")
+        raise ValueError(
+            f"images are {images.dtype} {list(images.shape)}, expected uint8 {[films, size, size]}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / shard_name(0)
     with replacing(path) as aside, aside.open("wb") as file:
@@ -200,11 +212,15 @@ def write_store(
     pixels = [pixel_hash(film) for film in images]
     write_table(folder, stored_table(catalog.table, pixels, sizes or [None] * films))
     write_failures(folder, [])
-    write_json(folder / MANIFEST, make_manifest(catalog, preparation, shards, dict(catalog.excluded), {}))
+    write_json(
+        folder / MANIFEST, make_manifest(catalog, preparation, shards, dict(catalog.excluded), {})
+    )
     return Store.open(folder)
 
 
-def stored_table(table: pd.DataFrame, pixels: Sequence[str], sizes: Sequence[Sequence[int] | None]) -> pd.DataFrame:
+def stored_table(
+    table: pd.DataFrame, pixels: Sequence[str], sizes: Sequence[Sequence[int] | None]
+) -> pd.DataFrame:
     """Return a catalogue's rows with STORED_COLUMNS.
 
     Args:
@@ -216,7 +232,11 @@ def stored_table(table: pd.DataFrame, pixels: Sequence[str], sizes: Sequence[Seq
         ValueError: The three differ in length.
     """
     heights, widths = ([None if size is None else size[side] for size in sizes] for side in (0, 1))
-    columns = {"pixels": pd.array(list(pixels), "string"), "height": _sides(heights), "width": _sides(widths)}
+    columns = {
+        "pixels": pd.array(list(pixels), "string"),
+        "height": _sides(heights),
+        "width": _sides(widths),
+    }
     return table.reset_index(drop=True).assign(**columns)
 
 
@@ -289,7 +309,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {_again(folder)}") from error
     if found != FORMAT:
-        raise DataError(f"{path} is of format {found}, this version reads {FORMAT}: {_again(folder)}")
+        raise DataError(
+            f"{path} is of format {found}, this version reads {FORMAT}: {_again(folder)}"
+        )
     return dict(manifest)
 
 

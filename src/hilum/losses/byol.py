@@ -12,13 +12,16 @@ def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
     Args:
         prediction: [B, E], any length.
-        target: [B, E], any length; row i is what row i predicts. Gradient reaches it unless the caller detached it.
+        target: [B, E], any length; row i is what row i predicts. Gradient reaches it unless the
+            caller detached it.
 
-    Returns:
-        Scalar from 0 (same direction) by 2 (at right angles) to 4 (opposite), always computed in float32.
+    Returns: Scalar from 0 (same direction) by 2 (at right angles) to 4 (opposite), always computed
+        in float32.
 
     Source: eq. 2 of arXiv 2006.07733.
     """
     with torch.autocast(prediction.device.type, enabled=False):
-        prediction, target = (F.normalize(vectors.float(), dim=1) for vectors in (prediction, target))
+        prediction, target = (
+            F.normalize(vectors.float(), dim=1) for vectors in (prediction, target)
+        )
         return 2 - 2 * (prediction * target).sum(dim=1).mean()

@@ -14,8 +14,9 @@ def positive_weights(counts: Tensor, weight: float | None = None, most: float = 
 
     Args:
         counts: [F, C] cells of each finding by class: absent, present, and further ones.
-        weight: What a present cell weighs, others 1; None takes absent over present cells, from 1 / ``most`` to
-            ``most``, so that both weigh alike in the sum. A finding without either keeps 1.
+        weight: What a present cell weighs, others 1; None takes absent over present cells, from 1 /
+            ``most`` to ``most``, so that both weigh alike in the sum. A finding without either
+            keeps 1.
         most: See there.
 
     Returns:
@@ -32,7 +33,8 @@ def positive_weights(counts: Tensor, weight: float | None = None, most: float = 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     """Return class weights in inverse proportion to the effective number of cells, (1 - beta^n) / (1 - beta).
 
-    They sum, in each finding, to the number of classes that occur in it; a class that does not occur weighs 1.
+    They sum, in each finding, to the number of classes that occur in it; a class that does not
+    occur weighs 1.
 
     Args:
         counts: [F, C] cells of each finding by class.
@@ -45,6 +47,8 @@ def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     """
     counts = counts.double()
     occurs = counts > 0
-    inverse = torch.where(occurs, (1 - beta) / (1 - beta ** counts.clamp(min=1)), torch.zeros_like(counts))
+    inverse = torch.where(
+        occurs, (1 - beta) / (1 - beta ** counts.clamp(min=1)), torch.zeros_like(counts)
+    )
     scale = occurs.sum(1, keepdim=True) / inverse.sum(1, keepdim=True).clamp(min=1e-300)
     return torch.where(occurs, inverse * scale, torch.ones_like(counts)).float()

@@ -12,7 +12,8 @@ def info_nce(
 ) -> Tensor:
     """Return how badly each query tells its own key from the negatives.
 
-    A query whose negatives are all left out costs nothing: to refuse it would mean waiting for the device.
+    A query whose negatives are all left out costs nothing: to refuse it would mean waiting for the
+    device.
 
     Args:
         query: [B, E], any length, with gradient.
@@ -34,7 +35,9 @@ def info_nce(
     if len(negatives) == 0:
         raise ValueError("there is no negative to tell the key from")
     with torch.autocast(query.device.type, enabled=False):
-        query, key, negatives = (F.normalize(vectors.float(), dim=1) for vectors in (query, key, negatives))
+        query, key, negatives = (
+            F.normalize(vectors.float(), dim=1) for vectors in (query, key, negatives)
+        )
         own = (query * key).sum(dim=1, keepdim=True)  # [B, 1]
         others = query @ negatives.T  # [B, K]
         if allowed is not None:
@@ -54,23 +57,25 @@ def nt_xent(
 ) -> Tensor:
     """Return how badly each crop tells its twin from all other crops of the batch, averaged over the 2B crops given.
 
-    The twin is always a candidate, the crop itself never. A crop whose negatives are all left out costs nothing.
+    The twin is always a candidate, the crop itself never. A crop whose negatives are all left out
+    costs nothing.
 
     Args:
         first: [B, E], any length: one crop of each of this process's films.
         second: [B, E]: row i is the twin of row i of ``first``.
         temperature: Above 0, no unit.
-        gathered: [N, E] and [N, E], the first and second crops of the films of all processes; the films given alone
-            where it is None.
+        gathered: [N, E] and [N, E], the first and second crops of the films of all processes; the
+            films given alone where it is None.
         start: The row of ``gathered`` at which the films given begin.
-        allowed: [B, N] bool, False leaves both crops of that film out as negatives for both crops of this one; None
-            allows all.
+        allowed: [B, N] bool, False leaves both crops of that film out as negatives for both crops
+            of this one; None allows all.
 
     Returns:
         Scalar in nats, at least 0, always computed in float32.
 
     Raises:
-        ValueError: The temperature is not above 0, there is no negative, or the rows do not fit each other.
+        ValueError: The temperature is not above 0, there is no negative, or the rows do not fit
+            each other.
 
     Source: eq. 1 of arXiv 2002.05709.
     """
@@ -78,20 +83,28 @@ def nt_xent(
     _check_films(first, others, temperature, start)
     films, candidates = len(first), len(others[0])
     with torch.autocast(first.device.type, enabled=False):
-        anchors, pool = (F.normalize(torch.cat(pair).float(), dim=1) for pair in ((first, second), others))
+        anchors, pool = (
+            F.normalize(torch.cat(pair).float(), dim=1) for pair in ((first, second), others)
+        )
         logits = anchors @ pool.T / temperature  # [2B, 2N]
         place = start + torch.arange(films, device=first.device)
         itself = torch.cat([place, place + candidates])[:, None]  # [2B, 1]
         twin = torch.cat([place + candidates, place])  # [2B]
-        left_out = torch.zeros_like(logits, dtype=torch.bool) if allowed is None else ~allowed.repeat(2, 2)
+        left_out = (
+            torch.zeros_like(logits, dtype=torch.bool) if allowed is None else ~allowed.repeat(2, 2)
+        )
         left_out = left_out.scatter(1, itself, True).scatter(1, twin[:, None], False)
         return F.cross_entropy(logits.masked_fill(left_out, -torch.inf), twin)
 
 
-def _check_films(films: Tensor, others: tuple[Tensor, Tensor], temperature: float, start: int) -> None:
+def _check_films(
+    films: Tensor, others: tuple[Tensor, Tensor], temperature: float, start: int
+) -> None:
     if not temperature > 0:
         raise ValueError(f"the temperature is {temperature}, expected above 0")
     if len(others[0]) < 2:
         raise ValueError("there is no negative to tell the twin from")
     if not 0 <= start <= len(others[0]) - len(films):
-        raise ValueError(f"{len(films)} films from row {start} do not lie within the {len(others[0])} gathered")
+        raise ValueError(
+            f"{len(films)} films from row {start} do not lie within the {len(others[0])} gathered"
+        )

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Method(Protocol):
     """What a method's class offers: its options' type, and a learner made from a backbone, options and crop size.
 
-    The options are a frozen dataclass whose attribute docstrings are the command's help, with ``for_films(count)``,
-    which fits them to so many films. Of a field ``positives`` see ``positives_of``.
+    The options are a frozen dataclass whose attribute docstrings are the command's help, with
+    ``for_films(count)``, which fits them to so many films. Of a field ``positives`` see
+    ``positives_of``.
     """
 
     Options: type[Any]
@@ -27,10 +28,22 @@ class Method(Protocol):
 
 
 METHODS = {
-    "moco": ("hilum.methods.moco:MoCo", "MoCo v2: tell each crop's twin from a queue of earlier crops"),
-    "simclr": ("hilum.methods.simclr:SimCLR", "SimCLR: tell each crop's twin from all other crops of the batch"),
-    "byol": ("hilum.methods.byol:BYOL", "BYOL: predict what a slow copy of the network makes of the other crop"),
-    "swav": ("hilum.methods.swav:SwAV", "SwAV: predict, from one crop, which prototypes another is assigned to"),
+    "moco": (
+        "hilum.methods.moco:MoCo",
+        "MoCo v2: tell each crop's twin from a queue of earlier crops",
+    ),
+    "simclr": (
+        "hilum.methods.simclr:SimCLR",
+        "SimCLR: tell each crop's twin from all other crops of the batch",
+    ),
+    "byol": (
+        "hilum.methods.byol:BYOL",
+        "BYOL: predict what a slow copy of the network makes of the other crop",
+    ),
+    "swav": (
+        "hilum.methods.swav:SwAV",
+        "SwAV: predict, from one crop, which prototypes another is assigned to",
+    ),
 }
 """Name -> where the class is and one line of help."""
 

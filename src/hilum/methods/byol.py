@@ -25,8 +25,8 @@ from hilum.training.learner import Batch, Learner
 class BYOLOptions:
     """BYOL for tens of thousands of films.
 
-    The paper, for a million images: hidden size 4096, embedding size 256, decay 0.996. Its learning rates are for
-    LARS at batch 4096 and make AdamW collapse.
+    The paper, for a million images: hidden size 4096, embedding size 256, decay 0.996. Its learning
+    rates are for LARS at batch 4096 and make AdamW collapse.
     """
 
     embedding_size: int = 256
@@ -34,11 +34,13 @@ class BYOLOptions:
     hidden_size: int = 1024
     """Width of the hidden layers of projector and predictor."""
     batch_norm: bool = True
-    """Normalise the hidden layers over the batch of each process; without it collapse is likelier."""
+    """Normalise the hidden layers over the batch of each process; without it collapse is
+    likelier."""
     ema_decay: float = 0.99
     """Share of the target network kept at each step, rising to 1 by a cosine."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What the second crop is cut from: the same film, or another film of its study or patient where there is one."""
+    """What the second crop is cut from: the same film, or another film of its study or patient
+    where there is one."""
     crops: CropRecipe = BYOL_STRONG
     """The pipeline of the first crop, the strong one."""
     weak_crops: CropRecipe = BYOL_WEAK
@@ -52,9 +54,11 @@ class BYOLOptions:
         """
         for name in ("embedding_size", "hidden_size"):
             if getattr(self, name) < 1:
-                raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is 1 or more.")
+                raise OptionError(
+                    f"--method.{name} is {getattr(self, name)}: allowed is 1 or more."
+                )
         if not 0 <= self.ema_decay <= 1:
-            raise OptionError(f"--method.ema_decay is {self.ema_decay}: allowed is 0 to 1.")
+            raise OptionError(f"--method.ema-decay is {self.ema_decay}: allowed is 0 to 1.")
 
     def for_films(self, count: int) -> BYOLOptions:  # noqa: ARG002
         """Return the options as they are: none depends on the number of films."""
@@ -65,21 +69,33 @@ class BYOL(Learner):
     """An online network with a predictor, and a target network that follows it; see BYOLOptions."""
 
     Options = BYOLOptions
-    remedy = "--method.batch_norm where it is off, or a higher --method.ema_decay such as 0.996"
+    remedy = "--method.batch-norm where it is off, or a higher --method.ema-decay such as 0.996"
 
     def __init__(self, backbone: Backbone, options: BYOLOptions, size: int) -> None:
         super().__init__(backbone)
         self.options, self.size = options, size
         hidden, embedding = options.hidden_size, options.embedding_size
-        self.projector = mlp(backbone.out_features, hidden, embedding, batch_norm=options.batch_norm)
+        self.projector = mlp(
+            backbone.out_features, hidden, embedding, batch_norm=options.batch_norm
+        )
         self.predictor = mlp(embedding, hidden, embedding, batch_norm=options.batch_norm)
-        self.target_backbone, self.target_projector = frozen_copy(backbone), frozen_copy(self.projector)
+        self.target_backbone, self.target_projector = (
+            frozen_copy(backbone),
+            frozen_copy(self.projector),
+        )
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return a strong and a weak crop of each film."""
         strong, weak = self.options.crops, self.options.weak_crops
         return two_crops(
-            batch.images, batch.index, strong, self.size, seed, batch.epoch, twins=batch.twins, second=weak
+            batch.images,
+            batch.index,
+            strong,
+            self.size,
+            seed,
+            batch.epoch,
+            positives=batch.positives,
+            second=weak,
         )
 
     def forward(self, batch: Batch) -> Tensor:
@@ -90,11 +106,15 @@ class BYOL(Learner):
         if batch.crops is None:
             raise ValueError("the batch has no crops")
         if len(batch.index) < 2 and self.options.batch_norm:
-            raise OptionError("--train.batch_size is 1: BYOL needs 2 or more, or --method.no-batch_norm.")
+            raise OptionError(
+                "--train.batch-size is 1: BYOL needs 2 or more, or --method.no-batch_norm."
+            )
         # The two pipelines differ, so each crop has batch statistics of its own, as published.
         strong, weak = (self.predictor(self.embed(crop)) for crop in batch.crops)  # [B, E] each
         with torch.no_grad():
-            targets = [self.target_projector(self.target_backbone(crop)) for crop in batch.crops]  # [B, E] each
+            targets = [
+                self.target_projector(self.target_backbone(crop)) for crop in batch.crops
+            ]  # [B, E] each
         return (byol_loss(strong, targets[1]) + byol_loss(weak, targets[0])) / 2
 
     def after_step(self, progress: float) -> None:
@@ -111,7 +131,8 @@ class BYOL(Learner):
     def chance_loss(self, batch_size: int) -> float:  # noqa: ARG002
         """Return 2, the loss of predictions at right angles to their targets, where an untrained predictor begins.
 
-        To stay there after warm-up means that nothing is learnt at all. To lie far below says little: one direction
-        for all films has the loss 0, and what tells that collapse is how the embeddings spread.
+        To stay there after warm-up means that nothing is learnt at all. To lie far below says
+        little: one direction for all films has the loss 0, and what tells that collapse is how the
+        embeddings spread.
         """
         return 2.0

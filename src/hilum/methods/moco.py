@@ -48,11 +48,14 @@ class MoCoOptions:
     symmetric: bool = False
     """Let both crops be query and key: twice the work a film, for about as much more learnt."""
     key_splits: int = 2
-    """Parts in which shuffled keys are normalised, over all processes at least; 1 shuffles and splits nothing."""
+    """Parts in which shuffled keys are normalised, over all processes at least; 1 shuffles and
+    splits nothing."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What a crop's twin is cut from: the same film, or another film of its study or patient where there is one."""
+    """What a crop's twin is cut from: the same film, or another film of its study or patient where
+    there is one."""
     crops: CropRecipe = MOCO
-    """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.2 to 0.3."""
+    """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.2 to
+    0.3."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -62,11 +65,15 @@ class MoCoOptions:
         """
         for name in ("embedding_size", "queue_size", "key_splits"):
             if getattr(self, name) < 1:
-                raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is 1 or more.")
+                raise OptionError(
+                    f"--method.{name} is {getattr(self, name)}: allowed is 1 or more."
+                )
         if not self.temperature > 0:
-            raise OptionError(f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.1.")
+            raise OptionError(
+                f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.1."
+            )
         if not 0 <= self.ema_decay <= 1:
-            raise OptionError(f"--method.ema_decay is {self.ema_decay}: allowed is 0 to 1.")
+            raise OptionError(f"--method.ema-decay is {self.ema_decay}: allowed is 0 to 1.")
 
     def for_films(self, count: int) -> MoCoOptions:
         """Return the options with the queue held to a quarter of ``count`` films."""
@@ -84,11 +91,21 @@ class MoCo(Learner):
         self.options, self.size = options, size
         self.projector = mlp(backbone.out_features, backbone.out_features, options.embedding_size)
         self.key_backbone, self.key_projector = frozen_copy(backbone), frozen_copy(self.projector)
-        self.queue = Queue(options.queue_size, options.embedding_size)  # embeddings and their patients
+        self.queue = Queue(
+            options.queue_size, options.embedding_size
+        )  # embeddings and their patients
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return two crops of each film, from the same pipeline."""
-        return two_crops(batch.images, batch.index, self.options.crops, self.size, seed, batch.epoch, twins=batch.twins)
+        return two_crops(
+            batch.images,
+            batch.index,
+            self.options.crops,
+            self.size,
+            seed,
+            batch.epoch,
+            positives=batch.positives,
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss (scalar). Stores the new keys: call it once a micro-batch."""
@@ -98,21 +115,26 @@ class MoCo(Learner):
         pairs = [(first, second), (second, first)] if self.options.symmetric else [(first, second)]
         keys = [self._keys(key_crop) for _, key_crop in pairs]  # each [N, E]
         negatives, patients = self.queue.copy()  # the push below would change them before backward
-        allowed = batch.patient[:, None] != patients if self.options.mask_same_patient else None  # [B, K]
+        allowed = (
+            batch.patient[:, None] != patients if self.options.mask_same_patient else None
+        )  # [B, K]
         self.queue.push(torch.cat(keys), gather(batch.patient).repeat(len(keys)))
         losses = []
         for (query_crop, _), key in zip(pairs, keys, strict=True):
             query = self.projector(self.backbone(query_crop))  # [B, E]
-            losses.append(info_nce(query, own_rows(key), negatives, self.options.temperature, allowed))
+            losses.append(
+                info_nce(query, own_rows(key), negatives, self.options.temperature, allowed)
+            )
         return torch.stack(losses).mean()
 
     @torch.no_grad()
     def _keys(self, crops: Tensor) -> Tensor:
         """Return the keys [N, E] of all processes' crops, in their order and of unit length.
 
-        Batch statistics that a query shares with its key, and with no other, tell the two by what they have in common
-        and not by what they show. So keys are shuffled over the processes, and normalised in parts that no query's
-        batch matches (section 3.3 of arXiv 1911.05722, which has several devices).
+        Batch statistics that a query shares with its key, and with no other, tell the two by what
+        they have in common and not by what they show. So keys are shuffled over the processes, and
+        normalised in parts that no query's batch matches (section 3.3 of arXiv 1911.05722, which
+        has several devices).
         """
         if self.options.key_splits == 1:
             return gather(self._encoded(crops))
@@ -146,8 +168,13 @@ class MoCo(Learner):
 def shuffled_order(count: int, device: torch.device) -> Tensor:
     """Return the numbers below ``count`` in a random order, [count] on the device, alike in every process.
 
-    Drawn on the CPU, which every process has and the loop seeds alike by the step. An index that lay there would make
-    each use of it wait for the GPU, as would its copy from memory that is not pinned.
+    Drawn on the CPU, which every process has and the loop seeds alike by the step. An index that
+    lay there would make each use of it wait for the GPU, as would its copy from memory that is not
+    pinned.
     """
     order = torch.randperm(count)
-    return order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)
+    return (
+        order.pin_memory().to(device, non_blocking=True)
+        if device.type == "cuda"
+        else order.to(device)
+    )

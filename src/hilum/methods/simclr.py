@@ -26,7 +26,8 @@ from hilum.training.learner import Batch, Learner
 class SimCLROptions:
     """SimCLR for tens of thousands of films.
 
-    The paper, for a million images: batch 4096, temperature 0.1. Only the films taken at once, over all processes, are
+    The paper, for a million images: batch 4096, temperature 0.1. Only the films taken at once, over
+    all processes, are
     negatives: --train.accumulate adds none.
     """
 
@@ -41,9 +42,11 @@ class SimCLROptions:
     mask_same_patient: bool = True
     """Leave out negatives that show the crop's own patient."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What a crop's twin is cut from: the same film, or another film of its study or patient where there is one."""
+    """What a crop's twin is cut from: the same film, or another film of its study or patient where
+    there is one."""
     crops: CropRecipe = SIMCLR
-    """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.08 to 0.3."""
+    """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.08 to
+    0.3."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -53,9 +56,13 @@ class SimCLROptions:
         """
         for name, smallest in (("embedding_size", 1), ("hidden_size", 0)):
             if getattr(self, name) < smallest:
-                raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is {smallest} or more.")
+                raise OptionError(
+                    f"--method.{name} is {getattr(self, name)}: allowed is {smallest} or more."
+                )
         if not self.temperature > 0:
-            raise OptionError(f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.2.")
+            raise OptionError(
+                f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.2."
+            )
 
     def for_films(self, count: int) -> SimCLROptions:  # noqa: ARG002
         """Return the options as they are: none depends on the number of films."""
@@ -73,11 +80,21 @@ class SimCLR(Learner):
         self.options, self.size = options, size
         features = backbone.out_features
         hidden = options.hidden_size or features
-        self.projector = mlp(features, hidden, options.embedding_size, batch_norm=options.batch_norm)
+        self.projector = mlp(
+            features, hidden, options.embedding_size, batch_norm=options.batch_norm
+        )
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return two crops of each film, from the same pipeline."""
-        return two_crops(batch.images, batch.index, self.options.crops, self.size, seed, batch.epoch, twins=batch.twins)
+        return two_crops(
+            batch.images,
+            batch.index,
+            self.options.crops,
+            self.size,
+            seed,
+            batch.epoch,
+            positives=batch.positives,
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss (scalar), averaged over this process's crops."""
@@ -85,11 +102,16 @@ class SimCLR(Learner):
             raise ValueError("the batch has no crops")
         if len(batch.index) < 2:
             raise OptionError(
-                "--train.batch_size is 1: SimCLR needs 2 or more, since the other films are the negatives."
+                "--train.batch-size is 1: SimCLR needs 2 or more, since the other films are the negatives."
             )
-        # One pass over both crops: the batch statistics cannot tell which of them a vector comes from.
+        # One pass over both crops: the batch statistics cannot tell which of them a vector comes
+        # from.
         first, second = self.embed(torch.cat(batch.crops)).chunk(2)  # [B, E] each
-        allowed = batch.patient[:, None] != gather(batch.patient) if self.options.mask_same_patient else None  # [B, N]
+        allowed = (
+            batch.patient[:, None] != gather(batch.patient)
+            if self.options.mask_same_patient
+            else None
+        )  # [B, N]
         return nt_xent(
             first,
             second,

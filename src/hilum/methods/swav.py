@@ -29,9 +29,9 @@ from hilum.training.learner import Batch, Learner
 GLOBAL_CROPS = 2
 FILMS_PER_PROTOTYPE = 30
 SMALLEST_LOCAL = 24
-"""Pixels a side. From 16 px on downwards a network that shrinks by 32 has a single pixel before its last step: it sees
-nothing of where things are, and torch 2.15 on a CPU leaves the weight gradient of such a strided convolution
-uninitialised in bfloat16."""
+"""Pixels a side. From 16 px on downwards a network that shrinks by 32 has a single pixel before its
+last step: it sees nothing of where things are, and torch 2.15 on a CPU leaves the weight gradient
+of such a strided convolution uninitialised in bfloat16."""
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -39,8 +39,9 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 class SwAVOptions:
     """SwAV for tens of thousands of films.
 
-    The paper, for a million images: 3000 prototypes, queue 3840 (at batch 256) from epoch 15 of 200 on. Its learning
-    rates are for LARS. The first global crop and all local ones are always cut from the film itself.
+    The paper, for a million images: 3000 prototypes, queue 3840 (at batch 256) from epoch 15 of 200
+    on. Its learning rates are for LARS. The first global crop and all local ones are always cut
+    from the film itself.
     """
 
     embedding_size: int = 128
@@ -56,21 +57,26 @@ class SwAVOptions:
     temperature: float = 0.1
     """Softmax temperature of the predictions."""
     epsilon: float = 0.05
-    """Softness of the assignments: 0.03 leaves chance sooner, and may cost the embeddings dimensions."""
+    """Softness of the assignments: 0.03 leaves chance sooner, and may cost the embeddings
+    dimensions."""
     iterations: int = 3
     """How often the assignments are balanced between prototypes and films."""
     queue_size: int = 1024
-    """Earlier films that help to balance the assignments, at most; never above a quarter of the films; 0 is none."""
+    """Earlier films that help to balance the assignments, at most; never above a quarter of the
+    films; 0 is none."""
     queue_from_epoch: int = 2
     """The first epoch, counted from 0, in which the queue is used; before that it only fills."""
     local_crops: int = 6
     """Small crops of each film beside the two global ones."""
     local_size: int = 0
-    """Height and width of local crops in pixels; 0 takes about half of the film's, or what the backbone needs."""
+    """Height and width of local crops in pixels; 0 takes about half of the film's, or what the
+    backbone needs."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What the second global crop is cut from: the same film, or another of its study or patient where there is one."""
+    """What the second global crop is cut from: the same film, or another of its study or patient
+    where there is one."""
     crops: CropRecipe = SWAV
-    """The pipeline of the two global crops; for films above 96 px the literature takes a min_scale of 0.14 to 0.3."""
+    """The pipeline of the two global crops; for films above 96 px the literature takes a min_scale
+    of 0.14 to 0.3."""
     local: CropRecipe = SWAV_LOCAL
     """The pipeline of the local crops."""
 
@@ -82,13 +88,17 @@ class SwAVOptions:
         """
         for name, smallest in _SMALLEST.items():
             if getattr(self, name) < smallest:
-                raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is {smallest} or more.")
+                raise OptionError(
+                    f"--method.{name} is {getattr(self, name)}: allowed is {smallest} or more."
+                )
         for name, usual in (("temperature", 0.1), ("epsilon", 0.03)):
             if not getattr(self, name) > 0:
-                raise OptionError(f"--method.{name} is {getattr(self, name)}: allowed is above 0, such as {usual}.")
+                raise OptionError(
+                    f"--method.{name} is {getattr(self, name)}: allowed is above 0, such as {usual}."
+                )
         if 0 < self.local_size < SMALLEST_LOCAL:
             raise OptionError(
-                f"--method.local_size is {self.local_size}: allowed is {SMALLEST_LOCAL} or more, or 0 for the usual."
+                f"--method.local-size is {self.local_size}: allowed is {SMALLEST_LOCAL} or more, or 0 for the usual."
             )
 
     def for_films(self, count: int) -> SwAVOptions:
@@ -119,12 +129,18 @@ class SwAV(Learner):
     def __init__(self, backbone: Backbone, options: SwAVOptions, size: int) -> None:
         super().__init__(backbone)
         self.options, self.size = options, size
-        self.local_size = fitting_local_size(backbone, options.local_size, size) if options.local_crops else size
+        self.local_size = (
+            fitting_local_size(backbone, options.local_size, size) if options.local_crops else size
+        )
         hidden = options.hidden_size or backbone.out_features
-        self.projector = mlp(backbone.out_features, hidden, options.embedding_size, batch_norm=options.batch_norm)
+        self.projector = mlp(
+            backbone.out_features, hidden, options.embedding_size, batch_norm=options.batch_norm
+        )
         self.prototypes = Prototypes(options.prototypes, options.embedding_size)
         # An entry is both global crops of a film, one behind the other.
-        self.queue = Queue(options.queue_size, 2 * options.embedding_size) if options.queue_size else None
+        self.queue = (
+            Queue(options.queue_size, 2 * options.embedding_size) if options.queue_size else None
+        )
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return two global crops of each film, the second from its twin, then the film's local crops."""
@@ -139,7 +155,7 @@ class SwAV(Learner):
             local=options.local,
             local_crops=options.local_crops,
             local_size=self.local_size,
-            twins=batch.twins,
+            positives=batch.positives,
         )
 
     def forward(self, batch: Batch) -> Tensor:
@@ -147,9 +163,13 @@ class SwAV(Learner):
         if batch.crops is None:
             raise ValueError("the batch has no crops")
         if len(batch.index) < 2 and self.options.batch_norm:
-            raise OptionError("--train.batch_size is 1: SwAV needs 2 or more, or --method.no-batch_norm.")
+            raise OptionError(
+                "--train.batch-size is 1: SwAV needs 2 or more, or --method.no-batch_norm."
+            )
         embeddings = self._embed_crops(batch.crops)  # [V, B, E]
-        scores = self.prototypes(embeddings, frozen=batch.epoch < self.options.freeze_epochs)  # [V, B, K]
+        scores = self.prototypes(
+            embeddings, frozen=batch.epoch < self.options.freeze_epochs
+        )  # [V, B, K]
         codes = self._codes(embeddings[:GLOBAL_CROPS].detach(), batch)  # [2, B, K]
         return swapped_prediction(scores, codes, self.options.temperature)
 
@@ -168,13 +188,18 @@ class SwAV(Learner):
 
     def diagnose(self, embeddings: Tensor) -> dict[str, float]:
         """Return ``prototypes_used``: the effective number that are some embedding's nearest, see effective_count."""
-        return {"prototypes_used": effective_count(self.prototypes(F.normalize(embeddings.float(), dim=1)))}
+        return {
+            "prototypes_used": effective_count(
+                self.prototypes(F.normalize(embeddings.float(), dim=1))
+            )
+        }
 
     def _embed_crops(self, crops: tuple[Tensor, ...]) -> Tensor:
         """Return unit embeddings [V, B, E] in float32: one pass a size through the backbone, one through the projector.
 
-        Batch norm in the backbone takes its statistics over the crops of one size, as published, that in the projector
-        over all. Unlike there, running statistics follow the global crops alone, since what is used later sees films.
+        Batch norm in the backbone takes its statistics over the crops of one size, as published,
+        that in the projector over all. Unlike there, running statistics follow the global crops
+        alone, since what is used later sees films.
         """
         features = self.backbone(torch.cat(crops[:GLOBAL_CROPS]))  # [2 * B, D]
         if len(crops) > GLOBAL_CROPS:
@@ -195,14 +220,20 @@ class SwAV(Learner):
         if self.queue is not None:
             if batch.epoch >= self.options.queue_from_epoch:
                 stored, patients = self.queue.copy()
-                known = torch.cat([pairs, stored.view(len(stored), *pairs.shape[1:])])  # [N + Q, 2, E]
-                # A mask and not an `if`, which would wait for the device: nothing of the queue counts until it is full.
+                known = torch.cat(
+                    [pairs, stored.view(len(stored), *pairs.shape[1:])]
+                )  # [N + Q, 2, E]
+                # A mask and not an `if`, which would wait for the device: nothing of the queue
+                # counts until it is full.
                 full = (patients != NO_PATIENT).all()
                 present = torch.cat([full.new_ones(films), full.expand(len(stored))])
             self.queue.push(pairs.flatten(1), gather(batch.patient))
         scores = self.prototypes(known)  # [N + Q, 2, K]
         epsilon, iterations = self.options.epsilon, self.options.iterations
-        codes = [sinkhorn(scores[:, crop], epsilon, iterations, present)[:films] for crop in range(GLOBAL_CROPS)]
+        codes = [
+            sinkhorn(scores[:, crop], epsilon, iterations, present)[:films]
+            for crop in range(GLOBAL_CROPS)
+        ]
         return torch.stack([own_rows(code) for code in codes])
 
 
@@ -219,14 +250,16 @@ def fitting_local_size(backbone: Backbone, wanted: int, size: int) -> int:
     """
     side = wanted or min(max(SMALLEST_LOCAL, math.ceil(size / 16) * 8), size)
     if side > size:
-        raise OptionError(f"--method.local_size is {side} and films enter at {size} px: allowed is up to {size}.")
+        raise OptionError(
+            f"--method.local-size is {side} and films enter at {size} px: allowed is up to {size}."
+        )
     if backbone.input_size is not None:
         return side  # the backbone enlarges what is smaller
     needed = min(enlarged_size(backbone.network, backbone.name, side) or side, size)
     if wanted and needed > wanted:
         raise OptionError(
-            f"--method.local_size is {wanted}, too small for backbone {backbone.name!r}: "
-            f"allowed is {needed} or more, or --method.local_crops 0."
+            f"--method.local-size is {wanted}, too small for backbone {backbone.name!r}: "
+            f"allowed is {needed} or more, or --method.local-crops 0."
         )
     return needed
 

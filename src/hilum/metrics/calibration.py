@@ -1,10 +1,11 @@
 """Calibration: two numbers a finding, so that a probability of 0.3 comes true three times in ten.
 
-A network's probabilities are off in two ways. It is too sure or not sure enough, which a temperature mends (Guo 2017,
-arXiv 1706.04599). And where training drew or weighed films with a finding more often than they occur, all its
-probabilities are too high by the same step on the logit's scale, which no temperature can mend: so there is a shift
-too, as in Platt 1999 ("Probabilistic outputs for support vector machines"), of which this is the form
-``logit / temperature + shift``. Being rising, it leaves every ranking, AUROC and average precision as it was.
+A network's probabilities are off in two ways. It is too sure or not sure enough, which a
+temperature mends (Guo 2017, arXiv 1706.04599). And where training drew or weighed films with a
+finding more often than they occur, all its probabilities are too high by the same step on the
+logit's scale, which no temperature can mend: so there is a shift too, as in Platt 1999
+("Probabilistic outputs for support vector machines"), of which this is the form ``logit /
+temperature + shift``. Being rising, it leaves every ranking, AUROC and average precision as it was.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from hilum.metrics.ranking import checked
 LEAST_FILMS = 10
 """Films with and films without a finding, each, that two numbers are fitted to."""
 TEMPERATURES = (0.01, 100.0)
-"""Where a temperature is held. It is above 0, so that a network which ranks upside down is damped but not turned."""
+"""Where a temperature is held. It is above 0, so that a network which ranks upside down is damped
+but not turned."""
 _SPREADS = (1.0, 5.0)
 """Standard deviations of the prior on 1 / temperature, about 1, and on the shift, about 0."""
 _ITERATIONS, _TOLERANCE = 100, 1e-10
@@ -48,8 +50,9 @@ def why_not_fitted(truth: ArrayLike) -> str | None:
 def fit_calibration(truth: ArrayLike, logits: ArrayLike) -> Calibration | None:
     """Return the temperature and shift of the smallest log loss on these films, None where they are too few.
 
-    Fit it on validation films, never on those that it is judged on. A prior worth about one film holds it near
-    (1, 0): a few films that are ranked without a mistake would otherwise make the network boundlessly sure.
+    Fit it on validation films, never on those that it is judged on. A prior worth about one film
+    holds it near (1, 0): a few films that are ranked without a mistake would otherwise make the
+    network boundlessly sure.
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -65,17 +68,25 @@ def fit_calibration(truth: ArrayLike, logits: ArrayLike) -> Calibration | None:
         raise ValueError("a logit is not finite")
     if why_not_fitted(present) is not None:
         return None
-    slope, shift = _newton(np.stack([raw, np.ones_like(raw)], axis=1), np.zeros_like(raw), present, (1.0, 0.0))
+    slope, shift = _newton(
+        np.stack([raw, np.ones_like(raw)], axis=1), np.zeros_like(raw), present, (1.0, 0.0)
+    )
     temperature = _held(slope)
-    if temperature in TEMPERATURES:  # the slope was held: the shift is fitted to what it was held at
+    if (
+        temperature in TEMPERATURES
+    ):  # the slope was held: the shift is fitted to what it was held at
         (shift,) = _newton(np.ones((len(raw), 1)), raw / temperature, present, (0.0,))
     return Calibration(temperature, float(shift))
 
 
-def fit_calibrations(truth: ArrayLike, mask: ArrayLike, logits: ArrayLike) -> list[Calibration | None]:
+def fit_calibrations(
+    truth: ArrayLike, mask: ArrayLike, logits: ArrayLike
+) -> list[Calibration | None]:
     """Return ``fit_calibration`` of each finding, over the cells that count; all three are [N, F]."""
     labels, counts, raw = np.asarray(truth), np.asarray(mask) > 0, np.asarray(logits)
-    return [fit_calibration(labels[counts[:, f], f], raw[counts[:, f], f]) for f in range(raw.shape[1])]
+    return [
+        fit_calibration(labels[counts[:, f], f], raw[counts[:, f], f]) for f in range(raw.shape[1])
+    ]
 
 
 def uncalibrated(probabilities: ArrayLike, calibration: Calibration | None) -> DoubleArray:
@@ -85,18 +96,25 @@ def uncalibrated(probabilities: ArrayLike, calibration: Calibration | None) -> D
         return values
     with np.errstate(divide="ignore", over="ignore"):  # a probability rounded to 0 or 1 stays so
         logits = np.log(values) - np.log1p(-values)
-        raw: DoubleArray = 1.0 / (1.0 + np.exp(-(logits - calibration.shift) * calibration.temperature))
+        raw: DoubleArray = 1.0 / (
+            1.0 + np.exp(-(logits - calibration.shift) * calibration.temperature)
+        )
     return raw
 
 
-def _newton(inputs: DoubleArray, offset: DoubleArray, present: BoolArray, centre: Sequence[float]) -> DoubleArray:
+def _newton(
+    inputs: DoubleArray, offset: DoubleArray, present: BoolArray, centre: Sequence[float]
+) -> DoubleArray:
     """Fit ``inputs @ theta + offset`` [N] to the truth, with the prior about ``centre`` [k]."""
     precision = 1.0 / np.square(_SPREADS[-len(centre) :])
     theta = middle = np.array(centre)
 
     def loss(at: DoubleArray) -> float:
         logits = inputs @ at + offset
-        return float(np.logaddexp(0.0, np.where(present, -logits, logits)).sum() + precision @ (at - middle) ** 2 / 2)
+        return float(
+            np.logaddexp(0.0, np.where(present, -logits, logits)).sum()
+            + precision @ (at - middle) ** 2 / 2
+        )
 
     for _ in range(_ITERATIONS):
         chance = _sigmoid(inputs @ theta + offset)
@@ -106,7 +124,9 @@ def _newton(inputs: DoubleArray, offset: DoubleArray, present: BoolArray, centre
         if gradient @ step < _TOLERANCE:
             break
         length = 1.0
-        while loss(theta - length * step) > here and length > _TOLERANCE:  # far from the end a full step may overshoot
+        while (
+            loss(theta - length * step) > here and length > _TOLERANCE
+        ):  # far from the end a full step may overshoot
             length /= 2
         theta = theta - length * step
     return theta

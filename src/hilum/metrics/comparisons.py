@@ -42,15 +42,19 @@ class Measured:
         Args:
             judged: Films and labels.
             scores: [S, N, F], or [N, F] of one seed.
-            weights: [1 + R, P] from ``resampling.weightings``, the same for all models to be compared.
+            weights: [1 + R, P] from ``resampling.weightings``, the same for all models to be
+                compared.
 
         Raises:
-            ValueError: The shapes do not fit, or a scored cell of a finding that is called has no score.
+            ValueError: The shapes do not fit, or a scored cell of a finding that is called has no
+                score.
         """
         values = np.asarray(scores, dtype=np.float64)
         seeds = values[None] if values.ndim == 2 else values
         if seeds.ndim != 3 or seeds.shape[1:] != judged.truth.shape or not seeds.size:
-            raise ValueError(f"truth {judged.truth.shape} and scores {values.shape} do not fit, or there is no film")
+            raise ValueError(
+                f"truth {judged.truth.shape} and scores {values.shape} do not fit, or there is no film"
+            )
         return cls(seeds, rank_findings(judged, seeds, weights))
 
 
@@ -89,8 +93,9 @@ def compare(
 ) -> Comparison:
     """Return first minus second over the findings that both call, not yet adjusted for a family.
 
-    Macro means are resampled in pairs; single findings are by clustered DeLong (``delong.auroc_covariance``) and tested
-    where they are scored. Arguments as ``summary.evaluate_findings``.
+    Macro means are resampled in pairs; single findings are by clustered DeLong
+    (``delong.auroc_covariance``) and tested where they are scored. Arguments as
+    ``summary.evaluate_findings``.
     """
     apart = {name: first.samples[name] - second.samples[name] for name in first.samples}
     scored = scored_places(judged, apart["auroc"][0], min_positives)
@@ -101,15 +106,17 @@ def compare(
             for place, name in enumerate(findings)
         },
         auroc_macro=_macro(judged, apart["auroc"], scored, level, min_positives),
-        average_precision_macro=_macro(judged, apart["average_precision"], scored, level, min_positives),
+        average_precision_macro=_macro(
+            judged, apart["average_precision"], scored, level, min_positives
+        ),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p values adjusted for their number by the step-down procedure of Holm 1979 (Scand J Statist 6:65).
 
-    Below 5 %, the chance of one false finding or more among the whole family is at most 5 %, however its tests hang
-    together.
+    Below 5 %, the chance of one false finding or more among the whole family is at most 5 %,
+    however its tests hang together.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -125,8 +132,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def in_families(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return the comparisons with adjusted p values.
 
-    The macro AUROC of all are one family, their macro average precision another, and all single findings that were
-    tested, over comparisons and findings, a third.
+    The macro AUROC of all are one family, their macro average precision another, and all single
+    findings that were tested, over comparisons and findings, a third.
     """
     areas = family([comparison.auroc_macro for comparison in comparisons])
     precisions = family([comparison.average_precision_macro for comparison in comparisons])
@@ -148,14 +155,18 @@ def family(differences: Sequence[Difference]) -> list[Difference]:
     return [one if one.p is None else replace(one, p_holm=next(adjusted)) for one in differences]
 
 
-def _macro(judged: Judged, samples: DoubleArray, scored: Sequence[int], level: float, min_positives: int) -> Difference:
+def _macro(
+    judged: Judged, samples: DoubleArray, scored: Sequence[int], level: float, min_positives: int
+) -> Difference:
     if not scored:
         return Difference(None, reason=nothing_scored(min_positives))
     patients, lone = macro_patients(judged, samples, scored), too_few(judged, scored)
     return difference(macro_samples(samples, scored), level, no_interval=lone, patients=patients)
 
 
-def _finding(judged: Judged, first: Measured, second: Measured, place: int, level: float, tested: bool) -> Difference:
+def _finding(
+    judged: Judged, first: Measured, second: Measured, place: int, level: float, tested: bool
+) -> Difference:
     value = float(first.samples["auroc"][0, place] - second.samples["auroc"][0, place])
     if np.isnan(value):
         return Difference(None, reason=missing_class(judged, place) or "not called by both")

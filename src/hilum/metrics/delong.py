@@ -1,8 +1,9 @@
 """AUROC with its variance and covariance in closed form, for films that come several from a patient.
 
-DeLong 1988 (Biometrics 44:837) writes the AUROC as a mean over films with the finding of how many films without it each
-outscores, and the reverse. Obuchowski 1997 (Biometrics 53:567) sums these components within patients, so that films of
-one patient may resemble each other, with and without the finding alike.
+DeLong 1988 (Biometrics 44:837) writes the AUROC as a mean over films with the finding of how many
+films without it each outscores, and the reverse. Obuchowski 1997 (Biometrics 53:567) sums these
+components within patients, so that films of one patient may resemble each other, with and without
+the finding alike.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Components(NamedTuple):
     """How each film of one finding contributes to the AUROC; both have the AUROC as mean."""
 
     positives: DoubleArray
-    """[n+] share of the negatives that each positive outscores, in the films' order; a tie counts half."""
+    """[n+] share of the negatives that each positive outscores, in the films' order; a tie counts
+    half."""
     negatives: DoubleArray
     """[n-] share of the positives that outscore each negative."""
 
@@ -62,10 +64,13 @@ def components(truth: ArrayLike, scores: ArrayLike) -> Components:
     return Components(_outscored(positives, negatives), 1.0 - _outscored(negatives, positives))
 
 
-def auroc_covariance(truth: ArrayLike, models: Sequence[ArrayLike], patients: ArrayLike) -> AurocCovariance:
+def auroc_covariance(
+    truth: ArrayLike, models: Sequence[ArrayLike], patients: ArrayLike
+) -> AurocCovariance:
     """Return the AUROC of several models on the same films of one finding, with their covariance.
 
-    The AUROC of a model of several seeds is the mean of its seeds' AUROC, and so are its components.
+    The AUROC of a model of several seeds is the mean of its seeds' AUROC, and so are its
+    components.
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -73,7 +78,8 @@ def auroc_covariance(truth: ArrayLike, models: Sequence[ArrayLike], patients: Ar
         patients: [N], who each film shows, in any notation.
 
     Raises:
-        ValueError: Fewer than two patients have a film with the finding, or without; or as ``components``.
+        ValueError: Fewer than two patients have a film with the finding, or without; or as
+            ``components``.
 
     >>> found = auroc_covariance([0, 1, 0, 1], [[0.1, 0.3, 0.2, 0.15]], ["a", "b", "c", "d"])
     >>> found.auroc, found.covariance
@@ -83,7 +89,9 @@ def auroc_covariance(truth: ArrayLike, models: Sequence[ArrayLike], patients: Ar
     who = np.unique(np.asarray(patients), return_inverse=True)[1]
     with_it, without = len(np.unique(who[present])), len(np.unique(who[~present]))
     if min(with_it, without) < 2:
-        raise ValueError(f"{with_it} patients with and {without} without the finding: 2 of each are needed")
+        raise ValueError(
+            f"{with_it} patients with and {without} without the finding: 2 of each are needed"
+        )
     found = [_mean_components(truth, np.atleast_2d(np.asarray(scores))) for scores in models]
     auroc = np.array([parts.positives.mean() for parts in found])
     positives, negatives = (

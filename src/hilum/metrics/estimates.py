@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from hilum.arrays import DoubleArray
-from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p, share_interval, standard_error
+from hilum.metrics.intervals import (
+    NEVER_VARIES,
+    difference_interval,
+    difference_p,
+    share_interval,
+    standard_error,
+)
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Difference, Estimate
 
@@ -54,8 +60,13 @@ def difference(
         return Difference(None, reason=no_value or "undefined on these films")
     if no_interval is not None or error is None:
         return Difference(value, reason=no_interval)
-    ends, p = difference_interval(value, error, patients, level), difference_p(value, error, patients)
-    return Difference(value, ends, int(np.isnan(resampled).sum()), None if ends else NEVER_VARIES, p=p)
+    ends, p = (
+        difference_interval(value, error, patients, level),
+        difference_p(value, error, patients),
+    )
+    return Difference(
+        value, ends, int(np.isnan(resampled).sum()), None if ends else NEVER_VARIES, p=p
+    )
 
 
 def macro_samples(samples: DoubleArray, places: Sequence[int]) -> DoubleArray:
@@ -93,9 +104,10 @@ def too_few_called(patients: int) -> str | None:
 def macro_patients(judged: Judged, samples: DoubleArray, places: Sequence[int]) -> int:
     """Return how many patients a mean over findings rests on, for its degrees of freedom.
 
-    Each finding counts by its variance over the resamples: one of few patients that moves the mean little takes little
-    away. The formula is Satterthwaite's (1946, Biometrics Bulletin 2:110) for variances that err all together, which is
-    the worst case; findings of equally many patients give that number.
+    Each finding counts by its variance over the resamples: one of few patients that moves the mean
+    little takes little away. The formula is Satterthwaite's (1946, Biometrics Bulletin 2:110) for
+    variances that err all together, which is the worst case; findings of equally many patients give
+    that number.
 
     Args:
         judged: Films and labels.
@@ -104,7 +116,9 @@ def macro_patients(judged: Judged, samples: DoubleArray, places: Sequence[int]) 
     """
     errors = [standard_error(samples[1:, place]) for place in places]
     variances = np.array([0.0 if error is None else error**2 for error in errors])
-    degrees = np.array([max(min(patients_by_class(judged, place)) - 1, 1) for place in places], dtype=np.float64)
+    degrees = np.array(
+        [max(min(patients_by_class(judged, place)) - 1, 1) for place in places], dtype=np.float64
+    )
     if not variances.sum():
         return int(degrees.min()) + 1
     share = variances / variances.sum()
@@ -144,7 +158,9 @@ def scored_places(judged: Judged, aurocs: DoubleArray, min_positives: int) -> li
     ]
 
 
-def macro(judged: Judged, samples: DoubleArray, places: Sequence[int], level: float, min_positives: int) -> Estimate:
+def macro(
+    judged: Judged, samples: DoubleArray, places: Sequence[int], level: float, min_positives: int
+) -> Estimate:
     """Return the mean over the scored findings with its interval; ``samples`` are [1 + R, F]."""
     if not places:
         return Estimate(None, reason=nothing_scored(min_positives))
@@ -154,4 +170,4 @@ def macro(judged: Judged, samples: DoubleArray, places: Sequence[int], level: fl
 
 def nothing_scored(min_positives: int) -> str:
     """Return why there is no macro value."""
-    return f"no finding has {min_positives} positive patients and a negative one: lower --min_positives"
+    return f"no finding has {min_positives} positive patients and a negative one: lower --min-positives"

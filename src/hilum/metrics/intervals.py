@@ -1,11 +1,13 @@
 """Intervals by resampling patients, because the films of one patient resemble each other.
 
-They say how the measure of this one model would vary over other patients. They say nothing of other training seeds.
+They say how the measure of this one model would vary over other patients. They say nothing of other
+training seeds.
 
-There is one way for every number of the package: the bootstrap gives the standard error, Student's t the factor (what
-Hesterberg 2015, arXiv 1411.5279, recommends over percentiles, which are too narrow in small samples), and measures
-between 0 and 1 are taken on the logit scale, so that an end never leaves that range (Pepe 2003, section 5.2.4).
-``benchmarks/statistics_simulation.py`` measures how often such intervals cover the truth.
+There is one way for every number of the package: the bootstrap gives the standard error, Student's
+t the factor (what Hesterberg 2015, arXiv 1411.5279, recommends over percentiles, which are too
+narrow in small samples), and measures between 0 and 1 are taken on the logit scale, so that an end
+never leaves that range (Pepe 2003, section 5.2.4). ``benchmarks/statistics_simulation.py`` measures
+how often such intervals cover the truth.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from hilum.metrics.student_t import quantile, two_sided_p
 MANY = 10_000
 """Degrees of freedom that stand for the normal distribution."""
 NO_ERROR = 1e-12
-"""Standard errors up to this are rounding: the measure is the same in every resample, which says nothing of it."""
+"""Standard errors up to this are rounding: the measure is the same in every resample, which says
+nothing of it."""
 NEVER_VARIES = "no interval: it is the same in every resample"
 """The reason that such a measure has none."""
 _DRAWN_AT_ONCE = 1 << 16  # patients drawn at a time, over resamples: half a megabyte
@@ -38,19 +41,24 @@ class Interval(NamedTuple):
 def bootstrap_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uint16]:
     """Return how often each patient stands in each resample, uint16 [resamples, patients]; every row sums to patients.
 
-    A film takes its patient's count as weight (the cluster bootstrap: Davison and Hinkley 1997, section 3.8).
+    A film takes its patient's count as weight (the cluster bootstrap: Davison and Hinkley 1997,
+    section 3.8).
 
     Raises:
         ValueError: There is no patient, or ``resamples`` is negative.
     """
     if patients < 1 or resamples < 0:
-        raise ValueError(f"{patients} patients and {resamples} resamples: at least 1 and 0 are needed")
+        raise ValueError(
+            f"{patients} patients and {resamples} resamples: at least 1 and 0 are needed"
+        )
     rng = np.random.default_rng(seed)
     counts = np.empty((resamples, patients), dtype=np.uint16)
     rows = max(1, _DRAWN_AT_ONCE // patients)
     for start in range(0, resamples, rows):
         block = counts[start : start + rows]
-        places = rng.integers(patients, size=block.shape) + patients * np.arange(len(block))[:, None]
+        places = (
+            rng.integers(patients, size=block.shape) + patients * np.arange(len(block))[:, None]
+        )
         block[:] = np.bincount(places.ravel(), minlength=block.size).reshape(block.shape)
     return counts
 
@@ -61,20 +69,24 @@ def standard_error(samples: DoubleArray) -> float | None:
     return float(numbers.std(ddof=1)) if len(numbers) > 1 else None
 
 
-def share_interval(value: float, error: float, patients: int | None = None, level: float = 0.95) -> Interval | None:
+def share_interval(
+    value: float, error: float, patients: int | None = None, level: float = 0.95
+) -> Interval | None:
     """Return the interval of a measure from 0 to 1, None where nothing is known of its error.
 
-    A value between 0 and 1 that no resample changes is such a one: it comes of a score that is the same for all films.
+    A value between 0 and 1 that no resample changes is such a one: it comes of a score that is the
+    same for all films.
 
     Args:
         value: The measure, from 0 to 1.
         error: Its standard error, at least 0.
-        patients: How many patients it rests on: those of the class with fewer, and ``estimates.macro_patients`` for
-            a mean over findings; one less are the degrees of freedom. None for very many.
+        patients: How many patients it rests on: those of the class with fewer, and
+            ``estimates.macro_patients`` for a mean over findings; one less are the degrees of
+            freedom. None for very many.
         level: Share of such intervals that cover the truth.
 
-    Where the value is 0 or 1 no resample differs from it. The other end then is that of as many patients of whom none,
-    or each, is right (Clopper and Pearson 1934).
+    Where the value is 0 or 1 no resample differs from it. The other end then is that of as many
+    patients of whom none, or each, is right (Clopper and Pearson 1934).
 
     >>> low, high = share_interval(0.9, 0.02, patients=50)
     >>> round(low, 3), round(high, 3)
@@ -96,7 +108,8 @@ def difference_interval(
 ) -> Interval | None:
     """Return the interval of a difference, which ``difference_p`` finds above or below 0 just where 0 is outside.
 
-    Arguments as ``share_interval``, the value from -1 to 1. None where a difference other than 0 has no error.
+    Arguments as ``share_interval``, the value from -1 to 1. None where a difference other than 0
+    has no error.
     """
     _check(level, patients)
     if error <= NO_ERROR:
@@ -108,7 +121,8 @@ def difference_interval(
 def difference_p(value: float, error: float, patients: int | None = None) -> float | None:
     """Return the chance of a difference at least this far from 0 were there none (two-sided t test).
 
-    Arguments as ``share_interval``. Models that never differ have 1; None where a difference other than 0 has no error.
+    Arguments as ``share_interval``. Models that never differ have 1; None where a difference other
+    than 0 has no error.
     """
     _check(0.95, patients)
     if error <= NO_ERROR:

@@ -1,9 +1,10 @@
 """Operating points: thresholds by several rules, and what is called rightly and wrongly at each.
 
-A rule is a word: ``youden`` (the largest sensitivity + specificity), ``sensitivity 0.9`` (at least that, and then as
-few calls as can be: to miss little) or ``specificity 0.9`` (at least that, and then as many calls as can be: to alarm
-little). Thresholds are chosen on validation films; on others the promised value is met in the mean only, and from few
-positives hardly: so what it is there is measured.
+A rule is a word: ``youden`` (the largest sensitivity + specificity), ``sensitivity 0.9`` (at least
+that, and then as few calls as can be: to miss little) or ``specificity 0.9`` (at least that, and
+then as many calls as can be: to alarm little). Thresholds are chosen on validation films; on others
+the promised value is met in the mean only, and from few positives hardly: so what it is there is
+measured.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.arrays import BoolArray, DoubleArray
-from hilum.metrics.estimates import estimate, patients_by_class, patients_called, too_few, too_few_called
+from hilum.metrics.estimates import (
+    estimate,
+    patients_by_class,
+    patients_called,
+    too_few,
+    too_few_called,
+)
 from hilum.metrics.intervals import Interval
 from hilum.metrics.ranking import checked
 from hilum.metrics.resampling import Judged
@@ -43,7 +50,8 @@ class OperatingPoint:
     precision: Estimate
     """Share of the called films that have the finding, among these films."""
     prevalence: float | None
-    """Share of films with the finding where the model is to be used; None where it was not given."""
+    """Share of films with the finding where the model is to be used; None where it was not
+    given."""
     ppv_at_prevalence: Estimate | None
     """The chance of the finding where it is called, at that prevalence."""
     npv_at_prevalence: Estimate | None
@@ -51,7 +59,10 @@ class OperatingPoint:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {name: value.to_json() if isinstance(value, Estimate) else value for name, value in vars(self).items()}
+        return {
+            name: value.to_json() if isinstance(value, Estimate) else value
+            for name, value in vars(self).items()
+        }
 
 
 def choose_threshold(truth: ArrayLike, scores: ArrayLike, rule: str) -> float | None:
@@ -62,9 +73,9 @@ def choose_threshold(truth: ArrayLike, scores: ArrayLike, rule: str) -> float | 
         scores: [N].
         rule: Such as those of RULES.
 
-    Returns:
-        The threshold, halfway between two neighbouring scores; None where a class is missing, or where already the
-        highest score is shared by too many films without the finding for that specificity.
+    Returns: The threshold, halfway between two neighbouring scores; None where a class is missing,
+        or where already the highest score is shared by too many films without the finding for that
+        specificity.
 
     Raises:
         ValueError: There is no such rule, or as ``ranking.auroc``.
@@ -85,7 +96,9 @@ def choose_threshold(truth: ArrayLike, scores: ArrayLike, rule: str) -> float | 
     return cuts.threshold(int(served[-1])) if len(served) else None
 
 
-def choose_thresholds(truth: ArrayLike, scores: ArrayLike, rules: Sequence[str] = RULES) -> dict[str, float | None]:
+def choose_thresholds(
+    truth: ArrayLike, scores: ArrayLike, rules: Sequence[str] = RULES
+) -> dict[str, float | None]:
     """Return ``choose_threshold`` of each rule by its name, for one finding."""
     return {rule: choose_threshold(truth, scores, rule) for rule in rules}
 
@@ -118,7 +131,13 @@ def operating_points(
     totals = _resampled(judged, values, kept, weights)
     return [
         tuple(
-            _point(rule, cut, cells, prevalence, _Stating.of(judged, finding, level, values[:, finding], cut))
+            _point(
+                rule,
+                cut,
+                cells,
+                prevalence,
+                _Stating.of(judged, finding, level, values[:, finding], cut),
+            )
             for (rule, cut), cells in zip(cuts.items(), totals[finding], strict=True)
         )
         for finding, cuts in enumerate(kept)
@@ -133,9 +152,14 @@ def predictive_values(
     >>> predictive_values(0.9, 0.9, 0.1)[0].round(3)
     np.float64(0.5)
     """
-    right, wrong = np.asarray(sensitivity, dtype=np.float64), 1.0 - np.asarray(specificity, dtype=np.float64)
+    right, wrong = (
+        np.asarray(sensitivity, dtype=np.float64),
+        1.0 - np.asarray(specificity, dtype=np.float64),
+    )
     called = right * prevalence + wrong * (1 - prevalence)
-    spared = (1 - right) * prevalence + (1 - wrong) * (1 - prevalence)  # not 1 - called: 1 must come out as 1
+    spared = (1 - right) * prevalence + (1 - wrong) * (
+        1 - prevalence
+    )  # not 1 - called: 1 must come out as 1
     with np.errstate(invalid="ignore", divide="ignore"):
         return right * prevalence / called, (1 - wrong) * (1 - prevalence) / spared
 
@@ -149,7 +173,9 @@ def _rule(rule: str) -> tuple[str, float]:
     except ValueError:
         least = 0.0
     if word not in ("sensitivity", "specificity") or not 0 < least <= 1:
-        raise ValueError(f"no rule is called {rule!r}: allowed are youden, sensitivity S and specificity S, S up to 1")
+        raise ValueError(
+            f"no rule is called {rule!r}: allowed are youden, sensitivity S and specificity S, S up to 1"
+        )
     return word, least
 
 
@@ -159,7 +185,10 @@ def _enough(share: float, films: int) -> int:
 
 
 def _resampled(
-    judged: Judged, scores: DoubleArray, thresholds: Sequence[Mapping[str, float]], weights: NDArray[np.uint16]
+    judged: Judged,
+    scores: DoubleArray,
+    thresholds: Sequence[Mapping[str, float]],
+    weights: NDArray[np.uint16],
 ) -> list[list[Confusion]]:
     """Count each patient's films once for all thresholds; all resamples are then one matrix product."""
     columns = [
@@ -168,17 +197,24 @@ def _resampled(
         for cell in _cells(judged, finding, scores[:, finding], list(cuts.values()))
     ]
     counts = np.stack(columns, axis=1).astype(np.float64)  # [P, K]
-    blocks = [weights[start : start + 256].astype(np.float64) @ counts for start in range(0, len(weights), 256)]
+    blocks = [
+        weights[start : start + 256].astype(np.float64) @ counts
+        for start in range(0, len(weights), 256)
+    ]
     totals = iter(np.concatenate(blocks).T)  # K times [1 + R]
     found = []
     for cuts in thresholds:
         positives, negatives = next(totals), next(totals)
         called = [(next(totals), next(totals)) for _ in cuts]
-        found.append([Confusion(true, false, positives - true, negatives - false) for true, false in called])
+        found.append(
+            [Confusion(true, false, positives - true, negatives - false) for true, false in called]
+        )
     return found
 
 
-def _cells(judged: Judged, finding: int, scores: DoubleArray, cuts: Sequence[float]) -> list[BoolArray]:
+def _cells(
+    judged: Judged, finding: int, scores: DoubleArray, cuts: Sequence[float]
+) -> list[BoolArray]:
     """Which films are positive and negative, and of each those called at every cut."""
     scored, has = judged.mask[:, finding], judged.truth[:, finding] == 1
     both = [scored & has, scored & ~has]
@@ -198,9 +234,13 @@ class _Stating(NamedTuple):
     too_few: str | None
 
     @staticmethod
-    def of(judged: Judged, finding: int, level: float, scores: DoubleArray, threshold: float) -> _Stating:
+    def of(
+        judged: Judged, finding: int, level: float, scores: DoubleArray, threshold: float
+    ) -> _Stating:
         called = patients_called(judged, finding, scores, threshold)
-        return _Stating(level, *patients_by_class(judged, finding), called, too_few(judged, [finding]))
+        return _Stating(
+            level, *patients_by_class(judged, finding), called, too_few(judged, [finding])
+        )
 
     def share(self, samples: DoubleArray, undefined: str, patients: int) -> Estimate:
         """The estimate of a share that rests on so many patients."""
@@ -209,9 +249,13 @@ class _Stating(NamedTuple):
     def precision(self, samples: DoubleArray) -> Estimate:
         """That of precision: one call that is right says little, however many patients have the finding."""
         rests_on = min(self.present, self.absent, self.called)
-        return estimate(samples, self.level, NOBODY, self.too_few or too_few_called(self.called), rests_on)
+        return estimate(
+            samples, self.level, NOBODY, self.too_few or too_few_called(self.called), rests_on
+        )
 
-    def predictive(self, samples: DoubleArray, undefined: str, low: DoubleArray, high: DoubleArray) -> Estimate:
+    def predictive(
+        self, samples: DoubleArray, undefined: str, low: DoubleArray, high: DoubleArray
+    ) -> Estimate:
         """That of a predictive value; ``low`` and ``high`` are those at the ends of sensitivity and specificity.
 
         A value of 0 or 1 is so in every resample, and its interval is theirs.
@@ -231,7 +275,11 @@ def _point(
     positive = negative = None
     if prevalence is not None:
         chances = predictive_values(shares["recall"], shares["specificity"], prevalence)
-        ends = zip(sensitivity.interval or (np.nan, np.nan), specificity.interval or (np.nan, np.nan), strict=True)
+        ends = zip(
+            sensitivity.interval or (np.nan, np.nan),
+            specificity.interval or (np.nan, np.nan),
+            strict=True,
+        )
         low, high = (predictive_values(*end, prevalence) for end in ends)
         positive, negative = map(stating.predictive, chances, (NOBODY, EVERYBODY), low, high)
     return OperatingPoint(

@@ -51,7 +51,9 @@ class Bulk:
         logs = np.log(np.maximum(distances, 1e-12))
         usual = float(np.median(logs))
         spread = 1.4826 * float(np.median(logs[logs >= usual] - usual))
-        return cls(bulk.middle, bulk.directions, bulk.variances, bulk.rest, usual, max(spread, 1e-6))
+        return cls(
+            bulk.middle, bulk.directions, bulk.variances, bulk.rest, usual, max(spread, 1e-6)
+        )
 
     def __call__(self, points: FloatArray) -> FloatArray:
         """Return how far points [n, D] lie from the bulk, in spreads above the usual, [n]."""
@@ -60,7 +62,9 @@ class Bulk:
 
     def ratio(self, points: FloatArray, others: FloatArray) -> FloatArray:
         """Return the logarithm of how many times further than others [n, D] points [n, D] lie, [n]."""
-        found = np.log(np.maximum(self._distances(points), 1e-12) / np.maximum(self._distances(others), 1e-12))
+        found = np.log(
+            np.maximum(self._distances(points), 1e-12) / np.maximum(self._distances(others), 1e-12)
+        )
         return np.asarray(found, np.float32)
 
     @classmethod

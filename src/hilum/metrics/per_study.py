@@ -25,11 +25,14 @@ class Studies(NamedTuple):
     """[M], who the study shows, in the notation given."""
 
 
-def per_study(truth: ArrayLike, mask: ArrayLike, scores: ArrayLike, studies: ArrayLike, patients: ArrayLike) -> Studies:
+def per_study(
+    truth: ArrayLike, mask: ArrayLike, scores: ArrayLike, studies: ArrayLike, patients: ArrayLike
+) -> Studies:
     """Return studies in place of films.
 
-    CheXpert's reports speak of studies, so that all films of one have its labels; where a source labels films, a study
-    has what one of its films has. Its score is the maximum over its films, as Irvin 2019 (arXiv 1901.07031) takes it.
+    CheXpert's reports speak of studies, so that all films of one have its labels; where a source
+    labels films, a study has what one of its films has. Its score is the maximum over its films, as
+    Irvin 2019 (arXiv 1901.07031) takes it.
 
     Args:
         truth: [N, F], 1 present and 0 absent; anything where the mask is 0.
@@ -70,7 +73,12 @@ def _check(
     patients: NDArray[np.generic],
 ) -> None:
     films = truth.shape[:1]
-    if truth.ndim != 2 or mask.shape != truth.shape or scores.shape[-2:] != truth.shape or not len(truth):
+    if (
+        truth.ndim != 2
+        or mask.shape != truth.shape
+        or scores.shape[-2:] != truth.shape
+        or not len(truth)
+    ):
         raise ValueError(
             f"truth and mask must be [N, F], scores [..., N, F]: {truth.shape}, {mask.shape}, {scores.shape}"
         )

@@ -1,21 +1,25 @@
 """Thresholds for a wanted precision: from which score on films may be called without looking at them.
 
-Calling is either way: present at or above one threshold, absent at or below another, nothing between. Each threshold is
-chosen on validation films so that a one-sided lower bound of the share of right calls reaches what is wanted.
+Calling is either way: present at or above one threshold, absent at or below another, nothing
+between. Each threshold is chosen on validation films so that a one-sided lower bound of the share
+of right calls reaches what is wanted.
 
-* The bound is that of Clopper and Pearson (1934) for the effective number of films: films of one patient resemble each
-  other, so n of them count as n over the design effect, which their own scatter shows (Korn and Graubard 1998). Where
-  no call is wrong there is no scatter, and the films of a patient count as alike.
-* Candidates are the n surest films, n growing by a tenth from the fewest that could show the wanted share at all. Of
-  those that reach it the one of the most films is chosen. To stop at the first that fails would be safer by little: the
-  shares of few films are noisy, and one error among them would end the walk.
+* The bound is that of Clopper and Pearson (1934) for the effective number of films: films of one
+  patient resemble each other, so n of them count as n over the design effect, which their own
+  scatter shows (Korn and Graubard 1998). Where no call is wrong there is no scatter, and the films
+  of a patient count as alike.
+* Candidates are the n surest films, n growing by a tenth from the fewest that could show the wanted
+  share at all. Of those that reach it the one of the most films is chosen. To stop at the first
+  that fails would be safer by little: the shares of few films are noisy, and one error among them
+  would end the walk.
 
-What holds: at any one candidate the bound exceeds the true share in about one validation set of 1 / (1 - level) at
-most, for films drawn like the validation films. What does not: several candidates are tried, which resemble each other,
-so the chosen one is wrong somewhat more often; and of the findings that reach the wanted share some do by luck, the
-more the fewer reach it truly. By simulation (``tests/metrics/test_selection.py``) with 50 to 300 positives and AUROC
-0.75 to 0.95, 0.9 wanted at level 0.95: of 181 findings that are called the mean share is 0.944, that of 9 % lies below
-0.9, and 2 % miss it beyond the 95 % interval of their share.
+What holds: at any one candidate the bound exceeds the true share in about one validation set of 1 /
+(1 - level) at most, for films drawn like the validation films. What does not: several candidates
+are tried, which resemble each other, so the chosen one is wrong somewhat more often; and of the
+findings that reach the wanted share some do by luck, the more the fewer reach it truly. By
+simulation (``tests/metrics/test_selection.py``) with 50 to 300 positives and AUROC 0.75 to 0.95,
+0.9 wanted at level 0.95: of 181 findings that are called the mean share is 0.944, that of 9 % lies
+below 0.9, and 2 % miss it beyond the 95 % interval of their share.
 """
 
 from __future__ import annotations
@@ -53,7 +57,8 @@ class Side:
     wanted: float | None
     """Share of right calls that was wanted; None where any is taken."""
     precision: Estimate
-    """Share of right calls on validation films; the interval runs from the one-sided lower bound to 1."""
+    """Share of right calls on validation films; the interval runs from the one-sided lower bound to
+    1."""
     films: int = 0
     """Validation films called."""
     patients: int = 0
@@ -85,12 +90,20 @@ class Cut:
     def reason(self) -> str | None:
         """Why films are called one way only or not at all; None where they are called both ways."""
         sides = {"present": self.present_side, "absent": self.absent_side}
-        missing = [f"{name}: {side.precision.reason}" for name, side in sides.items() if side.threshold is None]
+        missing = [
+            f"{name}: {side.precision.reason}"
+            for name, side in sides.items()
+            if side.threshold is None
+        ]
         return "; ".join(missing) or None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"present": self.present_side.to_json(), "absent": self.absent_side.to_json(), "reason": self.reason}
+        return {
+            "present": self.present_side.to_json(),
+            "absent": self.absent_side.to_json(),
+            "reason": self.reason,
+        }
 
 
 def choose_cut(
@@ -108,15 +121,19 @@ def choose_cut(
         probabilities: [n].
         patients: [n] code of each film's patient.
         precision: Wanted share of the films called present that have the finding.
-        absent_precision: Wanted share of the films called absent that lack it. Of a rare finding most films lack it
-            anyway: what is wanted is at least 1 less half of its prevalence, so that being called absent tells.
+        absent_precision: Wanted share of the films called absent that lack it. Of a rare finding
+            most films lack it
+            anyway: what is wanted is at least 1 less half of its prevalence, so that being called
+                absent tells.
         level: Of the one-sided bound, above 0 and below 1.
 
     Raises:
         ValueError: As ``ranking.auroc``, or a share or level is not between 0 and 1.
     """
     if not all(0 < value < 1 for value in (precision, absent_precision, level)):
-        raise ValueError(f"shares and level are {precision}, {absent_precision}, {level}: allowed is between 0 and 1")
+        raise ValueError(
+            f"shares and level are {precision}, {absent_precision}, {level}: allowed is between 0 and 1"
+        )
     present, scores = checked(truth, probabilities)
     if len(present) == 0:
         return Cut(_none(precision, NO_FILMS), _none(absent_precision, NO_FILMS))
@@ -128,7 +145,9 @@ def choose_cut(
     return Cut(above, _apart(_mirrored(below), above.threshold, ~present, scores, patients, level))
 
 
-def even_cut(truth: ArrayLike, probabilities: ArrayLike, patients: NDArray[np.int64], level: float) -> Cut:
+def even_cut(
+    truth: ArrayLike, probabilities: ArrayLike, patients: NDArray[np.int64], level: float
+) -> Cut:
     """Return the thresholds that call every film, at one half, and how right that is on validation films.
 
     Args:
@@ -143,7 +162,9 @@ def even_cut(truth: ArrayLike, probabilities: ArrayLike, patients: NDArray[np.in
     present, scores = checked(truth, probabilities)
     above = scores >= EVEN
     sides = ((present, above), (~present, ~above))
-    return Cut(*(_shown(EVEN, None, right[called], patients[called], level) for right, called in sides))
+    return Cut(
+        *(_shown(EVEN, None, right[called], patients[called], level) for right, called in sides)
+    )
 
 
 def effective_number(right: DoubleArray, films: DoubleArray) -> float:
@@ -153,8 +174,9 @@ def effective_number(right: DoubleArray, films: DoubleArray) -> float:
         right: [m] right calls of each patient.
         films: [m] calls of each patient, at least 1.
 
-    Their number over the design effect of the share of right calls: its variance between patients over that of as many
-    independent films, at least 1 and at most what it is where all films of a patient are alike.
+    Their number over the design effect of the share of right calls: its variance between patients
+    over that of as many independent films, at least 1 and at most what it is where all films of a
+    patient are alike.
     """
     count, share = films.sum(), right.sum() / films.sum()
     alike = float((films**2).sum() / count)
@@ -188,7 +210,9 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
         return 1 - incomplete_beta(b, a, 1 - x)
-    logs = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    logs = (
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
     fraction, c, d = 1.0, 1.0, 0.0
     for step in range(1, 1000):
         half = step // 2
@@ -204,10 +228,18 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
 def _chance(share: float, number: float, least: float) -> float:
     """Return the chance of at least this share right of so many films if each is right by the chance ``least``."""
     right = share * number
-    return 0.0 if least <= 0 else incomplete_beta(right, number - right + 1, least) if right > 0 else 1.0
+    return (
+        0.0
+        if least <= 0
+        else incomplete_beta(right, number - right + 1, least)
+        if right > 0
+        else 1.0
+    )
 
 
-def _side(right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], wanted: float, level: float) -> Side:
+def _side(
+    right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], wanted: float, level: float
+) -> Side:
     """Return the lowest threshold at which calls are right [n] often enough."""
     cuts, chosen, best = possible_cuts(right, scores), None, 0.0
     for place, share, number in _candidates(cuts, right, scores, patients, wanted, level):
@@ -215,7 +247,9 @@ def _side(right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], wa
         if _chance(share, number, wanted) <= 1 - level:
             chosen = place
     if chosen is None:
-        return _none(wanted, f"at no threshold is the bound of precision {wanted:.3g} (at most {best:.3g})")
+        return _none(
+            wanted, f"at no threshold is the bound of precision {wanted:.3g} (at most {best:.3g})"
+        )
     called = scores >= cuts.lowest_called[chosen]
     return _shown(cuts.threshold(chosen), wanted, right[called], patients[called], level)
 
@@ -263,7 +297,13 @@ def _apart(
     return _shown(present, side.wanted, right[called], patients[called], level)
 
 
-def _shown(threshold: float, wanted: float | None, right: BoolArray, patients: NDArray[np.int64], level: float) -> Side:
+def _shown(
+    threshold: float,
+    wanted: float | None,
+    right: BoolArray,
+    patients: NDArray[np.int64],
+    level: float,
+) -> Side:
     """Return a side by the films [n] that it calls."""
     if not len(right):
         return Side(threshold, wanted, Estimate(None, reason=NO_CALLS))

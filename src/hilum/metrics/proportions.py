@@ -22,7 +22,8 @@ def share_right(
         level: Of the interval, above 0 and below 1.
         nothing: The reason to state where there is no call.
 
-    Source: Clopper and Pearson (1934) for the effective number of films (Korn and Graubard 1998), as ``selection``.
+    Source: Clopper and Pearson (1934) for the effective number of films (Korn and Graubard 1998),
+        as ``selection``.
 
     >>> right, patients = np.array([True] * 9 + [False]), np.arange(10)
     >>> found = share_right(right, patients)
@@ -37,5 +38,7 @@ def share_right(
     films = np.bincount(codes).astype(np.float64)
     number = effective_number(np.bincount(codes, weights=right).astype(np.float64), films)
     share, one_sided = float(right.mean()), (1 + level) / 2
-    ends = Interval(lower_bound(share, number, one_sided), 1 - lower_bound(1 - share, number, one_sided))
+    ends = Interval(
+        lower_bound(share, number, one_sided), 1 - lower_bound(1 - share, number, one_sided)
+    )
     return Estimate(share, ends)

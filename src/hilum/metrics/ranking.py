@@ -1,8 +1,9 @@
 """How well scores rank the present above the absent: AUROC and average precision, for one weighting or for thousands.
 
-Scores are sorted once (``rank``); every resample of a bootstrap is then a set of weights on the sorted films. Both
-measures need only know how much weight lies above each score of a film with the finding, so that the films between two
-such scores are added up at once, for many resamples side by side.
+Scores are sorted once (``rank``); every resample of a bootstrap is then a set of weights on the
+sorted films. Both measures need only know how much weight lies above each score of a film with the
+finding, so that the films between two such scores are added up at once, for many resamples side by
+side.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch.nn import functional
 
 from hilum.arrays import BoolArray, DoubleArray
 
-_BLOCK_CELLS = 1 << 15  # scores times resamples held at a time: 256 kB an array, so that they stay in the cache
+_BLOCK_CELLS = (
+    1 << 15
+)  # scores times resamples held at a time: 256 kB an array, so that they stay in the cache
 _BLOCK_ROWS = 32  # resamples side by side at least, or adding up films would not pay
 _EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
@@ -61,10 +64,13 @@ def auroc(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None)
     return float(measures(rank(truth, scores), _one_weighting(weights, truth))[0][0])
 
 
-def average_precision(truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+def average_precision(
+    truth: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
+) -> float:
     """Return the precision at each film with the finding, averaged; tied scores are called together.
 
-    Arguments, result and errors are those of ``auroc``. The chance level is the share of present films, not 0.5.
+    Arguments, result and errors are those of ``auroc``. The chance level is the share of present
+    films, not 0.5.
 
     >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
@@ -78,7 +84,8 @@ def rank(truth: ArrayLike, scores: ArrayLike, columns: ArrayLike | None = None) 
     Args:
         truth: [N], 1 present and 0 absent.
         scores: [N].
-        columns: [N], which column of the weights each film takes, such as its patient's; None takes its own place.
+        columns: [N], which column of the weights each film takes, such as its patient's; None takes
+            its own place.
 
     Raises:
         ValueError: As ``auroc``.
@@ -88,7 +95,10 @@ def rank(truth: ArrayLike, scores: ArrayLike, columns: ArrayLike | None = None) 
     if films.shape != values.shape:
         raise ValueError(f"columns have the shape {films.shape}, the scores {values.shape}")
     order = np.argsort(-values, kind="stable")
-    falling, has = -values[order], present[order]  # negated, so that they rise as a search needs them
+    falling, has = (
+        -values[order],
+        present[order],
+    )  # negated, so that they rise as a search needs them
     steps, reached = _steps(falling[has])
     return Ranking(
         positives=films[order][has],
@@ -107,7 +117,10 @@ def measures(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[DoubleArra
         weights: [R, columns], whole or floating numbers, at least 0.
     """
     rows = max(_BLOCK_ROWS, _BLOCK_CELLS // max(1, len(ranking.reached)))
-    blocks = [_measure_block(ranking, weights[start : start + rows]) for start in range(0, len(weights), rows)]
+    blocks = [
+        _measure_block(ranking, weights[start : start + rows])
+        for start in range(0, len(weights), rows)
+    ]
     areas, precisions = zip(*blocks, strict=True)
     return np.concatenate(areas), np.concatenate(precisions)
 
@@ -119,7 +132,9 @@ def weight_table(weights: NDArray[np.generic], films: int) -> torch.Tensor:
         weights: At least 0.
         films: How many are added up at most.
     """
-    whole = np.issubdtype(weights.dtype, np.integer) and int(weights.max(initial=0)) * films < _EXACT
+    whole = (
+        np.issubdtype(weights.dtype, np.integer) and int(weights.max(initial=0)) * films < _EXACT
+    )
     return torch.from_numpy(weights.T.astype(np.float32 if whole else np.float64, order="C"))
 
 
@@ -131,7 +146,9 @@ def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, DoubleArray
     """
     present, values = np.asarray(truth), np.asarray(scores, dtype=np.float64)
     if present.ndim != 1 or present.shape != values.shape:
-        raise ValueError(f"truth and scores must be [N] alike, got {present.shape} and {values.shape}")
+        raise ValueError(
+            f"truth and scores must be [N] alike, got {present.shape} and {values.shape}"
+        )
     if not np.isin(present, (0, 1)).all():
         raise ValueError("truth must be 0 or 1: leave out uncertain and unstated films first")
     if np.isnan(values).any():
@@ -139,9 +156,13 @@ def checked(truth: ArrayLike, scores: ArrayLike) -> tuple[BoolArray, DoubleArray
     return present.astype(np.bool_), values
 
 
-def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[DoubleArray, DoubleArray]:
+def _measure_block(
+    ranking: Ranking, weights: NDArray[np.generic]
+) -> tuple[DoubleArray, DoubleArray]:
     table = weight_table(weights, len(ranking.positives) + len(ranking.negatives))
-    at_score = _added_up(table, ranking.positives, ranking.reached)[:, :-1]  # [r, K] weight of positives at each score
+    at_score = _added_up(table, ranking.positives, ranking.reached)[
+        :, :-1
+    ]  # [r, K] weight of positives at each score
     above, all_negative = _passed(table, ranking.negatives, ranking.above)
     tied = not np.array_equal(ranking.above, ranking.through)
     through = _passed(table, ranking.negatives, ranking.through)[0] if tied else above
@@ -149,7 +170,9 @@ def _measure_block(ranking: Ranking, weights: NDArray[np.generic]) -> tuple[Doub
     all_positive = at_score.sum(axis=1)
     beaten_by = np.einsum("rk,rk->r", at_score, (above + through) * 0.5 if tied else above)
     called = found + through
-    precision = np.divide(found, called, out=called, where=called > 0)  # and 0 where nothing is called
+    precision = np.divide(
+        found, called, out=called, where=called > 0
+    )  # and 0 where nothing is called
     gained = np.einsum("rk,rk->r", at_score, precision)
     wins = all_positive * all_negative - beaten_by
     missing = (all_positive == 0) | (all_negative == 0)
@@ -163,14 +186,18 @@ def _steps(falling: DoubleArray) -> tuple[DoubleArray, NDArray[np.int64]]:
     return falling[last], last + 1
 
 
-def _added_up(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> DoubleArray:
+def _added_up(
+    table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]
+) -> DoubleArray:
     """Weight of the films before the first end, between it and the second, ..., after the last, [r, K + 1]."""
     starts = torch.from_numpy(np.concatenate([[0], ends]))
     sums = functional.embedding_bag(torch.from_numpy(films), table, starts, mode="sum")
     return sums.numpy().T.astype(np.float64, order="C")
 
 
-def _passed(table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[DoubleArray, DoubleArray]:
+def _passed(
+    table: torch.Tensor, films: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[DoubleArray, DoubleArray]:
     """Weight of the films before each end, [r, K], and of all of them, [r]."""
     sums = _added_up(table, films, ends)
     np.cumsum(sums, axis=1, out=sums)

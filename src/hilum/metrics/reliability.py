@@ -16,8 +16,11 @@ from hilum.metrics.ranking import checked
 
 BINS = 15
 LEAST_IN_BIN = 20
-"""Films a bin: with fewer the observed share jumps in steps too coarse to be held against a probability."""
-NOT_FITTED = "not calibrated: too few validation films with the finding or without it, or not asked for"
+"""Films a bin: with fewer the observed share jumps in steps too coarse to be held against a
+probability."""
+NOT_FITTED = (
+    "not calibrated: too few validation films with the finding or without it, or not asked for"
+)
 
 
 class Bin(NamedTuple):
@@ -88,10 +91,15 @@ def finding_reliability(
     truth: ArrayLike, probabilities: ArrayLike, calibration: Calibration | None
 ) -> FindingReliability:
     """Return what one finding's probabilities [N] are worth, as they are and before the calibration in them."""
-    after, before = np.asarray(probabilities, dtype=np.float64), uncalibrated(probabilities, calibration)
+    after, before = (
+        np.asarray(probabilities, dtype=np.float64),
+        uncalibrated(probabilities, calibration),
+    )
     bins, raw_bins = reliability(truth, after), reliability(truth, before)
     if not bins:
-        return FindingReliability(None, None, None, None, None, calibration, (), "no scored label in this split")
+        return FindingReliability(
+            None, None, None, None, None, calibration, (), "no scored label in this split"
+        )
     return FindingReliability(
         ece=expected_calibration_error(bins),
         ece_by_chance=error_by_chance(bins),
@@ -107,8 +115,9 @@ def finding_reliability(
 def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> tuple[Bin, ...]:
     """Return films in bins of equal mass by their probability, from the lowest.
 
-    There are fewer bins where one would hold fewer than LEAST_IN_BIN films, or where films share a probability: those
-    stand in one bin. The edges are scikit-learn's (``calibration_curve(strategy="quantile")``).
+    There are fewer bins where one would hold fewer than LEAST_IN_BIN films, or where films share a
+    probability: those stand in one bin. The edges are scikit-learn's
+    (``calibration_curve(strategy="quantile")``).
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -127,9 +136,15 @@ def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) ->
     edges = np.percentile(values, np.linspace(0.0, 1.0, count + 1)[1:-1] * 100)
     places = np.searchsorted(edges, values)
     films = np.bincount(places, minlength=count)
-    predicted, observed = (np.bincount(places, weights=of, minlength=count) for of in (values, present))
+    predicted, observed = (
+        np.bincount(places, weights=of, minlength=count) for of in (values, present)
+    )
     return tuple(
-        Bin(float(predicted[place] / films[place]), float(observed[place] / films[place]), int(films[place]))
+        Bin(
+            float(predicted[place] / films[place]),
+            float(observed[place] / films[place]),
+            int(films[place]),
+        )
         for place in np.flatnonzero(films)
     )
 
@@ -137,28 +152,38 @@ def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) ->
 def expected_calibration_error(bins: Sequence[Bin]) -> float:
     """Return the mean distance of predicted and observed over bins, by their films; nan without a film.
 
-    It is never 0, and too high where films are few: chance alone moves the observed share of every bin, and distances
-    do not cancel. Hold it against ``error_by_chance`` of the same bins.
+    It is never 0, and too high where films are few: chance alone moves the observed share of every
+    bin, and distances do not cancel. Hold it against ``error_by_chance`` of the same bins.
 
     Source: Naeini 2015 (ECE), with bins of equal mass as Nixon 2019 (arXiv 1904.01685) advises.
     """
     films = sum(one.films for one in bins)
-    return sum(one.films * abs(one.predicted - one.observed) for one in bins) / films if films else math.nan
+    return (
+        sum(one.films * abs(one.predicted - one.observed) for one in bins) / films
+        if films
+        else math.nan
+    )
 
 
 def error_by_chance(bins: Sequence[Bin]) -> float:
     """Return the expected calibration error that perfect probabilities would show in such bins; nan without a film.
 
-    The positives of a bin then are binomial, of which de Moivre gave the mean distance from the mean.
+    The positives of a bin then are binomial, of which de Moivre gave the mean distance from the
+    mean.
     """
     films = sum(one.films for one in bins)
-    return sum(_mean_deviation(one.films, one.predicted) for one in bins) / films if films else math.nan
+    return (
+        sum(_mean_deviation(one.films, one.predicted) for one in bins) / films
+        if films
+        else math.nan
+    )
 
 
 def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean squared distance of probability and truth (Brier 1950), 0 to 1; nan without a film.
 
-    Saying the share of present films of every film scores ``share * (1 - share)``: rare findings score low untold.
+    Saying the share of present films of every film scores ``share * (1 - share)``: rare findings
+    score low untold.
     """
     present, values = _checked_probabilities(truth, probabilities)
     return float(np.mean((values - present) ** 2)) if len(values) else math.nan
@@ -170,10 +195,16 @@ def _mean_deviation(films: int, chance: float) -> float:
         return 0.0
     above = min(math.floor(films * chance) + 1, films)
     ways = math.lgamma(films + 1) - math.lgamma(above + 1) - math.lgamma(films - above + 1)
-    return 2 * above * math.exp(ways + above * math.log(chance) + (films - above + 1) * math.log1p(-chance))
+    return (
+        2
+        * above
+        * math.exp(ways + above * math.log(chance) + (films - above + 1) * math.log1p(-chance))
+    )
 
 
-def _checked_probabilities(truth: ArrayLike, probabilities: ArrayLike) -> tuple[BoolArray, DoubleArray]:
+def _checked_probabilities(
+    truth: ArrayLike, probabilities: ArrayLike
+) -> tuple[BoolArray, DoubleArray]:
     present, values = checked(truth, probabilities)
     if ((values < 0) | (values > 1)).any():
         raise ValueError("a probability lies outside 0 to 1: these are logits, or percent")

@@ -70,7 +70,10 @@ def weightings(judged: Judged, resamples: int, seed: int) -> NDArray[np.uint16]:
 
 
 def measure_findings(
-    judged: Judged, scores: DoubleArray, thresholds: Sequence[float | None], weights: NDArray[np.uint16]
+    judged: Judged,
+    scores: DoubleArray,
+    thresholds: Sequence[float | None],
+    weights: NDArray[np.uint16],
 ) -> dict[str, DoubleArray]:
     """Return each of MEASURES by name, float64 [R, F], nan where undefined or where no threshold is given.
 
@@ -88,12 +91,15 @@ def measure_findings(
     return {name: np.stack([column[name] for column in columns], axis=1) for name in MEASURES}
 
 
-def rank_findings(judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]) -> dict[str, DoubleArray]:
+def rank_findings(
+    judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]
+) -> dict[str, DoubleArray]:
     """Return AUROC and average precision of a model of S seeds by name, each the mean over its seeds, [R, F].
 
     Args:
         judged: Films and labels.
-        scores: [S, N, F]; a finding that a seed does not call is nan for all its films, and so are its measures.
+        scores: [S, N, F]; a finding that a seed does not call is nan for all its films, and so are
+            its measures.
         weights: [R, P] patient weights, from ``weightings``.
     """
     uncalled: BoolArray = np.any(np.isnan(scores).all(axis=1), axis=0)  # [F]
@@ -104,8 +110,13 @@ def rank_findings(judged: Judged, scores: DoubleArray, weights: NDArray[np.uint1
         mean: DoubleArray = np.mean(seeds, axis=0)
         return mean
 
-    columns = _side_by_side(lambda finding: nothing if uncalled[finding] else measure(finding), scores.shape[2])
-    return {name: np.stack([column[i] for column in columns], axis=1) for i, name in enumerate(RANK_MEASURES)}
+    columns = _side_by_side(
+        lambda finding: nothing if uncalled[finding] else measure(finding), scores.shape[2]
+    )
+    return {
+        name: np.stack([column[i] for column in columns], axis=1)
+        for i, name in enumerate(RANK_MEASURES)
+    }
 
 
 def _side_by_side(measure: Callable[[int], T], findings: int) -> list[T]:
@@ -130,7 +141,11 @@ def _one_torch_thread() -> Iterator[int]:
 
 
 def measure_finding(
-    judged: Judged, finding: int, scores: DoubleArray, threshold: float | None, weights: NDArray[np.uint16]
+    judged: Judged,
+    finding: int,
+    scores: DoubleArray,
+    threshold: float | None,
+    weights: NDArray[np.uint16],
 ) -> dict[str, DoubleArray]:
     """Return each of MEASURES of one finding, float64 [R]; arguments as ``measure_findings``, scores [N]."""
     scored = judged.mask[:, finding]
@@ -145,7 +160,9 @@ def _ranked(
     judged: Judged, finding: int, scores: DoubleArray, weights: NDArray[np.uint16]
 ) -> tuple[DoubleArray, DoubleArray]:
     scored = judged.mask[:, finding]
-    return measures(rank(judged.truth[scored, finding], scores[scored], judged.patients[scored]), weights)
+    return measures(
+        rank(judged.truth[scored, finding], scores[scored], judged.patients[scored]), weights
+    )
 
 
 def _resampled_confusion(
@@ -159,7 +176,9 @@ def _resampled_confusion(
     if threshold is None or np.isnan(threshold):
         return Confusion(*np.zeros((4, len(weights))))
     cells = confusion_cells(present, scores, threshold)
-    counts = torch.from_numpy(np.stack([np.bincount(patients[cell], minlength=weights.shape[1]) for cell in cells]))
+    counts = torch.from_numpy(
+        np.stack([np.bincount(patients[cell], minlength=weights.shape[1]) for cell in cells])
+    )
     tables = (weight_table(block, len(present)) for block in _row_blocks(weights))  # [P, r] each
     totals = np.concatenate(
         [(counts.to(table) @ table).numpy() for table in tables], axis=1, dtype=np.float64

@@ -18,14 +18,20 @@ class Estimate:
     interval: Interval | None = None
     """Its ends, as metrics/intervals.py has it; None where it is not available."""
     left_out: int = 0
-    """Resamples that did not define the measure, because a class was missing, and so tell nothing of it."""
+    """Resamples that did not define the measure, because a class was missing, and so tell nothing
+    of it."""
     reason: str | None = None
     """Why there is no value or no interval."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         ends = None if self.interval is None else list(self.interval)
-        return {"value": self.value, "interval": ends, "left_out": self.left_out, "reason": self.reason}
+        return {
+            "value": self.value,
+            "interval": ends,
+            "left_out": self.left_out,
+            "reason": self.reason,
+        }
 
 
 SHOWN_BELOW = 0.05
@@ -77,8 +83,8 @@ class FindingResult:
 class Evaluation:
     """A model's evaluation on one set of films.
 
-    The macro values are means over ``findings_scored``: the findings with at least ``min_positives`` positive patients
-    and an AUROC.
+    The macro values are means over ``findings_scored``: the findings with at least
+    ``min_positives`` positive patients and an AUROC.
     """
 
     films: int

@@ -15,7 +15,8 @@ from hilum.metrics.results import SHOWN_BELOW
 LEAST = 0.6
 """AUROC below which what a blind probe knows is a trifle."""
 SHARE = 0.7
-"""Of what the best reader of the whole film knows above chance, the part that a blind probe must hold."""
+"""Of what the best reader of the whole film knows above chance, the part that a blind probe must
+hold."""
 
 RULE = (
     "A finding is flagged where a probe that sees no chest (the border, or the table) has an AUROC of at least "
@@ -28,7 +29,8 @@ RULE = (
 def chance_p(truth: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> float:
     """Return the p value of an AUROC that differs from 0.5, by clustered DeLong (two-sided).
 
-    Scores that are never wrong, or always, have no error: 0 for them, and 1 for scores that are all the same.
+    Scores that are never wrong, or always, have no error: 0 for them, and 1 for scores that are all
+    the same.
 
     Args:
         truth: [N], 1 present and 0 absent.

@@ -20,12 +20,16 @@ def two_sided_p(t: float, degrees: int) -> float:
     0.05
     """
     if degrees < 1 or math.isnan(t):
-        raise ValueError(f"t is {t} with {degrees} degrees of freedom: a number and at least 1 are needed")
+        raise ValueError(
+            f"t is {t} with {degrees} degrees of freedom: a number and at least 1 are needed"
+        )
     angle = math.atan2(abs(t), math.sqrt(degrees))
     sine, cosine = math.sin(angle), math.cos(angle)
     if degrees % 2:
         steps = np.arange(1.0, (degrees - 1) // 2)
-        inside = angle + (sine * cosine * _series(2 * steps / (2 * steps + 1), cosine) if degrees > 1 else 0.0)
+        inside = angle + (
+            sine * cosine * _series(2 * steps / (2 * steps + 1), cosine) if degrees > 1 else 0.0
+        )
         return min(max(1.0 - 2.0 / math.pi * inside, 0.0), 1.0)
     steps = np.arange(1.0, degrees // 2)
     return min(max(1.0 - sine * _series((2 * steps - 1) / (2 * steps), cosine), 0.0), 1.0)

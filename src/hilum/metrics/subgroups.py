@@ -1,7 +1,8 @@
 """Subgroups: how well findings are ranked among women, among the old, on lateral views.
 
-Each group's mean is over the findings that it has enough patients of, which may be others in another group: only groups
-that score the same findings can be held against each other, and only where the intervals leave something to see.
+Each group's mean is over the findings that it has enough patients of, which may be others in
+another group: only groups that score the same findings can be held against each other, and only
+where the intervals leave something to see.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def age_bands(ages: ArrayLike, begins: Sequence[int] = AGE_BANDS) -> list[str | 
     edges = [0, *begins]
     names = [f"{low}-{high - 1}" for low, high in pairwise(edges)] + [f"{edges[-1]}+"]
     years = np.asarray(ages, dtype=np.float64)
-    return [names[int(np.searchsorted(edges, age, "right")) - 1] if 0 <= age <= OLDEST else None for age in years]
+    return [
+        names[int(np.searchsorted(edges, age, "right")) - 1] if 0 <= age <= OLDEST else None
+        for age in years
+    ]
 
 
 def groups_of(group: str, values: Sequence[str | None]) -> list[Group]:
@@ -98,7 +102,8 @@ def measure_subgroup(
         judged: All films and labels.
         scores: [N, F].
         findings: [F] names.
-        least_patients: Patients with a finding, and patients without, that the group needs to score it.
+        least_patients: Patients with a finding, and patients without, that the group needs to score
+            it.
         resamples: Resamples of the group's patients.
         seed: Of the resampling.
     """
@@ -115,7 +120,15 @@ def measure_subgroup(
         return Subgroup(group.group, group.value, *counts, Estimate(None, reason=reason), ())
     names = tuple(findings[place] for place in scored)
     found = evaluate_findings(
-        truth[:, scored], mask[:, scored], scores[rows][:, scored], patients, names, None, resamples, seed, 1
+        truth[:, scored],
+        mask[:, scored],
+        scores[rows][:, scored],
+        patients,
+        names,
+        None,
+        resamples,
+        seed,
+        1,
     )
     return Subgroup(group.group, group.value, *counts, found.auroc_macro, names)
 

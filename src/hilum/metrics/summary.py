@@ -1,7 +1,8 @@
 """The evaluation of a model: every measure of every finding with its interval, or the reason why there is none.
 
-Intervals come from a bootstrap over patients. A resample in which a finding has no positive or no negative is left out
-for that finding, and counted; the macro value of a resample is the mean over the scored findings that it defines.
+Intervals come from a bootstrap over patients. A resample in which a finding has no positive or no
+negative is left out for that finding, and counted; the macro value of a resample is the mean over
+the scored findings that it defines.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from hilum.metrics.resampling import MEASURES, Judged, measure_findings, weighti
 from hilum.metrics.results import Estimate, Evaluation, FindingResult
 from hilum.metrics.thresholds import CALLED_MEASURES
 
-__all__ = ["NO_THRESHOLD", "Estimate", "Evaluation", "FindingResult", "estimate", "evaluate_findings"]
+__all__ = [
+    "NO_THRESHOLD",
+    "Estimate",
+    "Evaluation",
+    "FindingResult",
+    "estimate",
+    "evaluate_findings",
+]
 
 NO_THRESHOLD = "no threshold was chosen on validation films"
 
@@ -53,18 +61,23 @@ def evaluate_findings(
         findings: [F] names.
         thresholds: [F], None or nan for a finding without one; None for no thresholds at all.
         resamples: Resamples of the patients; 0 leaves out the intervals.
-        seed: Of the resampling. The same seed and patients give the same resamples for another model.
+        seed: Of the resampling. The same seed and patients give the same resamples for another
+            model.
         min_positives: Positive patients that a finding needs to enter the macro values.
         level: Of the intervals.
 
     Raises:
-        ValueError: The shapes do not fit, there is no film, a scored cell has a truth other than 0 and 1 or no score.
+        ValueError: The shapes do not fit, there is no film, a scored cell has a truth other than 0
+            and 1 or no score.
     """
     judged, values = Judged.of(truth, mask, patients), np.asarray(scores, dtype=np.float64)
     _check(judged, values, findings)
     cuts = _cuts(thresholds, len(findings))
     samples = measure_findings(judged, values, cuts, weightings(judged, resamples, seed))
-    results = [_finding_result(judged, i, name, cuts[i], values, samples, level) for i, name in enumerate(findings)]
+    results = [
+        _finding_result(judged, i, name, cuts[i], values, samples, level)
+        for i, name in enumerate(findings)
+    ]
     return _evaluation(judged, results, samples, min_positives, resamples, level)
 
 
@@ -83,7 +96,9 @@ def _evaluation(
         findings=tuple(results),
         findings_scored=tuple(results[place].name for place in scored),
         auroc_macro=macro(judged, samples["auroc"], scored, level, min_positives),
-        average_precision_macro=macro(judged, samples["average_precision"], scored, level, min_positives),
+        average_precision_macro=macro(
+            judged, samples["average_precision"], scored, level, min_positives
+        ),
         min_positives=min_positives,
         resamples=resamples,
         level=level,
@@ -92,7 +107,9 @@ def _evaluation(
 
 def _check(judged: Judged, scores: DoubleArray, findings: Sequence[str]) -> None:
     if scores.shape != judged.truth.shape or scores.shape[1] != len(findings):
-        raise ValueError(f"{len(findings)} findings, truth {judged.truth.shape} and scores {scores.shape} do not fit")
+        raise ValueError(
+            f"{len(findings)} findings, truth {judged.truth.shape} and scores {scores.shape} do not fit"
+        )
     if not len(scores) or not len(findings):
         raise ValueError("there is no film or no finding to evaluate")
 
@@ -119,11 +136,17 @@ def _finding_result(
     missing, lone = missing_class(judged, place), too_few(judged, [place])
     called = 0 if threshold is None else patients_called(judged, place, scores[:, place], threshold)
     fewest = min(present, absent)
-    rests_on = {"recall": present, "specificity": absent, "precision": min(fewest, called)}  # patients
+    rests_on = {
+        "recall": present,
+        "specificity": absent,
+        "precision": min(fewest, called),
+    }  # patients
     why_not = {"precision": lone or too_few_called(called)}
     reasons: dict[str, str | None] = dict.fromkeys(MEASURES, missing)
     for measure in CALLED_MEASURES:
-        reasons[measure] = _why_undefined(judged, place, measure) if threshold is not None else NO_THRESHOLD
+        reasons[measure] = (
+            _why_undefined(judged, place, measure) if threshold is not None else NO_THRESHOLD
+        )
     return FindingResult(
         name=name,
         films=int(judged.mask[:, place].sum()),
@@ -146,4 +169,8 @@ def _finding_result(
 def _why_undefined(judged: Judged, place: int, measure: str) -> str | None:
     """Precision and F1 need a call, which a class may be there without."""
     missing = missing_class(judged, place)
-    return "no film is called at this threshold" if missing is None and measure == "precision" else missing
+    return (
+        "no film is called at this threshold"
+        if missing is None and measure == "precision"
+        else missing
+    )

@@ -38,15 +38,17 @@ class Cuts(NamedTuple):
             return here
         below = float(self.lowest_called[place + 1])
         middle = below + (here - below) / 2.0
-        return middle if below < middle <= here else here  # infinite or neighbouring scores have no middle
+        return (
+            middle if below < middle <= here else here
+        )  # infinite or neighbouring scores have no middle
 
 
 def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
     """Return the threshold of the largest recall + specificity on these films (Youden 1950).
 
-    A score at or above it counts as present. It lies halfway between two neighbouring scores. Of thresholds that serve
-    alike the highest is taken, which calls the fewest films. Choose it on validation films, never on those that it is
-    judged on.
+    A score at or above it counts as present. It lies halfway between two neighbouring scores. Of
+    thresholds that serve alike the highest is taken, which calls the fewest films. Choose it on
+    validation films, never on those that it is judged on.
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -75,11 +77,15 @@ def possible_cuts(present: BoolArray, scores: DoubleArray) -> Cuts:
     falling = np.argsort(-scores, kind="stable")
     found: NDArray[np.int64] = np.cumsum(present[falling], dtype=np.int64)
     called, sorted_scores = np.arange(1, len(scores) + 1, dtype=np.int64), scores[falling]
-    last = np.flatnonzero(np.append(sorted_scores[1:] < sorted_scores[:-1], True))  # the last film of each score
+    last = np.flatnonzero(
+        np.append(sorted_scores[1:] < sorted_scores[:-1], True)
+    )  # the last film of each score
     return Cuts(sorted_scores[last], found[last], (called - found)[last])
 
 
-def confusion_cells(present: BoolArray, scores: DoubleArray, threshold: float) -> tuple[BoolArray, ...]:
+def confusion_cells(
+    present: BoolArray, scores: DoubleArray, threshold: float
+) -> tuple[BoolArray, ...]:
     """Return which films are true positives, false positives, false negatives and true negatives, each bool [N]."""
     called = scores >= threshold
     return present & called, ~present & called, present & ~called, ~present & ~called
@@ -88,8 +94,8 @@ def confusion_cells(present: BoolArray, scores: DoubleArray, threshold: float) -
 def called_measures(cells: Confusion) -> dict[str, DoubleArray]:
     """Return accuracy, precision, recall, specificity and F1 by name, nan where one divides by nothing.
 
-    Precision is undefined where nothing is called, recall without positives, specificity without negatives, F1 where
-    there is neither a positive nor a call.
+    Precision is undefined where nothing is called, recall without positives, specificity without
+    negatives, F1 where there is neither a positive nor a call.
     """
     tp, fp, fn, tn = cells
     return {

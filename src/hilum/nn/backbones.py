@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from hilum.errors import OptionError, did_you_mean
 
 ENLARGED_SIZES = (64, 75, 96, 128, 160, 192, 224, 256, 299)
-"""Sizes in pixels that a batch is enlarged to, the smallest that works, when a network cannot take the films' own."""
+"""Sizes in pixels that a batch is enlarged to, the smallest that works, when a network cannot take
+the films' own."""
 
 
 class Backbone(nn.Module):
@@ -23,7 +24,8 @@ class Backbone(nn.Module):
     Attributes:
         name: timm's name of the architecture.
         out_features: D.
-        input_size: Pixels the batch is resized to on its device, or None where films enter as they are.
+        input_size: Pixels the batch is resized to on its device, or None where films enter as they
+            are.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -34,7 +36,8 @@ class Backbone(nn.Module):
             size: Height and width in pixels of the films it will see.
 
         Raises:
-            OptionError: timm has no such network, or it cannot take films of this size even when enlarged.
+            OptionError: timm has no such network, or it cannot take films of this size even when
+                enlarged.
         """
         super().__init__()
         self.name = name
@@ -53,12 +56,16 @@ class Backbone(nn.Module):
         size, own = self.input_size, images.shape[-1]
         if size is None or own == size or (own > size and self.takes_larger):
             return images
-        return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=own > size)
+        return F.interpolate(
+            images, size=(size, size), mode="bilinear", align_corners=False, antialias=own > size
+        )
 
     def _count_features(self, size: int) -> int:
         shape = _trace(self.network, size)
         if shape is None or len(shape) != 2:
-            raise OptionError(f"backbone {self.name!r} gives no pooled features: choose another, such as resnet18.")
+            raise OptionError(
+                f"backbone {self.name!r} gives no pooled features: choose another, such as resnet18."
+            )
         return shape[1]
 
 
@@ -71,13 +78,18 @@ def create_network(name: str) -> nn.Module:
     bare = name.split(".")[0]
     if bare not in timm.list_models():
         hint = did_you_mean(bare, timm.list_models())
-        raise OptionError(f"unknown backbone {name!r}: allowed are timm's architectures, such as resnet50.{hint}")
+        raise OptionError(
+            f"unknown backbone {name!r}: allowed are timm's architectures, such as resnet50.{hint}"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm's own deprecations are not the user's concern
         try:
-            network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0)
+            network: nn.Module = timm.create_model(
+                name, pretrained=False, in_chans=1, num_classes=0
+            )
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-            # An unknown tag after the dot, or an architecture with a fixed stem or without a headless form.
+            # An unknown tag after the dot, or an architecture with a fixed stem or without a
+            # headless form.
             reason = " ".join(str(error).split())[:80]
             raise OptionError(
                 f"backbone {name!r} cannot be built for one channel ({reason}): choose another."
@@ -98,7 +110,9 @@ def enlarged_size(network: nn.Module, name: str, size: int) -> int | None:
     for candidate in (size, *(larger for larger in ENLARGED_SIZES if larger > size)):
         if _trace(network, candidate) is not None:
             return None if candidate == size else candidate
-    raise OptionError(f"backbone {name!r} takes no films of {size} px, even enlarged: choose another backbone.")
+    raise OptionError(
+        f"backbone {name!r} takes no films of {size} px, even enlarged: choose another backbone."
+    )
 
 
 def _config(network: nn.Module) -> dict[str, Any]:
@@ -107,7 +121,8 @@ def _config(network: nn.Module) -> dict[str, Any]:
 
 def _trace(network: nn.Module, size: int) -> torch.Size | None:
     """Return the shape that one film of this size gives, None if the network cannot take it; computes nothing."""
-    # A copy and not functional_call, which stumbles over tied weights and buffers that are not saved.
+    # A copy and not functional_call, which stumbles over tied weights and buffers that are not
+    # saved.
     sketch = copy.deepcopy(network).eval().to("meta")
     try:
         with torch.no_grad():

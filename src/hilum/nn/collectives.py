@@ -28,7 +28,10 @@ def gather(tensor: Tensor) -> Tensor:
     """
     if process_count() == 1:
         return tensor.detach()
-    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(process_count())]
+    parts = [
+        torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        for _ in range(process_count())
+    ]
     dist.all_gather(parts, tensor.detach().contiguous())
     return torch.cat(parts)
 
@@ -36,8 +39,8 @@ def gather(tensor: Tensor) -> Tensor:
 def gather_with_gradient(tensor: Tensor) -> Tensor:
     """Return the tensors [B, ...] of all processes, [W * B, ...]; each gets the gradients that all of them have for it.
 
-    With a loss that is the mean over this process's own rows, and gradients averaged over the processes, the step is
-    that of one process with the whole batch.
+    With a loss that is the mean over this process's own rows, and gradients averaged over the
+    processes, the step is that of one process with the whole batch.
     """
     if process_count() == 1:
         return tensor

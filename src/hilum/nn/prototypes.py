@@ -21,7 +21,9 @@ class Prototypes(nn.Module):
         """
         super().__init__()
         if count < 1 or embedding_size < 1:
-            raise ValueError(f"there are {count} prototypes of {embedding_size} numbers, expected at least 1 of 1")
+            raise ValueError(
+                f"there are {count} prototypes of {embedding_size} numbers, expected at least 1 of 1"
+            )
         self.weight = nn.Parameter(F.normalize(torch.randn(count, embedding_size), dim=1))  # [K, E]
 
     def forward(self, embeddings: Tensor, *, frozen: bool = False) -> Tensor:
@@ -29,8 +31,9 @@ class Prototypes(nn.Module):
 
         Args:
             embeddings: Unit length.
-            frozen: Whether the prototypes are to stay: they then get no gradient at all, and not one of 0, which would
-                make an adaptive optimiser's first moves after the thaw too large.
+            frozen: Whether the prototypes are to stay: they then get no gradient at all, and not
+                one of 0, which would make an adaptive optimiser's first moves after the thaw too
+                large.
         """
         weight = self.weight.detach() if frozen else self.weight
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -46,13 +49,14 @@ class Prototypes(nn.Module):
 def effective_count(scores: Tensor) -> float:
     """Return how many prototypes are in use: the perplexity of how often each is an embedding's nearest.
 
-    The nearest counts and not the mean distribution over prototypes, which looks widest where all embeddings are one.
+    The nearest counts and not the mean distribution over prototypes, which looks widest where all
+    embeddings are one.
 
     Args:
         scores: [n, K].
 
-    Returns:
-        1 (one prototype is nearest to all embeddings) to the smaller of n and K (all are used alike).
+    Returns: 1 (one prototype is nearest to all embeddings) to the smaller of n and K (all are used
+        alike).
     """
     shares = torch.bincount(scores.argmax(dim=1), minlength=scores.shape[1]) / len(scores)
     return float(torch.special.entr(shares).sum().exp())

@@ -45,8 +45,8 @@ class ReportResult:
 def write_report(folder: Path) -> ReportResult:
     """Write ``report.html`` into the folder of a study or a run, ``card.html`` into a data card's.
 
-    Equal files give equal bytes. The page of a study or run that is not finished tells of what there is so far. The
-    tables of a study or card are written as CSV into its ``tables/`` as well.
+    Equal files give equal bytes. The page of a study or run that is not finished tells of what
+    there is so far. The tables of a study or card are written as CSV into its ``tables/`` as well.
 
     Raises:
         RunError: The folder is none of them, or is damaged.
@@ -65,9 +65,18 @@ def _write_card(folder: Path) -> ReportResult:
     try:
         sections = named_apart(card_sections(card))
         page = _with_tables("card.html", sections).encode()
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        TemplateError,
+    ) as error:
         line = " ".join(str(error).split())
-        raise RunError(f"{folder / CARD} is damaged ({line:.80}): delete {folder} and make the card again.") from error
+        raise RunError(
+            f"{folder / CARD} is damaged ({line:.80}): delete {folder} and make the card again."
+        ) from error
     _write_tables(folder, sections)
     write_bytes(folder / CARD_PAGE, page)
     return ReportResult(folder / CARD_PAGE, "card")
@@ -100,9 +109,15 @@ def _study(sections: dict[str, Any]) -> str:
 
 def _with_tables(template: str, sections: dict[str, Any]) -> str:
     """Fill a page whose only script sorts its tables; the page's policy lets no other run."""
-    script = PackageLoader("hilum.pages", "templates").get_source(Environment(autoescape=True), "sort.js")[0]
+    script = PackageLoader("hilum.pages", "templates").get_source(
+        Environment(autoescape=True), "sort.js"
+    )[0]
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    more = {"script": Markup(script), "script_hash": f"sha256-{digest}", "tables": list(tables_in(sections))}
+    more = {
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+        "tables": list(tables_in(sections)),
+    }
     return _render(template, {**sections, **more})
 
 
@@ -120,6 +135,13 @@ def _render(template: str, sections: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"counted": counted, "listed": listed, "percent": percent, "spelled": spelled}
+    environment.filters |= {
+        "counted": counted,
+        "listed": listed,
+        "percent": percent,
+        "spelled": spelled,
+    }
     style = Markup(loader.get_source(environment, "style.css")[0])
-    return environment.get_template(template).render(**sections, notice=NOTICE, style=style, version=__version__)
+    return environment.get_template(template).render(
+        **sections, notice=NOTICE, style=style, version=__version__
+    )

@@ -16,7 +16,8 @@ from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_
 from hilum.workflows.pseudo_label.record import ROUNDS, Rounds, read_rounds
 
 NOT_A_REPORT = (
-    "holds no study, run or data card: give what `hilum study`, demo, finetune, pretrain, pseudo-label or card wrote."
+    "holds no study, run or data card: give what `hilum study`, demo, finetune, pretrain, "
+    "pseudo-label or card wrote."
 )
 FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 
@@ -51,7 +52,9 @@ class Run:
     @property
     def step(self) -> int:
         """The step at which the run stands, as far as its log says."""
-        return max((event["step"] for event in self.events if _number(event.get("step"))), default=0)
+        return max(
+            (event["step"] for event in self.events if _number(event.get("step"))), default=0
+        )
 
     @property
     def total(self) -> int | None:
@@ -65,7 +68,11 @@ class Run:
 
     def named(self, kind: str) -> list[Mapping[str, Any]]:
         """Return the log's events of a kind in the order of their steps; ``step`` stands for the lines of losses."""
-        found = [event for event in self.events if event.get("event", "step") == kind and _number(event.get("step"))]
+        found = [
+            event
+            for event in self.events
+            if event.get("event", "step") == kind and _number(event.get("step"))
+        ]
         return sorted(found, key=lambda event: event["step"])
 
     def curve(self, value: str, kind: str = "step") -> list[tuple[float, float]]:
@@ -94,7 +101,9 @@ def read_run(folder: Path) -> Run:
         events = tuple(read_log(folder))
         training = dict(metrics.get("training", {}))
         if not training and not events:
-            raise RunError(f"{folder} holds a run that has not begun to train: build its page once it has.")
+            raise RunError(
+                f"{folder} holds a run that has not begun to train: build its page once it has."
+            )
         return Run(
             path=folder,
             command=command,
@@ -109,7 +118,9 @@ def read_run(folder: Path) -> Run:
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
-        raise RunError(f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again.") from error
+        raise RunError(
+            f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again."
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -138,7 +149,9 @@ def bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): make the folder's content again.") from error
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): make the folder's content again."
+        ) from error
 
 
 def _number(value: Any) -> bool:

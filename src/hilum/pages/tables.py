@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hilum.pages.charts.axes import NOT_AVAILABLE
-from hilum.pages.wording import Said, said
+from hilum.pages.wording import FormattedValue, said
 
 Value = str | int | float | None
 
@@ -70,7 +70,9 @@ class Table:
         return "data:text/csv;charset=utf-8;base64," + b64encode(self.csv().encode()).decode()
 
 
-def table(name: str, title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Table:
+def table(
+    name: str, title: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+) -> Table:
     """Return a table.
 
     Raises:
@@ -128,7 +130,10 @@ def estimate(told: Mapping[str, Any] | None, signed: bool = False) -> Cell:
     value, interval = told["value"], told.get("interval")
     in_words = said(value, interval, told.get("reason"), signed=signed)
     return Cell(
-        in_words.value, (value, *(interval or (None, None))), _below(in_words), "" if value is not None else "soft"
+        in_words.value,
+        (value, *(interval or (None, None))),
+        _below(in_words),
+        "" if value is not None else "soft",
     )
 
 
@@ -143,13 +148,17 @@ def p_value(value: float | None) -> Cell:
     return number(value, "{:.3f}")
 
 
-def _below(in_words: Said) -> str:
+def _below(in_words: FormattedValue) -> str:
     return in_words.interval or in_words.reason
 
 
 def _harmless(value: Value) -> Value:
     """Return a value that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+        else value
+    )
 
 
 def tables_in(value: Any) -> Iterator[Table]:

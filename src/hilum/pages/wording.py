@@ -9,11 +9,25 @@ from typing import Any
 from hilum.pages.charts.axes import MINUS, NOT_AVAILABLE
 
 NO_DIFFERENCE = "no difference shown"
-SPELLED = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
+SPELLED = (
+    "No",
+    "One",
+    "Two",
+    "Three",
+    "Four",
+    "Five",
+    "Six",
+    "Seven",
+    "Eight",
+    "Nine",
+    "Ten",
+    "Eleven",
+    "Twelve",
+)
 
 
 @dataclass(frozen=True)
-class Said:
+class FormattedValue:
     """A measure in words: the value, its interval, and the reason if one of them is missing."""
 
     value: str
@@ -21,7 +35,9 @@ class Said:
     reason: str = ""
 
 
-def said(value: float | None, interval: Any, reason: str | None = None, signed: bool = False) -> Said:
+def said(
+    value: float | None, interval: Any, reason: str | None = None, signed: bool = False
+) -> FormattedValue:
     """Return a measure in words.
 
     >>> said(0.8123, [0.79, 0.834])
@@ -30,13 +46,13 @@ def said(value: float | None, interval: Any, reason: str | None = None, signed: 
     'not available'
     """
     if value is None:
-        return Said(NOT_AVAILABLE, reason=reason or "")
+        return FormattedValue(NOT_AVAILABLE, reason=reason or "")
     form = difference if signed else "{:.3f}".format
     ends = f"{form(interval[0])} to {form(interval[1])}" if interval else ""
-    return Said(form(value), ends, "" if interval else reason or "")
+    return FormattedValue(form(value), ends, "" if interval else reason or "")
 
 
-def macro(result: Mapping[str, Any], prefix: str = "auroc_macro") -> Said:
+def macro(result: Mapping[str, Any], prefix: str = "auroc_macro") -> FormattedValue:
     """Return a mean over findings in words, from an evaluation's JSON."""
     return said(result[prefix], result.get(f"{prefix}_interval"), result.get(f"{prefix}_reason"))
 

@@ -61,7 +61,8 @@ def draw_body(rng: np.random.Generator, sex: str, age: int) -> Body:
 class Lung:
     """One lung's borders, each [n, 2] from top to bottom; ``outer`` is the chest wall's side.
 
-    ``side`` is -1 on the left of the film, 1 on the right; in a lateral there is one lung, its wall behind.
+    ``side`` is -1 on the left of the film, 1 on the right; in a lateral there is one lung, its wall
+    behind.
     """
 
     side: int

@@ -1,7 +1,7 @@
 """A sheet of pixels addressed in body coordinates: shapes are drawn by OpenCV, so a film costs milliseconds.
 
-Body coordinates: x from -1 (left edge of the film, the patient's right) to 1, y from -1 (top) to 1 (bottom).
-Points are float arrays [n, 2], or [curves, n, 2] for several of equal length.
+Body coordinates: x from -1 (left edge of the film, the patient's right) to 1, y from -1 (top) to 1
+(bottom). Points are float arrays [n, 2], or [curves, n, 2] for several of equal length.
 """
 
 from __future__ import annotations
@@ -33,19 +33,28 @@ class Canvas:
         self.side = side
         self.unit = side / 2 * pose.scale  # pixels per body unit
         turn = np.array(
-            [[np.cos(pose.rotation), -np.sin(pose.rotation)], [np.sin(pose.rotation), np.cos(pose.rotation)]]
+            [
+                [np.cos(pose.rotation), -np.sin(pose.rotation)],
+                [np.sin(pose.rotation), np.cos(pose.rotation)],
+            ]
         )
         self._turn = (turn * [pose.stretch**0.5, pose.stretch**-0.5] * self.unit).astype(np.float32)
-        self._origin = np.float32(side / 2) * (1 + np.array(pose.shift, np.float32)) - np.float32(0.5)
+        self._origin = np.float32(side / 2) * (1 + np.array(pose.shift, np.float32)) - np.float32(
+            0.5
+        )
 
     def blank(self) -> np.ndarray:
         """Return an empty layer."""
         return np.zeros((self.side, self.side), np.uint8)
 
-    def fill(self, *outlines: np.ndarray, onto: np.ndarray | None = None, value: int = 255) -> np.ndarray:
+    def fill(
+        self, *outlines: np.ndarray, onto: np.ndarray | None = None, value: int = 255
+    ) -> np.ndarray:
         """Fill closed outlines."""
         layer = self.blank() if onto is None else onto
-        for outline in self._fixed(outlines):  # one by one: filled together, where two overlap would stay empty
+        for outline in self._fixed(
+            outlines
+        ):  # one by one: filled together, where two overlap would stay empty
             cv2.fillPoly(layer, [outline], value, cv2.LINE_AA, _SHIFT)
         return layer
 

@@ -16,13 +16,15 @@ from hilum.phantoms.options import COHORT, PhantomOptions, stream
 from hilum.phantoms.rates import BEDSIDE, ERECT, Rates, counts, rates
 
 MOST_STUDIES = 10
-"""CheXpert's long tail of studies per patient is cut here: in a small phantom set one patient would fill a part."""
+"""CheXpert's long tail of studies per patient is cut here: in a small phantom set one patient would
+fill a part."""
 
 PERSISTENCE = 0.3
-"""Share of the variance of the latent findings that belongs to the patient rather than to the study."""
+"""Share of the variance of the latent findings that belongs to the patient rather than to the
+study."""
 
-# Projections of a study by its number of films, and how often: with CheXpert's films per study they give its
-# 161,590 AP, 29,420 PA and 32,387 lateral films to within 1 %.
+# Projections of a study by its number of films, and how often: with CheXpert's films per study they
+# give its 161,590 AP, 29,420 PA and 32,387 lateral films to within 1 %.
 _PROJECTIONS: dict[int, tuple[tuple[float, tuple[str, ...]], ...]] = {
     1: ((1.0, ("AP",)),),
     2: ((0.86, ("PA", "LATERAL")), (0.09, ("AP", "LATERAL")), (0.05, ("AP", "AP"))),
@@ -52,12 +54,16 @@ class Film:
     def name(self) -> str:
         """Where the film lies below the root, without its ending."""
         direction = "lateral" if self.position == "LATERAL" else "frontal"
-        return f"{self.part}/patient{self.patient:05d}/study{self.study}/view{self.view}_{direction}"
+        return (
+            f"{self.part}/patient{self.patient:05d}/study{self.study}/view{self.view}_{direction}"
+        )
 
     @property
     def present(self) -> tuple[str, ...]:
         """The findings truly on the film, No Finding aside."""
-        return tuple(name for name, value in zip(CHEXPERT[1:], self.truth[1:], strict=True) if value)
+        return tuple(
+            name for name, value in zip(CHEXPERT[1:], self.truth[1:], strict=True) if value
+        )
 
 
 def cohort(options: PhantomOptions) -> list[Film]:
@@ -83,11 +89,15 @@ def _study(
     rng = stream(options.seed, patient, study, 0, COHORT)
     positions = _positions(rng)
     kind = ERECT if "PA" in positions else BEDSIDE
-    latent = np.sqrt(PERSISTENCE) * tendency + np.sqrt(1 - PERSISTENCE) * rng.standard_normal(len(CHEXPERT))
+    latent = np.sqrt(PERSISTENCE) * tendency + np.sqrt(1 - PERSISTENCE) * rng.standard_normal(
+        len(CHEXPERT)
+    )
     stated = _stated(rng, latent, kind, rates(options.prevalence))
     truth = _truth(rng, stated, options.truth_shares())
     for view, position in enumerate(positions, start=1):
-        yield Film(patient, study, view, position, sex, age, tuple(truth.tolist()), tuple(stated.tolist()))
+        yield Film(
+            patient, study, view, position, sex, age, tuple(truth.tolist()), tuple(stated.tolist())
+        )
 
 
 def _stated(rng: np.random.Generator, latent: np.ndarray, kind: int, table: Rates) -> np.ndarray:

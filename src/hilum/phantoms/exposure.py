@@ -1,7 +1,7 @@
 """From attenuation to a grey film: detector shading, collimation, contrast, noise and a side marker.
 
-Mean and contrast of the finished film are drawn at random, whatever it shows. A white lung must not give itself away
-by the brightness of the whole film.
+Mean and contrast of the finished film are drawn at random, whatever it shows. A white lung must not
+give itself away by the brightness of the whole film.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy as np
 def develop(attenuation: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return the film, uint8 [size, size], from the attenuation, float32 [S, S] with S a multiple of size."""
     image = (
-        cv2.resize(attenuation, (size, size), interpolation=cv2.INTER_AREA) if len(attenuation) != size else attenuation
+        cv2.resize(attenuation, (size, size), interpolation=cv2.INTER_AREA)
+        if len(attenuation) != size
+        else attenuation
     )
     image = _shade(image, rng)
     image = 1 / (1 + np.exp(-rng.uniform(3.2, 7.5) * (image - rng.uniform(0.34, 0.54))))
@@ -27,8 +29,12 @@ def _shade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = len(image)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     tilt = rng.normal(0, 0.04, 2).astype(np.float32)
-    scatter = cv2.resize(rng.standard_normal((4, 4), dtype=np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    shaded = image * np.float32(rng.uniform(0.88, 1.12)) + scatter * np.float32(rng.uniform(0.0, 0.07))
+    scatter = cv2.resize(
+        rng.standard_normal((4, 4), dtype=np.float32), (size, size), interpolation=cv2.INTER_CUBIC
+    )
+    shaded = image * np.float32(rng.uniform(0.88, 1.12)) + scatter * np.float32(
+        rng.uniform(0.0, 0.07)
+    )
     return np.asarray(shaded + tilt[0] * ramp + tilt[1] * ramp[:, None])
 
 
@@ -50,7 +56,9 @@ def _grain(size: int, rng: np.random.Generator) -> np.ndarray:
 def _expose(image: np.ndarray, mean: float, spread: float) -> np.ndarray:
     """Return uint8 with this mean and standard deviation; a second pass makes up for what clipping changed."""
     for _ in range(2):
-        image = (image - image.mean()) * np.float32(spread / max(float(image.std()), 1e-6)) + np.float32(mean)
+        image = (image - image.mean()) * np.float32(
+            spread / max(float(image.std()), 1e-6)
+        ) + np.float32(mean)
         image = image.clip(0, 255)
     return np.asarray(np.rint(image).astype(np.uint8))
 

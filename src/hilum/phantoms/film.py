@@ -44,9 +44,8 @@ _SMALL = 128
 def draw(film: Film, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a film and its masks.
 
-    Returns:
-        The film, uint8 [size, size], and its masks, uint16 [size, size]: bit f is set where finding f of
-        ``findings.CHEXPERT`` shows.
+    Returns: The film, uint8 [size, size], and its masks, uint16 [size, size]: bit f is set where
+        finding f of ``findings.CHEXPERT`` shows.
     """
     factor = 2 if size <= _SMALL else 1
     scene, body = _scene(film, size * factor, seed)
@@ -70,4 +69,9 @@ def _scene(film: Film, side: int, seed: int) -> tuple[Scene, Body]:
 def _pose(rng: np.random.Generator) -> Pose:
     """Return how the body lies: so varied that sizes can only be judged against the rest of the chest."""
     shift = (float(rng.normal(0, 0.075)), float(rng.normal(0, 0.075)))
-    return Pose(float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.15)), float(rng.uniform(0.9, 1.11)), shift)
+    return Pose(
+        float(rng.normal(0, 0.08)),
+        float(rng.uniform(0.8, 1.15)),
+        float(rng.uniform(0.9, 1.11)),
+        shift,
+    )

@@ -22,7 +22,8 @@ from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions
 
 PREFIX = "CheXpert-v1.0-small"
-"""What every path in CheXpert's tables begins with: the name of its folder, whatever a user calls his."""
+"""What every path in CheXpert's tables begins with: the name of its folder, whatever a user calls
+his."""
 
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT)
 RECORD = "phantoms.json"
@@ -49,11 +50,12 @@ def write_phantoms(
 ) -> PhantomResult:
     """Draw films below ``root`` as CheXpert lays them out, and return what was written.
 
-    ``root`` then holds ``train.csv``, ``valid.csv`` (a fifth of the patients, every cell 0 or 1), the films as JPEG
-    below ``train/`` and ``valid/``, ``masks/`` (read by ``read_masks``), ``truth.csv`` (what is truly on each film)
-    and ``phantoms.json`` (the options). Every byte depends on the options alone, not on ``workers``; a folder already
-    finished with the same options is left as it is, one left unfinished is drawn again. The fifth is every patient
-    whose number is 3 above a multiple of 5; with fewer than three patients there is no ``valid.csv``.
+    ``root`` then holds ``train.csv``, ``valid.csv`` (a fifth of the patients, every cell 0 or 1),
+    the films as JPEG below ``train/`` and ``valid/``, ``masks/`` (read by ``read_masks``),
+    ``truth.csv`` (what is truly on each film) and ``phantoms.json`` (the options). Every byte
+    depends on the options alone, not on ``workers``; a folder already finished with the same
+    options is left as it is, one left unfinished is drawn again. The fifth is every patient whose
+    number is 3 above a multiple of 5; with fewer than three patients there is no ``valid.csv``.
 
     Args:
         root: New or empty folder, or one of an earlier call with the same options.
@@ -74,7 +76,10 @@ def write_phantoms(
         _write_tables(root, films)
         _write_record(root, options, finished=True)
     valid = [film for film in films if film.part == "valid"]
-    patients, held_out = len({film.patient for film in films}), len({film.patient for film in valid})
+    patients, held_out = (
+        len({film.patient for film in films}),
+        len({film.patient for film in valid}),
+    )
     return PhantomResult(root, len(films), patients, len(valid), held_out, done)
 
 
@@ -110,26 +115,36 @@ def _write_record(root: Path, options: PhantomOptions, finished: bool) -> None:
 
 
 def _draw_all(
-    root: Path, films: Sequence[Film], options: PhantomOptions, progress: Progress | None, workers: int
+    root: Path,
+    films: Sequence[Film],
+    options: PhantomOptions,
+    progress: Progress | None,
+    workers: int,
 ) -> None:
     for folder in {Path(film.name).parent for film in films}:
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / "masks" / folder).mkdir(parents=True, exist_ok=True)
     chunks = [films[start : start + _CHUNK] for start in range(0, len(films), _CHUNK)]
     done = 0
-    for count in _run(partial(_draw_some, root, options.size, options.seed), chunks, min(workers, len(chunks))):
+    for count in _run(
+        partial(_draw_some, root, options.size, options.seed), chunks, min(workers, len(chunks))
+    ):
         done += count
         if progress is not None:
             progress(done, len(films))
 
 
-def _run(job: Callable[[Sequence[Film]], int], chunks: Iterable[Sequence[Film]], workers: int) -> Iterator[int]:
+def _run(
+    job: Callable[[Sequence[Film]], int], chunks: Iterable[Sequence[Film]], workers: int
+) -> Iterator[int]:
     if workers == 1:
         yield from map(job, chunks)
         return
     # Spawned, not forked: a fork of a process that has started threads (torch, OpenCV) may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         yield from pool.map(job, chunks)
 
 
@@ -151,9 +166,13 @@ def _write_image(path: Path, image: np.ndarray, settings: tuple[int, int]) -> No
 def _write_tables(root: Path, films: Sequence[Film]) -> None:
     train = [film for film in films if film.part == "train"]
     valid = [film for film in films if film.part == "valid"]
-    _write_table(root / "train.csv", HEADER, ((*_who(film), *map(_cell, film.stated)) for film in train))
+    _write_table(
+        root / "train.csv", HEADER, ((*_who(film), *map(_cell, film.stated)) for film in train)
+    )
     if valid:  # a table without rows is taken for a broken download
-        _write_table(root / "valid.csv", HEADER, ((*_who(film), *map(_cell, film.truth)) for film in valid))
+        _write_table(
+            root / "valid.csv", HEADER, ((*_who(film), *map(_cell, film.truth)) for film in valid)
+        )
     truth = ((_path(film), *map(_cell, film.truth)) for film in films)
     _write_table(root / "truth.csv", ("Path", *CHEXPERT), truth)
 
@@ -164,7 +183,13 @@ def _path(film: Film) -> str:
 
 def _who(film: Film) -> tuple[str, ...]:
     lateral = film.position == "LATERAL"
-    return (_path(film), film.sex, str(film.age), "Lateral" if lateral else "Frontal", "" if lateral else film.position)
+    return (
+        _path(film),
+        film.sex,
+        str(film.age),
+        "Lateral" if lateral else "Frontal",
+        "" if lateral else film.position,
+    )
 
 
 def _cell(value: float) -> str:

@@ -57,7 +57,14 @@ def _lung(body: Body, side: int, floor: float) -> Lung:
         ]
     )
     inner = smooth(
-        [(0.36 * width, top), (0.17, top + 0.07), (0.115, top + 0.3), (0.10, -0.2), (0.09, 0.1), (0.1, floor + 0.12)]
+        [
+            (0.36 * width, top),
+            (0.17, top + 0.07),
+            (0.115, top + 0.3),
+            (0.10, -0.2),
+            (0.09, 0.1),
+            (0.1, floor + 0.12),
+        ]
     )
     flip = np.array([side, 1.0])
     hilum = (side * 0.17, -0.13 - 0.03 * (side > 0))
@@ -82,8 +89,23 @@ def _heart(size: float, floor: float) -> np.ndarray:
 
 def _mediastinum(width: float) -> np.ndarray:
     """Return the upper mediastinum with the aortic knob on the film's right."""
-    keys = [(-0.08, -1.05), (-0.11, -0.7), (-0.125, -0.45), (-0.12, -0.2), (-0.12, 0.1), (0.12, 0.1), (0.13, -0.18)]
-    keys += [(0.15, -0.27), (0.135, -0.34), (0.17, -0.43), (0.145, -0.53), (0.10, -0.66), (0.08, -1.05)]
+    keys = [
+        (-0.08, -1.05),
+        (-0.11, -0.7),
+        (-0.125, -0.45),
+        (-0.12, -0.2),
+        (-0.12, 0.1),
+        (0.12, 0.1),
+        (0.13, -0.18),
+    ]
+    keys += [
+        (0.15, -0.27),
+        (0.135, -0.34),
+        (0.17, -0.43),
+        (0.145, -0.53),
+        (0.10, -0.66),
+        (0.08, -1.05),
+    ]
     outline = smooth(keys, closed=True)
     outline[:, 0] *= width
     return outline
@@ -113,5 +135,11 @@ def _front_ribs(body: Body, lung: Lung) -> np.ndarray:
 
 def _clavicle(body: Body, side: int, bedside: bool) -> np.ndarray:
     base = body.apex + 0.17 - 0.05 * bedside
-    keys = [(0.07, base + 0.03), (0.25, base - 0.015), (0.45, base - 0.06), (0.62, base - 0.12), (0.80, base - 0.12)]
+    keys = [
+        (0.07, base + 0.03),
+        (0.25, base - 0.015),
+        (0.45, base - 0.06),
+        (0.62, base - 0.12),
+        (0.80, base - 0.12),
+    ]
     return np.asarray(smooth(keys) * np.array([side, 1.0]))

@@ -66,7 +66,14 @@ def _lung(body: Body, floor: float) -> Lung:
 
 def _heart(size: float, floor: float) -> np.ndarray:
     """Return the heart behind the breastbone; a larger one grows backwards and up, as on films."""
-    keys = [(-0.10, -0.16), (-0.33, -0.04), (-0.47, 0.14), (-0.50, floor), (-0.30, floor + 0.03), (-0.02, floor)]
+    keys = [
+        (-0.10, -0.16),
+        (-0.33, -0.04),
+        (-0.47, 0.14),
+        (-0.50, floor),
+        (-0.30, floor + 0.03),
+        (-0.02, floor),
+    ]
     outline = smooth([*keys, (0.13, floor - 0.12), (0.13, 0.06), (0.04, -0.10)], closed=True)
     anchor = np.array([-0.48, floor])
     return np.asarray(anchor + (outline - anchor) * size)

@@ -1,7 +1,7 @@
 """Findings that fill the lung's air: how each looks on a film, and where it lies.
 
-Every function takes a scene and the random numbers of one finding in one study, and draws the same number of them for
-every projection up to small differences, so a study's films show the same thing.
+Every function takes a scene and the random numbers of one finding in one study, and draws the same
+number of them for every projection up to small differences, so a study's films show the same thing.
 """
 
 from __future__ import annotations
@@ -18,21 +18,27 @@ def consolidation(scene: Scene, rng: np.random.Generator) -> None:
     centre = lung.at(rng.uniform(0.35, 0.7), rng.uniform(0.25, 0.8))
     radius = rng.uniform(0.15, 0.24)
     area = scene.canvas.fill(lump(rng, centre, radius, 0.5))
-    dense = scene.canvas.soften(area, 0.022) * (rng.uniform(0.55, 0.85) + 0.10 * scene.canvas.cloud(rng, 0.1)).clip(
-        0, 1
-    )
+    dense = scene.canvas.soften(area, 0.022) * (
+        rng.uniform(0.55, 0.85) + 0.10 * scene.canvas.cloud(rng, 0.1)
+    ).clip(0, 1)
     bronchi = scene.canvas.stroke(_branches(rng, lung.hilum, centre, radius, 4), 0.022)
     scene.cloud_lung(dense * (1 - 0.6 * scene.canvas.soften(bronchi, 0.006)))
     scene.mark("Consolidation", area)
 
 
 def _branches(
-    rng: np.random.Generator, start: tuple[float, float], end: tuple[float, float], spread: float, n: int
+    rng: np.random.Generator,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    spread: float,
+    n: int,
 ) -> list[np.ndarray]:
     """Return curves that fan out from a point towards an area."""
     ends = np.asarray(end) + rng.uniform(-0.7, 0.7, (n, 2)) * spread
     bend = (np.asarray(start) + ends) / 2 + rng.normal(0, 0.03, (n, 2))
-    return [smooth([start, tuple(middle), tuple(last)]) for middle, last in zip(bend, ends, strict=True)]
+    return [
+        smooth([start, tuple(middle), tuple(last)]) for middle, last in zip(bend, ends, strict=True)
+    ]
 
 
 def pneumonia(scene: Scene, rng: np.random.Generator) -> None:
@@ -52,7 +58,9 @@ def lung_opacity(scene: Scene, rng: np.random.Generator) -> None:
     """A large hazy veil without borders: the opacity that a report names without naming its cause."""
     lung = scene.pick(rng)
     centre = lung.at(rng.uniform(0.35, 0.65), rng.uniform(0.2, 0.75))
-    area = scene.canvas.fill(ellipse(centre, (rng.uniform(0.22, 0.32), rng.uniform(0.26, 0.4)), rng.uniform(-0.5, 0.5)))
+    area = scene.canvas.fill(
+        ellipse(centre, (rng.uniform(0.22, 0.32), rng.uniform(0.26, 0.4)), rng.uniform(-0.5, 0.5))
+    )
     scene.cloud_lung(scene.canvas.soften(area, 0.07) * rng.uniform(0.3, 0.52))
     scene.mark("Lung Opacity", area)
 
@@ -61,7 +69,10 @@ def edema(scene: Scene, rng: np.random.Generator) -> None:
     """Haze around both hila, swollen vessels, and Kerley's short lines at the outer border."""
     strength, reach = rng.uniform(0.24, 0.48), rng.uniform(0.16, 0.24)
     wings = [
-        ellipse((lung.hilum[0] + 0.1 * lung.side * (not scene.lateral), lung.hilum[1] + 0.05), (reach, reach * 1.5))
+        ellipse(
+            (lung.hilum[0] + 0.1 * lung.side * (not scene.lateral), lung.hilum[1] + 0.05),
+            (reach, reach * 1.5),
+        )
         for lung in scene.lungs
     ]
     haze = scene.canvas.fill(*wings)
@@ -100,7 +111,10 @@ def atelectasis(scene: Scene, rng: np.random.Generator) -> None:
     bands = []
     for _ in range(int(rng.integers(1, 4))):
         down, tilt = rng.uniform(0.5, 0.92), rng.uniform(-0.16, 0.16)
-        start, end = np.array(lung.at(rng.uniform(0.05, 0.25), down)), np.array(lung.at(rng.uniform(0.75, 0.98), down))
+        start, end = (
+            np.array(lung.at(rng.uniform(0.05, 0.25), down)),
+            np.array(lung.at(rng.uniform(0.75, 0.98), down)),
+        )
         middle = (start + end) / 2 + [0, rng.uniform(-0.03, 0.03)]
         lean = np.array([0, tilt / 2])
         bands.append(smooth(np.stack([start + lean, middle, end - lean])))
@@ -131,7 +145,11 @@ def _fluid(lung: Lung, depth: float) -> np.ndarray:
     x = np.linspace(inner, wall, 24)
     y = level + 0.02 - (0.10 + 0.35 * depth) * np.exp(-np.abs(wall - x) / 0.09)
     surface = np.stack([x, y], -1)
-    corners = [(wall + 0.2 * lung.side, float(y[-1])), (wall + 0.2 * lung.side, bottom + 0.1), (inner, bottom + 0.1)]
+    corners = [
+        (wall + 0.2 * lung.side, float(y[-1])),
+        (wall + 0.2 * lung.side, bottom + 0.1),
+        (inner, bottom + 0.1),
+    ]
     return np.concatenate([surface, corners])
 
 
@@ -142,7 +160,9 @@ def pleural_other(scene: Scene, rng: np.random.Generator) -> None:
     rows = lung.row(np.linspace(begin, end, 16))
     wall = np.stack([lung.outer_x(rows), rows], -1)
     thickness = (
-        rng.uniform(0.055, 0.095) * np.sin(np.linspace(0.35, np.pi - 0.35, 16)) * (1 + 0.2 * rng.standard_normal(16))
+        rng.uniform(0.055, 0.095)
+        * np.sin(np.linspace(0.35, np.pi - 0.35, 16))
+        * (1 + 0.2 * rng.standard_normal(16))
     )
     out = np.array([lung.side, 0.0])
     rind = np.concatenate([wall + 0.02 * out, (wall - thickness[:, None] * out)[::-1]])

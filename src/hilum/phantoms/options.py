@@ -17,7 +17,8 @@ PREVALENCES = {
 DEFAULT_UNCERTAIN_TRUTH = 0.5
 SMALLEST, LARGEST = 32, 2048
 
-# What a stream of random numbers is for: the last word of its key. Never 0, which numpy's key padding would swallow.
+# What a stream of random numbers is for: the last word of its key. Never 0, which numpy's key
+# padding would swallow.
 COHORT, BODY, POSE, EXPOSURE, FINDING = 1, 2, 3, 4, 16
 
 
@@ -51,7 +52,9 @@ class PhantomOptions:
 
     def truth_shares(self) -> np.ndarray:
         """Return the share of uncertain cells truly present, float64 [14] in the order of ``findings.CHEXPERT``."""
-        return np.array([self.uncertain_truth.get(name, DEFAULT_UNCERTAIN_TRUTH) for name in CHEXPERT])
+        return np.array(
+            [self.uncertain_truth.get(name, DEFAULT_UNCERTAIN_TRUTH) for name in CHEXPERT]
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the options as plain values."""
@@ -71,7 +74,9 @@ def stream(seed: int, patient: int, study: int, view: int, purpose: int) -> np.r
 
 def _within(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise OptionError(f"phantom {name} {value} is not possible: give a whole number from {least} to {most}.")
+        raise OptionError(
+            f"phantom {name} {value} is not possible: give a whole number from {least} to {most}."
+        )
 
 
 def _check_share(name: str, share: float) -> None:

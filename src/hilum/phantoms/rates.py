@@ -14,7 +14,8 @@ import numpy as np
 from hilum.findings import CHEXPERT
 
 PATHOLOGIES = CHEXPERT[1:]
-"""All but No Finding. Support Devices, the last, is none either, yet it is drawn and stated like the others."""
+"""All but No Finding. Support Devices, the last, is none either, yet it is drawn and stated like
+the others."""
 
 BEDSIDE, ERECT = 0, 1
 """Kinds of study: AP at the bedside; PA, mostly with a lateral."""
@@ -24,8 +25,9 @@ BEDSIDE, ERECT = 0, 1
 class Rates:
     """Probabilities by kind of study (K = 2) and pathology (D = 13, in the order of PATHOLOGIES).
 
-    A Gaussian copula: pathology d is stated present where a normal variable exceeds ``thresholds[k, d]``; the variables
-    are ``mixing @ independent normals``. It applies to studies that are not "No Finding".
+    A Gaussian copula: pathology d is stated present where a normal variable exceeds ``thresholds[k,
+    d]``; the variables are ``mixing @ independent normals``. It applies to studies that are not "No
+    Finding".
     """
 
     no_finding: np.ndarray
@@ -55,7 +57,11 @@ def rates(prevalence: str) -> Rates:
     """Return the probabilities for a name of ``options.PREVALENCES``."""
     if prevalence == "chexpert":
         return _chexpert_rates()
-    return _even_rates(present=0.27, uncertain=0.06) if prevalence == "even" else _even_rates(0.125, 0.57)
+    return (
+        _even_rates(present=0.27, uncertain=0.06)
+        if prevalence == "even"
+        else _even_rates(0.125, 0.57)
+    )
 
 
 def _even_rates(present: float, uncertain: float) -> Rates:
@@ -83,9 +89,16 @@ def _chexpert_rates() -> Rates:
     rest = films - clear  # [K] films that are not No Finding
     thresholds = _thresholds(present / rest[:, None])
     correlation = _fit_correlation(thresholds, rest / rest.sum(), together[1:, 1:] / rest.sum())
-    stated = {key: np.array([table[key][name] for name in PATHOLOGIES], float) for key in ("absent", "uncertain")}
+    stated = {
+        key: np.array([table[key][name] for name in PATHOLOGIES], float)
+        for key in ("absent", "uncertain")
+    }
     other = rest.sum() - present.sum(axis=0)  # [D]
-    unsaid = films.sum() - np.array([table["present"][name] for name in PATHOLOGIES]) - stated["uncertain"]
+    unsaid = (
+        films.sum()
+        - np.array([table["present"][name] for name in PATHOLOGIES])
+        - stated["uncertain"]
+    )
     return Rates(
         no_finding=clear / films,
         devices_alone=devices_alone,
@@ -99,7 +112,9 @@ def _chexpert_rates() -> Rates:
 def _by_kind(table: dict[str, Any], name: str) -> np.ndarray:
     """Return a count for bedside and erect studies, [K]. Laterals go with PA films: they share their studies."""
     projection = table["present_by_projection"]
-    return np.array([projection["AP"][name], projection["PA"][name] + projection["lateral"][name]], float)
+    return np.array(
+        [projection["AP"][name], projection["PA"][name] + projection["lateral"][name]], float
+    )
 
 
 def _thresholds(present: np.ndarray) -> np.ndarray:
@@ -107,24 +122,32 @@ def _thresholds(present: np.ndarray) -> np.ndarray:
     return np.asarray(np.vectorize(lambda share: -NormalDist().inv_cdf(share))(present), float)
 
 
-def _fit_correlation(thresholds: np.ndarray, weights: np.ndarray, together: np.ndarray) -> np.ndarray:
+def _fit_correlation(
+    thresholds: np.ndarray, weights: np.ndarray, together: np.ndarray
+) -> np.ndarray:
     """Return the copula's correlations that give each pair its share of films, [D, D].
 
-    P(X > a, Y > b) grows with the correlation r by the bivariate normal density at (a, b) (Plackett 1954); it is summed
-    from r = 0 and read where it meets the wanted share. Kinds are mixed by their weights.
+    P(X > a, Y > b) grows with the correlation r by the bivariate normal density at (a, b) (Plackett
+    1954); it is summed from r = 0 and read where it meets the wanted share. Kinds are mixed by
+    their weights.
     """
     first, second = np.triu_indices(thresholds.shape[1], 1)
     grid = np.linspace(-0.95, 0.95, 381)
     a, b = thresholds[:, first, None], thresholds[:, second, None]  # [K, pairs, 1]
     rest = 1 - grid**2
     density = np.exp(-(a**2 - 2 * a * b * grid + b**2) / (2 * rest)) / (2 * np.pi * np.sqrt(rest))
-    growth = np.concatenate([np.zeros_like(a), np.cumsum((density[..., 1:] + density[..., :-1]) / 2, -1)], -1)
+    growth = np.concatenate(
+        [np.zeros_like(a), np.cumsum((density[..., 1:] + density[..., :-1]) / 2, -1)], -1
+    )
     growth = (growth - growth[..., [len(grid) // 2]]) * (grid[1] - grid[0])
     alone = np.vectorize(lambda value: 1 - NormalDist().cdf(value))(thresholds)  # [K, D]
-    joint = np.einsum("k,kpr->pr", weights, growth + (alone[:, first] * alone[:, second])[..., None])  # [pairs, grid]
+    joint = np.einsum(
+        "k,kpr->pr", weights, growth + (alone[:, first] * alone[:, second])[..., None]
+    )  # [pairs, grid]
     correlation = np.eye(thresholds.shape[1])
     fitted = [
-        np.interp(together[i, j], joint[pair], grid) for pair, (i, j) in enumerate(zip(first, second, strict=True))
+        np.interp(together[i, j], joint[pair], grid)
+        for pair, (i, j) in enumerate(zip(first, second, strict=True))
     ]
     correlation[first, second] = correlation[second, first] = fitted
     return correlation

@@ -34,23 +34,39 @@ def _spline(count: int, closed: bool, steps: int) -> np.ndarray:
     return matrix
 
 
-def ellipse(centre: tuple[float, float], radii: tuple[float, float], turn: float = 0.0, points: int = 28) -> np.ndarray:
+def ellipse(
+    centre: tuple[float, float], radii: tuple[float, float], turn: float = 0.0, points: int = 28
+) -> np.ndarray:
     """Return the outline of an ellipse, [points, 2]."""
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
     x, y = radii[0] * np.cos(angle), radii[1] * np.sin(angle)
     return np.stack(
-        [centre[0] + x * np.cos(turn) - y * np.sin(turn), centre[1] + x * np.sin(turn) + y * np.cos(turn)], 1
+        [
+            centre[0] + x * np.cos(turn) - y * np.sin(turn),
+            centre[1] + x * np.sin(turn) + y * np.cos(turn),
+        ],
+        1,
     )
 
 
-def lump(rng: np.random.Generator, centre: tuple[float, float], radius: float, unevenness: float = 0.25) -> np.ndarray:
+def lump(
+    rng: np.random.Generator, centre: tuple[float, float], radius: float, unevenness: float = 0.25
+) -> np.ndarray:
     """Return an uneven round outline, [32, 2]."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     waves = np.arange(2, 6)[:, None]
     swing = rng.normal(0, unevenness, (4, 1)) / waves
-    length = radius * (1 + (swing * np.cos(waves * angle + rng.uniform(0, 2 * np.pi, (4, 1)))).sum(0))
+    length = radius * (
+        1 + (swing * np.cos(waves * angle + rng.uniform(0, 2 * np.pi, (4, 1)))).sum(0)
+    )
     stretch = rng.uniform(0.8, 1.25)
-    return np.stack([centre[0] + length * np.cos(angle) * stretch, centre[1] + length * np.sin(angle) / stretch], 1)
+    return np.stack(
+        [
+            centre[0] + length * np.cos(angle) * stretch,
+            centre[1] + length * np.sin(angle) / stretch,
+        ],
+        1,
+    )
 
 
 def normals(curves: np.ndarray) -> np.ndarray:

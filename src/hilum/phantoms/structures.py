@@ -29,7 +29,9 @@ def enlarged_cardiomediastinum(scene: Scene, rng: np.random.Generator) -> None:
     scene.mediastinum = np.stack([centre + (outline[:, 0] - centre) * bulge, outline[:, 1]], 1)
     area = scene.canvas.fill(scene.mediastinum)
     scene.canvas.fill(
-        np.array([(-2.0, -2.0), (2.0, -2.0), (2.0, height - 0.32), (-2.0, height - 0.32)]), onto=area, value=0
+        np.array([(-2.0, -2.0), (2.0, -2.0), (2.0, height - 0.32), (-2.0, height - 0.32)]),
+        onto=area,
+        value=0,
     )
     scene.mark("Enlarged Cardiomediastinum", area, inside_lung=False)
 
@@ -46,7 +48,10 @@ def pneumothorax(scene: Scene, rng: np.random.Generator) -> None:
     pleura = np.stack([pleura_x, rows + 1.1 * gap * (1 - share) ** 3], -1)
     rim = np.stack([wall + 0.03 * lung.side, rows - 0.02], -1)
     crown = np.array(
-        [[float(inner[0]) - 0.12 * lung.side, pleura[0, 1]], [float(inner[0]) - 0.1 * lung.side, rows[0] - 0.05]]
+        [
+            [float(inner[0]) - 0.12 * lung.side, pleura[0, 1]],
+            [float(inner[0]) - 0.1 * lung.side, rows[0] - 0.05],
+        ]
     )
     line = np.concatenate([crown[:1], pleura])
     area = scene.canvas.fill(np.concatenate([line, rim[::-1], crown[1:]]))
@@ -74,7 +79,9 @@ def fracture(scene: Scene, rng: np.random.Generator) -> None:
     scene.mark("Fracture", area, inside_lung=False)
 
 
-def _break(scene: Scene, bones: np.ndarray, index: int, place: float, step: float, area: np.ndarray) -> None:
+def _break(
+    scene: Scene, bones: np.ndarray, index: int, place: float, step: float, area: np.ndarray
+) -> None:
     """Shift the far piece of one bone and cut a gap where it broke."""
     bone = bones[index]
     at = int(np.clip(round(place * (len(bone) - 1)), 2, len(bone) - 3))
@@ -97,7 +104,9 @@ def support_devices(scene: Scene, rng: np.random.Generator) -> None:
     scene.mark("Support Devices", shown, inside_lung=False)
 
 
-def _tube(scene: Scene, keys: list[tuple[float, float]], width: float, area: np.ndarray, value: int = 200) -> None:
+def _tube(
+    scene: Scene, keys: list[tuple[float, float]], width: float, area: np.ndarray, value: int = 200
+) -> None:
     scene.canvas.stroke([smooth(keys)], width, area, value)
 
 
@@ -129,7 +138,12 @@ def _feeding_tube(scene: Scene, rng: np.random.Generator, _: Lung, area: np.ndar
 def _pacemaker(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.ndarray) -> None:
     x, y = (-0.45, -0.35) if scene.lateral else (lung.side * rng.uniform(0.46, 0.58), -0.5)
     scene.canvas.fill(ellipse((x, y), (0.075, 0.1), rng.uniform(-0.5, 0.5)), onto=area, value=235)
-    _tube(scene, [(x, y - 0.08), (x * 0.6, -0.7), (-0.06, -0.5), (-0.13, 0.0), (-0.02, 0.3), (0.2, 0.38)], 0.014, area)
+    _tube(
+        scene,
+        [(x, y - 0.08), (x * 0.6, -0.7), (-0.06, -0.5), (-0.13, 0.0), (-0.02, 0.3), (0.2, 0.38)],
+        0.014,
+        area,
+    )
 
 
 def _drain(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.ndarray) -> None:
@@ -142,7 +156,12 @@ def _electrodes(scene: Scene, rng: np.random.Generator, lung: Lung, area: np.nda
     for spot in rng.uniform([-0.7, -0.6], [0.7, 0.6], (3, 2)):
         x, y = float(spot[0]), float(spot[1])
         scene.canvas.fill(ellipse((x, y), (0.035, 0.035)), onto=area, value=230)
-        _tube(scene, [(x, y), (x * 0.7 + 0.1, y + 0.25), (0.3 * lung.side, 0.8), (0.4 * lung.side, 1.2)], 0.011, area)
+        _tube(
+            scene,
+            [(x, y), (x * 0.7 + 0.1, y + 0.25), (0.3 * lung.side, 0.8), (0.4 * lung.side, 1.2)],
+            0.011,
+            area,
+        )
 
 
 _DEVICES = (_central_line, _breathing_tube, _feeding_tube, _pacemaker, _drain, _electrodes)

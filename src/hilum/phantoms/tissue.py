@@ -1,6 +1,7 @@
 """What the rays meet on their way: soft tissue, lungs with their vessels, bones and hardware, as one sum.
 
-Values are in arbitrary units of attenuation: 0 is air beside the body, about 0.6 soft tissue, 0.9 dense bone or metal.
+Values are in arbitrary units of attenuation: 0 is air beside the body, about 0.6 soft tissue, 0.9
+dense bone or metal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ def attenuation(scene: Scene, body: Body, position: str, rng: np.random.Generato
     out = _flesh(scene, body, position)
     out += 0.08 * solid + 0.06 * heart - 0.46 * _air(scene, solid, rng)
     out -= 0.12 * free * scene.clear
-    out += _vessels(scene, rng) * (1 - free) * (1 - 0.8 * solid) * (0.15 * body.vessels * scene.vessel_gain)
+    out += (
+        _vessels(scene, rng)
+        * (1 - free)
+        * (1 - 0.8 * solid)
+        * (0.15 * body.vessels * scene.vessel_gain)
+    )
     out += _bones(scene, body) * (1 - 0.5 * solid)
     out += 0.18 * canvas.soften(scene.lines, 0.003) * (1 - 0.7 * solid)
     out += 0.42 * canvas.soften(scene.hardware, 0.003)
@@ -49,7 +55,9 @@ def _air(scene: Scene, solid: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 def _flesh(scene: Scene, body: Body, position: str) -> np.ndarray:
     canvas = scene.canvas
-    outline, extra = _lateral_flesh(body) if scene.lateral else _frontal_flesh(body, scene.lungs, position)
+    outline, extra = (
+        _lateral_flesh(body) if scene.lateral else _frontal_flesh(body, scene.lungs, position)
+    )
     trunk = canvas.fill(outline)
     out = 0.28 * canvas.soften(trunk, 0.008) + 0.34 * canvas.soften(trunk, 0.09)
     for shapes, sigma, weight in extra:
@@ -63,8 +71,12 @@ Extra = list[tuple[list[np.ndarray], float, float]]
 def _frontal_flesh(body: Body, lungs: list[Lung], position: str) -> tuple[np.ndarray, Extra]:
     """Return the trunk's outline and further shapes with their softness and weight."""
     side = body.chest + 0.10 + 0.07 * body.girth
-    half = smooth([(0.2, -1.5), (0.21, -1.0), (0.42, -0.9), (0.9, -0.82), (1.15, -0.6), (1.2, -0.2)])
-    flank = smooth([(1.02, 0.05), (side + 0.08, -0.22), (side, 0.1), (side + 0.02, 0.6), (side + 0.08, 1.6)])
+    half = smooth(
+        [(0.2, -1.5), (0.21, -1.0), (0.42, -0.9), (0.9, -0.82), (1.15, -0.6), (1.2, -0.2)]
+    )
+    flank = smooth(
+        [(1.02, 0.05), (side + 0.08, -0.22), (side, 0.1), (side + 0.02, 0.6), (side + 0.08, 1.6)]
+    )
     right = np.concatenate([half, flank])
     trunk = np.concatenate([right, right[::-1] * [-1, 1]])
     domes = np.concatenate([lungs[1].base, lungs[0].base[::-1]])
@@ -80,21 +92,43 @@ def _frontal_flesh(body: Body, lungs: list[Lung], position: str) -> tuple[np.nda
         extra.append((breasts, 0.03, 0.10 * body.breast))
     if body.girth > 1.0:
         extra.append(
-            ([ellipse((0.2 + 0.15 * body.rib_slope, body.floor + 0.2), (0.08 + 0.04 * body.girth, 0.06))], 0.012, -0.16)
+            (
+                [
+                    ellipse(
+                        (0.2 + 0.15 * body.rib_slope, body.floor + 0.2),
+                        (0.08 + 0.04 * body.girth, 0.06),
+                    )
+                ],
+                0.012,
+                -0.16,
+            )
         )  # gas in the stomach
     spread = 0.50 if position == "AP" else 0.66
     blades = [
-        smooth([(s * spread, -0.62), (s * (spread + 0.25), -0.68), (s * (spread + 0.14), -0.05)], closed=True)
+        smooth(
+            [(s * spread, -0.62), (s * (spread + 0.25), -0.68), (s * (spread + 0.14), -0.05)],
+            closed=True,
+        )
         for s in (-1, 1)
     ]
     extra.append((blades, 0.01, 0.06))
-    extra.append(([ellipse((s * 0.92, -0.72), (0.1, 0.11)) for s in (-1, 1)], 0.01, 0.12))  # heads of the arm bones
+    extra.append(
+        ([ellipse((s * 0.92, -0.72), (0.1, 0.11)) for s in (-1, 1)], 0.01, 0.12)
+    )  # heads of the arm bones
     return trunk, extra
 
 
 def _trachea() -> np.ndarray:
     return np.array(
-        [(-0.035, -1.3), (0.035, -1.3), (0.04, -0.42), (0.1, -0.3), (0.0, -0.36), (-0.09, -0.3), (-0.04, -0.42)]
+        [
+            (-0.035, -1.3),
+            (0.035, -1.3),
+            (0.04, -0.42),
+            (0.1, -0.3),
+            (0.0, -0.36),
+            (-0.09, -0.3),
+            (-0.04, -0.42),
+        ]
     )
 
 
@@ -106,7 +140,8 @@ def _spine() -> np.ndarray:
 def _discs() -> list[np.ndarray]:
     """Return the vertebral bodies; what lies between them is less dense."""
     return [
-        np.array([(-0.08, y), (0.08, y), (0.075, y + 0.085), (-0.075, y + 0.085)]) for y in np.arange(-1.1, 1.2, 0.12)
+        np.array([(-0.08, y), (0.08, y), (0.075, y + 0.085), (-0.075, y + 0.085)])
+        for y in np.arange(-1.1, 1.2, 0.12)
     ]
 
 
@@ -130,16 +165,37 @@ def _lateral_flesh(body: Body) -> tuple[np.ndarray, Extra]:
             (0.35, -1.5),
         ]
     )
-    bones = [ellipse((0.52 * depth + 0.05 * np.sin(2.2 * y), y), (0.075, 0.05)) for y in np.arange(-0.95, 1.1, 0.125)]
+    bones = [
+        ellipse((0.52 * depth + 0.05 * np.sin(2.2 * y), y), (0.075, 0.05))
+        for y in np.arange(-0.95, 1.1, 0.125)
+    ]
     belly = np.array(
-        [(-1.2, body.floor + 0.02), (0.6, body.floor + 0.10), (1.2, body.floor + 0.3), (1.2, 1.8), (-1.2, 1.8)]
+        [
+            (-1.2, body.floor + 0.02),
+            (0.6, body.floor + 0.10),
+            (1.2, body.floor + 0.3),
+            (1.2, 1.8),
+            (-1.2, 1.8),
+        ]
     )
-    arm = smooth([(-0.3, -1.4), (-0.45, -0.85), (0.1, -0.72), (0.6, -0.8), (0.5, -1.4)], closed=True)
+    arm = smooth(
+        [(-0.3, -1.4), (-0.45, -0.85), (0.1, -0.72), (0.6, -0.8), (0.5, -1.4)], closed=True
+    )
     plate = smooth(
-        [(-0.44 * depth - 0.04, -0.5), (-0.55 * depth - 0.03, -0.2), (-0.62 * depth, 0.15), (-0.56 * depth, -0.2)],
+        [
+            (-0.44 * depth - 0.04, -0.5),
+            (-0.55 * depth - 0.03, -0.2),
+            (-0.62 * depth, 0.15),
+            (-0.56 * depth, -0.2),
+        ],
         closed=True,
     )
-    extra: Extra = [(bones, 0.008, 0.16), ([belly], 0.05, 0.12), ([arm], 0.05, 0.10), ([plate], 0.006, 0.14)]
+    extra: Extra = [
+        (bones, 0.008, 0.16),
+        ([belly], 0.05, 0.12),
+        ([arm], 0.05, 0.10),
+        ([plate], 0.006, 0.14),
+    ]
     if body.breast:
         extra.append(([ellipse((-0.66 * depth, 0.3), (0.2, 0.26))], 0.035, 0.14 * body.breast))
     trachea = np.array([(-0.06, -1.3), (0.03, -1.3), (0.09, -0.2), (0.02, -0.2)])
@@ -150,7 +206,10 @@ def _lateral_flesh(body: Body) -> tuple[np.ndarray, Extra]:
 def _vessels(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Return the lungs' vessels, float32 [S, S]: trees from the hilum, thinner and fainter outwards."""
     canvas, layer = scene.canvas, scene.canvas.blank()
-    blobs = [ellipse((lung.hilum[0], lung.hilum[1] + 0.03), (0.06, 0.13), 0.25 * lung.side) for lung in scene.lungs]
+    blobs = [
+        ellipse((lung.hilum[0], lung.hilum[1] + 0.03), (0.06, 0.13), 0.25 * lung.side)
+        for lung in scene.lungs
+    ]
     hila = canvas.soften(canvas.fill(*blobs, value=170), 0.03)
     for width, value, curves in _trees(scene.lungs, rng):
         canvas.stroke(curves, width, layer, value)

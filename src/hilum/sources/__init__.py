@@ -17,7 +17,8 @@ class SourceEntry(NamedTuple):
     module: str
     help: str
     file: str = ""
-    """Suffix of the one file that a set of this source consists of, which may be given instead of its folder."""
+    """Suffix of the one file that a set of this source consists of, which may be given instead of
+    its folder."""
 
 
 class SourceModule(Protocol):
@@ -30,14 +31,20 @@ class SourceModule(Protocol):
 
 
 SOURCES: dict[str, SourceEntry] = {
-    "chexpert": SourceEntry("hilum.sources.chexpert", "CheXpert: train.csv, valid.csv, uncertain labels, laterals"),
-    "nih14": SourceEntry("hilum.sources.nih14", "NIH ChestX-ray14: Data_Entry_2017*.csv and the official lists"),
+    "chexpert": SourceEntry(
+        "hilum.sources.chexpert", "CheXpert: train.csv, valid.csv, uncertain labels, laterals"
+    ),
+    "nih14": SourceEntry(
+        "hilum.sources.nih14", "NIH ChestX-ray14: Data_Entry_2017*.csv and the official lists"
+    ),
     "medmnist": SourceEntry(
         "hilum.sources.medmnist",
         "MedMNIST: one .npz of a flat set (ChestMNIST, PneumoniaMNIST, ...), or its folder",
         ".npz",
     ),
-    "folder": SourceEntry("hilum.sources.folder", "any folder: a CSV mapped by options, class folders, or no labels"),
+    "folder": SourceEntry(
+        "hilum.sources.folder", "any folder: a CSV mapped by options, class folders, or no labels"
+    ),
 }
 """The data sets that can be read, by name."""
 

@@ -1,7 +1,8 @@
 """CheXpert in its own layout: train.csv and valid.csv (and the official test's table), uncertain labels, laterals.
 
-Cells are empty (not mentioned), 1, 0 or -1 (uncertain) (Irvin 2019, arXiv 1901.07031). The official test comes with
-CheXlocalize (Saporta 2022, doi 10.1038/s42256-022-00536-x): its table lacks sex, age and view; what it lacks is null.
+Cells are empty (not mentioned), 1, 0 or -1 (uncertain) (Irvin 2019, arXiv 1901.07031). The official
+test comes with CheXlocalize (Saporta 2022, doi 10.1038/s42256-022-00536-x): its table lacks sex,
+age and view; what it lacks is null.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ TWIN_FOLDERS = {"valid": "val", "val": "valid"}
 """CheXlocalize's tables name films in ``valid`` that lie in ``val``."""
 
 STUDY = "Study"
-"""Column of tables that label studies: what single readers, their majority or a labeler say of the official test."""
+"""Column of tables that label studies: what single readers, their majority or a labeler say of the
+official test."""
 
 READERS = "groundtruth.csv"
 """The majority's labels, by which a folder of such tables is known (cheXpert-test-set-labels)."""
@@ -54,7 +56,8 @@ class CheXpertOptions:
     """CheXpert, or a phantom data set."""
 
     dataset: str = ""
-    """What the data set is called from now on; chexpert, or phantoms with a hash of their options, unless given."""
+    """What the data set is called from now on; chexpert, or phantoms with a hash of their options,
+    unless given."""
 
 
 Options = CheXpertOptions
@@ -63,7 +66,8 @@ Options = CheXpertOptions
 def read(root: Path, options: CheXpertOptions) -> Catalog:
     """Read the tables and see which films are there.
 
-    ``valid.csv`` is part ``test``, unless the official test's table is there too: then it is ``val``.
+    ``valid.csv`` is part ``test``, unless the official test's table is there too: then it is
+    ``val``.
 
     Raises:
         OptionError: The data set's name has no letter.
@@ -75,7 +79,9 @@ def read(root: Path, options: CheXpertOptions) -> Catalog:
     name = paths.dataset_name(options.dataset) if options.dataset else _usual_name(root)
     if "test" not in found and "val" in found:
         found["test"] = found.pop("val")
-    parts, notes = zip(*(_read_table(root, path, part) for part, path in found.items()), strict=True)
+    parts, notes = zip(
+        *(_read_table(root, path, part) for part, path in found.items()), strict=True
+    )
     rows = pd.concat(parts, ignore_index=True)
     paths.refuse_twice(rows["path"], " and ".join(path.name for path in found.values()))
     there = paths.on_disk(root, rows["path"].tolist())
@@ -94,7 +100,9 @@ def _usual_name(root: Path) -> str:
     try:
         drawn_with = json.loads(record.read_bytes())["options"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{record} is damaged: draw the phantoms again, or name the data set by --dataset.") from error
+        raise DataError(
+            f"{record} is damaged: draw the phantoms again, or name the data set by --dataset."
+        ) from error
     return f"phantoms-{hashlib.sha256(canonical_json(drawn_with)).hexdigest()[:8]}"
 
 
@@ -106,14 +114,21 @@ def _tables(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         there = [name for name in names if (root / name).is_file()]
         if there:
             found[part] = root / there[0]
-            notes += [f"{name} is not read: {there[0]} is there for the same part" for name in there[1:]]
+            notes += [
+                f"{name} is not read: {there[0]} is there for the same part" for name in there[1:]
+            ]
     return found, tuple(notes)
 
 
 def _wrong_root(root: Path) -> str:
     looked = ", ".join(names[0] for names in TABLES.values())
     line = f"{root} is no CheXpert folder: looked for {looked} there."
-    below = (path.parent for names in TABLES.values() for name in names for path in sorted(root.glob(f"*/{name}")))
+    below = (
+        path.parent
+        for names in TABLES.values()
+        for name in names
+        for path in sorted(root.glob(f"*/{name}"))
+    )
     if folder := next(below, None):
         return f"{line} Did you mean {str(folder)!r}?"
     return f"{line} {_studies_only(READERS)}" if (root / READERS).is_file() else line
@@ -130,7 +145,9 @@ def _read_table(root: Path, path: Path, part: str) -> tuple[pd.DataFrame, tuple[
     tables.need_cells(cells[PATH], path.name)
     rows = _places(root, cells[PATH], path.name)
     labels = {
-        name: tables.numbers(*tables.parse_cells(cells[name], tables.label, path.name, "a label: 1, 0, -1 or empty"))
+        name: tables.numbers(
+            *tables.parse_cells(cells[name], tables.label, path.name, "a label: 1, 0, -1 or empty")
+        )
         for name in CHEXPERT
         if name in cells
     }
@@ -147,11 +164,15 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
         DataError: A column that CheXpert's tables do not have.
     """
     if STUDY in cells and PATH not in cells:
-        raise DataError(f"{name} has a column {STUDY!r} and none called {PATH!r}. {_studies_only(name)}")
+        raise DataError(
+            f"{name} has a column {STUDY!r} and none called {PATH!r}. {_studies_only(name)}"
+        )
     known = {column.casefold(): column for column in _COLUMNS}
     names: dict[str, str] = {}
     for column in map(str, cells.columns):
-        if re.fullmatch(r"column \d+", column):  # without a name: the row numbers that some tools write
+        if re.fullmatch(
+            r"column \d+", column
+        ):  # without a name: the row numbers that some tools write
             continue
         spelt = known.get(column.casefold()) or canonical(column)
         if spelt not in _COLUMNS:
@@ -160,7 +181,9 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
                 f"{name} has the unknown column {tables.show(column)}: a finding is one of {', '.join(CHEXPERT)}.{hint}"
             )
         if spelt in names.values():
-            raise DataError(f"{name} has two columns for {spelt}, the second {tables.show(column)}: keep one of them.")
+            raise DataError(
+                f"{name} has two columns for {spelt}, the second {tables.show(column)}: keep one of them."
+            )
         names[column] = spelt
     return cells.rename(columns=names)
 
@@ -168,12 +191,15 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
 def _places(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
     """Return path, patient and study of each row.
 
-    Paths begin with the release's folder (``CheXpert-v1.0-small/train/…``), which is ROOT itself whatever its name now.
+    Paths begin with the release's folder (``CheXpert-v1.0-small/train/…``), which is ROOT itself
+    whatever its name now.
     """
     cleaned = paths.clean_paths(cells, name)
     # By Arrow, which takes a tenth of what pandas takes for 223,414 rows.
     found = pc.extract_regex(pa.array(cleaned, pa.string()), _FORM)
-    patient, study = (tables.as_text(pc.struct_field(found, group)) for group in ("patient", "study"))
+    patient, study = (
+        tables.as_text(pc.struct_field(found, group)) for group in ("patient", "study")
+    )
     wrong = patient.isna().to_numpy(bool)
     if wrong.any():
         row = int(wrong.argmax())
@@ -191,7 +217,9 @@ def _places(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
 
 def _gone(root: Path, cleaned: pd.Series) -> list[str]:
     """Return the first folders, as ``CheXpert-v1.0-small/``, that are not below the root."""
-    firsts = pc.struct_field(pc.extract_regex(pa.array(cleaned, pa.string()), r"^(?P<first>[^/]+/)"), "first")
+    firsts = pc.struct_field(
+        pc.extract_regex(pa.array(cleaned, pa.string()), r"^(?P<first>[^/]+/)"), "first"
+    )
     return [
         first
         for first in map(str, pc.unique(firsts).to_pylist())
@@ -199,7 +227,9 @@ def _gone(root: Path, cleaned: pd.Series) -> list[str]:
     ]
 
 
-def _describe(cells: pd.DataFrame, name: str) -> tuple[dict[str, npt.NDArray[np.generic]], tuple[str, ...]]:
+def _describe(
+    cells: pd.DataFrame, name: str
+) -> tuple[dict[str, npt.NDArray[np.generic]], tuple[str, ...]]:
     """Return view_position, sex and age as far as the table has them, and notes."""
     found: dict[str, npt.NDArray[np.generic]] = {}
     notes: tuple[str, ...] = ()
@@ -212,6 +242,10 @@ def _describe(cells: pd.DataFrame, name: str) -> tuple[dict[str, npt.NDArray[np.
     if PROJECTION in cells:
         views, view_notes = tables.described(cells[PROJECTION], _PROJECTIONS, name)
         notes += view_notes
-    lateral = cells[LATERALITY] if LATERALITY in cells else cells[PATH].str.extract(r"_([a-z]+)\.[a-z]+$")[0]
+    lateral = (
+        cells[LATERALITY]
+        if LATERALITY in cells
+        else cells[PATH].str.extract(r"_([a-z]+)\.[a-z]+$")[0]
+    )
     views[(lateral.str.casefold() == "lateral").fillna(False).to_numpy(bool)] = "LATERAL"
     return {**found, "view_position": views}, notes

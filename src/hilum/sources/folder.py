@@ -44,11 +44,13 @@ class FolderOptions:
     dataset: str = ""
     """What the data set is called from now on; the root folder's own name unless given."""
     csv: str = ""
-    """The table's name below the root; empty: none, and every PNG and JPEG below the root is a film."""
+    """The table's name below the root; empty: none, and every PNG and JPEG below the root is a
+    film."""
     path_column: str = "path"
     """Column with the film's path below the root."""
     patient_column: str = ""
-    """Column that says who; empty: by ``patient_pattern``, else each film is a patient of its own."""
+    """Column that says who; empty: by ``patient_pattern``, else each film is a patient of its
+    own."""
     patient_pattern: str = ""
     """Regular expression with one group, searched in the path: the group is the patient."""
     study_column: str = ""
@@ -64,13 +66,15 @@ class FolderOptions:
     finding_columns: tuple[str, ...] = ()
     """Columns with one finding each: 1, 0, -1 (uncertain) or empty, or the words below."""
     label_column: str = ""
-    """Column with the classes of a film; a class that it does not name is absent, an empty cell states nothing."""
+    """Column with the classes of a film; a class that it does not name is absent, an empty cell
+    states nothing."""
     separator: str = "|"
     """Stands between the classes of one cell."""
     class_folders: bool = False
     """Without a table: the folder that a film lies in is its class."""
     mapping: dict[str, str] = field(default_factory=dict)
-    """Other names for columns or classes, as in ``PNEUMONIA: Pneumonia``; an empty name leaves a class out."""
+    """Other names for columns or classes, as in ``PNEUMONIA: Pneumonia``; an empty name leaves a
+    class out."""
     absent_values: tuple[str, ...] = ("normal", "no finding", "no_finding")
     """Classes that state all the others as absent and are no finding themselves."""
     positive_values: tuple[str, ...] = ("yes", "true", "present", "positive")
@@ -87,7 +91,8 @@ Options = FolderOptions
 def read(root: Path, options: FolderOptions) -> Catalog:
     """Read the table, or list the films, and see which are there.
 
-    Findings of the vocabularies get their one spelling; other names stay findings of their own unless mapped.
+    Findings of the vocabularies get their one spelling; other names stay findings of their own
+    unless mapped.
 
     Raises:
         OptionError: Options that contradict each other or name nothing.
@@ -105,7 +110,9 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     refuse_reserved(labels)
     foreign = [name for name in labels if canonical(name) is None]
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
-    table = film_table(pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels))
+    table = film_table(
+        pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels)
+    )
     notes = (*notes, *patient_notes, *foreign_notes)
     name = paths.dataset_name(options.dataset or root.resolve().name)
     return Catalog(name, root, tuple(labels), table, len(rows), excluded, notes)
@@ -119,23 +126,40 @@ def refuse_reserved(findings: Iterable[str]) -> None:
     """
     for name in findings:
         if name.casefold() in RESERVED:
-            raise OptionError(f"finding {name!r} has a name that the catalogue uses itself: map it by --mapping.")
+            raise OptionError(
+                f"finding {name!r} has a name that the catalogue uses itself: map it by --mapping."
+            )
 
 
 def _check(options: FolderOptions) -> None:
     if options.finding_columns and options.label_column:
-        raise OptionError("--finding_columns and --label_column exclude each other: give the one that the table has.")
+        raise OptionError(
+            "--finding-columns and --label-column exclude each other: give the one that the table has."
+        )
     if options.csv and options.class_folders:
-        raise OptionError("--csv and --class_folders exclude each other: labels come from the table or the folders.")
-    needs_table = ("patient_column", "study_column", "view_column", "sex_column", "age_column", "part_column")
+        raise OptionError(
+            "--csv and --class-folders exclude each other: labels come from the table or the folders."
+        )
+    needs_table = (
+        "patient_column",
+        "study_column",
+        "view_column",
+        "sex_column",
+        "age_column",
+        "part_column",
+    )
     for name in (*needs_table, "finding_columns", "label_column"):
         if getattr(options, name) and not options.csv:
             shown = tables.show(getattr(options, name))
             raise OptionError(f"--{name} {shown} needs a table: give --csv, its file name.")
     if options.patient_column and options.patient_pattern:
-        raise OptionError("--patient_column and --patient_pattern exclude each other: give one of them.")
+        raise OptionError(
+            "--patient-column and --patient-pattern exclude each other: give one of them."
+        )
     if not options.separator:
-        raise OptionError("--separator '' cannot part classes: give the character between them, as '|'.")
+        raise OptionError(
+            "--separator '' cannot part classes: give the character between them, as '|'."
+        )
 
 
 def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
@@ -167,28 +191,36 @@ def _need_columns(cells: pd.DataFrame, options: FolderOptions, table: str) -> No
         if entry.name.endswith("_column"):
             column = getattr(options, entry.name)
             tables.need_columns(cells, [column] if column else [], table, f"--{entry.name}")
-    tables.need_columns(cells, options.finding_columns, table, "--finding_columns")
+    tables.need_columns(cells, options.finding_columns, table, "--finding-columns")
 
 
 def _table_path(root: Path, name: str) -> Path:
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
-        raise OptionError(f"--csv {tables.show(name)} leaves the root {root}: put the table below it.")
+        raise OptionError(
+            f"--csv {tables.show(name)} leaves the root {root}: put the table below it."
+        )
     if not path.is_file():
         there = sorted(found.name for found in root.glob("*.csv"))
         hint = did_you_mean(name, there)
-        raise DataError(f"{root} has no table {tables.show(name)}: it has {', '.join(there[:5]) or 'no CSV'}.{hint}")
+        raise DataError(
+            f"{root} has no table {tables.show(name)}: it has {', '.join(there[:5]) or 'no CSV'}.{hint}"
+        )
     return path
 
 
-def _film_column(name: str, cells: pd.Series, table: str) -> tuple[pd.Series | npt.NDArray[Any], Notes]:
+def _film_column(
+    name: str, cells: pd.Series, table: str
+) -> tuple[pd.Series | npt.NDArray[Any], Notes]:
     """Return one of the catalogue's columns, and notes."""
     if name == "patient":
         tables.need_cells(cells, table)
         return cells.str.strip(), ()
     if name == "part":
         allowed = "a part: train, val or test"
-        return tables.texts(*tables.parse_cells(cells, lambda text: PARTS.get(text.casefold()), table, allowed)), ()
+        return tables.texts(
+            *tables.parse_cells(cells, lambda text: PARTS.get(text.casefold()), table, allowed)
+        ), ()
     if name == "age":
         return tables.ages(cells, table)
     if name == "study":
@@ -196,7 +228,9 @@ def _film_column(name: str, cells: pd.Series, table: str) -> tuple[pd.Series | n
     return tables.described(cells, tables.SEXES if name == "sex" else tables.VIEWS, table)
 
 
-def _table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tuple[Findings, Notes]:
+def _table_labels(
+    cells: pd.DataFrame, options: FolderOptions, table: str
+) -> tuple[Findings, Notes]:
     if options.label_column:
         column = cells[options.label_column]
         classes = [None if pd.isna(cell) else str(cell).split(options.separator) for cell in column]
@@ -207,17 +241,26 @@ def _table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tu
     for column_name in options.finding_columns:
         finding = _finding(column_name, options.mapping)
         if finding in labels:
-            raise OptionError(f"two columns are the finding {finding!r}, the second {column_name!r}: leave one out.")
+            raise OptionError(
+                f"two columns are the finding {finding!r}, the second {column_name!r}: leave one out."
+            )
         if finding:
             parsed = tables.parse_cells(
-                cells[column_name], lambda text: words.get(text.casefold(), tables.label(text)), table, _ALLOWED
+                cells[column_name],
+                lambda text: words.get(text.casefold(), tables.label(text)),
+                table,
+                _ALLOWED,
             )
             labels[finding] = tables.numbers(*parsed)
-    notes = () if labels else ("no labels: give --finding_columns or --label_column if the table has any",)
+    notes = (
+        ()
+        if labels
+        else ("no labels: give --finding-columns or --label-column if the table has any",)
+    )
     return labels, notes
 
 
-_ALLOWED = "a label: 1, 0, -1 or empty; name other words by --positive_values, --negative_values or --uncertain_values"
+_ALLOWED = "a label: 1, 0, -1 or empty; name other words by --positive-values, --negative-values or --uncertain-values"
 
 
 def _words(options: FolderOptions) -> dict[str, float]:
@@ -229,9 +272,14 @@ def _words(options: FolderOptions) -> dict[str, float]:
     return {word.strip().casefold(): value for value, words in listed.items() for word in words}
 
 
-def _class_labels(classes: list[list[str] | None], options: FolderOptions, where: str) -> tuple[Findings, Notes]:
+def _class_labels(
+    classes: list[list[str] | None], options: FolderOptions, where: str
+) -> tuple[Findings, Notes]:
     """Return labels from each film's classes (None: not stated), and a note on the classes that say "none of these"."""
-    cleaned = [None if names is None else [name.strip() for name in names if name.strip()] for names in classes]
+    cleaned = [
+        None if names is None else [name.strip() for name in names if name.strip()]
+        for names in classes
+    ]
     seen = sorted({name for names in cleaned for name in names or ()})
     _check_mapping(options, seen)
     absent = {word.casefold() for word in options.absent_values}
@@ -239,7 +287,9 @@ def _class_labels(classes: list[list[str] | None], options: FolderOptions, where
     finding = {name: _finding(name, options.mapping) for name in seen if name not in normal}
     findings = sorted({name for name in finding.values() if name})
     if not findings:
-        raise DataError(f"{where} names no finding, only {', '.join(map(tables.show, seen[:5])) or 'empty cells'}.")
+        raise DataError(
+            f"{where} names no finding, only {', '.join(map(tables.show, seen[:5])) or 'empty cells'}."
+        )
     labels = {name: np.zeros(len(cleaned), np.float32) for name in findings}
     for row, names in enumerate(cleaned):
         for column in labels.values() if not names else ():
@@ -248,7 +298,8 @@ def _class_labels(classes: list[list[str] | None], options: FolderOptions, where
             if target := finding.get(name):
                 labels[target][row] = PRESENT
     notes = tuple(
-        f"{name!r} in {where} states {', '.join(findings)} as absent and is no finding itself" for name in normal
+        f"{name!r} in {where} states {', '.join(findings)} as absent and is no finding itself"
+        for name in normal
     )
     return labels, notes
 
@@ -258,7 +309,9 @@ def _check_mapping(options: FolderOptions, names: Iterable[str]) -> None:
         if foreign not in names:
             there = ", ".join(map(tables.show, list(names)[:10])) or "none"
             hint = did_you_mean(foreign, names)
-            raise OptionError(f"--mapping names {tables.show(foreign)}, which does not occur: there are {there}.{hint}")
+            raise OptionError(
+                f"--mapping names {tables.show(foreign)}, which does not occur: there are {there}.{hint}"
+            )
 
 
 def _finding(name: str, mapping: Mapping[str, str]) -> str:
@@ -270,14 +323,25 @@ def _finding(name: str, mapping: Mapping[str, str]) -> str:
 def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
     films = paths.find_films(root)
     if not films:
-        raise DataError(f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.")
+        raise DataError(
+            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below."
+        )
     rows = pd.DataFrame({"path": pd.Series(films, dtype="string")})
     if not options.class_folders:
-        return rows, {}, ("no labels: give --csv for a table, or --class_folders if folders name the classes",)
+        return (
+            rows,
+            {},
+            ("no labels: give --csv for a table, or --class-folders if folders name the classes",),
+        )
     above = [film.split("/")[:-1] for film in films]
     if not all(above):
-        raise DataError(f"{root} holds films outside class folders, first {tables.show(films[above.index([])])}.")
-    parts = [next((PARTS[name.casefold()] for name in names if name.casefold() in PARTS), None) for names in above]
+        raise DataError(
+            f"{root} holds films outside class folders, first {tables.show(films[above.index([])])}."
+        )
+    parts = [
+        next((PARTS[name.casefold()] for name in names if name.casefold() in PARTS), None)
+        for names in above
+    ]
     rows["part"] = np.array(parts, object)
     named = ("folders called train, val or test give the part",) if any(parts) else ()
     labels, notes = _class_labels([names[-1:] for names in above], options, "the class folders")
@@ -288,14 +352,14 @@ def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, No
     if options.patient_column:
         return rows["patient"], ()
     if not options.patient_pattern:
-        note = "each film counts as a patient of its own: give --patient_column or --patient_pattern if some share one"
+        note = "each film counts as a patient of its own: give --patient-column or --patient-pattern if some share one"
         return rows["path"].str.replace(r"\.[^./]+$", "", regex=True), (note,)
     found = rows["path"].str.extract(_pattern(options.patient_pattern), expand=False)
     wrong = (found.isna() | (found == "")).to_numpy(bool)
     if wrong.any():
         first = tables.show(rows["path"].iloc[int(wrong.argmax())])
         raise DataError(
-            f"--patient_pattern {tables.show(options.patient_pattern)} finds no patient in {int(wrong.sum())} paths, "
+            f"--patient-pattern {tables.show(options.patient_pattern)} finds no patient in {int(wrong.sum())} paths, "
             f"first {first}: mend the pattern."
         )
     return found, ()
@@ -305,9 +369,11 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise OptionError(f"--patient_pattern {tables.show(text)} is no regular expression: {error}.") from error
+        raise OptionError(
+            f"--patient-pattern {tables.show(text)} is no regular expression: {error}."
+        ) from error
     if pattern.groups != 1:
         raise OptionError(
-            f"--patient_pattern {tables.show(text)} has {pattern.groups} groups: put round brackets around the patient."
+            f"--patient-pattern {tables.show(text)} has {pattern.groups} groups: put round brackets around the patient."
         )
     return pattern

@@ -1,7 +1,8 @@
 """MedMNIST's flat sets: one ``.npz`` of films, labels and parts, at 28 to 224 pixels.
 
-Yang 2023, doi 10.1038/s41597-022-01721-8. The archive is read as it lies, film by film, never unpacked to disk. It
-names no patients, so each film is one of its own, and the parts are the published ones.
+Yang 2023, doi 10.1038/s41597-022-01721-8. The archive is read as it lies, film by film, never
+unpacked to disk. It names no patients, so each film is one of its own, and the parts are the
+published ones.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from hilum.sources.folder import refuse_reserved
 SUFFIX = ".npz"
 PARTS = ("train", "val", "test")
 MOST_FILMS, MOST_CLASSES, MOST_CELLS, MOST_BYTES = 2_000_000, 256, 20_000_000, 2**35
-"""Films, labels a film, both multiplied, and bytes of pixels: no set has nearly as many; what claims more is none."""
+"""Films, labels a film, both multiplied, and bytes of pixels: no set has nearly as many; what
+claims more is none."""
 
 FINDINGS = {"chestmnist": NIH14, "pneumoniamnist": ("Pneumonia",)}
-"""Names of the label columns of the sets of chest films, in the published order (``INFO`` of MedMNIST's own package).
+"""Names of the label columns of the sets of chest films, in the published order (``INFO`` of
+MedMNIST's own package).
 
-Of PneumoniaMNIST's two classes 0 is normal and 1 pneumonia. ChestMNIST's 13th, "pleural", is NIH's pleural thickening.
+Of PneumoniaMNIST's two classes 0 is normal and 1 pneumonia. ChestMNIST's 13th, "pleural", is NIH's
+pleural thickening.
 """
 
 TAKEN_FROM = {
@@ -47,9 +51,11 @@ class MedMNISTOptions:
     """A flat set of MedMNIST."""
 
     dataset: str = ""
-    """What the data set is called from now on; the file's name, as in chestmnist_64, unless given."""
+    """What the data set is called from now on; the file's name, as in chestmnist_64, unless
+    given."""
     findings: tuple[str, ...] = ()
-    """Names of the labels in order, where the set is not one of chest films; of two classes, the second's is enough."""
+    """Names of the labels in order, where the set is not one of chest films; of two classes, the
+    second's is enough."""
 
 
 Options = MedMNISTOptions
@@ -60,7 +66,8 @@ def read(root: Path, options: MedMNISTOptions) -> Catalog:
 
     Raises:
         OptionError: The findings named do not fit the set.
-        DataError: There is no such file or more than one, or it is damaged or no set of flat films; one line says why.
+        DataError: There is no such file or more than one, or it is damaged or no set of flat films;
+            one line says why.
     """
     file = _the_file(root)
     try:
@@ -71,24 +78,35 @@ def read(root: Path, options: MedMNISTOptions) -> Catalog:
     except UnreadableFilm as error:
         raise DataError(f"{file}: {error}. Is the download complete?") from error
     if len({found.shape[1] for found in labels.values()}) > 1:
-        raise DataError(f"{file}: its parts have different numbers of labels: is the download complete?")
+        raise DataError(
+            f"{file}: its parts have different numbers of labels: is the download complete?"
+        )
     known_as = _set_name(file)
     columns, notes = _columns(np.concatenate(list(labels.values())), known_as, options.findings)
     findings = tuple(columns)
     table = film_table(_films(file.name, labels).assign(**columns), findings)
-    name, notes = paths.dataset_name(options.dataset or file.stem), (*notes, *_notes(images, known_as))
+    name, notes = (
+        paths.dataset_name(options.dataset or file.stem),
+        (*notes, *_notes(images, known_as)),
+    )
     return Catalog(name, file.parent, findings, table, len(table), notes=notes, reader=NPZ_READER)
 
 
 def _the_file(root: Path) -> Path:
     if root.is_file():
         return root
-    found = sorted(entry for entry in root.iterdir() if entry.suffix.lower() == SUFFIX and entry.is_file())
+    found = sorted(
+        entry for entry in root.iterdir() if entry.suffix.lower() == SUFFIX and entry.is_file()
+    )
     if len(found) > 1:
         names = ", ".join(entry.name for entry in found[:8])
-        raise DataError(f"{root} holds several sets or sizes ({names}): give the file of one, as {str(found[0])!r}.")
+        raise DataError(
+            f"{root} holds several sets or sizes ({names}): give the file of one, as {str(found[0])!r}."
+        )
     if not found:
-        raise DataError(f"{root} is no folder of a MedMNIST set: looked for a file such as chestmnist{SUFFIX} there.")
+        raise DataError(
+            f"{root} is no folder of a MedMNIST set: looked for a file such as chestmnist{SUFFIX} there."
+        )
     return found[0]
 
 
@@ -103,7 +121,9 @@ def _arrays(file: Path) -> dict[str, NpzArray]:
     parts = [part for part in PARTS if f"{part}_images" in names]
     if not parts:
         there = ", ".join(map(tables.show, names[:6])) or "no arrays"
-        raise DataError(f"{file} is no MedMNIST set: looked for train_images, val_images, test_images; it has {there}.")
+        raise DataError(
+            f"{file} is no MedMNIST set: looked for train_images, val_images, test_images; it has {there}."
+        )
     found = {part: NpzArray(file, f"{part}_images") for part in parts}
     for films in found.values():
         if not is_films(films):
@@ -113,14 +133,20 @@ def _arrays(file: Path) -> dict[str, NpzArray]:
     count = sum(array.shape[0] for array in found.values())
     size = sum(array.shape[0] * array.row_bytes for array in found.values())
     if count > MOST_FILMS or size > MOST_BYTES:
-        raise DataError(f"{file} claims {count} films of {size} bytes, at most {MOST_FILMS} and {MOST_BYTES} are read.")
+        raise DataError(
+            f"{file} claims {count} films of {size} bytes, at most {MOST_FILMS} and {MOST_BYTES} are read."
+        )
     return found
 
 
 def _labels(file: Path, part: str, films: int) -> npt.NDArray[np.int64]:
     """Return one part's labels, [n, k]: k is 1 where they are numbers of classes."""
     found = NpzArray(file, f"{part}_labels")
-    if found.shape[0] != films or len(found.shape) > 2 or not 1 <= int(np.prod(found.shape[1:])) <= MOST_CLASSES:
+    if (
+        found.shape[0] != films
+        or len(found.shape) > 2
+        or not 1 <= int(np.prod(found.shape[1:])) <= MOST_CLASSES
+    ):
         raise DataError(
             f"{file}: {found.name} is {found.said()}, but there are {films} films: allowed are [{films}, 1] to "
             f"[{films}, {MOST_CLASSES}]."
@@ -137,7 +163,9 @@ def _refuse_many(name: str, cells: int) -> None:
 def _films(file: str, labels: dict[str, npt.NDArray[np.int64]]) -> pd.DataFrame:
     """Return path, patient, study and part of each film, in the order of the labels."""
     counts = {part: len(found) for part, found in labels.items()}
-    names = [film_path(file, part, place) for part, count in counts.items() for place in range(count)]
+    names = [
+        film_path(file, part, place) for part, count in counts.items() for place in range(count)
+    ]
     parts = np.repeat(list(counts), list(counts.values()))
     return pd.DataFrame({"path": names, "patient": names, "study": names, "part": parts})
 
@@ -156,34 +184,47 @@ def _columns(
     names, notes = _names(classes, several, known_as, wanted)
     states = labels if several else labels == np.arange(classes)[classes - len(names) :]
     return {
-        name: np.where(states[:, place], PRESENT, ABSENT).astype(np.float32) for place, name in enumerate(names)
+        name: np.where(states[:, place], PRESENT, ABSENT).astype(np.float32)
+        for place, name in enumerate(names)
     }, notes
 
 
-def _names(classes: int, several: bool, known_as: str, wanted: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+def _names(
+    classes: int, several: bool, known_as: str, wanted: Sequence[str]
+) -> tuple[list[str], tuple[str, ...]]:
     """Return the columns' names: one a class, but one alone, the second's, where there are two classes."""
     allowed = (classes, 1) if classes == 2 and not several else (classes,)
     names = [canonical(name) or name.strip() for name in wanted or FINDINGS.get(known_as, ())]
     if names and len(names) not in allowed:
         given = "--findings names" if wanted else f"{known_as} should have"
         count = " or ".join(map(str, allowed))
-        raise OptionError(f"{given} {len(names)} findings, the file has {classes}: give --findings with {count} names.")
+        raise OptionError(
+            f"{given} {len(names)} findings, the file has {classes}: give --findings with {count} names."
+        )
     if len(set(names)) < len(names) or not all(names):
-        raise OptionError(f"--findings {', '.join(map(tables.show, names))}: give every finding a name of its own.")
+        raise OptionError(
+            f"--findings {', '.join(map(tables.show, names))}: give every finding a name of its own."
+        )
     refuse_reserved(names)
     if names:
         return names, ()
     first = 1 if 1 in allowed else 0
     generic = [f"class {place}" for place in range(first, classes)]
-    return generic, (f"names of the classes are not known here, {', '.join(generic[:3])} ...: give --findings",)
+    return generic, (
+        f"names of the classes are not known here, {', '.join(generic[:3])} ...: give --findings",
+    )
 
 
 def _notes(images: dict[str, NpzArray], known_as: str) -> tuple[str, ...]:
     sizes = sorted({f"{array.shape[2]} x {array.shape[1]}" for array in images.values()})
-    notes = ["MedMNIST gives no patients: every film counts as a patient of its own, splits are the published ones"]
+    notes = [
+        "MedMNIST gives no patients: every film counts as a patient of its own, splits are the published ones"
+    ]
     notes.append(f"films are {', '.join(sizes)} pixels")
     if known_as in TAKEN_FROM:
-        notes.append(f"films are taken from {TAKEN_FROM[known_as]}: do not train on one and test on the other")
+        notes.append(
+            f"films are taken from {TAKEN_FROM[known_as]}: do not train on one and test on the other"
+        )
     if missing := [part for part in PARTS if part not in images]:
         notes.append(f"the file has no part {', '.join(missing)}")
     return tuple(notes)

@@ -1,7 +1,7 @@
 """NIH ChestX-ray14 in its own layout: one label table, two official lists, images in one or twelve folders.
 
-Findings are mined from reports (Wang 2017, arXiv 1705.02315): each film has a list of findings, and what it does
-not list is absent. "No Finding" states all 14 as absent and is no column.
+Findings are mined from reports (Wang 2017, arXiv 1705.02315): each film has a list of findings, and
+what it does not list is absent. "No Finding" states all 14 as absent and is no column.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class NIH14Options:
     """NIH ChestX-ray14."""
 
     table: str = ""
-    """The label table's name below the root; empty: Data_Entry_2017_v2020.csv, else Data_Entry_2017.csv."""
+    """The label table's name below the root; empty: Data_Entry_2017_v2020.csv, else
+    Data_Entry_2017.csv."""
 
 
 Options = NIH14Options
@@ -49,7 +50,15 @@ def read(root: Path, options: NIH14Options) -> Catalog:
     path = _table_path(root, options.table)
     rows = tables.read_csv(path)
     sex = next((name for name in _SEX_COLUMNS if name in rows), _SEX_COLUMNS[0])
-    needed = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", sex, "View Position")
+    needed = (
+        "Image Index",
+        "Finding Labels",
+        "Follow-up #",
+        "Patient ID",
+        "Patient Age",
+        sex,
+        "View Position",
+    )
     tables.need_columns(rows, needed, path.name)
     for column in ("Image Index", "Finding Labels", "Follow-up #", "Patient ID"):
         tables.need_cells(rows[column], path.name)
@@ -68,7 +77,9 @@ def read(root: Path, options: NIH14Options) -> Catalog:
 
 def _table_path(root: Path, name: str) -> Path:
     if name and not (root / name).resolve().is_relative_to(root.resolve()):
-        raise OptionError(f"table {tables.show(name)} leaves the root {root}: put the table below it.")
+        raise OptionError(
+            f"table {tables.show(name)} leaves the root {root}: put the table below it."
+        )
     for candidate in (name,) if name else TABLES:
         if (root / candidate).is_file():
             return root / candidate
@@ -108,7 +119,9 @@ def _describe(rows: pd.DataFrame, sex: str, name: str) -> tuple[pd.DataFrame, tu
 
 def _labels(cells: pd.Series, name: str) -> FloatArray:
     """Return labels [N, F], 1 or 0."""
-    codes, values = tables.parse_cells(cells, lambda text: _states(text, name), name, "a list of findings")
+    codes, values = tables.parse_cells(
+        cells, lambda text: _states(text, name), name, "a list of findings"
+    )
     return np.stack(values)[codes]
 
 
@@ -122,7 +135,9 @@ def _states(text: str, name: str) -> FloatArray:
         if finding not in NIH14:
             allowed = ", ".join((*NIH14, NO_FINDING))
             hint = did_you_mean(word, (*NIH14, NO_FINDING))
-            raise DataError(f"{name}: unknown finding {tables.show(word)}: allowed are {allowed}.{hint}")
+            raise DataError(
+                f"{name}: unknown finding {tables.show(word)}: allowed are {allowed}.{hint}"
+            )
         states[NIH14.index(finding)] = 1
     return states
 
@@ -132,7 +147,9 @@ def _parts(root: Path, names: pd.Series) -> tuple[npt.NDArray[np.object_], tuple
     lists = {part: _read_list(root / file) for part, file in LISTS.items()}
     both = lists["train"] & lists["test"]
     if both:
-        raise DataError(f"{len(both)} films stand in both official lists, first {tables.show(min(both))}: keep one.")
+        raise DataError(
+            f"{len(both)} films stand in both official lists, first {tables.show(min(both))}: keep one."
+        )
     parts = np.full(len(names), None, object)
     for part, named in lists.items():
         parts[names.isin(named).to_numpy(bool)] = part

@@ -21,7 +21,8 @@ from hilum.sources.tables import FIRST_ROW, show
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 NOT_ON_DISK = "not on disk"
 _WORTH_LISTING = 8
-"""A folder is listed once if a table names that many of its entries; below, asking for each is quicker."""
+"""A folder is listed once if a table names that many of its entries; below, asking for each is
+quicker."""
 
 
 def clean_paths(cells: pd.Series, name: str) -> pd.Series:
@@ -50,7 +51,9 @@ def dataset_name(wanted: str) -> str:
     """
     name = re.sub(r"[^\w.-]+", "-", wanted).strip("-.")
     if not name:
-        raise OptionError(f"--dataset {wanted!r} has no letter: name the data set, such as 'hospital-a'.")
+        raise OptionError(
+            f"--dataset {wanted!r} has no letter: name the data set, such as 'hospital-a'."
+        )
     return name
 
 
@@ -80,8 +83,9 @@ def refuse_twice(paths: pd.Series, name: str) -> None:
 def on_disk(root: Path, paths: Sequence[str]) -> BoolArray:
     """Return which paths below the root are files, [N].
 
-    Folders of which many entries are named are listed once; for the rest each entry is asked for once. (CheXpert has a
-    folder for each study, so that listing them all would take longer than asking; NIH has one folder for all.)
+    Folders of which many entries are named are listed once; for the rest each entry is asked for
+    once. (CheXpert has a folder for each study, so that listing them all would take longer than
+    asking; NIH has one folder for all.)
 
     Raises:
         DataError: A path leads out of the root through a symbolic link.
@@ -130,7 +134,9 @@ class _Inside:
         if folder not in self._listings:
             with os.scandir(self._start + folder) as entries:
                 prefix = f"{folder}/" if folder else ""
-                self._listings[folder] = {entry.name: self._kind_of(entry, prefix) for entry in entries}
+                self._listings[folder] = {
+                    entry.name: self._kind_of(entry, prefix) for entry in entries
+                }
         return self._listings[folder]
 
     def _kind_of(self, entry: os.DirEntry[str], prefix: str) -> int:
@@ -157,7 +163,9 @@ class _Inside:
 
 def _full_folders(folders: Sequence[str], counts: npt.NDArray[np.int64]) -> set[str]:
     """Return the folders, at any height, of which so many entries are named that listing is quicker than asking."""
-    full = {folder for folder, count in zip(folders, counts, strict=True) if count >= _WORTH_LISTING}
+    full = {
+        folder for folder, count in zip(folders, counts, strict=True) if count >= _WORTH_LISTING
+    }
     level: Collection[str] = folders
     while level := [folder for folder in level if folder]:
         entries = Counter([folder.rpartition("/")[0] for folder in level])
@@ -178,7 +186,11 @@ def find_films(root: Path) -> list[str]:
 
 
 def _is_film(folder: str, name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".") and not Path(folder, name).is_symlink()
+    return (
+        name.lower().endswith(EXTENSIONS)
+        and not name.startswith(".")
+        and not Path(folder, name).is_symlink()
+    )
 
 
 def list_films(root: Path, folders: Iterable[str]) -> dict[str, str]:

@@ -41,8 +41,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     """Return a CSV's cells as text, an empty cell as null, under its header's names.
 
     Raises:
-        DataError: It cannot be read, is empty, is no UTF-8 text, has a NUL byte, a repeated column name, or a row
-            whose number of cells is not the header's.
+        DataError: It cannot be read, is empty, is no UTF-8 text, has a NUL byte, a repeated column
+            name, or a row whose number of cells is not the header's.
     """
     content = _text_of(path)
     columns = _header(path, content)
@@ -81,7 +81,9 @@ def _header(path: Path, content: bytes) -> list[str]:
         raise DataError(f"{path} does not begin with column names: export it again.") from error
     foreign = next((sign for sign in ";\t" if len(names) == 1 and sign in names[0]), "")
     if foreign:
-        raise DataError(f"{path} seems to be separated by {foreign!r}: export it with commas between the cells.")
+        raise DataError(
+            f"{path} seems to be separated by {foreign!r}: export it with commas between the cells."
+        )
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:
         raise DataError(f"{path} has the column {show(twice[0])} more than once: keep one of them.")
@@ -102,7 +104,9 @@ def _text_of(path: Path) -> bytes:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is no UTF-8 text (line {line}): save it as CSV in UTF-8.") from error
+        raise DataError(
+            f"{path} is no UTF-8 text (line {line}): save it as CSV in UTF-8."
+        ) from error
     return content
 
 
@@ -145,7 +149,8 @@ def parse_cells(
         For each row [N] the place of its value in the list, -1 for an empty cell; and the list.
 
     Raises:
-        DataError: ``parse`` returned None for a cell; the line names row, column, value and what is allowed.
+        DataError: ``parse`` returned None for a cell; the line names row, column, value and what is
+            allowed.
     """
     codes, uniques = pd.factorize(cells)
     values: list[T] = []
@@ -153,7 +158,9 @@ def parse_cells(
         value = parse(str(text).strip())
         if value is None:
             row = int((codes == place).argmax()) + FIRST_ROW
-            raise DataError(f"{name}, line {row}: {show(str(text))} in column {show(cells.name)} is not {allowed}.")
+            raise DataError(
+                f"{name}, line {row}: {show(str(text))} in column {show(cells.name)} is not {allowed}."
+            )
         values.append(value)
     return codes.astype(np.int64), values
 

@@ -44,7 +44,9 @@ def _first_of_group(count: int, links: Rows) -> Rows:
     """Return for each of ``count`` things the first of its group, [count]."""
     named = np.arange(count, dtype=np.int64)
     first, second = links[:, 0], links[:, 1]
-    while True:  # each pass gives both ends of a link, and whom they were named after, the lower name
+    while (
+        True
+    ):  # each pass gives both ends of a link, and whom they were named after, the lower name
         before, lower = named.copy(), np.minimum(named[first], named[second])
         for renamed in (before[first], before[second], first, second):
             np.minimum.at(named, renamed, lower)
@@ -60,9 +62,13 @@ def people(patients: pd.Series, copies: KnownCopies) -> pd.Series:
     return pd.Series(np.asarray(names)[first[codes]], dtype=object)
 
 
-def members(patients: pd.Series, people_of_films: pd.Series, chosen: Sequence[str]) -> tuple[str, ...]:
+def members(
+    patients: pd.Series, people_of_films: pd.Series, chosen: Sequence[str]
+) -> tuple[str, ...]:
     """Return the patients who count for the people chosen, in their order."""
-    table = pd.DataFrame({"patient": patients.to_numpy(object), "person": people_of_films.to_numpy(object)})
+    table = pd.DataFrame(
+        {"patient": patients.to_numpy(object), "person": people_of_films.to_numpy(object)}
+    )
     named = table.drop_duplicates().groupby("person", sort=False)["patient"].agg(list)
     return tuple(str(patient) for person in chosen for patient in named[person])
 
@@ -74,11 +80,14 @@ def left_out(assigned: pd.Series, copies: KnownCopies) -> tuple[Rows, Rows]:
         assigned: Each film's part, [N]; null where it has none.
         copies: The known copies.
 
-    Returns:
-        Rows whose picture is in a part of higher standing, and rows whose picture is in their own part already, none
-        unless it is wanted once.
+    Returns: Rows whose picture is in a part of higher standing, and rows whose picture is in their
+        own part already, none unless it is wanted once.
     """
-    standing = assigned.map(dict(zip(STANDING, range(len(STANDING)), strict=True))).fillna(-1).to_numpy(np.int64)
+    standing = (
+        assigned.map(dict(zip(STANDING, range(len(STANDING)), strict=True)))
+        .fillna(-1)
+        .to_numpy(np.int64)
+    )
     lower, again = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for group in joined(len(standing), copies.pairs):
         highest = standing[group].max()

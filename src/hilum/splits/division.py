@@ -16,7 +16,8 @@ from hilum.stratify import by_patient, divide
 
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 MIN_POSITIVES = 20
-"""A source's own validation part needs that many positives of at least half of the findings that it states."""
+"""A source's own validation part needs that many positives of at least half of the findings that it
+states."""
 
 
 def official_or_patient_split(
@@ -24,16 +25,18 @@ def official_or_patient_split(
 ) -> Split:
     """Return the source's own split where it has one, else one by patient.
 
-    A part that the source lacks is carved from its training patients: test (20 %) and validation (10 %), the latter
-    also where the source's own has fewer than 20 positives of most findings (its patients then train). A patient whom
-    the source has in several parts stays in the first of test, val, train; its films in the others are left out, and so
-    is a film of which a part before its own in that row has a copy.
+    A part that the source lacks is carved from its training patients: test (20 %) and validation
+    (10 %), the latter also where the source's own has fewer than 20 positives of most findings (its
+    patients then train). A patient whom the source has in several parts stays in the first of test,
+    val, train; its films in the others are left out, and so is a film of which a part before its
+    own in that row has a copy.
 
     Args:
         table: A catalogue: path, patient, part and a column a finding.
         findings: The finding columns.
         seed: Of what is drawn.
-        copies: Films that show the same picture: where parts are drawn, their patients count as one.
+        copies: Films that show the same picture: where parts are drawn, their patients count as
+            one.
     """
     own = _own_parts(table)
     keep_val = _enough_positives(table[(own == "val").to_numpy()], findings)
@@ -41,12 +44,23 @@ def official_or_patient_split(
         own = own.replace("val", "train")
     decided = own.map(PATIENT_PARTS.index).groupby(table["patient"].to_numpy()).max()
     astray = own.to_numpy() != np.array(PATIENT_PARTS)[decided.loc[table["patient"]].to_numpy()]
-    named = {part: tuple(decided.index[decided == place]) for place, part in enumerate(PATIENT_PARTS)}
+    named = {
+        part: tuple(decided.index[decided == place]) for place, part in enumerate(PATIENT_PARTS)
+    }
     official = bool(named["test"])
     shares = (0.0 if official else TEST_SHARE, 0.0 if keep_val else VAL_SHARE)
-    test, val, train = _divided(table, findings, table["patient"].isin(named["train"]), shares, seed, copies)
-    parts = {"train": train, "val": named["val"] or val, "test": named["test"] or test, "official-test": ()}
-    return _finish("official" if official else "patient", seed, parts, astray, FRACTIONS, table, copies)
+    test, val, train = _divided(
+        table, findings, table["patient"].isin(named["train"]), shares, seed, copies
+    )
+    parts = {
+        "train": train,
+        "val": named["val"] or val,
+        "test": named["test"] or test,
+        "official-test": (),
+    }
+    return _finish(
+        "official" if official else "patient", seed, parts, astray, FRACTIONS, table, copies
+    )
 
 
 def patient_split(
@@ -60,8 +74,8 @@ def patient_split(
 ) -> Split:
     """Return a split by patient over all films but the source's own test part, which becomes a part of its own.
 
-    Patients are stratified by their findings; those with a picture in common count as one. Other films of patients in
-    the official test are in no part.
+    Patients are stratified by their findings; those with a picture in common count as one. Other
+    films of patients in the official test are in no part.
 
     Args:
         table: A catalogue: path, patient, part and a column a finding.
@@ -79,9 +93,13 @@ def patient_split(
         raise OptionError(f"--seed {seed} is below 0: give a whole number from 0.")
     for name, share in (("test", test), ("val", val)):
         if not 0 <= share <= 1:
-            raise OptionError(f"--{name} {share} is no share of the patients: give a number from 0 to 1.")
+            raise OptionError(
+                f"--{name} {share} is no share of the patients: give a number from 0 to 1."
+            )
     if test + val > 1 + 1e-9:
-        raise OptionError(f"--test {test} and --val {val} together are above 1: leave patients to train on.")
+        raise OptionError(
+            f"--test {test} and --val {val} together are above 1: leave patients to train on."
+        )
     for fraction in fractions:
         check_fraction(fraction)
     official = (_own_parts(table) == "test").to_numpy()
@@ -110,7 +128,13 @@ def _divided(
 
 def _own_parts(table: pd.DataFrame) -> pd.Series:
     """Each film's part by its source: test, val, or train also where it has none."""
-    own = table["part"].astype(object).fillna("train").replace("official-test", "test").reset_index(drop=True)
+    own = (
+        table["part"]
+        .astype(object)
+        .fillna("train")
+        .replace("official-test", "test")
+        .reset_index(drop=True)
+    )
     wrong = ~own.isin(PATIENT_PARTS)
     if wrong.any():
         raise ValueError(f"unknown part {own[wrong].iloc[0]!r} in the catalogue")
@@ -147,7 +171,9 @@ def _finish(
         }
         for part in (*PATIENT_PARTS, "official-test")
     }
-    return Split(kind, seed, parts, out, fractions, counts, _notes(int(astray.sum()), len(lower), len(again)))
+    return Split(
+        kind, seed, parts, out, fractions, counts, _notes(int(astray.sum()), len(lower), len(again))
+    )
 
 
 def _notes(astray: int, lower: int, again: int) -> tuple[str, ...]:
@@ -157,4 +183,6 @@ def _notes(astray: int, lower: int, again: int) -> tuple[str, ...]:
         "another part has a copy of each": lower,
         "their part has a copy of each already": again,
     }
-    return tuple(f"{count} films are in no part: {reason}" for reason, count in reasons.items() if count)
+    return tuple(
+        f"{count} films are in no part: {reason}" for reason, count in reasons.items() if count
+    )

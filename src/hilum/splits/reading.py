@@ -23,15 +23,22 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: run `hilum split STORE`.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error!s:.60}): run `hilum split STORE`.") from error
+        raise DataError(
+            f"{path} cannot be read as JSON ({error!s:.60}): run `hilum split STORE`."
+        ) from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} is no split (a {type(content).__name__}): run `hilum split STORE`.")
+        raise DataError(
+            f"{path} is no split (a {type(content).__name__}): run `hilum split STORE`."
+        )
     return content
 
 
 def count_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
     """Return counts by part and by what is counted, as whole numbers."""
-    return {part: {what: int(count) for what, count in counts.items()} for part, counts in tables.items()}
+    return {
+        part: {what: int(count) for what, count in counts.items()}
+        for part, counts in tables.items()
+    }
 
 
 def text(value: object) -> str:

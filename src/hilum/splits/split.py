@@ -36,8 +36,9 @@ FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 class Split:
     """Which patient is in which part.
 
-    ``parts`` has patients under train (in the order that fractions are taken in), val and test, and film paths
-    under official-test. ``left_out`` lists film paths that belong to no part, though their patient may.
+    ``parts`` has patients under train (in the order that fractions are taken in), val and test, and
+    film paths under official-test. ``left_out`` lists film paths that belong to no part, though
+    their patient may.
     """
 
     kind: str
@@ -67,58 +68,72 @@ class Split:
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def patients(self, fraction: float = 1.0, draw: int = 0) -> tuple[str, ...]:
-        """Return a share of the training patients; at one ``draw`` smaller shares lie within larger ones.
+    def patients(self, fraction: float = 1.0, subset_seed: int = 0) -> tuple[str, ...]:
+        """Return a share of the training patients; at one ``subset_seed`` smaller fractions lie within larger ones.
 
-        The stored order is a circle of which every stretch has the findings in proportion; a draw is where to start
-        on it, so the first draws of small shares have no patient in common.
+        The stored order is a circle of which every stretch has the findings in proportion; a draw
+        is where to start on it, so the first draws of small shares have no patient in common.
 
         Raises:
             OptionError: The fraction is not above 0 and at most 1.
         """
         check_fraction(fraction)
         train = self.parts["train"]
-        start = int((draw * GOLDEN) % 1 * len(train))
+        start = int((subset_seed * GOLDEN) % 1 * len(train))
         wanted = max(1, round(fraction * len(train)))
         return (train[start:] + train[:start])[:wanted]
 
-    def rows(self, table: pd.DataFrame, part: str, fraction: float = 1.0, draw: int = 0) -> npt.NDArray[np.int64]:
+    def rows(
+        self, table: pd.DataFrame, part: str, fraction: float = 1.0, subset_seed: int = 0
+    ) -> npt.NDArray[np.int64]:
         """Return the row numbers of a part's films, ascending.
 
         Args:
-            table: A catalogue with the columns ``path`` and ``patient``, of the store that the split belongs to.
+            table: A catalogue with the columns ``path`` and ``patient``, of the store that the
+                split belongs to.
             part: One of PARTS.
             fraction: Share of the training patients, above 0 and at most 1; only for ``train``.
-            draw: Which of several draws of that share, from 0.
+            subset_seed: Seed of the labelled subset, from 0.
 
         Raises:
             OptionError: An unknown part, or a fraction of another part than train.
-            DataError: The table has patients that the split does not know, or a patient in two parts.
+            DataError: The table has patients that the split does not know, or a patient in two
+                parts.
         """
         choose(part, PARTS, "part")
-        if part != "train" and (fraction, draw) != (1.0, 0):
-            raise OptionError(f"a fraction is a share of the training patients, not of {part!r}: leave it out.")
+        if part != "train" and (fraction, subset_seed) != (1.0, 0):
+            raise OptionError(
+                f"a fraction is a share of the training patients, not of {part!r}: leave it out."
+            )
         if part == "all":
             return np.arange(len(table), dtype=np.int64)
         assigned = self.assign(table)
         chosen = (assigned == part).to_numpy()
-        if part == "train" and (fraction, draw) != (1.0, 0):
-            chosen = chosen & table["patient"].isin(self.patients(fraction, draw)).to_numpy()
+        if part == "train" and (fraction, subset_seed) != (1.0, 0):
+            chosen = chosen & table["patient"].isin(self.patients(fraction, subset_seed)).to_numpy()
         return np.flatnonzero(chosen).astype(np.int64)
 
     def assign(self, table: pd.DataFrame) -> pd.Series:
         """Return each film's part, indexed by row number; null where it is left out.
 
         Raises:
-            DataError: The table has patients that the split does not know, or a patient in two parts.
+            DataError: The table has patients that the split does not know, or a patient in two
+                parts.
         """
         place = {patient: part for part in PATIENT_PARTS for patient in self.parts[part]}
-        paths, patients = table["path"].reset_index(drop=True), table["patient"].reset_index(drop=True)
+        paths, patients = (
+            table["path"].reset_index(drop=True),
+            table["patient"].reset_index(drop=True),
+        )
         official, out = paths.isin(self.parts["official-test"]), paths.isin(self.left_out)
         assigned = patients.map(place).astype(object)
         both = official & assigned.notna()
         if both.any():
-            raise DataError(_in_two_parts(str(patients[both].iloc[0]), str(assigned[both].iloc[0]), "official-test"))
+            raise DataError(
+                _in_two_parts(
+                    str(patients[both].iloc[0]), str(assigned[both].iloc[0]), "official-test"
+                )
+            )
         unknown = assigned.isna() & ~official & ~out
         if unknown.any():
             first, count = patients[unknown].iloc[0], patients[unknown].nunique()
@@ -153,14 +168,17 @@ class Split:
         """Read ``split.json`` from a folder, or a file of that layout.
 
         Raises:
-            DataError: It is missing, is no split, has a patient in two parts or does not match its own hash.
+            DataError: It is missing, is no split, has a patient in two parts or does not match its
+                own hash.
         """
         path = folder / FILE_NAME if folder.is_dir() else folder
         content = read_json(path)
         try:
             split = _from_json(content)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise DataError(f"{path} is no split ({error!r:.60}): run `hilum split STORE`.") from error
+            raise DataError(
+                f"{path} is no split ({error!r:.60}): run `hilum split STORE`."
+            ) from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         if content.get("sha256", split.hash) != split.hash:
@@ -173,13 +191,17 @@ class Split:
 
 def _in_two_parts(patient: str, first: str, second: str) -> str:
     where = f"twice in {first!r}" if first == second else f"in {first!r} and in {second!r}"
-    return f"patient {patient!r} is {where}: a split has whole patients only. Run `hilum split STORE`."
+    return (
+        f"patient {patient!r} is {where}: a split has whole patients only. Run `hilum split STORE`."
+    )
 
 
 def check_fraction(fraction: float) -> None:
     """Raise an OptionError unless the fraction is above 0 and at most 1."""
     if not 0 < fraction <= 1:
-        raise OptionError(f"fraction {fraction} is no share of the training patients: give one above 0, up to 1.")
+        raise OptionError(
+            f"fraction {fraction} is no share of the training patients: give one above 0, up to 1."
+        )
 
 
 def _from_json(content: Mapping[str, Any]) -> Split:

@@ -15,7 +15,7 @@ from torch import Tensor
 from hilum.arrays import FloatArray, Rows
 from hilum.images.films import Films
 from hilum.training.learner import Batch
-from hilum.training.positive_pairs import Twins
+from hilum.training.positive_pairs import PositivePairs
 
 T = TypeVar("T")
 Order = Callable[[int], Rows]
@@ -47,9 +47,9 @@ def repeated(rows: Rows) -> Rows | None:
 class Batches:
     """Batches of whole epochs; films that fill no whole step of ``accumulate`` batches wait for the next epoch.
 
-    ``films`` gives images and codes, ``order`` the ``count`` rows of an epoch, ``targets`` and ``weights`` [N, F] the
-    labels by row number. Each of ``processes`` takes its own part of every batch. ``twins`` names the film that stands
-    beside each.
+    ``films`` gives images and codes, ``order`` the ``count`` rows of an epoch, ``targets`` and
+    ``weights`` [N, F] the labels by row number. Each of ``processes`` takes its own part of every
+    batch. ``twins`` names the film that stands beside each.
     """
 
     films: Films
@@ -62,7 +62,7 @@ class Batches:
     rank: int = 0
     processes: int = 1
     pin: bool = False
-    twins: Twins | None = None
+    positives: PositivePairs | None = None
     per_epoch: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,14 +90,33 @@ class Batches:
             place = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
             part = slice(place, place + self.batch_size)
             batch = self._read(epoch, rows[part])
-            yield epoch, batch if repeats is None else batch._replace(repeat=torch.from_numpy(repeats[part]))
+            yield (
+                epoch,
+                batch
+                if repeats is None
+                else batch._replace(repeat=torch.from_numpy(repeats[part])),
+            )
 
     def _read(self, epoch: int, rows: Rows) -> Batch:
         films = self.films
-        codes = [torch.from_numpy(codes) for codes in (rows, films.patient_codes[rows], films.study_codes[rows])]
-        labels = [None if table is None else torch.from_numpy(table[rows]) for table in (self.targets, self.weights)]
-        twins = None if self.twins is None else self._beside(self.twins(epoch, rows))
-        return Batch(self._images(rows), codes[0], codes[1], codes[2], labels[0], labels[1], twins=twins)
+        codes = [
+            torch.from_numpy(codes)
+            for codes in (rows, films.patient_codes[rows], films.study_codes[rows])
+        ]
+        labels = [
+            None if table is None else torch.from_numpy(table[rows])
+            for table in (self.targets, self.weights)
+        ]
+        positives = None if self.positives is None else self._beside(self.positives(epoch, rows))
+        return Batch(
+            self._images(rows),
+            codes[0],
+            codes[1],
+            codes[2],
+            labels[0],
+            labels[1],
+            positives=positives,
+        )
 
     def _beside(self, rows: Rows) -> tuple[Tensor, Tensor]:
         return self._images(rows), torch.from_numpy(rows)

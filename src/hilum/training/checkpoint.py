@@ -30,18 +30,29 @@ class Checkpoint:
     values: Mapping[str, Any]
 
 
-def capture(learner: nn.Module, optimiser: torch.optim.Optimizer, step: int, values: Mapping[str, Any]) -> Checkpoint:
+def capture(
+    learner: nn.Module, optimiser: torch.optim.Optimizer, step: int, values: Mapping[str, Any]
+) -> Checkpoint:
     """Return a checkpoint of the learner's and the optimiser's present state."""
     tensors = {f"learner/{name}": tensor for name, tensor in learner.state_dict().items()}
     for number, entries in optimiser.state_dict()["state"].items():
-        # SGD holds None for the momentum of what has had no gradient yet; without an entry it begins the same way.
-        tensors |= {f"optimiser/{number}/{name}": value for name, value in entries.items() if value is not None}
+        # SGD holds None for the momentum of what has had no gradient yet; without an entry it
+        # begins the same way.
+        tensors |= {
+            f"optimiser/{number}/{name}": value
+            for name, value in entries.items()
+            if value is not None
+        }
     return Checkpoint(step, tensors, values)
 
 
 def restore(checkpoint: Checkpoint, learner: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Put a checkpoint's state back, bit for bit, in the memory layout of the parameters."""
-    own = {name[8:]: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("learner/")}
+    own = {
+        name[8:]: tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.startswith("learner/")
+    }
     learner.load_state_dict(own)
     state: dict[int, dict[str, Tensor]] = {}
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
@@ -49,7 +60,9 @@ def restore(checkpoint: Checkpoint, learner: nn.Module, optimiser: torch.optim.O
         if name.startswith("optimiser/"):
             _, number, key = name.split("/")
             state.setdefault(int(number), {})[key] = _laid_out_like(tensor, parameters[int(number)])
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
 
 
 def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:
@@ -106,7 +119,9 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         fault = damage(path)
         if fault is None:
             return load(path), damaged
-        damaged.append(f"checkpoint {path.name} is damaged ({fault}): passed over for the one before.")
+        damaged.append(
+            f"checkpoint {path.name} is damaged ({fault}): passed over for the one before."
+        )
         shutil.rmtree(path)
     return None, damaged
 

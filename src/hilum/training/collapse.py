@@ -14,32 +14,38 @@ from torch import Tensor
 HIGHEST_COSINE = 0.95
 LEAST_STD = 0.2
 LEAST_RANK = 2.0
-"""Beyond any of these the embeddings of films count as collapsed, the first two unless they are still spreading.
+"""Beyond any of these the embeddings of films count as collapsed, the first two unless they are
+still spreading.
 
-A network keeps much of the spread that it began with when nothing pushes films apart, or when BYOL's predictor is gone:
-after 40 to 150 steps its cosine is 0.95 to 0.99 and its std 0.10 to 0.22, while it tells twins from other films no
-better than at random. One that learns has a cosine below 0.9 by then, and below 0.75 to the end.
+A network keeps much of the spread that it began with when nothing pushes films apart, or when
+BYOL's predictor is gone: after 40 to 150 steps its cosine is 0.95 to 0.99 and its std 0.10 to 0.22,
+while it tells twins from other films no better than at random. One that learns has a cosine below
+0.9 by then, and below 0.75 to the end.
 """
 CERTAIN_COSINE, CERTAIN_STD = 0.99, 0.05
 """Beyond either of these they count as collapsed even while they spread."""
 SPREADING = 1.1
-"""Embeddings are still spreading where their std is above so many times that of the look before: healthy networks begin
-where collapsed ones end, and in 10 steps grow by a half."""
+"""Embeddings are still spreading where their std is above so many times that of the look before:
+healthy networks begin where collapsed ones end, and in 10 steps grow by a half."""
 NARROW_COSINE, NARROW_RANK = 0.9, 4.0
 """Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
 ENOUGH_FILMS = 32
-"""With fewer films than these the rank that counts as low is lower in proportion: n films have a rank below n."""
+"""With fewer films than these the rank that counts as low is lower in proportion: n films have a
+rank below n."""
 FEWEST_PROTOTYPES = 1.1
-"""With fewer prototypes in use all films go to one. What a method compares may spread (mean cosine 0.86) while they do:
-codes that are not balanced collapse this way, at a loss near 0, with 1.0 in use. Healthy SwAV that has hardly begun may
-use 1.2 for a look."""
+"""With fewer prototypes in use all films go to one. What a method compares may spread (mean cosine
+0.86) while they do: codes that are not balanced collapse this way, at a loss near 0, with 1.0 in
+use. Healthy SwAV that has hardly begun may use 1.2 for a look."""
 CHANCE_SHARE = 0.99
-"""A mean loss above this share of the loss at chance counts as stuck there, unless it still falls by the rest of it."""
+"""A mean loss above this share of the loss at chance counts as stuck there, unless it still falls
+by the rest of it."""
 FEWEST_HEARD = 30
-"""Steps that a mean loss is of, at least: SwAV begins above chance, and may need so many after warm-up to leave it."""
+"""Steps that a mean loss is of, at least: SwAV begins above chance, and may need so many after
+warm-up to leave it."""
 FEWEST_STEPS = 20
-"""Steps before which nothing is judged, however short the warm-up: networks that have hardly begun look collapsed."""
-AGAINST_COLLAPSE = "a longer --train.warmup, stronger --method.crops or a larger --train.batch_size"
+"""Steps before which nothing is judged, however short the warm-up: networks that have hardly begun
+look collapsed."""
+AGAINST_COLLAPSE = "a longer --train.warmup, stronger --method.crops or a larger --train.batch-size"
 NOTHING = 1e-6
 """Singular values below this share of the embeddings' length are rounding, not spread."""
 
@@ -57,7 +63,9 @@ class Health:
     def of(event: Mapping[str, Any]) -> Health:
         """Return what a ``health`` event of the log says; what is missing there is not a number."""
         names = [entry.name for entry in fields(Health)]
-        return Health(*(math.nan if event.get(name) is None else float(event[name]) for name in names))
+        return Health(
+            *(math.nan if event.get(name) is None else float(event[name]) for name in names)
+        )
 
     def collapsed(self, films: int, std_before: float = math.nan) -> bool:
         """Whether films, so many of them, can hardly be told apart any more, or along a line or two only.
@@ -85,7 +93,10 @@ def quiet_steps(warmup: float, total: int) -> int:
 def measure(embeddings: Tensor, features: Tensor) -> Health:
     """Return the health of embeddings [n, E] and features [n, D] of n films; nan where they are not finite."""
     return Health(
-        embedding_std(embeddings), mean_cosine(embeddings), effective_rank(embeddings), effective_rank(features)
+        embedding_std(embeddings),
+        mean_cosine(embeddings),
+        effective_rank(embeddings),
+        effective_rank(features),
     )
 
 
@@ -113,7 +124,8 @@ def mean_cosine(embeddings: Tensor) -> float:
 def effective_rank(vectors: Tensor) -> float:
     """Return how many directions vectors [n, D] really use, about their mean: 1 to D, 0 where they are all equal.
 
-    The exponential of the entropy of the singular values' shares. Spread that is no more than rounding counts as none.
+    The exponential of the entropy of the singular values' shares. Spread that is no more than
+    rounding counts as none.
 
     Source: Roy and Vetterli 2007, "The effective rank".
     """
@@ -134,17 +146,19 @@ class Warn:
     line: str
 
 
-class Alarm:
+class CollapseDetector:
     """Hears losses and looks, and says once what is wrong until it has recovered.
 
-    All that it remembers follows from the log, so a resumed run tells it the log again instead of storing it.
+    All that it remembers follows from the log, so a resumed run tells it the log again instead of
+    storing it.
     """
 
     def __init__(self, chance: float | None, lr: float, quiet_steps: int, remedy: str = "") -> None:
         """Begin.
 
         Args:
-            chance: The loss of a network that knows nothing, in nats; None where that has no meaning.
+            chance: The loss of a network that knows nothing, in nats; None where that has no
+                meaning.
             lr: The run's peak learning rate, named in the remedy.
             quiet_steps: Up to this step nothing is judged; see ``quiet_steps``.
             remedy: What else helps the method, such as an option of its own.
@@ -165,7 +179,9 @@ class Alarm:
             self.total += loss * steps
             self.steps += steps
 
-    def judge(self, step: int, health: Health, films: int, prototypes_used: float | None = None) -> list[Warn]:
+    def judge(
+        self, step: int, health: Health, films: int, prototypes_used: float | None = None
+    ) -> list[Warn]:
         """Judge a look at so many films after ``step``, and return the warnings that were not standing before.
 
         ``prototypes_used`` is what a method with prototypes says of them.
@@ -174,7 +190,9 @@ class Alarm:
         if step <= self.quiet_steps:
             return []
         alike = health.collapsed(films, self.std_before)
-        collapse = self._collapse(step, health) if alike else self._one_prototype(step, prototypes_used)
+        collapse = (
+            self._collapse(step, health) if alike else self._one_prototype(step, prototypes_used)
+        )
         found = {warn.kind: warn for warn in (collapse, self._chance(step)) if warn}
         new = [warn for kind, warn in found.items() if kind not in self.standing]
         self.standing = found
@@ -215,7 +233,8 @@ class Alarm:
         return Warn(
             "chance",
             f"step {step}: the mean loss is {loss:.3f}, that of a network that knows nothing is {self.chance:.3f}: "
-            "nothing is being learnt. " + self._advice("a longer --train.warmup or a larger --train.batch_size"),
+            "nothing is being learnt. "
+            + self._advice("a longer --train.warmup or a larger --train.batch-size"),
         )
 
     def _advice(self, others: str) -> str:

@@ -14,7 +14,8 @@ from hilum.nn.backbones import Backbone
 def compile_backbones(learner: nn.Module, device: torch.device) -> None:
     """Compile the network of every backbone in place, frozen copies too; names in the state dict stay as they are.
 
-    The compiling itself happens at the first step, and again where the shape of the crops or the mode changes.
+    The compiling itself happens at the first step, and again where the shape of the crops or the
+    mode changes.
 
     Args:
         learner: What holds the backbones, wherever it lies.
@@ -51,7 +52,9 @@ def uncompiled(compiles: bool) -> AbstractContextManager[object]:
     Args:
         compiles: Whether anything is compiled at all; without it, nothing heavy is imported.
     """
-    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager") if compiles else nullcontext()
+    stance: AbstractContextManager[object] = (
+        torch.compiler.set_stance("force_eager") if compiles else nullcontext()
+    )
     return stance
 
 

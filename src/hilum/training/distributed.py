@@ -24,7 +24,8 @@ from hilum.training.launcher import GRACE, Children, end_with_input
 from hilum.training.run_folder import OPTIONS, RunFolder, open_run
 
 TIMEOUT = timedelta(hours=2)
-"""How long one process waits for the others: longer than any validation. Lost processes are noticed at once."""
+"""How long one process waits for the others: longer than any validation. Lost processes are noticed
+at once."""
 TOUCHES = 5.0
 """Seconds in which the system reports that a process is gone after its connections broke."""
 
@@ -55,17 +56,30 @@ def place_in(environment: Mapping[str, str]) -> Place:
     if "RANK" in environment and "WORLD_SIZE" in environment:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     elif "SLURM_PROCID" in environment and "SLURM_STEP_NUM_TASKS" in environment:
-        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE")
+        names = (
+            "SLURM_PROCID",
+            "SLURM_STEP_NUM_TASKS",
+            "SLURM_LOCALID",
+            "SLURM_STEP_TASKS_PER_NODE",
+        )
     else:
         return Place()
     # SLURM writes 4(x2),3 where two machines have 4 tasks and one has 3.
-    told = {name: environment[name].partition(",")[0].partition("(")[0] for name in names if name in environment}
+    told = {
+        name: environment[name].partition(",")[0].partition("(")[0]
+        for name in names
+        if name in environment
+    }
     wrong = [name for name, value in told.items() if not value.isdecimal()]
     if wrong:
-        raise OptionError(f"{wrong[0]} in the environment is {environment[wrong[0]]!r}: a whole number is expected.")
+        raise OptionError(
+            f"{wrong[0]} in the environment is {environment[wrong[0]]!r}: a whole number is expected."
+        )
     rank, count = int(told[names[0]]), int(told[names[1]])
     if rank >= max(count, 1):
-        raise OptionError(f"{names[0]} is {rank} and {names[1]} is {count}: ranks are counted from 0.")
+        raise OptionError(
+            f"{names[0]} is {rank} and {names[1]} is {count}: ranks are counted from 0."
+        )
     local = int(told.get(names[2], rank)), int(told.get(names[3], count))
     return Place(rank, count, *local) if count > 1 else Place()
 
@@ -76,7 +90,9 @@ def slurm_meeting(environment: Mapping[str, str]) -> dict[str, str]:
     >>> slurm_meeting({"SLURM_STEP_NODELIST": "gpu[07-09,12]", "SLURM_JOB_ID": "1234567"})
     {'MASTER_ADDR': 'gpu07', 'MASTER_PORT': '19567'}
     """
-    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"
+    nodes = (
+        environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"
+    )
     first = re.sub(r"^([^,\[]*)\[(\w+)[^\]]*\]", r"\1\2", nodes).partition(",")[0]
     port = 15000 + int(environment.get("SLURM_JOB_ID", "0")[-4:])
     return {"MASTER_ADDR": first, "MASTER_PORT": str(port)}
@@ -129,7 +145,9 @@ class Starter(Team):
         if "OMP_NUM_THREADS" not in environment:
             torch.set_num_threads(threads_each(self.place, environment))
             environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-        store = TCPStore("127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+        store = TCPStore(
+            "127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=TIMEOUT
+        )
         self._children = Children(self._command, count, store.port, environment)
         while not store.check([_here(rank) for rank in range(1, count)]):
             fault = self._children.fault(patience=0.05)
@@ -149,7 +167,9 @@ class Starter(Team):
         torch.set_num_threads(self._threads)
         if fault is None:
             return error
-        return RunError(f"{fault}: all that was saved stands, and the same line goes on from there.")
+        return RunError(
+            f"{fault}: all that was saved stands, and the same line goes on from there."
+        )
 
 
 class Leader(Team):
@@ -273,7 +293,9 @@ def _meeting_point(environment: MutableMapping[str, str]) -> None:
             environment.setdefault(name, value)
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if name not in environment:
-            raise OptionError(f"RANK is set in the environment and {name} is not: start by torchrun, or unset RANK.")
+            raise OptionError(
+                f"RANK is set in the environment and {name} is not: start by torchrun, or unset RANK."
+            )
 
 
 def threads_each(place: Place, environment: Mapping[str, str]) -> int:
@@ -287,7 +309,9 @@ def meet(place: Place) -> None:
     """Join the processes that somebody else started; done once, since they end with this one."""
     if dist.is_initialized():
         return
-    store, _, _ = next(rendezvous("env://", rank=place.rank, world_size=place.count, timeout=TIMEOUT))
+    store, _, _ = next(
+        rendezvous("env://", rank=place.rank, world_size=place.count, timeout=TIMEOUT)
+    )
     store.set(_here(place.rank), "")
     join(store, place)
     atexit.register(leave)
@@ -296,7 +320,9 @@ def meet(place: Place) -> None:
 def join(store: Store, place: Place) -> None:
     """Form the group: gloo carries what lies in main memory, NCCL what lies on GPUs."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT)
+    dist.init_process_group(
+        backend, store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT
+    )
 
 
 def leave() -> None:
@@ -310,7 +336,9 @@ def is_lost_connection(error: BaseException | None) -> bool:
     if not isinstance(error, RuntimeError):
         return False
     said = str(error).lower()
-    return isinstance(error, dist.DistError) or any(word in said for word in ("gloo", "nccl", "connection"))
+    return isinstance(error, dist.DistError) or any(
+        word in said for word in ("gloo", "nccl", "connection")
+    )
 
 
 def _here(rank: int) -> str:

@@ -25,17 +25,24 @@ def launch(options: TrainOptions, team: Team) -> Fabric:
     """
     precision = "32-true" if options.precision == "32" else options.precision
     if options.accelerator == "cuda" and not torch.cuda.is_available():
-        raise OptionError("--train.accelerator is cuda and no GPU is found: allowed here is cpu or auto.")
+        raise OptionError(
+            "--train.accelerator is cuda and no GPU is found: allowed here is cpu or auto."
+        )
     on_cpu = options.accelerator == "cpu" or not torch.cuda.is_available()
     if on_cpu and precision == "16-mixed":
-        raise OptionError("--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed.")
+        raise OptionError(
+            "--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed."
+        )
     if team.place.count == 1:
         fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
     else:
         devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.place)]
         team.assemble()
         fabric = Fabric(
-            accelerator=options.accelerator, strategy=_Together(team.place), devices=devices, precision=precision
+            accelerator=options.accelerator,
+            strategy=_Together(team.place),
+            devices=devices,
+            precision=precision,
         )
     fabric.launch()
     return fabric
@@ -92,18 +99,24 @@ class _Standing(LightningEnvironment):
 class _Together(DDPStrategy):
     """DDP without what differs between a start and a resume.
 
-    Batch statistics stay each process's own. ``find_unused_parameters`` keeps gradients in the buckets of the first
-    step, where DDP else sorts them anew after it: sums of more than two processes depend on that in their last bits.
-    It also allows a method to leave a part untrained for a while.
+    Batch statistics stay each process's own. ``find_unused_parameters`` keeps gradients in the
+    buckets of the first step, where DDP else sorts them anew after it: sums of more than two
+    processes depend on that in their last bits. It also allows a method to leave a part untrained
+    for a while.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__(
-            cluster_environment=_Standing(place), broadcast_buffers=False, find_unused_parameters=True, timeout=TIMEOUT
+            cluster_environment=_Standing(place),
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+            timeout=TIMEOUT,
         )
 
     def setup_module(self, module: torch.nn.Module) -> DistributedDataParallel:
         with warnings.catch_warnings():
             # Newer torch has a new name for broadcast_buffers, which older torch does not know.
-            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
+            warnings.filterwarnings(
+                "ignore", message=".*broadcast_buffers.*", category=FutureWarning
+            )
             return super().setup_module(module)

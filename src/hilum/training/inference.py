@@ -31,7 +31,8 @@ def over_films(
     """Return what a network gives for whole films at ``size`` pixels, one row each.
 
     Args:
-        module: [B, 1, size, size] standardised -> [B, D]; runs in evaluation mode and is left as it was.
+        module: [B, 1, size, size] standardised -> [B, D]; runs in evaluation mode and is left as it
+            was.
         films: Where to read from.
         rows: [n] row numbers.
         size: Height and width in pixels of what the network sees.
@@ -52,7 +53,11 @@ def over_films(
     finally:
         module.train(was_training)
     width = outputs[0].shape[1] if outputs else 0
-    return np.concatenate([part.numpy() for part in outputs]) if outputs else np.empty((0, width), np.float32)
+    return (
+        np.concatenate([part.numpy() for part in outputs])
+        if outputs
+        else np.empty((0, width), np.float32)
+    )
 
 
 def as_probabilities(logits: FloatArray) -> FloatArray:

@@ -18,9 +18,9 @@ class Lars(torch.optim.Optimizer):
         v    = momentum * v + rate * (g + b * w)
         w    = w - lr * v
 
-    A group with ``adapt=False`` takes rate = 1: norms and biases, as SimCLR and BYOL do. The learning rate stands
-    outside of the momentum, as in ``torch.optim.SGD``; the paper has it inside, which differs only while the rate
-    changes. Nothing here waits for the device.
+    A group with ``adapt=False`` takes rate = 1: norms and biases, as SimCLR and BYOL do. The
+    learning rate stands outside of the momentum, as in ``torch.optim.SGD``; the paper has it
+    inside, which differs only while the rate changes. Nothing here waits for the device.
 
     Source: You, Gitman, Ginsburg, arXiv 1708.03888, algorithm 1.
     """
@@ -44,7 +44,13 @@ class Lars(torch.optim.Optimizer):
             trust: The paper's trust coefficient.
             adapt: Whether a layer's rate follows the size of its weights.
         """
-        values = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": adapt}
+        values = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "adapt": adapt,
+        }
         super().__init__(params, values)
 
     @torch.no_grad()
@@ -79,8 +85,13 @@ class Lars(torch.optim.Optimizer):
         return state["momentum_buffer"]
 
 
-def layer_rates(weights: list[Tensor], gradients: list[Tensor], weight_decay: float, trust: float) -> Tensor:
+def layer_rates(
+    weights: list[Tensor], gradients: list[Tensor], weight_decay: float, trust: float
+) -> Tensor:
     """Return the rate of each layer, [layers], on the device; 1 where the weights or the gradient are all 0."""
-    lengths, slopes = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(gradients))
+    lengths, slopes = (
+        torch.stack(torch._foreach_norm(weights)),
+        torch.stack(torch._foreach_norm(gradients)),
+    )
     rates = trust * lengths / (slopes + weight_decay * lengths)
     return torch.where((lengths > 0) & (slopes > 0), rates, 1.0)

@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     labels: Tensor | None = None
     weights: Tensor | None = None
     crops: tuple[Tensor, ...] | None = None
-    twins: tuple[Tensor, Tensor] | None = None
+    positives: tuple[Tensor, Tensor] | None = None
     epoch: int = 0
     repeat: Tensor | None = None
 
@@ -42,7 +42,8 @@ class Learner(nn.Module, ABC):
     """The base of every method and of the classifier; it owns its backbone and all state that training moves."""
 
     remedy: ClassVar[str] = ""
-    """What else helps this method when it collapses or learns nothing, such as an option of its own: for warnings."""
+    """What else helps this method when it collapses or learns nothing, such as an option of its
+    own: for warnings."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()

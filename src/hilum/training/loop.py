@@ -17,18 +17,18 @@ from hilum.listener import Listener
 from hilum.nn.collectives import any_process, first_says
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
-from hilum.training.collapse import Alarm, quiet_steps
+from hilum.training.collapse import CollapseDetector, quiet_steps
 from hilum.training.compiled import compile_backbones, uncompiled
 from hilum.training.distributed import ALONE, Team
 from hilum.training.engine import launch
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
-from hilum.training.monitor import Lookout, Looks
+from hilum.training.monitor import Monitor, MonitorSettings
 from hilum.training.optimiser import build_optimiser, set_lr
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import learning_rate
-from hilum.training.step_meter import Reading, Watch
+from hilum.training.step_meter import Reading, StepMeter
 
 Score = Callable[[Learner], float | None]
 """Validation: how good a learner is, higher is better; None where it cannot be said."""
@@ -68,7 +68,7 @@ class Trainer:
     score: Score | None = None
     patience: int = 0
     team: Team = ALONE
-    looks: Looks | None = None
+    monitoring: MonitorSettings | None = None
     state: State = field(default_factory=State)
     films: int = 0
     seconds: float = 0.0
@@ -86,10 +86,16 @@ class Trainer:
         self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
         self.total = self.steps_per_epoch * options.epochs
-        self.watch = Watch(options.lr, skips_overflow=scales_loss)
+        self.meter = StepMeter(options.lr, skips_overflow=scales_loss)
         self.chance = self.learner.chance_loss(self.batches.batch_size * self.batches.processes)
-        alarm = Alarm(self.chance, options.lr, quiet_steps(options.warmup, self.total), self.learner.remedy)
-        self.lookout = None if self.looks is None else Lookout(self.looks, alarm, self.run, self.listener)
+        detector = CollapseDetector(
+            self.chance, options.lr, quiet_steps(options.warmup, self.total), self.learner.remedy
+        )
+        self.monitor = (
+            None
+            if self.monitoring is None
+            else Monitor(self.monitoring, detector, self.run, self.listener)
+        )
 
     def train(self) -> Outcome:
         """Train to the end, from the newest checkpoint if there is one; the learner ends as the best or the last.
@@ -102,9 +108,17 @@ class Trainer:
         with stop_wish() as wish, _repeatable(), closing(self._timed_batches()) as batches:
             self._steps(batches, wish)
         if self.score is not None and self.state.best is not None and self.team.first:
-            checkpoint.restore(checkpoint.load_best(self.run.checkpoints), self.learner, self.optimiser)
+            checkpoint.restore(
+                checkpoint.load_best(self.run.checkpoints), self.learner, self.optimiser
+            )
         speed = self.films / self.seconds if self.films else None
-        return Outcome(self.state.step, speed, self.state.best, self.state.best_step, self.state.step < self.total)
+        return Outcome(
+            self.state.step,
+            speed,
+            self.state.best,
+            self.state.best_step,
+            self.state.step < self.total,
+        )
 
     def _steps(self, batches: Iterator[tuple[int, Batch, float]], wish: StopWish) -> None:
         options, state = self.options, self.state
@@ -114,8 +128,13 @@ class Trainer:
         self._stop_if_collapsed()
         while state.step < self.total and not self._exhausted():
             step = state.step + 1
-            set_lr(self.optimiser, options.lr * learning_rate(step / self.total, options.schedule, options.warmup))
-            torch.manual_seed(options.seed * 1_000_003 + step)  # dropout depends on the step alone, also after a resume
+            set_lr(
+                self.optimiser,
+                options.lr * learning_rate(step / self.total, options.schedule, options.warmup),
+            )
+            torch.manual_seed(
+                options.seed * 1_000_003 + step
+            )  # dropout depends on the step alone, also after a resume
             self._take_step(batches)
             self.learner.after_step(progress=step / self.total)
             state.step = step
@@ -127,16 +146,21 @@ class Trainer:
             epoch, batch, wait = next(batches)
             batch = self._on_device(batch, epoch)
             with self.fabric.no_backward_sync(self.model, enabled=micro < self.options.accumulate):
-                loss: Tensor = self.model(batch)  # through Fabric's wrapper: autocast and DDP live there
+                loss: Tensor = self.model(
+                    batch
+                )  # through Fabric's wrapper: autocast and DDP live there
                 self.fabric.backward(loss / self.options.accumulate)
             losses.append(loss.detach())
             films, waited = films + len(batch.index) * self.team.place.count, waited + wait
         norm = self.fabric.clip_gradients(
-            self.model, self.optimiser, max_norm=self.options.clip or float("inf"), error_if_nonfinite=False
+            self.model,
+            self.optimiser,
+            max_norm=self.options.clip or float("inf"),
+            error_if_nonfinite=False,
         )
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self.watch.add(torch.stack(losses).mean(), torch.as_tensor(norm), films, waited)
+        self.meter.add(torch.stack(losses).mean(), torch.as_tensor(norm), films, waited)
 
     def _on_device(self, batch: Batch, epoch: int) -> Batch:
         moved: Batch = self.fabric.to_device(batch)
@@ -146,7 +170,9 @@ class Trainer:
     def _timed_batches(self) -> Generator[tuple[int, Batch, float], None, None]:
         accumulate = self.options.accumulate
         waiting = time.perf_counter()
-        with closing(self.batches.run(self.state.step * accumulate, self.total * accumulate)) as batches:
+        with closing(
+            self.batches.run(self.state.step * accumulate, self.total * accumulate)
+        ) as batches:
             for epoch, batch in batches:
                 yield epoch, batch, time.perf_counter() - waiting
                 waiting = time.perf_counter()
@@ -157,11 +183,12 @@ class Trainer:
         every = self.options.checkpoint_every or self.steps_per_epoch
         due = step % every == 0 or epoch_ends
         if step % self.options.log_every == 0 or due:
-            self._log(self.watch.read(step))
+            self._log(self.meter.read(step))
         if epoch_ends and self.score is not None:
             self._validate(self.score)
         self._look()
-        # Asked once: a signal after this is seen after the next step. All processes stop after the same one.
+        # Asked once: a signal after this is seen after the next step. All processes stop after the
+        # same one.
         stops = any_process(wish.asked) and step < self.total
         if due or stops:
             self._save(step)
@@ -169,29 +196,31 @@ class Trainer:
             self._stop_if_collapsed()
         if stops:
             self.run.log(event="interrupted", step=step)
-            raise Interrupted(f"stopped at step {step} of {self.total}; all is saved in {self.run.path}")
+            raise Interrupted(
+                f"stopped at step {step} of {self.total}; all is saved in {self.run.path}"
+            )
 
     def _look(self) -> None:
         """Look at the network where that is due; the first process does, the others wait for it at the next step."""
-        step, lookout = self.state.step, self.lookout
-        if lookout is None or not lookout.looks.due(step, self.steps_per_epoch, self.total):
+        step, monitor = self.state.step, self.monitor
+        if monitor is None or not monitor.monitoring.due(step, self.steps_per_epoch, self.total):
             return
         if self.team.first:
             with uncompiled(self.options.compile):
-                lookout.look(self.learner, step)
-        self.watch.restart_clock()
+                monitor.look(self.learner, step)
+        self.meter.restart_clock()
 
     def _stop_if_collapsed(self) -> None:
         """End the run, in all processes, where the last look found a collapse and a stop on that was asked for."""
-        if self.lookout is not None and self.lookout.looks.stop_on_collapse:
-            line = self.lookout.stop
+        if self.monitor is not None and self.monitor.monitoring.stop_on_collapse:
+            line = self.monitor.stop
             if any_process(line is not None):
                 raise RunError(line or "stopped by --stop-on-collapse: the first process says why.")
 
     def _save(self, step: int) -> None:
-        self._log(self.watch.read(step))
+        self._log(self.meter.read(step))
         if self.team.first:
-            self.watch.refuse_bad_weights(step, self.learner)
+            self.meter.refuse_bad_weights(step, self.learner)
             checkpoint.save(self.run.checkpoints, self._checkpoint())
 
     def _log(self, reading: Reading | None) -> None:
@@ -211,16 +240,16 @@ class Trainer:
         )
         known = "" if self.chance is None else f" (chance {self.chance:.2f})"
         shown = f"loss {reading.loss:.3f}{known}, {rate:.0f} films/s"
-        if self.lookout is not None:
-            self.lookout.alarm.hear(step, reading.loss)
-            shown += self.lookout.shown
+        if self.monitor is not None:
+            self.monitor.detector.hear(step, reading.loss)
+            shown += self.monitor.shown
         self.listener.progress(self.stage, step, self.total, shown)
 
     def _validate(self, score: Score) -> None:
         state = self.state
         value = self._agreed(score(self.learner) if self.team.first else None)
         self.learner.train()
-        self.watch.restart_clock()
+        self.meter.restart_clock()
         self.run.log(event="validation", step=state.step, score=value)
         if value is None:
             return  # films that cannot tell good from bad are no reason to stop
@@ -229,7 +258,7 @@ class Trainer:
             return
         state.best, state.best_step, state.stale = value, state.step, 0
         if self.team.first:
-            self.watch.refuse_bad_weights(state.step, self.learner)
+            self.meter.refuse_bad_weights(state.step, self.learner)
             checkpoint.save_best(self.run.checkpoints, self._checkpoint())
 
     def _agreed(self, value: float | None) -> float | None:
@@ -256,8 +285,8 @@ class Trainer:
         self.state = State(step=found.step, **values)
         self.run.log(event="resumed", step=found.step)
         self.listener.note(f"continues at step {found.step} of {self.total}")
-        if self.lookout is not None and self.team.first:
-            self.lookout.recall(found.step)
+        if self.monitor is not None and self.team.first:
+            self.monitor.recall(found.step)
         if self.state.best is not None:
             self._check_best()
 
@@ -265,7 +294,11 @@ class Trainer:
         """Return the newest whole checkpoint; which that is, and what is damaged, the first process decides."""
         if not self.team.first:
             (step,) = first_says([0])
-            return checkpoint.load(self.run.checkpoints / checkpoint.folder_name(int(step))) if step else None
+            return (
+                checkpoint.load(self.run.checkpoints / checkpoint.folder_name(int(step)))
+                if step
+                else None
+            )
         found, damaged = checkpoint.load_newest(self.run.checkpoints)
         for line in damaged:
             self.listener.note(line)

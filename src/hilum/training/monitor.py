@@ -15,17 +15,18 @@ from hilum.arrays import Rows
 from hilum.errors import RunError
 from hilum.images.films import Films
 from hilum.listener import Listener
-from hilum.training.collapse import Alarm, Health, measure
+from hilum.training.collapse import CollapseDetector, Health, measure
 from hilum.training.inference import device_of, over_films
 from hilum.training.learner import Learner
 from hilum.training.run_folder import RunFolder
 
 Probe = Callable[[Learner], Mapping[str, Any]]
-"""Measures a learner's features; what it returns is logged as ``online-probe``, ``linear`` is shown while training."""
+"""Measures a learner's features; what it returns is logged as ``online-probe``, ``linear`` is shown
+while training."""
 
 
 @dataclass(frozen=True)
-class Looks:
+class MonitorSettings:
     """What to look at, and when."""
 
     films: Films
@@ -48,11 +49,22 @@ def watched_rows(rows: Rows, count: int, seed: int) -> Rows:
     return np.sort(np.random.default_rng([seed, len(rows)]).permutation(rows)[:count])
 
 
-class Lookout:
+class Monitor:
     """Looks, writes down what it finds, and says what is wrong. Nothing that training depends on is touched."""
 
-    def __init__(self, looks: Looks, alarm: Alarm, run: RunFolder, listener: Listener) -> None:
-        self.looks, self.alarm, self.run, self.listener = looks, alarm, run, listener
+    def __init__(
+        self,
+        monitoring: MonitorSettings,
+        detector: CollapseDetector,
+        run: RunFolder,
+        listener: Listener,
+    ) -> None:
+        self.monitoring, self.detector, self.run, self.listener = (
+            monitoring,
+            detector,
+            run,
+            listener,
+        )
         self._shown: dict[str, str] = {}
 
     @property
@@ -63,8 +75,8 @@ class Lookout:
     @property
     def stop(self) -> str | None:
         """Why the run must end now, if it must: films look alike to the network, and a stop on that was asked for."""
-        warn = self.alarm.standing.get("collapse")
-        if warn is None or not self.looks.stop_on_collapse:
+        warn = self.detector.standing.get("collapse")
+        if warn is None or not self.monitoring.stop_on_collapse:
             return None
         return f"stopped by --stop-on-collapse, all is saved in {self.run.path}. {warn.line}"
 
@@ -75,13 +87,17 @@ class Lookout:
             RunError: What it gives for a film is not finite.
         """
         with _modes_kept(learner):
-            health, further = observe(learner, self.looks)
+            health, further = observe(learner, self.monitoring)
             if not health.finite:
-                raise RunError(_not_finite(step, self.alarm.lr))
+                raise RunError(_not_finite(step, self.detector.lr))
             self._tell({"event": "health", "step": step, **further, **vars(health)})
-            if self.looks.probe is not None:
-                self._tell({"event": "online-probe", "step": step, **self.looks.probe(learner)})
-        for warn in self.alarm.judge(step, health, len(self.looks.rows), further.get("prototypes_used")):
+            if self.monitoring.probe is not None:
+                self._tell(
+                    {"event": "online-probe", "step": step, **self.monitoring.probe(learner)}
+                )
+        for warn in self.detector.judge(
+            step, health, len(self.monitoring.rows), further.get("prototypes_used")
+        ):
             self.listener.note(warn.line)
             self.run.log(event="warning", step=step, kind=warn.kind, line=warn.line)
 
@@ -91,10 +107,12 @@ class Lookout:
             if event.get("step", step + 1) > step:
                 continue
             if event.get("loss") is not None:
-                self.alarm.hear(event["step"], event["loss"])
+                self.detector.hear(event["step"], event["loss"])
             elif event.get("event") == "health":
                 used = event.get("prototypes_used")
-                self.alarm.judge(event["step"], Health.of(event), len(self.looks.rows), used)
+                self.detector.judge(
+                    event["step"], Health.of(event), len(self.monitoring.rows), used
+                )
             self._show(event)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
@@ -108,10 +126,14 @@ class Lookout:
             self._shown["probe"] = f"{event['linear']:.2f}"
 
 
-def observe(learner: Learner, looks: Looks) -> tuple[Health, dict[str, float]]:
+def observe(learner: Learner, monitoring: MonitorSettings) -> tuple[Health, dict[str, float]]:
     """Return the health of a learner in evaluation mode, and what the method itself measures."""
-    outputs = torch.from_numpy(over_films(_Watched(learner), looks.films, looks.rows, looks.size))
-    embeddings, features = outputs.tensor_split((outputs.shape[1] - learner.backbone.out_features,), dim=1)
+    outputs = torch.from_numpy(
+        over_films(_Watched(learner), monitoring.films, monitoring.rows, monitoring.size)
+    )
+    embeddings, features = outputs.tensor_split(
+        (outputs.shape[1] - learner.backbone.out_features,), dim=1
+    )
     with torch.inference_mode():
         return measure(embeddings, features), learner.diagnose(embeddings.to(device_of(learner)))
 
@@ -126,7 +148,9 @@ class _Watched(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Run the backbone once: its features are heard on their way to the embeddings."""
         passed: list[Tensor] = []
-        hook = self.learner.backbone.register_forward_hook(lambda _module, _images, features: passed.append(features))
+        hook = self.learner.backbone.register_forward_hook(
+            lambda _module, _images, features: passed.append(features)
+        )
         try:
             embeddings = self.learner.embed(images)
         finally:

@@ -14,12 +14,16 @@ from hilum.training.options import TrainOptions
 class Builder(Protocol):
     """What an entry of OPTIMISERS is called with."""
 
-    def __call__(self, module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:
+    def __call__(
+        self, module: nn.Module, options: TrainOptions, *, fused: bool
+    ) -> torch.optim.Optimizer:
         """Return the optimiser of the module's trained parameters; ``fused`` as for ``adamw``."""
         ...
 
 
-def build_optimiser(module: nn.Module, options: TrainOptions, *, fused: bool = True) -> torch.optim.Optimizer:
+def build_optimiser(
+    module: nn.Module, options: TrainOptions, *, fused: bool = True
+) -> torch.optim.Optimizer:
     """Return the optimiser that the options name.
 
     Args:
@@ -30,16 +34,19 @@ def build_optimiser(module: nn.Module, options: TrainOptions, *, fused: bool = T
     return OPTIMISERS[options.optimiser](module, options, fused=fused)
 
 
-def adamw(module: nn.Module, lr: float, weight_decay: float, *, fused: bool = True) -> torch.optim.AdamW:
+def adamw(
+    module: nn.Module, lr: float, weight_decay: float, *, fused: bool = True
+) -> torch.optim.AdamW:
     """Return AdamW over the trained parameters; norms and biases (one dimension or none) take no weight decay.
 
     Args:
         module: What is trained.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
-        fused: Whether to update in one pass over memory, three times as fast on a CPU. It takes for granted that a
-            parameter, its gradient and its moments lie in memory in the same order, as autograd and ``restore`` leave
-            them. Not under a loss scaler whose gradients are clipped: it would divide by the scale after the clipping.
+        fused: Whether to update in one pass over memory, three times as fast on a CPU. It takes for
+            granted that a parameter, its gradient and its moments lie in memory in the same order,
+            as autograd and ``restore`` leave them. Not under a loss scaler whose gradients are
+            clipped: it would divide by the scale after the clipping.
 
     Source: Loshchilov and Hutter, arXiv 1711.05101.
     """
@@ -49,7 +56,8 @@ def adamw(module: nn.Module, lr: float, weight_decay: float, *, fused: bool = Tr
 def sgd(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> torch.optim.SGD:
     """Return SGD with momentum over the trained parameters; norms and biases take no weight decay.
 
-    Not fused: that refuses parameters whose first gradient comes later than the others', as a method may have them.
+    Not fused: that refuses parameters whose first gradient comes later than the others', as a
+    method may have them.
 
     Args:
         module: What is trained.

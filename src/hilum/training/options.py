@@ -33,11 +33,13 @@ class TrainOptions:
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it as it is."""
     accumulate: int = 1
-    """Batches whose gradients make one step. The moving average moves once a step, the queue once a batch."""
+    """Batches whose gradients make one step. The moving average moves once a step, the queue once a
+    batch."""
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     """Arithmetic inside the network: 32, bf16-mixed or 16-mixed (GPU)."""
     compile: bool = False
-    """Run the backbone as compiled code: minutes to begin, then faster on most GPUs. Needs a compiler."""
+    """Run the backbone as compiled code: minutes to begin, then faster on most GPUs. Needs a
+    compiler."""
     channels_last: bool = True
     """Lay images out channels-last in memory, which convolutions like."""
     seed: int = 0
@@ -65,7 +67,9 @@ class TrainOptions:
             raise OptionError(f"--train.lr is {self.lr}: allowed is above 0, such as 0.001.")
         for name in ("warmup", "momentum"):
             if not 0 <= getattr(self, name) < 1:
-                raise OptionError(f"--train.{name} is {getattr(self, name)}: allowed is 0 to below 1.")
+                raise OptionError(
+                    f"--train.{name} is {getattr(self, name)}: allowed is 0 to below 1."
+                )
 
 
 _LARGEST_SEED = 2**32 - 1

@@ -10,17 +10,17 @@ import torch
 from hilum.arrays import Rows
 from hilum.augment.draws import uniform
 
-Twins = Callable[[int, Rows], Rows]
+PositivePairs = Callable[[int, Rows], Rows]
 """Epoch and rows -> the row that stands beside each."""
 
 _OP = 1 << 16  # a number of its own among the draws: beyond all operations on crops
 
 
-def twin_order(rows: Rows, groups: Rows, seed: int) -> Twins:
+def pair_order(rows: Rows, groups: Rows, seed: int) -> PositivePairs:
     """Return what gives each film of a run another of its group, each epoch anew; the film itself where it is alone.
 
-    A film's twin depends on seed, epoch and film alone: not on the batch, the process, nor on where a run resumed. Each
-    of the others is as likely (to 2^-24).
+    A film's twin depends on seed, epoch and film alone: not on the batch, the process, nor on where
+    a run resumed. Each of the others is as likely (to 2^-24).
 
     Args:
         rows: [n] the run's films, each once.
@@ -34,17 +34,19 @@ def twin_order(rows: Rows, groups: Rows, seed: int) -> Twins:
     start[members], size[members] = np.repeat(starts, sizes), np.repeat(sizes, sizes)
     place[members] = np.arange(len(members)) - start[members]  # within the group
 
-    def twins(epoch: int, chosen: Rows) -> Rows:
+    def positives(epoch: int, chosen: Rows) -> Rows:
         draws = uniform(seed, epoch, torch.from_numpy(chosen), 0, _OP).double().numpy()
         others = np.maximum(size[chosen] - 1, 1)
-        ahead = 1 + (draws * others).astype(np.int64)  # 1 to size - 1; in a group of one, 1 leads back to the film
+        ahead = 1 + (draws * others).astype(
+            np.int64
+        )  # 1 to size - 1; in a group of one, 1 leads back to the film
         found: Rows = members[start[chosen] + (place[chosen] + ahead) % size[chosen]]
         return found
 
-    return twins
+    return positives
 
 
-def with_twin(rows: Rows, groups: Rows) -> int:
+def count_paired(rows: Rows, groups: Rows) -> int:
     """Return how many of the films have another of their group among them; arguments as ``twin_order``."""
     sizes = np.unique(groups[rows], return_counts=True)[1]
     return int(sizes[sizes > 1].sum())

@@ -17,7 +17,13 @@ import yaml
 from hilum.errors import HilumError, RunError
 from hilum.files import clear_leftovers, write_bytes, write_json
 
-OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = "options.yaml", "log.jsonl", "metrics.json", "checkpoints", "model"
+OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = (
+    "options.yaml",
+    "log.jsonl",
+    "metrics.json",
+    "checkpoints",
+    "model",
+)
 SPLITS = "splits"
 PSEUDO_LABELS = "pseudo-labels.parquet"
 """A table that a run learns from, which may lie in its folder before it begins."""
@@ -50,7 +56,9 @@ class RunFolder:
 
     def log(self, **event: Any) -> None:
         """Append one event to the log; numbers that JSON cannot say become null."""
-        line = json.dumps({key: _sayable(value) for key, value in event.items()}, ensure_ascii=False)
+        line = json.dumps(
+            {key: _sayable(value) for key, value in event.items()}, ensure_ascii=False
+        )
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -72,7 +80,8 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
     """Open a new run, or an old one with the same options, for this process alone.
 
     Raises:
-        RunError: The folder holds a run with other options, something else, or a run that is going on.
+        RunError: The folder holds a run with other options, something else, or a run that is going
+            on.
     """
     _make(path)
     text = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True)
@@ -91,8 +100,8 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the events of a run's log in the order of their steps.
 
-    Of a step logged twice, before and after a kill, only the later line counts; what a resume took back does not, nor
-    does a last line that is not written to its end yet.
+    Of a step logged twice, before and after a kill, only the later line counts; what a resume took
+    back does not, nor does a last line that is not written to its end yet.
 
     Raises:
         RunError: A line is damaged.
@@ -105,12 +114,20 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             event = json.loads(line)
-            name, place = (event.get("event", "step"), event["step"]) if "step" in event else (event["event"], -number)
+            name, place = (
+                (event.get("event", "step"), event["step"])
+                if "step" in event
+                else (event["event"], -number)
+            )
             key = (name, place, event.get("kind", ""))
             if name == "resumed":
-                events = {known: told for known, told in events.items() if not _taken_back(known, place)}
+                events = {
+                    known: told for known, told in events.items() if not _taken_back(known, place)
+                }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{log} is damaged in line {number}: mend or remove that line.") from error
+            raise RunError(
+                f"{log} is damaged in line {number}: mend or remove that line."
+            ) from error
         events[key] = event
     return list(events.values())
 
@@ -134,7 +151,9 @@ def read_metrics(path: Path) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise RunError(f"{path / METRICS} is damaged: delete it, and run the command that made {path} again.")
+        raise RunError(
+            f"{path / METRICS} is damaged: delete it, and run the command that made {path} again."
+        )
     return found
 
 
@@ -142,7 +161,9 @@ def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{path} cannot be a run folder ({error.strerror}): choose another --out.") from error
+        raise RunError(
+            f"{path} cannot be a run folder ({error.strerror}): choose another --out."
+        ) from error
 
 
 def hold(handle: int, path: Path) -> None:
@@ -154,7 +175,9 @@ def hold(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise RunError(f"{path} is in use by another process: wait for it, or choose another --out.") from error
+        raise RunError(
+            f"{path} is in use by another process: wait for it, or choose another --out."
+        ) from error
 
 
 def _same_options(path: Path, text: str) -> None:
@@ -163,13 +186,17 @@ def _same_options(path: Path, text: str) -> None:
         old = _read_options(known)
         differing = difference(old, yaml.safe_load(text))
         if differing and _begun(path):
-            raise RunError(f"{path} holds a run with other options ({differing}): give the same, or another --out.")
+            raise RunError(
+                f"{path} holds a run with other options ({differing}): give the same, or another --out."
+            )
         if not differing:
             return
         ours |= {OPTIONS, SPLITS, CROPS, TEACHER} if "record" in old else set()
     others = sorted(file.name for file in path.iterdir() if file.name not in ours)
     if others:
-        raise RunError(f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out.")
+        raise RunError(
+            f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out."
+        )
     write_bytes(known, text.encode())
 
 
@@ -202,8 +229,12 @@ def _leave_nothing(path: Path) -> None:
 def difference(old: Any, new: Any) -> str:
     """Return in words where two trees of options differ, three places at most; nothing where they do not."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    names = [name for name in {**before, **after} if not _alike(name, before.get(name), after.get(name))]
-    shown = ", ".join(f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3])
+    names = [
+        name for name in {**before, **after} if not _alike(name, before.get(name), after.get(name))
+    ]
+    shown = ", ".join(
+        f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3]
+    )
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

@@ -33,7 +33,8 @@ def warmup_cosine(progress: float, warmup: float) -> float:
 def one_cycle(progress: float, warmup: float) -> float:
     """Rise from 1/25 to 1 over the warm-up, then fall to 4e-6, both along half a cosine.
 
-    Source: Smith and Topin, arXiv 1708.07120, with the divisors of ``torch.optim.lr_scheduler.OneCycleLR``.
+    Source: Smith and Topin, arXiv 1708.07120, with the divisors of
+        ``torch.optim.lr_scheduler.OneCycleLR``.
     """
     start, end = 1 / START_DIVISOR, 1 / (START_DIVISOR * END_DIVISOR)
     if progress < warmup:

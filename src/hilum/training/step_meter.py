@@ -24,7 +24,7 @@ class Reading:
     waiting: float
 
 
-class Watch:
+class StepMeter:
     """Gathers losses and gradient norms, and refuses to go on when one is not finite."""
 
     def __init__(self, lr: float, skips_overflow: bool) -> None:
@@ -57,12 +57,15 @@ class Watch:
         """Return the means since the last reading, None if there was no step; waits for the device.
 
         Raises:
-            RunError: A loss or a gradient was not finite; ``step`` is the last of the steps gathered.
+            RunError: A loss or a gradient was not finite; ``step`` is the last of the steps
+                gathered.
         """
         if not self.losses:
             return None
         losses = mean_over_processes(torch.stack(self.losses).float()).tolist()
-        norms = torch.stack(self.norms).float().tolist()  # of gradients that are the processes' mean already
+        norms = (
+            torch.stack(self.norms).float().tolist()
+        )  # of gradients that are the processes' mean already
         self._refuse_non_finite(step, losses, norms)
         seconds = max(time.perf_counter() - self.started, 1e-9)
         reading = Reading(_mean(losses), _mean(norms), self.films, seconds, self.waited / seconds)
@@ -75,7 +78,9 @@ class Watch:
         Raises:
             RunError: A weight or statistic is not finite.
         """
-        norms = [tensor.norm() for tensor in learner.state_dict().values() if tensor.is_floating_point()]
+        norms = [
+            tensor.norm() for tensor in learner.state_dict().values() if tensor.is_floating_point()
+        ]
         if not bool(torch.stack(norms).isfinite().all()):
             raise RunError(self._line("weights are not finite", step))
 

@@ -27,7 +27,7 @@ def require_tensorboard(package: str = "tensorboard") -> None:
     """
     if find_spec(package) is None:
         raise OptionError(
-            f"--watch.tensorboard needs the package {package}, which is not installed: "
+            f"--monitor.tensorboard needs the package {package}, which is not installed: "
             "run `pip install 'hilum[tensorboard]'`, or leave the option out."
         )
 
@@ -71,7 +71,11 @@ def curves(name: str, event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for key, value in event.items():
         if isinstance(value, Mapping):
             yield from curves(f"{name}/{key}", value)
-        elif key not in NOT_CURVES and isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif (
+            key not in NOT_CURVES
+            and isinstance(value, (int, float))
+            and not isinstance(value, bool)
+        ):
             yield f"{name}/{key}", float(value)
 
 

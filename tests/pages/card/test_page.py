@@ -57,7 +57,11 @@ def made_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made(folder / "store-b", (EVIL, "Edema"), '"><img src=x onerror=alert(1)>', 1),
     )
     out = folder / "card"
-    card(stores, CardOptions(out=out, resamples=10, min_positives=2, hints=20, neighbours=5), "random")
+    card(
+        stores,
+        CardOptions(out=out, resamples=10, min_positives=2, label_issues=20, neighbours=5),
+        "random",
+    )
     assert write_report(out).kind == "card"
     return out
 
@@ -102,7 +106,19 @@ def test_the_page_is_small_and_says_what_it_is_for(page, plain):
 
 @pytest.mark.parametrize(
     "section",
-    ["films", "people", "labels", "pictures", "parts", "copies", "strangers", "hints", "shortcuts", "limits", "repeat"],
+    [
+        "films",
+        "people",
+        "labels",
+        "pictures",
+        "parts",
+        "copies",
+        "strangers",
+        "hints",
+        "shortcuts",
+        "limits",
+        "repeat",
+    ],
 )
 def test_every_section_is_there(page, parsed, section):
     assert section in parsed(page).ids
@@ -121,7 +137,9 @@ def test_prevalence_in_a_part_is_of_the_films_whose_source_states_the_finding(ma
         edema = next(row for row in csv.DictReader(file) if row["finding"] == "Edema")
     test = together["parts"]["test"]
     assert 0 < test["labelled"]["Edema"] < test["films"]  # one of the two stores states it
-    assert float(edema["test_share"]) == pytest.approx(test["present"]["Edema"] / test["labelled"]["Edema"])
+    assert float(edema["test_share"]) == pytest.approx(
+        test["present"]["Edema"] / test["labelled"]["Edema"]
+    )
 
 
 def test_a_cell_that_looks_like_a_formula_is_harmless(made_card):
@@ -131,7 +149,9 @@ def test_a_cell_that_looks_like_a_formula_is_harmless(made_card):
 
 
 def test_the_files_names_are_harmless(made_card):
-    assert all("<" not in file.name and "/" not in file.stem for file in (made_card / "tables").iterdir())
+    assert all(
+        "<" not in file.name and "/" not in file.stem for file in (made_card / "tables").iterdir()
+    )
     assert stem("labels", "../..") == "labels-store"
 
 
@@ -183,13 +203,17 @@ def test_a_damaged_card_is_refused(tmp_path, content):
         (("hints", "neighbours"), "\ud800"),
     ],
 )
-def test_a_card_that_is_damaged_deep_within_is_refused_in_one_line(made_card, tmp_path, place, value):
+def test_a_card_that_is_damaged_deep_within_is_refused_in_one_line(
+    made_card, tmp_path, place, value
+):
     shutil.copytree(made_card, tmp_path / "card")
     content = json.loads((made_card / CARD).read_text())
     *above, last = place
     functools.reduce(lambda inner, key: inner[key], above, content)[last] = value
     (tmp_path / "card" / CARD).write_text(json.dumps(content))
-    with pytest.raises(RunError, match=r"card.json is damaged \(.*\): delete .* and make the card again\.$") as caught:
+    with pytest.raises(
+        RunError, match=r"card.json is damaged \(.*\): delete .* and make the card again\.$"
+    ) as caught:
         write_report(tmp_path / "card")
     assert "\n" not in str(caught.value)
     assert (tmp_path / "card" / "card.html").read_bytes() == (made_card / "card.html").read_bytes()
@@ -210,7 +234,11 @@ def test_bars_of_a_store_that_states_nothing_take_no_room():
 
 def test_tables_of_stores_of_nearly_one_name_are_files_of_their_own():
     one = leaks_of({"leaks": {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}})
-    sections = {"a": [replace(one, name="parts-My"), "text"], "b": {"c": replace(one, name="parts-my")}, "d": one}
+    sections = {
+        "a": [replace(one, name="parts-My"), "text"],
+        "b": {"c": replace(one, name="parts-my")},
+        "d": one,
+    }
     names = [table.file for table in tables_in(named_apart(sections))]
     assert names == ["parts-My.csv", "parts-my-2.csv", "copies-by-part.csv"]
 
@@ -227,5 +255,9 @@ def test_copies_of_films_in_no_part_have_a_column_of_their_own():
     found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
     found["train"][OUTSIDE] = found[OUTSIDE]["train"] = 9
     table = leaks_of({"leaks": found})
-    assert [column.title for column in table.columns] == ["films of", "copy in train", "copy in no part"]
+    assert [column.title for column in table.columns] == [
+        "films of",
+        "copy in train",
+        "copy in no part",
+    ]
     assert [cell.text for cell in table.rows[0]] == ["train", "0", "9"]

@@ -8,7 +8,15 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from hilum.pages.charts.axes import WIDTH
-from hilum.pages.charts.curves import LETTER, MOST_POINTS, Line, curves, extremes, fitting_step, means
+from hilum.pages.charts.curves import (
+    LETTER,
+    MOST_POINTS,
+    Line,
+    curves,
+    extremes,
+    fitting_step,
+    means,
+)
 
 LONG = [(step, 1.0 + (4.0 if step == 3210 else 0.0) + step % 7 / 100) for step in range(1, 5001)]
 
@@ -32,7 +40,9 @@ def test_numbers_beside_an_axis_differ_and_stay_clear_of_its_title(top: float) -
     assert len(set(said)) == len(said) >= 3
     for number in numbers:
         assert float(number.get("x", 0)) - LETTER * len(number.text or "") > 22
-    assert [float(text.replace(",", "")) for text in said] == sorted(float(text.replace(",", "")) for text in said)
+    assert [float(text.replace(",", "")) for text in said] == sorted(
+        float(text.replace(",", "")) for text in said
+    )
 
 
 @pytest.mark.parametrize("last", [3, 108, 200_000, 4_000_000])
@@ -48,7 +58,10 @@ def test_values_asked_for_are_within_the_axis() -> None:
     said = {text.text for text in beside(picture)}
     assert {"0.0", "1.0"} <= said
     assert {"0%", "100%"} <= {
-        text.text for text in beside(curves([Line("a", 0, [(1, 0.4)])], "step", "s", form="{:.0%}", shown=(0, 1)))
+        text.text
+        for text in beside(
+            curves([Line("a", 0, [(1, 0.4)])], "step", "s", form="{:.0%}", shown=(0, 1))
+        )
     }
 
 
@@ -71,7 +84,9 @@ def test_extremes_and_means_of_a_curve() -> None:
     )
 
 
-@pytest.mark.parametrize("values", [[0.0], [5.0], [-2.0], [0.1, 0.1], [1.0, 1.0 + 1e-6], [0.0, 1e30]])
+@pytest.mark.parametrize(
+    "values", [[0.0], [5.0], [-2.0], [0.1, 0.1], [1.0, 1.0 + 1e-6], [0.0, 1e30]]
+)
 def test_a_step_fits_whatever_the_values(values: list[float]) -> None:
     step = fitting_step(values)
     assert step > 0

@@ -42,7 +42,9 @@ def test_models_of_a_finding_do_not_hide_each_other():
 
 
 def test_a_finding_without_values_is_said_to_be_not_available():
-    picture = dots(["Edema", "Hernia"], [[Measured(0.7), GONE], [GONE, GONE]], ["a", "b"], (0.4, 0.9))
+    picture = dots(
+        ["Edema", "Hernia"], [[Measured(0.7), GONE], [GONE, GONE]], ["a", "b"], (0.4, 0.9)
+    )
     assert words(picture).count("not available") == 1
     assert len(marks(picture, "mark")) == 1
     assert not marks(picture, "whisker")
@@ -54,7 +56,9 @@ def test_charts_without_any_value_say_so():
 
 
 def test_a_missing_value_breaks_no_line():
-    picture = against_labels({"MoCo": {0.1: Measured(0.6), 0.5: GONE, 1.0: Measured(0.8, 0.7, 0.9)}})
+    picture = against_labels(
+        {"MoCo": {0.1: Measured(0.6), 0.5: GONE, 1.0: Measured(0.8, 0.7, 0.9)}}
+    )
     assert len(marks(picture, "mark")) == 2
     assert len(marks(picture, "whisker")) == 1
     assert {"10%", "50%", "100%"} <= set(words(picture))
@@ -65,9 +69,13 @@ def test_one_share_of_labels_can_be_drawn():
 
 
 def test_the_parts_of_a_bar_are_as_long_as_their_shares():
-    picture = label_shares(["Edema"], {"present": [0.25], "uncertain": [0.05], "absent": [0.5], "not stated": [0.2]})
+    picture = label_shares(
+        ["Edema"], {"present": [0.25], "uncertain": [0.05], "absent": [0.5], "not stated": [0.2]}
+    )
     widths = [float(marks(picture, f"label{kind}")[0].get("width")) for kind in range(4)]
-    assert [width / sum(widths) for width in widths] == pytest.approx([0.25, 0.05, 0.5, 0.2], abs=0.002)
+    assert [width / sum(widths) for width in widths] == pytest.approx(
+        [0.25, 0.05, 0.5, 0.2], abs=0.002
+    )
     assert "25%" in words(picture)
 
 
@@ -98,18 +106,23 @@ def test_text_from_data_is_escaped(picture):
 
 
 def test_equal_values_give_equal_pictures():
-    one, other = (dots(["Edema"], [[Measured(0.75, 0.5, 1.0)]], ["MoCo"], (0.5, 1.0)) for _ in range(2))
+    one, other = (
+        dots(["Edema"], [[Measured(0.75, 0.5, 1.0)]], ["MoCo"], (0.5, 1.0)) for _ in range(2)
+    )
     assert one == other
 
 
 def test_findings_names_fit_beside_the_chart():
     drawing = dots(["Enlarged Cardiomediastinum", "x" * 80], [[GONE, GONE]], ["a"], (0.4, 0.9))
-    names = [text for text in ET.fromstring(drawing).iter("text") if text.get("text-anchor") == "end"]
+    names = [
+        text for text in ET.fromstring(drawing).iter("text") if text.get("text-anchor") == "end"
+    ]
     assert all(len(name.text) <= 26 for name in names)
 
 
 @pytest.mark.parametrize(
-    ("span", "about", "step"), [(1.0, 5, 0.2), (0.4, 5, 0.1), (730, 5, 200.0), (3, 6, 0.5), (1e-3, 5, 2e-4)]
+    ("span", "about", "step"),
+    [(1.0, 5, 0.2), (0.4, 5, 0.1), (730, 5, 200.0), (3, 6, 0.5), (1e-3, 5, 2e-4)],
 )
 def test_steps_are_round(span, about, step):
     assert nice_step(span, about) == pytest.approx(step)

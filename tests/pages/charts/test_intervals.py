@@ -22,7 +22,10 @@ def words(picture: str) -> list[str]:
 
 
 def test_a_difference_stands_right_of_the_dashed_line_if_it_is_above_nought():
-    rows = [Level("a", 0, Measured(0.03, 0.01, 0.05), "better"), Level("b", 0, Measured(-0.03), "worse")]
+    rows = [
+        Level("a", 0, Measured(0.03, 0.01, 0.05), "better"),
+        Level("b", 0, Measured(-0.03), "worse"),
+    ]
     picture = levels(rows, "difference", 0.02, 0.0, "{:+.2f}")
     (line,) = marks(picture, "chance")
     above, below = (float(mark.get("cx")) for mark in marks(picture, "mark"))
@@ -56,7 +59,9 @@ def test_perfect_bins_lie_on_the_dashed_line():
     assert "not available" in words(reliability([], "Edema"))
 
 
-@pytest.mark.parametrize(("highest", "end"), [(0.04, "0.1"), (0.1, "0.1"), (0.16, "0.2"), (0.6, "1")])
+@pytest.mark.parametrize(
+    ("highest", "end"), [(0.04, "0.1"), (0.1, "0.1"), (0.16, "0.2"), (0.6, "1")]
+)
 def test_a_reliability_chart_reaches_as_far_as_its_bins(highest: float, end: str) -> None:
     """A rare finding's probabilities would else be a dot in the corner."""
     assert words(reliability([(0.01, 0.02), (0.03, highest)], "Edema")).count(end) == 2
@@ -80,7 +85,11 @@ def test_bands_span_the_intervals_and_seeds_are_drawn_each():
 
 def test_the_key_tells_more_models_apart_than_there_are_colours():
     items = ET.fromstring(key([str(place) for place in range(9)]))
-    drawn = [(mark.get("class"), mark.tag) for mark in items.iter() if "mark" in (mark.get("class") or "")]
+    drawn = [
+        (mark.get("class"), mark.tag)
+        for mark in items.iter()
+        if "mark" in (mark.get("class") or "")
+    ]
     assert len(drawn) == 9
     assert len(set(drawn[:7])) == 7
 

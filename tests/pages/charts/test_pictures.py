@@ -16,7 +16,9 @@ MARK = "data:image/jpeg;base64,"
 
 
 def points(path: str) -> np.ndarray:
-    return np.array([[float(number) for number in pair.split()] for pair in re.findall(r"[\d.]+ [\d.]+", path)])
+    return np.array(
+        [[float(number) for number in pair.split()] for pair in re.findall(r"[\d.]+ [\d.]+", path)]
+    )
 
 
 def test_an_outline_runs_around_its_mask():
@@ -46,7 +48,9 @@ def test_a_picture_becomes_jpeg_data_enlarged_by_a_whole_factor(side, expected):
     coded = cv2.imencode(".png", np.full((40, 40), 90, np.uint8))[1].tobytes()
     address = as_jpeg(coded, "film", side)
     assert address.startswith(MARK)
-    picture = cv2.imdecode(np.frombuffer(b64decode(address.removeprefix(MARK)), np.uint8), cv2.IMREAD_UNCHANGED)
+    picture = cv2.imdecode(
+        np.frombuffer(b64decode(address.removeprefix(MARK)), np.uint8), cv2.IMREAD_UNCHANGED
+    )
     assert picture.shape == (expected, expected)
     assert abs(int(picture.mean()) - 90) <= 1
 

@@ -26,19 +26,29 @@ Parsed = Callable[[str], Any]
 Plain = Callable[[str], str]
 EVIL = '<b onclick="x">Edema</b>'
 HEALTH = {"embedding_std": 0.8, "mean_cosine": 0.1, "effective_rank": 40.0, "feature_rank": 90.0}
-PROBE = {"films": 64, "knn": 0.61, "linear": 0.68, "findings": {"Edema": {"knn": 0.7, "linear": 0.81}}}
+PROBE = {
+    "films": 64,
+    "knn": 0.61,
+    "linear": 0.68,
+    "findings": {"Edema": {"knn": 0.7, "linear": 0.81}},
+}
 ADVICE = "Start again in another --out with a lower --train.lr, such as 0.0001."
 
 
 def log(run: Path, events: Iterable[Mapping[str, Any]], keep: bool = True) -> None:
     """Add events to a run's log, or put them in its place."""
     old = (run / "log.jsonl").read_text("utf-8") if keep else ""
-    (run / "log.jsonl").write_text(old + "".join(json.dumps(event) + "\n" for event in events), "utf-8")
+    (run / "log.jsonl").write_text(
+        old + "".join(json.dumps(event) + "\n" for event in events), "utf-8"
+    )
 
 
 def watched() -> list[dict[str, Any]]:
     return [
-        *({"event": "health", "step": step, **HEALTH, "prototypes_used": 31.5} for step in (0, 2, 3)),
+        *(
+            {"event": "health", "step": step, **HEALTH, "prototypes_used": 31.5}
+            for step in (0, 2, 3)
+        ),
         *({"event": "online-probe", "step": step, **PROBE} for step in (2, 3)),
     ]
 
@@ -56,7 +66,9 @@ def run(demo_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_bare_run_has_the_charts_of_its_steps_each_with_how_to_read_it(run: Path, parsed: Parsed) -> None:
+def test_a_bare_run_has_the_charts_of_its_steps_each_with_how_to_read_it(
+    run: Path, parsed: Parsed
+) -> None:
     page = run_page(run)
     assert titles(page) == ["Loss", "Learning rate", "Gradient norm", "Pace", "Waiting for films"]
     assert page.count("<figcaption>") == page.count("<figure") == 6  # with the crops
@@ -78,7 +90,9 @@ def test_a_watched_run_has_curves_of_health_and_probe_and_the_last_look(
         "AUROC of each finding, last look",
     ]
     assert {"health", "probe", "crops"} <= set(parsed(page).ids)
-    assert "In 3 looks at its embeddings the watch found nothing to warn of; those of the" in plain(page)
+    assert "In 3 looks at its embeddings the watch found nothing to warn of; those of the" in plain(
+        page
+    )
     assert "At step 3, on 64 films." in plain(page)
     assert re.search(r"Edema</th><td class=\"n\">0\.700</td><td class=\"n\">0\.810<", page)
     for name in ("kNN", "linear", "embeddings", "features"):
@@ -86,8 +100,17 @@ def test_a_watched_run_has_curves_of_health_and_probe_and_the_last_look(
 
 
 def test_warnings_stand_at_the_top_in_the_order_of_their_steps(run: Path, plain: Plain) -> None:
-    lines = {9: f"step 9: the network is collapsing & falling. {ADVICE}", 4: f"step 4: nothing is learnt. {ADVICE}"}
-    log(run, [*watched(), *({"event": "warning", "step": n, "kind": "chance", "line": lines[n]} for n in lines)])
+    lines = {
+        9: f"step 9: the network is collapsing & falling. {ADVICE}",
+        4: f"step 4: nothing is learnt. {ADVICE}",
+    }
+    log(
+        run,
+        [
+            *watched(),
+            *({"event": "warning", "step": n, "kind": "chance", "line": lines[n]} for n in lines),
+        ],
+    )
     text = plain(run_page(run))
     top = text.partition("The course of training")[0]
     assert "2 warnings of the watch" in top
@@ -102,20 +125,27 @@ def test_where_a_run_went_on_is_said(run: Path, plain: Plain) -> None:
     assert "The run was interrupted and continued at step 3 and 1,200." in plain(run_page(run))
 
 
-def test_a_fine_tuned_run_has_its_validation_curve_and_no_crops(demo_folder: Path, parsed: Parsed) -> None:
+def test_a_fine_tuned_run_has_its_validation_curve_and_no_crops(
+    demo_folder: Path, parsed: Parsed
+) -> None:
     page = run_page(demo_folder / "runs/moco-100-ignore-seed-0")
     assert titles(page)[:2] == ["Loss", "Validation"]
     assert "crops" not in parsed(page).ids
     assert read_run(demo_folder / "runs/moco-100-ignore-seed-0").curve("score", "validation")
 
 
-@pytest.mark.parametrize("lacking", ["embedding_std", "mean_cosine", "effective_rank", "feature_rank"])
+@pytest.mark.parametrize(
+    "lacking", ["embedding_std", "mean_cosine", "effective_rank", "feature_rank"]
+)
 def test_what_a_look_lacks_is_left_out(run: Path, lacking: str) -> None:
     event = {"event": "health", "step": 2, **HEALTH}
     del event[lacking]
     log(run, [event])
     drawn = [chart.title for chart in course.health(read_run(run))]
-    gone = {"embedding_std": "Spread of the embeddings", "mean_cosine": "Likeness of different films"}
+    gone = {
+        "embedding_std": "Spread of the embeddings",
+        "mean_cosine": "Likeness of different films",
+    }
     assert gone.get(lacking) not in drawn
     assert len(drawn) == (2 if lacking in gone else 3)
 
@@ -124,10 +154,23 @@ def test_what_a_look_lacks_is_left_out(run: Path, lacking: str) -> None:
     "odd",
     [
         {"event": "health", "step": 2},
-        {"event": "health", "step": 2, "embedding_std": None, "mean_cosine": "0.2", "effective_rank": True},
+        {
+            "event": "health",
+            "step": 2,
+            "embedding_std": None,
+            "mean_cosine": "0.2",
+            "effective_rank": True,
+        },
         {"event": "health", "step": None, "embedding_std": 0.2},
         {"event": "online-probe", "step": 2},
-        {"event": "online-probe", "step": 2, "films": None, "knn": None, "linear": None, "findings": {"Edema": 3}},
+        {
+            "event": "online-probe",
+            "step": 2,
+            "films": None,
+            "knn": None,
+            "linear": None,
+            "findings": {"Edema": 3},
+        },
         {"event": "online-probe", "step": 2, "findings": {"Edema": {"knn": None}}},
         {"event": "online-probe", "step": 2, "findings": []},
         {"event": "warning", "step": 2},
@@ -146,7 +189,17 @@ def test_odd_or_missing_values_leave_a_page(run: Path, odd: dict[str, Any], pars
 
 
 def test_a_finding_that_a_probe_could_not_score_is_said(run: Path) -> None:
-    log(run, [{"event": "online-probe", "step": 2, **PROBE, "findings": {"Mass": {"knn": None, "linear": 0.5}}}])
+    log(
+        run,
+        [
+            {
+                "event": "online-probe",
+                "step": 2,
+                **PROBE,
+                "findings": {"Mass": {"knn": None, "linear": 0.5}},
+            }
+        ],
+    )
     look = course.online_probe(read_run(run))
     assert look is not None
     assert look.rows == (("Mass", "not available", "0.500"),)
@@ -168,8 +221,24 @@ def test_a_damaged_log_is_one_line(run: Path) -> None:
 
 
 def test_text_of_the_log_is_escaped(run: Path, parsed: Parsed) -> None:
-    warning = {"event": "warning", "step": 1, "kind": "chance", "line": f"step 1: {EVIL} --train.{EVIL}"}
-    log(run, [warning, {"event": "online-probe", "step": 2, **PROBE, "findings": {EVIL: {"knn": 0.5, "linear": 0.5}}}])
+    warning = {
+        "event": "warning",
+        "step": 1,
+        "kind": "chance",
+        "line": f"step 1: {EVIL} --train.{EVIL}",
+    }
+    log(
+        run,
+        [
+            warning,
+            {
+                "event": "online-probe",
+                "step": 2,
+                **PROBE,
+                "findings": {EVIL: {"knn": 0.5, "linear": 0.5}},
+            },
+        ],
+    )
     found = parsed(run_page(run))
     assert found.words.count(EVIL) == 3
     assert not found.handlers
@@ -214,7 +283,9 @@ def test_labels_stand_above_their_groups(crops: list[int], labels: list[str]) ->
         start += width
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()])
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()]
+)
 def test_a_damaged_picture_of_crops_is_one_line(run: Path, data: bytes) -> None:
     (run / "crops.png").write_bytes(data)
     with pytest.raises(DataError, match=r"crops\.png is not the picture that pretraining wrote"):

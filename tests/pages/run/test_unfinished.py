@@ -21,7 +21,7 @@ from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
 from hilum.pages.run.status import standing
 from hilum.training.interrupt import Interrupted
-from hilum.training.monitor_options import WatchOptions
+from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.pretrain import pretrain
@@ -43,10 +43,10 @@ def stopped(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was interrupted at step 7 of 18."""
     out = tmp_path_factory.mktemp("stopped") / "run"
     train = TrainOptions(epochs=3, batch_size=8, accelerator="cpu", log_every=1)
-    watch = WatchOptions(films=32, probe_films=0)
+    monitor = MonitorOptions(films=32, probe_films=0)
     with pytest.raises(Interrupted):
         pretrain("moco", MoCoOptions(), PretrainOptions(
-            data=(tiny_store,), out=out, backbone="test_resnet", train=train, watch=watch,
+            data=(tiny_store,), out=out, backbone="test_resnet", train=train, monitor=monitor,
         ), Stop())  # fmt: skip
     return out
 
@@ -57,7 +57,9 @@ def run(stopped: Path, tmp_path: Path) -> Path:
     return shutil.copytree(stopped, tmp_path / "run")
 
 
-def test_the_command_that_continues_it_can_be_pasted_whatever_the_folder_is_called(run: Path) -> None:
+def test_the_command_that_continues_it_can_be_pasted_whatever_the_folder_is_called(
+    run: Path,
+) -> None:
     spaced = run.rename(run.with_name("my run"))
     found = standing(read_run(spaced))
     assert found is not None
@@ -72,14 +74,18 @@ def log(run: Path, *events: dict[str, Any]) -> None:
 def without(run: Path, kind: str) -> None:
     """Take the events of a kind out of the log."""
     lines = (run / "log.jsonl").read_text("utf-8").splitlines(keepends=True)
-    (run / "log.jsonl").write_text("".join(line for line in lines if f'"{kind}"' not in line), "utf-8")
+    (run / "log.jsonl").write_text(
+        "".join(line for line in lines if f'"{kind}"' not in line), "utf-8"
+    )
 
 
 def lead(page: str) -> str:
     return page.partition("The course of training")[0]
 
 
-def test_an_interrupted_run_says_so_at_the_top_and_shows_what_there_is(run: Path, parsed: Parsed, plain: Plain) -> None:
+def test_an_interrupted_run_says_so_at_the_top_and_shows_what_there_is(
+    run: Path, parsed: Parsed, plain: Plain
+) -> None:
     page = run_page(run)
     top = lead(plain(page))
     assert "This run is not finished: it stands at step 7 of 18 (39%)" in top
@@ -92,7 +98,9 @@ def test_an_interrupted_run_says_so_at_the_top_and_shows_what_there_is(run: Path
     assert parsed(page).open == []
 
 
-def test_the_command_on_the_page_continues_the_run_which_then_is_finished(run: Path, plain: Plain) -> None:
+def test_the_command_on_the_page_continues_the_run_which_then_is_finished(
+    run: Path, plain: Plain
+) -> None:
     assert main(["pretrain", "moco", "--config", f"{run}/options.yaml", "--out", str(run)]) == 0
     text = plain(run_page(run))
     assert "not finished" not in text
@@ -100,7 +108,9 @@ def test_the_command_on_the_page_continues_the_run_which_then_is_finished(run: P
     assert "The run was interrupted and continued at step 7." in text
 
 
-def test_a_run_that_goes_on_or_was_killed_stands_where_its_log_ends(run: Path, plain: Plain) -> None:
+def test_a_run_that_goes_on_or_was_killed_stands_where_its_log_ends(
+    run: Path, plain: Plain
+) -> None:
     without(run, "interrupted")
     assert "It is still going on, or it was broken off." in plain(run_page(run))
     with (run / "log.jsonl").open("a") as file:
@@ -115,8 +125,19 @@ def test_a_run_that_goes_on_or_was_killed_stands_where_its_log_ends(run: Path, p
 
 def test_a_run_ended_by_a_collapse_says_so_and_offers_no_going_on(run: Path, plain: Plain) -> None:
     options = run / "options.yaml"
-    options.write_text(options.read_text("utf-8").replace("stop_on_collapse: false", "stop_on_collapse: true"), "utf-8")
-    log(run, {"event": "warning", "step": 7, "kind": "collapse", "line": "step 7: the network is collapsing."})
+    options.write_text(
+        options.read_text("utf-8").replace("stop_on_collapse: false", "stop_on_collapse: true"),
+        "utf-8",
+    )
+    log(
+        run,
+        {
+            "event": "warning",
+            "step": 7,
+            "kind": "collapse",
+            "line": "step 7: the network is collapsing.",
+        },
+    )
     top = lead(plain(run_page(run)))
     assert "It was ended by --stop-on-collapse" in top
     assert "step 7: the network is collapsing." in top
@@ -163,7 +184,9 @@ def test_the_command_writes_the_page(run: Path, capsys: pytest.CaptureFixture[st
         ),
     ],
 )
-def test_what_is_no_run_or_damaged_is_one_line(run: Path, spoil: Callable[[Path], object], line: str) -> None:
+def test_what_is_no_run_or_damaged_is_one_line(
+    run: Path, spoil: Callable[[Path], object], line: str
+) -> None:
     spoil(run)
     with pytest.raises(RunError, match=line) as caught:
         write_report(run)

@@ -20,7 +20,15 @@ from hilum.splits import Split, patient_split
 from hilum.workflows.study.record import StudyCell, StudyRecord, StudyStore, write_study
 
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
-FINDINGS = ("No Finding", "Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion", "Fracture")
+FINDINGS = (
+    "No Finding",
+    "Cardiomegaly",
+    "Edema",
+    "Consolidation",
+    "Atelectasis",
+    "Pleural Effusion",
+    "Fracture",
+)
 LEVELS = {0.1: 0.66, 0.5: 0.74, 1.0: 0.79}
 
 
@@ -101,10 +109,14 @@ class Maker:
             for fraction in self.shape.fractions:
                 for seed in range(self.shape.seeds):
                     for lr in (0.001, 0.0003) if seed == 0 else (0.001,):
-                        cells.append(self.cell(m, model, fraction, seed, lr, self.shape.policies[0], "main"))
+                        cells.append(
+                            self.cell(m, model, fraction, seed, lr, self.shape.policies[0], "main")
+                        )
         for policy in self.shape.policies:
             for seed in range(self.shape.seeds):
-                cells.append(self.cell(0, self.shape.models[0], 1.0, seed, 0.001, policy, "policies"))
+                cells.append(
+                    self.cell(0, self.shape.models[0], 1.0, seed, 0.001, policy, "policies")
+                )
         if self.shape.failed:
             cells.append(
                 StudyCell(
@@ -123,7 +135,9 @@ class Maker:
             )
         return cells
 
-    def cell(self, m: int, model: str, fraction: float, seed: int, lr: float, policy: str, group: Any) -> StudyCell:
+    def cell(
+        self, m: int, model: str, fraction: float, seed: int, lr: float, policy: str, group: Any
+    ) -> StudyCell:
         name = f"{group}-{m}-{fraction:g}-{policy}-{seed}-{lr:g}"
         return StudyCell(
             id=name,
@@ -143,10 +157,15 @@ class Maker:
         )
 
     def level(self, model: str, fraction: float) -> float:
-        return LEVELS.get(fraction, 0.7) + 0.02 * (len(self.shape.models) - self.shape.models.index(model))
+        return LEVELS.get(fraction, 0.7) + 0.02 * (
+            len(self.shape.models) - self.shape.models.index(model)
+        )
 
     def estimate(self, value: float, width: float = 0.03, **more: Any) -> dict[str, Any]:
-        ends = [value - width * self.rng.uniform(0.7, 1.2), value + width * self.rng.uniform(0.7, 1.2)]
+        ends = [
+            value - width * self.rng.uniform(0.7, 1.2),
+            value + width * self.rng.uniform(0.7, 1.2),
+        ]
         return {"value": value, "interval": ends, "left_out": 0, "reason": None, **more}
 
     def missing(self) -> dict[str, Any]:
@@ -191,7 +210,9 @@ class Maker:
             ],
         }
         (path / "options.yaml").write_text(yaml.safe_dump({**options, "record": record}))
-        (path / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in self.events(cell)))
+        (path / "log.jsonl").write_text(
+            "".join(json.dumps(event) + "\n" for event in self.events(cell))
+        )
         rows = self.split.rows(self.store.catalog, "train", cell.fraction or 1.0, cell.seed)
         training = {
             "films": len(rows),
@@ -201,8 +222,12 @@ class Maker:
             "best_step": 120,
             "images_per_second": 80.0,
         }
-        evaluations = {part: self.evaluation(cell) for part in ("test", "val")} if cell.chosen else {}
-        (path / "metrics.json").write_text(json.dumps({"training": training, "evaluations": evaluations}))
+        evaluations = (
+            {part: self.evaluation(cell) for part in ("test", "val")} if cell.chosen else {}
+        )
+        (path / "metrics.json").write_text(
+            json.dumps({"training": training, "evaluations": evaluations})
+        )
         model = {
             "findings": list(self.findings) if cell.kind == "finetune" else [],
             "backbone": "resnet10t",
@@ -231,7 +256,11 @@ class Maker:
                     }
                 )
             events += [
-                {"event": "validation", "step": step, "score": 0.8 - 0.3 / (1 + step / 50) + self.rng.normal(0, 0.01)}
+                {
+                    "event": "validation",
+                    "step": step,
+                    "score": 0.8 - 0.3 / (1 + step / 50) + self.rng.normal(0, 0.01),
+                }
                 for step in range(40, 201, 40)
             ]
         top = 5.5 if cell.kind == "pretrain" else 0.6
@@ -281,7 +310,9 @@ class Maker:
                 "findings": {name: self.calibration() for name in self.findings},
             },
             "operating_points": {
-                name: [self.point(rule) for rule in ("youden", "sensitivity 0.9", "specificity 0.9")]
+                name: [
+                    self.point(rule) for rule in ("youden", "sensitivity 0.9", "specificity 0.9")
+                ]
                 for name in self.findings[:-1]
             },
             "subgroups": [
@@ -304,13 +335,18 @@ class Maker:
                 "aggregation": "maximum over a study's films",
                 "auroc_macro": self.estimate(level + 0.01),
             },
-            "competition": {"findings": five, "auroc_macro": self.estimate(level + 0.03)} if five else None,
+            "competition": {"findings": five, "auroc_macro": self.estimate(level + 0.03)}
+            if five
+            else None,
         }
 
     def calibration(self) -> dict[str, Any]:
         places = np.sort(self.rng.beta(1.2, 4, 15))
         seen = np.clip(places + self.rng.normal(0, 0.04, 15), 0, 1)
-        curve = [{"predicted": float(a), "observed": float(b), "films": 22} for a, b in zip(places, seen, strict=True)]
+        curve = [
+            {"predicted": float(a), "observed": float(b), "films": 22}
+            for a, b in zip(places, seen, strict=True)
+        ]
         return {
             "ece": 0.02,
             "brier": 0.13,
@@ -369,12 +405,17 @@ class Maker:
             "group": group,
             "lr": 0.001,
             "cells": [cell.id for cell in cells],
-            "seeds": [{"seed": cell.seed, "auroc_macro": level + self.rng.normal(0, 0.01)} for cell in cells],
+            "seeds": [
+                {"seed": cell.seed, "auroc_macro": level + self.rng.normal(0, 0.01)}
+                for cell in cells
+            ],
             "auroc_macro": self.estimate(level),
             "average_precision_macro": self.estimate(0.45),
             "auroc": self.each(level),
             "average_precision": self.each(0.45),
-            "competition": {"auroc_macro": self.estimate(level + 0.03), "findings": five} if five else None,
+            "competition": {"auroc_macro": self.estimate(level + 0.03), "findings": five}
+            if five
+            else None,
             "per_study": {"auroc_macro": self.estimate(level + 0.01), "studies": 210},
         }
 
@@ -385,16 +426,27 @@ class Maker:
             for model in record.models
             if model != record.reference
         ]
-        rows += [(1.0, policy, "policies", policy, self.shape.policies[0]) for policy in self.shape.policies[1:]]
+        rows += [
+            (1.0, policy, "policies", policy, self.shape.policies[0])
+            for policy in self.shape.policies[1:]
+        ]
         return [self.comparison(*row) for row in rows]
 
-    def comparison(self, fraction: float, policy: str, group: str, first: str, second: str) -> dict[str, Any]:
+    def comparison(
+        self, fraction: float, policy: str, group: str, first: str, second: str
+    ) -> dict[str, Any]:
         value = self.rng.normal(0.02, 0.02)
         told = self.estimate(value, 0.022)
         shown = not told["interval"][0] <= 0 <= told["interval"][1]
         told |= {"p": 0.01 if shown else 0.3, "p_holm": 0.02 if shown else 0.6, "shown": shown}
         each = {
-            name: {"value": value, "interval": [value - 0.05, value + 0.05], "p": 0.3, "p_holm": 1.0, "shown": False}
+            name: {
+                "value": value,
+                "interval": [value - 0.05, value + 0.05],
+                "p": 0.3,
+                "p_holm": 1.0,
+                "shown": False,
+            }
             for name in self.findings[:-1]
         }
         return {
@@ -420,9 +472,13 @@ GROUPS = {
 def write_films(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a store of noise whose labels are present, uncertain, absent and not stated, with a split."""
 
-    def write(source: str = "chexpert", findings: Sequence[str] = FINDINGS, films: int = 120) -> Path:
+    def write(
+        source: str = "chexpert", findings: Sequence[str] = FINDINGS, films: int = 120
+    ) -> Path:
         rng, folder = np.random.default_rng(4), tmp_path_factory.mktemp("store")
-        labels = rng.choice([1.0, -1.0, 0.0, np.nan], (films, len(findings)), p=[0.4, 0.1, 0.3, 0.2])
+        labels = rng.choice(
+            [1.0, -1.0, 0.0, np.nan], (films, len(findings)), p=[0.4, 0.1, 0.3, 0.2]
+        )
         rows = {
             "path": [f"train/patient{number // 2:05d}/view{number}.png" for number in range(films)],
             "patient": [f"patient{number // 2:05d}" for number in range(films)],
@@ -431,10 +487,18 @@ def write_films(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         }
         table = pd.DataFrame({**rows, **dict(zip(findings, labels.T, strict=True))})
         catalog = Catalog(
-            source, Path("/nowhere"), tuple(findings), film_table(table, tuple(findings)), films + 3, {"no view": 3}
+            source,
+            Path("/nowhere"),
+            tuple(findings),
+            film_table(table, tuple(findings)),
+            films + 3,
+            {"no view": 3},
         )
         store = write_store(
-            folder, catalog, rng.integers(0, 255, (films, 32, 32)).astype(np.uint8), Preparation(32, "paper")
+            folder,
+            catalog,
+            rng.integers(0, 255, (films, 32, 32)).astype(np.uint8),
+            Preparation(32, "paper"),
         )
         patient_split(store.catalog, store.findings, 0, test=0.3, val=0.2).save(folder)
         return folder

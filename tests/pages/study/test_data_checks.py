@@ -51,11 +51,15 @@ def test_what_it_found_is_on_the_page(own_demo, plain):
 
 def test_copies_between_parts_and_flags_are_said_twice(own_demo, plain):
     flag = {"finding": "Edema", "probe": "border", "words": "Edema: told by <b>the border</b>."}
-    text = changed(own_demo, copies={"groups": 3, "straddling": 3, "films": 6}, shortcuts={"flags": [flag]})
+    text = changed(
+        own_demo, copies={"groups": 3, "straddling": 3, "films": 6}, shortcuts={"flags": [flag]}
+    )
     words = plain(text)
     assert "3 groups of copies stand in several parts: a leak." in words
     assert "Films are there twice. 3 groups" in words
-    assert "Possible shortcut. Edema: told by <b>the border</b>." in words  # as words, not as markup
+    assert (
+        "Possible shortcut. Edema: told by <b>the border</b>." in words
+    )  # as words, not as markup
     assert "Shortcuts are possible." in words
 
 

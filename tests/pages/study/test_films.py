@@ -20,7 +20,9 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sets of phantoms with the same paths, and a store of the first."""
     root = tmp_path_factory.mktemp("drawn")
     for seed in (1, 2):
-        write_phantoms(root / str(seed), PhantomOptions(count=24, size=48, seed=seed, prevalence="even"))
+        write_phantoms(
+            root / str(seed), PhantomOptions(count=24, size=48, seed=seed, prevalence="even")
+        )
     prepare(read_source("chexpert", root / "1"), root / "store", PrepareOptions(size=32))
     return root
 
@@ -38,7 +40,9 @@ def test_films_of_another_set_are_not_taken_for_the_store_s(phantoms, write_stud
     assert ("A film before and after preparation" in page) is shown
 
 
-def test_no_original_of_a_film_that_is_no_phantom_is_shown(phantoms, write_study_of, tmp_path, plain):
+def test_no_original_of_a_film_that_is_no_phantom_is_shown(
+    phantoms, write_study_of, tmp_path, plain
+):
     root = shutil.copytree(phantoms / "1", tmp_path / "real")
     (root / "phantoms.json").unlink()  # read as films of patients from here on
     prepare(read_source("chexpert", root), tmp_path / "store", PrepareOptions(size=32))

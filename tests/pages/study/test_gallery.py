@@ -36,7 +36,12 @@ SAID = (
 
 def estimate(value: float | None, width: float = 0.05) -> dict[str, Any]:
     ends = None if value is None else [value - width, value + width]
-    return {"value": value, "interval": ends, "left_out": 0, "reason": None if value is not None else "too few"}
+    return {
+        "value": value,
+        "interval": ends,
+        "left_out": 0,
+        "reason": None if value is not None else "too few",
+    }
 
 
 def scores(value: float, findings: tuple[str, ...]) -> dict[str, Any]:
@@ -47,7 +52,9 @@ def scores(value: float, findings: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def model(name: str, hit: float, control: float, findings: tuple[str, ...] = ("Edema", "Fracture")) -> dict[str, Any]:
+def model(
+    name: str, hit: float, control: float, findings: tuple[str, ...] = ("Edema", "Fracture")
+) -> dict[str, Any]:
     return {
         "model": name,
         "backbone": "resnet10t",
@@ -63,11 +70,17 @@ def model(name: str, hit: float, control: float, findings: tuple[str, ...] = ("E
     }
 
 
-def write_localisation(folder: Path, models: list[dict[str, Any]], reason: str | None = None) -> None:
+def write_localisation(
+    folder: Path, models: list[dict[str, Any]], reason: str | None = None
+) -> None:
     told = {
         "format": 1,
         "reason": reason,
-        "truth": {"kind": "masks", "said": "masks of what was drawn", "stand_ins": {"Lung Opacity": ["Edema", EVIL]}},
+        "truth": {
+            "kind": "masks",
+            "said": "masks of what was drawn",
+            "stand_ins": {"Lung Opacity": ["Edema", EVIL]},
+        },
         "films": 120,
         "patients": 60,
         "maps": {"Edema": 40, "Fracture": 30},
@@ -86,11 +99,17 @@ def write_gallery(folder: Path, name: str = "MoCo") -> None:
     explained.mkdir()
     films = []
     for number, (finding, outcome) in enumerate(SHOWN):
-        present, called = outcome in ("true positive", "false negative"), outcome.endswith("positive")
+        present, called = (
+            outcome in ("true positive", "false negative"),
+            outcome.endswith("positive"),
+        )
         pictures: dict[str, str | None] = {"mask": None}
         for kind in ("film", "overlay", "mask")[: 3 if present else 2]:
             pictures[kind] = f"{number}-{kind}.png"
-            cv2.imwrite(str(explained / f"{number}-{kind}.png"), rng.integers(0, 255, (64, 64)).astype(np.uint8))
+            cv2.imwrite(
+                str(explained / f"{number}-{kind}.png"),
+                rng.integers(0, 255, (64, 64)).astype(np.uint8),
+            )
         rows = [
             {
                 "finding": finding,
@@ -100,7 +119,14 @@ def write_gallery(folder: Path, name: str = "MoCo") -> None:
                 "label": "-",
                 "present": present,
             },
-            {"finding": EVIL, "probability": 0.1, "threshold": None, "called": False, "label": "-", "present": None},
+            {
+                "finding": EVIL,
+                "probability": 0.1,
+                "threshold": None,
+                "called": False,
+                "label": "-",
+                "present": None,
+            },
         ]
         films.append(
             {
@@ -114,7 +140,13 @@ def write_gallery(folder: Path, name: str = "MoCo") -> None:
                 "false_calls": [finding] if outcome == "false positive" else [],
             }
         )
-    told = {"model": name, "fraction": 1.0, "rule": "By a rule.", "layer": "Grad-CAM at layer2", "films": films}
+    told = {
+        "model": name,
+        "fraction": 1.0,
+        "rule": "By a rule.",
+        "layer": "Grad-CAM at layer2",
+        "films": films,
+    }
     (explained / "gallery.json").write_text(json.dumps(told))
 
 
@@ -156,13 +188,22 @@ def test_the_page_says_it_all_and_what_data_smuggle_stays_inert(
 
 def test_numbers_are_tables_that_are_written_as_csv(study: Path) -> None:
     models, findings = sections(study)["localisation_tables"]
-    assert models.csv().splitlines()[0].startswith("model,network,hit_rate,hit_rate_low,hit_rate_high,control_hit_rate")
+    assert (
+        models.csv()
+        .splitlines()[0]
+        .startswith("model,network,hit_rate,hit_rate_low,hit_rate_high,control_hit_rate")
+    )
     assert len(models.rows) == 2
     assert [row[0].text for row in findings.rows] == ["Edema", "Fracture"]
 
 
 def test_a_model_without_heatmaps_is_named_with_the_reason(study: Path) -> None:
-    lame = {"model": "ViT", "backbone": "vit", "fraction": 1.0, "reason": "no layer of this model has a map"}
+    lame = {
+        "model": "ViT",
+        "backbone": "vit",
+        "fraction": 1.0,
+        "reason": "no layer of this model has a map",
+    }
     write_localisation(study, [lame, model("MoCo", 0.4, 0.1)])
     where = sections(study)["localisation"]
     assert where.best == "MoCo"
@@ -171,7 +212,9 @@ def test_a_model_without_heatmaps_is_named_with_the_reason(study: Path) -> None:
     assert sections(study)["localisation"].reason == "no model has heatmaps."
 
 
-def test_without_masks_the_reason_stands_on_the_page(study: Path, plain: Callable[[str], str]) -> None:
+def test_without_masks_the_reason_stands_on_the_page(
+    study: Path, plain: Callable[[str], str]
+) -> None:
     write_localisation(study, [], reason=f"no masks are at hand {EVIL}")
     text = study_page(read_study_folder(study))
     assert "Not scored: no masks are at hand" in plain(text)
@@ -187,7 +230,9 @@ def test_a_study_that_was_not_explained_has_no_such_part(
 
 
 @pytest.mark.parametrize("name", ["explained/gallery.json", "localisation.json"])
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"films": [{}], "models": [{}], "reason": null}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"films": [{}], "models": [{}], "reason": null}']
+)
 def test_damaged_files_are_one_line(study: Path, name: str, content: str) -> None:
     (study / name).write_text(content)
     with pytest.raises(RunError) as caught:
@@ -218,9 +263,13 @@ def test_no_picture_is_taken_from_elsewhere(study: Path) -> None:
         (0.4, 0.0, "a difference of +0.400"),
     ],
 )
-def test_the_verdict_says_what_the_paired_interval_shows(hit: float, control: float, said: str) -> None:
+def test_the_verdict_says_what_the_paired_interval_shows(
+    hit: float, control: float, said: str
+) -> None:
     assert said in verdict(model("MoCo", hit, control), 0.05)
-    assert verdict(model("MoCo", hit, control), 0.05).endswith("what pointing at the usual place gives.")
+    assert verdict(model("MoCo", hit, control), 0.05).endswith(
+        "what pointing at the usual place gives."
+    )
     assert "times as often" not in verdict(model("MoCo", 0.1, 0.3), None)
 
 

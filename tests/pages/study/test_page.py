@@ -57,7 +57,10 @@ def test_the_page_loads_nothing_and_runs_only_its_own_script(page, parsed):
     found = parsed(page)
     assert not {"link", "iframe", "object", "embed", "base", "form"} & set(found.tags)
     assert found.tags.count("script") == 1
-    assert all(re.match(r"data:(image/jpeg|text/csv;charset=utf-8);base64,", address) for address in found.loads)
+    assert all(
+        re.match(r"data:(image/jpeg|text/csv;charset=utf-8);base64,", address)
+        for address in found.loads
+    )
     assert not found.handlers
     assert found.open == []
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL).group(1)
@@ -101,7 +104,11 @@ def test_models_are_not_called_the_reference_where_it_gave_no_numbers(write_stud
 
     def lose_reference(content):
         content["comparisons"] = [one for one in content["comparisons"] if one["fraction"] != 0.1]
-        lost = [row for row in content["models"] if (row["model"], row["fraction"]) == ("from scratch", 0.1)]
+        lost = [
+            row
+            for row in content["models"]
+            if (row["model"], row["fraction"]) == ("from scratch", 0.1)
+        ]
         content["models"] = [row for row in content["models"] if row not in lost]
 
     rewrite(folder / "analysis.json", lose_reference)
@@ -119,12 +126,15 @@ def test_counts_of_the_data_are_on_the_page(page, films, plain):
     assert "Every film is denoised and equalised once" in text
 
 
-def test_every_table_is_offered_in_the_page_and_written_as_the_same_csv(study_folder, tmp_path, parsed):
+def test_every_table_is_offered_in_the_page_and_written_as_the_same_csv(
+    study_folder, tmp_path, parsed
+):
     folder = shutil.copytree(study_folder, tmp_path / "study")
     result = write_report(folder)
     assert (result.kind, result.report) == ("study", folder / "report.html")
     offered = re.findall(
-        r'download="([^"]+)" href="data:text/csv;charset=utf-8;base64,([^"]+)"', result.report.read_text()
+        r'download="([^"]+)" href="data:text/csv;charset=utf-8;base64,([^"]+)"',
+        result.report.read_text(),
     )
     assert len(offered) > 20
     written = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
@@ -138,9 +148,13 @@ def test_csv_has_the_numbers_in_full(study_folder, analysis, tmp_path):
     write_report(folder)
     table = pd.read_csv(folder / "tables/results.csv")
     for row in (row for row in analysis["models"] if row["group"] == "main"):
-        (found,) = table[(table.model == row["model"]) & (table.fraction == row["fraction"])].to_dict("records")
+        (found,) = table[
+            (table.model == row["model"]) & (table.fraction == row["fraction"])
+        ].to_dict("records")
         assert found["auroc_macro"] == row["auroc_macro"]["value"]
-        assert [found["auroc_macro_low"], found["auroc_macro_high"]] == row["auroc_macro"]["interval"]
+        assert [found["auroc_macro_low"], found["auroc_macro_high"]] == row["auroc_macro"][
+            "interval"
+        ]
         assert found["seeds"] == len(row["seeds"])
         assert pd.isna(found["difference"]) == (row["model"] == "from scratch")
 
@@ -188,9 +202,15 @@ def test_no_patient_is_named(write_study_of, films):
         failed="train/patient00007/view14.png is cut, of patient 'patient00007' and of 'x'; patient00008 as well."
     )
     write_report(folder)
-    texts = [(folder / "report.html").read_text(), *(path.read_text() for path in (folder / "tables").iterdir())]
+    texts = [
+        (folder / "report.html").read_text(),
+        *(path.read_text() for path in (folder / "tables").iterdir()),
+    ]
     assert not any(re.search(r"patient\d", text) for text in texts)
-    assert "(a film) is cut, of patient (a patient) and of &#39;x&#39;; (a patient) as well." in texts[0]
+    assert (
+        "(a film) is cut, of patient (a patient) and of &#39;x&#39;; (a patient) as well."
+        in texts[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +225,10 @@ def test_no_patient_is_named(write_study_of, films):
         ("Patient 1234567 or 12345678.", "Patient (a patient) or 12345678."),
         ("1234567 is there twice.", "(a patient) is there twice."),
         ("A (a film) of a patient.", "(a patient) ((a patient) film) of (a patient) patient."),
-        ("/data/store holds no films. Get x.png again.", "/data/store holds no films. Get (a film) again."),
+        (
+            "/data/store holds no films. Get x.png again.",
+            "/data/store holds no films. Get (a film) again.",
+        ),
     ],
 )
 def test_patients_that_are_known_are_left_out_of_errors(line, said):
@@ -216,7 +239,10 @@ def test_patients_that_are_known_are_left_out_of_errors(line, said):
 def test_a_run_over_other_findings_than_the_means_across_runs_says_so(write_study_of, plain):
     folder = write_study_of()
     assert "unlike the means across runs" not in plain(study_page(read_study_folder(folder)))
-    rewrite(folder / "analysis.json", lambda content: content["test"]["findings_scored"].append("Fracture"))
+    rewrite(
+        folder / "analysis.json",
+        lambda content: content["test"]["findings_scored"].append("Fracture"),
+    )
     text = plain(study_page(read_study_folder(folder)))
     clause = ", without Fracture, unlike the means across runs"
     assert f"over 6 findings{clause}, on" in text
@@ -248,7 +274,11 @@ def test_seeds_that_failed_are_marked(write_study_of):
 def test_what_could_not_be_worked_out_is_said_without_naming_films(write_study_of, plain):
     folder = write_study_of(failed=None)
     record = read_study(folder)
-    write_study(replace(record, faults=("where the models look: masks/patient00012/view1.png cannot be read",)))
+    write_study(
+        replace(
+            record, faults=("where the models look: masks/patient00012/view1.png cannot be read",)
+        )
+    )
     text = plain(study_page(read_study_folder(folder)))
     assert "Not worked out" in text
     assert "where the models look: (a film) cannot be read" in text
@@ -263,7 +293,9 @@ def test_the_card_is_of_the_model_that_validation_films_like_best(write_study_of
 
     def prefer_scratch(content):
         for cell in content["cells"]:
-            cell["validation_auroc"] = 0.99 if cell["model"] == "from scratch" and cell["seed"] == 1 else 0.7
+            cell["validation_auroc"] = (
+                0.99 if cell["model"] == "from scratch" and cell["seed"] == 1 else 0.7
+            )
 
     rewrite(folder / "study.json", prefer_scratch)
     text = plain(study_page(read_study_folder(folder)))
@@ -291,7 +323,10 @@ def test_models_with_passes_of_their_own_are_named(write_study_of, plain):
     rewrite(
         folder / "study.json",
         lambda content: content["plan"].update(
-            models={"MoCo": {"pretrain": "moco"}, "from scratch": {"init": "random", "epochs": {"0.1": 8}}}
+            models={
+                "MoCo": {"pretrain": "moco"},
+                "from scratch": {"init": "random", "epochs": {"0.1": 8}},
+            }
         ),
     )
     text = plain(study_page(read_study_folder(folder)))
@@ -303,11 +338,15 @@ def test_a_mean_over_other_findings_is_named(write_study_of, plain):
     assert "Means over fewer findings." not in plain(study_page(read_study_folder(folder)))
 
     def lose(content):
-        row = next(row for row in content["models"] if (row["model"], row["fraction"]) == ("MoCo", 0.1))
+        row = next(
+            row for row in content["models"] if (row["model"], row["fraction"]) == ("MoCo", 0.1)
+        )
         row["findings_scored"] = content["test"]["findings_scored"][1:]
 
     rewrite(folder / "analysis.json", lose)
-    assert "MoCo on 10% of the labels had no label of some finding" in plain(study_page(read_study_folder(folder)))
+    assert "MoCo on 10% of the labels had no label of some finding" in plain(
+        study_page(read_study_folder(folder))
+    )
 
 
 def test_tables_of_an_earlier_page_are_not_left_behind(write_study_of):
@@ -343,7 +382,10 @@ def test_a_study_without_numbers_yet_says_so(write_study_of, plain, parsed):
 def test_a_study_that_has_just_begun_has_a_page(write_study_of, plain):
     folder = write_study_of(finished=False, failed=None)
     (folder / "analysis.json").unlink()
-    rewrite(folder / "study.json", lambda content: [cell.update(state="waiting") for cell in content["cells"]])
+    rewrite(
+        folder / "study.json",
+        lambda content: [cell.update(state="waiting") for cell in content["cells"]],
+    )
     text = plain(study_page(read_study_folder(folder)))
     assert "There are no numbers yet of MoCo and from scratch." in text
     assert "Not finished: 0 runs done" in text
@@ -356,11 +398,20 @@ def test_an_evaluation_without_details_gives_a_page_without_their_sections(write
 
         def strip(content):
             for told in content["evaluations"].values():
-                for key in ("calibration", "operating_points", "subgroups", "per_study", "competition"):
+                for key in (
+                    "calibration",
+                    "operating_points",
+                    "subgroups",
+                    "per_study",
+                    "competition",
+                ):
                     del told[key]
 
         rewrite(metrics, strip)
-    rewrite(folder / "analysis.json", lambda content: [row.update(competition=None) for row in content["models"]])
+    rewrite(
+        folder / "analysis.json",
+        lambda content: [row.update(competition=None) for row in content["models"]],
+    )
     ids = parsed(study_page(read_study_folder(folder))).ids
     assert {"results", "training", "card"} <= set(ids)
     assert not {"calibration", "operating", "subgroups", "failed"} & set(ids)

@@ -31,7 +31,10 @@ def test_csv_has_full_precision_and_nothing_where_there_is_no_number():
     told = {"value": 1 / 3, "interval": [0.25, 0.5], "reason": None}
     missing = {"value": None, "interval": None, "reason": "no positive film"}
     found = table(
-        "t", "T", COLUMNS, [[word("a"), share(0.1), estimate(told)], [word("b"), share(1.0), estimate(missing)]]
+        "t",
+        "T",
+        COLUMNS,
+        [[word("a"), share(0.1), estimate(told)], [word("b"), share(1.0), estimate(missing)]],
     )
     assert rows_of(found.csv()) == [
         ["model", "fraction", "auroc", "auroc_low", "auroc_high"],
@@ -50,7 +53,11 @@ def test_what_is_read_is_rounded_and_says_why_a_number_is_missing():
     assert (missing.text, missing.small, missing.order) == ("not available", "no positive film", "")
     assert estimate(None).text == "not available"
     lone = estimate({"value": 0.5, "interval": None, "reason": "2 patients are too few"})
-    assert (lone.text, lone.small, lone.values) == ("0.500", "2 patients are too few", (0.5, None, None))
+    assert (lone.text, lone.small, lone.values) == (
+        "0.500",
+        "2 patients are too few",
+        (0.5, None, None),
+    )
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
@@ -77,7 +84,9 @@ def test_a_name_with_commas_quotes_and_lines_is_one_cell():
 
 
 def test_a_negative_number_stays_a_number():
-    assert rows_of(table("t", "T", [numbers("d", "d")], [[number(-0.5, "{:.1f}")]]).csv())[1] == ["-0.5"]
+    assert rows_of(table("t", "T", [numbers("d", "d")], [[number(-0.5, "{:.1f}")]]).csv())[1] == [
+        "-0.5"
+    ]
 
 
 def test_a_row_that_does_not_fit_is_refused():

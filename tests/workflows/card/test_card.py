@@ -38,7 +38,11 @@ SIZE = 16
 
 
 def made(
-    root: Path, findings: tuple[str, ...] = ("Edema", "Hernia"), source: str = "here", seed: int = 0, **labels: Any
+    root: Path,
+    findings: tuple[str, ...] = ("Edema", "Hernia"),
+    source: str = "here",
+    seed: int = 0,
+    **labels: Any,
 ) -> Path:
     """Write 12 films of 4 patients, of whom the second and the third are in train, with a copy from train to test."""
     rng = np.random.default_rng(seed)
@@ -57,8 +61,12 @@ def made(
         "view_position": ["PA"] * 11 + ["LATERAL"],
         **{name: labels[name] for name in findings},
     }
-    notes = (f"1 values of 'sex' dropped, first '{PATIENTS[0]}'",)  # what a source says may quote a cell
-    catalog = Catalog(source, root, findings, film_table(pd.DataFrame(rows), findings), 12, notes=notes)
+    notes = (
+        f"1 values of 'sex' dropped, first '{PATIENTS[0]}'",
+    )  # what a source says may quote a cell
+    catalog = Catalog(
+        source, root, findings, film_table(pd.DataFrame(rows), findings), 12, notes=notes
+    )
     sizes = [(100, 80)] * 8 + [(64, 64)] * 3 + [None]
     write_store(root, catalog, images, Preparation(SIZE), sizes)
     parts = {"train": PATIENTS[1:3], "val": PATIENTS[:1], "test": PATIENTS[3:], "official-test": ()}
@@ -80,7 +88,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_labels_are_counted_and_policies_give_their_own_prevalence(said):
     edema = said["columns"][0]["labels"]["Edema"]
-    assert [edema[kind] for kind in ("present", "absent", "uncertain", "not_stated")] == [3, 5, 2, 2]
+    assert [edema[kind] for kind in ("present", "absent", "uncertain", "not_stated")] == [
+        3,
+        5,
+        2,
+        2,
+    ]
     assert edema["patients_present"] == 1
     found = edema["prevalence"]
     assert found["zeros"] == 3 / 12
@@ -107,14 +120,23 @@ def test_people_are_counted(said):
     assert column["sexes"] == {"F": 6, "M": 3, "not stated": 3}
     assert column["views"] == {"AP": 0, "LATERAL": 1, "PA": 11, "not stated": 0}
     assert column["studies"] is None
-    assert (column["ages"]["stated"], column["ages"]["unlikely"], column["ages"]["median"]) == (10, 1, 45)
+    assert (column["ages"]["stated"], column["ages"]["unlikely"], column["ages"]["median"]) == (
+        10,
+        1,
+        45,
+    )
     assert [bar["films"] for bar in column["ages"]["bars"]] == [1, 1, 1, 1, 1, 1, 1, 1, 0, 1]
 
 
 def test_films_of_a_patient_fall_into_bars():
     found = films_per_patient(np.repeat(np.arange(5), [1, 1, 2, 5, 60]))
     bars = {bar["films"]: bar["patients"] for bar in found["bars"]}
-    assert {name: count for name, count in bars.items() if count} == {"1": 2, "2": 1, "4 to 5": 1, "51 or more": 1}
+    assert {name: count for name, count in bars.items() if count} == {
+        "1": 2,
+        "2": 1,
+        "4 to 5": 1,
+        "51 or more": 1,
+    }
     assert (found["median"], found["most"]) == (2, 60)
 
 
@@ -124,7 +146,12 @@ def test_ages_may_be_unknown():
 
 def test_sizes_are_counted_where_they_are_known(said):
     sizes = said["columns"][0]["sizes"]
-    assert (sizes["known"], sizes["different"], sizes["square"], sizes["shortest_side"]) == (11, 2, 3, [64, 80])
+    assert (sizes["known"], sizes["different"], sizes["square"], sizes["shortest_side"]) == (
+        11,
+        2,
+        3,
+        [64, 80],
+    )
     assert sizes["common"][0] == {"height": 100, "width": 80, "films": 8}
 
 
@@ -147,7 +174,12 @@ def test_counting_grey_values_takes_little_memory(make_store, tmp_path):
 
 def test_a_copy_between_parts_is_told(said):
     copies = said["copies"]
-    assert (copies["exact"], copies["groups"], copies["films"], copies["straddling"]) == (1, 1, 2, 1)
+    assert (copies["exact"], copies["groups"], copies["films"], copies["straddling"]) == (
+        1,
+        1,
+        2,
+        1,
+    )
     assert copies["pairs"][0]["exact_other_patient"] == 1
     assert copies["leaks"]["test"]["train"] == copies["leaks"]["train"]["test"] == 1
     assert copies["shown"][0]["films"] == [
@@ -157,7 +189,9 @@ def test_a_copy_between_parts_is_told(said):
 
 def test_parts_are_counted(said):
     parts = said["columns"][0]["parts"]
-    assert [parts[name]["films"] for name in ("train", "val", "test", "official-test", "left_out")] == [6, 3, 3, 0, 0]
+    assert [
+        parts[name]["films"] for name in ("train", "val", "test", "official-test", "left_out")
+    ] == [6, 3, 3, 0, 0]
     assert parts["val"]["present"] == {"Edema": 3, "Hernia": 2}
     assert said["patients"]["in_several_parts"] == 0
 
@@ -167,13 +201,16 @@ def test_no_patient_and_no_path_is_in_the_numbers_but_the_lists_name_films(tmp_p
     text = (tmp_path / "out" / CARD).read_text()
     assert not any(name in text for name in (*PATIENTS, "patient0/", str(tmp_path)))
     listed = pd.read_csv(tmp_path / "out" / "lists" / "copies.csv")
-    assert listed[["path_first", "part_first", "path_second", "part_second"]].to_numpy().tolist() == [
-        ["patient0/3.png", "train", "patient0/11.png", "test"]
-    ]
+    assert listed[
+        ["path_first", "part_first", "path_second", "part_second"]
+    ].to_numpy().tolist() == [["patient0/3.png", "train", "patient0/11.png", "test"]]
 
 
 def test_two_stores_have_a_column_each_and_one_together(tmp_path):
-    stores = made(tmp_path / "a"), made(tmp_path / "b", findings=("Hernia",), source="there", seed=1)
+    stores = (
+        made(tmp_path / "a"),
+        made(tmp_path / "b", findings=("Hernia",), source="there", seed=1),
+    )
     said = told(tmp_path / "out", *stores)
     assert [column["name"] for column in said["columns"]] == ["here", "there", "together"]
     assert [column["films"] for column in said["columns"]] == [12, 12, 24]
@@ -184,7 +221,10 @@ def test_two_stores_have_a_column_each_and_one_together(tmp_path):
     assert [found["name"] for found in said["shortcuts"]] == ["here", "there", "together"]
     both = said["columns"][2]["together"]
     assert (both["findings"], both["films"]) == (["Edema", "Hernia"], [[3, 2], [2, 4]])
-    assert both["of"] == [[3, 3], [2, 4]]  # two films with Hernia come from a store that says nothing of Edema
+    assert both["of"] == [
+        [3, 3],
+        [2, 4],
+    ]  # two films with Hernia come from a store that says nothing of Edema
     assert "Hernia, Edema: 100.0%" in str(co_occurrence(said["columns"][2])["chart"])
 
 
@@ -193,7 +233,9 @@ def test_the_pairs_of_a_stores_own_file_are_told_and_a_wrong_file_is_refused(tmp
     pair = pair_table([(2, 9, "near", 0.94)], np.arange(len(store)))
     path = write_duplicates(store, Copies(len(store), pair), CopyOptions())
     found = known_and_found(Films([store])).pairs
-    assert (2, 9, "near") in set(found[["first", "second", "kind"]].itertuples(index=False, name=None))
+    assert (2, 9, "near") in set(
+        found[["first", "second", "kind"]].itertuples(index=False, name=None)
+    )
     assert told(tmp_path / "out", store.folder)["copies"]["films"] >= 2
     path.write_bytes(b"noise")
     with pytest.raises(DataError, match="delete it, or prepare the store again"):
@@ -205,7 +247,9 @@ def test_a_copy_between_stores_is_told(tmp_path):
     stores = made(tmp_path / "a"), made(tmp_path / "b", source="there")
     copies = told(tmp_path / "out", *stores)["copies"]
     between = [pair for pair in copies["pairs"] if pair["stores"] == ["here", "there"]]
-    assert sum(pair["exact"] for pair in between) + sum(p["exact"] for p in copies["pairs"][:1]) >= 12
+    assert (
+        sum(pair["exact"] for pair in between) + sum(p["exact"] for p in copies["pairs"][:1]) >= 12
+    )
     assert copies["films"] == 24
 
 
@@ -218,7 +262,10 @@ def test_films_without_labels_are_not_probed(tmp_path):
 
 def test_films_of_uncertain_labels_alone_are_not_probed(tmp_path):
     said = told(tmp_path / "out", made(tmp_path / "store", findings=("Edema",), Edema=[-1] * 12))
-    assert said["shortcuts"][0]["reason"] == "no training film of another patient has a label that counts"
+    assert (
+        said["shortcuts"][0]["reason"]
+        == "no training film of another patient has a label that counts"
+    )
 
 
 def test_a_part_without_films_is_not_probed(tmp_path):
@@ -246,7 +293,10 @@ def test_no_work_list_is_left_of_a_card_that_was_not_finished(tmp_path):
     (tmp_path / "out" / "lists").mkdir(parents=True)
     (tmp_path / "out" / "lists" / "label-hints.csv").write_text("store,row\nother,1\n")
     told(tmp_path / "out", made(tmp_path / "store"))
-    assert {path.name for path in (tmp_path / "out" / "lists").iterdir()} == {"copies.csv", "strangers.csv"}
+    assert {path.name for path in (tmp_path / "out" / "lists").iterdir()} == {
+        "copies.csv",
+        "strangers.csv",
+    }
 
 
 def test_nothing_is_left_of_a_card_that_was_not_finished_but_what_the_new_one_says(tmp_path):
@@ -268,13 +318,22 @@ def test_nothing_is_left_of_a_card_that_was_not_finished_but_what_the_new_one_sa
 
 def test_every_picture_is_cleared_by_its_name(small, tmp_path):
     card([small], CardOptions(out=tmp_path / "out", resamples=20, min_positives=2), "random")
-    card([made(tmp_path / "store")], CardOptions(out=tmp_path / "other", resamples=20, min_positives=2))
+    card(
+        [made(tmp_path / "store")],
+        CardOptions(out=tmp_path / "other", resamples=20, min_positives=2),
+    )
     for out in (tmp_path / "out", tmp_path / "other"):
-        assert {path.name.partition("-")[0] for path in (out / "pictures").iterdir()} <= set(SHOWN_AS)
+        assert {path.name.partition("-")[0] for path in (out / "pictures").iterdir()} <= set(
+            SHOWN_AS
+        )
 
 
 def test_a_card_of_another_weights_file_of_that_name_is_another_card(tmp_path):
-    store, weights, options = made(tmp_path / "store"), tmp_path / "w.safetensors", CardOptions(out=tmp_path / "out")
+    store, weights, options = (
+        made(tmp_path / "store"),
+        tmp_path / "w.safetensors",
+        CardOptions(out=tmp_path / "out"),
+    )
     for seed, refused in ((0, False), (1, True)):
         save_file(new_backbone("resnet18", SIZE, seed).network.state_dict(), weights)
         with pytest.raises(RunError, match="from not the same") if refused else nullcontext():
@@ -283,11 +342,19 @@ def test_a_card_of_another_weights_file_of_that_name_is_another_card(tmp_path):
 
 def test_weights_that_give_no_numbers_are_refused(tmp_path):
     state = {
-        name: value * float("nan") for name, value in new_backbone("resnet18", SIZE, 0).network.state_dict().items()
+        name: value * float("nan")
+        for name, value in new_backbone("resnet18", SIZE, 0).network.state_dict().items()
     }
     save_file(state, tmp_path / "w.safetensors")
-    with pytest.raises(RunError, match=r"w\.safetensors gives features that are no numbers: its weights are damaged"):
-        card([made(tmp_path / "store")], CardOptions(out=tmp_path / "out"), str(tmp_path / "w.safetensors"))
+    with pytest.raises(
+        RunError,
+        match=r"w\.safetensors gives features that are no numbers: its weights are damaged",
+    ):
+        card(
+            [made(tmp_path / "store")],
+            CardOptions(out=tmp_path / "out"),
+            str(tmp_path / "w.safetensors"),
+        )
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -317,10 +384,16 @@ def test_values_that_cannot_work_are_refused():
 
 
 def test_a_runs_features_give_a_work_list_and_an_auroc(small: Path, tmp_path: Path):
-    options = CardOptions(out=tmp_path / "out", resamples=20, min_positives=2, hints=5, neighbours=10)
+    options = CardOptions(
+        out=tmp_path / "out", resamples=20, min_positives=2, label_issues=5, neighbours=10
+    )
     card([small], options, "random")
     said = json.loads((tmp_path / "out" / CARD).read_bytes())
-    assert len(pd.read_csv(tmp_path / "out" / "lists" / "label-hints.csv")) == said["hints"]["labels"] <= 5
+    assert (
+        len(pd.read_csv(tmp_path / "out" / "lists" / "label-hints.csv"))
+        == said["hints"]["labels"]
+        <= 5
+    )
     assert set(said["shortcuts"][0]["model"]) == {"Edema", "Mass"}
     assert said["shortcuts"][0]["seen"] == 0
     assert said["reader"]["kind"] == "random"
@@ -338,7 +411,9 @@ def test_a_linear_layer_learns_from_the_films_that_the_probes_learn_from(small: 
     assert names == ["Edema", "Mass"]
 
 
-def test_films_that_a_run_learnt_from_do_not_speak_for_it(small: Path, finetuned: Path, tmp_path: Path):
+def test_films_that_a_run_learnt_from_do_not_speak_for_it(
+    small: Path, finetuned: Path, tmp_path: Path
+):
     options = CardOptions(out=tmp_path / "out", resamples=20, min_positives=2)
     card([small], options, str(finetuned))
     said = json.loads((tmp_path / "out" / CARD).read_bytes())
@@ -369,11 +444,15 @@ def finetuned(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run = tmp_path_factory.mktemp("run") / "run"
     train = FinetuneTrainOptions(epochs=1, batch_size=16)
-    finetune(FinetuneOptions(data=(small,), out=run, backbone="test_resnet", patience=0, train=train))
+    finetune(
+        FinetuneOptions(data=(small,), out=run, backbone="test_resnet", patience=0, train=train)
+    )
     return run
 
 
-def test_films_before_enhancement_come_from_where_they_lie(tmp_path: Path, write_films: Callable[..., Store]):
+def test_films_before_enhancement_come_from_where_they_lie(
+    tmp_path: Path, write_films: Callable[..., Store]
+):
     store = write_films(tmp_path, Preparation(SIZE, "clahe", "pad"))
     ((before, after), *_) = before_and_after(store, np.array([0]), [tmp_path / "nowhere", tmp_path])
     assert (before[1], after[1]) == ("none", "clahe")
@@ -383,7 +462,9 @@ def test_films_before_enhancement_come_from_where_they_lie(tmp_path: Path, write
     assert before_and_after(store, np.array([0]), [tmp_path / "nowhere"]) == []
 
 
-def test_films_that_are_not_enhanced_show_what_enhancing_would_do(tmp_path: Path, write_films: Callable[..., Store]):
+def test_films_that_are_not_enhanced_show_what_enhancing_would_do(
+    tmp_path: Path, write_films: Callable[..., Store]
+):
     store = write_films(tmp_path, Preparation(SIZE))
     (steps,) = before_and_after(store, np.array([0]), [])
     assert [name for _, name in steps] == ["none", "paper", "clahe"]
@@ -397,12 +478,14 @@ def write_films() -> Callable[..., Store]:
         film = np.random.default_rng(0).integers(0, 256, (40, 30)).astype(np.uint8)
         cv2.imwrite(str(root / "a.png"), film)
         table = film_table(pd.DataFrame({"path": ["a.png"], "patient": ["p"]}), ())
-        return write_store(root / "store", Catalog("here", root, (), table, 1), steps.apply(film)[None], steps)
+        return write_store(
+            root / "store", Catalog("here", root, (), table, 1), steps.apply(film)[None], steps
+        )
 
     return write
 
 
 def test_a_folder_of_originals_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--truth is .*nothere, no folder: give"):
-        told(tmp_path / "card", made(tmp_path / "store"), truth=(tmp_path / "nothere",))
+    with pytest.raises(DataError, match=r"--annotations is .*nothere, no folder: give"):
+        told(tmp_path / "card", made(tmp_path / "store"), annotations=(tmp_path / "nothere",))
     assert not (tmp_path / "card").exists()

@@ -8,14 +8,18 @@ import pandas as pd
 import pytest
 
 from hilum.images.films import Films
-from hilum.workflows.card.label_issues import COLUMNS, expected_labels, label_hints
+from hilum.workflows.card.label_issues import COLUMNS, expected_labels, label_issues
 
 
 class Flipped:
     """A store's films with other labels."""
 
     def __init__(self, films: Films, labels: np.ndarray) -> None:
-        self.catalog, self.findings, self.patient_codes = films.catalog, films.findings, films.patient_codes
+        self.catalog, self.findings, self.patient_codes = (
+            films.catalog,
+            films.findings,
+            films.patient_codes,
+        )
         self.labels, self.labelled_by_source = labels, np.ones(labels.shape, bool)
 
 
@@ -32,7 +36,7 @@ def look(films: Films, seed: int = 0) -> np.ndarray:
 
 
 def hints(films: object, features: np.ndarray, **asked: object) -> pd.DataFrame:
-    return label_hints(films, np.arange(len(features)), features, **asked)  # type: ignore[arg-type]
+    return label_issues(films, np.arange(len(features)), features, **asked)  # type: ignore[arg-type]
 
 
 def test_flipped_labels_come_first(films: Films) -> None:
@@ -43,9 +47,10 @@ def test_flipped_labels_come_first(films: Films) -> None:
     found = hints(Flipped(films, labels), look(films), neighbours=20)
     assert tuple(found.columns) == COLUMNS
     first = found.iloc[:4]
-    assert {(row, films.findings.index(name)) for row, name in zip(first["row"], first["finding"], strict=True)} == {
-        *wrong
-    }
+    assert {
+        (row, films.findings.index(name))
+        for row, name in zip(first["row"], first["finding"], strict=True)
+    } == {*wrong}
     assert (first["expected"].between(0.5, 1) != (first["label"] == 1)).all()
     assert found["score"].is_monotonic_decreasing
     assert found["path"].tolist() == films.catalog["path"].iloc[found["row"]].tolist()
@@ -69,7 +74,9 @@ def test_films_of_the_same_patient_do_not_speak() -> None:
 
 def test_where_all_films_are_of_one_patient_only_the_mean_speaks() -> None:
     truth = np.float32([[1], [0], [0], [0]])
-    found = expected_labels(np.eye(4, dtype=np.float32), truth, np.ones((4, 1), bool), np.zeros(4, int), 2)
+    found = expected_labels(
+        np.eye(4, dtype=np.float32), truth, np.ones((4, 1), bool), np.zeros(4, int), 2
+    )
     np.testing.assert_allclose(found, 0.25)
 
 
@@ -104,6 +111,10 @@ def test_a_finding_that_the_source_never_states_is_not_listed(films: Films) -> N
 @pytest.mark.parametrize("spoil", ["short", "nan", "flat"])
 def test_features_that_do_not_fit_are_refused(films: Films, spoil: str) -> None:
     features = look(films)
-    wrong = {"short": features[:5], "nan": np.where(features > 1, np.nan, features), "flat": features[:, 0]}[spoil]
+    wrong = {
+        "short": features[:5],
+        "nan": np.where(features > 1, np.nan, features),
+        "flat": features[:, 0],
+    }[spoil]
     with pytest.raises(ValueError, match="features are"):
-        label_hints(films, np.arange(len(films)), wrong)
+        label_issues(films, np.arange(len(films)), wrong)

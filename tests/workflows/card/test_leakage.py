@@ -12,7 +12,9 @@ from hilum.workflows.card.leakage import _leaks
 def test_a_film_counts_once_for_each_part_that_has_a_copy_of_it() -> None:
     placed = np.array(["train", "train", "test", "val", "val", "in no part"], object)
     found = _leaks([np.array([0, 1, 2]), np.array([3, 5])], placed)
-    assert {part: {other: count for other, count in one.items() if count} for part, one in found.items()} == {
+    assert {
+        part: {other: count for other, count in one.items() if count} for part, one in found.items()
+    } == {
         "train": {"train": 2, "test": 2},
         "val": {"in no part": 1},
         "test": {"train": 1},

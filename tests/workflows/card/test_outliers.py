@@ -18,23 +18,33 @@ from hilum.images.store import write_store
 from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions
-from hilum.workflows.card.outliers import COLUMNS, FEWEST, REASONS, strangers
+from hilum.workflows.card.outliers import COLUMNS, FEWEST, REASONS, outliers
 
 SIZE = 48
 
 
 def stored(folder: Path, images: np.ndarray) -> Films:
     count = len(images)
-    rows = {"path": [f"{film}.png" for film in range(count)], "patient": [f"p{film}" for film in range(count)]}
+    rows = {
+        "path": [f"{film}.png" for film in range(count)],
+        "patient": [f"p{film}" for film in range(count)],
+    }
     table = film_table(pd.DataFrame({**rows, "Edema": np.zeros(count)}), ["Edema"])
-    write_store(folder, Catalog("drawn", Path("/nowhere"), ("Edema",), table, count), images, Preparation(SIZE))
+    write_store(
+        folder,
+        Catalog("drawn", Path("/nowhere"), ("Edema",), table, count),
+        images,
+        Preparation(SIZE),
+    )
     return Films.open([folder])
 
 
 @pytest.fixture(scope="module")
 def drawn() -> np.ndarray:
     """Frontal phantoms, uint8 [400, 48, 48]."""
-    films = [film for film in cohort(PhantomOptions(700, SIZE, 3, "even")) if film.position != "LATERAL"][:400]
+    films = [
+        film for film in cohort(PhantomOptions(700, SIZE, 3, "even")) if film.position != "LATERAL"
+    ][:400]
     return np.stack([draw(film, SIZE, 3)[0] for film in films])
 
 
@@ -47,13 +57,18 @@ def planted(drawn: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
     images[50], images[60] = drawn[50, ::-1, ::-1], 7
     images[70] = rng.integers(0, 256, (SIZE, SIZE))
     images[80] = np.tile(np.linspace(0, 255, SIZE), (SIZE, 1))
-    reasons = {10: "a negative", 20: "a negative", 30: "turned to the left", 40: "turned to the right"}
+    reasons = {
+        10: "a negative",
+        20: "a negative",
+        30: "turned to the left",
+        40: "turned to the right",
+    }
     return images, {**reasons, 50: "upside down", 60: "hardly any contrast"}
 
 
 def test_planted_strangers_are_listed_with_their_reasons(drawn: np.ndarray, tmp_path: Path) -> None:
     images, reasons = planted(drawn)
-    found = strangers(stored(tmp_path / "store", images))
+    found = outliers(stored(tmp_path / "store", images))
     assert tuple(found.columns) == COLUMNS
     assert set(found["reason"]) <= set(REASONS)
     told = dict(zip(found["row"], found["reason"], strict=True))
@@ -65,26 +80,28 @@ def test_planted_strangers_are_listed_with_their_reasons(drawn: np.ndarray, tmp_
 
 
 def test_films_without_strangers_give_next_to_none(drawn: np.ndarray, tmp_path: Path) -> None:
-    assert len(strangers(stored(tmp_path / "store", drawn))) <= 2
+    assert len(outliers(stored(tmp_path / "store", drawn))) <= 2
 
 
 def test_the_limit_moves_the_end_of_the_list(drawn: np.ndarray, tmp_path: Path) -> None:
     films = stored(tmp_path / "store", planted(drawn)[0])
-    assert len(strangers(films, limit=0.3)) > len(strangers(films)) > len(strangers(films, limit=5.0)) > 0
+    assert (
+        len(outliers(films, limit=0.3)) > len(outliers(films)) > len(outliers(films, limit=5.0)) > 0
+    )
 
 
 def test_of_few_films_only_blank_ones_are_found(drawn: np.ndarray, tmp_path: Path) -> None:
     images, _ = planted(drawn)
     films = stored(tmp_path / "store", images)
-    found = strangers(films, np.arange(FEWEST - 1))
+    found = outliers(films, np.arange(FEWEST - 1))
     assert found["row"].tolist() == [60]
     assert found["reason"].tolist() == ["hardly any contrast"]
-    assert strangers(films, np.empty(0, np.int64)).empty
+    assert outliers(films, np.empty(0, np.int64)).empty
 
 
 def test_rows_are_those_of_all_films(drawn: np.ndarray, tmp_path: Path) -> None:
     images, _ = planted(drawn)
-    found = strangers(stored(tmp_path / "store", images), np.arange(25, 400))
+    found = outliers(stored(tmp_path / "store", images), np.arange(25, 400))
     assert found["row"].min() >= 25
     assert {30, 40, 50, 60} <= set(found["row"])
 
@@ -98,15 +115,21 @@ def leg(shared: Path) -> np.ndarray:
         (length,) = struct.unpack("<I", raw[at + 4 : at + 8])
         pieces.append(raw[at + 8 : at + 8 + length])
         at += 8 + length
-    values = np.array(Image.open(io.BytesIO(b"".join(pieces[1:])))).astype(np.float32)  # the first is a table
+    values = np.array(Image.open(io.BytesIO(b"".join(pieces[1:])))).astype(
+        np.float32
+    )  # the first is a table
     return resize((255 - 255 * values / values.max()).astype(np.uint8), SIZE, SIZE)
 
 
 def test_a_leg_and_a_negative_among_real_films(shared_data: Path, tmp_path: Path) -> None:
     files = sorted((shared_data / "nih14" / "images").glob("*.png"))[::18]
     images = np.stack([resize(read_grey(file), SIZE, SIZE) for file in files])
-    images[100], images[200], images[300] = leg(shared_data), 255 - images[200], np.rot90(images[300])
-    found = strangers(stored(tmp_path / "store", images))
+    images[100], images[200], images[300] = (
+        leg(shared_data),
+        255 - images[200],
+        np.rot90(images[300]),
+    )
+    found = outliers(stored(tmp_path / "store", images))
     assert {100, 200, 300} <= set(found["row"])
     assert len(found) <= 3 + 0.01 * len(images)
     assert cv2.countNonZero(images[100]) > 0

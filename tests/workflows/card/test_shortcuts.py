@@ -51,7 +51,9 @@ def draw(films: int, seed: int, token: bool, view: bool) -> tuple[np.ndarray, pd
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Films]:
-    def made(films: int = 600, seed: int = 0, token: bool = False, view: bool = False, above: str = "") -> Films:
+    def made(
+        films: int = 600, seed: int = 0, token: bool = False, view: bool = False, above: str = ""
+    ) -> Films:
         images, table = draw(films, seed, token, view)
         table["path"] = above + table["path"]
         findings = ("Edema", "Mass")
@@ -72,7 +74,9 @@ def flagged(found: Shortcuts) -> set[tuple[str, str]]:
     return {(flag.finding, flag.probe) for flag in found.flags}
 
 
-def test_clean_films_are_not_flagged_and_the_whole_film_reads_them(make: Callable[..., Films]) -> None:
+def test_clean_films_are_not_flagged_and_the_whole_film_reads_them(
+    make: Callable[..., Films],
+) -> None:
     found = probed(make())
     assert not found.flags
     assert tuple(found.auroc) == tuple(PROBES)
@@ -81,7 +85,9 @@ def test_clean_films_are_not_flagged_and_the_whole_film_reads_them(make: Callabl
         assert all(abs(area.value - 0.5) < 0.12 for area in found.auroc[blind].values()), blind  # type: ignore[operator]
 
 
-def test_a_token_is_flagged_by_the_border_and_a_view_by_the_table(make: Callable[..., Films]) -> None:
+def test_a_token_is_flagged_by_the_border_and_a_view_by_the_table(
+    make: Callable[..., Films],
+) -> None:
     assert flagged(probed(make(token=True))) == {("Edema", "border")}
     found = probed(make(view=True))
     assert flagged(found) == {("Edema", "metadata")}
@@ -97,7 +103,9 @@ def test_a_model_that_knows_much_more_lifts_the_flag(make: Callable[..., Films])
     rows = parts.rows("test")
     rng = np.random.default_rng(0)
     edema, mass = films.labels[rows].T
-    half_blind = films.catalog["view_position"].eq("AP").to_numpy()[rows] != (rng.random(len(rows)) < 0.33)
+    half_blind = films.catalog["view_position"].eq("AP").to_numpy()[rows] != (
+        rng.random(len(rows)) < 0.33
+    )
     catalog = films.catalog.copy()
     catalog.loc[rows, "view_position"] = np.where(half_blind, "AP", "PA")
     films.catalog = catalog
@@ -155,7 +163,9 @@ def test_a_share_of_many_training_films_is_enough(make: Callable[..., Films]) ->
 
 
 @pytest.mark.parametrize("split", ["train", "all", "tset"])
-def test_parts_that_the_probes_learn_from_are_refused(make: Callable[..., Films], split: str) -> None:
+def test_parts_that_the_probes_learn_from_are_refused(
+    make: Callable[..., Films], split: str
+) -> None:
     with pytest.raises(OptionError, match=split):
         probed(make(40), split=split)
 
@@ -171,13 +181,18 @@ def test_patients_who_are_measured_on_are_not_learnt_from(make: Callable[..., Fi
     both = Films([*learnt.stores, *tested.stores])
     nobody = {"train": (), "val": (), "test": (), "official-test": ()}
     names = [tuple(store.catalog["patient"].unique()) for store in both.stores]
-    splits = Split("patient", 0, {**nobody, "train": names[0]}), Split("patient", 0, {**nobody, "test": names[1]})
+    splits = (
+        Split("patient", 0, {**nobody, "train": names[0]}),
+        Split("patient", 0, {**nobody, "test": names[1]}),
+    )
     assert set(names[1]) < set(names[0])
     found = shortcut_probes(both, Parts(both, splits), resamples=0)
     assert (found.training_films, found.films) == (80, 40)
 
 
-def test_the_border_says_nothing_of_the_middle_and_the_table_nothing_of_the_film(make: Callable[..., Films]) -> None:
+def test_the_border_says_nothing_of_the_middle_and_the_table_nothing_of_the_film(
+    make: Callable[..., Films],
+) -> None:
     films = make(60)
     rows = np.arange(60)
     seen, told = border_only(films, rows), metadata(films, rows)

@@ -60,7 +60,9 @@ def test_the_same_folder_by_another_path_is_the_same_demo(
     assert demo(DemoOptions(out=out, seed=1), plan(out), films=FILMS).already_done
 
 
-def test_an_unfinished_demo_is_continued_to_the_same_end(finished: StudyResult, tmp_path: Path) -> None:
+def test_an_unfinished_demo_is_continued_to_the_same_end(
+    finished: StudyResult, tmp_path: Path
+) -> None:
     out = tmp_path / "demo"
     drawn = replace(FILMS, films=100)
     listener = Heard()

@@ -42,18 +42,26 @@ def runs(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return train(tiny_store, folder / "0", 0), train(tiny_store, folder / "1", 1)
 
 
-def test_a_comparison_turned_round_has_the_other_sign(runs: tuple[Path, Path], how: EvaluateOptions) -> None:
+def test_a_comparison_turned_round_has_the_other_sign(
+    runs: tuple[Path, Path], how: EvaluateOptions
+) -> None:
     there, back = compare(*runs, how), compare(*reversed(runs), how)
     assert there.difference.auroc_macro.value == pytest.approx(-back.difference.auroc_macro.value)
-    assert there.difference.auroc_macro.interval.low == pytest.approx(-back.difference.auroc_macro.interval.high)
+    assert there.difference.auroc_macro.interval.low == pytest.approx(
+        -back.difference.auroc_macro.interval.high
+    )
 
 
-def test_the_difference_is_that_of_the_two_evaluations(runs: tuple[Path, Path], how: EvaluateOptions) -> None:
+def test_the_difference_is_that_of_the_two_evaluations(
+    runs: tuple[Path, Path], how: EvaluateOptions
+) -> None:
     found = compare(*runs, how)
     mine, other = (evaluate(run, how).evaluation for run in runs)
     assert (found.first.evaluation, found.second.evaluation) == (mine, other)
     assert found.films == mine.films
-    assert found.difference.auroc_macro.value == pytest.approx(mine.auroc_macro.value - other.auroc_macro.value)
+    assert found.difference.auroc_macro.value == pytest.approx(
+        mine.auroc_macro.value - other.auroc_macro.value
+    )
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert told["auroc_macro"] == mine.auroc_macro.value
     assert told["against"]["auroc_macro"] == other.auroc_macro.value
@@ -65,8 +73,10 @@ def test_the_difference_is_that_of_the_two_evaluations(runs: tuple[Path, Path], 
 def test_runs_are_compared_on_the_films_that_neither_was_trained_on(
     runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path
 ) -> None:
-    half, other = (train(how.data, tmp_path / str(draw), seed=2, fraction=0.5, draw=draw) for draw in range(2))
-    everything = replace(how, split="train", drop_seen=True)
+    half, other = (
+        train(how.data, tmp_path / str(draw), seed=2, fraction=0.5, subset_seed=draw) for draw in range(2)
+    )
+    everything = replace(how, split="train", exclude_training_images=True)
     found = compare(half, other, everything)
     seen = 52 - found.first.evaluation.films, 52 - found.second.evaluation.films
     assert 0 < found.films < min(found.first.evaluation.films, found.second.evaluation.films)
@@ -78,18 +88,25 @@ def test_runs_are_compared_on_the_films_that_neither_was_trained_on(
         compare(half, runs[0], everything)
 
 
-def test_no_film_that_neither_was_trained_on_is_one_line(how: EvaluateOptions, tmp_path: Path) -> None:
+def test_no_film_that_neither_was_trained_on_is_one_line(
+    how: EvaluateOptions, tmp_path: Path
+) -> None:
     first = train(how.data, tmp_path / "first", seed=0, fraction=0.5)
     films, parts = Films.open([how.data]), Parts.of(Films.open([how.data]))
     others = films.catalog.iloc[np.setdiff1d(parts.rows("train"), parts.rows("train", 0.5))]
     second = shutil.copytree(first, tmp_path / "second")
     model = load_model(second)
     save_model(second / "model", replace(model, seen=seen_films(others)))
-    with pytest.raises(RunError, match=r"were trained on every film of 'train' between them: give another --split\.$"):
-        compare(first, second, replace(how, split="train", drop_seen=True))
+    with pytest.raises(
+        RunError,
+        match=r"were trained on every film of 'train' between them: give another --split\.$",
+    ):
+        compare(first, second, replace(how, split="train", exclude_training_images=True))
 
 
-def test_findings_of_other_spelling_are_compared(runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path) -> None:
+def test_findings_of_other_spelling_are_compared(
+    runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path
+) -> None:
     store = shutil.copytree(how.data, tmp_path / "store")
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["findings"] = ["Oedema", "Mass"]
@@ -105,7 +122,9 @@ def test_findings_are_those_that_both_call(runs: tuple[Path, Path], how: Evaluat
     assert tuple(compare(*runs, replace(how, findings=("Mass",))).difference.auroc) == ("Mass",)
 
 
-def test_what_counts_as_absent_must_be_clear(runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path) -> None:
+def test_what_counts_as_absent_must_be_clear(
+    runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path
+) -> None:
     other = train(how.data, tmp_path / "other", seed=0, labels=LabelOptions(unstated="ignore"))
     with pytest.raises(RunError, match="say which counts here by --unstated, absent or ignore"):
         compare(runs[0], other, how)

@@ -50,7 +50,13 @@ def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(run: Path, store: Path, **options: Any) -> EvaluateResult:
-    asked = {"min_positives": 5, "resamples": 20, "subgroup_patients": 5, "device": "cpu", **options}
+    asked = {
+        "min_positives": 5,
+        "resamples": 20,
+        "subgroup_patients": 5,
+        "device": "cpu",
+        **options,
+    }
     return evaluate(run, EvaluateOptions(data=store, **asked))
 
 
@@ -66,10 +72,17 @@ def told(run: Path, store: Path) -> dict[str, Any]:
 def saved(run: Path, store: Path) -> tuple[pd.DataFrame, Films, np.ndarray, np.ndarray, np.ndarray]:
     films = Films.open([store])
     rows = Parts.of(films).rows("test")
-    return pd.read_parquet(run / "predictions-test.parquet"), films, rows, *truth_of(films, rows, "absent")
+    return (
+        pd.read_parquet(run / "predictions-test.parquet"),
+        films,
+        rows,
+        *truth_of(films, rows, "absent"),
+    )
 
 
-def test_calibration_is_that_of_the_saved_predictions(told: dict[str, Any], run: Path, store: Path) -> None:
+def test_calibration_is_that_of_the_saved_predictions(
+    told: dict[str, Any], run: Path, store: Path
+) -> None:
     table, films, _, truth, counts = saved(run, store)
     calibration = told["calibration"]
     for name, found in calibration["findings"].items():
@@ -101,9 +114,15 @@ def test_operating_points_are_counted_at_the_thresholds_of_the_model(
         for point in points:
             assert point["threshold"] == stored.operating_points[name][point["rule"]]
             called, has = table[name][kept] >= point["threshold"], truth[kept, column] == 1
-            assert (point["true_positives"], point["false_positives"]) == ((called & has).sum(), (called & ~has).sum())
+            assert (point["true_positives"], point["false_positives"]) == (
+                (called & has).sum(),
+                (called & ~has).sum(),
+            )
             assert point["prevalence"] == 0.05
-            assert point["ppv_at_prevalence"]["value"] is None or 0 <= point["ppv_at_prevalence"]["value"] <= 1
+            assert (
+                point["ppv_at_prevalence"]["value"] is None
+                or 0 <= point["ppv_at_prevalence"]["value"] <= 1
+            )
     assert told["operating_points"]["Edema"][0]["threshold"] == stored.thresholds["Edema"]
 
 
@@ -111,7 +130,11 @@ def test_subgroups_divide_the_films_and_name_no_patient(told: dict[str, Any], st
     by_group: dict[str, int] = {}
     for one in told["subgroups"]:
         by_group[one["group"]] = by_group.get(one["group"], 0) + one["films"]
-        assert (one["auroc_macro"]["value"] is None) == (not one["findings_scored"]) == (one["reason"] is not None)
+        assert (
+            (one["auroc_macro"]["value"] is None)
+            == (not one["findings_scored"])
+            == (one["reason"] is not None)
+        )
     assert by_group == {"sex": told["films"], "age": told["films"], "view_position": told["films"]}
     assert {one["value"] for one in told["subgroups"] if one["group"] == "sex"} == {"F", "M"}
     assert any(one["auroc_macro"]["interval"] for one in told["subgroups"])
@@ -132,7 +155,9 @@ def test_a_study_counts_once(told: dict[str, Any], run: Path, store: Path) -> No
     assert told["per_study"]["auroc_macro"]["value"] == pytest.approx(np.mean(aurocs))
 
 
-def test_the_competition_has_its_five_findings_or_is_none(told: dict[str, Any], run: Path, store: Path) -> None:
+def test_the_competition_has_its_five_findings_or_is_none(
+    told: dict[str, Any], run: Path, store: Path
+) -> None:
     found = told["competition"]
     five = [told["auroc"][name] for name in found["findings"]]
     assert found["findings"] == [name for name in COMPETITION if name in told["findings_scored"]]
@@ -141,7 +166,9 @@ def test_the_competition_has_its_five_findings_or_is_none(told: dict[str, Any], 
     assert measured(copy, store, findings=("Edema", "Fracture")).to_json()["competition"] is None
 
 
-def test_a_model_of_before_these_fields_is_measured_as_ever(run: Path, store: Path, tmp_path: Path) -> None:
+def test_a_model_of_before_these_fields_is_measured_as_ever(
+    run: Path, store: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(run, tmp_path / "copy")
     description = copy / "model" / "model.json"
     content = json.loads(description.read_text())
@@ -180,7 +207,8 @@ def test_the_text_has_a_few_lines_and_tables_for_those_who_ask(run: Path, store:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"prevalence": 0.0}, {"prevalence": 5.0}, {"age_bands": (60, 40)}, {"subgroup_patients": 1}]
+    "wrong",
+    [{"prevalence": 0.0}, {"prevalence": 5.0}, {"age_bands": (60, 40)}, {"subgroup_patients": 1}],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="allowed") as caught:

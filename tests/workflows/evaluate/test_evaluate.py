@@ -44,25 +44,31 @@ def run(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(run: Path, store: Path, **options: Any) -> EvaluateResult:
-    return evaluate(run, EvaluateOptions(data=store, min_positives=1, resamples=20, device="cpu", **options))
+    return evaluate(
+        run, EvaluateOptions(data=store, min_positives=1, resamples=20, device="cpu", **options)
+    )
 
 
 def test_films_seen_in_training_are_refused_by_name(run: Path, tiny_store: Path) -> None:
     for part in ("train", "all"):
-        with pytest.raises(DataError, match=r"trained on 52 of the .* films .*\.png.*--drop-seen") as caught:
+        with pytest.raises(
+            DataError, match=r"trained on 52 of the .* films .*\.png.*--exclude-training-images"
+        ) as caught:
             measured(run, tiny_store, split=part)
         assert "\n" not in str(caught.value)
 
 
 def test_seen_films_are_left_out_and_counted_when_asked(run: Path, tiny_store: Path) -> None:
-    result = measured(run, tiny_store, split="all", drop_seen=True)
+    result = measured(run, tiny_store, split="all", exclude_training_images=True)
     assert (result.dropped, result.evaluation.films) == (52, 44)
     assert any("52 films" in line for line in result.lines)
     with pytest.raises(DataError, match="nothing is left"):
-        measured(run, tiny_store, split="train", drop_seen=True)
+        measured(run, tiny_store, split="train", exclude_training_images=True)
 
 
-def test_saved_predictions_are_used_again_and_made_anew_when_spoilt(run: Path, tiny_store: Path) -> None:
+def test_saved_predictions_are_used_again_and_made_anew_when_spoilt(
+    run: Path, tiny_store: Path
+) -> None:
     first = measured(run, tiny_store)
     saved = pd.read_parquet(first.predictions)
     saved["Edema"] = saved["Edema"] * 0
@@ -79,7 +85,9 @@ def test_another_data_set_is_named_and_its_missing_findings_are_said(
     run: Path, make_store: Callable[..., Path], tmp_path: Path
 ) -> None:
     other = make_store(tmp_path / "other", films=40, seed=3)
-    result = measured(run, other, split="all", drop_seen=True)  # of the same name as the run's, and so its paths
+    result = measured(
+        run, other, split="all", exclude_training_images=True
+    )  # of the same name as the run's, and so its paths
     assert result.name == "tiny-all"
     assert result.evaluation.films + result.dropped == 40
 
@@ -88,9 +96,11 @@ def test_a_run_of_several_stores_tells_their_evaluations_apart(
     tiny_store: Path, make_store: Callable[..., Path], tmp_path: Path
 ) -> None:
     second = make_store(tmp_path / "second", seed=1)
-    options = FinetuneOptions(data=(tiny_store, second), out=tmp_path / "run", backbone="test_resnet", train=TRAIN)
+    options = FinetuneOptions(
+        data=(tiny_store, second), out=tmp_path / "run", backbone="test_resnet", train=TRAIN
+    )
     finetune(options)
-    name = measured(options.out, tiny_store, drop_seen=True).name
+    name = measured(options.out, tiny_store, exclude_training_images=True).name
     assert name == "tiny-test"
 
 
@@ -114,16 +124,27 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_is_not_mentioned_counts_as_in_the_training_of_the_run(sparse: Path, tmp_path: Path) -> None:
+def test_what_is_not_mentioned_counts_as_in_the_training_of_the_run(
+    sparse: Path, tmp_path: Path
+) -> None:
     films, counted = {}, {}
     for unstated in ("absent", "ignore"):
         out = tmp_path / unstated
         labels = LabelOptions(unstated=unstated)
-        finetune(FinetuneOptions(data=(sparse,), out=out, backbone="test_resnet", labels=labels, train=TRAIN))
+        finetune(
+            FinetuneOptions(
+                data=(sparse,), out=out, backbone="test_resnet", labels=labels, train=TRAIN
+            )
+        )
         edema = measured(out, sparse).evaluation.findings[0]
         counted[unstated] = edema.films
-        assert json.loads((out / METRICS).read_text())["evaluations"]["test"]["options"]["unstated"] == unstated
-        films[unstated] = {way: measured(out, sparse, unstated=way).evaluation.findings[0].films for way in counted}
+        assert (
+            json.loads((out / METRICS).read_text())["evaluations"]["test"]["options"]["unstated"]
+            == unstated
+        )
+        films[unstated] = {
+            way: measured(out, sparse, unstated=way).evaluation.findings[0].films for way in counted
+        }
     assert counted["ignore"] < counted["absent"]
     assert films["ignore"] == counted
     options = EvaluateOptions(data=sparse, resamples=5, min_positives=1)
@@ -131,10 +152,15 @@ def test_what_is_not_mentioned_counts_as_in_the_training_of_the_run(sparse: Path
         compare(tmp_path / "absent", tmp_path / "ignore", options)
     assert "\n" not in str(caught.value)
     both = compare(tmp_path / "absent", tmp_path / "ignore", replace(options, unstated="ignore"))
-    assert both.difference.findings_scored == ("Edema", "Mass")  # Hernia is an output of the first alone
+    assert both.difference.findings_scored == (
+        "Edema",
+        "Mass",
+    )  # Hernia is an output of the first alone
 
 
-def test_a_finding_without_a_label_to_learn_from_is_left_out_and_said(sparse: Path, tmp_path: Path) -> None:
+def test_a_finding_without_a_label_to_learn_from_is_left_out_and_said(
+    sparse: Path, tmp_path: Path
+) -> None:
     heard = Heard()
     options = {"backbone": "test_resnet", "labels": LabelOptions(unstated="ignore")}
     finetune(FinetuneOptions(data=(sparse,), out=tmp_path / "run", train=TRAIN, **options), heard)
@@ -145,11 +171,15 @@ def test_a_finding_without_a_label_to_learn_from_is_left_out_and_said(sparse: Pa
     ]
     measures = measured(tmp_path / "run", sparse).evaluation
     assert [finding.name for finding in measures.findings] == ["Edema", "Mass"]
-    asked = ProbeOptions(data=(sparse,), split="test", resamples=5, min_positives=1, device="cpu", **options)
+    asked = ProbeOptions(
+        data=(sparse,), split="test", resamples=5, min_positives=1, device="cpu", **options
+    )
     probed, heard.notes = probe("random", asked, heard), []
     for evaluation in (probed.knn, probed.linear):
         assert [finding.name for finding in evaluation.findings] == ["Edema", "Mass"]
-    everything = FinetuneOptions(data=(sparse,), out=tmp_path / "all", backbone="test_resnet", train=TRAIN)
+    everything = FinetuneOptions(
+        data=(sparse,), out=tmp_path / "all", backbone="test_resnet", train=TRAIN
+    )
     finetune(everything, heard)  # by default a cell that is not stated counts, also those of Hernia
     assert load_model(tmp_path / "all").description.findings == ("Edema", "Hernia", "Mass")
     assert not any("left out" in line for line in heard.notes)
@@ -169,7 +199,9 @@ def test_a_store_split_anew_is_said(run: Path, tiny_store: Path, tmp_path: Path)
     copy = shutil.copytree(tiny_store, tmp_path / "copy")
     assert not any("anew" in line for line in measured(run, copy).lines)
     split(copy, SplitOptions(seed=5))
-    assert any("split anew" in line for line in measured(run, copy, drop_seen=True).lines)
+    assert any(
+        "split anew" in line for line in measured(run, copy, exclude_training_images=True).lines
+    )
 
 
 def test_evaluations_are_added_to_what_the_run_says_of_itself(run: Path, tiny_store: Path) -> None:
@@ -182,12 +214,20 @@ def test_evaluations_are_added_to_what_the_run_says_of_itself(run: Path, tiny_st
 def test_nothing_is_written_into_a_bundle(run: Path, tiny_store: Path) -> None:
     with pytest.raises(RunError, match="is a bundle"):
         measured(run / "model", tiny_store)
-    assert {file.name for file in (run / "model").iterdir()} == {"model.json", "model.safetensors", "seen.parquet"}
+    assert {file.name for file in (run / "model").iterdir()} == {
+        "model.json",
+        "model.safetensors",
+        "seen.parquet",
+    }
 
 
 def test_weights_out_of_range_end_the_run_in_one_line(tiny_store: Path, tmp_path: Path) -> None:
-    train = FinetuneTrainOptions(epochs=1, batch_size=26, lr=1e30, warmup=0, clip=0, accelerator="cpu")
-    options = FinetuneOptions(data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=train)
+    train = FinetuneTrainOptions(
+        epochs=1, batch_size=26, lr=1e30, warmup=0, clip=0, accelerator="cpu"
+    )
+    options = FinetuneOptions(
+        data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=train
+    )
     with pytest.raises(RunError, match=r"not finite|is nan|is inf") as caught:
         finetune(options)
     assert "\n" not in str(caught.value)
@@ -203,7 +243,9 @@ def test_the_door_for_python(run: Path, tiny_store: Path, tmp_path: Path) -> Non
     model = hilum.load(run)
     found = model.predict(tmp_path / "film.png")
     assert list(found) == ["Edema", "Mass"]
-    assert list(found.values()) == pytest.approx(model.score_films(films, rows[:1])[0].tolist(), abs=1e-5)
+    assert list(found.values()) == pytest.approx(
+        model.score_films(films, rows[:1])[0].tolist(), abs=1e-5
+    )
     (tmp_path / "set").mkdir()
     shutil.copy(tmp_path / "film.png", tmp_path / "set")
     assert list(hilum.read_source("folder", tmp_path / "set").table["path"]) == ["film.png"]

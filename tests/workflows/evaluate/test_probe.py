@@ -13,7 +13,9 @@ from hilum.workflows.evaluate.probe import ProbeResult, probe
 
 @pytest.fixture(scope="module")
 def options(tiny_store: Path) -> ProbeOptions:
-    return ProbeOptions(data=(tiny_store,), split="test", resamples=50, min_positives=1, device="cpu")
+    return ProbeOptions(
+        data=(tiny_store,), split="test", resamples=50, min_positives=1, device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,9 @@ def test_the_difference_is_that_of_both_probed_alone(
         assert getattr(against_random, name).auroc_macro == getattr(mine, name).auroc_macro
 
 
-def test_a_subject_against_itself_differs_by_nothing(classifier: Path, options: ProbeOptions) -> None:
+def test_a_subject_against_itself_differs_by_nothing(
+    classifier: Path, options: ProbeOptions
+) -> None:
     found = probe(str(classifier), replace(options, against=str(classifier))).against
     assert found is not None
     assert found.linear.auroc_macro.value == 0.0

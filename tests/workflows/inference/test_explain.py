@@ -15,17 +15,32 @@ from hilum.workflows.inference.options import ExplainOptions
 def test_each_film_has_a_folder_and_what_cannot_be_read_is_said(
     classifier: Path, film_files: list[Path], tmp_path: Path
 ) -> None:
-    result = explain(classifier, film_files, ExplainOptions(out=tmp_path / "maps", finding=("Mass",), device="cpu"))
-    assert [one.folder.name for one in result.films] == ["001-film0", "002-film1", "004-film3", "005-film4"]
+    result = explain(
+        classifier,
+        film_files,
+        ExplainOptions(out=tmp_path / "maps", finding=("Mass",), device="cpu"),
+    )
+    assert [one.folder.name for one in result.films] == [
+        "001-film0",
+        "002-film1",
+        "004-film3",
+        "005-film4",
+    ]
     assert list(result.failed) == [str(film_files[2])]
     for one in result.films:
-        assert {file.name for file in one.folder.iterdir()} == {"film.png", "mass-heatmap.png", "mass-overlay.png"}
+        assert {file.name for file in one.folder.iterdir()} == {
+            "film.png",
+            "mass-heatmap.png",
+            "mass-overlay.png",
+        }
         assert set(one.probabilities) == {"Edema", "Mass"}
     told = json.loads((tmp_path / "maps" / SUMMARY).read_text("utf-8"))
     assert [film["folder"] for film in told["films"]] == [one.folder.name for one in result.films]
 
 
-def test_only_an_earlier_explanation_is_replaced(classifier: Path, film_files: list[Path], tmp_path: Path) -> None:
+def test_only_an_earlier_explanation_is_replaced(
+    classifier: Path, film_files: list[Path], tmp_path: Path
+) -> None:
     mine = tmp_path / "mine" / "001-film0" / "thesis.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
@@ -58,11 +73,18 @@ def test_an_earlier_explanations_folders_go_and_nothing_else_does(
     (options.out / "mine").mkdir()
     (tmp_path / "outside").mkdir()
     told = json.loads((options.out / SUMMARY).read_text("utf-8"))
-    told["films"] += [{"folder": name} for name in ("..", ".", "", "../outside", str(tmp_path / "outside"))]
+    told["films"] += [
+        {"folder": name} for name in ("..", ".", "", "../outside", str(tmp_path / "outside"))
+    ]
     (options.out / SUMMARY).write_text(json.dumps(told), "utf-8")
     with pytest.raises(DataError):
         explain(classifier, film_files[2:3], options)
-    assert {path.name for path in options.out.iterdir()} == {"001-film0", "002-film1", "mine", SUMMARY}
+    assert {path.name for path in options.out.iterdir()} == {
+        "001-film0",
+        "002-film1",
+        "mine",
+        SUMMARY,
+    }
     explain(classifier, film_files[3:4], options)
     assert {path.name for path in options.out.iterdir()} == {"001-film3", "mine", SUMMARY}
     assert (tmp_path / "outside").is_dir()
@@ -74,7 +96,9 @@ def test_a_damaged_summary_removes_nothing(
 ) -> None:
     (tmp_path / "001-old").mkdir()
     (tmp_path / SUMMARY).write_text(damaged)
-    explain(classifier, film_files[:1], ExplainOptions(out=tmp_path, finding=("Mass",), device="cpu"))
+    explain(
+        classifier, film_files[:1], ExplainOptions(out=tmp_path, finding=("Mass",), device="cpu")
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"001-old", "001-film0", SUMMARY}
 
 

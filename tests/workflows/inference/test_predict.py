@@ -31,7 +31,9 @@ def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
     assert table["Edema"].nunique() == 4
 
 
-def test_a_store_is_predicted_as_evaluation_scores_it(classifier: Path, tiny_store: Path, tmp_path: Path) -> None:
+def test_a_store_is_predicted_as_evaluation_scores_it(
+    classifier: Path, tiny_store: Path, tmp_path: Path
+) -> None:
     result = predict(classifier, [tiny_store], tmp_path / "table.csv", "cpu")
     table, films = pd.read_csv(result.out), Films.open([tiny_store])
     assert list(table["film"]) == list(films.catalog["path"])
@@ -57,7 +59,9 @@ def test_no_film_that_can_be_read_is_one_line_and_no_table(
 def test_a_folder_among_films_is_named_for_what_it_is(
     classifier: Path, tiny_store: Path, film_files: list[Path], tmp_path: Path
 ) -> None:
-    result = predict(classifier, [film_files[0], tiny_store, tmp_path], tmp_path / "table.csv", "cpu")
+    result = predict(
+        classifier, [film_files[0], tiny_store, tmp_path], tmp_path / "table.csv", "cpu"
+    )
     assert result.failed == {
         str(tiny_store): "it is a store: give it alone",
         str(tmp_path): "it is a folder: give image files",
@@ -65,6 +69,8 @@ def test_a_folder_among_films_is_named_for_what_it_is(
 
 
 def test_a_folder_as_out_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--out is .*, a folder: give a file name, such as .*predictions\.csv"):
+    with pytest.raises(
+        OptionError, match=r"--out is .*, a folder: give a file name, such as .*predictions\.csv"
+    ):
         predict(tmp_path / "no-run", [tmp_path / "no-film.png"], tmp_path, "cpu")
     assert not list(tmp_path.iterdir())

@@ -52,7 +52,9 @@ def test_copies_are_found_counted_and_left_out(catalog: Catalog, tmp_path: Path)
     assert Split.load(result.store).left_out == ("01.png", "02.png", "14.png")
     table = read_duplicates(Store.open(result.store))
     assert table is not None
-    assert {(first, second) for first, second in zip(table["first"], table["second"], strict=True)} == {
+    assert {
+        (first, second) for first, second in zip(table["first"], table["second"], strict=True)
+    } == {
         ("01.png", "12.png"),
         ("02.png", "13.png"),
         ("03.png", "14.png"),

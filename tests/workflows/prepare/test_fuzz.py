@@ -22,7 +22,14 @@ from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 CAP = 200_000
 """Pixels; small, so that a mutated header cannot ask for gigabytes."""
-REASONS = {"empty", "not a PNG or JPEG image", "truncated", "damaged", "zero size", "too many pixels"}
+REASONS = {
+    "empty",
+    "not a PNG or JPEG image",
+    "truncated",
+    "damaged",
+    "zero size",
+    "too many pixels",
+}
 """What may befall a mutated film. A decoder that dies or hangs is not among it."""
 
 Mutation = Callable[[bytearray, np.random.Generator], bytes]
@@ -31,7 +38,9 @@ Mutation = Callable[[bytearray, np.random.Generator], bytes]
 def originals() -> list[bytes]:
     """Return small films of every kind."""
     rng = np.random.default_rng(1)
-    grey = np.add.outer(np.arange(40), 2 * np.arange(50)).astype(np.uint8) // 2 + rng.integers(0, 9, (40, 50), np.uint8)
+    grey = np.add.outer(np.arange(40), 2 * np.arange(50)).astype(np.uint8) // 2 + rng.integers(
+        0, 9, (40, 50), np.uint8
+    )
     colour = Image.fromarray(np.stack([grey, 255 - grey, grey // 2], -1))
     plain, exif = Image.fromarray(grey), Image.Exif()
     exif[0x0112] = 6
@@ -142,7 +151,9 @@ def prepare_mutants(root: Path, count: int, seed: int) -> None:
     names = write_mutants(root / "films", count, seed)
     table = film_table(pd.DataFrame({"path": names, "patient": names}), ())
     options = PrepareOptions(16, workers=2, max_pixels=CAP, patience=20)
-    result = prepare(Catalog("mutants", root / "films", (), table, len(names)), root / "out", options)
+    result = prepare(
+        Catalog("mutants", root / "films", (), table, len(names)), root / "out", options
+    )
     assert result.rows_read == len(names) == result.rows_kept + sum(result.rows_failed.values())
     assert set(result.rows_failed) <= REASONS
     assert result.rows_failed["truncated"] > 0
@@ -155,7 +166,10 @@ def prepare_mutants(root: Path, count: int, seed: int) -> None:
     sound = store.catalog["path"].str.endswith("sound.png").to_numpy(bool)
     assert sound.sum() == sum(name.endswith("sound.png") for name in names)
     rows = np.flatnonzero(sound)
-    expected = [Preparation(16).apply(read_grey(root / "films" / path)) for path in store.catalog["path"][rows]]
+    expected = [
+        Preparation(16).apply(read_grey(root / "films" / path))
+        for path in store.catalog["path"][rows]
+    ]
     assert np.array_equal(store.read(rows), expected)
     store.verify()
 

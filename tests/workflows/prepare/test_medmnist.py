@@ -21,15 +21,24 @@ COUNTS = {"train": 70, "val": 12, "test": 20}
 def catalog(tmp_path: Path) -> Catalog:
     """Of 102 films, the first two of which are one and the same."""
     rng = np.random.default_rng(0)
-    arrays = {f"{part}_images": rng.integers(0, 256, (n, SIDE, SIDE)).astype(np.uint8) for part, n in COUNTS.items()}
+    arrays = {
+        f"{part}_images": rng.integers(0, 256, (n, SIDE, SIDE)).astype(np.uint8)
+        for part, n in COUNTS.items()
+    }
     arrays["train_images"][1] = arrays["train_images"][0]
-    labels = {f"{part}_labels": rng.integers(0, 2, (n, 1)).astype(np.uint8) for part, n in COUNTS.items()}
+    labels = {
+        f"{part}_labels": rng.integers(0, 2, (n, 1)).astype(np.uint8) for part, n in COUNTS.items()
+    }
     np.savez_compressed(tmp_path / "pneumoniamnist.npz", **arrays, **labels)
     return read_source("medmnist", tmp_path / "pneumoniamnist.npz")
 
 
 def content(store: Path) -> dict[str, bytes]:
-    return {file.relative_to(store).as_posix(): file.read_bytes() for file in store.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(store).as_posix(): file.read_bytes()
+        for file in store.rglob("*")
+        if file.is_file()
+    }
 
 
 def test_the_store_has_the_archives_films(catalog: Catalog, tmp_path: Path) -> None:
@@ -43,7 +52,12 @@ def test_the_store_has_the_archives_films(catalog: Catalog, tmp_path: Path) -> N
 def test_workers_parts_and_resumes_change_no_byte(catalog: Catalog, tmp_path: Path) -> None:
     prepare(catalog, tmp_path / "one", PrepareOptions(SIDE, workers=1), films_a_shard=16)
     for shard in ("2/3", "1/3", "3/3"):
-        prepare(catalog, tmp_path / "other", PrepareOptions(SIDE, workers=2, shard=shard), films_a_shard=16)
+        prepare(
+            catalog,
+            tmp_path / "other",
+            PrepareOptions(SIDE, workers=2, shard=shard),
+            films_a_shard=16,
+        )
     assert content(tmp_path / "one") == content(tmp_path / "other")
     again = prepare(catalog, tmp_path / "one", PrepareOptions(SIDE, workers=1), films_a_shard=16)
     assert again.already_done

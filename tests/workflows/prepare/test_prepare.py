@@ -75,7 +75,11 @@ def films(tmp_path: Path) -> Path:
 
 def content(store: Path) -> dict[str, bytes]:
     """Every file of a store, hidden ones included."""
-    return {file.relative_to(store).as_posix(): file.read_bytes() for file in store.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(store).as_posix(): file.read_bytes()
+        for file in store.rglob("*")
+        if file.is_file()
+    }
 
 
 def failures(store: Path) -> list[dict[str, str]]:
@@ -109,10 +113,19 @@ def spoil(root: Path) -> None:
 def test_the_store_holds_every_film_as_prepared(films: Path, tmp_path: Path) -> None:
     notes = Notes()
     catalog = catalog_of(films)
-    result = prepare(catalog, tmp_path / "out", PrepareOptions(32, "clahe", "pad", workers=2), notes, films_a_shard=16)
+    result = prepare(
+        catalog,
+        tmp_path / "out",
+        PrepareOptions(32, "clahe", "pad", workers=2),
+        notes,
+        films_a_shard=16,
+    )
     store = Store.open(result.store)
     store.verify()
-    expected = [Preparation(32, "clahe", "pad").apply(read_grey(films / path)) for path in catalog.table["path"]]
+    expected = [
+        Preparation(32, "clahe", "pad").apply(read_grey(films / path))
+        for path in catalog.table["path"]
+    ]
     assert np.array_equal(store.read(np.arange(FILMS)), expected)
     assert (result.rows_read, result.rows_kept, result.rows_excluded, result.rows_failed) == (
         FILMS + 2,
@@ -124,7 +137,9 @@ def test_the_store_holds_every_film_as_prepared(films: Path, tmp_path: Path) -> 
     assert store.catalog["path"].tolist() == catalog.table["path"].tolist()
     assert store.catalog["pixels"].nunique() == FILMS
     shapes = [read_grey(films / path).shape for path in catalog.table["path"]]
-    assert store.catalog[["height", "width"]].to_numpy().tolist() == [list(shape) for shape in shapes]
+    assert store.catalog[["height", "width"]].to_numpy().tolist() == [
+        list(shape) for shape in shapes
+    ]
     assert "40 films at 32 px need" in notes.lines[0]
     assert notes.steps[-1] == (FILMS, FILMS)
     assert not (result.store / WORKPLACE).exists()
@@ -133,7 +148,9 @@ def test_the_store_holds_every_film_as_prepared(films: Path, tmp_path: Path) -> 
 def test_a_split_lies_in_the_store(films: Path, tmp_path: Path) -> None:
     prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1))
     split = Split.load(tmp_path / "out")
-    rows = [split.rows(Store.open(tmp_path / "out").catalog, part) for part in ("train", "val", "test")]
+    rows = [
+        split.rows(Store.open(tmp_path / "out").catalog, part) for part in ("train", "val", "test")
+    ]
     assert sum(map(len, rows)) == FILMS
 
 
@@ -142,19 +159,26 @@ def test_any_number_of_workers_gives_the_same_bytes(films: Path, tmp_path: Path)
     spoil(films)
     stores = []
     for workers in (1, 2, 5):
-        prepare(catalog, tmp_path / f"{workers}", PrepareOptions(16, workers=workers), films_a_shard=7)
+        prepare(
+            catalog, tmp_path / f"{workers}", PrepareOptions(16, workers=workers), films_a_shard=7
+        )
         stores.append(content(tmp_path / f"{workers}"))
     assert stores[0] == stores[1] == stores[2]
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
-def test_parts_merge_into_the_same_bytes(films: Path, tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_parts_merge_into_the_same_bytes(
+    films: Path, tmp_path: Path, order: tuple[int, ...]
+) -> None:
     spoil(films)
     catalog = catalog_of(films)
     prepare(catalog, tmp_path / "whole", PrepareOptions(16, workers=1), films_a_shard=7)
     for number in order:
         result = prepare(
-            catalog, tmp_path / "parts", PrepareOptions(16, workers=1, shard=f"{number}/3"), films_a_shard=7
+            catalog,
+            tmp_path / "parts",
+            PrepareOptions(16, workers=1, shard=f"{number}/3"),
+            films_a_shard=7,
         )
         assert result.complete == (number == order[-1])
         assert (tmp_path / "parts" / MANIFEST).exists() == result.complete
@@ -165,7 +189,9 @@ def test_parts_at_the_same_time_merge_too(films: Path, tmp_path: Path) -> None:
     prepare(catalog_of(films), tmp_path / "whole", PrepareOptions(16, workers=1), films_a_shard=4)
     out, here = str(tmp_path / "parts"), str(Path(__file__).parent)
     script = RUN.format(root=str(films), out=out, here=here, stop=0, at=None, shard="'{}/3'")
-    started = [subprocess.Popen([sys.executable, "-c", script.replace("{}", str(n))]) for n in (1, 2, 3)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", script.replace("{}", str(n))]) for n in (1, 2, 3)
+    ]
     assert [process.wait() for process in started] == [0, 0, 0]
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
@@ -173,16 +199,25 @@ def test_parts_at_the_same_time_merge_too(films: Path, tmp_path: Path) -> None:
 def test_every_row_is_accounted_for_by_reason(films: Path, tmp_path: Path) -> None:
     catalog = catalog_of(films)
     spoil(films)
-    result = prepare(catalog, tmp_path / "out", PrepareOptions(16, workers=2, views="frontal"), films_a_shard=8)
+    result = prepare(
+        catalog, tmp_path / "out", PrepareOptions(16, workers=2, views="frontal"), films_a_shard=8
+    )
     assert result.rows_excluded == {"no such file": 2, "lateral view": 10}
-    assert result.rows_failed == {"empty": 1, "truncated": 1, "not a PNG or JPEG image": 1, "damaged": 1}
+    assert result.rows_failed == {
+        "empty": 1,
+        "truncated": 1,
+        "not a PNG or JPEG image": 1,
+        "damaged": 1,
+    }
     assert result.rows_read == result.rows_kept + 12 + 4
     assert [row["row"] for row in failures(result.store)] == ["3", "4", "17", "39"]
     assert failures(result.store)[1]["path"] == "004.jpg"
     assert failures(result.store)[1]["reason"].startswith("truncated: ")
     store = Store.open(result.store)
     assert len(store) == result.rows_kept
-    assert np.array_equal(store.read(np.array([2]))[0], Preparation(16).apply(read_grey(films / "005.png")))
+    assert np.array_equal(
+        store.read(np.array([2]))[0], Preparation(16).apply(read_grey(films / "005.png"))
+    )
     store.verify()
 
 
@@ -213,7 +248,9 @@ def test_when_no_film_can_be_read_that_is_said(films: Path, tmp_path: Path) -> N
     catalog = catalog_of(films)
     for film in films.iterdir():
         film.write_bytes(b"")
-    with pytest.raises(DataError, match=r"not one of 40 films can be read \(40 empty; .*failures.csv"):
+    with pytest.raises(
+        DataError, match=r"not one of 40 films can be read \(40 empty; .*failures.csv"
+    ):
         prepare(catalog, tmp_path / "out", PrepareOptions(16, workers=1))
 
 
@@ -231,7 +268,12 @@ def test_another_store_in_the_same_place_is_refused_with_the_difference(
     films: Path, tmp_path: Path, finished: bool
 ) -> None:
     shard = None if finished else "1/2"
-    prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1, shard=shard), films_a_shard=20)
+    prepare(
+        catalog_of(films),
+        tmp_path / "out",
+        PrepareOptions(16, workers=1, shard=shard),
+        films_a_shard=20,
+    )
     for options, line in (
         (PrepareOptions(24, workers=1), "size 16 there, 24 now"),
         (PrepareOptions(16, "paper", workers=1), "enhance 'none' there, 'paper' now"),
@@ -240,10 +282,17 @@ def test_another_store_in_the_same_place_is_refused_with_the_difference(
         with pytest.raises(RunError, match=line):
             prepare(catalog_of(films), tmp_path / "out", options, films_a_shard=20)
     with pytest.raises(RunError, match="other rows"):
-        prepare(catalog_of(films, sex="F"), tmp_path / "out", PrepareOptions(16, workers=1), films_a_shard=20)
+        prepare(
+            catalog_of(films, sex="F"),
+            tmp_path / "out",
+            PrepareOptions(16, workers=1),
+            films_a_shard=20,
+        )
     (films / "000.jpg").unlink()
     with pytest.raises(RunError, match="films 40 there, 39 now"):
-        prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), films_a_shard=20)
+        prepare(
+            catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), films_a_shard=20
+        )
 
 
 def test_a_folder_with_something_else_is_left_alone(films: Path, tmp_path: Path) -> None:
@@ -259,7 +308,10 @@ def test_a_folder_with_something_else_is_left_alone(films: Path, tmp_path: Path)
 def test_too_small_a_disk_is_said_beforehand(films: Path, tmp_path: Path) -> None:
     table = film_table(pd.DataFrame({"path": np.arange(300_000), "patient": "p"}), ())
     catalog = Catalog("here", films, (), table, len(table))
-    with pytest.raises(DataError, match=r"300000 films at 4096 px need 5,\d\d\d,\d\d\d.\d MB in .*, but only .* free"):
+    with pytest.raises(
+        DataError,
+        match=r"300000 films at 4096 px need 5,\d\d\d,\d\d\d.\d MB in .*, but only .* free",
+    ):
         prepare(catalog, tmp_path / "out", PrepareOptions(4096, workers=1))
 
 
@@ -271,10 +323,15 @@ def test_too_small_a_disk_is_said_beforehand(films: Path, tmp_path: Path) -> Non
         ({"size": 16, "shard": "0/2"}, "shard is '0/2'"),
         ({"size": 16, "shard": "half"}, "shard is 'half'"),
         ({"size": 16, "workers": 0}, "--workers is 0"),
-        ({"size": 16, "views": "font"}, "unknown choice of views 'font': allowed are all, frontal."),
+        (
+            {"size": 16, "views": "font"},
+            "unknown choice of views 'font': allowed are all, frontal.",
+        ),
     ],
 )
-def test_options_that_are_not_allowed(films: Path, tmp_path: Path, options: dict[str, object], line: str) -> None:
+def test_options_that_are_not_allowed(
+    films: Path, tmp_path: Path, options: dict[str, object], line: str
+) -> None:
     with pytest.raises(OptionError) as caught:
         prepare(catalog_of(films), tmp_path / "out", PrepareOptions(**options))  # type: ignore[arg-type]
     assert str(caught.value).startswith(line)
@@ -308,7 +365,9 @@ def run_and_stop(films: Path, out: Path, stop: signal.Signals, at: int) -> int:
     """Run `prepare` in a process that signals itself once so many films and a shard are done; return its status."""
     here = str(Path(__file__).parent)
     script = RUN.format(root=str(films), out=str(out), here=here, stop=int(stop), at=at, shard=None)
-    return subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False
+    ).returncode
 
 
 def test_a_killed_run_resumes_without_redoing_finished_shards(films: Path, tmp_path: Path) -> None:
@@ -343,7 +402,12 @@ def test_ctrl_c_leaves_what_can_be_resumed(films: Path, tmp_path: Path) -> None:
 def test_a_finished_shard_that_was_lost_is_done_again(films: Path, tmp_path: Path) -> None:
     prepare(catalog_of(films), tmp_path / "whole", PrepareOptions(16, workers=1), films_a_shard=10)
     for part in ("1/3", "2/3"):
-        prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1, shard=part), films_a_shard=10)
+        prepare(
+            catalog_of(films),
+            tmp_path / "out",
+            PrepareOptions(16, workers=1, shard=part),
+            films_a_shard=10,
+        )
     (tmp_path / "out" / shard_name(0)).unlink()
     (tmp_path / "out" / shard_name(1)).write_bytes(b"cut")
     prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), films_a_shard=10)
@@ -361,7 +425,9 @@ def test_a_second_run_into_the_same_store_is_refused(films: Path, tmp_path: Path
                 self.refusal = str(caught.value)
 
     second = Second()
-    assert prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), second).complete
+    assert prepare(
+        catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), second
+    ).complete
     assert "another `hilum prepare` is writing" in second.refusal
 
 
@@ -374,10 +440,14 @@ def test_a_folder_that_cannot_be_written_is_said(films: Path, tmp_path: Path) ->
 def test_a_shard_without_a_good_film_is_no_trouble(films: Path, tmp_path: Path) -> None:
     for number in range(10, 20):
         next(films.glob(f"{number:03d}.*")).write_bytes(b"")
-    result = prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), films_a_shard=10)
+    result = prepare(
+        catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1), films_a_shard=10
+    )
     store = Store.open(result.store)
     assert [shard["films"] for shard in store.shards] == [10, 0, 10, 10]
-    assert np.array_equal(store.read(np.array([10]))[0], Preparation(16).apply(read_grey(films / "020.jpg")))
+    assert np.array_equal(
+        store.read(np.array([10]))[0], Preparation(16).apply(read_grey(films / "020.jpg"))
+    )
     store.verify()
 
 

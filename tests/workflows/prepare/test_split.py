@@ -18,11 +18,18 @@ FINDINGS = ("Edema", "Hernia")
 def store(tmp_path: Path) -> Store:
     films = 200
     rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"path": [f"{n}.png" for n in range(films)], "patient": [f"p{n // 2}" for n in range(films)]})
+    rows = pd.DataFrame(
+        {
+            "path": [f"{n}.png" for n in range(films)],
+            "patient": [f"p{n // 2}" for n in range(films)],
+        }
+    )
     rows["part"] = ["test" if n < 20 else None for n in range(films)]
     rows["Edema"], rows["Hernia"] = rng.integers(0, 2, films), rng.integers(0, 20, films) == 0
     catalog = Catalog("folder", tmp_path, FINDINGS, film_table(rows, FINDINGS), films)
-    return write_store(tmp_path / "store", catalog, np.zeros((films, 8, 8), np.uint8), Preparation(size=8))
+    return write_store(
+        tmp_path / "store", catalog, np.zeros((films, 8, 8), np.uint8), Preparation(size=8)
+    )
 
 
 def test_a_store_is_divided_anew_and_the_counts_are_right(store: Store) -> None:

@@ -1,7 +1,7 @@
 """Runs rounds of pseudo-labels unbroken and broken off again and again, each process forked from this one.
 
-Usage: pseudo_kill_driver.py STORE START FOLDER SIGNAL MOMENT...; a moment is a file below the run that is there now, or
-``RUN:STEPS``, the steps that a round has logged. The last line is JSON.
+Usage: pseudo_kill_driver.py STORE START FOLDER SIGNAL MOMENT...; a moment is a file below the run
+that is there now, or ``RUN:STEPS``, the steps that a round has logged. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ STOPPED = 130
 
 def rounds(store: Path, run: Path, out: Path) -> None:
     """Run two rounds to their end."""
-    how = {"precision": 0.8, "absent_precision": 0.8, "level": 0.8, "patience": 2, "rounds": 2, "device": "cpu"}
+    how = {
+        "precision": 0.8,
+        "absent_precision": 0.8,
+        "level": 0.8,
+        "patience": 2,
+        "rounds": 2,
+        "device": "cpu",
+    }
     pseudo_label(run, PseudoLabelOptions(data=(store,), out=out, **how))
 
 
@@ -75,7 +82,9 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(store: Path, run: Path, folder: Path, number: int, moments: list[str]) -> dict[str, object]:
+def main(
+    store: Path, run: Path, folder: Path, number: int, moments: list[str]
+) -> dict[str, object]:
     """Return the exit statuses."""
     whole = ended(begin(store, run, folder / "whole"))
     ends = [ended(begin(store, run, folder / "broken", moment, number)) for moment in moments]

@@ -19,7 +19,12 @@ from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 
 DRIVER = Path(__file__).with_name("pseudo_kill_driver.py")
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 FIRST, SECOND = "rounds/round-1", "rounds/round-2"
 MOMENTS = (
     "options.yaml",
@@ -45,16 +50,24 @@ def start(store: Path) -> Path:
     loop = {"batch_size": 8, "log_every": 1, "checkpoint_every": 3, "accelerator": "cpu"}
     train = FinetuneTrainOptions(epochs=2, lr=3e-3, **loop)
     out = store.parent / "start"
-    finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", fraction=0.1, train=train))
+    finetune(
+        FinetuneOptions(data=(store,), out=out, backbone="test_resnet", fraction=0.1, train=train)
+    )
     return out
 
 
-def drive(store: Path, start: Path, folder: Path, number: str, moments: tuple[str, ...]) -> list[int]:
+def drive(
+    store: Path, start: Path, folder: Path, number: str, moments: tuple[str, ...]
+) -> list[int]:
     """Let the driver run, break off and finish; return how each broken process ended."""
     asked = [str(store), str(start), str(folder), number, *moments]
     environment = {**os.environ, **ONE_THREAD}
     done = subprocess.run(
-        [sys.executable, str(DRIVER), *asked], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, str(DRIVER), *asked],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     account = json.loads(done.stdout.splitlines()[-1])
@@ -66,7 +79,14 @@ def drive(store: Path, start: Path, folder: Path, number: str, moments: tuple[st
 def assert_equal_to_the_bit(folder: Path) -> None:
     whole, broken = folder / "whole", folder / "broken"
     assert json.loads((whole / ROUNDS).read_text())["rounds"][1]["films"] > 0  # there were two
-    names = [ROUNDS, *(f"{run}model/{name}" for run in ("", f"{FIRST}/", f"{SECOND}/") for name in ("model.json",))]
+    names = [
+        ROUNDS,
+        *(
+            f"{run}model/{name}"
+            for run in ("", f"{FIRST}/", f"{SECOND}/")
+            for name in ("model.json",)
+        ),
+    ]
     names += [f"{run}model/model.safetensors" for run in ("", f"{FIRST}/", f"{SECOND}/")]
     for name in names:
         assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
@@ -74,12 +94,21 @@ def assert_equal_to_the_bit(folder: Path) -> None:
         mine, theirs = (read_pseudo_labels(path / run / PSEUDO_LABELS) for path in (whole, broken))
         pd.testing.assert_frame_equal(mine.cells, theirs.cells)
         assert mine.record == theirs.record
-        losses = [{e["step"]: e["loss"] for e in read_log(path / run) if "loss" in e} for path in (whole, broken)]
+        losses = [
+            {e["step"]: e["loss"] for e in read_log(path / run) if "loss" in e}
+            for path in (whole, broken)
+        ]
         assert losses[0] == losses[1]
-    pd.testing.assert_frame_equal(*(pd.read_parquet(path / "model" / "seen.parquet") for path in (whole, broken)))
-    told = [[event for event in read_log(path) if event["event"] == "round"] for path in (whole, broken)]
+    pd.testing.assert_frame_equal(
+        *(pd.read_parquet(path / "model" / "seen.parquet") for path in (whole, broken))
+    )
+    told = [
+        [event for event in read_log(path) if event["event"] == "round"] for path in (whole, broken)
+    ]
     assert told[0] == told[1]
-    left = [path.name for run in (whole, broken) for path in run.rglob(".*") if path.name != ".lock"]
+    left = [
+        path.name for run in (whole, broken) for path in run.rglob(".*") if path.name != ".lock"
+    ]
     assert left == []
 
 
@@ -90,6 +119,12 @@ def test_kills_at_every_stage_change_no_bit(store: Path, start: Path, tmp_path: 
 
 
 def test_wishes_to_stop_change_no_bit(store: Path, start: Path, tmp_path: Path) -> None:
-    ends = drive(store, start, tmp_path, "SIGINT", (f"{FIRST}:20", f"{SECOND}/{PSEUDO_LABELS}", f"{SECOND}:30"))
+    ends = drive(
+        store,
+        start,
+        tmp_path,
+        "SIGINT",
+        (f"{FIRST}:20", f"{SECOND}/{PSEUDO_LABELS}", f"{SECOND}:30"),
+    )
     assert ends == [130] * 3
     assert_equal_to_the_bit(tmp_path)

@@ -28,7 +28,11 @@ from hilum.workflows.inference.explain import explain
 from hilum.workflows.inference.options import ExplainOptions
 from hilum.workflows.inference.predict import predict
 from hilum.workflows.pseudo_label.options import RoundTrainOptions
-from hilum.workflows.pseudo_label.pseudo_label import PseudoLabelOptions, PseudoLabelResult, pseudo_label
+from hilum.workflows.pseudo_label.pseudo_label import (
+    PseudoLabelOptions,
+    PseudoLabelResult,
+    pseudo_label,
+)
 from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds, write_rounds
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.labelling_options import PseudoOptions
@@ -39,17 +43,30 @@ FINDINGS = ("Edema", "Mass")
 
 def trained(store: Path, out: Path, epochs: int = 3, **options: Any) -> Path:
     train = FinetuneTrainOptions(epochs=epochs, batch_size=8, lr=3e-3, accelerator="cpu")
-    given = {"data": (store,), "out": out, "backbone": "test_resnet", "fraction": 0.1, "train": train, **options}
+    given = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "fraction": 0.1,
+        "train": train,
+        **options,
+    }
     finetune(FinetuneOptions(**given))
     return out
 
 
-def grown(
-    start: Path, stores: Path | tuple[Path, ...], out: Path, heard: Heard | None = None, **options: Any
+def self_trained(
+    start: Path,
+    stores: Path | tuple[Path, ...],
+    out: Path,
+    heard: Heard | None = None,
+    **options: Any,
 ) -> PseudoLabelResult:
     data = stores if isinstance(stores, tuple) else (stores,)
     usual = {"rounds": 2, "precision": 0.8, "absent_precision": 0.8, "level": 0.8, "device": "cpu"}
-    return pseudo_label(start, PseudoLabelOptions(data=data, out=out, **{**usual, **options}), heard or Heard())
+    return pseudo_label(
+        start, PseudoLabelOptions(data=data, out=out, **{**usual, **options}), heard or Heard()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +93,25 @@ def told() -> Heard:
 
 @pytest.fixture(scope="module")
 def done(store: Path, start: Path, told: Heard) -> PseudoLabelResult:
-    return grown(start, store, store.parent / "more", told)
+    return self_trained(start, store, store.parent / "more", told)
 
 
 def table(run: Path) -> pd.DataFrame:
     return read_pseudo_labels(run / PSEUDO_LABELS).cells
 
 
-def test_a_round_with_more_labels_is_better_and_becomes_the_model(done: PseudoLabelResult, told: Heard) -> None:
+def test_a_round_with_more_labels_is_better_and_becomes_the_model(
+    done: PseudoLabelResult, told: Heard
+) -> None:
     rounds = done.rounds
     assert rounds.kept >= 1
     assert rounds.best > rounds.start_auroc
     first = rounds.rounds[0]
     assert first.films > 100
     assert any(line.startswith(f"round 1: labels {first.films} films") for line in told.notes)
-    assert any(line.startswith("round 1: mean AUROC") and line.endswith("kept") for line in told.notes)
+    assert any(
+        line.startswith("round 1: mean AUROC") and line.endswith("kept") for line in told.notes
+    )
     kept = done.run / rounds.rounds[rounds.kept - 1].run
     weights = "model/model.safetensors"
     assert (done.run / weights).read_bytes() == (kept / weights).read_bytes()
@@ -106,7 +127,9 @@ def test_the_kept_score_never_falls(done: PseudoLabelResult) -> None:
     assert done.rounds.best == best
 
 
-def test_only_training_films_without_a_used_label_are_labelled(done: PseudoLabelResult, store: Path) -> None:
+def test_only_training_films_without_a_used_label_are_labelled(
+    done: PseudoLabelResult, store: Path
+) -> None:
     films = Films.open([store])
     parts = Parts.of(films)
     part = pd.Series("", index=films.catalog["path"].astype(str))
@@ -128,16 +151,23 @@ def test_what_is_told_of_labels_is_so(done: PseudoLabelResult, store: Path) -> N
         cells = table(done.run / one.run)
         for name, finding in one.findings.items():
             ours = cells[cells["finding"] == name]
-            right = truth.loc[ours["path"].astype(str), name].to_numpy(np.float32) == ours["value"].to_numpy()
+            right = (
+                truth.loc[ours["path"].astype(str), name].to_numpy(np.float32)
+                == ours["value"].to_numpy()
+            )
             for side, value in (("present", 1), ("absent", 0)):
                 called = ours["value"].to_numpy() == value
                 assert getattr(finding, side) == called.sum()
-                assert getattr(finding.real_precision, side).value == pytest.approx(right[called].mean())
-            assert finding.present + finding.absent + finding.abstained == len(Parts.of(films).rows("train")) - len(
-                Parts.of(films).rows("train", 0.1)
-            )
+                assert getattr(finding.real_precision, side).value == pytest.approx(
+                    right[called].mean()
+                )
+            assert finding.present + finding.absent + finding.abstained == len(
+                Parts.of(films).rows("train")
+            ) - len(Parts.of(films).rows("train", 0.1))
             assert finding.truth_films == len(ours)
-    means = [finding.real_precision.present.value for finding in done.rounds.rounds[0].findings.values()]
+    means = [
+        finding.real_precision.present.value for finding in done.rounds.rounds[0].findings.values()
+    ]
     assert done.rounds.rounds[0].real_precision_mean.present == pytest.approx(np.mean(means))
     assert done.rounds.truth == "held back labels"
 
@@ -166,16 +196,20 @@ def test_the_model_knows_the_films_that_it_and_its_teachers_saw(
     done: PseudoLabelResult, start: Path, store: Path
 ) -> None:
     films, seen = Films.open([store]), load_model(done.run).seen
-    labelled = {path for one in done.rounds.rounds if one.kept for path in table(done.run / one.run)["path"]}
+    labelled = {
+        path for one in done.rounds.rounds if one.kept for path in table(done.run / one.run)["path"]
+    }
     expected = films.catalog["path"].isin(labelled) | were_seen(
         films.catalog, load_model(start).seen, films.preparation.size
     )
     assert were_seen(films.catalog, seen, films.preparation.size).tolist() == expected.tolist()
 
 
-def test_the_second_time_it_is_already_done(done: PseudoLabelResult, store: Path, start: Path) -> None:
+def test_the_second_time_it_is_already_done(
+    done: PseudoLabelResult, store: Path, start: Path
+) -> None:
     heard = Heard()
-    again = grown(start, store, done.run, heard)
+    again = self_trained(start, store, done.run, heard)
     assert again.already_done
     assert again.rounds == done.rounds
     assert heard.notes == [f"{done.run} is already done"]
@@ -183,11 +217,13 @@ def test_the_second_time_it_is_already_done(done: PseudoLabelResult, store: Path
 
 def test_other_options_are_refused(done: PseudoLabelResult, store: Path, start: Path) -> None:
     with pytest.raises(RunError, match=r"pseudo-label\.precision: 0\.8 there, 0\.85 now"):
-        grown(start, store, done.run, precision=0.85)
+        self_trained(start, store, done.run, precision=0.85)
 
 
-def test_rounds_begin_where_earlier_rounds_ended(done: PseudoLabelResult, store: Path, tmp_path: Path) -> None:
-    further = grown(done.run, store, tmp_path / "further", rounds=1)
+def test_rounds_begin_where_earlier_rounds_ended(
+    done: PseudoLabelResult, store: Path, tmp_path: Path
+) -> None:
+    further = self_trained(done.run, store, tmp_path / "further", rounds=1)
     kept = done.run / done.rounds.rounds[done.rounds.kept - 1].run
     assert further.rounds.start == str(kept.resolve())
     assert further.rounds.start_auroc == done.rounds.best
@@ -195,20 +231,33 @@ def test_rounds_begin_where_earlier_rounds_ended(done: PseudoLabelResult, store:
     assert options["round"] == 1
 
 
-def test_a_round_that_is_no_better_is_said_and_not_kept(store: Path, good: Path, tmp_path: Path) -> None:
+def test_a_round_that_is_no_better_is_said_and_not_kept(
+    store: Path, good: Path, tmp_path: Path
+) -> None:
     heard = Heard()
-    result = grown(good, store, tmp_path / "out", heard, rounds=4, train=RoundTrainOptions(epochs=1))
+    result = self_trained(
+        good, store, tmp_path / "out", heard, rounds=4, train=RoundTrainOptions(epochs=1)
+    )
     assert result.rounds.kept == 0
     assert len(result.rounds.rounds) == 1  # patience is 1
     assert result.rounds.best == result.rounds.start_auroc
-    assert any("no better, not kept: the model stays the one that they began with" in line for line in heard.notes)
+    assert any(
+        "no better, not kept: the model stays the one that they began with" in line
+        for line in heard.notes
+    )
     weights = "model/model.safetensors"
     assert (tmp_path / "out" / weights).read_bytes() == (good / weights).read_bytes()
-    assert (tmp_path / "out" / "rounds" / "round-1" / weights).is_file()  # it can still be looked at
+    assert (
+        tmp_path / "out" / "rounds" / "round-1" / weights
+    ).is_file()  # it can still be looked at
 
 
-def test_after_a_round_in_vain_another_seed_is_tried(store: Path, good: Path, tmp_path: Path) -> None:
-    result = grown(good, store, tmp_path / "out", rounds=4, patience=2, train=RoundTrainOptions(epochs=1))
+def test_after_a_round_in_vain_another_seed_is_tried(
+    store: Path, good: Path, tmp_path: Path
+) -> None:
+    result = self_trained(
+        good, store, tmp_path / "out", rounds=4, patience=2, train=RoundTrainOptions(epochs=1)
+    )
     assert [one.kept for one in result.rounds.rounds] == [False, False]
     tables = [table(tmp_path / "out" / one.run) for one in result.rounds.rounds]
     pd.testing.assert_frame_equal(*tables)  # of the same model
@@ -216,13 +265,27 @@ def test_after_a_round_in_vain_another_seed_is_tried(store: Path, good: Path, tm
     assert first != second
 
 
-def test_a_finding_that_cannot_reach_the_precision_adds_none(store: Path, start: Path, tmp_path: Path) -> None:
+def test_a_finding_that_cannot_reach_the_precision_adds_none(
+    store: Path, start: Path, tmp_path: Path
+) -> None:
     heard = Heard()
-    result = grown(start, store, tmp_path / "out", heard, precision=0.99, absent_precision=0.99, level=0.99)
+    result = self_trained(
+        start, store, tmp_path / "out", heard, precision=0.99, absent_precision=0.99, level=0.99
+    )
     (only,) = result.rounds.rounds
-    assert (only.films, only.validation_auroc, only.kept, only.on_pseudo_labels) == (0, None, False, None)
+    assert (only.films, only.validation_auroc, only.kept, only.on_pseudo_labels) == (
+        0,
+        None,
+        False,
+        None,
+    )
     for finding in only.findings.values():
-        assert (finding.present, finding.absent, finding.cut.present, finding.cut.absent) == (0, 0, None, None)
+        assert (finding.present, finding.absent, finding.cut.present, finding.cut.absent) == (
+            0,
+            0,
+            None,
+            None,
+        )
         assert "at no threshold" in str(finding.reason)
     assert any("no finding reaches the wanted precision" in line for line in heard.notes)
     assert read_metrics(tmp_path / "out")["pseudo_labels"]["kept"] == 0
@@ -232,8 +295,10 @@ def test_a_finding_that_cannot_reach_the_precision_adds_none(store: Path, start:
 def test_further_stores_are_labelled_and_their_own_labels_never_used(
     make_store: Callable[..., Path], store: Path, start: Path, tmp_path: Path
 ) -> None:
-    other = as_source(make_store(tmp_path / "other", films=160, seed=8), "elsewhere", upside_down=True)
-    result = grown(start, (other, store), tmp_path / "out", rounds=1)
+    other = as_source(
+        make_store(tmp_path / "other", films=160, seed=8), "elsewhere", upside_down=True
+    )
+    result = self_trained(start, (other, store), tmp_path / "out", rounds=1)
     cells = table(tmp_path / "out" / "rounds" / "round-1")
     theirs = cells[cells["source"] == "elsewhere"]
     films = Films.open([other])
@@ -257,15 +322,19 @@ def as_source(folder: Path, name: str, *, upside_down: bool) -> Path:
     return folder
 
 
-def test_soft_labels_are_the_probabilities(done: PseudoLabelResult, store: Path, start: Path, tmp_path: Path) -> None:
-    soft = grown(start, store, tmp_path / "soft", rounds=1, soft=True)
+def test_soft_labels_are_the_probabilities(
+    done: PseudoLabelResult, store: Path, start: Path, tmp_path: Path
+) -> None:
+    soft = self_trained(start, store, tmp_path / "soft", rounds=1, soft=True)
     cells = table(tmp_path / "soft" / "rounds" / "round-1")
     assert cells["value"].tolist() == cells["probability"].tolist()
     for name, finding in soft.rounds.rounds[0].findings.items():
         assert finding == done.rounds.rounds[0].findings[name]  # of hard ones
 
 
-def test_uncertain_cells_are_open_where_the_run_trained_itself_on_them(store: Path, tmp_path: Path) -> None:
+def test_uncertain_cells_are_open_where_the_run_trained_itself_on_them(
+    store: Path, tmp_path: Path
+) -> None:
     doubtful = tmp_path / "doubtful"
     shutil.copytree(store, doubtful)
     catalog = pd.read_parquet(doubtful / "catalog.parquet")
@@ -276,7 +345,7 @@ def test_uncertain_cells_are_open_where_the_run_trained_itself_on_them(store: Pa
     for policy in ("ignore", "self-train"):
         labels = LabelOptions(uncertain=policy)
         run = trained(doubtful, tmp_path / policy, fraction=0.3, labels=labels, self_train=loose)
-        grown(run, doubtful, tmp_path / f"{policy}-more", rounds=1)
+        self_trained(run, doubtful, tmp_path / f"{policy}-more", rounds=1)
         cells = table(tmp_path / f"{policy}-more" / "rounds" / "round-1")
         films = Films.open([doubtful])
         own = set(films.catalog["path"].iloc[Parts.of(films).rows("train", 0.3)])
@@ -305,17 +374,21 @@ def test_a_damaged_record_is_one_line(tmp_path: Path, damage: str | None) -> Non
     assert ROUNDS in str(caught.value)
 
 
-def test_a_damaged_record_is_mended_as_its_line_says(store: Path, start: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_is_mended_as_its_line_says(
+    store: Path, start: Path, tmp_path: Path
+) -> None:
     """Finished rounds are taken as they are: the record and the model come out equal to the bit."""
-    run = grown(start, store, tmp_path / "again", rounds=1).run
+    run = self_trained(start, store, tmp_path / "again", rounds=1).run
     files = [run / ROUNDS, run / "model" / "model.safetensors"]
     before = [file.read_bytes() for file in files]
     (run / ROUNDS).write_text("{")
-    with pytest.raises(RunError, match=r"rounds\.json is damaged: delete it and .*metrics\.json, and run"):
-        grown(start, store, run, rounds=1)
+    with pytest.raises(
+        RunError, match=r"rounds\.json is damaged: delete it and .*metrics\.json, and run"
+    ):
+        self_trained(start, store, run, rounds=1)
     (run / ROUNDS).unlink()
     (run / "metrics.json").unlink()
-    grown(start, store, run, rounds=1)
+    self_trained(start, store, run, rounds=1)
     assert [file.read_bytes() for file in files] == before
 
 
@@ -329,15 +402,19 @@ def test_the_page_tells_of_every_round(done: PseudoLabelResult) -> None:
     assert "The course of training" not in text
 
 
-def refused(kind: type[HilumError], start: Path, stores: Path | tuple[Path, ...], out: Path, **options: Any) -> str:
+def refused(
+    kind: type[HilumError], start: Path, stores: Path | tuple[Path, ...], out: Path, **options: Any
+) -> str:
     with pytest.raises(kind) as caught:
-        grown(start, stores, out, **options)
+        self_trained(start, stores, out, **options)
     assert not out.exists()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_a_run_that_is_none_or_not_finished_is_refused(store: Path, start: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_none_or_not_finished_is_refused(
+    store: Path, start: Path, tmp_path: Path
+) -> None:
     assert "holds no run" in refused(RunError, tmp_path / "nothing", store, tmp_path / "out")
     unfinished = tmp_path / "unfinished"
     shutil.copytree(start, unfinished)
@@ -345,7 +422,9 @@ def test_a_run_that_is_none_or_not_finished_is_refused(store: Path, start: Path,
     assert "is not finished" in refused(RunError, unfinished, store, tmp_path / "out")
     (unfinished / "options.yaml").write_text("pretrain: {moco: {}}\n")
     assert "is no fine-tuning" in refused(RunError, unfinished, store, tmp_path / "out")
-    (unfinished / "options.yaml").write_text("finetune: {data: [a], colour: red}\nrecord: {data: []}\n")
+    (unfinished / "options.yaml").write_text(
+        "finetune: {data: [a], colour: red}\nrecord: {data: []}\n"
+    )
     assert "unknown option colour" in refused(RunError, unfinished, store, tmp_path / "out")
 
 
@@ -380,7 +459,9 @@ def test_further_stores_prepared_otherwise_are_refused(
     assert "prepare" in refused(DataError, start, (store, large), tmp_path / "out")
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"patience": 0}, {"precision": 1.0}, {"cap": 0.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"rounds": 0}, {"patience": 0}, {"precision": 1.0}, {"cap": 0.5}]
+)
 def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=f"--{next(iter(wrong))} is"):
         PseudoLabelOptions(data=(Path("a"),), out=Path("b"), **wrong)

@@ -48,8 +48,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **dict(zip(FINDINGS, labels.T, strict=True)),
     }
     folder = tmp_path_factory.mktemp("data") / "store"
-    catalog = Catalog("tiny", Path("/nowhere"), FINDINGS, film_table(pd.DataFrame(rows), FINDINGS), 600)
-    made = write_store(folder, catalog, rng.integers(0, 256, (600, 8, 8)).astype(np.uint8), Preparation(8))
+    catalog = Catalog(
+        "tiny", Path("/nowhere"), FINDINGS, film_table(pd.DataFrame(rows), FINDINGS), 600
+    )
+    made = write_store(
+        folder, catalog, rng.integers(0, 256, (600, 8, 8)).astype(np.uint8), Preparation(8)
+    )
     patient_split(made.catalog, made.findings, 0, test=0.5, val=0.1).save(folder)
     return folder
 
@@ -57,7 +61,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cell(model: str, seed: int = 0, fraction: float = 1.0, **more: Any) -> StudyCell:
     policy = more.get("policy", "ignore")
     name = f"{model}-{fraction:g}-{policy}-{seed}".replace(" ", "-")
-    usual: dict[str, Any] = {"backbone": "test_resnet", "policy": policy, "lr": 1e-3, "chosen": True, "state": "done"}
+    usual: dict[str, Any] = {
+        "backbone": "test_resnet",
+        "policy": policy,
+        "lr": 1e-3,
+        "chosen": True,
+        "state": "done",
+    }
     return StudyCell(
         **{
             **usual,
@@ -102,19 +112,27 @@ class Cohort:
         labels = films.labels[self.rows]
         self.table = films.catalog.iloc[self.rows].reset_index(drop=True)
         self.truth, self.mask = (labels == 1).astype(float), labels != -1
-        self.who = np.unique(films.patient_codes[self.rows], return_inverse=True)[1]  # from 0 without gaps
+        self.who = np.unique(films.patient_codes[self.rows], return_inverse=True)[
+            1
+        ]  # from 0 without gaps
         self.studies = films.study_codes[self.rows]
 
     def scores(self, cell: StudyCell) -> np.ndarray:
-        known = {"from scratch": 0.5, "MoCo": 1.0, "SimCLR": 0.6}[cell.model] + 0.2 * (cell.policy == "ones")
+        known = {"from scratch": 0.5, "MoCo": 1.0, "SimCLR": 0.6}[cell.model] + 0.2 * (
+            cell.policy == "ones"
+        )
         rng = np.random.default_rng([cell.seed, len(cell.model), int(100 * known)])
         shared = np.random.default_rng(9).normal(size=self.truth.shape)
-        return 1 / (1 + np.exp(-(known * self.truth + shared + 0.5 * rng.normal(size=self.truth.shape))))
+        return 1 / (
+            1 + np.exp(-(known * self.truth + shared + 0.5 * rng.normal(size=self.truth.shape)))
+        )
 
     def save(self, record: StudyRecord, without: Mapping[str, str] | None = None) -> None:
         for one in record.chosen():
             scores = pd.DataFrame(self.scores(one), columns=list(FINDINGS))
-            scores = scores.drop(columns=[(without or {})[one.id]] if one.id in (without or {}) else [])
+            scores = scores.drop(
+                columns=[(without or {})[one.id]] if one.id in (without or {}) else []
+            )
             record.path(one).mkdir(parents=True, exist_ok=True)
             pd.concat([self.table[["source", "path", "patient"]], scores], axis=1).to_parquet(
                 record.path(one) / "predictions-test.parquet"
@@ -122,7 +140,11 @@ class Cohort:
 
     def mean(self, cells: list[StudyCell], place: int, measure: Any = roc_auc_score) -> float:
         kept = self.mask[:, place]
-        return float(np.mean([measure(self.truth[kept, place], self.scores(one)[kept, place]) for one in cells]))
+        return float(
+            np.mean(
+                [measure(self.truth[kept, place], self.scores(one)[kept, place]) for one in cells]
+            )
+        )
 
 
 MAIN = [
@@ -140,7 +162,9 @@ def cohort(store: Path) -> Cohort:
 
 
 @pytest.fixture(scope="module")
-def analysed(store: Path, cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def analysed(
+    store: Path, cohort: Cohort, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("study")
     cohort.save(write(folder, store, MAIN))
     found = analyse(folder)
@@ -149,7 +173,9 @@ def analysed(store: Path, cohort: Cohort, tmp_path_factory: pytest.TempPathFacto
 
 
 def row_of(found: dict[str, Any], model: str, fraction: float = 1.0) -> dict[str, Any]:
-    (row,) = [row for row in found["models"] if (row["model"], row["fraction"]) == (model, fraction)]
+    (row,) = [
+        row for row in found["models"] if (row["model"], row["fraction"]) == (model, fraction)
+    ]
     return dict(row)
 
 
@@ -164,7 +190,9 @@ def test_it_says_what_the_models_were_judged_on(analysed: dict[str, Any], cohort
     }
 
 
-def test_a_models_numbers_are_means_over_seeds_by_scikit_learn(analysed: dict[str, Any], cohort: Cohort) -> None:
+def test_a_models_numbers_are_means_over_seeds_by_scikit_learn(
+    analysed: dict[str, Any], cohort: Cohort
+) -> None:
     row, cells = row_of(analysed, "MoCo"), MAIN[2:4]
     assert row["cells"] == [one.id for one in cells]
     assert row["auroc"]["Hernia"]["reason"] == "no positives in this split"
@@ -172,21 +200,33 @@ def test_a_models_numbers_are_means_over_seeds_by_scikit_learn(analysed: dict[st
         assert row["auroc"][name]["value"] == pytest.approx(cohort.mean(cells, place), abs=1e-12)
         precision = cohort.mean(cells, place, average_precision_score)
         assert row["average_precision"][name]["value"] == pytest.approx(precision, abs=1e-12)
-    assert row["auroc_macro"]["value"] == pytest.approx(np.mean([cohort.mean(cells, f) for f in range(5)]), abs=1e-12)
+    assert row["auroc_macro"]["value"] == pytest.approx(
+        np.mean([cohort.mean(cells, f) for f in range(5)]), abs=1e-12
+    )
     for one, said in zip(cells, row["seeds"], strict=True):
         assert said["seed"] == one.seed
-        assert said["auroc_macro"] == pytest.approx(np.mean([cohort.mean([one], f) for f in range(5)]), abs=1e-12)
+        assert said["auroc_macro"] == pytest.approx(
+            np.mean([cohort.mean([one], f) for f in range(5)]), abs=1e-12
+        )
 
 
-def test_intervals_are_those_of_a_loop_over_resampled_patients(analysed: dict[str, Any], cohort: Cohort) -> None:
+def test_intervals_are_those_of_a_loop_over_resampled_patients(
+    analysed: dict[str, Any], cohort: Cohort
+) -> None:
     cells, samples = MAIN[2:4], []
     for counts in bootstrap_counts(cohort.who.max() + 1, RESAMPLES, 3):
         films = np.repeat(np.arange(len(cohort.who)), counts[cohort.who])
         samples.append([_resampled(cohort, cells, films, place) for place in range(5)])
     shares = np.var(samples, axis=0) / np.var(samples, axis=0).sum()
-    degrees = 1 / sum(share / (_people(cohort, place) - 1) ** 0.5 for place, share in enumerate(shares)) ** 2
+    degrees = (
+        1
+        / sum(share / (_people(cohort, place) - 1) ** 0.5 for place, share in enumerate(shares))
+        ** 2
+    )
     macro = row_of(analysed, "MoCo")["auroc_macro"]
-    expected = share_interval(macro["value"], np.mean(samples, axis=1).std(ddof=1), int(degrees) + 1)
+    expected = share_interval(
+        macro["value"], np.mean(samples, axis=1).std(ddof=1), int(degrees) + 1
+    )
     assert macro["interval"] == pytest.approx(list(expected), abs=1e-12)
 
 
@@ -198,14 +238,27 @@ def _people(cohort: Cohort, place: int) -> int:
 
 def _resampled(cohort: Cohort, cells: list[StudyCell], films: np.ndarray, place: int) -> float:
     kept = films[cohort.mask[films, place]]
-    return float(np.mean([roc_auc_score(cohort.truth[kept, place], cohort.scores(c)[kept, place]) for c in cells]))
+    return float(
+        np.mean(
+            [roc_auc_score(cohort.truth[kept, place], cohort.scores(c)[kept, place]) for c in cells]
+        )
+    )
 
 
-def test_every_model_is_compared_with_the_reference_at_its_share_of_labels(analysed: dict[str, Any]) -> None:
+def test_every_model_is_compared_with_the_reference_at_its_share_of_labels(
+    analysed: dict[str, Any],
+) -> None:
     pairs = [(one["first"], one["second"], one["fraction"]) for one in analysed["comparisons"]]
-    assert pairs == [("MoCo", "from scratch", 1.0), ("SimCLR", "from scratch", 1.0), ("MoCo", "from scratch", 0.1)]
+    assert pairs == [
+        ("MoCo", "from scratch", 1.0),
+        ("SimCLR", "from scratch", 1.0),
+        ("MoCo", "from scratch", 0.1),
+    ]
     for one in analysed["comparisons"]:
-        apart = [row_of(analysed, one[key], one["fraction"])["auroc_macro"]["value"] for key in ("first", "second")]
+        apart = [
+            row_of(analysed, one[key], one["fraction"])["auroc_macro"]["value"]
+            for key in ("first", "second")
+        ]
         assert one["auroc_macro"]["value"] == pytest.approx(apart[0] - apart[1], abs=1e-12)
         low, high = one["auroc_macro"]["interval"]
         assert (low > 0 or high < 0) == (one["auroc_macro"]["p"] < 0.05)
@@ -217,17 +270,26 @@ def test_holms_families_are_one_a_share_of_labels(analysed: dict[str, Any]) -> N
         family = [one for one in analysed["comparisons"] if one["fraction"] == fraction]
         macro = [one["auroc_macro"] for one in family]
         assert [one["p_holm"] for one in macro] == pytest.approx(holm([one["p"] for one in macro]))
-        singles = [told for one in family for told in one["auroc"].values() if told["p"] is not None]
-        assert [told["p_holm"] for told in singles] == pytest.approx(holm([told["p"] for told in singles]))
+        singles = [
+            told for one in family for told in one["auroc"].values() if told["p"] is not None
+        ]
+        assert [told["p_holm"] for told in singles] == pytest.approx(
+            holm([told["p"] for told in singles])
+        )
         assert len(singles) == 5 * len(family)
     assert "2 models against from scratch" in analysed["comparisons"][0]["family"]
 
 
-def test_single_findings_are_by_clustered_delong_over_the_seeds(analysed: dict[str, Any], cohort: Cohort) -> None:
+def test_single_findings_are_by_clustered_delong_over_the_seeds(
+    analysed: dict[str, Any], cohort: Cohort
+) -> None:
     told = analysed["comparisons"][0]["auroc"]["Edema"]
     place = FINDINGS.index("Edema")
     kept = cohort.mask[:, place]
-    models = [np.stack([cohort.scores(one)[kept, place] for one in cells]) for cells in (MAIN[2:4], MAIN[:2])]
+    models = [
+        np.stack([cohort.scores(one)[kept, place] for one in cells])
+        for cells in (MAIN[2:4], MAIN[:2])
+    ]
     expected = auroc_covariance(cohort.truth[kept, place], models, cohort.who[kept])
     value, error = expected.difference(0, 1)
     assert told["value"] == pytest.approx(value, abs=1e-12)
@@ -241,13 +303,19 @@ def test_studies_and_the_competitions_findings(analysed: dict[str, Any], cohort:
     values = []
     for place in range(5):
         by_study = pd.DataFrame(
-            {"study": cohort.studies, "truth": cohort.truth[:, place], "mask": cohort.mask[:, place]}
+            {
+                "study": cohort.studies,
+                "truth": cohort.truth[:, place],
+                "mask": cohort.mask[:, place],
+            }
         )
         for number, one in enumerate(cells):
             by_study[str(number)] = cohort.scores(one)[:, place]
         read = by_study.groupby("study").max()
         read = read[read["mask"] == 1]  # a study's films share its labels
-        values.append(np.mean([roc_auc_score(read["truth"], read[str(number)]) for number in range(2)]))
+        values.append(
+            np.mean([roc_auc_score(read["truth"], read[str(number)]) for number in range(2)])
+        )
     assert row["per_study"]["studies"] == len(np.unique(cohort.studies))
     assert row["per_study"]["auroc_macro"]["value"] == pytest.approx(np.mean(values), abs=1e-12)
 
@@ -261,7 +329,12 @@ def test_a_finding_that_a_seed_never_learnt_is_left_out_of_its_model(
     four = [name for name in COMPETITION if name != "Edema"]
     row = row_of(found, "MoCo")
     assert row["findings_scored"] == found["comparisons"][0]["findings_scored"] == four
-    assert row["auroc"]["Edema"] == {"value": None, "interval": None, "left_out": 0, "reason": "not called"}
+    assert row["auroc"]["Edema"] == {
+        "value": None,
+        "interval": None,
+        "left_out": 0,
+        "reason": "not called",
+    }
     assert row["competition"] is None
     assert row_of(found, "from scratch")["findings_scored"] == list(COMPETITION)
     assert found["comparisons"][0]["auroc"]["Edema"]["reason"] == "not called by both"
@@ -271,7 +344,9 @@ def test_a_finding_that_a_seed_never_learnt_is_left_out_of_its_model(
 
 
 def test_policies_are_compared_with_the_first(store: Path, cohort: Cohort, tmp_path: Path) -> None:
-    policies = [cell("MoCo", policy=policy, group="policies") for policy in ("ignore", "zeros", "ones")]
+    policies = [
+        cell("MoCo", policy=policy, group="policies") for policy in ("ignore", "zeros", "ones")
+    ]
     cohort.save(write(tmp_path, store, [*MAIN[:2], *MAIN[2:4], *policies]))
     found = analyse(tmp_path)
     told = [(one["first"], one["second"], one["group"]) for one in found["comparisons"]]
@@ -283,12 +358,20 @@ def test_policies_are_compared_with_the_first(store: Path, cohort: Cohort, tmp_p
     assert found["comparisons"][1]["auroc_macro"]["value"] == 0.0  # the same scores
     assert not found["comparisons"][1]["auroc_macro"]["shown"]
     assert found["comparisons"][2]["auroc_macro"]["value"] > 0
-    assert [row["policy"] for row in found["models"] if row["group"] == "policies"] == ["ignore", "zeros", "ones"]
+    assert [row["policy"] for row in found["models"] if row["group"] == "policies"] == [
+        "ignore",
+        "zeros",
+        "ones",
+    ]
 
 
-def test_without_the_plans_first_policy_none_is_compared(store: Path, cohort: Cohort, tmp_path: Path) -> None:
+def test_without_the_plans_first_policy_none_is_compared(
+    store: Path, cohort: Cohort, tmp_path: Path
+) -> None:
     heard = Heard()
-    policies = [cell("MoCo", policy=policy, group="policies") for policy in ("ignore", "zeros", "ones")]
+    policies = [
+        cell("MoCo", policy=policy, group="policies") for policy in ("ignore", "zeros", "ones")
+    ]
     failed = replace(policies[0], state="failed", error="no such file")
     cohort.save(write(tmp_path, store, [failed, *policies[1:]]))
     assert analyse(tmp_path, heard)["comparisons"] == []
@@ -298,20 +381,26 @@ def test_without_the_plans_first_policy_none_is_compared(store: Path, cohort: Co
 def test_failed_runs_are_left_out_and_without_the_reference_nothing_is_compared(
     store: Path, cohort: Cohort, tmp_path: Path
 ) -> None:
-    failed = [replace(one, state="failed", error="no such file") for one in (MAIN[0], MAIN[1], MAIN[3])]
+    failed = [
+        replace(one, state="failed", error="no such file") for one in (MAIN[0], MAIN[1], MAIN[3])
+    ]
     cohort.save(write(tmp_path, store, [*failed, MAIN[2]]))
     found = analyse(tmp_path)
-    assert [(row["model"], len(row["seeds"]), row["seeds_planned"]) for row in found["models"]] == [("MoCo", 1, 2)]
+    assert [(row["model"], len(row["seeds"]), row["seeds_planned"]) for row in found["models"]] == [
+        ("MoCo", 1, 2)
+    ]
     assert found["comparisons"] == []
 
 
-def test_without_a_finding_of_enough_positives_the_reason_is_said(store: Path, cohort: Cohort, tmp_path: Path) -> None:
+def test_without_a_finding_of_enough_positives_the_reason_is_said(
+    store: Path, cohort: Cohort, tmp_path: Path
+) -> None:
     cohort.save(write(tmp_path, store, MAIN[:3], min_positives=1000))
     found = analyse(tmp_path)
     row = row_of(found, "MoCo")
     assert (
         row["auroc_macro"]["reason"]
-        == "no finding has 1000 positive patients and a negative one: lower --min_positives"
+        == "no finding has 1000 positive patients and a negative one: lower --min-positives"
     )
     assert row["per_study"]["auroc_macro"]["value"] is None
     assert row["seeds"] == [{"seed": 0, "auroc_macro": None}]

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from heard import Heard
 
-from hilum.annotations.known import STAND_INS, DrawnMasks, outputs_for, places_of, shown_findings
+from hilum.annotations.known import (
+    STAND_INS,
+    MaskAnnotations,
+    annotations_of,
+    outputs_for,
+    shown_findings,
+)
 from hilum.annotations.mask_files import read_masks
 from hilum.errors import DataError
 from hilum.images.films import Films
@@ -31,7 +37,11 @@ SIZE = 32
 
 
 def make_study(
-    folder: Path, store: Path, runs: Sequence[tuple[str, Path]], truth: Sequence[Path] = (), **changes: object
+    folder: Path,
+    store: Path,
+    runs: Sequence[tuple[str, Path]],
+    truth: Sequence[Path] = (),
+    **changes: object,
 ) -> Path:
     """Write the record of a study whose runs were made elsewhere; the first model is the best on validation films."""
     cells = []
@@ -56,7 +66,8 @@ def make_study(
     opened = Store.open(store)
     record = StudyRecord(
         folder=folder, hilum="0", versions={}, machine={}, reference=cells[0].model if cells else "none", finished=True,
-        stores=(StudyStore(store, opened.source, opened.fingerprint),), plan={"truth": [str(root) for root in truth]},
+        stores=(StudyStore(store, opened.source, opened.fingerprint),),
+        plan={"annotations": [str(root) for root in truth]},
         cells=tuple(cells),
     )  # fmt: skip
     folder.mkdir(exist_ok=True, parents=True)
@@ -66,7 +77,9 @@ def make_study(
 
 def train(store: Path, out: Path, seed: int) -> Path:
     options = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu", seed=seed)
-    finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", patience=0, train=options))
+    finetune(
+        FinetuneOptions(data=(store,), out=out, backbone="test_resnet", patience=0, train=options)
+    )
     return out
 
 
@@ -87,12 +100,18 @@ def store(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("runs")
-    return [("MoCo", train(store, folder / "a", 0)), ("from <scratch>", train(store, folder / "b", 1))]
+    return [
+        ("MoCo", train(store, folder / "a", 0)),
+        ("from <scratch>", train(store, folder / "b", 1)),
+    ]
 
 
 @pytest.fixture(scope="module")
 def explained(
-    store: Path, phantoms: Path, runs: list[tuple[str, Path]], tmp_path_factory: pytest.TempPathFactory
+    store: Path,
+    phantoms: Path,
+    runs: list[tuple[str, Path]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = make_study(tmp_path_factory.mktemp("study") / "study", store, runs, [phantoms])
     explain_study(folder, device="cpu")
@@ -103,7 +122,9 @@ def told(folder: Path) -> dict:
     return json.loads((folder / "localisation.json").read_text("utf-8"))
 
 
-def test_every_model_is_scored_against_masks_beside_its_control(explained: Path, store: Path) -> None:
+def test_every_model_is_scored_against_masks_beside_its_control(
+    explained: Path, store: Path
+) -> None:
     found = told(explained)
     assert (found["reason"], found["truth"]["kind"], found["parts"]) == (None, "masks", ["test"])
     assert [one["model"] for one in found["models"]] == ["MoCo", "from <scratch>"]
@@ -130,11 +151,15 @@ def test_chance_is_the_share_of_the_masks(explained: Path, store: Path, phantoms
     for path in opened.catalog["path"].iloc[rows]:
         mask = read_masks((phantoms / "masks" / path).with_suffix(".png"))["Cardiomegaly"]
         shares += [mask.mean()] if mask.any() else []
-    assert told(explained)["chance"]["findings"]["Cardiomegaly"]["value"] == pytest.approx(np.mean(shares))
+    assert told(explained)["chance"]["findings"]["Cardiomegaly"]["value"] == pytest.approx(
+        np.mean(shares)
+    )
     assert told(explained)["maps"]["Cardiomegaly"] == len(shares)
 
 
-def test_the_gallery_shows_the_best_model_and_names_no_patient(explained: Path, store: Path) -> None:
+def test_the_gallery_shows_the_best_model_and_names_no_patient(
+    explained: Path, store: Path
+) -> None:
     text = (explained / "explained" / "gallery.json").read_text("utf-8")
     found, opened = json.loads(text), Store.open(store)
     assert found["model"] == "MoCo"
@@ -147,7 +172,9 @@ def test_the_gallery_shows_the_best_model_and_names_no_patient(explained: Path, 
         assert chances == sorted(chances, reverse=True)
         for one in film["findings"]:
             assert {"present": 1.0, "absent": 0.0}[one["label"]] == labels[one["finding"]]
-            assert one["called"] == (one["threshold"] is not None and one["probability"] >= one["threshold"])
+            assert one["called"] == (
+                one["threshold"] is not None and one["probability"] >= one["threshold"]
+            )
             assert (one["finding"] in film["missed"]) == (one["present"] and not one["called"])
             assert (one["finding"] in film["false_calls"]) == (one["called"] and not one["present"])
         own = next(one for one in film["findings"] if one["finding"] == film["finding"])
@@ -173,7 +200,7 @@ def test_without_masks_the_gallery_is_made_and_the_reason_said(
     listener = Heard()
     folder = make_study(tmp_path / "study", store, runs[:1])
     explain_study(folder, listener, device="cpu")
-    assert "--truth" in told(folder)["reason"]
+    assert "--annotations" in told(folder)["reason"]
     assert any("not scored" in line for line in listener.notes)
     films = json.loads((folder / "explained" / "gallery.json").read_text("utf-8"))["films"]
     assert films
@@ -209,22 +236,30 @@ def test_the_best_is_chosen_by_validation_at_the_largest_share(
     assert [cell.id for cell in best_cells(changed)] == ["later", "cell0"]
 
 
-def test_phantoms_of_another_seed_are_not_taken_for_these(store: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_phantoms_of_another_seed_are_not_taken_for_these(
+    store: Path, phantoms: Path, tmp_path: Path
+) -> None:
     write_phantoms(tmp_path / "other", PhantomOptions(count=9, size=48, seed=2, prevalence="even"))
     opened = Store.open(store)
-    assert "does not hold the films" in places_of(opened, [tmp_path / "other"])
-    assert "does not hold the films" in places_of(opened, [tmp_path / "gone"])
-    assert places_of(opened, [tmp_path / "other", phantoms]) == DrawnMasks(phantoms)
-    assert "--truth" in places_of(opened, [])
+    assert "does not hold the films" in annotations_of(opened, [tmp_path / "other"])
+    assert "does not hold the films" in annotations_of(opened, [tmp_path / "gone"])
+    assert annotations_of(opened, [tmp_path / "other", phantoms]) == MaskAnnotations(phantoms)
+    assert "--annotations" in annotations_of(opened, [])
 
 
-def test_films_are_drawn_by_the_seed_among_those_that_show_something(store: Path, phantoms: Path) -> None:
+def test_films_are_drawn_by_the_seed_among_those_that_show_something(
+    store: Path, phantoms: Path
+) -> None:
     opened = Store.open(store)
-    rows, places = np.arange(len(opened)), DrawnMasks(phantoms)
+    rows, places = np.arange(len(opened)), MaskAnnotations(phantoms)
     few = shown_findings(opened, rows, places, opened.findings, 5, 0)
     assert len({one.row for one in few}) == 5
-    assert [one.row for one in few] == [one.row for one in shown_findings(opened, rows, places, opened.findings, 5, 0)]
-    assert [one.row for one in few] != [one.row for one in shown_findings(opened, rows, places, opened.findings, 5, 1)]
+    assert [one.row for one in few] == [
+        one.row for one in shown_findings(opened, rows, places, opened.findings, 5, 0)
+    ]
+    assert [one.row for one in few] != [
+        one.row for one in shown_findings(opened, rows, places, opened.findings, 5, 1)
+    ]
     assert all(one.mask.any() for one in few)
     only = shown_findings(opened, rows, places, ["Edema"], 1000, 0)
     assert {one.finding for one in only} == {"Edema"}
@@ -255,7 +290,9 @@ def draw_nih(root: Path, films: int) -> None:
             opacities.append(f"{name},Lung Opacity,640,640,256,256,1024")
         cv2.imwrite(str(root / "images" / name), image)
         lines.append(f"{name},{'|'.join(found) or 'No Finding'},{film % 2},{film // 2},50,M,PA")
-    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    )
     tables = {
         "Data_Entry_2017_v2020.csv": [header, *lines],
         "BBox_List_2017.csv": ["Image Index,Finding Label,Bbox [x,y,w,h],,,", *boxes],
@@ -284,7 +321,9 @@ def test_on_an_nih_layout_boxes_are_the_truth_and_opacity_is_stood_in_for(
     found = told(folder)
     assert (found["reason"], found["truth"]["kind"]) == (None, "boxes")
     assert set(found["maps"]) == {"Cardiomegaly", "Lung Opacity"}
-    assert found["truth"]["stand_ins"] == {"Lung Opacity": ["Consolidation", "Infiltration", "Pneumonia"]}
+    assert found["truth"]["stand_ins"] == {
+        "Lung Opacity": ["Consolidation", "Infiltration", "Pneumonia"]
+    }
     assert "RSNA" in found["truth"]["said"]
     for name in found["maps"]:  # a quarter of each side
         assert found["chance"]["findings"][name]["value"] == pytest.approx(1 / 16)
@@ -295,14 +334,16 @@ def test_damaged_boxes_are_one_line(nih: tuple[Path, Path]) -> None:
     with (root / "BBox_List_2017.csv").open("a") as table:
         table.write("x.png,Cardiomegaly,1,2\n")
     with pytest.raises(DataError, match="is no box"):
-        places_of(Store.open(store), [root])
+        annotations_of(Store.open(store), [root])
 
 
 def test_the_other_map_is_of_another_patient_and_of_the_same_view_where_there_is_one(
     store: Path, phantoms: Path
 ) -> None:
     opened = Store.open(store)
-    shown = shown_findings(opened, np.arange(len(opened)), DrawnMasks(phantoms), ["Edema"], 1000, 0)
+    shown = shown_findings(
+        opened, np.arange(len(opened)), MaskAnnotations(phantoms), ["Edema"], 1000, 0
+    )
     judge, table = Judge.of(opened, shown, 5, 0), opened.catalog.iloc[[one.row for one in shown]]
     everyone = list(range(len(shown)))
     for number in everyone:

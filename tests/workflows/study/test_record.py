@@ -8,11 +8,24 @@ from pathlib import Path
 import pytest
 
 from hilum.errors import RunError
-from hilum.workflows.study.record import StudyCell, StudyRecord, StudyStore, is_study, read_study, write_study
+from hilum.workflows.study.record import (
+    StudyCell,
+    StudyRecord,
+    StudyStore,
+    is_study,
+    read_study,
+    write_study,
+)
 
 
 def cell(name: str, **more: object) -> StudyCell:
-    usual = {"kind": "finetune", "model": "MoCo", "backbone": "test_resnet", "fraction": 0.1, "policy": "ignore"}
+    usual = {
+        "kind": "finetune",
+        "model": "MoCo",
+        "backbone": "test_resnet",
+        "fraction": 0.1,
+        "policy": "ignore",
+    }
     return StudyCell(**{**usual, "id": name, "seed": 0, "lr": 1e-3, "run": f"runs/{name}", **more})
 
 

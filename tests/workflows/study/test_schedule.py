@@ -79,7 +79,11 @@ def test_later_seeds_fail_where_no_rate_worked(cells: Cells) -> None:
     for trial in TRIALS:
         cells = settled(ended(cells, f"runs/{trial}", state="failed", error="no"))
     lost = [cell for cell in cells if cell.state == "failed"]
-    assert [cell.error for cell in lost] == ["no", "no", "no learning rate of its first seed worked"]
+    assert [cell.error for cell in lost] == [
+        "no",
+        "no",
+        "no learning rate of its first seed worked",
+    ]
     again = settled(begun_again(cells))
     assert names(ready(again)) == names(ready(cells_with_all_waiting(cells)))
 
@@ -113,7 +117,9 @@ def test_a_retried_trial_changes_no_choice_that_a_later_seed_was_trained_by(retr
 
 def test_a_chosen_trial_whose_measuring_failed_stays_chosen(cells: Cells) -> None:
     cells = done(done(cells, TRIALS[0], 0.6), TRIALS[1], 0.7)
-    cells = settled(ended(cells, f"runs/{TRIALS[1]}", state="failed", error="no", validation_auroc=None))
+    cells = settled(
+        ended(cells, f"runs/{TRIALS[1]}", state="failed", error="no", validation_auroc=None)
+    )
     assert {cell.lr for cell in cells if cell.chosen} == {0.003}
 
 

@@ -18,7 +18,7 @@ from hilum.listener import Listener
 from hilum.training.interrupt import Interrupted
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions, RoundTrainOptions
 from hilum.workflows.pseudo_label.record import read_rounds
-from hilum.workflows.study.cells import cells_of, grow_options, study_block
+from hilum.workflows.study.cells import cells_of, self_training_options, study_block
 from hilum.workflows.study.plan import PolicyComparison, StudyModel, StudyPlan
 from hilum.workflows.study.record import StudyCell, read_study
 from hilum.workflows.study.schedule import begun_again, ended, ready, seconds_left, settled
@@ -26,13 +26,19 @@ from hilum.workflows.study.study import StudyResult, study
 from hilum.workflows.train.options import FinetuneOptions
 
 Cells = tuple[StudyCell, ...]
-GROWN = {**SCRATCH, "more": StudyModel(grow="from scratch")}
-EASY = PseudoLabelOptions(precision=0.5, absent_precision=0.5, level=0.5, rounds=1, device="cpu", **UNSET)
+SELF_TRAINED = {**SCRATCH, "more": StudyModel(self_train="from scratch")}
+EASY = PseudoLabelOptions(
+    precision=0.5, absent_precision=0.5, level=0.5, rounds=1, device="cpu", **UNSET
+)
 """Wanted so little that models of one pass label films."""
 
 
 def planned(**more: Any) -> StudyPlan:
-    return tiny_plan(Path("store"), Path("study"), **{"models": GROWN, "pretrain": {}, "pseudo_label": EASY, **more})
+    return tiny_plan(
+        Path("store"),
+        Path("study"),
+        **{"models": SELF_TRAINED, "pretrain": {}, "pseudo_label": EASY, **more},
+    )
 
 
 def names(cells: Cells) -> list[str]:
@@ -53,11 +59,13 @@ LATER, MORE = "from-scratch-50-ignore-seed-1", "more-50-ignore-seed-0"
 
 def test_a_grown_model_has_the_seeds_and_shares_of_its_start_that_leave_films_to_label() -> None:
     plan = planned(fractions=(0.1, 0.5, 1.0), seeds=2)
-    grown = [cell for cell in cells_of(plan) if cell.kind == "pseudo-label"]
-    assert [(cell.fraction, cell.seed, cell.start) for cell in grown] == [
+    self_trained = [cell for cell in cells_of(plan) if cell.kind == "pseudo-label"]
+    assert [(cell.fraction, cell.seed, cell.start) for cell in self_trained] == [
         (share, seed, "from scratch") for share in (0.1, 0.5) for seed in (0, 1)
     ]
-    assert {(cell.lr, cell.chosen, cell.backbone) for cell in grown} == {(5e-4, True, "test_resnet")}
+    assert {(cell.lr, cell.chosen, cell.backbone) for cell in self_trained} == {
+        (5e-4, True, "test_resnet")
+    }
     further = planned(fractions=(0.1, 1.0), data=(Path("store"), Path("other")))
     assert further.fractions_of("more") == (0.1, 1.0)
 
@@ -82,7 +90,9 @@ def test_of_several_rates_it_begins_with_the_one_that_was_chosen() -> None:
 @pytest.fixture
 def retried() -> Cells:
     """The first trial had failed and is tried again; the second was chosen and measured."""
-    cells = settled(ended(cells_of(planned(**TWO_RATES)), f"runs/{TRIALS[0]}", state="failed", error="no"))
+    cells = settled(
+        ended(cells_of(planned(**TWO_RATES)), f"runs/{TRIALS[0]}", state="failed", error="no")
+    )
     return begun_again(done(done(cells, TRIALS[1], 0.5), TRIALS[1], 0.5))
 
 
@@ -117,18 +127,23 @@ def test_time_left_counts_its_rounds() -> None:
 @pytest.mark.parametrize(
     ("row", "epochs", "rounds"),
     [
-        (StudyModel(grow="from scratch"), 4, 1),
-        (StudyModel(grow="from scratch", epochs=3, rounds=5), 3, 5),
-        (StudyModel(grow="from scratch", epochs_at=((0.5, 2),)), 2, 1),
+        (StudyModel(self_train="from scratch"), 4, 1),
+        (StudyModel(self_train="from scratch", epochs=3, rounds=5), 3, 5),
+        (StudyModel(self_train="from scratch", epochs_at=((0.5, 2),)), 2, 1),
     ],
 )
-def test_its_own_passes_and_rounds_go_before_those_of_all(row: StudyModel, epochs: int, rounds: int) -> None:
-    plan = planned(models={**SCRATCH, "more": row}, pseudo_label=replace(EASY, train=RoundTrainOptions(epochs=4)))
-    told = grow_options(plan, one(cells_of(plan), MORE), Path("study"))
+def test_its_own_passes_and_rounds_go_before_those_of_all(
+    row: StudyModel, epochs: int, rounds: int
+) -> None:
+    plan = planned(
+        models={**SCRATCH, "more": row},
+        pseudo_label=replace(EASY, train=RoundTrainOptions(epochs=4)),
+    )
+    told = self_training_options(plan, one(cells_of(plan), MORE), Path("study"))
     assert (told.train.epochs, told.rounds, told.out) == (epochs, rounds, Path("study/runs") / MORE)
     assert plan.epochs_of("more", 0.5) == epochs
-    usual = planned(models={**SCRATCH, "more": StudyModel(grow="from scratch")})
-    assert grow_options(usual, one(cells_of(usual), MORE), Path()).train.epochs is None
+    usual = planned(models={**SCRATCH, "more": StudyModel(self_train="from scratch")})
+    assert self_training_options(usual, one(cells_of(usual), MORE), Path()).train.epochs is None
     assert usual.epochs_of("more", 0.5) == usual.epochs_of("from scratch", 0.5)
 
 
@@ -137,26 +152,60 @@ def test_a_plan_without_growth_is_written_as_before_there_was_any() -> None:
     assert "pseudo_label" not in block
     assert not {"pseudo_labels", "unlabelled", "self_train"} & set(block["finetune"])
     assert study_block(planned())["pseudo_label"]["precision"] == 0.5
-    compared = PolicyComparison(model="from scratch", fraction=0.5, compare=("ignore", "self-train"))
+    compared = PolicyComparison(
+        model="from scratch", fraction=0.5, compare=("ignore", "self-train")
+    )
     assert "self_train" in study_block(planned(models=SCRATCH, policies=compared))["finetune"]
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"models": {**SCRATCH, "more": StudyModel(grow="scratch")}}, "unknown model of models.more.grow 'scratch'"),
-        ({"models": {**GROWN, "most": StudyModel(grow="more")}}, "unknown model of models.most.grow 'more'"),
-        ({"models": {**SCRATCH, "more": StudyModel(grow="from scratch", init="random")}}, "more has init beside grow"),
-        ({"models": {**SCRATCH, "more": StudyModel(grow="from scratch", freeze=True)}}, "more has freeze beside grow"),
-        ({"models": {"more": StudyModel(init="random", rounds=2)}}, "models.more.rounds is given without models.more"),
-        ({"models": {**SCRATCH, "more": StudyModel(grow="from scratch", rounds=0)}}, "models.more.rounds is 0"),
         (
-            {"models": {**SCRATCH, "more": StudyModel(grow="from scratch", seeds=2)}},
+            {"models": {**SCRATCH, "more": StudyModel(self_train="scratch")}},
+            "unknown model of models.more.grow 'scratch'",
+        ),
+        (
+            {"models": {**SELF_TRAINED, "most": StudyModel(self_train="more")}},
+            "unknown model of models.most.grow 'more'",
+        ),
+        (
+            {"models": {**SCRATCH, "more": StudyModel(self_train="from scratch", init="random")}},
+            "more has init beside grow",
+        ),
+        (
+            {"models": {**SCRATCH, "more": StudyModel(self_train="from scratch", freeze=True)}},
+            "more has freeze beside grow",
+        ),
+        (
+            {"models": {"more": StudyModel(init="random", rounds=2)}},
+            "models.more.rounds is given without models.more",
+        ),
+        (
+            {"models": {**SCRATCH, "more": StudyModel(self_train="from scratch", rounds=0)}},
+            "models.more.rounds is 0",
+        ),
+        (
+            {"models": {**SCRATCH, "more": StudyModel(self_train="from scratch", seeds=2)}},
             "allowed are those of from scratch",
         ),
-        ({"models": {**SCRATCH, "more": StudyModel(grow="from scratch", fractions=(0.1,))}}, "can be grown at 0.5"),
-        ({"fractions": (1.0,)}, "models.more has nothing to label, as from scratch learns from all labels"),
-        ({"policies": PolicyComparison(model="more", fraction=0.5)}, "model of policies.model 'more'"),
+        (
+            {
+                "models": {
+                    **SCRATCH,
+                    "more": StudyModel(self_train="from scratch", fractions=(0.1,)),
+                }
+            },
+            "can be grown at 0.5",
+        ),
+        (
+            {"fractions": (1.0,)},
+            "models.more has nothing to label, as from scratch learns from all labels",
+        ),
+        (
+            {"policies": PolicyComparison(model="more", fraction=0.5)},
+            "model of policies.model 'more'",
+        ),
         (
             {"finetune": FinetuneOptions(labels=LabelOptions(uncertain="multiclass"), **UNSET)},
             "grows a model under the policy multiclass",
@@ -169,23 +218,29 @@ def test_what_cannot_be_grown_is_one_line(more: dict[str, Any], said: str) -> No
 
 
 @pytest.fixture(scope="module")
-def finished(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
+def finished(
+    make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> StudyResult:
     folder = tmp_path_factory.mktemp("growth")
     store = make_store(folder / "store", films=160, seed=3)
     return study(planned_on(store, folder / "study"))
 
 
 def planned_on(store: Path, out: Path, jobs: int = 1) -> StudyPlan:
-    return tiny_plan(store, out, models=GROWN, pretrain={}, pseudo_label=EASY, jobs=jobs, **TWO_RATES)
+    return tiny_plan(
+        store, out, models=SELF_TRAINED, pretrain={}, pseudo_label=EASY, jobs=jobs, **TWO_RATES
+    )
 
 
 def test_it_is_run_and_measured_like_any_model(finished: StudyResult) -> None:
     record = read_study(finished.record.folder)
-    grown = record.chosen(model="more")
+    self_trained = record.chosen(model="more")
     assert not record.failed
-    assert len(grown) == 2
-    for cell in grown:
-        (start,) = [other for other in record.chosen(model="from scratch") if other.seed == cell.seed]
+    assert len(self_trained) == 2
+    for cell in self_trained:
+        (start,) = [
+            other for other in record.chosen(model="from scratch") if other.seed == cell.seed
+        ]
         run, rounds = record.path(cell), read_rounds(record.path(cell))
         assert cell.validation_auroc == rounds.best
         assert rounds.start == str(record.path(start).resolve())
@@ -222,7 +277,9 @@ def test_a_record_of_before_there_was_growth_is_read(finished: StudyResult, tmp_
 
 @pytest.mark.torture
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_stopped_while_it_is_grown_it_goes_on_to_the_same_end(finished: StudyResult, tmp_path: Path, jobs: int) -> None:
+def test_stopped_while_it_is_grown_it_goes_on_to_the_same_end(
+    finished: StudyResult, tmp_path: Path, jobs: int
+) -> None:
     store, whole = finished.record.stores[0].path, finished.record
     plan = planned_on(store, tmp_path / "study", jobs=jobs)
     with pytest.raises(Interrupted):

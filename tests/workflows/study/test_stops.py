@@ -16,7 +16,9 @@ from hilum.workflows.study.study import study
 
 @pytest.fixture(scope="module")
 def whole(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
-    return study(tiny_plan(tiny_store, tmp_path_factory.mktemp("study") / "whole", **TWO_RATES)).record
+    return study(
+        tiny_plan(tiny_store, tmp_path_factory.mktemp("study") / "whole", **TWO_RATES)
+    ).record
 
 
 def wait_for_processes(folder: Path) -> None:
@@ -42,7 +44,9 @@ def told(record: StudyRecord) -> list[object]:
     return [replace(cell, seconds=None) for cell in record.cells]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.torture)]
+)
 def test_a_stopped_study_goes_on_to_the_same_end(
     tiny_store: Path, tmp_path: Path, whole: StudyRecord, number: int
 ) -> None:
@@ -61,8 +65,12 @@ def test_two_stopped_processes_go_on_to_the_same_end(
     assert weights(record.folder) == weights(whole.folder)
 
 
-def test_two_processes_give_what_one_gives(tiny_store: Path, tmp_path: Path, whole: StudyRecord) -> None:
+def test_two_processes_give_what_one_gives(
+    tiny_store: Path, tmp_path: Path, whole: StudyRecord
+) -> None:
     record = study(tiny_plan(tiny_store, tmp_path / "two", jobs=2, **TWO_RATES)).record
     assert told(record) == told(whole)
     assert weights(record.folder) == weights(whole.folder)
-    assert (record.folder / "analysis.json").read_bytes() == (whole.folder / "analysis.json").read_bytes()
+    assert (record.folder / "analysis.json").read_bytes() == (
+        whole.folder / "analysis.json"
+    ).read_bytes()

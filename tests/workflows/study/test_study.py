@@ -55,9 +55,15 @@ def test_every_cell_is_done_and_those_that_count_are_measured(finished: StudyRes
     json.dumps(finished.to_json())
 
 
-def test_the_rate_is_the_best_of_the_first_seed_and_that_of_the_others(finished: StudyResult) -> None:
+def test_the_rate_is_the_best_of_the_first_seed_and_that_of_the_others(
+    finished: StudyResult,
+) -> None:
     for model in MODELS:
-        tried = [cell for cell in finished.record.cells if cell.model == model and cell.lr and cell.seed == 0]
+        tried = [
+            cell
+            for cell in finished.record.cells
+            if cell.model == model and cell.lr and cell.seed == 0
+        ]
         tried = [cell for cell in tried if cell.kind == "finetune"]
         first, second = finished.record.chosen(model=model)
         assert {cell.lr for cell in tried} == {1e-3, 3e-3}
@@ -113,7 +119,9 @@ def test_measuring_may_change_and_costs_no_run(own: Path, make: Make) -> None:
     assert (told["test"]["resamples"], again.record.plan["evaluation"]["resamples"]) == (20, 30)
     assert json.loads((own / "analysis.json").read_text())["test"]["resamples"] == 30
     for cell in again.record.chosen():
-        found = json.loads((again.record.path(cell) / "metrics.json").read_text())["evaluations"]["test"]
+        found = json.loads((again.record.path(cell) / "metrics.json").read_text())["evaluations"][
+            "test"
+        ]
         points = [point for rules in found["operating_points"].values() for point in rules]
         assert {point["prevalence"] for point in points} == {0.1}
     assert "resamples: 30" in (own / "study.yaml").read_text()
@@ -123,11 +131,15 @@ def test_measuring_may_change_and_costs_no_run(own: Path, make: Make) -> None:
 def test_where_findings_lie_may_be_said_later(own: Path, make: Make, tmp_path: Path) -> None:
     before = (own / "analysis.json").read_bytes()
     (own / "localisation.json").write_text("{}")
-    again = study(make(own, **TWO_RATES, truth=(tmp_path,)))
+    again = study(make(own, **TWO_RATES, annotations=(tmp_path,)))
     assert again.already_done
     assert "reason" in json.loads((own / "localisation.json").read_text())
     assert (own / "analysis.json").read_bytes() == before
-    assert again.record.plan["truth"] == read_study(own).plan["truth"] == [str(tmp_path.resolve())]
+    assert (
+        again.record.plan["annotations"]
+        == read_study(own).plan["annotations"]
+        == [str(tmp_path.resolve())]
+    )
 
 
 def test_an_error_after_the_runs_is_a_line_and_tried_again(own: Path, make: Make) -> None:
@@ -135,7 +147,10 @@ def test_an_error_after_the_runs_is_a_line_and_tried_again(own: Path, make: Make
         (own / name).unlink()
         (own / name).mkdir()  # so that it cannot be written
     told = study(make(own, **TWO_RATES))
-    assert [line.partition(":")[0] for line in told.faults] == ["numbers across runs", "where the models look"]
+    assert [line.partition(":")[0] for line in told.faults] == [
+        "numbers across runs",
+        "where the models look",
+    ]
     assert read_study(own).faults == told.faults
     assert told.models == ()
     assert all("\n" not in line for line in told.faults)
@@ -150,7 +165,9 @@ def test_a_deleted_record_costs_no_run(own: Path, make: Make) -> None:
     before = weights(own)
     (own / "study.json").unlink()
     again = study(make(own, **TWO_RATES))
-    assert [cell.chosen for cell in again.record.cells] == [cell.chosen for cell in read_study(own).cells]
+    assert [cell.chosen for cell in again.record.cells] == [
+        cell.chosen for cell in read_study(own).cells
+    ]
     assert weights(own) == before
 
 
@@ -161,13 +178,17 @@ def test_a_folder_of_something_else_is_refused(make: Make, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_model_that_cannot_start_fails_alone_and_is_tried_again(make: Make, tmp_path: Path) -> None:
+def test_a_model_that_cannot_start_fails_alone_and_is_tried_again(
+    make: Make, tmp_path: Path
+) -> None:
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"no weights")
     models = {**MODELS, "ours": StudyModel(init=str(file))}
     listener = Heard()
     record = study(make(tmp_path / "study", models=models), listener).record
-    assert [(cell.id, cell.state) for cell in record.failed] == [("ours-50-ignore-seed-0", "failed")]
+    assert [(cell.id, cell.state) for cell in record.failed] == [
+        ("ours-50-ignore-seed-0", "failed")
+    ]
     assert str(file) in record.failed[0].error
     assert {cell.model for cell in record.chosen()} == set(MODELS)
     assert any("ours-50-ignore-seed-0 failed: " in line for line in listener.notes)
@@ -175,7 +196,9 @@ def test_a_model_that_cannot_start_fails_alone_and_is_tried_again(make: Make, tm
     shutil.copy(next(tmp_path.glob("study/runs/moco-pretrain/model/model.safetensors")), file)
     mended = study(make(tmp_path / "study", models=models)).record
     assert mended.failed == ()
-    assert {name: value for name, value in weights(tmp_path / "study").items() if name in before} == before
+    assert {
+        name: value for name, value in weights(tmp_path / "study").items() if name in before
+    } == before
 
 
 def test_what_starts_from_a_failed_pretraining_fails_naming_it(make: Make, tmp_path: Path) -> None:
@@ -203,21 +226,35 @@ def test_policies_share_the_run_that_the_main_table_has(make: Make, tmp_path: Pa
         ({"models": {}}, "models is empty"),
         ({"models": {"a": StudyModel()}}, "models.a starts from nothing"),
         ({"models": {"a": StudyModel(pretrain="moko")}}, "Did you mean 'moco'"),
-        ({"models": {"a": StudyModel(init="random", fractions=(2.0,))}}, "models.a.fractions has 2"),
+        (
+            {"models": {"a": StudyModel(init="random", fractions=(2.0,))}},
+            "models.a.fractions has 2",
+        ),
         ({"models": {"a": StudyModel(init="random", seeds=0)}}, "models.a.seeds is 0"),
         ({"reference": "b"}, "unknown model of --reference 'b'"),
         ({"fractions": (0.5, 0.5)}, "--fractions has 0.5 twice"),
-        ({"learning_rates": ()}, "--learning_rates is empty"),
-        ({"learning_rates": (-1.0,)}, "--learning_rates has -1"),
+        ({"learning_rates": ()}, "--learning-rates is empty"),
+        ({"learning_rates": (-1.0,)}, "--learning-rates has -1"),
         ({"jobs": -1}, "--jobs is -1"),
         ({"epochs": {0.5: 0}}, "epochs.0.5 is 0"),
-        ({"policies": PolicyComparison(model="MoCo", compare=("twos",))}, "unknown policy of policies.compare 'twos'"),
+        (
+            {"policies": PolicyComparison(model="MoCo", compare=("twos",))},
+            "unknown policy of policies.compare 'twos'",
+        ),
         ({"policies": PolicyComparison(model="moco")}, "unknown model of policies.model 'moco'"),
-        ({"epochs": {0.1: 3}}, "epochs has 0.1, a share that nothing is trained on: allowed are 0.5"),
-        ({"models": {"a": StudyModel(init="random", epochs_at=((0.1, 3),))}}, "models.a.epochs has 0.1"),
+        (
+            {"epochs": {0.1: 3}},
+            "epochs has 0.1, a share that nothing is trained on: allowed are 0.5",
+        ),
+        (
+            {"models": {"a": StudyModel(init="random", epochs_at=((0.1, 3),))}},
+            "models.a.epochs has 0.1",
+        ),
     ],
 )
-def test_a_plan_that_cannot_work_is_one_line(make: Make, tmp_path: Path, more: dict[str, object], said: str) -> None:
+def test_a_plan_that_cannot_work_is_one_line(
+    make: Make, tmp_path: Path, more: dict[str, object], said: str
+) -> None:
     with pytest.raises(OptionError, match=said):
         make(tmp_path / "study", **more)
 
@@ -225,8 +262,14 @@ def test_a_plan_that_cannot_work_is_one_line(make: Make, tmp_path: Path, more: d
 def test_policies_of_single_findings_are_not_compared(make: Make, tmp_path: Path) -> None:
     plan = make(tmp_path / "study")
     labels = replace(plan.finetune.labels, per_finding={"Edema": "ones"})
-    with pytest.raises(OptionError, match=r"policies compares what finetune.labels.per_finding fixes \(Edema\)"):
-        replace(plan, finetune=replace(plan.finetune, labels=labels), policies=PolicyComparison(model="MoCo"))
+    with pytest.raises(
+        OptionError, match=r"policies compares what finetune.labels.per_finding fixes \(Edema\)"
+    ):
+        replace(
+            plan,
+            finetune=replace(plan.finetune, labels=labels),
+            policies=PolicyComparison(model="MoCo"),
+        )
 
 
 @pytest.mark.parametrize(
@@ -234,7 +277,10 @@ def test_policies_of_single_findings_are_not_compared(make: Make, tmp_path: Path
     [
         ({"backbone": "resnet9000"}, "unknown backbone 'resnet9000'"),
         ({"data": (Path("nowhere"),)}, "nowhere"),
-        ({"models": {"a b": StudyModel(init="random"), "A-B": StudyModel(init="random")}}, "whose folder 'a-b'"),
+        (
+            {"models": {"a b": StudyModel(init="random"), "A-B": StudyModel(init="random")}},
+            "whose folder 'a-b'",
+        ),
     ],
 )
 def test_what_the_data_or_networks_refuse_is_found_before_anything_runs(
@@ -248,7 +294,9 @@ def test_what_the_data_or_networks_refuse_is_found_before_anything_runs(
     assert not (tmp_path / "study").exists()
 
 
-def test_a_store_without_validation_films_is_refused_before_anything_runs(tiny_store: Path, tmp_path: Path) -> None:
+def test_a_store_without_validation_films_is_refused_before_anything_runs(
+    tiny_store: Path, tmp_path: Path
+) -> None:
     store = shutil.copytree(tiny_store, tmp_path / "store")
     split(store, SplitOptions(val=0.0))
     with pytest.raises(DataError, match="part 'val' of"):
@@ -256,7 +304,9 @@ def test_a_store_without_validation_films_is_refused_before_anything_runs(tiny_s
     assert not (tmp_path / "study").exists()
 
 
-def test_a_fault_of_the_program_is_one_line_and_a_traceback_in_a_file(make: Make, tmp_path: Path) -> None:
+def test_a_fault_of_the_program_is_one_line_and_a_traceback_in_a_file(
+    make: Make, tmp_path: Path
+) -> None:
     (tmp_path / "study/runs").mkdir(parents=True)
     (tmp_path / "study/runs/from-scratch-50-ignore-seed-0").write_text("a file in the way")
     record = study(make(tmp_path / "study", models=SCRATCH)).record

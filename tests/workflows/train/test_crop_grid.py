@@ -17,7 +17,15 @@ from hilum.listener import Listener
 from hilum.methods.moco import MoCo, MoCoOptions
 from hilum.training.batches import Batches, shuffled
 from hilum.training.options import TrainOptions
-from hilum.workflows.train.crop_grid import BRIGHTEST, FILMS, SIDE, THIN, WIDE, crop_grid, write_crop_grid
+from hilum.workflows.train.crop_grid import (
+    BRIGHTEST,
+    FILMS,
+    SIDE,
+    THIN,
+    WIDE,
+    crop_grid,
+    write_crop_grid,
+)
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.pretrain import pretrain
 
@@ -45,12 +53,16 @@ def test_the_grid_shows_the_crops_of_the_first_step(tiny_store: Path, tmp_path: 
     second = learner.make_crops(batch, 3)[1][4, 0].numpy()
     expected = np.clip(second / (2 * BRIGHTEST) + 0.5, 0, 1) * 255
     top, left = 4 * (SIDE + THIN), 2 * SIDE + WIDE + THIN
-    shown = cv2.resize(picture[top : top + SIDE, left : left + SIDE, 0], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    shown = cv2.resize(
+        picture[top : top + SIDE, left : left + SIDE, 0], (SIZE, SIZE), interpolation=cv2.INTER_AREA
+    )
     assert np.corrcoef(shown.ravel(), expected.ravel())[0, 1] > 0.97
 
 
 @pytest.mark.parametrize(("side", "below"), [(32, 2), (24, 2), (21, 3), (48, 1)])
-def test_between_pictures_it_is_transparent_and_small_crops_keep_their_proportion(side: int, below: int) -> None:
+def test_between_pictures_it_is_transparent_and_small_crops_keep_their_proportion(
+    side: int, below: int
+) -> None:
     large, small = np.full((2, 64, 64), 200, np.uint8), np.full((2, side, side), 90, np.uint8)
     grid = crop_grid([large, large, large, *[small] * 6])
     column = int((SIDE + THIN) * side / 64) - THIN
@@ -64,16 +76,23 @@ def test_between_pictures_it_is_transparent_and_small_crops_keep_their_proportio
 
 
 @pytest.mark.parametrize("films", [6, 40])
-def test_every_film_of_a_short_batch_is_shown(make_store: Callable[..., Path], tmp_path: Path, films: int) -> None:
+def test_every_film_of_a_short_batch_is_shown(
+    make_store: Callable[..., Path], tmp_path: Path, films: int
+) -> None:
     learner, _ = parts(make_store(tmp_path / "store", films=films))
     batches = Batches(Films.open([tmp_path / "store"]), shuffled(np.arange(4), 0), 4, 4)
     write_crop_grid(tmp_path / "crops.png", learner, batches, seed=0)
     assert read(tmp_path / "crops.png").shape[0] == 4 * SIDE + 3 * THIN
 
 
-def test_drawing_moves_no_random_number_and_is_the_same_again(tiny_store: Path, tmp_path: Path) -> None:
+def test_drawing_moves_no_random_number_and_is_the_same_again(
+    tiny_store: Path, tmp_path: Path
+) -> None:
     learner, batches = parts(tiny_store)
-    before, weights = torch.random.get_rng_state(), {k: v.clone() for k, v in learner.state_dict().items()}
+    before, weights = (
+        torch.random.get_rng_state(),
+        {k: v.clone() for k, v in learner.state_dict().items()},
+    )
     for name in ("one.png", "two.png"):
         write_crop_grid(tmp_path / name, learner, batches, seed=3)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -81,10 +100,14 @@ def test_drawing_moves_no_random_number_and_is_the_same_again(tiny_store: Path, 
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_a_run_has_its_crops_and_gets_them_again_when_it_goes_on(tiny_store: Path, tmp_path: Path) -> None:
+def test_a_run_has_its_crops_and_gets_them_again_when_it_goes_on(
+    tiny_store: Path, tmp_path: Path
+) -> None:
     def options(**train: object) -> PretrainOptions:
         given = TrainOptions(**{"epochs": 1, "batch_size": 16, "accelerator": "cpu", **train})
-        return PretrainOptions(data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=given)
+        return PretrainOptions(
+            data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=given
+        )
 
     pretrain("moco", MoCoOptions(), options(), Listener())
     first = (tmp_path / "run" / "crops.png").read_bytes()

@@ -34,8 +34,19 @@ from hilum.workflows.train.pretrain import TrainingResult, pretrain
 
 
 def run(store: Path, out: Path, listener: Listener = SILENT, **options: Any) -> TrainingResult:
-    train = {"epochs": 6, "batch_size": 8, "lr": 3e-3, "accelerator": "cpu", **options.pop("train", {})}
-    given = {"data": (store,), "out": out, "backbone": "test_resnet", "train": FinetuneTrainOptions(**train)}
+    train = {
+        "epochs": 6,
+        "batch_size": 8,
+        "lr": 3e-3,
+        "accelerator": "cpu",
+        **options.pop("train", {}),
+    }
+    given = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "train": FinetuneTrainOptions(**train),
+    }
     return finetune(FinetuneOptions(**{**given, **options}), listener)
 
 
@@ -44,7 +55,9 @@ def done(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Training
     return run(tiny_store, tmp_path_factory.mktemp("finetune") / "run")
 
 
-def test_the_model_that_is_kept_is_the_best_on_validation_films(done: TrainingResult, tiny_store: Path) -> None:
+def test_the_model_that_is_kept_is_the_best_on_validation_films(
+    done: TrainingResult, tiny_store: Path
+) -> None:
     scores = {e["step"]: e["score"] for e in read_log(done.run) if e.get("event") == "validation"}
     assert scores[done.best_step] == max(scores.values()) == pytest.approx(done.best, abs=1e-5)
     films = Films.open([tiny_store])
@@ -63,11 +76,15 @@ def test_thresholds_are_chosen_on_validation_films(done: TrainingResult) -> None
     assert all(value is not None and 0 < value < 1 for value in described.thresholds.values())
 
 
-def test_the_same_run_twice_gives_the_same_bytes(done: TrainingResult, tiny_store: Path, tmp_path: Path) -> None:
+def test_the_same_run_twice_gives_the_same_bytes(
+    done: TrainingResult, tiny_store: Path, tmp_path: Path
+) -> None:
     torch.manual_seed(5)
     run(tiny_store, tmp_path / "again")
     for name in ("model.safetensors", "model.json", "seen.parquet"):
-        assert (tmp_path / "again" / "model" / name).read_bytes() == (done.run / "model" / name).read_bytes()
+        assert (tmp_path / "again" / "model" / name).read_bytes() == (
+            done.run / "model" / name
+        ).read_bytes()
 
 
 def test_the_second_time_it_is_already_done(done: TrainingResult, tiny_store: Path) -> None:
@@ -86,7 +103,14 @@ def test_a_fraction_learns_from_fewer_patients_and_remembers_the_pretraining_fil
         train=TrainOptions(epochs=1, batch_size=16, accelerator="cpu"),
     )
     pretrain("moco", MoCoOptions(), start)
-    result = run(tiny_store, tmp_path / "tuned", init=str(start.out), backbone=None, fraction=0.3, train={"epochs": 1})
+    result = run(
+        tiny_store,
+        tmp_path / "tuned",
+        init=str(start.out),
+        backbone=None,
+        fraction=0.3,
+        train={"epochs": 1},
+    )
     films = Films.open([tiny_store])
     parts = Parts.of(films)
     assert result.patients == round(0.3 * parts.patients(parts.rows("train")))
@@ -98,11 +122,20 @@ def test_a_start_from_films_prepared_otherwise_is_said_and_not_probed(
     done: TrainingResult, make_store: Callable[..., Path], tmp_path: Path
 ) -> None:
     other, heard = make_store(tmp_path / "other", size=40, seed=1), Heard()
-    run(other, tmp_path / "run", heard, init=str(done.run), backbone=None, train={"epochs": 1, "size": 32})
+    run(
+        other,
+        tmp_path / "run",
+        heard,
+        init=str(done.run),
+        backbone=None,
+        train={"epochs": 1, "size": 32},
+    )
     said = [note for note in heard.notes if "learnt from films prepared with" in note]
     assert len(said) == 1
     assert re.search("with --size 32 .* with --size 40 ", said[0])
-    with pytest.raises(DataError, match=r"prepared with --size 40 .* the model with --size 32 ") as caught:
+    with pytest.raises(
+        DataError, match=r"prepared with --size 40 .* the model with --size 32 "
+    ) as caught:
         probe(str(done.run), ProbeOptions(data=(other,), device="cpu"))
     assert "\n" not in str(caught.value)
 
@@ -132,7 +165,9 @@ def test_a_start_is_written_down_so_that_it_is_found_from_every_folder(
     first = run(tiny_store, tmp_path / "run", init=done.run.name, **options)
     written = first.run / "options.yaml"
     assert yaml.safe_load(written.read_text())["finetune"]["init"] == str(done.run.resolve())
-    written.write_text(written.read_text().replace(str(done.run.resolve()), done.run.name))  # as it once was
+    written.write_text(
+        written.read_text().replace(str(done.run.resolve()), done.run.name)
+    )  # as it once was
     assert run(tiny_store, first.run, init=done.run.name, **options).already_done
     assert run(tiny_store, first.run, init=str(done.run), **options).already_done
     with pytest.raises(RunError, match="init: 'run' there, 'random' now"):
@@ -156,7 +191,9 @@ def test_a_start_is_written_down_so_that_it_is_found_from_every_folder(
         ({"labels": LabelOptions(per_finding={"Edma": "ones"})}, "unknown finding 'Edma'"),
     ],
 )
-def test_mistakes_are_one_line(tiny_store: Path, tmp_path: Path, options: dict[str, Any], line: str) -> None:
+def test_mistakes_are_one_line(
+    tiny_store: Path, tmp_path: Path, options: dict[str, Any], line: str
+) -> None:
     with pytest.raises(OptionError, match=line.replace("?", r"\?")) as caught:
         run(tiny_store, tmp_path / "run", **options)
     assert "\n" not in str(caught.value)

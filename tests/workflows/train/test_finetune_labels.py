@@ -51,15 +51,28 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "study": [f"s{number // 2}" for number in range(160)],
         **{name: stated[:, place] for place, name in enumerate(FINDINGS)},
     }
-    catalog = Catalog("doubtful", Path("/nowhere"), FINDINGS, film_table(pd.DataFrame(rows), FINDINGS), 160)
+    catalog = Catalog(
+        "doubtful", Path("/nowhere"), FINDINGS, film_table(pd.DataFrame(rows), FINDINGS), 160
+    )
     store = write_store(folder, catalog, images.astype(np.uint8), Preparation(32))
     patient_split(store.catalog, store.findings, 0, test=0.2, val=0.3).save(folder)
     return folder
 
 
 def run(store: Path, out: Path, listener: Listener = SILENT, **options: Any) -> TrainingResult:
-    train = {"epochs": 5, "batch_size": 8, "lr": 3e-3, "accelerator": "cpu", **options.pop("train", {})}
-    given = {"data": (store,), "out": out, "backbone": "test_resnet", "train": FinetuneTrainOptions(**train)}
+    train = {
+        "epochs": 5,
+        "batch_size": 8,
+        "lr": 3e-3,
+        "accelerator": "cpu",
+        **options.pop("train", {}),
+    }
+    given = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "train": FinetuneTrainOptions(**train),
+    }
     return finetune(FinetuneOptions(**{**given, **options}), listener)
 
 
@@ -72,8 +85,12 @@ def validation(store: Path, model: Path) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_policy_learns_and_gives_one_output_a_finding(policy: str, doubtful: Path, tmp_path: Path) -> None:
-    done = run(doubtful, tmp_path / "run", labels=LabelOptions(uncertain=policy), train={"epochs": 4})
+def test_every_policy_learns_and_gives_one_output_a_finding(
+    policy: str, doubtful: Path, tmp_path: Path
+) -> None:
+    done = run(
+        doubtful, tmp_path / "run", labels=LabelOptions(uncertain=policy), train={"epochs": 4}
+    )
     model = load_model(done.run)
     assert model.head.out_features == 3
     assert model.description.findings == FINDINGS
@@ -97,7 +114,9 @@ def test_a_probe_refuses_a_class_of_its_own(doubtful: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_calibration_is_folded_into_the_head_before_thresholds_are_chosen(doubtful: Path, tmp_path: Path) -> None:
+def test_calibration_is_folded_into_the_head_before_thresholds_are_chosen(
+    doubtful: Path, tmp_path: Path
+) -> None:
     raw, done = (run(doubtful, tmp_path / str(on), calibrate=on) for on in (False, True))
     told = load_model(done.run).description
     assert load_model(raw.run).description.calibration == dict.fromkeys(FINDINGS)
@@ -110,8 +129,12 @@ def test_calibration_is_folded_into_the_head_before_thresholds_are_chosen(doubtf
             assert min(truth[cell, f].sum(), (1 - truth[cell, f]).sum()) < 10
             fitted = {"temperature": 1.0, "shift": 0.0}
         else:
-            assert as_probabilities(after)[cell, f].mean() == pytest.approx(truth[cell, f].mean(), abs=0.02)
-        np.testing.assert_allclose(after[:, f], before[:, f] / fitted["temperature"] + fitted["shift"], atol=1e-4)
+            assert as_probabilities(after)[cell, f].mean() == pytest.approx(
+                truth[cell, f].mean(), abs=0.02
+            )
+        np.testing.assert_allclose(
+            after[:, f], before[:, f] / fitted["temperature"] + fitted["shift"], atol=1e-4
+        )
         cut, scores = told.thresholds[name], as_probabilities(after)[cell, f]
         assert told.operating_points[name]["youden"] == cut
         assert ((scores >= cut) & (truth[cell, f] == 1)).sum() > 0
@@ -121,7 +144,9 @@ def test_calibration_is_folded_into_the_head_before_thresholds_are_chosen(doubtf
     assert any(told.calibration.values())
 
 
-def test_no_validation_film_leaves_the_model_as_it_was_trained(make_store: Callable[..., Path], tmp_path: Path) -> None:
+def test_no_validation_film_leaves_the_model_as_it_was_trained(
+    make_store: Callable[..., Path], tmp_path: Path
+) -> None:
     store = make_store(tmp_path / "store")
     films = Films.open([store]).stores[0]
     patient_split(films.catalog, films.findings, 0, test=0.2, val=0.0).save(store)
@@ -143,7 +168,9 @@ def test_weights_and_losses_change_what_is_learnt(doubtful: Path, tmp_path: Path
         heads[name] = load_model(done.run).head
     weights = torch.stack([head.weight for head in heads.values()])
     assert torch.pdist(weights.flatten(1)).min() > 0
-    assert (heads["number"].bias > heads["plain"].bias + 0.5).all()  # it starts at the share that the loss sees
+    assert (
+        heads["number"].bias > heads["plain"].bias + 0.5
+    ).all()  # it starts at the share that the loss sees
 
 
 def test_the_weighted_sampler_says_what_it_does(doubtful: Path, tmp_path: Path) -> None:
@@ -159,11 +186,17 @@ def test_the_weighted_sampler_says_what_it_does(doubtful: Path, tmp_path: Path) 
     assert 0.5 < told["distinct"] < 1
     assert any("draws films by weight: Hernia from" in note for note in heard.notes)
     assert "sampler: weighted" in (done.run / "options.yaml").read_text()
-    assert not any(e.get("event") == "sampler" for e in read_log(run(doubtful, tmp_path / "plain").run))
+    assert not any(
+        e.get("event") == "sampler" for e in read_log(run(doubtful, tmp_path / "plain").run)
+    )
 
 
 def test_the_same_weighted_run_twice_gives_the_same_bytes(doubtful: Path, tmp_path: Path) -> None:
-    options = {"sampler": "weighted", "labels": LabelOptions(uncertain="multiclass"), "train": {"epochs": 2}}
+    options = {
+        "sampler": "weighted",
+        "labels": LabelOptions(uncertain="multiclass"),
+        "train": {"epochs": 2},
+    }
     one, two = (run(doubtful, tmp_path / name, **{**options}) for name in ("one", "two"))
     for name in ("model.safetensors", "model.json"):
         assert (one.run / "model" / name).read_bytes() == (two.run / "model" / name).read_bytes()
@@ -171,7 +204,10 @@ def test_the_same_weighted_run_twice_gives_the_same_bytes(doubtful: Path, tmp_pa
 
 @pytest.mark.parametrize(
     "backbone",
-    ["densenet121", *(pytest.param(name, marks=pytest.mark.torture) for name in ("resnet50", "inception_v3"))],
+    [
+        "densenet121",
+        *(pytest.param(name, marks=pytest.mark.torture) for name in ("resnet50", "inception_v3")),
+    ],
 )
 def test_the_baselines_train_from_random_weights(
     backbone: str, make_store: Callable[..., Path], tmp_path: Path
@@ -185,12 +221,16 @@ def test_the_baselines_train_from_random_weights(
 def test_a_hundredth_of_the_patients_is_at_least_one(doubtful: Path, tmp_path: Path) -> None:
     result = run(doubtful, tmp_path / "run", fraction=0.01, train={"epochs": 1})
     assert (result.patients, result.films) == (1, 2)
-    with pytest.raises(DataError, match="2 films are too few for a step of 2 x 2 films: train on more films") as caught:
+    with pytest.raises(
+        DataError, match="2 films are too few for a step of 2 x 2 films: train on more films"
+    ) as caught:
         run(doubtful, tmp_path / "none", fraction=0.01, train={"accumulate": 2})
     assert "\n" not in str(caught.value)
 
 
-def test_films_whose_labels_are_all_uncertain_teach_nothing_when_ignored(doubtful: Path, tmp_path: Path) -> None:
+def test_films_whose_labels_are_all_uncertain_teach_nothing_when_ignored(
+    doubtful: Path, tmp_path: Path
+) -> None:
     sure = Films.open([doubtful])
     assert (sure.labels == -1).any()
     films = run(doubtful, tmp_path / "run", train={"epochs": 1}).films

@@ -30,19 +30,29 @@ from hilum.workflows.train.labelling import called, capped, class_counts_of, cut
 from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
-from hilum.workflows.train.training_set import Lesson
+from hilum.workflows.train.training_set import TrainingSet
 
 FINDINGS = ("Edema", "Mass")
 
 
-def cells(films: Films, rows: Any, finding: str = "Edema", value: float = 1.0, weight: float = 1.0) -> pd.DataFrame:
+def cells(
+    films: Films, rows: Any, finding: str = "Edema", value: float = 1.0, weight: float = 1.0
+) -> pd.DataFrame:
     named = films.catalog[["source", "path"]].iloc[rows].reset_index(drop=True)
-    return named.assign(finding=finding, value=value, weight=weight, probability=0.9, provenance="pseudo")
+    return named.assign(
+        finding=finding, value=value, weight=weight, probability=0.9, provenance="pseudo"
+    )
 
 
 def options(store: Path, out: Path, **more: Any) -> FinetuneOptions:
     train = FinetuneTrainOptions(epochs=1, batch_size=8, lr=3e-3, accelerator="cpu")
-    given = {"data": (store,), "out": out, "backbone": "test_resnet", "fraction": 0.4, "train": train}
+    given = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "fraction": 0.4,
+        "train": train,
+    }
     return FinetuneOptions(**{**given, **more})
 
 
@@ -67,7 +77,9 @@ def held_back(films: Films) -> np.ndarray:
     return np.setdiff1d(parts.rows("train"), parts.rows("train", 0.4))
 
 
-def test_a_table_is_read_as_it_was_written(films: Films, held_back: np.ndarray, tmp_path: Path) -> None:
+def test_a_table_is_read_as_it_was_written(
+    films: Films, held_back: np.ndarray, tmp_path: Path
+) -> None:
     written = PseudoLabels(cells(films, held_back, weight=0.5), {"teacher": "ab", "round": 2})
     written.write(tmp_path / "deep" / PSEUDO_LABELS)
     read = read_pseudo_labels(tmp_path / "deep" / PSEUDO_LABELS)
@@ -92,7 +104,11 @@ def test_a_table_is_read_as_it_was_written(films: Films, held_back: np.ndarray, 
     ],
 )
 def test_a_table_with_wrong_cells_is_refused(
-    spoil: Callable[[pd.DataFrame], pd.DataFrame], line: str, films: Films, held_back: np.ndarray, tmp_path: Path
+    spoil: Callable[[pd.DataFrame], pd.DataFrame],
+    line: str,
+    films: Films,
+    held_back: np.ndarray,
+    tmp_path: Path,
 ) -> None:
     PseudoLabels(spoil(cells(films, held_back))).write(tmp_path / PSEUDO_LABELS)
     with pytest.raises(DataError, match=f"{PSEUDO_LABELS} holds {line}: make it again"):
@@ -104,12 +120,17 @@ def spoil_text(table: pd.DataFrame, path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"Edema", b"Ede\xffa"))
 
 
-def test_what_is_no_table_is_refused_in_one_line(films: Films, held_back: np.ndarray, tmp_path: Path) -> None:
+def test_what_is_no_table_is_refused_in_one_line(
+    films: Films, held_back: np.ndarray, tmp_path: Path
+) -> None:
     table, path = cells(films, held_back), tmp_path / "table.parquet"
     for spoil, line in (
         (lambda: None, "is not there"),
         (lambda: path.write_bytes(b"PAR1 no"), "is no table of pseudo-labels"),
-        (lambda: table.to_parquet(path), "has no record of how its labels were made: give a table as"),
+        (
+            lambda: table.to_parquet(path),
+            "has no record of how its labels were made: give a table as",
+        ),
         (lambda: PseudoLabels(table, {"format": 2}).write(path), "written by a later Hilum"),
         (lambda: spoil_text(table, path), "is no table of pseudo-labels"),
     ):
@@ -122,11 +143,16 @@ def test_what_is_no_table_is_refused_in_one_line(films: Films, held_back: np.nda
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_pseudo_labels_of_validation_and_test_films_are_refused(films: Films, part: str) -> None:
     rows = Parts.of(films).rows(part)
-    with pytest.raises(DataError, match=rf"^{len(rows)} pseudo-labels, first tiny/.*, are of no training film of the"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{len(rows)} pseudo-labels, first tiny/.*, are of no training film of the",
+    ):
         PseudoLabels(cells(films, rows)).on(films, films.findings)
 
 
-def test_pseudo_labels_of_other_films_and_findings_are_refused(films: Films, held_back: np.ndarray) -> None:
+def test_pseudo_labels_of_other_films_and_findings_are_refused(
+    films: Films, held_back: np.ndarray
+) -> None:
     strange = cells(films, held_back).assign(path="nowhere.png").iloc[:1]
     with pytest.raises(DataError, match=r"first tiny/nowhere.png, are of no film of the stores"):
         PseudoLabels(strange).on(films, films.findings)
@@ -167,18 +193,28 @@ def test_a_film_that_trains_in_two_stores_is_labelled_once(
     targets, _ = PseudoLabels(cells(films, held_back)).on(both, both.findings)
     assert np.flatnonzero(~np.isnan(targets).all(axis=1)).tolist() == sorted(held_back)
     training = Parts.of(both).rows("train")
-    assert once(both, training[::-1]).tolist() == [row for row in sorted(training) if row < len(films)]
+    assert once(both, training[::-1]).tolist() == [
+        row for row in sorted(training) if row < len(films)
+    ]
 
 
 def test_labels_of_films_that_another_store_has_others_of_that_name_are_refused(
-    tiny_store: Path, films: Films, held_back: np.ndarray, make_store: Callable[..., Path], tmp_path: Path
+    tiny_store: Path,
+    films: Films,
+    held_back: np.ndarray,
+    make_store: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     both = Films.open([tiny_store, make_store(tmp_path / "other", seed=9)])
-    with pytest.raises(DataError, match=rf"^{len(held_back)} films, first .*png, are others in two stores"):
+    with pytest.raises(
+        DataError, match=rf"^{len(held_back)} films, first .*png, are others in two stores"
+    ):
         PseudoLabels(cells(films, held_back)).on(both, both.findings)
 
 
-def test_where_every_film_is_labelled_the_thresholds_are_one_half(films: Films, classifier: Path) -> None:
+def test_where_every_film_is_labelled_the_thresholds_are_one_half(
+    films: Films, classifier: Path
+) -> None:
     rows, teacher = Parts.of(films).rows("val"), Predictor.load(classifier, "cpu")
     cuts = cuts_of(teacher, films, rows, "absent", PseudoOptions(abstain=False))
     scores = teacher.score_films(films, rows)
@@ -227,25 +263,33 @@ def test_soft_targets_count_in_parts_and_a_third_class_not_at_all() -> None:
     }
 
 
-def test_a_model_labels_what_it_is_sure_of(classifier: Path, films: Films, held_back: np.ndarray) -> None:
+def test_a_model_labels_what_it_is_sure_of(
+    classifier: Path, films: Films, held_back: np.ndarray
+) -> None:
     predictor = Predictor.load(classifier, "cpu")
     scores = predictor.score_films(films, held_back)
     wanted = np.ones(scores.shape, np.bool_)
     wanted[:, 1] = False
     thresholds = {"Edema": cut(float(np.quantile(scores[:, 0], 0.7)), None), "Mass": cut(0.0, None)}
-    made = label_films(predictor, films, held_back, wanted, thresholds, PseudoOptions(), record={"round": 1})
+    made = label_films(
+        predictor, films, held_back, wanted, thresholds, PseudoOptions(), record={"round": 1}
+    )
     chosen = held_back[scores[:, 0].astype(float) >= thresholds["Edema"].present]
     assert made.cells["path"].tolist() == films.catalog["path"].iloc[chosen].tolist()
     assert set(made.cells["finding"]) == {"Edema"}
     assert set(made.cells["value"]) == {1.0}
     assert made.record["round"] == 1
-    soft = label_films(predictor, films, held_back, wanted, thresholds, PseudoOptions(soft=True, weight=0.5))
+    soft = label_films(
+        predictor, films, held_back, wanted, thresholds, PseudoOptions(soft=True, weight=0.5)
+    )
     assert (soft.cells["value"] == made.cells["probability"]).all()
     assert set(soft.cells["weight"]) == {0.5}
     nothing = label_films(predictor, films, held_back[:0], wanted[:0], thresholds, PseudoOptions())
     assert len(nothing.cells) == 0
     nobody = cuts_of(predictor, films, held_back[:0], "absent", PseudoOptions())
-    assert {name: (one.present, one.absent) for name, one in nobody.items()} == dict.fromkeys(FINDINGS, (None, None))
+    assert {name: (one.present, one.absent) for name, one in nobody.items()} == dict.fromkeys(
+        FINDINGS, (None, None)
+    )
 
 
 def test_a_lesson_joins_pseudo_labels_where_no_label_is_used(
@@ -253,23 +297,31 @@ def test_a_lesson_joins_pseudo_labels_where_no_label_is_used(
 ) -> None:
     parts = Parts.of(films)
     own = parts.rows("train", 0.4)
-    table = pd.concat([cells(films, held_back[:5], value=0.25, weight=0.5), cells(films, own, value=0.25)])
-    lesson = Lesson.of(films, parts, options(tiny_store, Path("out")), PseudoLabels(table))
-    assert lesson.labelled == len(own)
-    assert lesson.rows.tolist() == sorted([*own, *held_back[:5]])
-    assert (lesson.targets[own] == films.labels[own]).all()  # real labels always win
-    assert (lesson.targets[held_back[:5], 0] == 0.25).all()
-    assert (lesson.weights[held_back[:5]] == [0.5, 0]).all()  # and labels that were held back stay so
-    assert lesson.pseudo is not None
-    assert lesson.pseudo.sum() == 5
+    table = pd.concat(
+        [cells(films, held_back[:5], value=0.25, weight=0.5), cells(films, own, value=0.25)]
+    )
+    training_set = TrainingSet.of(
+        films, parts, options(tiny_store, Path("out")), PseudoLabels(table)
+    )
+    assert training_set.labelled == len(own)
+    assert training_set.rows.tolist() == sorted([*own, *held_back[:5]])
+    assert (training_set.targets[own] == films.labels[own]).all()  # real labels always win
+    assert (training_set.targets[held_back[:5], 0] == 0.25).all()
+    assert (
+        training_set.weights[held_back[:5]] == [0.5, 0]
+    ).all()  # and labels that were held back stay so
+    assert training_set.pseudo is not None
+    assert training_set.pseudo.sum() == 5
 
 
 def test_a_lesson_draws_pseudo_labelled_films_by_their_findings_too(
     films: Films, held_back: np.ndarray, tiny_store: Path
 ) -> None:
     how = options(tiny_store, Path("out"), sampler="weighted")
-    plain = Lesson.of(films, Parts.of(films), how)
-    joined = Lesson.of(films, Parts.of(films), how, PseudoLabels(cells(films, held_back, value=0.0)))
+    plain = TrainingSet.of(films, Parts.of(films), how)
+    joined = TrainingSet.of(
+        films, Parts.of(films), how, PseudoLabels(cells(films, held_back, value=0.0))
+    )
     assert joined.draws is not None
     assert plain.draws is not None
     assert joined.draws.before[0] < plain.draws.before[0]
@@ -285,12 +337,20 @@ def test_fine_tuning_learns_from_the_table_and_says_so(
     assert done.films == len(Parts.of(films).rows("train"))
     (told,) = [event for event in read_log(done.run) if event.get("event") == "pseudo-labels"]
     assert told["films"] == len(held_back)
-    assert told["findings"] == {"Edema": {"present": len(held_back), "absent": 0}, "Mass": {"present": 0, "absent": 0}}
+    assert told["findings"] == {
+        "Edema": {"present": len(held_back), "absent": 0},
+        "Mass": {"present": 0, "absent": 0},
+    }
     assert f"pseudo_labels: {told['sha256']}" in (done.run / "options.yaml").read_text()
-    assert were_seen(films.catalog, load_model(done.run).seen, films.preparation.size)[held_back].all()
+    assert were_seen(films.catalog, load_model(done.run).seen, films.preparation.size)[
+        held_back
+    ].all()
     again = run(tiny_store, tmp_path / "again", pseudo_labels=table)
     names = ("model.safetensors", "model.json")
-    assert all((done.run / "model" / n).read_bytes() == (again.run / "model" / n).read_bytes() for n in names)
+    assert all(
+        (done.run / "model" / n).read_bytes() == (again.run / "model" / n).read_bytes()
+        for n in names
+    )
     assert run(tiny_store, done.run, pseudo_labels=table).already_done
     PseudoLabels(cells(films, held_back, value=0.0)).write(table)
     with pytest.raises(RunError, match=r"other options .*record\.pseudo_labels"):
@@ -302,8 +362,15 @@ def test_a_finding_with_a_third_class_has_no_pseudo_labels(
 ) -> None:
     table = tmp_path / "table.parquet"
     PseudoLabels(cells(films, held_back)).write(table)
-    with pytest.raises(OptionError, match="Edema has pseudo-labels and the policy multiclass") as caught:
-        run(tiny_store, tmp_path / "run", pseudo_labels=table, labels=LabelOptions(uncertain="multiclass"))
+    with pytest.raises(
+        OptionError, match="Edema has pseudo-labels and the policy multiclass"
+    ) as caught:
+        run(
+            tiny_store,
+            tmp_path / "run",
+            pseudo_labels=table,
+            labels=LabelOptions(uncertain="multiclass"),
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -312,7 +379,7 @@ def test_a_finding_with_a_third_class_has_no_pseudo_labels(
     ("wrong", "line"),
     [
         ({"precision": 0.3}, "--precision is 0.3"),
-        ({"absent_precision": 1.0}, "--absent_precision is 1.0"),
+        ({"absent_precision": 1.0}, "--absent-precision is 1.0"),
         ({"level": 1.0}, "--level is 1.0"),
         ({"cap": 0.5}, "--cap is 0.5"),
         ({"weight": 0.0}, "--weight is 0.0"),
@@ -326,5 +393,7 @@ def test_options_that_cannot_work_are_one_line(wrong: dict[str, float], line: st
 
 
 def test_further_stores_without_a_table_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--unlabelled is .*more, whose own labels .* give --pseudo_labels FILE"):
+    with pytest.raises(
+        OptionError, match=r"--unlabelled is .*more, whose own labels .* give --pseudo-labels FILE"
+    ):
         options(tmp_path / "store", tmp_path / "run", unlabelled=(tmp_path / "more",))

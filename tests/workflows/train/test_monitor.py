@@ -22,12 +22,12 @@ from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.methods import load_method
 from hilum.training.batches import Batches, shuffled
-from hilum.training.collapse import Alarm
+from hilum.training.collapse import CollapseDetector
 from hilum.training.interrupt import Interrupted
 from hilum.training.learner import Batch, Learner
 from hilum.training.loop import Trainer
-from hilum.training.monitor import Lookout, Looks, watched_rows
-from hilum.training.monitor_options import WatchOptions
+from hilum.training.monitor import Monitor, MonitorSettings, watched_rows
+from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import open_run, read_log
 from hilum.workflows.train.options import PretrainOptions
@@ -59,10 +59,28 @@ def store(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
     return make_store(tmp_path_factory.mktemp("store") / "store", films=300)
 
 
-def run(store: Path, out: Path, method: str = "moco", listener: Listener | None = None, **given: Any) -> Path:
-    train = {"epochs": 4, "batch_size": 18, "accelerator": "cpu", "log_every": 3, **given.pop("train", {})}
-    where = {"data": (store,), "out": out, "backbone": "test_resnet", "train": TrainOptions(**train)}
-    pretrain(method, load_method(method).Options(), PretrainOptions(**where, **given), listener or Heard())
+def run(
+    store: Path, out: Path, method: str = "moco", listener: Listener | None = None, **given: Any
+) -> Path:
+    train = {
+        "epochs": 4,
+        "batch_size": 18,
+        "accelerator": "cpu",
+        "log_every": 3,
+        **given.pop("train", {}),
+    }
+    where = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "train": TrainOptions(**train),
+    }
+    pretrain(
+        method,
+        load_method(method).Options(),
+        PretrainOptions(**where, **given),
+        listener or Heard(),
+    )
     return out
 
 
@@ -76,14 +94,20 @@ def healthy(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return run(store, tmp_path_factory.mktemp("healthy") / "run", listener=heard), heard
 
 
-def test_a_healthy_run_is_looked_at_before_the_first_step_and_after_each_epoch(healthy: tuple[Path, Heard]) -> None:
+def test_a_healthy_run_is_looked_at_before_the_first_step_and_after_each_epoch(
+    healthy: tuple[Path, Heard],
+) -> None:
     out, heard = healthy
     health = events(out, "health")
     assert [event["step"] for event in health] == [0, 9, 18, 27, 36]
     assert {"embedding_std", "mean_cosine", "effective_rank", "feature_rank"} <= health[0].keys()
-    assert health[-1]["embedding_std"] > 2 * health[0]["embedding_std"]  # films spread as they are told apart
+    assert (
+        health[-1]["embedding_std"] > 2 * health[0]["embedding_std"]
+    )  # films spread as they are told apart
     assert events(out, "warning") == []
-    assert not [note for note in heard.notes if "collaps" in note or "nothing is being learnt" in note]
+    assert not [
+        note for note in heard.notes if "collaps" in note or "nothing is being learnt" in note
+    ]
 
 
 def test_the_online_probe_says_what_features_know(healthy: tuple[Path, Heard]) -> None:
@@ -93,7 +117,9 @@ def test_the_online_probe_says_what_features_know(healthy: tuple[Path, Heard]) -
     assert last["films"] == 164
     assert last["findings"].keys() == {"Edema", "Mass"}
     for kind in ("knn", "linear"):
-        assert last[kind] == pytest.approx(np.mean([found[kind] for found in last["findings"].values()]), abs=1e-5)
+        assert last[kind] == pytest.approx(
+            np.mean([found[kind] for found in last["findings"].values()]), abs=1e-5
+        )
     assert last["linear"] > 0.8  # bright squares
 
 
@@ -101,24 +127,32 @@ def test_the_live_line_says_chance_rank_and_probe(healthy: tuple[Path, Heard]) -
     out, heard = healthy
     last = events(out, "health")[-2], events(out, "online-probe")[-2]
     assert " (chance 3.74), " in heard.details[-1]  # ln(41 + 1)
-    assert heard.details[-1].endswith(f", rank {last[0]['effective_rank']:.0f}, probe {last[1]['linear']:.2f}")
+    assert heard.details[-1].endswith(
+        f", rank {last[0]['effective_rank']:.0f}, probe {last[1]['linear']:.2f}"
+    )
 
 
 @pytest.mark.parametrize("watch", [{"every": 0}, {"every": 2, "probe_films": 0, "films": 5}])
 def test_looking_changes_no_bit_of_what_is_learnt(
-    store: Path, tmp_path: Path, healthy: tuple[Path, Heard], watch: dict[str, int]
+    store: Path, tmp_path: Path, healthy: tuple[Path, Heard], monitor: dict[str, int]
 ) -> None:
-    other = run(store, tmp_path / "run", watch=WatchOptions(**watch))
-    assert [event["step"] for event in events(other, "health")] == ([0, 18, 36] if watch["every"] else [])
+    other = run(store, tmp_path / "run", monitor=MonitorOptions(**monitor))
+    assert [event["step"] for event in events(other, "health")] == (
+        [0, 18, 36] if monitor["every"] else []
+    )
     assert events(other, "online-probe") == []
     for name in ("model/model.safetensors", "checkpoints/step-000000036/state.safetensors"):
         assert (other / name).read_bytes() == (healthy[0] / name).read_bytes()
-    losses = [[event["loss"] for event in read_log(out) if "loss" in event] for out in (other, healthy[0])]
+    losses = [
+        [event["loss"] for event in read_log(out) if "loss" in event] for out in (other, healthy[0])
+    ]
     assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("method", ["moco", "byol"])
-def test_a_look_leaves_the_learner_and_every_generator_as_they_were(store: Path, tmp_path: Path, method: str) -> None:
+def test_a_look_leaves_the_learner_and_every_generator_as_they_were(
+    store: Path, tmp_path: Path, method: str
+) -> None:
     films, learner = Films.open([store]), built(method)
     learner.train()
     next(learner.backbone.network.modules()).eval()
@@ -126,7 +160,7 @@ def test_a_look_leaves_the_learner_and_every_generator_as_they_were(store: Path,
     state = {name: value.clone() for name, value in learner.state_dict().items()}
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     with open_run(tmp_path, {}) as folder:
-        lookout(films, folder, Heard()).look(learner, 30)
+        monitor(films, folder, Heard()).look(learner, 30)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
     assert [module.training for module in learner.modules()] == modes
@@ -137,20 +171,27 @@ def test_a_look_leaves_the_learner_and_every_generator_as_they_were(store: Path,
 
 def built(method: str) -> Learner:
     with seeded(0):
-        return load_method(method)(new_backbone("test_resnet", 32, 0), load_method(method).Options().for_films(160), 32)
+        return load_method(method)(
+            new_backbone("test_resnet", 32, 0), load_method(method).Options().for_films(160), 32
+        )
 
 
-def lookout(films: Films, folder: Any, listener: Listener, **looks: Any) -> Lookout:
-    watched = Looks(films, watched_rows(np.arange(100), 40, 0), 32, **looks)
-    return Lookout(watched, Alarm(None, 1e-3, 20), folder, listener)
+def monitor(films: Films, folder: Any, listener: Listener, **monitoring: Any) -> Monitor:
+    watched = MonitorSettings(films, watched_rows(np.arange(100), 40, 0), 32, **monitoring)
+    return Monitor(watched, CollapseDetector(None, 1e-3, 20), folder, listener)
 
 
-def test_features_that_are_not_finite_stop_the_look_with_a_line(store: Path, tmp_path: Path) -> None:
+def test_features_that_are_not_finite_stop_the_look_with_a_line(
+    store: Path, tmp_path: Path
+) -> None:
     films, learner = Films.open([store]), built("moco")
     with torch.no_grad():
         next(learner.backbone.parameters())[0] = float("inf")
-    with open_run(tmp_path, {}) as folder, pytest.raises(RunError, match=r"step 30 is not finite.*--train.lr"):
-        lookout(films, folder, Heard()).look(learner, 30)
+    with (
+        open_run(tmp_path, {}) as folder,
+        pytest.raises(RunError, match=r"step 30 is not finite.*--train.lr"),
+    ):
+        monitor(films, folder, Heard()).look(learner, 30)
 
 
 # Collapse
@@ -167,7 +208,10 @@ def test_a_rate_that_collapses_the_network_stops_the_run_where_that_is_asked_for
     assert "\n" not in str(caught.value)
     assert "another --out with a lower --train.lr, such as 1," in str(caught.value)
     (warning,) = events(tmp_path, "warning")
-    assert (warning["step"], warning["kind"]) == (27, "collapse")  # the first look after the steps in which none judges
+    assert (warning["step"], warning["kind"]) == (
+        27,
+        "collapse",
+    )  # the first look after the steps in which none judges
     assert warning["line"] in heard.notes
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()][-1:]
     assert (tmp_path / "checkpoints" / "step-000000027").is_dir()
@@ -204,10 +248,20 @@ def train_blind(store: Path, out: Path, listener: Listener) -> None:
     with seeded(0):
         learner = Blind(new_backbone("test_resnet", 32, 0))
     with open_run(out, {}) as folder:
-        Trainer(learner, batches, options, folder, listener, "blind", looks=Looks(films, rows, 32)).train()
+        Trainer(
+            learner,
+            batches,
+            options,
+            folder,
+            listener,
+            "blind",
+            monitoring=MonitorSettings(films, rows, 32),
+        ).train()
 
 
-def test_a_blind_network_is_called_collapsed_and_stuck_at_chance_once_each(store: Path, tmp_path: Path) -> None:
+def test_a_blind_network_is_called_collapsed_and_stuck_at_chance_once_each(
+    store: Path, tmp_path: Path
+) -> None:
     heard = Heard()
     train_blind(store, tmp_path, heard)
     assert [(event["step"], event["kind"]) for event in events(tmp_path, "warning")] == [
@@ -219,7 +273,9 @@ def test_a_blind_network_is_called_collapsed_and_stuck_at_chance_once_each(store
 
 
 @pytest.mark.parametrize("step", [50, 52])
-def test_a_resumed_run_does_not_say_again_what_was_said(store: Path, tmp_path: Path, step: int) -> None:
+def test_a_resumed_run_does_not_say_again_what_was_said(
+    store: Path, tmp_path: Path, step: int
+) -> None:
     with pytest.raises(Interrupted):
         train_blind(store, tmp_path, Heard(interrupt_at=step))
     heard = Heard()
@@ -231,10 +287,14 @@ def test_a_resumed_run_does_not_say_again_what_was_said(store: Path, tmp_path: P
 
 @pytest.mark.parametrize(("name", "value"), [("every", -1), ("films", 1), ("probe_films", -1)])
 def test_options_outside_their_range_are_refused(name: str, value: int) -> None:
-    with pytest.raises(OptionError, match=rf"--watch.{name} is {value}: allowed is"):
-        WatchOptions(**{name: value})
+    with pytest.raises(OptionError, match=rf"--monitor.{name} is {value}: allowed is"):
+        MonitorOptions(**{name: value})
 
 
 def test_a_stop_on_collapse_needs_looks() -> None:
-    with pytest.raises(OptionError, match=r"--stop-on-collapse needs looks, and --watch.every is 0"):
-        PretrainOptions(data=(Path("x"),), out=Path("y"), stop_on_collapse=True, watch=WatchOptions(every=0))
+    with pytest.raises(
+        OptionError, match=r"--stop-on-collapse needs looks, and --monitor.every is 0"
+    ):
+        PretrainOptions(
+            data=(Path("x"),), out=Path("y"), stop_on_collapse=True, monitor=MonitorOptions(every=0)
+        )

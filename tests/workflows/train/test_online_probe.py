@@ -36,7 +36,9 @@ def films(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=80), st.integers(1, 90), st.integers(0, 5))
-def test_a_slice_is_of_whole_patients_in_two_parts_that_share_none(owners: list[int], count: int, seed: int) -> None:
+def test_a_slice_is_of_whole_patients_in_two_parts_that_share_none(
+    owners: list[int], count: int, seed: int
+) -> None:
     patients, rows = np.array(owners), np.arange(len(owners)) * 3
     fitted, scored = patient_slice(rows, patients, count, seed)
     assert len(fitted) + len(scored) <= count
@@ -44,7 +46,9 @@ def test_a_slice_is_of_whole_patients_in_two_parts_that_share_none(owners: list[
     assert not taken[0] & taken[1]
     assert set(rows[np.isin(patients, list(taken[0] | taken[1]))]) == set(fitted) | set(scored)
     again = patient_slice(rows, patients, count, seed)
-    assert all(np.array_equal(one, other) for one, other in zip((fitted, scored), again, strict=True))
+    assert all(
+        np.array_equal(one, other) for one, other in zip((fitted, scored), again, strict=True)
+    )
 
 
 def test_two_thirds_of_the_patients_are_fitted_and_the_seed_chooses_them() -> None:
@@ -76,7 +80,9 @@ def test_a_probe_is_made_again_the_same_and_leaves_rare_findings_out(films: Film
     assert other is not None
     assert one(learner) == other(learner)
     labels = films.labels.copy()
-    labels[np.flatnonzero(labels[:, 1] == 1)[FEWEST:], 1] = 0  # Mass: ten in all, so fewer in each part
+    labels[np.flatnonzero(labels[:, 1] == 1)[FEWEST:], 1] = (
+        0  # Mass: ten in all, so fewer in each part
+    )
     films.__dict__["labels"] = labels
     try:
         rare = online_probe(films, rows, 1024, 32, 0, heard)

@@ -48,7 +48,12 @@ class Heard(Listener):
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("phantoms")
     write_phantoms(root / "set", PhantomOptions(count=80, size=32))
-    prepare(read_source("chexpert", root / "set"), root / "store", PrepareOptions(size=32, workers=1), SILENT)
+    prepare(
+        read_source("chexpert", root / "set"),
+        root / "store",
+        PrepareOptions(size=32, workers=1),
+        SILENT,
+    )
     return root / "store"
 
 
@@ -63,7 +68,9 @@ def losses(out: Path) -> dict[int, float]:
     return {event["step"]: event["loss"] for event in read_log(out) if "loss" in event}
 
 
-def test_a_run_on_pairs_of_a_patient_says_how_many_resumes_exactly_and_differs(phantoms: Path, tmp_path: Path) -> None:
+def test_a_run_on_pairs_of_a_patient_says_how_many_resumes_exactly_and_differs(
+    phantoms: Path, tmp_path: Path
+) -> None:
     films = Films.open([phantoms])
     rows = Parts.of(films).rows("train")
     patients = films.catalog["patient"].iloc[rows]
@@ -71,7 +78,10 @@ def test_a_run_on_pairs_of_a_patient_says_how_many_resumes_exactly_and_differs(p
     assert 2 <= paired < len(rows)
     heard = Heard()
     unbroken = run(phantoms, tmp_path / "unbroken", "patient", heard)
-    assert f"{paired} of {len(rows)} films have another of the same patient, which one crop is cut from" in heard.notes
+    assert (
+        f"{paired} of {len(rows)} films have another of the same patient, which one crop is cut from"
+        in heard.notes
+    )
     with pytest.raises(Interrupted):
         run(phantoms, tmp_path / "broken", "patient", Heard(stop=2))  # in the middle of an epoch
     broken = run(phantoms, tmp_path / "broken", "patient", SILENT)
@@ -84,27 +94,34 @@ def test_a_run_on_pairs_of_a_patient_says_how_many_resumes_exactly_and_differs(p
 def test_pairs_of_a_study_stay_within_it(phantoms: Path) -> None:
     films, heard = Films.open([phantoms]), Heard()
     rows = Parts.of(films).rows("train")
-    twins = positive_pairs("study", films, rows, 0, heard)
-    assert twins is not None
-    beside = twins(0, rows)
+    positives = positive_pairs("study", films, rows, 0, heard)
+    assert positives is not None
+    beside = positives(0, rows)
     assert np.isin(beside, rows).all()
-    assert (films.catalog["study"].iloc[beside].to_numpy() == films.catalog["study"].iloc[rows].to_numpy()).all()
+    assert (
+        films.catalog["study"].iloc[beside].to_numpy()
+        == films.catalog["study"].iloc[rows].to_numpy()
+    ).all()
     assert heard.notes == [
         f"{(beside != rows).sum()} of {len(rows)} films have another of the same study, which one crop is cut from"
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if hasattr(load_method(name).Options(), "positives")])
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if hasattr(load_method(name).Options(), "positives")]
+)
 def test_every_method_with_the_choice_cuts_its_second_crop_from_the_twin_and_the_others_from_the_film(
     name: str,
 ) -> None:
     method, rng = load_method(name), np.random.default_rng(0)
     assert method.Options().positives == "crop"
-    of = method(new_backbone("test_resnet", 32, 0), method.Options(positives="patient").for_films(400), 32)
+    of = method(
+        new_backbone("test_resnet", 32, 0), method.Options(positives="patient").for_films(400), 32
+    )
     images = torch.from_numpy(rng.integers(0, 256, (4, 1, 32, 32), dtype=np.uint8))
     index, beside = torch.arange(4), torch.tensor([1, 0, 3, 2])
     alone = Batch(images, index, index, index)
-    paired = of.make_crops(alone._replace(twins=(images[beside], beside)), seed=0)
+    paired = of.make_crops(alone._replace(positives=(images[beside], beside)), seed=0)
     for place, (crop, own) in enumerate(zip(paired, of.make_crops(alone, seed=0), strict=True)):
         assert torch.equal(crop, own[beside] if place == 1 else own)
 
@@ -121,7 +138,11 @@ def test_crops_of_one_film_need_no_pairs_and_no_word(phantoms: Path) -> None:
 
 
 @pytest.mark.parametrize("positives", ["study", "patient"])
-def test_films_none_of_which_has_another_are_refused_in_one_line(tiny_store: Path, positives: str) -> None:
+def test_films_none_of_which_has_another_are_refused_in_one_line(
+    tiny_store: Path, positives: str
+) -> None:
     rows = np.arange(0, 96, 2)  # one of the two films of each patient
-    with pytest.raises(OptionError, match=f"--method.positives is {positives}, and none of the 48 films .* is crop"):
+    with pytest.raises(
+        OptionError, match=f"--method.positives is {positives}, and none of the 48 films .* is crop"
+    ):
         positive_pairs(positives, Films.open([tiny_store]), rows, 0, SILENT)

@@ -25,9 +25,23 @@ from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.pretrain import TrainingResult, note_without_negatives, pretrain
 
 
-def run(store: Path, out: Path, listener: Listener | None = None, seed: int = 0, **options: Any) -> TrainingResult:
-    train = {"epochs": 1, "batch_size": 16, "accelerator": "cpu", "seed": seed, **options.pop("train", {})}
-    given = {"data": (store,), "out": out, "backbone": "test_resnet", "train": TrainOptions(**train), **options}
+def run(
+    store: Path, out: Path, listener: Listener | None = None, seed: int = 0, **options: Any
+) -> TrainingResult:
+    train = {
+        "epochs": 1,
+        "batch_size": 16,
+        "accelerator": "cpu",
+        "seed": seed,
+        **options.pop("train", {}),
+    }
+    given = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "train": TrainOptions(**train),
+        **options,
+    }
     return pretrain("moco", MoCoOptions(), PretrainOptions(**given), listener or Heard())
 
 
@@ -42,10 +56,14 @@ def test_the_same_run_twice_gives_the_same_bytes_whatever_came_before(
     torch.manual_seed(77)
     run(tiny_store, tmp_path / "again")
     for name in ("model.safetensors", "model.json", "seen.parquet"):
-        assert (tmp_path / "again" / "model" / name).read_bytes() == (done.run / "model" / name).read_bytes()
+        assert (tmp_path / "again" / "model" / name).read_bytes() == (
+            done.run / "model" / name
+        ).read_bytes()
     run(tiny_store, tmp_path / "other", seed=1)
     for name in ("model.safetensors",):
-        assert (tmp_path / "other" / "model" / name).read_bytes() != (done.run / "model" / name).read_bytes()
+        assert (tmp_path / "other" / "model" / name).read_bytes() != (
+            done.run / "model" / name
+        ).read_bytes()
 
 
 def test_the_run_folder_holds_what_a_run_is(done: TrainingResult) -> None:
@@ -67,17 +85,25 @@ def test_test_and_validation_films_stay_out_and_the_films_seen_are_listed(
     films = Films.open([tiny_store])
     parts = Parts.of(films)
     seen = load_model(done.run).seen
-    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), parts.rows("train"))
+    assert np.array_equal(
+        np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), parts.rows("train")
+    )
     both = run(tiny_store, tmp_path / "both", with_validation=True)
     seen = load_model(both.run).seen
     expected = np.union1d(parts.rows("train"), parts.rows("val"))
-    assert np.array_equal(np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), expected)
+    assert np.array_equal(
+        np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), expected
+    )
     assert len(seen) == len(seen_films(films.catalog.iloc[expected]))
 
 
 def test_the_second_time_it_is_already_done(done: TrainingResult, tiny_store: Path) -> None:
     heard = Heard()
-    before = {path: path.stat().st_mtime_ns for path in done.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in done.run.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
     again = run(tiny_store, done.run, heard)
     assert again.already_done
     assert again.steps == done.steps
@@ -108,11 +134,15 @@ def test_pretraining_goes_on_from_a_run_and_remembers_its_films(
 
 
 @pytest.mark.parametrize("films", [6, 12])
-def test_few_films_shrink_the_batch_with_a_line(make_store: Callable[..., Path], tmp_path: Path, films: int) -> None:
+def test_few_films_shrink_the_batch_with_a_line(
+    make_store: Callable[..., Path], tmp_path: Path, films: int
+) -> None:
     heard = Heard()
     result = run(make_store(tmp_path / "store", films=films), tmp_path / "run", heard)
     assert result.steps == 1
-    assert any(f"do not fill a batch of 16: it is {result.films} now" in note for note in heard.notes)
+    assert any(
+        f"do not fill a batch of 16: it is {result.films} now" in note for note in heard.notes
+    )
 
 
 def test_too_few_films_are_one_line(make_store: Callable[..., Path], tmp_path: Path) -> None:
@@ -122,15 +152,23 @@ def test_too_few_films_are_one_line(make_store: Callable[..., Path], tmp_path: P
 
 def test_films_of_one_patient_have_no_negatives_where_those_are_masked() -> None:
     heard = Heard()
-    for options, patients in ((MoCoOptions(mask_same_patient=False), 1), (MoCoOptions(), 2), (BYOLOptions(), 1)):
+    for options, patients in (
+        (MoCoOptions(mask_same_patient=False), 1),
+        (MoCoOptions(), 2),
+        (BYOLOptions(), 1),
+    ):
         note_without_negatives(options, patients, heard)
     assert heard.notes == []
     note_without_negatives(MoCoOptions(), 1, heard)
     assert "--method.no-mask_same_patient" in heard.notes[0]
 
 
-def test_an_unknown_method_and_a_missing_store_are_one_line(tiny_store: Path, tmp_path: Path) -> None:
+def test_an_unknown_method_and_a_missing_store_are_one_line(
+    tiny_store: Path, tmp_path: Path
+) -> None:
     with pytest.raises(OptionError, match="unknown method"):
-        pretrain("moko", MoCoOptions(), PretrainOptions(data=(tiny_store,), out=tmp_path / "x"), Heard())
+        pretrain(
+            "moko", MoCoOptions(), PretrainOptions(data=(tiny_store,), out=tmp_path / "x"), Heard()
+        )
     with pytest.raises(DataError, match="no finished store"):
         run(tmp_path / "nowhere", tmp_path / "x")

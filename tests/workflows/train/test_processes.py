@@ -23,11 +23,11 @@ from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
 from hilum.workflows.train.pretrain import pretrain
 
 LOOP = [
-    "--train.batch_size",
+    "--train.batch-size",
     "8",
-    "--train.log_every",
+    "--train.log-every",
     "1",
-    "--train.checkpoint_every",
+    "--train.checkpoint-every",
     "2",
     "--train.accelerator",
     "cpu",
@@ -35,17 +35,38 @@ LOOP = [
 ]
 LONG = ["--train.epochs", "16"]  # 48 steps
 PROGRAM = [sys.executable, "-m", "hilum"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "hilum"]
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "-m",
+    "hilum",
+]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def words(what: str, store: Path, out: Path, more: list[str]) -> list[str]:
     """What the run is, but for the number of its processes."""
-    return [*what.split(), "--data", str(store), "--out", str(out), "--backbone", "test_resnet", *LOOP, *more]
+    return [
+        *what.split(),
+        "--data",
+        str(store),
+        "--out",
+        str(out),
+        "--backbone",
+        "test_resnet",
+        *LOOP,
+        *more,
+    ]
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -54,7 +75,9 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def ended(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, int, str, str]]:
+def ended(
+    tiny_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, int, str, str]]:
     """Runs in two processes, all at once: every method, a classifier, one that diverges, and one under torchrun."""
     folder = tmp_path_factory.mktemp("two")
     two = ["--devices", "2"]
@@ -63,13 +86,25 @@ def ended(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "moco": (PROGRAM, "pretrain moco", [*LONG, *two]),
         "torchrun": (TORCHRUN, "pretrain moco", LONG),
         "finetune": (PROGRAM, "finetune", ["--train.epochs", "3", *two]),
-        "weighted": (PROGRAM, "finetune --sampler weighted --labels.uncertain multiclass --loss.name focal", two),
+        "weighted": (
+            PROGRAM,
+            "finetune --sampler weighted --labels.uncertain multiclass --loss.name focal",
+            two,
+        ),
         "diverges": (PROGRAM, "pretrain moco", ["--train.lr", "1e30", "--train.clip", "0", *two]),
     }
     short = ["--train.epochs", "2"]
     begun = {
         name: start(
-            [*program, *words(what, tiny_store, folder / name, more if "--train.epochs" in more else more + short)]
+            [
+                *program,
+                *words(
+                    what,
+                    tiny_store,
+                    folder / name,
+                    more if "--train.epochs" in more else more + short,
+                ),
+            ]
         )
         for name, (program, what, more) in plans.items()
     }
@@ -96,7 +131,9 @@ def test_two_processes_end_well(name: str, ended: dict[str, tuple[Path, int, str
     assert (run / "options.yaml").read_text().count("  processes: 2\n") == 1
 
 
-def test_what_the_sampler_does_is_written_down_once(ended: dict[str, tuple[Path, int, str, str]]) -> None:
+def test_what_the_sampler_does_is_written_down_once(
+    ended: dict[str, tuple[Path, int, str, str]],
+) -> None:
     lines = (ended["weighted"][0] / "log.jsonl").read_text().splitlines()
     (told,) = [event for event in map(json.loads, lines) if event.get("event") == "sampler"]
     assert told["findings"] == ["Edema", "Mass"]
@@ -115,7 +152,9 @@ def test_validation_is_of_all_processes(ended: dict[str, tuple[Path, int, str, s
     assert told["best"] == pytest.approx(max(scores), abs=1e-5)
 
 
-def test_a_loss_that_is_not_finite_stops_both_with_one_line(ended: dict[str, tuple[Path, int, str, str]]) -> None:
+def test_a_loss_that_is_not_finite_stops_both_with_one_line(
+    ended: dict[str, tuple[Path, int, str, str]],
+) -> None:
     run, code, _, errors = ended["diverges"]
     assert code == 1
     assert errors.splitlines()[-1].startswith("hilum pretrain moco: the loss is nan at step")
@@ -123,8 +162,12 @@ def test_a_loss_that_is_not_finite_stops_both_with_one_line(ended: dict[str, tup
     assert not (run / "model").exists()
 
 
-def test_another_number_of_processes_is_refused(ended: dict[str, tuple[Path, int, str, str]], tiny_store: Path) -> None:
-    code, _, errors = finish(start([*PROGRAM, *words("pretrain moco", tiny_store, ended["moco"][0], LONG)]))
+def test_another_number_of_processes_is_refused(
+    ended: dict[str, tuple[Path, int, str, str]], tiny_store: Path
+) -> None:
+    code, _, errors = finish(
+        start([*PROGRAM, *words("pretrain moco", tiny_store, ended["moco"][0], LONG)])
+    )
     assert code == 1
     assert "record.processes: 2 there, 1 now" in errors
     assert len(errors.splitlines()) == 1
@@ -132,7 +175,11 @@ def test_another_number_of_processes_is_refused(ended: dict[str, tuple[Path, int
 
 def other_rank(process: subprocess.Popen[str]) -> int:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (child,) = [int(child) for child in children if b"-m\0hilum" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    (child,) = [
+        int(child)
+        for child in children
+        if b"-m\0hilum" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
     return child
 
 
@@ -157,7 +204,9 @@ def newest_step(run: Path) -> int:
     return max((event["step"] for event in map(json.loads, lines) if "loss" in event), default=0)
 
 
-def break_off(command: list[str], run: Path, step: int, number: int, at_first: bool) -> tuple[int, str]:
+def break_off(
+    command: list[str], run: Path, step: int, number: int, at_first: bool
+) -> tuple[int, str]:
     """Run until the step, send a signal to the first or the other process; return exit code and what was said."""
     process = start(command)
     wait_for(lambda: newest_step(run) >= step or process.poll() is not None)
@@ -185,13 +234,18 @@ def test_signals_at_any_process_end_both_and_the_run_goes_on_to_the_bit(
     code, _, errors = finish(start(command))
     assert code == 0, errors
     assert weights(run) == weights(ended["moco"][0])
-    losses = [{e["step"]: e["loss"] for e in read_log(place) if "loss" in e} for place in (run, ended["moco"][0])]
+    losses = [
+        {e["step"]: e["loss"] for e in read_log(place) if "loss" in e}
+        for place in (run, ended["moco"][0])
+    ]
     assert losses[0] == losses[1]
 
 
 def refused(store: Path, out: Path, devices: int, **train: int) -> None:
     options = TrainOptions(epochs=1, batch_size=8, accelerator="cpu", **train)  # type: ignore[arg-type]
-    given = PretrainOptions(data=(store,), out=out, backbone="test_resnet", devices=devices, train=options)
+    given = PretrainOptions(
+        data=(store,), out=out, backbone="test_resnet", devices=devices, train=options
+    )
     pretrain("moco", MoCoOptions(), given, Listener())
 
 
@@ -199,7 +253,9 @@ def test_mistakes_are_one_line_before_a_process_starts(tiny_store: Path, tmp_pat
     for options in (PretrainOptions, FinetuneOptions):
         with pytest.raises(OptionError, match="--devices is 0: allowed is 1 or more"):
             options(data=(tiny_store,), out=tmp_path, devices=0)
-    with pytest.raises(DataError, match=r"too few for a step of 30 x 2 films: .* --train.accumulate or --devices"):
+    with pytest.raises(
+        DataError, match=r"too few for a step of 30 x 2 films: .* --train.accumulate or --devices"
+    ):
         refused(tiny_store, tmp_path / "run", devices=30)
     assert not (tmp_path / "run").exists()
     (tmp_path / "other").mkdir()

@@ -62,7 +62,9 @@ def doubtful(truth: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "study": [f"s{number // 2}" for number in range(200)],
         **{name: stated[:, place] for place, name in enumerate(FINDINGS)},
     }
-    catalog = Catalog("doubtful", Path("/nowhere"), FINDINGS, film_table(pd.DataFrame(rows), FINDINGS), 200)
+    catalog = Catalog(
+        "doubtful", Path("/nowhere"), FINDINGS, film_table(pd.DataFrame(rows), FINDINGS), 200
+    )
     store = write_store(folder, catalog, images.astype(np.uint8), Preparation(32))
     patient_split(store.catalog, store.findings, 0, test=0.2, val=0.3).save(folder)
     return folder
@@ -70,9 +72,17 @@ def doubtful(truth: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def options(store: Path, out: Path, **more: Any) -> FinetuneOptions:
     epochs = more.pop("epochs", 4)
-    train = FinetuneTrainOptions(epochs=epochs, batch_size=8, lr=3e-3, checkpoint_every=5, accelerator="cpu")
+    train = FinetuneTrainOptions(
+        epochs=epochs, batch_size=8, lr=3e-3, checkpoint_every=5, accelerator="cpu"
+    )
     labels = LabelOptions(uncertain="self-train")
-    given = {"data": (store,), "out": out, "backbone": "test_resnet", "labels": labels, "train": train}
+    given = {
+        "data": (store,),
+        "out": out,
+        "backbone": "test_resnet",
+        "labels": labels,
+        "train": train,
+    }
     return FinetuneOptions(**{**given, "self_train": EASY, **more})
 
 
@@ -86,7 +96,10 @@ def whole(doubtful: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingR
 
 
 def assert_same(one: Path, two: Path) -> None:
-    for name in (*(f"model/{file}" for file in MODEL_FILES), *(f"{TEACHER}/model/{file}" for file in MODEL_FILES)):
+    for name in (
+        *(f"model/{file}" for file in MODEL_FILES),
+        *(f"{TEACHER}/model/{file}" for file in MODEL_FILES),
+    ):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
     assert sha256(one / PSEUDO_LABELS) == sha256(two / PSEUDO_LABELS)
 
@@ -110,18 +123,26 @@ def test_uncertain_training_cells_are_labelled_and_no_others(
     assert sum(sum(counts.values()) for counts in told["findings"].values()) == taken.sum()
 
 
-def test_the_first_model_is_what_ignore_trains(whole: TrainingResult, doubtful: Path, tmp_path: Path) -> None:
+def test_the_first_model_is_what_ignore_trains(
+    whole: TrainingResult, doubtful: Path, tmp_path: Path
+) -> None:
     plain = run(doubtful, tmp_path / "plain", labels=LabelOptions(uncertain="ignore"))
     for name in MODEL_FILES:
-        assert (plain.run / "model" / name).read_bytes() == (whole.run / TEACHER / "model" / name).read_bytes()
+        assert (plain.run / "model" / name).read_bytes() == (
+            whole.run / TEACHER / "model" / name
+        ).read_bytes()
     assert not (whole.run / TEACHER / "checkpoints").exists()
     student = load_model(whole.run)
     assert student.description.findings == FINDINGS
     assert not (plain.run / PSEUDO_LABELS).exists()
-    assert (plain.run / "model" / MODEL_FILES[0]).read_bytes() != (whole.run / "model" / MODEL_FILES[0]).read_bytes()
+    assert (plain.run / "model" / MODEL_FILES[0]).read_bytes() != (
+        whole.run / "model" / MODEL_FILES[0]
+    ).read_bytes()
 
 
-def test_the_run_and_its_first_model_are_evaluated_like_any_other(whole: TrainingResult, doubtful: Path) -> None:
+def test_the_run_and_its_first_model_are_evaluated_like_any_other(
+    whole: TrainingResult, doubtful: Path
+) -> None:
     how = EvaluateOptions(data=doubtful, resamples=0, min_positives=1)
     for folder in (whole.run, whole.run / TEACHER):
         assert evaluate(folder, how).evaluation.auroc_macro.value > 0.7
@@ -165,7 +186,10 @@ def test_a_run_that_falls_again_and_again_ends_as_the_whole_one(
         try:
             run(doubtful, tmp_path / "run", Falling(last))
         except KeyboardInterrupt:
-            falls, last = falls + 1, last + 5  # each time a little later, so that it comes to its end
+            falls, last = (
+                falls + 1,
+                last + 5,
+            )  # each time a little later, so that it comes to its end
         else:
             break
     assert 1 <= falls < 60
@@ -192,7 +216,9 @@ def test_it_goes_on_between_labelling_and_training(
     assert_same(copy, whole.run)
 
 
-def test_other_options_are_refused_once_the_first_model_trains(doubtful: Path, tmp_path: Path) -> None:
+def test_other_options_are_refused_once_the_first_model_trains(
+    doubtful: Path, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(doubtful, tmp_path / "run", Falling(12))
     assert (tmp_path / "run" / TEACHER / "log.jsonl").is_file()
@@ -217,14 +243,23 @@ def another(store: Path, folder: Path, pixels: Callable[[pd.DataFrame], np.ndarr
     return folder
 
 
-def test_films_of_one_name_in_two_stores_are_refused_before_the_first_model(doubtful: Path, tmp_path: Path) -> None:
-    other = another(doubtful, tmp_path / "other", lambda catalog: catalog["pixels"].iloc[::-1].to_numpy())
-    with pytest.raises(DataError, match=r"^200 films, first 0.png, are others in two stores of the source 'doubtful'"):
+def test_films_of_one_name_in_two_stores_are_refused_before_the_first_model(
+    doubtful: Path, tmp_path: Path
+) -> None:
+    other = another(
+        doubtful, tmp_path / "other", lambda catalog: catalog["pixels"].iloc[::-1].to_numpy()
+    )
+    with pytest.raises(
+        DataError,
+        match=r"^200 films, first 0.png, are others in two stores of the source 'doubtful'",
+    ):
         run(doubtful, tmp_path / "run", data=(doubtful, other))
     assert not (tmp_path / "run").exists()
 
 
-def test_an_uncertain_cell_of_a_film_in_two_stores_is_labelled_once(doubtful: Path, tmp_path: Path) -> None:
+def test_an_uncertain_cell_of_a_film_in_two_stores_is_labelled_once(
+    doubtful: Path, tmp_path: Path
+) -> None:
     other = another(doubtful, tmp_path / "other", lambda catalog: catalog["pixels"].to_numpy())
     always = PseudoOptions(soft=True, abstain=False)
     done = run(doubtful, tmp_path / "run", data=(doubtful, other), self_train=always, epochs=1)
@@ -233,8 +268,12 @@ def test_an_uncertain_cell_of_a_film_in_two_stores_is_labelled_once(doubtful: Pa
     assert len(read_pseudo_labels(done.run / PSEUDO_LABELS).cells) == uncertain
 
 
-def test_irvins_form_labels_every_uncertain_cell_by_its_probability(doubtful: Path, tmp_path: Path) -> None:
-    done = run(doubtful, tmp_path / "run", self_train=PseudoOptions(soft=True, abstain=False), epochs=1)
+def test_irvins_form_labels_every_uncertain_cell_by_its_probability(
+    doubtful: Path, tmp_path: Path
+) -> None:
+    done = run(
+        doubtful, tmp_path / "run", self_train=PseudoOptions(soft=True, abstain=False), epochs=1
+    )
     films = Films.open([doubtful])
     targets, _ = read_pseudo_labels(done.run / PSEUDO_LABELS).on(films, films.findings)
     rows = Parts.of(films).rows("train")
@@ -244,7 +283,9 @@ def test_irvins_form_labels_every_uncertain_cell_by_its_probability(doubtful: Pa
     np.testing.assert_allclose(targets[rows][uncertain], told[uncertain], atol=1e-5)
 
 
-def test_single_findings_self_train_on_a_share_of_the_patients(doubtful: Path, tmp_path: Path) -> None:
+def test_single_findings_self_train_on_a_share_of_the_patients(
+    doubtful: Path, tmp_path: Path
+) -> None:
     labels = LabelOptions(uncertain="multiclass", per_finding={"mass": "self-train"})
     done = run(doubtful, tmp_path / "run", labels=labels, fraction=0.7, epochs=2)
     table = read_pseudo_labels(done.run / PSEUDO_LABELS)
@@ -255,7 +296,12 @@ def test_single_findings_self_train_on_a_share_of_the_patients(doubtful: Path, t
 
 
 def test_thresholds_that_nothing_reaches_label_nothing(doubtful: Path, tmp_path: Path) -> None:
-    done = run(doubtful, tmp_path / "run", self_train=PseudoOptions(precision=0.99, absent_precision=0.99), epochs=1)
+    done = run(
+        doubtful,
+        tmp_path / "run",
+        self_train=PseudoOptions(precision=0.99, absent_precision=0.99),
+        epochs=1,
+    )
     table = read_pseudo_labels(done.run / PSEUDO_LABELS)
     assert len(table.cells) == 0
     assert (
@@ -263,21 +309,43 @@ def test_thresholds_that_nothing_reaches_label_nothing(doubtful: Path, tmp_path:
         or "bound" in table.record["cuts"]["Edema"]["reason"]
     )
     for name in MODEL_FILES:
-        assert (done.run / "model" / name).read_bytes() == (done.run / TEACHER / "model" / name).read_bytes()
+        assert (done.run / "model" / name).read_bytes() == (
+            done.run / TEACHER / "model" / name
+        ).read_bytes()
 
 
 def test_what_does_nothing_and_what_labels_nothing_is_said(doubtful: Path, tmp_path: Path) -> None:
     heard = Heard()
     run(doubtful, tmp_path / "ignored", heard, labels=LabelOptions(uncertain="ignore"), epochs=1)
-    assert "--self_train.* changes nothing here: no finding has --labels.uncertain self-train" in heard.notes
+    assert (
+        "--self-train.* changes nothing here: no finding has --labels.uncertain self-train"
+        in heard.notes
+    )
     heard = Heard()
-    run(doubtful, tmp_path / "none", heard, self_train=PseudoOptions(precision=0.999, absent_precision=0.999), epochs=1)
-    why = [line for line in heard.notes if line.startswith("no uncertain cell of Edema is labelled: present: ")]
+    run(
+        doubtful,
+        tmp_path / "none",
+        heard,
+        self_train=PseudoOptions(precision=0.999, absent_precision=0.999),
+        epochs=1,
+    )
+    why = [
+        line
+        for line in heard.notes
+        if line.startswith("no uncertain cell of Edema is labelled: present: ")
+    ]
     assert len(why) == 1
     assert not any("changes nothing" in line for line in heard.notes)
 
 
 def test_a_probe_has_no_first_model(doubtful: Path) -> None:
-    with pytest.raises(OptionError, match="no policy self-train: choose zeros, ones, ignore or smooth") as caught:
-        probe("random", ProbeOptions(data=(doubtful,), labels=LabelOptions(uncertain="self-train"), device="cpu"))
+    with pytest.raises(
+        OptionError, match="no policy self-train: choose zeros, ones, ignore or smooth"
+    ) as caught:
+        probe(
+            "random",
+            ProbeOptions(
+                data=(doubtful,), labels=LabelOptions(uncertain="self-train"), device="cpu"
+            ),
+        )
     assert "\n" not in str(caught.value)

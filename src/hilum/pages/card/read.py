@@ -13,7 +13,17 @@ from hilum.pages.read import bytes_of, read_json
 from hilum.workflows.card.card import CARD, FORMAT
 from hilum.workflows.card.pixels import PICTURES
 
-KEYS = ("made_of", "columns", "stores", "patients", "copies", "strangers", "hints", "shortcuts", "reader")
+KEYS = (
+    "made_of",
+    "columns",
+    "stores",
+    "patients",
+    "copies",
+    "strangers",
+    "hints",
+    "shortcuts",
+    "reader",
+)
 SIDE = 160
 """Pixels that a shown film has at least, so that a browser need not enlarge it by much."""
 
@@ -64,7 +74,11 @@ def read_card(folder: Path) -> Card:
     content = read_json(path)
     missing = [key for key in ("format", *KEYS) if key not in content]
     if missing:
-        raise RunError(f"{path} is damaged (no {missing[0]}): delete {folder} and make the card again.")
+        raise RunError(
+            f"{path} is damaged (no {missing[0]}): delete {folder} and make the card again."
+        )
     if content["format"] != FORMAT:
-        raise RunError(f"{path} is of format {content['format']}, this version reads {FORMAT}: make the card again.")
+        raise RunError(
+            f"{path} is of format {content['format']}, this version reads {FORMAT}: make the card again."
+        )
     return Card(folder, content)

@@ -56,15 +56,27 @@ def card_sections(card: Card) -> dict[str, Any]:
         "prevalence": prevalence_table(card) if card.whole["labels"] else None,
         "labels": [labels(column) for column in card.own if column["labels"]],
         "policies": [policies(column) for column in card["columns"] if column["labels"]],
-        "together": [co_occurrence(column) for column in card["columns"] if len(column["together"]["findings"]) > 1],
+        "together": [
+            co_occurrence(column)
+            for column in card["columns"]
+            if len(column["together"]["findings"]) > 1
+        ],
         "greys": greys(card),
-        "means": [(column["name"], card.picture(column["mean_film"]), column["greys"]["films"]) for column in card.own],
+        "means": [
+            (column["name"], card.picture(column["mean_film"]), column["greys"]["films"])
+            for column in card.own
+        ],
         "samples": [samples(card, store) for store in card["stores"]],
         "enhancement": [steps(card, store) for store in card["stores"]],
         "parts": parts_table(card),
-        "part_tables": [part_prevalence_table(column) for column in card["columns"] if column["labels"]],
+        "part_tables": [
+            part_prevalence_table(column) for column in card["columns"] if column["labels"]
+        ],
         "copies": copies(card),
-        "strangers": {**card["strangers"], "shown": [shown(card, one) for one in card["strangers"]["shown"]]},
+        "strangers": {
+            **card["strangers"],
+            "shown": [shown(card, one) for one in card["strangers"]["shown"]],
+        },
         "hints": hints(card),
         "shortcuts": [shortcuts(found) for found in card["shortcuts"]],
         "probes": next(map(rule, probed(card)), None),
@@ -80,7 +92,11 @@ def attention(card: Card) -> Iterator[tuple[str, str, bool]]:
     if several:
         yield "parts", f"{counted(several, 'patient')} stand in several parts.", True
     if straddling:
-        yield "copies", f"{counted(straddling, 'group')} of copies stand in several parts: a leak.", True
+        yield (
+            "copies",
+            f"{counted(straddling, 'group')} of copies stand in several parts: a leak.",
+            True,
+        )
     elif card["copies"]["films"]:
         found = counted(card["copies"]["films"], "film")
         yield "copies", f"{found} are copies of another, all within their part.", False
@@ -134,12 +150,17 @@ def _sexes(column: Column) -> dict[str, int]:
 
 
 def _views(column: Column) -> dict[str, int]:
-    return {VIEWS.get(name, name): count for name, count in ordered(column["views"]).items() if count}
+    return {
+        VIEWS.get(name, name): count for name, count in ordered(column["views"]).items() if count
+    }
 
 
 def _bars(card: Card, title: str, below: str, beside: str, counts: Any) -> Markup | None:
     found = {column["name"]: counts(column) for column in card.own}
-    names = sorted(dict.fromkeys(name for one in found.values() for name in one), key=lambda name: name == "not stated")
+    names = sorted(
+        dict.fromkeys(name for one in found.values() for name in one),
+        key=lambda name: name == "not stated",
+    )
     if not any(sum(one.values()) for one in found.values()):
         return None
     series = {which: _shares([one.get(name, 0) for name in names]) for which, one in found.items()}
@@ -184,7 +205,11 @@ def labels(column: Column) -> dict[str, Any]:
 
 def policies(column: Column) -> dict[str, Any]:
     """Return the table of policies, and whether they differ at all."""
-    return {"name": column["name"], "table": policy_table(column), "uncertain": has_uncertain(column)}
+    return {
+        "name": column["name"],
+        "table": policy_table(column),
+        "uncertain": has_uncertain(column),
+    }
 
 
 def co_occurrence(column: Column) -> dict[str, Any]:
@@ -192,11 +217,18 @@ def co_occurrence(column: Column) -> dict[str, Any]:
     found = column["together"]
     names, pairs = found["findings"], zip(found["films"], found["of"], strict=True)
     shares = [
-        [both / of if of and other != place else None for other, (both, of) in enumerate(zip(*lines, strict=True))]
+        [
+            both / of if of and other != place else None
+            for other, (both, of) in enumerate(zip(*lines, strict=True))
+        ]
         for place, lines in enumerate(pairs)
     ]
     title = f"Share of the films with one finding that have another too, {column['name']}"
-    return {"name": column["name"], "chart": matrix(title, names, shares), "table": together_table(column)}
+    return {
+        "name": column["name"],
+        "chart": matrix(title, names, shares),
+        "table": together_table(column),
+    }
 
 
 def greys(card: Card) -> Markup:
@@ -205,7 +237,13 @@ def greys(card: Card) -> Markup:
     for place, column in enumerate(card.own):
         shares = column["greys"]["shares"]
         width = 256 / len(shares)
-        lines.append(Line(column["name"], place, [((n + 0.5) * width, share) for n, share in enumerate(shares)]))
+        lines.append(
+            Line(
+                column["name"],
+                place,
+                [((n + 0.5) * width, share) for n, share in enumerate(shares)],
+            )
+        )
     return curves(lines, "grey value", "share of the pixels", form="{:.1%}", shown=(0.0,))
 
 
@@ -226,9 +264,15 @@ def steps(card: Card, store: Mapping[str, Any]) -> dict[str, Any]:
     """Return films of a store before and after enhancement."""
     done = store["preparation"]["enhance"]
     films = [
-        [(card.picture(step["picture"]), _step(step["enhance"], done)) for step in one] for one in store["enhancement"]
+        [(card.picture(step["picture"]), _step(step["enhance"], done)) for step in one]
+        for one in store["enhancement"]
     ]
-    return {"name": store["source"], "done": ENHANCED.get(done, done), "enhanced": done != "none", "films": films}
+    return {
+        "name": store["source"],
+        "done": ENHANCED.get(done, done),
+        "enhanced": done != "none",
+        "films": films,
+    }
 
 
 def _step(enhance: str, done: str) -> str:
@@ -241,7 +285,10 @@ def _step(enhance: str, done: str) -> str:
 def copies(card: Card) -> dict[str, Any]:
     """Return what is said of copies, with pictures of some pairs."""
     found = card["copies"]
-    pairs = [{**one, "pictures": [card.picture(name) for name in one["pictures"]]} for one in found["shown"]]
+    pairs = [
+        {**one, "pictures": [card.picture(name) for name in one["pictures"]]}
+        for one in found["shown"]
+    ]
     tables = {"table": copies_table(card), "leaks": leaks_of(found) if found["groups"] else None}
     return {**found, **tables, "shown": pairs}
 
@@ -256,7 +303,10 @@ def hints(card: Card) -> dict[str, Any] | None:
     found = card["hints"]
     if found is None:
         return None
-    lines = [{**shown(card, one), "label": LABELS.get(one["label"], "not stated")} for one in found["shown"]]
+    lines = [
+        {**shown(card, one), "label": LABELS.get(one["label"], "not stated")}
+        for one in found["shown"]
+    ]
     return {**found, "shown": lines}
 
 
@@ -272,12 +322,19 @@ def shortcuts(found: Mapping[str, Any]) -> dict[str, Any]:
     known = [value for one in series for measured in one for value in measured.values()]
     chart = dots(judged, series, list(readers), domain([*known, 0.4, 0.8], 0.1)) if judged else None
     more = {"chart": chart, "key": key(list(readers)), "table": shortcuts_table(found)}
-    return {**found, **more, "not_judged": [name for name in found["findings"] if name not in judged]}
+    return {
+        **found,
+        **more,
+        "not_judged": [name for name in found["findings"] if name not in judged],
+    }
 
 
 def rule(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what each probe sees, and the rule that flags."""
-    return {"sees": [(name, found["probes"][name]["sees"]) for name in probe_names(found)], "rule": found["rule"]}
+    return {
+        "sees": [(name, found["probes"][name]["sees"]) for name in probe_names(found)],
+        "rule": found["rule"],
+    }
 
 
 def _measured(told: Mapping[str, Any] | None) -> Measured:
@@ -287,8 +344,14 @@ def _measured(told: Mapping[str, Any] | None) -> Measured:
 def repeat(card: Card) -> str:
     """Return the command that makes such a card again."""
     told = card["made_of"]["options"]
-    words = " ".join(f"--{name} {value}" for name, value in sorted(told.items()) if name != "truth")
-    stores = " ".join(f"STORE-{place + 1}" for place in range(len(card.own))) if len(card.own) > 1 else "STORE"
+    words = " ".join(
+        f"--{name} {value}" for name, value in sorted(told.items()) if name != "annotations"
+    )
+    stores = (
+        " ".join(f"STORE-{place + 1}" for place in range(len(card.own)))
+        if len(card.own) > 1
+        else "STORE"
+    )
     run = " --from RUN" if card["made_of"]["from"] else ""
     return f"hilum card {stores} --out NEW{run} {words}"
 

@@ -41,7 +41,9 @@ def share(value: float | None) -> Cell:
 
 def overview(card: Card) -> Table:
     """Return what is counted of every store, a column each and all together."""
-    rows = [[word(fact), *(cell(column) for column in card["columns"])] for fact, cell in _FACTS.items()]
+    rows = [
+        [word(fact), *(cell(column) for column in card["columns"])] for fact, cell in _FACTS.items()
+    ]
     columns = [words("", "fact"), *(numbers(one["name"], one["name"]) for one in card["columns"])]
     return table("films", "Counts of the stores", columns, rows)
 
@@ -52,7 +54,11 @@ def _films_of_a_patient(column: Column) -> Cell:
 
 
 def _studies(column: Column) -> Cell:
-    return number(column["studies"]) if column["studies"] is not None else Cell("not named", (None,), style="soft")
+    return (
+        number(column["studies"])
+        if column["studies"] is not None
+        else Cell("not named", (None,), style="soft")
+    )
 
 
 def _tallied(counts: Mapping[str, int]) -> Cell:
@@ -65,7 +71,11 @@ def _ages(column: Column) -> Cell:
     if found["median"] is None:
         return Cell("not stated", (None,), style="soft")
     slips = f", {counted(found['unlikely'], 'age')} above 120" if found["unlikely"] else ""
-    return Cell(f"{found['median']:g}", (found["median"],), f"5% to 95%: {found['p5']:g} to {found['p95']:g}{slips}")
+    return Cell(
+        f"{found['median']:g}",
+        (found["median"],),
+        f"5% to 95%: {found['p5']:g} to {found['p95']:g}{slips}",
+    )
 
 
 def _mix(kind: str) -> Any:
@@ -84,14 +94,20 @@ def _sizes(column: Column) -> Cell:
     low, high = found["shortest_side"]
     sides = f"{low:,} px" if low == high else f"{low:,} to {high:,} px"
     return Cell(
-        sides, (sides,), f"{counted(found['different'], 'size')}, {found['square'] / found['known']:.0%} square"
+        sides,
+        (sides,),
+        f"{counted(found['different'], 'size')}, {found['square'] / found['known']:.0%} square",
     )
 
 
 def _spread(name: str) -> Any:
     def cell(column: Column) -> Cell:
         found = column["greys"][name]
-        return Cell(f"{found['median']:.0f}", (found["median"],), f"5% to 95%: {found['p5']:.0f} to {found['p95']:.0f}")
+        return Cell(
+            f"{found['median']:.0f}",
+            (found["median"],),
+            f"5% to 95%: {found['p5']:.0f} to {found['p95']:.0f}",
+        )
 
     return cell
 
@@ -105,7 +121,9 @@ _FACTS = {
     "rows left out": lambda column: _tallied(column["rows"]["excluded"]),
     "films that could not be read": lambda column: _tallied(column["rows"]["failed"]),
     "findings that its source states": lambda column: number(len(column["labels"])),
-    "films with no finding present": lambda column: share(column["together"]["none_present"] / column["films"]),
+    "films with no finding present": lambda column: share(
+        column["together"]["none_present"] / column["films"]
+    ),
     "sex": _mix("sexes"),
     "age in years, median": _ages,
     "view": _mix("views"),
@@ -119,7 +137,9 @@ _FACTS = {
 
 def ordered(counts: Mapping[str, int]) -> dict[str, int]:
     """Return counts by name, what is not stated last."""
-    return {name: counts[name] for name in sorted(counts, key=lambda name: (name == "not stated", name))}
+    return {
+        name: counts[name] for name in sorted(counts, key=lambda name: (name == "not stated", name))
+    }
 
 
 def findings_of(column: Column) -> list[str]:
@@ -133,8 +153,14 @@ def prevalence_table(card: Card) -> Table:
     columns = [words("finding", "finding")]
     for column in card["columns"]:
         columns += [numbers(column["name"], f"{column['name']}_share")]
-        columns += [numbers("films", f"{column['name']}_films"), numbers("patients", f"{column['name']}_patients")]
-    rows = [[word(name), *(cell for column in card["columns"] for cell in _present(column, name))] for name in findings]
+        columns += [
+            numbers("films", f"{column['name']}_films"),
+            numbers("patients", f"{column['name']}_patients"),
+        ]
+    rows = [
+        [word(name), *(cell for column in card["columns"] for cell in _present(column, name))]
+        for name in findings
+    ]
     return table("prevalence", "Films on which each finding is present", columns, rows)
 
 
@@ -143,7 +169,11 @@ def _present(column: Column, finding: str) -> list[Cell]:
     if found is None:
         return [Cell("not labelled", (None,), style="soft"), Cell("", (None,)), Cell("", (None,))]
     labelled = column["films"] - found["not_labelled"]
-    return [share(found["present"] / labelled), number(found["present"]), number(found["patients_present"])]
+    return [
+        share(found["present"] / labelled),
+        number(found["present"]),
+        number(found["patients_present"]),
+    ]
 
 
 def has_uncertain(column: Column) -> bool:
@@ -153,10 +183,15 @@ def has_uncertain(column: Column) -> bool:
 
 def policy_table(column: Column) -> Table:
     """Return the share of films that training takes as having each finding, by what uncertain labels become."""
-    policies = [name for name in POLICIES if name in next(iter(column["labels"].values()))["prevalence"]]
+    policies = [
+        name for name in POLICIES if name in next(iter(column["labels"].values()))["prevalence"]
+    ]
     columns = [
         words("finding", "finding"),
-        *(numbers(kind.replace("_", " "), kind) for kind in ("present", "uncertain", "absent", "not_stated")),
+        *(
+            numbers(kind.replace("_", " "), kind)
+            for kind in ("present", "uncertain", "absent", "not_stated")
+        ),
         *(numbers(policy, policy) for policy in policies),
         numbers("stated only", "stated_only"),
     ]
@@ -169,7 +204,12 @@ def policy_table(column: Column) -> Table:
         for name in findings_of(column)
         for found in [column["labels"][name]]
     ]
-    return table(stem("policies", column["name"]), f"Labels and prevalence by policy, {column['name']}", columns, rows)
+    return table(
+        stem("policies", column["name"]),
+        f"Labels and prevalence by policy, {column['name']}",
+        columns,
+        rows,
+    )
 
 
 def parts_table(card: Card) -> Table:
@@ -177,7 +217,10 @@ def parts_table(card: Card) -> Table:
     columns = [words("part", "part")]
     for column in card["columns"]:
         name, of = column["name"], f", {column['name']}" if len(card["columns"]) > 1 else ""
-        columns += [numbers(f"films{of}", f"{name}_films"), numbers(f"patients{of}", f"{name}_patients")]
+        columns += [
+            numbers(f"films{of}", f"{name}_films"),
+            numbers(f"patients{of}", f"{name}_patients"),
+        ]
     rows = []
     for part in (*OWN_PARTS, "left_out"):
         found = [column["parts"][part] for column in card["columns"]]
@@ -199,10 +242,17 @@ def part_prevalence_table(column: Column) -> Table:
         columns += [numbers(part, f"{part}_share"), numbers("films", f"{part}_films")]
     rows = []
     for name in findings_of(column):
-        found = [[column["parts"][part][kind][name] for kind in ("present", "labelled")] for part in parts]
-        shares = [(share(count / films if films else None), number(count)) for count, films in found]
+        found = [
+            [column["parts"][part][kind][name] for kind in ("present", "labelled")]
+            for part in parts
+        ]
+        shares = [
+            (share(count / films if films else None), number(count)) for count, films in found
+        ]
         rows.append([word(name), *(cell for pair in shares for cell in pair)])
-    return table(stem("parts", column["name"]), f"Findings by part, {column['name']}", columns, rows)
+    return table(
+        stem("parts", column["name"]), f"Findings by part, {column['name']}", columns, rows
+    )
 
 
 def together_table(column: Column) -> Table:
@@ -211,13 +261,21 @@ def together_table(column: Column) -> Table:
     columns = [words("finding", "finding"), *(numbers(name, name) for name in names)]
     counts: Sequence[Sequence[int]] = column["together"]["films"]
     rows = [[word(name), *map(number, line)] for name, line in zip(names, counts, strict=True)]
-    return table(stem("together", column["name"]), f"Films with both findings, {column['name']}", columns, rows)
+    return table(
+        stem("together", column["name"]),
+        f"Films with both findings, {column['name']}",
+        columns,
+        rows,
+    )
 
 
 def sizes_table(column: Column) -> Table:
     """Return the sizes that films came in, the commonest first."""
     columns = [numbers("height", "height"), numbers("width", "width"), numbers("films", "films")]
-    rows = [[number(one["height"]), number(one["width"]), number(one["films"])] for one in column["sizes"]["common"]]
+    rows = [
+        [number(one["height"]), number(one["width"]), number(one["films"])]
+        for one in column["sizes"]["common"]
+    ]
     return table(stem("sizes", column["name"]), f"Commonest sizes, {column['name']}", columns, rows)
 
 
@@ -243,8 +301,13 @@ def leaks_of(copies: Mapping[str, Any]) -> Table:
     found = copies["leaks"]
     parts = [part for part in PARTS_SHOWN if any(found[part].values())]
     heads = ["copy in no part" if part == OUTSIDE else f"copy in {part}" for part in parts]
-    columns = [words("films of", "part"), *(numbers(head, head.replace(" ", "_")) for head in heads)]
-    rows = [[word(part), *(_leak(found[part][other], part, other) for other in parts)] for part in parts]
+    columns = [
+        words("films of", "part"),
+        *(numbers(head, head.replace(" ", "_")) for head in heads),
+    ]
+    rows = [
+        [word(part), *(_leak(found[part][other], part, other) for other in parts)] for part in parts
+    ]
     return table("copies-by-part", "Films that have a copy, by part", columns, rows)
 
 
@@ -271,10 +334,14 @@ def shortcuts_table(found: Mapping[str, Any]) -> Table:
     rows = []
     for finding in found["findings"]:
         flagged = {flag["probe"] for flag in found["flags"] if flag["finding"] == finding}
-        cells = [_flagged(estimate(probes[name]["auroc"][finding]), name in flagged) for name in names]
+        cells = [
+            _flagged(estimate(probes[name]["auroc"][finding]), name in flagged) for name in names
+        ]
         cells += [estimate(found["model"].get(finding))] if found["model"] is not None else []
         rows.append([word(finding), *cells])
-    return table(stem("shortcuts", found["name"]), f"AUROC of the probes, {found['name']}", columns, rows)
+    return table(
+        stem("shortcuts", found["name"]), f"AUROC of the probes, {found['name']}", columns, rows
+    )
 
 
 def _flagged(cell: Cell, flagged: bool) -> Cell:

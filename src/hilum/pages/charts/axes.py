@@ -36,7 +36,9 @@ def x_axis(
         drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
 
 
-def y_axis(drawing: Drawing, scale: Scale, sides: tuple[float, float], title: str, form: str = "") -> None:
+def y_axis(
+    drawing: Drawing, scale: Scale, sides: tuple[float, float], title: str, form: str = ""
+) -> None:
     """Draw the vertical axis with lines between both sides, its numbers and its turned title."""
     for tick, said in y_ticks(scale, form):
         place = scale(tick)

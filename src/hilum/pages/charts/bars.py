@@ -15,7 +15,9 @@ NAMES, ABOVE = 178.0, 168.0
 """Room for the findings' names beside and above a matrix."""
 
 
-def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]], below: str, beside: str) -> Markup:
+def bars(
+    title: str, names: Sequence[str], series: Mapping[str, Sequence[float]], below: str, beside: str
+) -> Markup:
     """Draw groups of bars, one group a name, one bar a series.
 
     Args:
@@ -32,7 +34,11 @@ def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]
         return drawing.svg()
     y = Scale(*domain([0, *values], nice_step(max(values), 4)), 204, 12)
     slot = (WIDTH - LEFT - RIGHT) / len(names)
-    drawn = [(number, which, shares) for number, (which, shares) in enumerate(series.items()) if any(shares)]
+    drawn = [
+        (number, which, shares)
+        for number, (which, shares) in enumerate(series.items())
+        if any(shares)
+    ]
     width = min(0.8 * slot / len(drawn), 46.0)
     y_axis(drawing, y, (LEFT, WIDTH - RIGHT), beside, "{:.0%}" if max(values) > 0.04 else "{:.1%}")
     for place, name in enumerate(names):
@@ -40,7 +46,12 @@ def bars(title: str, names: Sequence[str], series: Mapping[str, Sequence[float]]
         for beside_others, (number, which, shares) in enumerate(drawn):
             x = middle + (beside_others - len(drawn) / 2) * width
             hint = f"{which}, {name}: {shares[place]:.1%}"
-            drawing.box((x, y(shares[place])), (max(width - 1, 1), 204 - y(shares[place])), _fill(number), hint)
+            drawing.box(
+                (x, y(shares[place])),
+                (max(width - 1, 1), 204 - y(shares[place])),
+                _fill(number),
+                hint,
+            )
         drawing.text((middle, 221), name, "middle", "tick")
     drawing.text(((LEFT + WIDTH - RIGHT) / 2, 242), below, "middle", "tick")
     return drawing.svg()
@@ -61,18 +72,24 @@ def matrix(title: str, names: Sequence[str], shares: Sequence[Sequence[float | N
         drawing.text((NAMES - 8, y + cell / 2 + 4.5), shortened(name, 24), "end")
         drawing.text((NAMES + (row + 0.5) * cell + 4, ABOVE - 6), shortened(name, 24), turned=True)
         for column, other in enumerate(names):
-            _cell(drawing, (NAMES + column * cell, y), cell, shares[row][column], f"{name}, {other}")
+            _cell(
+                drawing, (NAMES + column * cell, y), cell, shares[row][column], f"{name}, {other}"
+            )
     return drawing.svg()
 
 
-def _cell(drawing: Drawing, corner: tuple[float, float], side: float, share: float | None, about: str) -> None:
+def _cell(
+    drawing: Drawing, corner: tuple[float, float], side: float, share: float | None, about: str
+) -> None:
     drawing.box(corner, (side - 1, side - 1), "band")
     if share is None:
         return
     drawing.box(corner, (side - 1, side - 1), "heat", f"{about}: {share:.1%}", f"{share**0.7:.2f}")
     if share >= 0.005:
         place = (corner[0] + side / 2 - 0.5, corner[1] + side / 2 + 3)
-        drawing.text(place, f"{100 * share:.0f}", "middle", "inner over" if share > 0.5 else "inner")
+        drawing.text(
+            place, f"{100 * share:.0f}", "middle", "inner over" if share > 0.5 else "inner"
+        )
 
 
 def _fill(number: int) -> str:

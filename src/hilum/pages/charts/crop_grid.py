@@ -13,7 +13,8 @@ from hilum.arrays import BoolArray
 from hilum.errors import DataError
 
 APART = 8
-"""Transparent columns between groups are at least so many; between pictures of a group there are fewer."""
+"""Transparent columns between groups are at least so many; between pictures of a group there are
+fewer."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,14 @@ def crop_picture(data: bytes, name: str) -> CropPicture:
     """
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
-        raise DataError(f"{name} is not the picture that pretraining wrote: delete it and build the page again.")
+        raise DataError(
+            f"{name} is not the picture that pretraining wrote: delete it and build the page again."
+        )
     widths = _group_widths(np.asarray(picture[0, :, 3] > 0))
     address = "data:image/png;base64," + b64encode(data).decode()
-    return CropPicture(address, picture.shape[1], tuple(zip(_labels(len(widths)), widths, strict=True)))
+    return CropPicture(
+        address, picture.shape[1], tuple(zip(_labels(len(widths)), widths, strict=True))
+    )
 
 
 def _group_widths(opaque: BoolArray) -> list[int]:

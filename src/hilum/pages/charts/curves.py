@@ -42,8 +42,10 @@ def curves(
         x_title: Below the axis.
         y_title: Beside the axis.
         reference: A level to compare with, and its name.
-        step: The vertical axis ends at multiples of it; a round one that suits the values unless given.
-        form: How numbers beside the axis are written, for ``str.format``; as their distance needs unless given.
+        step: The vertical axis ends at multiples of it; a round one that suits the values unless
+            given.
+        form: How numbers beside the axis are written, for ``str.format``; as their distance needs
+            unless given.
         shown: Values that the vertical axis reaches in any case.
     """
     points = [point for line in lines for point in line.points]
@@ -90,7 +92,9 @@ def extremes(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     """
     kept: list[Point] = []
     for part in _stretches(points, most // 2):
-        kept += sorted({min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])})
+        kept += sorted(
+            {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
+        )
     return kept
 
 
@@ -101,7 +105,9 @@ def means(points: Sequence[Point], most: int = MOST_POINTS // 8) -> list[Point]:
     [(1.5, 7.0), (3.5, 5.0)]
     """
     parts = _stretches(points, most)
-    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
+    return [
+        (sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts
+    ]
 
 
 def _stretches(points: Sequence[Point], most: int) -> list[Sequence[Point]]:

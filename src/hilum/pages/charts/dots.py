@@ -42,7 +42,8 @@ def label_shares(findings: Sequence[str], shares: Mapping[str, Sequence[float]])
 
     Args:
         findings: [F] names.
-        shares: Name of a kind of label -> [F] shares of the films from 0 to 1, in the order of the bar.
+        shares: Name of a kind of label -> [F] shares of the films from 0 to 1, in the order of the
+            bar.
     """
     row, top = 22.0, 6.0
     height = top + row * len(findings) + 34
@@ -63,7 +64,10 @@ def label_shares(findings: Sequence[str], shares: Mapping[str, Sequence[float]])
 
 
 def dots(
-    findings: Sequence[str], series: Sequence[Sequence[Measured]], names: Sequence[str], span: tuple[float, float]
+    findings: Sequence[str],
+    series: Sequence[Sequence[Measured]],
+    names: Sequence[str],
+    span: tuple[float, float],
 ) -> Markup:
     """Draw the AUROC of several models on every finding, with intervals.
 
@@ -96,7 +100,8 @@ def dots(
 
 
 def against_labels(
-    lines: Mapping[str, Mapping[float, Measured]], seeds: Mapping[str, Mapping[float, Sequence[float]]] | None = None
+    lines: Mapping[str, Mapping[float, Measured]],
+    seeds: Mapping[str, Mapping[float, Sequence[float]]] | None = None,
 ) -> Markup:
     """Draw the mean AUROC of every model against the share of labels, on a logarithmic axis, with interval bands.
 
@@ -106,7 +111,9 @@ def against_labels(
     """
     seeds = seeds or {}
     fractions = sorted({fraction for line in lines.values() for fraction in line})
-    values = [known for line in lines.values() for value in line.values() for known in value.values()]
+    values = [
+        known for line in lines.values() for value in line.values() for known in value.values()
+    ]
     height = 330.0 + 25 * max(0, len(lines) - 3)
     bottom, top = height - 48, 12.0
     drawing = Drawing(WIDTH, height, "Mean AUROC against the share of labels")
@@ -121,7 +128,9 @@ def against_labels(
     for fraction in fractions:
         drawing.line((x(fraction), bottom), (x(fraction), bottom + 5), "axis")
         drawing.text((x(fraction), bottom + 20), f"{100 * fraction:g}%", "middle", "tick")
-    drawing.text(((62 + WIDTH - 14) / 2, bottom + 40), "share of the labelled patients", "middle", "tick")
+    drawing.text(
+        ((62 + WIDTH - 14) / 2, bottom + 40), "share of the labelled patients", "middle", "tick"
+    )
     places = {name: _apart(place, len(lines)) for place, name in enumerate(lines)}
     for model, line in enumerate(lines.values()):
         _band(drawing, x, y, line, model)
@@ -129,7 +138,11 @@ def against_labels(
         _line(drawing, x, y, line, (model, places[name], name))
         for fraction, found in seeds.get(name, {}).items():
             for value in found:
-                drawing.dot((x(fraction) + places[name], y(value)), f"seed c{model % COLOURS}", f"{name}: {value:.3f}")
+                drawing.dot(
+                    (x(fraction) + places[name], y(value)),
+                    f"seed c{model % COLOURS}",
+                    f"{name}: {value:.3f}",
+                )
     return drawing.svg()
 
 
@@ -142,11 +155,20 @@ def _band(drawing: Drawing, x: Scale, y: Scale, line: Mapping[float, Measured], 
     """Fill the band between the ends of the intervals, where there are at least two."""
     ends = [(x(fraction), *value.ends) for fraction, value in sorted(line.items()) if value.ends]
     if len(ends) > 1:
-        upper, lower = [(at, y(high)) for at, _, high in ends], [(at, y(low)) for at, low, _ in ends]
+        upper, lower = (
+            [(at, y(high)) for at, _, high in ends],
+            [(at, y(low)) for at, low, _ in ends],
+        )
         drawing.area([*upper, *reversed(lower)], f"area c{model % COLOURS}")
 
 
-def _line(drawing: Drawing, x: Scale, y: Scale, line: Mapping[float, Measured], model: tuple[int, float, str]) -> None:
+def _line(
+    drawing: Drawing,
+    x: Scale,
+    y: Scale,
+    line: Mapping[float, Measured],
+    model: tuple[int, float, str],
+) -> None:
     place, shift, name = model
     colour = f"c{place % COLOURS}"
     points = [(x(f) + shift, value) for f, value in sorted(line.items())]
@@ -156,7 +178,9 @@ def _line(drawing: Drawing, x: Scale, y: Scale, line: Mapping[float, Measured], 
             continue
         if value.ends:
             drawing.line((at, y(value.ends[0])), (at, y(value.ends[1])), f"whisker {colour}")
-        drawing.mark((at, y(value.value)), f"mark {colour}", place % len(SHAPES), _hint(name, value))
+        drawing.mark(
+            (at, y(value.value)), f"mark {colour}", place % len(SHAPES), _hint(name, value)
+        )
 
 
 def shortened(name: str, most: int = 26) -> str:
@@ -172,8 +196,12 @@ def _dot(drawing: Drawing, scale: Scale, y: float, value: Measured, model: int, 
     if value.value is None:
         return
     if value.ends:
-        drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{model % COLOURS}")
-    drawing.mark((scale(value.value), y), f"mark c{model % COLOURS}", model % len(SHAPES), _hint(name, value))
+        drawing.line(
+            (scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{model % COLOURS}"
+        )
+    drawing.mark(
+        (scale(value.value), y), f"mark c{model % COLOURS}", model % len(SHAPES), _hint(name, value)
+    )
 
 
 def _hint(name: str, value: Measured) -> str:

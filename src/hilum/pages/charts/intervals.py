@@ -33,12 +33,18 @@ def key(names: Sequence[str]) -> Markup:
     for place, name in enumerate(names):
         mark = Drawing(12, 12, "")
         mark.mark((6, 6), f"mark c{place % COLOURS}", place % len(SHAPES))
-        items.append(f'<li><svg viewBox="0 0 12 12" aria-hidden="true">{"".join(mark.parts)}</svg>{escape(name)}</li>')
+        items.append(
+            f'<li><svg viewBox="0 0 12 12" aria-hidden="true">{"".join(mark.parts)}</svg>{escape(name)}</li>'
+        )
     return Markup(f'<ul class="key">{"".join(items)}</ul>')
 
 
 def levels(
-    rows: Sequence[Level], title: str, step: float, reference: float | None = None, form: str = "{:.2f}"
+    rows: Sequence[Level],
+    title: str,
+    step: float,
+    reference: float | None = None,
+    form: str = "{:.2f}",
 ) -> Markup:
     """Draw a value with its interval in each row, above a common axis.
 
@@ -52,7 +58,9 @@ def levels(
     height, top = 25.0, 4.0
     bottom = top + height * len(rows)
     drawing = Drawing(WIDTH, bottom + 42, title)
-    known = [value for row in rows for value in row.value.values()] + ([] if reference is None else [reference])
+    known = [value for row in rows for value in row.value.values()] + (
+        [] if reference is None else [reference]
+    )
     room = max((len(row.beside) for row in rows), default=0) * 7.4
     if not known:
         drawing.text((WIDTH / 2, bottom / 2 + 10), NOT_AVAILABLE, "middle", "muted")
@@ -69,7 +77,9 @@ def levels(
 def _apart(scale: Scale) -> list[float]:
     """Return about four round values whose numbers do not touch, or fewer."""
     choices = (scale.ticks(about) for about in (4, 3, 2, 1))
-    wide = (ticks for ticks in choices if len(ticks) < 2 or scale(ticks[1]) - scale(ticks[0]) >= TICK)
+    wide = (
+        ticks for ticks in choices if len(ticks) < 2 or scale(ticks[1]) - scale(ticks[0]) >= TICK
+    )
     return next(wide, [scale.low])
 
 
@@ -84,7 +94,10 @@ def _level(drawing: Drawing, scale: Scale, y: float, row: Level) -> None:
         drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker {colour}")
     ends = f" [{value.ends[0]:.3f}, {value.ends[1]:.3f}]" if value.ends else ""
     drawing.mark(
-        (scale(value.value), y), f"mark {colour}", row.colour % len(SHAPES), f"{row.name}: {value.value:.3f}{ends}"
+        (scale(value.value), y),
+        f"mark {colour}",
+        row.colour % len(SHAPES),
+        f"{row.name}: {value.value:.3f}{ends}",
     )
 
 
@@ -100,7 +113,11 @@ def reliability(points: Sequence[tuple[float, float]], name: str) -> Markup:
         name: Of the finding, for those who cannot see the picture.
     """
     side, left, bottom = 150.0, 30.0, 128.0
-    end = next(reach for reach in REACHES if all(max(point) <= reach for point in points) or reach == REACHES[-1])
+    end = next(
+        reach
+        for reach in REACHES
+        if all(max(point) <= reach for point in points) or reach == REACHES[-1]
+    )
     drawing = Drawing(side, side, f"Reliability, {name}", "square")
     x, y = Scale(0, end, left, side - 8), Scale(0, end, bottom, 6)
     drawing.box((left, 6), (side - 8 - left, bottom - 6), "band")
@@ -120,7 +137,9 @@ def moved(names: Sequence[str], before: Sequence[float], after: Sequence[float])
     """Draw the share of films with each finding before (a line) and after (a mark) something changed it."""
     height, top = 22.0, 4.0
     bottom = top + height * len(names)
-    drawing = Drawing(WIDTH, bottom + 42, "Share of films with each finding as drawn by the sampler")
+    drawing = Drawing(
+        WIDTH, bottom + 42, "Share of films with each finding as drawn by the sampler"
+    )
     scale = Scale(*domain([0.0, *before, *after], 0.1), 194, WIDTH - 14)
     x_axis(drawing, scale, bottom, scale.ticks(5), "{:.0%}", "share of the films drawn", top)
     for place, (name, first, second) in enumerate(zip(names, before, after, strict=True)):

@@ -35,15 +35,21 @@ def as_jpeg(data: bytes, name: str, side: int = 0) -> str:
 def outline(mask: BoolArray) -> str:
     """Return the outline of a mask [H, W] as an SVG path in a frame of 100 x 100, empty for an empty mask."""
     height, width = mask.shape
-    # Enlarged first, which rounds the steps between pixels; a thin line would else run along their centres, twice.
-    soft = cv2.resize(mask.astype(np.float32), (width * 4, height * 4), interpolation=cv2.INTER_LINEAR)
+    # Enlarged first, which rounds the steps between pixels; a thin line would else run along their
+    # centres, twice.
+    soft = cv2.resize(
+        mask.astype(np.float32), (width * 4, height * 4), interpolation=cv2.INTER_LINEAR
+    )
     enlarged = (soft > 0.4).astype(np.uint8)
     contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return "".join(
-        _closed(np.asarray(contour[:, 0, :], np.int64), 100 / (width * 4), 100 / (height * 4)) for contour in contours
+        _closed(np.asarray(contour[:, 0, :], np.int64), 100 / (width * 4), 100 / (height * 4))
+        for contour in contours
     )
 
 
 def _closed(points: NDArray[np.int64], across: float, down: float) -> str:
-    places: Sequence[str] = [f"{(x + 0.5) * across:.4g} {(y + 0.5) * down:.4g}" for x, y in points.tolist()]
+    places: Sequence[str] = [
+        f"{(x + 0.5) * across:.4g} {(y + 0.5) * down:.4g}" for x, y in points.tolist()
+    ]
     return "M" + "L".join(places) + "Z"

@@ -35,12 +35,20 @@ def hits_chart(rows: Sequence[HitRow], model: str, control: str) -> Markup:
     """
     row, top = 27.0, 4.0
     bottom = top + row * len(rows)
-    drawing = Drawing(WIDTH, bottom + 42, "Pointing-game hit rate of each finding with 95% intervals")
+    drawing = Drawing(
+        WIDTH, bottom + 42, "Pointing-game hit rate of each finding with 95% intervals"
+    )
     scale = Scale(0.0, 1.0, NAMES, WIDTH - 20)
     for place in range(0, len(rows), 2):
         drawing.box((0, top + row * place), (WIDTH, row), "band")
     x_axis(
-        drawing, scale, bottom, scale.ticks(5), "{:.0%}", "films on which the hottest place lies on the finding", top
+        drawing,
+        scale,
+        bottom,
+        scale.ticks(5),
+        "{:.0%}",
+        "films on which the hottest place lies on the finding",
+        top,
     )
     for place, one in enumerate(rows):
         y = top + row * (place + 0.5)
@@ -55,10 +63,14 @@ def hits_chart(rows: Sequence[HitRow], model: str, control: str) -> Markup:
     return drawing.svg()
 
 
-def _mark(drawing: Drawing, scale: Scale, y: float, value: Measured, colour: int, name: str) -> None:
+def _mark(
+    drawing: Drawing, scale: Scale, y: float, value: Measured, colour: int, name: str
+) -> None:
     if value.value is None:
         return
     if value.ends:
         drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{colour}")
     ends = f" [{value.ends[0]:.1%} to {value.ends[1]:.1%}]" if value.ends else ""
-    drawing.mark((scale(value.value), y), f"mark c{colour}", colour, f"{name}: {value.value:.1%}{ends}")
+    drawing.mark(
+        (scale(value.value), y), f"mark c{colour}", colour, f"{name}: {value.value:.1%}{ends}"
+    )

@@ -24,7 +24,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Course:
+class ScoreCurve:
     """The rounds of one run: its name, its place among the page's colours, and its steps."""
 
     name: str
@@ -32,7 +32,7 @@ class Course:
     steps: Sequence[Step]
 
 
-def scores_by_round(courses: Sequence[Course], title: str) -> Markup:
+def scores_by_round(courses: Sequence[ScoreCurve], title: str) -> Markup:
     """Draw a score by round; the marks of rounds that were not kept are hollow.
 
     Args:
@@ -40,7 +40,7 @@ def scores_by_round(courses: Sequence[Course], title: str) -> Markup:
         title: Beside the axis.
     """
     drawing = Drawing(WIDTH, 270, f"{title} by round", "course")
-    steps = [step for course in courses for step in course.steps]
+    steps = [step for curve in courses for step in curve.steps]
     if not steps:
         drawing.text((WIDTH / 2, 135), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()
@@ -49,18 +49,20 @@ def scores_by_round(courses: Sequence[Course], title: str) -> Markup:
     x = Scale(-0.15, last + 0.15, 72, WIDTH - 16)
     y_axis(drawing, y, (x.start, x.end), title)
     x_axis(drawing, x, 222, list(range(last + 1)), "{:.0f}", "round; 0 is what it began with")
-    for course in courses:
-        _course(drawing, course, x, y)
+    for curve in courses:
+        _curve(drawing, curve, x, y)
     return drawing.svg()
 
 
-def _course(drawing: Drawing, course: Course, x: Scale, y: Scale) -> None:
-    colour = f"c{course.colour % COLOURS}"
-    drawing.path([(x(step.round), y(step.score)) for step in course.steps], f"line {colour}")
-    for step in course.steps:
-        hint = f"{course.name}, round {step.round}: {step.score:.4f}{'' if step.kept else ', not kept'}"
+def _curve(drawing: Drawing, curve: ScoreCurve, x: Scale, y: Scale) -> None:
+    colour = f"c{curve.colour % COLOURS}"
+    drawing.path([(x(step.round), y(step.score)) for step in curve.steps], f"line {colour}")
+    for step in curve.steps:
+        hint = (
+            f"{curve.name}, round {step.round}: {step.score:.4f}{'' if step.kept else ', not kept'}"
+        )
         style = f"mark {colour}{'' if step.kept else ' hollow'}"
-        drawing.mark((x(step.round), y(step.score)), style, course.colour % len(SHAPES), hint)
+        drawing.mark((x(step.round), y(step.score)), style, curve.colour % len(SHAPES), hint)
 
 
 def labels_added(rounds: Sequence[tuple[str, int, int]]) -> Markup:
@@ -126,8 +128,12 @@ def _right(drawing: Drawing, scale: Scale, top: float, height: float, row: Right
         drawing.line((scale(row.wanted), top + 2), (scale(row.wanted), top + height - 2), "wanted")
     drawing.text((WIDTH - 2, middle + 4.5), f"{row.labels:,}", "end", "muted")
     about = "" if row.wanted is None else f" (wanted {row.wanted:.3f})"
-    _share(drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back{about}")
-    _share(drawing, scale, middle + 5, row.validation, 1, f"{row.finding}, on validation films{about}")
+    _share(
+        drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back{about}"
+    )
+    _share(
+        drawing, scale, middle + 5, row.validation, 1, f"{row.finding}, on validation films{about}"
+    )
 
 
 def _share(drawing: Drawing, scale: Scale, y: float, one: Measured, colour: int, name: str) -> None:

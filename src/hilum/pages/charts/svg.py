@@ -20,8 +20,8 @@ SHAPES = (
     "m-4.8 -2.4l2.4 -2.4l2.4 2.4l2.4 -2.4l2.4 2.4l-2.4 2.4l2.4 2.4l-2.4 2.4l-2.4 -2.4l-2.4 2.4l-2.4 -2.4l2.4 -2.4",
     "m0 -5l4.75 3.45l-1.81 5.6h-5.88l-1.81 -5.6",
 )
-"""Marks, as paths from their centre: disc, diamond, square, triangle, the same upside down, cross, hexagon, cross of
-diagonals, pentagon."""
+"""Marks, as paths from their centre: disc, diamond, square, triangle, the same upside down, cross,
+hexagon, cross of diagonals, pentagon."""
 COLOURS = 9
 """Of models, in the page's style."""
 
@@ -61,7 +61,9 @@ def nice_step(span: float, about: int) -> float:
     """
     raw = span / about
     power = 10.0 ** math.floor(math.log10(raw))
-    return min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / raw)))
+    return min(
+        (factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / raw))
+    )
 
 
 def domain(values: Iterable[float], step: float) -> tuple[float, float]:
@@ -93,17 +95,27 @@ class Drawing:
     def path(self, points: Sequence[Point], style: str) -> None:
         """Draw straight lines from point to point."""
         if points:
-            self._add("path", style, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points))
+            self._add(
+                "path", style, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
+            )
 
     def area(self, points: Sequence[Point], style: str) -> None:
         """Fill what a path encloses."""
         if points:
-            self._add("path", style, d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points) + "Z")
+            self._add(
+                "path",
+                style,
+                d="M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points) + "Z",
+            )
 
-    def box(self, corner: Point, size: Point, style: str, hint: str = "", opacity: str = "") -> None:
+    def box(
+        self, corner: Point, size: Point, style: str, hint: str = "", opacity: str = ""
+    ) -> None:
         """Draw a filled rectangle; ``hint`` is shown on pointing at it."""
         more = {"fill-opacity": opacity}  # left out where it is empty
-        self._add("rect", style, hint, x=corner[0], y=corner[1], width=size[0], height=size[1], **more)
+        self._add(
+            "rect", style, hint, x=corner[0], y=corner[1], width=size[0], height=size[1], **more
+        )
 
     def mark(self, place: Point, style: str, shape: int, hint: str = "") -> None:
         """Draw a mark of one of SHAPES; ``hint`` is shown on pointing at it."""
@@ -117,16 +129,24 @@ class Drawing:
         """Draw a small dot."""
         self._add("circle", style, hint, cx=place[0], cy=place[1], r=1.9)
 
-    def text(self, place: Point, words: str, anchor: str = "start", style: str = "", turned: bool = False) -> None:
+    def text(
+        self, place: Point, words: str, anchor: str = "start", style: str = "", turned: bool = False
+    ) -> None:
         """Write words whose baseline begins, ends or is centred at a place."""
-        more = {"transform": f"rotate(-90 {_number(place[0])} {_number(place[1])})"} if turned else {}
-        attributes = _attributes({"class": style, "x": place[0], "y": place[1], "text-anchor": anchor, **more})
+        more = (
+            {"transform": f"rotate(-90 {_number(place[0])} {_number(place[1])})"} if turned else {}
+        )
+        attributes = _attributes(
+            {"class": style, "x": place[0], "y": place[1], "text-anchor": anchor, **more}
+        )
         self.parts.append(f"<text{attributes}>{escape(words)}</text>")
 
     def svg(self) -> Markup:
         """Return the picture."""
         style = f"chart {self.kind}".rstrip()
-        frame = _attributes({"viewBox": f"0 0 {_number(self.width)} {_number(self.height)}", "role": "img"})
+        frame = _attributes(
+            {"viewBox": f"0 0 {_number(self.width)} {_number(self.height)}", "role": "img"}
+        )
         title = escape(self.title)
         inner = "".join(self.parts)
         return Markup(f'<svg class="{style}" aria-label="{title}"{frame}>{inner}</svg>')
@@ -137,7 +157,11 @@ class Drawing:
 
 
 def _attributes(values: dict[str, float | str]) -> str:
-    said = {name: value if isinstance(value, str) else _number(value) for name, value in values.items() if value != ""}
+    said = {
+        name: value if isinstance(value, str) else _number(value)
+        for name, value in values.items()
+        if value != ""
+    }
     return "".join(f' {name}="{escape(value)}"' for name, value in said.items())
 
 

@@ -12,7 +12,14 @@ from hilum.pages.charts.dots import Measured, dots
 from hilum.pages.charts.svg import domain
 from hilum.pages.read import Run
 from hilum.pages.run.status import standing
-from hilum.pages.run.training_curves import continued, course, has_band, health, online_probe, warnings
+from hilum.pages.run.training_curves import (
+    continued,
+    course,
+    has_band,
+    health,
+    online_probe,
+    warnings,
+)
 from hilum.pages.wording import macro, said
 from hilum.training.run_folder import CROPS
 from hilum.workflows.pseudo_label.record import Rounds
@@ -44,7 +51,8 @@ def run_sections(run: Run) -> dict[str, Any]:
         "probe": online_probe(run),
         "crops": crop_picture(run.crops, CROPS) if run.crops is not None else None,
         "evaluations": [
-            _evaluation(name, told, run.model.get("findings", ())) for name, told in run.evaluations.items()
+            _evaluation(name, told, run.model.get("findings", ()))
+            for name, told in run.evaluations.items()
         ],
         "options": list(leaves(run.options)),
         "hashes": list(_hashes(run)),
@@ -59,7 +67,13 @@ def _rounds(rounds: Rounds) -> list[tuple[str, ...]]:
         cells = [(finding.present, finding.absent) for finding in one.findings.values()]
         present, absent = (sum(side) for side in zip(*cells, strict=True)) if cells else (0, 0)
         mean, score = one.real_precision_mean, one.validation_auroc
-        labels = f"{one.films:,}", f"{present:,}", _share(mean.present), f"{absent:,}", _share(mean.absent)
+        labels = (
+            f"{one.films:,}",
+            f"{present:,}",
+            _share(mean.present),
+            f"{absent:,}",
+            _share(mean.absent),
+        )
         verdict = "yes" if one.kept else "not trained" if score is None else "no"
         rows.append((str(one.number), *labels, "-" if score is None else f"{score:.4f}", verdict))
     return rows
@@ -86,7 +100,9 @@ def _plain(value: Any) -> str:
 
 def _evaluation(name: str, told: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
     """Return an evaluation with its findings in the model's order; on file they are sorted by name."""
-    findings = {finding: told["findings"][finding] for finding in order if finding in told["findings"]}
+    findings = {
+        finding: told["findings"][finding] for finding in order if finding in told["findings"]
+    }
     estimates = {finding: about["auroc"] for finding, about in findings.items()}
     series = [Measured.of(one["value"], one["interval"]) for one in estimates.values()]
     known = [value for one in series for value in one.values()]

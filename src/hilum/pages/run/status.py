@@ -26,8 +26,14 @@ def standing(run: Run) -> Standing | None:
         why = "It was ended by --stop-on-collapse; the warning below says what the watch saw and what to try."
         return Standing(_place(run), why, None)
     stopped = any(event["step"] == run.step for event in run.named("interrupted"))
-    why = "It was interrupted; all is saved." if stopped else "It is still going on, or it was broken off."
-    command = shlex.join(["hilum", *run.command, "--config", str(run.path / OPTIONS), "--out", str(run.path)])
+    why = (
+        "It was interrupted; all is saved."
+        if stopped
+        else "It is still going on, or it was broken off."
+    )
+    command = shlex.join(
+        ["hilum", *run.command, "--config", str(run.path / OPTIONS), "--out", str(run.path)]
+    )
     return Standing(_place(run), why, command)
 
 

@@ -15,7 +15,8 @@ from hilum.pages.read import Run
 
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z_.]*[a-z]")
 LEAST_STD, HIGHEST_COSINE, LEAST_RANK = 0.2, 0.95, 2.0
-"""Where the watch warns of collapse, as ``hilum.training.collapse`` has it (which imports too much for a page)."""
+"""Where the watch warns of collapse, as ``hilum.training.collapse`` has it (which imports too much
+for a page)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def health(run: Run) -> list[Chart]:
         charts.append(_spread(spread))
     if cosines := run.curve("mean_cosine", "health"):
         charts.append(_cosine(cosines))
-    ranks = {"embeddings": run.curve("effective_rank", "health"), "features": run.curve("feature_rank", "health")}
+    ranks = {
+        "embeddings": run.curve("effective_rank", "health"),
+        "features": run.curve("feature_rank", "health"),
+    }
     if any(ranks.values()):
         charts.append(_rank(ranks))
     if used := run.curve("prototypes_used", "health"):
@@ -68,7 +72,10 @@ def online_probe(run: Run) -> Look | None:
     looks = run.named("online-probe")
     if not looks:
         return None
-    lines = [Line(name, place, run.curve(name, "online-probe")) for place, name in enumerate(("knn", "linear"))]
+    lines = [
+        Line(name, place, run.curve(name, "online-probe"))
+        for place, name in enumerate(("knn", "linear"))
+    ]
     chart = Chart(
         "What the features know of the findings",
         curves(lines, "step", "mean AUROC", ("guessing", 0.5), step=0.1, shown=(0.4,)),
@@ -77,7 +84,9 @@ def online_probe(run: Run) -> Look | None:
         ("kNN", "linear"),
     )
     last = looks[-1]
-    rows = tuple((str(name), _said(told, "knn"), _said(told, "linear")) for name, told in _findings(last))
+    rows = tuple(
+        (str(name), _said(told, "knn"), _said(told, "linear")) for name, told in _findings(last)
+    )
     return Look(chart, last["step"], last.get("films"), rows)
 
 
@@ -134,7 +143,8 @@ PACE = (
         (0.0, 0.2),
     ),
 )
-"""Value of a step's line, title, name of the axis, how to read it, how its numbers are written, what the axis shows."""
+"""Value of a step's line, title, name of the axis, how to read it, how its numbers are written,
+what the axis shows."""
 
 
 def _loss(run: Run) -> Chart:
@@ -148,7 +158,9 @@ def _loss(run: Run) -> Chart:
             "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low "
             "loss too: what the watch saw would show it."
         )
-    picture = curves([Line("loss", 0, losses)], "step", "loss", None if chance is None else ("chance", chance))
+    picture = curves(
+        [Line("loss", 0, losses)], "step", "loss", None if chance is None else ("chance", chance)
+    )
     return Chart("Loss", picture, reading)
 
 
@@ -163,7 +175,13 @@ def _validation(run: Run) -> list[Chart]:
 
 
 def _spread(points: Sequence[tuple[float, float]]) -> Chart:
-    picture = curves([Line("spread", 0, points)], "step", "embedding std", ("warns below", LEAST_STD), shown=(0.0, 1.0))
+    picture = curves(
+        [Line("spread", 0, points)],
+        "step",
+        "embedding std",
+        ("warns below", LEAST_STD),
+        shown=(0.0, 1.0),
+    )
     return Chart(
         "Spread of the embeddings",
         picture,
@@ -174,7 +192,11 @@ def _spread(points: Sequence[tuple[float, float]]) -> Chart:
 
 def _cosine(points: Sequence[tuple[float, float]]) -> Chart:
     picture = curves(
-        [Line("cosine", 0, points)], "step", "mean cosine", ("warns above", HIGHEST_COSINE), shown=(0.0, 1.0)
+        [Line("cosine", 0, points)],
+        "step",
+        "mean cosine",
+        ("warns above", HIGHEST_COSINE),
+        shown=(0.0, 1.0),
     )
     return Chart(
         "Likeness of different films",

@@ -12,7 +12,18 @@ from markupsafe import Markup
 from hilum.pages.charts.intervals import Level, levels, reliability
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import of, percent
-from hilum.pages.tables import Cell, Table, estimate, estimates, number, numbers, share, table, word, words
+from hilum.pages.tables import (
+    Cell,
+    Table,
+    estimate,
+    estimates,
+    number,
+    numbers,
+    share,
+    table,
+    word,
+    words,
+)
 from hilum.pages.wording import listed
 from hilum.workflows.study.record import StudyCell
 
@@ -31,7 +42,9 @@ def measure_sections(study: Study) -> dict[str, Any]:
     told, findings = study.evaluation(best) if best else {}, study.store.findings
     return {
         "calibration": calibration_table(study),
-        "calibration_findings": calibration_findings(findings, told) if told.get("calibration") else None,
+        "calibration_findings": calibration_findings(findings, told)
+        if told.get("calibration")
+        else None,
         "reliability": _reliability(findings, told),
         "bins": (told.get("calibration") or {}).get("bins"),
         "operating": operating_tables(findings, told),
@@ -58,10 +71,18 @@ def calibration_table(study: Study) -> Table | None:
     columns += [numbers(*titles) for titles in CALIBRATION.values()]
     rows = []
     for row in study.rows:
-        found = [told for cell in study.cells(row) if (told := study.evaluation(cell).get("calibration"))]
+        found = [
+            told for cell in study.cells(row) if (told := study.evaluation(cell).get("calibration"))
+        ]
         if found:
             means = [_mean_of(found, f"{measure}_mean") for measure in CALIBRATION]
-            rows.append([word(row["model"]), share(row["fraction"]), *(number(mean, "{:.3f}") for mean in means)])
+            rows.append(
+                [
+                    word(row["model"]),
+                    share(row["fraction"]),
+                    *(number(mean, "{:.3f}") for mean in means),
+                ]
+            )
     return table("calibration", "Calibration of every model", columns, rows) if rows else None
 
 
@@ -73,14 +94,23 @@ def _mean_of(calibrations: Sequence[Mapping[str, Any]], key: str) -> float | Non
 
 def calibration_findings(findings: Sequence[str], told: Mapping[str, Any]) -> Table:
     """Return calibration by finding of one run."""
-    columns = [words("finding", "finding"), numbers("temperature", "temperature"), numbers("shift", "shift")]
+    columns = [
+        words("finding", "finding"),
+        numbers("temperature", "temperature"),
+        numbers("shift", "shift"),
+    ]
     columns += [numbers(*titles) for titles in CALIBRATION.values()]
     keys = ("temperature", "shift", *CALIBRATION)
     rows = [
-        [word(name, small=one.get("reason") or ""), *(number(one.get(key), "{:.3f}") for key in keys)]
+        [
+            word(name, small=one.get("reason") or ""),
+            *(number(one.get(key), "{:.3f}") for key in keys),
+        ]
         for name, one in _ordered(findings, told["calibration"]["findings"])
     ]
-    return table("calibration-by-finding", "Calibration of the chosen model on every finding", columns, rows)
+    return table(
+        "calibration-by-finding", "Calibration of the chosen model on every finding", columns, rows
+    )
 
 
 def _ordered(findings: Sequence[str], by_finding: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -93,7 +123,11 @@ def _reliability(findings: Sequence[str], told: Mapping[str, Any]) -> list[tuple
     charts = []
     for name, one in _ordered(findings, (told.get("calibration") or {}).get("findings", {})):
         points = [(point["predicted"], point["observed"]) for point in one.get("reliability") or ()]
-        error = f"ECE {one['ece']:.3f}" if one.get("ece") is not None else one.get("reason") or "not available"
+        error = (
+            f"ECE {one['ece']:.3f}"
+            if one.get("ece") is not None
+            else one.get("reason") or "not available"
+        )
         charts.append((name, reliability(points, name), error))
     return charts
 
@@ -139,13 +173,20 @@ def _operating(stem: str, rows: Sequence[tuple[str, Mapping[str, Any]]], prevale
             estimates("NPV there", "npv_at_prevalence"),
         ]
     return table(
-        stem, "Confusion at an operating point", columns, [_point(name, one, prevalence) for name, one in rows]
+        stem,
+        "Confusion at an operating point",
+        columns,
+        [_point(name, one, prevalence) for name, one in rows],
     )
 
 
 def _point(name: str, one: Mapping[str, Any], prevalence: bool) -> list[Cell]:
     counts = ("true_positives", "false_positives", "false_negatives", "true_negatives")
-    cells = [word(name), number(one.get("threshold"), "{:.3f}"), *(number(one.get(key)) for key in counts)]
+    cells = [
+        word(name),
+        number(one.get("threshold"), "{:.3f}"),
+        *(number(one.get(key)) for key in counts),
+    ]
     cells += [estimate(one.get(key)) for key in ("sensitivity", "specificity", "precision")]
     if prevalence:
         cells.append(number(one.get("prevalence"), "{:.3f}"))

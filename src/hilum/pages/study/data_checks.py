@@ -20,7 +20,7 @@ def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the check in words, each with whether something is wrong, and its tables."""
     shortcuts = facts["shortcuts"]
     return {
-        "lines": [*_copies(facts), *_patients(facts), *_strangers(facts), *_shortcuts(shortcuts)],
+        "lines": [*_copies(facts), *_patients(facts), *_outliers(facts), *_shortcuts(shortcuts)],
         "leaks": leaks_of(facts["copies"]) if facts["copies"]["groups"] else None,
         "shortcuts": shortcuts_table(shortcuts) if not shortcuts["reason"] else None,
         "rule": shortcuts.get("rule"),
@@ -32,7 +32,10 @@ def wrongs(study: Study) -> Iterator[tuple[str, str]]:
     """Yield what the check found wrong, as limits of what the study shows."""
     if not study.facts:
         return
-    straddling, flags = study.facts["copies"]["straddling"], study.facts["shortcuts"].get("flags", [])
+    straddling, flags = (
+        study.facts["copies"]["straddling"],
+        study.facts["shortcuts"].get("flags", []),
+    )
     if straddling:
         yield (
             "Films are there twice.",
@@ -52,9 +55,15 @@ def _copies(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     if not found["groups"]:
         yield "No film is there twice.", False
     elif found["straddling"]:
-        yield f"{counted(found['straddling'], 'group')} of copies stand in several parts: a leak.", True
+        yield (
+            f"{counted(found['straddling'], 'group')} of copies stand in several parts: a leak.",
+            True,
+        )
     else:
-        yield f"{counted(found['films'], 'film')} are copies of another, each within its part.", False
+        yield (
+            f"{counted(found['films'], 'film')} are copies of another, each within its part.",
+            False,
+        )
 
 
 def _patients(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
@@ -69,9 +78,12 @@ def _patients(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     )
 
 
-def _strangers(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+def _outliers(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     odd = sum(facts["strangers"].values())
-    yield f"{counted(odd, 'film')} may be turned, negative or no chest film." if odd else NOTHING_ODD, bool(odd)
+    yield (
+        f"{counted(odd, 'film')} may be turned, negative or no chest film." if odd else NOTHING_ODD,
+        bool(odd),
+    )
 
 
 def _shortcuts(found: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:

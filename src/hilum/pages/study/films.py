@@ -100,7 +100,9 @@ def _outlines(study: Study, row: int, came: Original | None) -> list[Outline]:
     except DataError:  # missing or damaged: the film is shown without outlines
         return []
     drawn = [name for name in study.store.findings if name in masks and masks[name].any()]
-    return [Outline(name, outline(masks[name]), place % COLOURS) for place, name in enumerate(drawn)]
+    return [
+        Outline(name, outline(masks[name]), place % COLOURS) for place, name in enumerate(drawn)
+    ]
 
 
 def _prepared(study: Study, row: int) -> Prepared:
@@ -111,10 +113,20 @@ def _prepared(study: Study, row: int) -> Prepared:
     if came:
         height, width = came.film.shape
         steps.append((picture(came.film), f"The film as it came, {width} x {height} px"))
-    steps.append((picture(stored), f"As the networks see it: {size} x {size} px, {ENHANCED.get(enhance, enhance)}"))
+    steps.append(
+        (
+            picture(stored),
+            f"As the networks see it: {size} x {size} px, {ENHANCED.get(enhance, enhance)}",
+        )
+    )
     if enhance == "none":
         enhanced = np.asarray(ENHANCEMENTS["paper"](stored), np.uint8)
-        steps.append((picture(enhanced), "For comparison only: denoised and equalised, as the published recipe does"))
+        steps.append(
+            (
+                picture(enhanced),
+                "For comparison only: denoised and equalised, as the published recipe does",
+            )
+        )
     return Prepared(steps, came is not None)
 
 
@@ -125,12 +137,17 @@ def _stored(study: Study, row: int) -> Film:
 def original(study: Study, row: int) -> Original | None:
     """Return a phantom as it was drawn, None where it is not at hand and of every other film.
 
-    What is written into a real film may name its patient, so a page shows that one only as it was prepared.
+    What is written into a real film may name its patient, so a page shows that one only as it was
+    prepared.
     """
     if not study.is_drawn:
         return None
     roots = likely_roots(study.folder, study.store.folder, study.record.plan)
-    found = (Original(root, film) for root in roots if (film := original_film(root, study.store, row)) is not None)
+    found = (
+        Original(root, film)
+        for root in roots
+        if (film := original_film(root, study.store, row)) is not None
+    )
     return next(found, None)
 
 
@@ -138,6 +155,8 @@ def picture(film: Film) -> str:
     """Return a film [H, W] as an address: one larger than is shown made smaller, one that is smaller larger."""
     factor = SIDE / min(film.shape)
     if factor < 1:
-        film = np.asarray(cv2.resize(film, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+        film = np.asarray(
+            cv2.resize(film, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8
+        )
     _, coded = cv2.imencode(".png", film)
     return as_jpeg(coded.tobytes(), "a stored film", SIDE // 2)

@@ -33,7 +33,8 @@ class Shown:
     picture: str
     overlay: str
     outline: str
-    """The finding's outline as an SVG path, empty where its place is not known or it is not there."""
+    """The finding's outline as an SVG path, empty where its place is not known or it is not
+    there."""
     finding: str
     outcome: str
     view: str
@@ -183,7 +184,11 @@ def verdict(model: Mapping[str, Any], chance: float | None) -> str:
         return f"{rates}.{lot}"
     if ends[0] <= 0 <= ends[1]:
         return f"{rates}: {NO_DIFFERENCE}.{lot}"
-    times = f"{mine['value'] / control['value']:.1f} times as often, " if control["value"] and ends[0] > 0 else ""
+    times = (
+        f"{mine['value'] / control['value']:.1f} times as often, "
+        if control["value"] and ends[0] > 0
+        else ""
+    )
     told = said(change["value"], ends, signed=True)
     return f"{rates}: {times}a difference of {told.value} ({told.interval}).{lot}"
 
@@ -238,22 +243,33 @@ def _findings(told: Mapping[str, Any], model: Mapping[str, Any]) -> Table:
         ]
         for name, hit in _by_finding(told, model)
     ]
-    return table("localisation-findings", f"Where {model['model']} looks, by finding", columns, rows)
+    return table(
+        "localisation-findings", f"Where {model['model']} looks, by finding", columns, rows
+    )
 
 
 def _chart(told: Mapping[str, Any], model: Mapping[str, Any]) -> Markup:
     control = model["control"]["hit_rate"]["findings"]
     rows = [
-        HitRow(name, _measured(hit), _measured(control[name]), told["chance"]["findings"][name]["value"])
+        HitRow(
+            name,
+            _measured(hit),
+            _measured(control[name]),
+            told["chance"]["findings"][name]["value"],
+        )
         for name, hit in _by_finding(told, model)
     ]
     return hits_chart(rows, model["model"], CONTROL)
 
 
-def _by_finding(told: Mapping[str, Any], model: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _by_finding(
+    told: Mapping[str, Any], model: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Any]]]:
     """The model's hit rates, highest first."""
     found = model["hit_rate"]["findings"]
-    return sorted(((name, found[name]) for name in told["maps"]), key=lambda one: -(one[1]["value"] or 0.0))
+    return sorted(
+        ((name, found[name]) for name in told["maps"]), key=lambda one: -(one[1]["value"] or 0.0)
+    )
 
 
 def _measured(told: Mapping[str, Any]) -> Measured:
@@ -274,4 +290,6 @@ def _stand_ins(told: Mapping[str, Any]) -> list[str]:
 
 
 def _damaged(path: Path) -> RunError:
-    return RunError(f"{path} is damaged: delete it and run the study again, which keeps its finished runs.")
+    return RunError(
+        f"{path} is damaged: delete it and run the study again, which keeps its finished runs."
+    )

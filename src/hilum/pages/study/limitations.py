@@ -8,7 +8,7 @@ from typing import Any
 from hilum.findings import COMPETITION
 from hilum.pages.study.data_checks import wrongs
 from hilum.pages.study.per_finding import positive_patients
-from hilum.pages.study.pseudo_label_limits import growth_limits
+from hilum.pages.study.pseudo_label_limits import self_training_limits
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import percent
 from hilum.pages.wording import counted, listed
@@ -28,7 +28,7 @@ def limits(study: Study) -> list[Limit]:
         *_data(study),
         *_seeds(study),
         *_few(study),
-        *growth_limits(study),
+        *self_training_limits(study),
         *_budget(study),
         *wrongs(study),
     ]
@@ -87,7 +87,11 @@ def _data(study: Study) -> Iterator[Limit]:
 def _seeds(study: Study) -> Iterator[Limit]:
     counts = [len(row["seeds"]) for row in study.rows]
     if counts and min(counts) < FEW_SEEDS:
-        many = f"{min(counts)} to {max(counts)} seeds" if min(counts) != max(counts) else counted(min(counts), "seed")
+        many = (
+            f"{min(counts)} to {max(counts)} seeds"
+            if min(counts) != max(counts)
+            else counted(min(counts), "seed")
+        )
         yield (
             f"{many[:1].upper()}{many[1:]}.",
             "Each model was trained that often at each share of the labels"
@@ -143,7 +147,9 @@ def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
             "of some finding to learn from and cannot call it: that mean is over the others. Differences are over the "
             "findings that both models call.",
         )
-    five = next((row["competition"]["findings"] for row in study.rows if row.get("competition")), ())
+    five = next(
+        (row["competition"]["findings"] for row in study.rows if row.get("competition")), ()
+    )
     if 0 < len(five) < len(COMPETITION):
         yield (
             "Not all of the five.",
@@ -152,7 +158,9 @@ def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
 
 
 def _budget(study: Study) -> Iterator[Limit]:
-    rates = sorted({cell.lr for cell in study.record.cells if cell.kind == "finetune" and cell.lr is not None})
+    rates = sorted(
+        {cell.lr for cell in study.record.cells if cell.kind == "finetune" and cell.lr is not None}
+    )
     if rates:
         tried = listed([f"{rate:g}" for rate in rates])
         yield (
@@ -168,7 +176,10 @@ def _budget(study: Study) -> Iterator[Limit]:
                 for name, count, films in passes
             ]
         )
-        yield "Short pretraining.", f"{said}: published pretraining takes hundreds of passes over far more films."
+        yield (
+            "Short pretraining.",
+            f"{said}: published pretraining takes hundreds of passes over far more films.",
+        )
 
 
 def _but(study: Study) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from hilum.pages.read import Run
 from hilum.pages.study.calibration_and_subgroups import other_findings
-from hilum.pages.study.pseudo_labels import growth_in_words
+from hilum.pages.study.pseudo_labels import self_training_in_words
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import percent, trained_on
 from hilum.pages.tables import Cell, Table, number, numbers, share, table, word, words
@@ -22,9 +22,11 @@ NAMED_PATH = re.compile(
     rf"(?<![^\s'\"(])(?:[A-Za-z]:)?[/\\](?:(?!\.\s)[^:'\"\n])*?(?:{ENDINGS}|{FILM})|{PART}(?:{ENDINGS}|{FILM})",
     re.IGNORECASE,
 )
-"""A film's path, which may hold a patient's number; blanks are a part of one that begins at the root."""
+"""A film's path, which may hold a patient's number; blanks are a part of one that begins at the
+root."""
 LONG = 6
-"""Digits from which a number is a patient's wherever it stands; shorter ones may be a step or a count."""
+"""Digits from which a number is a patient's wherever it stands; shorter ones may be a step or a
+count."""
 
 
 def failed_table(study: Study) -> Table | None:
@@ -56,7 +58,8 @@ def known_names(study: Study) -> tuple[set[str], set[str]]:
     """Return the patients and the paths of films of the study's stores."""
     catalogs = [store.catalog for store in study.stores]
     patients, paths = (
-        {str(name) for catalog in catalogs for name in catalog[column].unique()} for column in ("patient", "path")
+        {str(name) for catalog in catalogs for name in catalog[column].unique()}
+        for column in ("patient", "path")
     )
     return patients, paths
 
@@ -64,12 +67,14 @@ def known_names(study: Study) -> tuple[set[str], set[str]]:
 def nameless(line: str, patients: Collection[str] = (), paths: Collection[str] = ()) -> str:
     """Return a line without the paths of films and without patients.
 
-    A patient whose name is a short number is replaced only in a line that speaks of a patient, or in quotes.
+    A patient whose name is a short number is replaced only in a line that speaks of a patient, or
+    in quotes.
 
     Args:
         line: Of an error.
         patients: Those that are known; others cannot be told from words.
-        paths: Of films that are known. Other paths are known by their ending, and without the words before a blank.
+        paths: Of films that are known. Other paths are known by their ending, and without the words
+            before a blank.
 
     >>> nameless("train/patient00012/study1/view1.jpg cannot be read: it is cut.")
     '(a film) cannot be read: it is cut.'
@@ -109,23 +114,41 @@ def card(study: Study) -> list[tuple[str, str]] | None:
 def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
     """Yield what the model is, what it takes and gives, and what it learnt from."""
     labels, size = percent(best.fraction or 1.0), study.store.preparation.size
-    yield "Model", f"{best.model}, {best.backbone}, {labels} of the labels, seed {best.seed}, in {best.run}/model"
+    yield (
+        "Model",
+        f"{best.model}, {best.backbone}, {labels} of the labels, seed {best.seed}, in {best.run}/model",
+    )
     chosen = f" ({best.validation_auroc:.3f})" if best.validation_auroc is not None else ""
-    yield "Chosen by", f"the best mean AUROC on validation films{chosen} at {labels} of the labels; not by test films"
-    yield "Intended use", "research on radiographs and on training; not a medical device, not for any patient's care"
-    yield "Input", f"one grey film, brought to {size} x {size} px by the preparation that is stored with the model"
+    yield (
+        "Chosen by",
+        f"the best mean AUROC on validation films{chosen} at {labels} of the labels; not by test films",
+    )
+    yield (
+        "Intended use",
+        "research on radiographs and on training; not a medical device, not for any patient's care",
+    )
+    yield (
+        "Input",
+        f"one grey film, brought to {size} x {size} px by the preparation that is stored with the model",
+    )
     findings = list(run.model.get("findings", ()))
-    yield "Output", f"a probability for each of {counted(len(findings), 'finding')}: {listed(findings)}"
+    yield (
+        "Output",
+        f"a probability for each of {counted(len(findings), 'finding')}: {listed(findings)}",
+    )
     yield "Trained on", _trained(study, best)
-    for one in study.grown:
+    for one in study.self_trained:
         if one.cell == best:
-            yield "Pseudo-labels", growth_in_words(one)
+            yield "Pseudo-labels", self_training_in_words(one)
     unstated = run.model.get("unstated", "absent")
     yield "Uncertain labels", f"policy {best.policy}; what is not stated counts as: {unstated}"
 
 
 def _limits(run: Run) -> Iterator[tuple[str, str]]:
-    yield "Thresholds", "chosen on validation films and stored in the model; see the tables of operating points"
+    yield (
+        "Thresholds",
+        "chosen on validation films and stored in the model; see the tables of operating points",
+    )
     yield "Limits", "see the section above; it was measured on one source only"
     yield "Weights", f"SHA-256 {run.weights_hash()}"
 
@@ -144,9 +167,19 @@ def _worth(study: Study, best: StudyCell) -> Iterator[tuple[str, str]]:
     if not told:
         return
     reached, scored = macro(told), counted(len(told["findings_scored"]), "finding")
-    ends = f" ({told['level']:.0%} interval over patients {reached.interval})" if reached.interval else ""
+    ends = (
+        f" ({told['level']:.0%} interval over patients {reached.interval})"
+        if reached.interval
+        else ""
+    )
     films = f"{counted(told['films'], 'test film')} of {counted(told['patients'], 'patient')}"
-    yield "Worth", f"mean AUROC {reached.value}{ends} over {scored}{other_findings(study, told)}, on {films}"
+    yield (
+        "Worth",
+        f"mean AUROC {reached.value}{ends} over {scored}{other_findings(study, told)}, on {films}",
+    )
     error = (told.get("calibration") or {}).get("ece_mean")
     if error is not None:
-        yield "Calibration", f"mean expected calibration error {error:.3f}, after scaling on validation films"
+        yield (
+            "Calibration",
+            f"mean expected calibration error {error:.3f}, after scaling on validation films",
+        )

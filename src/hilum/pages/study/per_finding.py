@@ -11,7 +11,18 @@ from hilum.pages.charts.dots import Measured, dots
 from hilum.pages.charts.svg import domain
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import of, percent, shown
-from hilum.pages.tables import Table, estimate, estimates, number, numbers, p_value, share, table, word, words
+from hilum.pages.tables import (
+    Table,
+    estimate,
+    estimates,
+    number,
+    numbers,
+    p_value,
+    share,
+    table,
+    word,
+    words,
+)
 
 CROWDED = 30
 """Marks in one chart from which on a chart of the findings is cut into two."""
@@ -32,7 +43,10 @@ def by_finding(study: Study, fraction: float) -> list[Markup]:
     """Draw the AUROC of every model on every finding at one share of the labels, in two charts where one is crowded."""
     rows = {row["model"]: row for row in study.rows if row["fraction"] == fraction}
     series = [
-        [of(rows[name]["auroc"].get(finding)) if name in rows else Measured(None) for finding in study.store.findings]
+        [
+            of(rows[name]["auroc"].get(finding)) if name in rows else Measured(None)
+            for finding in study.store.findings
+        ]
         for name in study.names
     ]
     known = [of(told) for row in study.rows for told in row["auroc"].values()]
@@ -64,7 +78,9 @@ def findings_table(study: Study, fraction: float | None, measure: str = "auroc")
     """Return a measure of every model on every finding, at one share of the labels or at all."""
     rows = [row for row in study.rows if fraction is None or row["fraction"] == fraction]
     several = fraction is None
-    titles = [f"{row['model']}, {percent(row['fraction'])}" if several else row["model"] for row in rows]
+    titles = [
+        f"{row['model']}, {percent(row['fraction'])}" if several else row["model"] for row in rows
+    ]
     columns = [words("finding", "finding"), numbers("positive patients", "positive_patients")]
     columns += [estimates(title, title) for title in titles]
     told = positive_patients(study)
@@ -76,11 +92,14 @@ def findings_table(study: Study, fraction: float | None, measure: str = "auroc")
         ]
         for name in study.store.findings
     ]
-    name = f"{measure.replace('_', '-')}-by-finding" + ("" if several else f"-{100 * float(fraction or 0):g}")
+    name = f"{measure.replace('_', '-')}-by-finding" + (
+        "" if several else f"-{100 * float(fraction or 0):g}"
+    )
     what = "AUROC" if measure == "auroc" else "Average precision"
     return table(
         name,
-        f"{what} of every finding" + ("" if several else f", {percent(float(fraction or 0))} of the labels"),
+        f"{what} of every finding"
+        + ("" if several else f", {percent(float(fraction or 0))} of the labels"),
         columns,
         body,
     )
@@ -94,7 +113,11 @@ def positive_patients(study: Study) -> dict[str, int]:
     """Return how many test patients have each finding, empty where nothing was evaluated."""
     for cell in study.record.chosen():
         if found := study.evaluation(cell).get("findings"):
-            return {name: int(found[name]["positive_patients"]) for name in study.store.findings if name in found}
+            return {
+                name: int(found[name]["positive_patients"])
+                for name in study.store.findings
+                if name in found
+            }
     return {}
 
 
@@ -129,4 +152,9 @@ def finding_differences(study: Study) -> Table:
                     )
                 )
     rows.sort(key=lambda row: (row[0] is None, row[0] or 0.0))
-    return table("differences-by-finding", "Differences on single findings", columns, [row for _, row in rows])
+    return table(
+        "differences-by-finding",
+        "Differences on single findings",
+        columns,
+        [row for _, row in rows],
+    )

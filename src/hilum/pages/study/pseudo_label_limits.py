@@ -5,32 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from hilum.pages.study.read import Grown, Study
+from hilum.pages.study.read import SelfTrained, Study
 from hilum.pages.wording import listed
-from hilum.workflows.pseudo_label.record import Wanted
+from hilum.workflows.pseudo_label.record import Target
 
 SIDES = ("present", "absent")
 
 
-def growth_limits(study: Study) -> Iterator[tuple[str, str]]:
+def self_training_limits(study: Study) -> Iterator[tuple[str, str]]:
     """Yield each limitation of the models that were grown by pseudo-labels: its first words, and a sentence."""
-    if not study.grown:
+    if not study.self_trained:
         return
-    yield "Pseudo-labels are a model's guesses.", _right(study.grown)
-    short = _short(study.grown)
+    yield "Pseudo-labels are a model's guesses.", _right(study.self_trained)
+    short = _short(study.self_trained)
     if short:
         yield (
             "Less right than wanted.",
             f"With {listed(short)} pseudo-labels were less often right than wanted, by more than their interval.",
         )
-    none = _adding_none(study.grown)
+    none = _adding_none(study.self_trained)
     if none:
         yield (
             "No pseudo-labels of some findings.",
-            f"No round called {listed(none)} present: {_why_none(study.grown)}. A grown model learnt of them from "
+            f"No round called {listed(none)} present: {_why_none(study.self_trained)}. "
+            "A self-trained model learnt of them from "
             "absent labels alone, or from none.",
         )
-    thrice = study.grown[0].rounds.wanted is not None
+    thrice = study.self_trained[0].rounds.wanted is not None
     yield (
         f"Validation films decide {'thrice' if thrice else 'twice'}.",
         f"The same validation films choose {'thresholds of pseudo-labels, ' if thrice else ''}the best epoch and "
@@ -38,23 +39,27 @@ def growth_limits(study: Study) -> Iterator[tuple[str, str]]:
     )
 
 
-def _right(grown: Sequence[Grown]) -> str:
+def _right(self_trained: Sequence[SelfTrained]) -> str:
     """Return how right the labels were that stand for each run."""
-    if all(one.rounds.truth is None for one in grown):
+    if all(one.rounds.truth is None for one in self_trained):
         return "How many of them are right is not known here."
     parts = []
     for side in SIDES:
-        means = [getattr(one.told.real_precision_mean, side) for one in grown]
+        means = [getattr(one.told.real_precision_mean, side) for one in self_trained]
         known = [mean for mean in means if mean is not None]
         if known:
-            parts.append(f"{fmean(known):.1%} of those called {side}{_asked(grown[0].rounds.wanted, side)}")
+            parts.append(
+                f"{fmean(known):.1%} of those called {side}{_asked(self_trained[0].rounds.wanted, side)}"
+            )
     if not parts:
         return "No film whose label was held back got one, so how right they are is not known here."
-    source = "This is known only because labels were held back; of films without any it would not be."
+    source = (
+        "This is known only because labels were held back; of films without any it would not be."
+    )
     return f"In the mean over findings and runs {listed(parts)} were right. {source}"
 
 
-def _asked(wanted: Wanted | None, side: str) -> str:
+def _asked(wanted: Target | None, side: str) -> str:
     """Return in brackets which share was wanted; nothing where any was taken."""
     if wanted is None:
         return ""
@@ -62,16 +67,16 @@ def _asked(wanted: Wanted | None, side: str) -> str:
     return f" ({getattr(wanted, side):.0%} wanted{more})"
 
 
-def _why_none(grown: Sequence[Grown]) -> str:
-    if grown[0].rounds.wanted is None:
+def _why_none(self_trained: Sequence[SelfTrained]) -> str:
+    if self_trained[0].rounds.wanted is None:
         return "no film had a probability of one half"
     return "validation films did not show that enough of such calls would be right"
 
 
-def _short(grown: Sequence[Grown]) -> list[str]:
+def _short(self_trained: Sequence[SelfTrained]) -> list[str]:
     """Return the findings whose labels were less often right than wanted, beyond the interval."""
     found: dict[str, None] = {}
-    for one in grown:
+    for one in self_trained:
         for name, finding in one.told.findings.items():
             for side in SIDES:
                 real, wanted = getattr(finding.real_precision, side), getattr(finding.wanted, side)
@@ -80,10 +85,10 @@ def _short(grown: Sequence[Grown]) -> list[str]:
     return list(found)
 
 
-def _adding_none(grown: Sequence[Grown]) -> list[str]:
+def _adding_none(self_trained: Sequence[SelfTrained]) -> list[str]:
     """Return the findings that no round called present."""
     counts: dict[str, int] = {}
-    for one in grown:
+    for one in self_trained:
         for each in one.rounds.rounds:
             for name, finding in each.findings.items():
                 counts[name] = counts.get(name, 0) + finding.present

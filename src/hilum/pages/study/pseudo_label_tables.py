@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from hilum.metrics.results import Estimate
-from hilum.pages.study.read import Grown, Study
+from hilum.pages.study.read import SelfTrained, Study
 from hilum.pages.study.results import compared_cells
 from hilum.pages.tables import (
     Cell,
@@ -31,7 +31,7 @@ MEASURES = {"precision": "precision", "recall": "recall", "accuracy": "accuracy"
 """Means that the published study reported, by their columns."""
 
 
-def growth_table(study: Study) -> Table:
+def self_training_table(study: Study) -> Table:
     """Return each grown model beside what it began with, on test films."""
     columns = [
         words("model", "model"),
@@ -44,32 +44,55 @@ def growth_table(study: Study) -> Table:
         numbers("p, Holm", "p_holm"),
         words("what it shows", "verdict"),
     ]
-    rows = [_grown(study, row) for row in study.grown_rows]
-    return table("pseudo-labels", "Models grown by pseudo-labels beside what they began with", columns, rows)
+    rows = [_self_trained(study, row) for row in study.self_trained_rows]
+    return table(
+        "pseudo-labels", "Models grown by pseudo-labels beside what they began with", columns, rows
+    )
 
 
-def _grown(study: Study, row: Mapping[str, Any]) -> list[Cell]:
-    grown = [one for one in study.grown if one.cell.id in row["cells"]]
-    start = str(grown[0].cell.start)
-    before = next((one for one in study.rows if (one["model"], one["fraction"]) == (start, row["fraction"])), None)
+def _self_trained(study: Study, row: Mapping[str, Any]) -> list[Cell]:
+    self_trained = [one for one in study.self_trained if one.cell.id in row["cells"]]
+    start = str(self_trained[0].cell.start)
+    before = next(
+        (one for one in study.rows if (one["model"], one["fraction"]) == (start, row["fraction"])),
+        None,
+    )
     return [
         word(row["model"]),
         share(row["fraction"]),
         word(start),
-        word(", ".join(f"{one.rounds.kept or 'none'} of {len(one.rounds.rounds)}" for one in grown)),
+        word(
+            ", ".join(
+                f"{one.rounds.kept or 'none'} of {len(one.rounds.rounds)}" for one in self_trained
+            )
+        ),
         estimate(before["auroc_macro"] if before else None),
         estimate(row["auroc_macro"]),
-        *(SAME if study.is_its_start(row) else compared_cells(study.compared_with_start(row), start, row["model"])),
+        *(
+            SAME
+            if study.is_its_start(row)
+            else compared_cells(study.compared_with_start(row), start, row["model"])
+        ),
     ]
 
 
 def _run_columns() -> list[Column]:
-    return [words("model", "model"), numbers("labels", "fraction"), numbers("seed", "seed"), numbers("round", "round")]
+    return [
+        words("model", "model"),
+        numbers("labels", "fraction"),
+        numbers("seed", "seed"),
+        numbers("round", "round"),
+    ]
 
 
-def _run_cells(one: Grown, number_of_round: int) -> list[Cell]:
+def _run_cells(one: SelfTrained, number_of_round: int) -> list[Cell]:
     cell = one.cell
-    return [word(cell.model), share(cell.fraction or 1.0), number(cell.seed), number(number_of_round)]
+    return [
+        word(cell.model),
+        share(cell.fraction or 1.0),
+        number(cell.seed),
+        number(number_of_round),
+    ]
 
 
 def rounds_table(study: Study) -> Table:
@@ -85,11 +108,11 @@ def rounds_table(study: Study) -> Table:
         numbers("validation AUROC", "validation_auroc"),
         words("kept", "kept"),
     ]
-    rows = [row for one in study.grown for row in _rounds(one)]
+    rows = [row for one in study.self_trained for row in _rounds(one)]
     return table("pseudo-label-rounds", "Every round", columns, rows)
 
 
-def _rounds(one: Grown) -> list[list[Cell]]:
+def _rounds(one: SelfTrained) -> list[list[Cell]]:
     score = number(one.rounds.start_auroc, "{:.4f}")
     begun = [*_run_cells(one, 0), *[NOTHING] * 6, score, word("the start")]
     return [begun, *([*_run_cells(one, each.number), *_round(each)] for each in one.rounds.rounds)]
@@ -131,7 +154,7 @@ def findings_table(study: Study) -> Table:
     ]
     rows = [
         [word(name), *_run_cells(one, each.number), *_finding(finding)]
-        for one in study.grown
+        for one in study.self_trained
         for each in one.rounds.rounds
         for name, finding in each.findings.items()
     ]
@@ -171,15 +194,22 @@ def labelled_table(study: Study) -> Table | None:
     ]
     columns += [estimates("mean AUROC", "auroc_macro")]
     columns += [numbers(f"mean {title}", f"{measure}_macro") for measure, title in MEASURES.items()]
-    starts = {str(one.cell.start) for one in study.grown} | {one.cell.model for one in study.grown}
-    fractions = {one.cell.fraction for one in study.grown}
+    starts = {str(one.cell.start) for one in study.self_trained} | {
+        one.cell.model for one in study.self_trained
+    }
+    fractions = {one.cell.fraction for one in study.self_trained}
     rows = []
     for cell in study.record.chosen(group="main"):
         told = study.evaluation(cell) if cell.model in starts and cell.fraction in fractions else {}
         if told:
             reached = {"value": told["auroc_macro"], "interval": told.get("auroc_macro_interval")}
             means = [number(_mean(told, measure), "{:.3f}") for measure in MEASURES]
-            start = [word(cell.model), share(cell.fraction or 1.0), number(cell.seed), number(told["films"])]
+            start = [
+                word(cell.model),
+                share(cell.fraction or 1.0),
+                number(cell.seed),
+                number(told["films"]),
+            ]
             rows.append([*start, estimate(reached), *means])
     return table("pseudo-labels-test", "On labelled test films", columns, rows) if rows else None
 
@@ -193,14 +223,24 @@ def _mean(told: Mapping[str, Any], measure: str) -> float | None:
 
 def agreement_table(study: Study) -> Table | None:
     """Return how every round's model agrees with the labels that it was given."""
-    columns = [*_run_columns(), numbers("films with pseudo-labels", "films"), estimates("mean AUROC", "auroc_macro")]
+    columns = [
+        *_run_columns(),
+        numbers("films with pseudo-labels", "films"),
+        estimates("mean AUROC", "auroc_macro"),
+    ]
     columns += [numbers(f"mean {title}", f"{measure}_macro") for measure, title in MEASURES.items()]
     rows = []
-    for one in study.grown:
+    for one in study.self_trained:
         for each in one.rounds.rounds:
             told = each.on_pseudo_labels
             if told is not None:
-                means = [number(getattr(told, f"{measure}_macro"), "{:.3f}") for measure in MEASURES]
+                means = [
+                    number(getattr(told, f"{measure}_macro"), "{:.3f}") for measure in MEASURES
+                ]
                 start = [*_run_cells(one, each.number), number(told.films)]
                 rows.append([*start, estimate(told.auroc_macro.to_json()), *means])
-    return table("pseudo-labels-agreement", "Agreement with pseudo-labels", columns, rows) if rows else None
+    return (
+        table("pseudo-labels-agreement", "Agreement with pseudo-labels", columns, rows)
+        if rows
+        else None
+    )

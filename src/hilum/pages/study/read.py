@@ -13,7 +13,7 @@ from hilum.images.store import Store
 from hilum.pages.read import Run, read_json, read_run
 from hilum.splits import Split
 from hilum.workflows.pseudo_label.record import Round, Rounds, read_rounds
-from hilum.workflows.study.analysis import GROWN
+from hilum.workflows.study.analysis import SELF_TRAINED
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
 FACTS = ("copies", "patients", "strangers", "shortcuts")
@@ -21,7 +21,7 @@ ANALYSIS_KEYS = ("test", "models", "comparisons")
 
 
 @dataclass(frozen=True)
-class Grown:
+class SelfTrained:
     """A run that was grown by pseudo-labels, and its rounds."""
 
     cell: StudyCell
@@ -41,12 +41,13 @@ class Study:
     analysis: Mapping[str, Any]
     """What analysis.json says; empty where nothing has been compared yet."""
     runs: Mapping[str, Run]
-    """The runs that stand for a result, by their cells' ids: pretrainings and chosen fine-tunings."""
+    """The runs that stand for a result, by their cells' ids: pretrainings and chosen
+    fine-tunings."""
     stores: tuple[Store, ...]
     splits: tuple[Split, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What data.json says; empty where the data was not checked yet."""
-    grown: tuple[Grown, ...] = ()
+    self_trained: tuple[SelfTrained, ...] = ()
     """The finished runs that were grown by pseudo-labels, in the plan's order."""
 
     @property
@@ -77,7 +78,9 @@ class Study:
     @cached_property
     def names(self) -> list[str]:
         """The models that gave numbers, in the plan's order; a name's place gives its colour."""
-        known = {row["model"] for row in self.group("main")} or {cell.model for cell in self.record.chosen()}
+        known = {row["model"] for row in self.group("main")} or {
+            cell.model for cell in self.record.chosen()
+        }
         return [name for name in self.record.models if name in known]
 
     @cached_property
@@ -88,23 +91,27 @@ class Study:
     @cached_property
     def rows(self) -> list[Mapping[str, Any]]:
         """The models of the main comparison, by share of the labels and then in the plan's order."""
-        return sorted(self.group("main"), key=lambda row: (row["fraction"], self.names.index(row["model"])))
+        return sorted(
+            self.group("main"), key=lambda row: (row["fraction"], self.names.index(row["model"]))
+        )
 
     @cached_property
     def fractions(self) -> list[float]:
         """The shares of the labels that something was measured at; before that, that something was fine-tuned at."""
         known = {float(row["fraction"]) for row in self.rows}
-        return sorted(known or {cell.fraction for cell in self.record.chosen(group="main") if cell.fraction})
+        return sorted(
+            known or {cell.fraction for cell in self.record.chosen(group="main") if cell.fraction}
+        )
 
     @property
-    def grown_rows(self) -> list[Mapping[str, Any]]:
+    def self_trained_rows(self) -> list[Mapping[str, Any]]:
         """The models of the main comparison that were grown by pseudo-labels, as ``rows``."""
-        ids = {one.cell.id for one in self.grown}
+        ids = {one.cell.id for one in self.self_trained}
         return [row for row in self.rows if ids & set(row["cells"])]
 
     def is_its_start(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of numbers is of a grown model of which no round was kept: it is what it began with."""
-        own = [one for one in self.grown if one.cell.id in row["cells"]]
+        own = [one for one in self.self_trained if one.cell.id in row["cells"]]
         return bool(own) and not any(one.rounds.kept for one in own)
 
     def group(self, name: str) -> list[Mapping[str, Any]]:
@@ -125,9 +132,13 @@ class Study:
 
     def compared_with_start(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return a grown model's comparison with what it began with, None where there is none."""
-        wanted = (GROWN, row["model"], row["fraction"], row["policy"])
+        wanted = (SELF_TRAINED, row["model"], row["fraction"], row["policy"])
         keys = ("group", "first", "fraction", "policy")
-        found = (one for one in self.analysis.get("comparisons", ()) if tuple(one[key] for key in keys) == wanted)
+        found = (
+            one
+            for one in self.analysis.get("comparisons", ())
+            if tuple(one[key] for key in keys) == wanted
+        )
         return next(found, None)
 
     def cells(self, row: Mapping[str, Any]) -> list[StudyCell]:
@@ -148,8 +159,14 @@ class Study:
     @cached_property
     def best(self) -> StudyCell | None:
         """The fine-tuning with the best validation AUROC at the largest share of the labels."""
-        known = [cell for cell in self.record.chosen(group="main") if cell.validation_auroc is not None]
-        return max(known, key=lambda cell: (cell.fraction or 0.0, cell.validation_auroc or 0.0), default=None)
+        known = [
+            cell for cell in self.record.chosen(group="main") if cell.validation_auroc is not None
+        ]
+        return max(
+            known,
+            key=lambda cell: (cell.fraction or 0.0, cell.validation_auroc or 0.0),
+            default=None,
+        )
 
 
 def read_study_folder(folder: Path) -> Study:
@@ -165,7 +182,9 @@ def read_study_folder(folder: Path) -> Study:
         raise RunError(f"{folder / 'study.json'} names no store: run the study again.")
     for store, told in zip(stores, record.stores, strict=True):
         if store.fingerprint != told.fingerprint:
-            raise RunError(f"{store.folder} holds other films than the study in {folder} was made with.")
+            raise RunError(
+                f"{store.folder} holds other films than the study in {folder} was made with."
+            )
     return Study(
         record=record,
         analysis=_analysis(record.analysis),
@@ -173,7 +192,7 @@ def read_study_folder(folder: Path) -> Study:
         stores=stores,
         splits=tuple(Split.load(store.folder) for store in stores),
         facts=_facts(record.data),
-        grown=tuple(_grown(record, stores[0].findings)),
+        self_trained=tuple(_self_trained(record, stores[0].findings)),
     )
 
 
@@ -188,24 +207,32 @@ def _facts(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     missing = [key for key in FACTS if key not in content]
     if missing:
-        raise RunError(f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs.")
+        raise RunError(
+            f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs."
+        )
     return content
 
 
-def _grown(record: StudyRecord, findings: Sequence[str]) -> Iterator[Grown]:
+def _self_trained(record: StudyRecord, findings: Sequence[str]) -> Iterator[SelfTrained]:
     """Yield the finished runs that were grown; of one that labelled no film there is a round that says so."""
     for cell in record.chosen():
         if cell.kind == "pseudo-label":
             rounds = read_rounds(record.path(cell))
             if rounds.rounds:
-                yield Grown(cell, _ordered(rounds, findings))
+                yield SelfTrained(cell, _ordered(rounds, findings))
 
 
 def _ordered(rounds: Rounds, findings: Sequence[str]) -> Rounds:
     """Return rounds with their findings in the store's order; on file they are sorted by name."""
-    told = [{name: one.findings[name] for name in findings if name in one.findings} for one in rounds.rounds]
+    told = [
+        {name: one.findings[name] for name in findings if name in one.findings}
+        for one in rounds.rounds
+    ]
     return replace(
-        rounds, rounds=tuple(replace(one, findings=new) for one, new in zip(rounds.rounds, told, strict=True))
+        rounds,
+        rounds=tuple(
+            replace(one, findings=new) for one, new in zip(rounds.rounds, told, strict=True)
+        ),
     )
 
 
@@ -215,5 +242,7 @@ def _analysis(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     missing = [key for key in ANALYSIS_KEYS if key not in content]
     if missing:
-        raise RunError(f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs.")
+        raise RunError(
+            f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs."
+        )
     return content

@@ -22,22 +22,35 @@ def flow(study: Study) -> list[tuple[str, str]]:
     store, size = study.store, study.store.preparation.size
     enhanced = ENHANCED.get(store.preparation.enhance, store.preparation.enhance)
     pretrained = listed([cell.model for cell in study.record.cells if cell.kind == "pretrain"], "")
-    train, val, test = (f"{len(study.split.rows(store.catalog, part)):,}" for part in ("train", "val", "test"))
+    train, val, test = (
+        f"{len(study.split.rows(store.catalog, part)):,}" for part in ("train", "val", "test")
+    )
     shares = fractions_in_words(study.fractions) if study.fractions else "shares"
     return [
-        ("Draw" if study.is_drawn else "Read", f"{counted(store.manifest['rows_read'], 'row')} of {store.source}"),
+        (
+            "Draw" if study.is_drawn else "Read",
+            f"{counted(store.manifest['rows_read'], 'row')} of {store.source}",
+        ),
         ("Prepare", f"{enhanced}, {size} x {size} px"),
         ("Split", f"by patient: {train} films to train, {val} to choose by, {test} to measure on"),
-        ("Pretrain", f"{pretrained}, without labels" if pretrained else "no model is pretrained in this study"),
-        ("Fine-tune", f"{counted(len(study.names), 'model')} on {shares} of the labels{_grown(study)}"),
+        (
+            "Pretrain",
+            f"{pretrained}, without labels"
+            if pretrained
+            else "no model is pretrained in this study",
+        ),
+        (
+            "Fine-tune",
+            f"{counted(len(study.names), 'model')} on {shares} of the labels{_self_trained(study)}",
+        ),
         ("Evaluate", f"on {test} films of patients that no model has seen"),
         ("Explain", "Grad-CAM on test films, beside truth and probabilities"),
     ]
 
 
-def _grown(study: Study) -> str:
+def _self_trained(study: Study) -> str:
     """Return in words which models were grown."""
-    names = list(dict.fromkeys(str(one.cell.start) for one in study.grown))
+    names = list(dict.fromkeys(str(one.cell.start) for one in study.self_trained))
     return f"; {listed(names)} labelled more films and began again" if names else ""
 
 
@@ -63,13 +76,18 @@ def _commands(study: Study) -> list[str]:
         drawn = read_json(study.folder / DEMO)
         full = ["--full"] if drawn.get("full") else []
         line = ["hilum", "demo", "--out", "NEW", *full, "--seed", str(drawn.get("seed", 0))]
-    return [f"{shlex.join(line)}    # all of it", f"{shlex.join(['hilum', 'report', folder])}    # this page again"]
+    return [
+        f"{shlex.join(line)}    # all of it",
+        f"{shlex.join(['hilum', 'report', folder])}    # this page again",
+    ]
 
 
 def _seeds(study: Study) -> str:
     """Return the training seeds, which follow the plan's first one."""
     first = int(study.record.plan.get("seed") or 0)
-    return listed([str(first + place) for place in sorted({cell.seed for cell in study.record.cells})])
+    return listed(
+        [str(first + place) for place in sorted({cell.seed for cell in study.record.cells})]
+    )
 
 
 def _hashes(study: Study) -> list[tuple[str, str]]:
@@ -84,7 +102,11 @@ def _hashes(study: Study) -> list[tuple[str, str]]:
 
 def weights_table(study: Study) -> Table:
     """Return the hash of the weights of every run that stands for a result."""
-    columns = [words("run", "id"), words("model", "model"), words("SHA-256 of the weights", "weights_sha256")]
+    columns = [
+        words("run", "id"),
+        words("model", "model"),
+        words("SHA-256 of the weights", "weights_sha256"),
+    ]
     rows = [
         [word(cell.id), word(cell.model), word(run.weights_hash())]
         for cell in study.record.cells

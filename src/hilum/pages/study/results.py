@@ -37,7 +37,9 @@ def result_sections(study: Study) -> dict[str, Any]:
         "by_labels": _by_labels(study),
         "forests": [(fraction, forest(study, fraction)) for fraction in study.fractions],
         "protocols": protocols_table(study),
-        "families": list(dict.fromkeys(str(one["family"]) for one in study.analysis.get("comparisons", ()))),
+        "families": list(
+            dict.fromkeys(str(one["family"]) for one in study.analysis.get("comparisons", ()))
+        ),
     }
 
 
@@ -78,7 +80,10 @@ def _answer(study: Study, fraction: float) -> str:
     start = f"With {percent(fraction)} of the labels"
     if own is not None and own["auroc_macro"]["value"] is not None:
         start += f" {study.reference} reaches {own['auroc_macro']['value']:.3f}"
-    parts = [f"{verdict[:1].upper()}{verdict[1:]}: {listed(names)}." for verdict, names in sorted(said.items())]
+    parts = [
+        f"{verdict[:1].upper()}{verdict[1:]}: {listed(names)}."
+        for verdict, names in sorted(said.items())
+    ]
     return f"{start}. {' '.join(parts) or 'No other model was measured.'}"
 
 
@@ -102,7 +107,10 @@ def results_table(study: Study) -> Table:
         numbers("patients", "patients"),
     ]
     return table(
-        "results", "Mean AUROC by model and share of labels", columns, [_result(study, row) for row in study.rows]
+        "results",
+        "Mean AUROC by model and share of labels",
+        columns,
+        [_result(study, row) for row in study.rows],
     )
 
 
@@ -163,7 +171,10 @@ def _seeds(row: Row) -> Cell:
 def trained_on(study: Study, row: Row) -> tuple[Cell, Cell]:
     """Return films and patients whose labels were used, as a range where the draws differ."""
     runs = [run for cell in study.cells(row) if (run := study.run(cell))]
-    return tuple(_range([run.training[key] for run in runs if key in run.training]) for key in ("films", "patients"))  # type: ignore[return-value]
+    return tuple(
+        _range([run.training[key] for run in runs if key in run.training])
+        for key in ("films", "patients")
+    )  # type: ignore[return-value]
 
 
 def _range(counts: Sequence[int]) -> Cell:
@@ -189,7 +200,9 @@ def of(told: Row | None) -> Measured:
 
 def forest(study: Study, fraction: float) -> Markup:
     """Draw every model's difference to the reference at one share of the labels."""
-    rows = [row for row in study.rows if row["fraction"] == fraction and row["model"] != study.reference]
+    rows = [
+        row for row in study.rows if row["fraction"] == fraction and row["model"] != study.reference
+    ]
     found = []
     for row in rows:
         told = study.compared(row)
@@ -213,6 +226,12 @@ def protocols_table(study: Study) -> Table:
         five = (row.get("competition") or {}).get("auroc_macro")
         one = (row.get("per_study") or {}).get("auroc_macro")
         rows.append(
-            [word(row["model"]), share(row["fraction"]), estimate(row["auroc_macro"]), estimate(one), estimate(five)]
+            [
+                word(row["model"]),
+                share(row["fraction"]),
+                estimate(row["auroc_macro"]),
+                estimate(one),
+                estimate(five),
+            ]
         )
     return table("protocols", "The same models by other protocols", columns, rows)

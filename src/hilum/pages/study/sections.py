@@ -13,7 +13,7 @@ from hilum.pages.study.gallery import gallery_sections
 from hilum.pages.study.limitations import fractions_in_words, limits
 from hilum.pages.study.model_card import card, failed_table, nameless
 from hilum.pages.study.per_finding import finding_sections, positive_patients
-from hilum.pages.study.pseudo_labels import growth_sections
+from hilum.pages.study.pseudo_labels import self_training_sections
 from hilum.pages.study.read import Study
 from hilum.pages.study.reproduce import flow, repeat
 from hilum.pages.study.results import result_sections
@@ -31,12 +31,14 @@ def study_sections(study: Study) -> dict[str, Any]:
         **(finding_sections(study) if study.rows else {}),
         **measure_sections(study),
         **policy_sections(study),
-        **growth_sections(study),
+        **self_training_sections(study),
         **gallery_sections(study.record),
         **training_sections(study),
         "flow": flow(study),
         "failed": failed_table(study),
-        "faults": [nameless(line, set(study.store.catalog["patient"])) for line in study.record.faults],
+        "faults": [
+            nameless(line, set(study.store.catalog["patient"])) for line in study.record.faults
+        ],
         "card": card(study),
         "repeat": repeat(study),
     }

@@ -30,7 +30,12 @@ def _pretraining(study: Study) -> list[tuple[str, Markup]]:
             place = study.names.index(cell.model) if cell.model in study.names else 0
             chance = ("chance", run.chance) if run.chance is not None else None
             charts.append(
-                (cell.model, curves([Line(cell.model, place % 7, run.curve("loss"))], "step", "loss", chance))
+                (
+                    cell.model,
+                    curves(
+                        [Line(cell.model, place % 7, run.curve("loss"))], "step", "loss", chance
+                    ),
+                )
             )
     return charts
 
@@ -90,7 +95,9 @@ def tuning_table(study: Study) -> Table | None:
         words("counts", "chosen"),
         numbers("seconds", "seconds"),
     ]
-    cells = [cell for cell in study.record.cells if cell.kind == "finetune" and cell.state == "done"]
+    cells = [
+        cell for cell in study.record.cells if cell.kind == "finetune" and cell.state == "done"
+    ]
     rows = [
         [
             word(cell.model),

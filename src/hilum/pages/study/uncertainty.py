@@ -71,8 +71,16 @@ def _meaning(study: Study, row: Mapping[str, Any]) -> str:
     """Return what a policy does; of the one that has a value, with the value that its runs had."""
     policy = str(row["policy"])
     runs = [run for cell in study.cells(row) if (run := study.run(cell))]
-    degrees = [degree for run in runs if (degree := (run.options.get("labels") or {}).get("smooth")) is not None]
-    degree = f" of {degrees[0]:g}, where 0 is absent and 1 present" if degrees and policy == "smooth" else ""
+    degrees = [
+        degree
+        for run in runs
+        if (degree := (run.options.get("labels") or {}).get("smooth")) is not None
+    ]
+    degree = (
+        f" of {degrees[0]:g}, where 0 is absent and 1 present"
+        if degrees and policy == "smooth"
+        else ""
+    )
     return POLICIES.get(policy, "") + degree
 
 
@@ -123,12 +131,16 @@ def policy_findings(study: Study) -> Table:
                 if told
                 else [Cell("-", (None,) * 3), Cell("-", (None,))]
             )
-            rows.append([word(finding), word(row["policy"]), estimate(row["auroc"].get(finding)), *change])
+            rows.append(
+                [word(finding), word(row["policy"]), estimate(row["auroc"].get(finding)), *change]
+            )
     return table("policies-by-finding", "Policies on single findings", columns, rows)
 
 
 def _by_finding(study: Study, rows: list[Mapping[str, Any]]) -> list[Markup]:
-    series: list[list[Measured]] = [[of(row["auroc"].get(name)) for name in study.store.findings] for row in rows]
+    series: list[list[Measured]] = [
+        [of(row["auroc"].get(name)) for name in study.store.findings] for row in rows
+    ]
     return finding_charts(study.store.findings, series, [str(row["policy"]) for row in rows])
 
 
@@ -139,7 +151,11 @@ def _sampler(study: Study) -> dict[str, Any] | None:
         told = _event(run) if run else None
         if told:
             findings, before, after = (list(told[key]) for key in ("findings", "before", "after"))
-            columns = [words("finding", "finding"), numbers("as labelled", "before"), numbers("as drawn", "after")]
+            columns = [
+                words("finding", "finding"),
+                numbers("as labelled", "before"),
+                numbers("as drawn", "after"),
+            ]
             rows = [
                 [word(name), number(first, "{:.1%}"), number(second, "{:.1%}")]
                 for name, first, second in zip(findings, before, after, strict=True)
@@ -148,7 +164,9 @@ def _sampler(study: Study) -> dict[str, Any] | None:
                 "model": cell.model,
                 "fraction": cell.fraction,
                 "chart": moved(findings, before, after),
-                "table": table("sampler", "What the sampler does to the findings' shares", columns, rows),
+                "table": table(
+                    "sampler", "What the sampler does to the findings' shares", columns, rows
+                ),
             }
     return None
 

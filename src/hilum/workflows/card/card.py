@@ -21,7 +21,7 @@ from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.splits import Split
-from hilum.workflows.card.label_issues import label_hints
+from hilum.workflows.card.label_issues import label_issues
 from hilum.workflows.card.leakage import (
     LISTS,
     copy_facts,
@@ -35,17 +35,23 @@ from hilum.workflows.card.leakage import (
 )
 from hilum.workflows.card.model_features import Reader, read_with
 from hilum.workflows.card.options import CardOptions
-from hilum.workflows.card.outliers import strangers
-from hilum.workflows.card.pixels import PICTURES, before_and_after, grey_facts, keep_picture, sample_rows
+from hilum.workflows.card.outliers import outliers
+from hilum.workflows.card.pixels import (
+    PICTURES,
+    before_and_after,
+    grey_facts,
+    keep_picture,
+    sample_rows,
+)
 from hilum.workflows.card.shortcut_check import shortcut_facts
 from hilum.workflows.card.statistics import Column, column_facts, columns_of
 from hilum.workflows.data.subsets import Parts
 
 FORMAT = 2
 CARD = "card.json"
-TOLD = ("samples", "split", "neighbours", "hints", "min_positives", "resamples", "seed")
+TOLD = ("samples", "split", "neighbours", "label_issues", "min_positives", "resamples", "seed")
 """Options that change what the card says."""
-HINTS = "label-hints"
+ISSUES = "label-hints"
 """Name of the work list, which only a card with a run has."""
 SHOWN_AS = ("mean", "sample", "step", "copy", "stranger", "hint")
 """What the names of a card's pictures begin with."""
@@ -80,15 +86,18 @@ def is_card(folder: Path) -> bool:
 
 
 def card(
-    stores: Sequence[Path], options: CardOptions, subject: str | None = None, listener: Listener = SILENT
+    stores: Sequence[Path],
+    options: CardOptions,
+    subject: str | None = None,
+    listener: Listener = SILENT,
 ) -> CardResult:
     """Write what is known of stores into ``card.json``, with pictures and with lists of films to look at beside it.
 
     Args:
         stores: Prepared alike; each with its split.
         options: What to put on the card, and where.
-        subject: A run whose features find labels that may be wrong, and whose AUROC stands beside the shortcut
-            probes'; None leaves the work list out.
+        subject: A run whose features find labels that may be wrong, and whose AUROC stands beside
+            the shortcut probes'; None leaves the work list out.
         listener: Hears notes and progress.
 
     Raises:
@@ -96,15 +105,20 @@ def card(
         RunError: ``out`` holds something else, or a card of other stores or options.
         HilumError: Anything else the user can mend; see the line.
     """
-    for root in options.truth:
+    for root in options.annotations:
         if not root.is_dir():
-            raise DataError(f"--truth is {root}, no folder: give the data set's, as given to `hilum prepare`.")
+            raise DataError(
+                f"--annotations is {root}, no folder: give the data set's, as given to `hilum prepare`."
+            )
     films = Films.open(stores)
-    # Not Parts.of: what that refuses, films and patients in two parts, is what a card is to tell of.
+    # Not Parts.of: what that refuses, films and patients in two parts, is what a card is to tell
+    # of.
     parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
     made_of = _made_of(parts, options, subject)
     patients = int(films.patient_codes.max()) + 1
-    result = CardResult(options.out / CARD, films.sources, len(films), patients, _is_done(options.out, made_of))
+    result = CardResult(
+        options.out / CARD, films.sources, len(films), patients, _is_done(options.out, made_of)
+    )
     if result.already_done:
         listener.note(f"{options.out} has this card already")
         return result
@@ -121,10 +135,14 @@ def card(
         "stores": [_store(parts, place, stores, options) for place in range(len(films.stores))],
         "patients": patient_facts(parts),
         "copies": _copies(parts, options, listener),
-        "strangers": _strangers(films, options, listener),
-        "hints": _hints(films, reader, options, listener) if reader else None,
-        "shortcuts": [shortcut_facts(parts, column, reader, options, listener) for column in columns],
-        "reader": {"kind": reader.kind, "backbone": reader.backbone, "says": reader.says} if reader else None,
+        "strangers": _outliers(films, options, listener),
+        "hints": _issues(films, reader, options, listener) if reader else None,
+        "shortcuts": [
+            shortcut_facts(parts, column, reader, options, listener) for column in columns
+        ],
+        "reader": {"kind": reader.kind, "backbone": reader.backbone, "says": reader.says}
+        if reader
+        else None,
     }
     write_json(result.card, content)
     return result
@@ -137,7 +155,7 @@ def _made_of(parts: Parts, options: CardOptions, subject: str | None) -> dict[st
     return {
         "hilum": __version__,
         "stores": [{**one, "preparation": store.preparation.to_json()} for one, store in pairs],
-        "options": {**told, "truth": len(options.truth)},
+        "options": {**told, "annotations": len(options.annotations)},
         "from": None if subject is None else _identity(Path(subject)),
     }
 
@@ -157,7 +175,9 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
         RunError: It holds something else.
     """
     if not is_card(out):
-        others = {entry.name for entry in out.iterdir()} - {PICTURES, LISTS} if out.is_dir() else set()
+        others = (
+            {entry.name for entry in out.iterdir()} - {PICTURES, LISTS} if out.is_dir() else set()
+        )
         if any(not name.startswith(".") for name in others) or out.is_file():
             raise RunError(f"{out} holds something else than a data card: give --out a new folder.")
         return False
@@ -167,7 +187,9 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
         raise RunError(f"{out / CARD} is damaged: delete {out} and make the card again.") from error
     differing = [name for name in made_of if found.get(name) != made_of[name]]
     if differing:
-        raise RunError(f"{out} holds another card ({', '.join(differing)} not the same): give --out a new folder.")
+        raise RunError(
+            f"{out} holds another card ({', '.join(differing)} not the same): give --out a new folder."
+        )
     return True
 
 
@@ -175,13 +197,15 @@ def _clear(out: Path) -> None:
     """Remove what a card that was not finished left: it may show and name films of other stores."""
     for folder in (out, out / PICTURES, out / LISTS):
         clear_leftovers(folder)
-    (out / LISTS / f"{HINTS}.csv").unlink(missing_ok=True)
+    (out / LISTS / f"{ISSUES}.csv").unlink(missing_ok=True)
     for kind in SHOWN_AS:
         for picture in (out / PICTURES).glob(f"{kind}-*.png"):
             picture.unlink()
 
 
-def _column(parts: Parts, column: Column, options: CardOptions, listener: Listener) -> dict[str, Any]:
+def _column(
+    parts: Parts, column: Column, options: CardOptions, listener: Listener
+) -> dict[str, Any]:
     """Return what is counted of a column, and how its films look."""
     listener.progress("tables", 0, 1, column.name)
     facts = column_facts(parts.films, parts, column)
@@ -191,23 +215,37 @@ def _column(parts: Parts, column: Column, options: CardOptions, listener: Listen
     return {**facts, "greys": greys, "mean_film": keep_picture(options.out, f"mean-{number}", mean)}
 
 
-def _store(parts: Parts, place: int, folders: Sequence[Path], options: CardOptions) -> dict[str, Any]:
+def _store(
+    parts: Parts, place: int, folders: Sequence[Path], options: CardOptions
+) -> dict[str, Any]:
     """Return a store's sample films, and some before and after enhancement."""
     store, split = parts.films.stores[place], parts.splits[place]
     rows = sample_rows(store, split, max(options.samples, LOOKED_FOR), options.seed)
-    roots = [*options.truth, *(root for root in (folders[place].parent / PHANTOMS,) if root.is_dir())]
+    roots = [
+        *options.annotations,
+        *(root for root in (folders[place].parent / PHANTOMS,) if root.is_dir()),
+    ]
     steps = before_and_after(store, rows[:LOOKED_FOR], roots)
     samples = [
-        _sample(parts.films, place, int(row), number, options) for number, row in enumerate(rows[: options.samples])
+        _sample(parts.films, place, int(row), number, options)
+        for number, row in enumerate(rows[: options.samples])
     ]
     return {
         "source": parts.films.sources[place],
         "preparation": store.preparation.to_json(),
-        "split": {"kind": split.kind, "seed": split.seed, "hash": split.hash, "notes": list(split.notes)},
+        "split": {
+            "kind": split.kind,
+            "seed": split.seed,
+            "hash": split.hash,
+            "notes": list(split.notes),
+        },
         "samples": samples,
         "enhancement": [
             [
-                {"picture": keep_picture(options.out, f"step-{place}-{film}-{step}", picture), "enhance": enhance}
+                {
+                    "picture": keep_picture(options.out, f"step-{place}-{film}-{step}", picture),
+                    "enhance": enhance,
+                }
                 for step, (picture, enhance) in enumerate(one)
             ]
             for film, one in enumerate(steps)
@@ -215,12 +253,16 @@ def _store(parts: Parts, place: int, folders: Sequence[Path], options: CardOptio
     }
 
 
-def _sample(films: Films, place: int, row: int, number: int, options: CardOptions) -> dict[str, Any]:
+def _sample(
+    films: Films, place: int, row: int, number: int, options: CardOptions
+) -> dict[str, Any]:
     store = films.stores[place]
     labels = dict(zip(store.findings, store.labels[row].tolist(), strict=True))
     view = store.catalog["view_position"].iloc[row]
     return {
-        "picture": keep_picture(options.out, f"sample-{place}-{number}", store.read(np.array([row]))[0]),
+        "picture": keep_picture(
+            options.out, f"sample-{place}-{number}", store.read(np.array([row]))[0]
+        ),
         "view": str(view) if isinstance(view, str) else None,
         "present": [name for name, label in labels.items() if label == PRESENT],
         "uncertain": [name for name, label in labels.items() if label == UNCERTAIN],
@@ -233,32 +275,46 @@ def _copies(parts: Parts, options: CardOptions, listener: Listener) -> dict[str,
     return {**copy_facts(parts, copies), "shown": shown_copies(parts, copies, options.out)}
 
 
-def _strangers(films: Films, options: CardOptions, listener: Listener) -> dict[str, Any]:
+def _outliers(films: Films, options: CardOptions, listener: Listener) -> dict[str, Any]:
     """Return the films of every store that look unlike its others and like no chest film."""
     spans = zip(films.starts[:-1].tolist(), films.starts[1:].tolist(), strict=True)
     found = []
     for place, span in enumerate(spans):
         listener.progress("strangers", place, len(films.stores))
-        found.append(strangers(films, np.arange(*span)))
+        found.append(outliers(films, np.arange(*span)))
     listener.progress("strangers", len(films.stores), len(films.stores))
-    table = pd.concat(found, ignore_index=True).sort_values("score", ascending=False, ignore_index=True, kind="stable")
+    table = pd.concat(found, ignore_index=True).sort_values(
+        "score", ascending=False, ignore_index=True, kind="stable"
+    )
     rows = table["row"].to_numpy(np.int64)
     listed = pd.concat([named_films(films, rows), table[["score", "reason"]]], axis=1)
     write_list(options.out, "strangers", listed)
     counts = np.bincount(store_of_each(films)[rows], minlength=len(films.stores))
     by_store = dict(zip(films.sources, counts.tolist(), strict=True))
-    return {"films": len(table), "by_store": by_store, "shown": shown_films(films, table, options.out, "stranger")}
+    return {
+        "films": len(table),
+        "by_store": by_store,
+        "shown": shown_films(films, table, options.out, "stranger"),
+    }
 
 
-def _hints(films: Films, reader: Reader, options: CardOptions, listener: Listener) -> dict[str, Any]:
+def _issues(
+    films: Films, reader: Reader, options: CardOptions, listener: Listener
+) -> dict[str, Any]:
     """Return the work list of labels that the neighbours of their films contradict."""
     listener.progress("work list", 0, 1)
     rows = np.arange(len(films), dtype=np.int64)
-    table = label_hints(films, rows, reader.features, options.neighbours, options.hints, seed=options.seed)
+    table = label_issues(
+        films, rows, reader.features, options.neighbours, options.label_issues, seed=options.seed
+    )
     listener.progress("work list", 1, 1)
     listed = pd.concat(
-        [named_films(films, table["row"].to_numpy(np.int64)), table[["finding", "label", "expected", "score"]]], axis=1
+        [
+            named_films(films, table["row"].to_numpy(np.int64)),
+            table[["finding", "label", "expected", "score"]],
+        ],
+        axis=1,
     )
-    write_list(options.out, HINTS, listed)
+    write_list(options.out, ISSUES, listed)
     shown = shown_films(films, table, options.out, "hint")
     return {"labels": len(table), "neighbours": options.neighbours, "shown": shown}

@@ -17,11 +17,12 @@ NEIGHBOURS = 100
 MEMORY = 50_000
 """Films that neighbours are sought among, at most."""
 LEAST = 1e-6
-"""Nats of surprise above which a label is listed: where all neighbours speak alike, rounding leaves some 1e-8."""
+"""Nats of surprise above which a label is listed: where all neighbours speak alike, rounding leaves
+some 1e-8."""
 _BLOCK = 512
 
 
-def label_hints(
+def label_issues(
     films: Films,
     rows: Rows,
     features: NDArray[np.floating],
@@ -41,10 +42,10 @@ def label_hints(
         unstated: What a finding that is not mentioned counts as: absent, or nothing.
         seed: Draws the films that neighbours are sought among, where there are more than MEMORY.
 
-    Returns:
-        COLUMNS, the highest score first: ``row`` among the films, ``label`` as the source states it (nan: not
-        stated), ``expected`` the share of the neighbours that have the finding, ``score`` how much less likely they
-        make the label than the neighbours of other films of that label do, in nats.
+    Returns: COLUMNS, the highest score first: ``row`` among the films, ``label`` as the source
+        states it (nan: not stated), ``expected`` the share of the neighbours that have the finding,
+        ``score`` how much less likely they make the label than the neighbours of other films of
+        that label do, in nats.
 
     Raises:
         ValueError: Features and rows differ in number, or a feature is not finite.
@@ -56,7 +57,9 @@ def label_hints(
     counts = counts & films.labelled_by_source[rows]
     expected = expected_labels(values, truth, counts, films.patient_codes[rows], neighbours, seed)
     scores = np.where(counts, _surprise(truth, expected, counts), -np.inf)
-    place, finding = np.unravel_index(np.argsort(-scores, axis=None, kind="stable")[:count], scores.shape)
+    place, finding = np.unravel_index(
+        np.argsort(-scores, axis=None, kind="stable")[:count], scores.shape
+    )
     listed = scores[place, finding] > LEAST
     place, finding = place[listed], finding[listed]
     known = films.catalog.iloc[rows[place]]
@@ -84,7 +87,8 @@ def expected_labels(
 ) -> FloatArray:
     """Return the share of each film's neighbours of other patients that have each finding, [n, F].
 
-    As if two more neighbours had the finding as often as films have it at large, so that few do not speak too loudly.
+    As if two more neighbours had the finding as often as films have it at large, so that few do not
+    speak too loudly.
 
     Args:
         features: [n, E].
@@ -97,8 +101,14 @@ def expected_labels(
     memory = np.arange(len(features))
     if len(memory) > MEMORY:
         memory = np.sort(np.random.default_rng(seed).choice(memory, MEMORY, replace=False))
-    whose, keys = torch.from_numpy(patients[memory]), F.normalize(torch.from_numpy(features[memory]), dim=1)
-    labels, weights = torch.from_numpy(truth[memory]), torch.from_numpy(counts[memory].astype(np.float32))
+    whose, keys = (
+        torch.from_numpy(patients[memory]),
+        F.normalize(torch.from_numpy(features[memory]), dim=1),
+    )
+    labels, weights = (
+        torch.from_numpy(truth[memory]),
+        torch.from_numpy(counts[memory].astype(np.float32)),
+    )
     prior = (labels * weights).sum(0) / weights.sum(0).clamp(min=1)  # [F]
     asked, people = torch.from_numpy(features), torch.from_numpy(patients)
     blocks = zip(torch.split(asked, _BLOCK), torch.split(people, _BLOCK), strict=True)
@@ -114,11 +124,13 @@ def expected_labels(
 def _surprise(truth: FloatArray, expected: FloatArray, counts: BoolArray) -> FloatArray:
     """Return how much less likely the neighbours make a label than they do for films of that label at large, in nats.
 
-    Against the mean of the label's own films, as in confident learning (Northcutt 2021, arXiv 1911.00068): neighbours
-    rarely have a rare finding, so that without it every film that has one would be listed. Cells that do not count: any
-    number.
+    Against the mean of the label's own films, as in confident learning (Northcutt 2021, arXiv
+    1911.00068): neighbours rarely have a rare finding, so that without it every film that has one
+    would be listed. Cells that do not count: any number.
     """
-    likely = np.log(np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1).astype(np.float64))
+    likely = np.log(
+        np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1).astype(np.float64)
+    )
     found = -likely
     for label in (0, 1):
         cells = counts & (truth == label)

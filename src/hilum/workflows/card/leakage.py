@@ -54,7 +54,11 @@ def write_list(out: Path, name: str, table: pd.DataFrame) -> None:
 
 def _harmless(value: Any) -> Any:
     """Return a value that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+        else value
+    )
 
 
 def copy_facts(parts: Parts, copies: Copies) -> dict[str, Any]:
@@ -74,9 +78,14 @@ def copy_facts(parts: Parts, copies: Copies) -> dict[str, Any]:
     }
 
 
-def _between_stores(films: Films, pairs: pd.DataFrame, origin: NDArray[np.int64]) -> list[dict[str, Any]]:
+def _between_stores(
+    films: Films, pairs: pd.DataFrame, origin: NDArray[np.int64]
+) -> list[dict[str, Any]]:
     """Return the pairs within every store and between every two that have any."""
-    ends = np.sort(np.stack([origin[pairs[side].to_numpy(np.int64)] for side in ("first", "second")], axis=1), axis=1)
+    ends = np.sort(
+        np.stack([origin[pairs[side].to_numpy(np.int64)] for side in ("first", "second")], axis=1),
+        axis=1,
+    )
     within = [(place, place) for place in range(len(films.stores))]
     found = []
     for first, second in sorted({*within, *map(tuple, ends.tolist())}):
@@ -108,8 +117,12 @@ def copy_list(parts: Parts, copies: Copies) -> pd.DataFrame:
     sides = []
     for name in ("first", "second"):
         rows = pairs[name].to_numpy(np.int64)
-        sides.append(named_films(parts.films, rows).assign(part=placed[rows]).add_suffix(f"_{name}"))
-    table = pd.concat([*sides, pairs[["kind", "correlation", "same_patient"]].reset_index(drop=True)], axis=1)
+        sides.append(
+            named_films(parts.films, rows).assign(part=placed[rows]).add_suffix(f"_{name}")
+        )
+    table = pd.concat(
+        [*sides, pairs[["kind", "correlation", "same_patient"]].reset_index(drop=True)], axis=1
+    )
     return table.iloc[_worst_first(parts, copies)].reset_index(drop=True)
 
 
@@ -166,7 +179,8 @@ def _in_several(table: pd.DataFrame, column: str) -> int:
 def shown_films(films: Films, found: pd.DataFrame, out: Path, kind: str) -> list[dict[str, Any]]:
     """Keep the pictures of the first films of a list that has a column ``row``, and return its lines without paths.
 
-    Of a list by finding no more than ALIKE of each are shown, so that one finding does not fill the page.
+    Of a list by finding no more than ALIKE of each are shown, so that one finding does not fill the
+    page.
     """
     first = found[found.groupby("finding").cumcount() < ALIKE] if "finding" in found else found
     first = first.head(SHOWN)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.bundle.initialization import input_size, start_from
+from hilum.bundle.initialization import initial_weights, input_size
 from hilum.bundle.model_folder import Model, is_model, load_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.training_manifest import were_seen
-from hilum.classifier.linear_baseline import cheap_scores
+from hilum.classifier.linear_baseline import linear_baseline_scores
 from hilum.errors import RunError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
@@ -32,7 +32,8 @@ class Reader:
     """A run's features of all films, and what its classifier, if it has one, says of them."""
 
     kind: str
-    """How it was trained, such as ``moco`` or ``finetune``; the subject's own name where it is no run."""
+    """How it was trained, such as ``moco`` or ``finetune``; the subject's own name where it is no
+    run."""
     backbone: str
     features: FloatArray
     """[N, E]."""
@@ -50,7 +51,9 @@ class Reader:
     def of(self, rows: Rows) -> Reader:
         """Return what it says of some films alone."""
         chosen = None if self.probabilities is None else self.probabilities[rows]
-        return replace(self, features=self.features[rows], probabilities=chosen, seen=self.seen[rows])
+        return replace(
+            self, features=self.features[rows], probabilities=chosen, seen=self.seen[rows]
+        )
 
     def scores(
         self, films: Films, rows: Rows, tested: Rows, seed: int, learnt: int = LEARNT
@@ -59,10 +62,12 @@ class Reader:
 
         Args:
             films: All films.
-            rows: Films that a linear layer may learn from, where the run has no classifier of its own.
+            rows: Films that a linear layer may learn from, where the run has no classifier of its
+                own.
             tested: [n] rows.
             seed: Of the patients that choose the layer's ridge.
-            learnt: Films that it learns from at most, drawn by the seed: those of the shortcut probes.
+            learnt: Films that it learns from at most, drawn by the seed: those of the shortcut
+                probes.
         """
         if self.probabilities is not None:
             return self.probabilities[tested], list(self.findings)
@@ -71,7 +76,7 @@ class Reader:
         if len(rows) > learnt:
             rows = np.sort(np.random.default_rng(seed).choice(rows, learnt, replace=False))
         columns = learnt_columns(weights[rows])
-        scores = cheap_scores(
+        scores = linear_baseline_scores(
             self.features[rows], targets[rows][:, columns], weights[rows][:, columns], films.patient_codes[rows],
             self.features[tested], seed,
         )  # fmt: skip
@@ -96,17 +101,23 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
     size = input_size(subject, None, films.preparation)
     model = load_model(Path(subject)) if is_model(Path(subject)) else None
     if model is None:
-        start = start_from(subject, None, size, seed)
+        start = initial_weights(subject, None, size, seed)
         backbone, kind = start.backbone, Path(subject).name
     else:
         films.refuse_other_preparation(Preparation.from_json(model.description.preparation))
         backbone, kind = model.backbone, model.description.method
     backbone.to(choose_device(device))
     features = over_films(
-        backbone, films, np.arange(len(films)), size, lambda done, total: listener.progress("features", done, total)
+        backbone,
+        films,
+        np.arange(len(films)),
+        size,
+        lambda done, total: listener.progress("features", done, total),
     )
     if not np.isfinite(features).all():
-        raise RunError(f"{subject} gives features that are no numbers: its weights are damaged, give another run.")
+        raise RunError(
+            f"{subject} gives features that are no numbers: its weights are damaged, give another run."
+        )
     none = np.zeros(len(films), np.bool_)
     seen = none if model is None else were_seen(films.catalog, model.seen, films.preparation.size)
     findings = () if model is None else model.description.findings

@@ -16,15 +16,16 @@ class CardOptions:
 
     out: Path
     """Folder for the card: card.html, its numbers as CSV, and lists of films to look at."""
-    truth: tuple[Path, ...] = ()
-    """Folders of the data sets, as given to `hilum prepare`: to show films before they were enhanced."""
+    annotations: tuple[Path, ...] = ()
+    """Folders of the data sets, as given to `hilum prepare`: to show films before they were
+    enhanced."""
     samples: int = 8
     """Sample films of each store."""
     split: Literal["test", "val", "official-test"] = "test"
     """Part that the shortcut probes, and the run beside them, are measured on."""
     neighbours: int = 100
     """Films of other patients that are asked about each label."""
-    hints: int = 200
+    label_issues: int = 200
     """Labels on the work list at most."""
     min_positives: int = 20
     """Patients with a finding that it takes to flag a shortcut."""
@@ -41,7 +42,14 @@ class CardOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        smallest = {"samples": 0, "neighbours": 1, "hints": 0, "min_positives": 1, "resamples": 0, "seed": 0}
+        smallest = {
+            "samples": 0,
+            "neighbours": 1,
+            "label_issues": 0,
+            "min_positives": 1,
+            "resamples": 0,
+            "seed": 0,
+        }
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise OptionError(f"--{name} is {getattr(self, name)}: allowed is {least} or more.")

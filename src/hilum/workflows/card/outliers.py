@@ -24,14 +24,17 @@ TONE_DIRECTIONS, OUTLINE_DIRECTIONS = 32, 16
 FAR = 4.0
 """Spreads above the usual distance from the bulk at which a film is a stranger."""
 BETTER = 0.5
-"""It is one too where it would lie nearer, had it been turned or inverted, by this much in the distance's logarithm."""
+"""It is one too where it would lie nearer, had it been turned or inverted, by this much in the
+distance's logarithm."""
 FLAT = 4.0
 """Grey levels of standard deviation below which a film is blank."""
 REASONS = ("hardly any contrast", "tones unlike the others'", "outlines unlike the others'", *TURNS)
 """Why a film is a stranger, in words."""
 
 
-def strangers(films: Films, rows: Rows | None = None, limit: float = 1.0, seed: int = 0) -> pd.DataFrame:
+def outliers(
+    films: Films, rows: Rows | None = None, limit: float = 1.0, seed: int = 0
+) -> pd.DataFrame:
     """Return the films that look like no chest film, by cheap measures against the bulk of these films.
 
     Args:
@@ -40,13 +43,16 @@ def strangers(films: Films, rows: Rows | None = None, limit: float = 1.0, seed: 
         limit: Score above which a film is listed; at 1 the limits are those above.
         seed: Draws the films that the bulk is fitted on, where there are more than SAMPLE.
 
-    Returns:
-        COLUMNS, the highest score first: ``row`` among the films, ``score``, ``reason`` as in REASONS.
+    Returns: COLUMNS, the highest score first: ``row`` among the films, ``score``, ``reason`` as in
+        REASONS.
     """
     rows = np.arange(len(films), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
     bulk = _bulk(films, rows, seed)
     scores = np.concatenate(
-        [np.empty((0, len(REASONS)), np.float32), *over_stored(films.read, rows, lambda images: _scores(images, bulk))]
+        [
+            np.empty((0, len(REASONS)), np.float32),
+            *over_stored(films.read, rows, lambda images: _scores(images, bulk)),
+        ]
     )  # [n, R]
     highest, reason = scores.max(axis=1), scores.argmax(axis=1)
     order = np.argsort(-highest, kind="stable")
@@ -95,8 +101,12 @@ def _scores(images: NDArray[np.uint8], bulk: _Looks | None) -> FloatArray:
     scores[:, 0] = blank
     if bulk is not None:
         seen = tones(images)
-        turned = [bulk.tones.ratio(_flat(seen), _flat(turn(seen))) / BETTER for turn in TURNS.values()]
-        scores[:, 1:] = np.stack([bulk.tones(_flat(seen)) / FAR, bulk.outlines(outlines(images)) / FAR, *turned], 1)
+        turned = [
+            bulk.tones.ratio(_flat(seen), _flat(turn(seen))) / BETTER for turn in TURNS.values()
+        ]
+        scores[:, 1:] = np.stack(
+            [bulk.tones(_flat(seen)) / FAR, bulk.outlines(outlines(images)) / FAR, *turned], 1
+        )
     return scores
 
 

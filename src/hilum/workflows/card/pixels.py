@@ -31,7 +31,9 @@ PICTURES = "pictures"
 Film = NDArray[np.uint8]
 
 
-def grey_facts(films: Films, rows: Rows, seed: int, listener: Listener) -> tuple[dict[str, Any], Film]:
+def grey_facts(
+    films: Films, rows: Rows, seed: int, listener: Listener
+) -> tuple[dict[str, Any], Film]:
     """Return the grey values of these films, or of MOST_FILMS drawn from them, and their mean film [size, size]."""
     drawn = rows
     if len(rows) > MOST_FILMS:
@@ -70,11 +72,14 @@ def sample_rows(store: Store, split: Split, count: int, seed: int) -> Rows:
     return np.random.default_rng(seed).permutation(rows)[:count]
 
 
-def before_and_after(store: Store, rows: Rows, roots: Sequence[Path]) -> list[list[tuple[Film, str]]]:
+def before_and_after(
+    store: Store, rows: Rows, roots: Sequence[Path]
+) -> list[list[tuple[Film, str]]]:
     """Return films step by step, each picture with what it is: before enhancement and after.
 
-    Before is the film as it came, brought to the store's size like every stored one: at the size it came in, what is
-    written into it might be read. Films of a store that is not enhanced are shown as each way to enhance has them.
+    Before is the film as it came, brought to the store's size like every stored one: at the size it
+    came in, what is written into it might be read. Films of a store that is not enhanced are shown
+    as each way to enhance has them.
 
     Args:
         store: Its films.
@@ -84,13 +89,18 @@ def before_and_after(store: Store, rows: Rows, roots: Sequence[Path]) -> list[li
     if store.preparation.enhance == "none":
         others = [name for name in ENHANCEMENTS if name != "none"]
         return [
-            [(film, "none"), *((np.asarray(ENHANCEMENTS[name](film), np.uint8), name) for name in others)]
+            [
+                (film, "none"),
+                *((np.asarray(ENHANCEMENTS[name](film), np.uint8), name) for name in others),
+            ]
             for film in _stored(store, rows[:BEFORE_AND_AFTER])
         ]
     plain = Preparation(store.preparation.size, "none", store.preparation.fit)
     found: list[list[tuple[Film, str]]] = []
     for row, film in zip(rows.tolist(), _stored(store, rows), strict=True):
-        came = next((one for root in roots if (one := original_film(root, store, row)) is not None), None)
+        came = next(
+            (one for root in roots if (one := original_film(root, store, row)) is not None), None
+        )
         if came is not None:
             found.append([(plain.apply(came), "none"), (film, store.preparation.enhance)])
         if len(found) == BEFORE_AND_AFTER:

@@ -30,7 +30,14 @@ def shortcut_facts(
     here = Parts(films, tuple(parts.splits[place] for place in column.stores))
     scores, seen = _beside(here, None if reader is None else reader.of(column.rows), options)
     found = probed(
-        here, column.name, options.split, options.min_positives, options.resamples, options.seed, scores, listener
+        here,
+        column.name,
+        options.split,
+        options.min_positives,
+        options.resamples,
+        options.seed,
+        scores,
+        listener,
     )
     return {**found, "seen": seen}
 
@@ -69,7 +76,11 @@ def _why_not(parts: Parts, split: str) -> str | None:
     rows, tested = parts.rows("train"), parts.rows(split)
     if not len(rows) or not len(tested):
         return f"no film is in part {'train' if not len(rows) else split}"
-    counts = probe_labels(parts.films, LabelOptions())[1] if parts.films.findings else np.empty((len(parts.films), 0))
+    counts = (
+        probe_labels(parts.films, LabelOptions())[1]
+        if parts.films.findings
+        else np.empty((len(parts.films), 0))
+    )
     if not counts[parts.of_others(rows, tested)].any():
         return "no training film of another patient has a label that counts"
     return None

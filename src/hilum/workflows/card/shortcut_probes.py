@@ -8,14 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.images.film_cells import border, cell_features, everything, frame, over_stored, thumbnail_features
+from hilum.images.film_cells import (
+    border,
+    cell_features,
+    everything,
+    frame,
+    over_stored,
+    thumbnail_features,
+)
 from hilum.images.films import Films
 
 BORDER_SHARE = 0.1
 """Width of the border that is seen, as a share of the side."""
 CORNER_SHARE = 0.2
-"""Side of the upper corners that are seen with it: side letters and names stand there, over the shoulders. The lower
-ones are left out, since fluid at the base of a lung reaches into them."""
+"""Side of the upper corners that are seen with it: side letters and names stand there, over the
+shoulders. The lower ones are left out, since fluid at the base of a lung reaches into them."""
 HIDDEN_SHARE = 0.6
 """Side of the middle that is hidden where the centre is masked, as a share of the film's."""
 THUMBNAIL = 8
@@ -51,7 +58,9 @@ def whole_film(films: Films, rows: Rows) -> FloatArray:
 
 def thumbnail(films: Films, rows: Rows) -> FloatArray:
     """Return these films as thumbnails."""
-    return np.concatenate([*over_stored(films.read, rows, lambda images: thumbnail_features(images, THUMBNAIL))])
+    return np.concatenate(
+        [*over_stored(films.read, rows, lambda images: thumbnail_features(images, THUMBNAIL))]
+    )
 
 
 def metadata(films: Films, rows: Rows) -> FloatArray:
@@ -67,9 +76,17 @@ def metadata(films: Films, rows: Rows) -> FloatArray:
 
 
 PROBES: dict[str, Probe] = {
-    "border": Probe(f"the outer {BORDER_SHARE:.0%} of the film on each side, and the upper corners", True, border_only),
-    "metadata": Probe("no film: age, sex, view position, and of several stores which", True, metadata),
-    "surroundings": Probe(f"the film without its middle {HIDDEN_SHARE:.0%} in both directions", False, centre_masked),
+    "border": Probe(
+        f"the outer {BORDER_SHARE:.0%} of the film on each side, and the upper corners",
+        True,
+        border_only,
+    ),
+    "metadata": Probe(
+        "no film: age, sex, view position, and of several stores which", True, metadata
+    ),
+    "surroundings": Probe(
+        f"the film without its middle {HIDDEN_SHARE:.0%} in both directions", False, centre_masked
+    ),
     "thumbnail": Probe(f"the film at {THUMBNAIL} x {THUMBNAIL} pixels", False, thumbnail),
     "whole": Probe("the whole film, by the same simple reader", False, whole_film),
 }
@@ -78,5 +95,9 @@ PROBES: dict[str, Probe] = {
 
 def _cells(films: Films, rows: Rows, shown: Callable[[int], BoolArray]) -> FloatArray:
     return np.concatenate(
-        [*over_stored(films.read, rows, lambda images: cell_features(images, shown(images.shape[1])))]
+        [
+            *over_stored(
+                films.read, rows, lambda images: cell_features(images, shown(images.shape[1]))
+            )
+        ]
     )

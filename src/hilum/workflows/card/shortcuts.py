@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.classifier.linear_baseline import cheap_scores
+from hilum.classifier.linear_baseline import linear_baseline_scores
 from hilum.errors import OptionError
 from hilum.findings import positions
 from hilum.images.films import Films
@@ -47,7 +47,8 @@ class Flag:
     """The best reader of the whole film: "whole" or "model"."""
     reference_auroc: float
     share: float
-    """Of what the reference knows above chance, how much the probe does; infinite where that is nothing."""
+    """Of what the reference knows above chance, how much the probe does; infinite where that is
+    nothing."""
     p_holm: float
     """Of the probe's AUROC being 0.5, adjusted for all blind probes and findings."""
 
@@ -85,7 +86,8 @@ class Shortcuts:
     auroc: Mapping[str, Areas]
     """By probe, in the order of PROBES, then by finding."""
     model: Areas | None
-    """The model's on the same films; None where none was given. A finding that it does not call is not in it."""
+    """The model's on the same films; None where none was given. A finding that it does not call is
+    not in it."""
     flags: tuple[Flag, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +102,11 @@ class Shortcuts:
             "min_positives": self.min_positives,
             "rule": RULE,
             "probes": {
-                name: {"sees": PROBES[name].sees, "blind": PROBES[name].blind, "auroc": _plain(areas)}
+                name: {
+                    "sees": PROBES[name].sees,
+                    "blind": PROBES[name].blind,
+                    "auroc": _plain(areas),
+                }
                 for name, areas in self.auroc.items()
             },
             "model": None if self.model is None else _plain(self.model),
@@ -130,20 +136,29 @@ def shortcut_probes(
         min_positives: Positive patients there that a finding needs to be flagged.
         resamples: Of the patients, for the intervals.
         seed: Of the resampling, and of the patients that choose a probe's ridge.
-        model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and its M findings.
+        model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and
+            its M findings.
         listener: Hears progress.
         learnt: Training films at most, drawn by the seed, so that millions take no longer.
 
     Raises:
         DataError: A part is empty, or no training film of another patient has a label that counts.
-        OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that no probe can learn.
+        OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that
+            no probe can learn.
         ValueError: The model's scores are not [n, M].
     """
     task = _Task.of(films, parts, labels or LabelOptions(), split).with_at_most(learnt, seed)
     scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
     everyone = range(len(task.findings))
-    found = {name: task.areas(told, everyone, min_positives, resamples, seed) for name, told in scores.items()}
-    model = None if model_scores is None else task.areas(*task.called(*model_scores), min_positives, resamples, seed)
+    found = {
+        name: task.areas(told, everyone, min_positives, resamples, seed)
+        for name, told in scores.items()
+    }
+    model = (
+        None
+        if model_scores is None
+        else task.areas(*task.called(*model_scores), min_positives, resamples, seed)
+    )
     judged = task.judged(min_positives)
     flags = tuple(_flags(found, model, task.tests(scores, judged)))
     return Shortcuts(
@@ -168,7 +183,9 @@ class _Task:
     @staticmethod
     def of(films: Films, parts: Parts, labels: LabelOptions, split: str) -> _Task:
         if split in ("train", "all"):
-            raise OptionError(f"split is {split!r}, which the probes learn from: choose test, val or official-test.")
+            raise OptionError(
+                f"split is {split!r}, which the probes learn from: choose test, val or official-test."
+            )
         targets, weights = probe_labels(films, labels)
         learnt, tested = parts.needed("train"), parts.needed(split)
         rows = labelled_rows(parts.of_others(learnt, tested), weights)
@@ -185,16 +202,28 @@ class _Task:
         if len(self.rows) <= learnt:
             return self
         kept = np.sort(np.random.default_rng(seed).choice(len(self.rows), learnt, replace=False))
-        return replace(self, rows=self.rows[kept], targets=self.targets[kept], weights=self.weights[kept])
+        return replace(
+            self, rows=self.rows[kept], targets=self.targets[kept], weights=self.weights[kept]
+        )
 
     def read(self, probe: Probe, seed: int) -> FloatArray:
         """Return what the simple reader says of the tested films [n, F] by what a probe sees."""
-        features, learnt = probe.features(self.films, np.concatenate([self.rows, self.tested])), len(self.rows)
+        features, learnt = (
+            probe.features(self.films, np.concatenate([self.rows, self.tested])),
+            len(self.rows),
+        )
         people = self.films.patient_codes[self.rows]
-        return cheap_scores(features[:learnt], self.targets, self.weights, people, features[learnt:], seed)
+        return linear_baseline_scores(
+            features[:learnt], self.targets, self.weights, people, features[learnt:], seed
+        )
 
     def areas(
-        self, scores: NDArray[np.floating], places: Sequence[int], min_positives: int, resamples: int, seed: int
+        self,
+        scores: NDArray[np.floating],
+        places: Sequence[int],
+        min_positives: int,
+        resamples: int,
+        seed: int,
     ) -> Areas:
         """Return the AUROC of scores [n, K] of the findings at K places."""
         if not places:
@@ -215,7 +244,9 @@ class _Task:
             if present >= max(min_positives, 2) and absent >= 2
         )  # fmt: skip
 
-    def tests(self, scores: Mapping[str, FloatArray], judged: Sequence[str]) -> dict[tuple[str, str], float]:
+    def tests(
+        self, scores: Mapping[str, FloatArray], judged: Sequence[str]
+    ) -> dict[tuple[str, str], float]:
         """Return the adjusted p value of every blind probe's AUROC of a judged finding being 0.5."""
         people = self.films.patient_codes[self.tested]
         pairs = [(name, finding) for name in scores if PROBES[name].blind for finding in judged]
@@ -223,13 +254,19 @@ class _Task:
         for name, finding in pairs:
             place = self.findings.index(finding)
             cells = self.counts[:, place]
-            found.append(chance_p(self.truth[cells, place], scores[name][cells, place], people[cells]))
+            found.append(
+                chance_p(self.truth[cells, place], scores[name][cells, place], people[cells])
+            )
         return dict(zip(pairs, holm(found), strict=True))
 
-    def called(self, scores: NDArray[np.floating], names: Sequence[str]) -> tuple[NDArray[np.floating], list[int]]:
+    def called(
+        self, scores: NDArray[np.floating], names: Sequence[str]
+    ) -> tuple[NDArray[np.floating], list[int]]:
         """Return a model's scores [n, K] of the findings at K places, of its scores [n, M] by name."""
         if scores.shape != (len(self.tested), len(names)):
-            raise ValueError(f"scores are {scores.shape}, expected {(len(self.tested), len(names))}")
+            raise ValueError(
+                f"scores are {scores.shape}, expected {(len(self.tested), len(names))}"
+            )
         found = positions(self.findings, names)
         places = [place for place, column in enumerate(found) if column is not None]
         return scores[:, [column for column in found if column is not None]], places
@@ -243,18 +280,28 @@ def _told(probes: Mapping[str, Probe], listener: Listener) -> Iterator[tuple[str
     listener.progress("shortcuts", len(probes), len(probes))
 
 
-def _flags(found: Mapping[str, Areas], model: Areas | None, tests: Mapping[tuple[str, str], float]) -> Iterator[Flag]:
+def _flags(
+    found: Mapping[str, Areas], model: Areas | None, tests: Mapping[tuple[str, str], float]
+) -> Iterator[Flag]:
     for (name, finding), p_holm in tests.items():
         blind, value = found[name][finding], found[name][finding].value
         reference, area = _best_reader(finding, found[WHOLE], model or {})
         if value is not None and tells_too_much(value, p_holm, area):
-            yield Flag(finding, name, blind, reference, area, share_of_knowledge(value, area), p_holm)
+            yield Flag(
+                finding, name, blind, reference, area, share_of_knowledge(value, area), p_holm
+            )
 
 
 def _best_reader(finding: str, whole: Areas, model: Areas) -> tuple[str, float]:
     """Return who reads whole films best, and with what AUROC; the model where both are equal."""
-    readers = {MODEL: model[finding].value if finding in model else None, WHOLE: whole[finding].value}
-    return max(((name, area) for name, area in readers.items() if area is not None), key=lambda reader: reader[1])
+    readers = {
+        MODEL: model[finding].value if finding in model else None,
+        WHOLE: whole[finding].value,
+    }
+    return max(
+        ((name, area) for name, area in readers.items() if area is not None),
+        key=lambda reader: reader[1],
+    )
 
 
 def _plain(areas: Areas) -> dict[str, Any]:

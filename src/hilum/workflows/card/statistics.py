@@ -44,7 +44,8 @@ def columns_of(films: Films) -> list[Column]:
     """Return a column for each store and, of several stores, one for all."""
     spans = zip(films.starts[:-1].tolist(), films.starts[1:].tolist(), strict=True)
     found = [
-        Column(name, np.arange(*span), (n,)) for n, (name, span) in enumerate(zip(films.sources, spans, strict=True))
+        Column(name, np.arange(*span), (n,))
+        for n, (name, span) in enumerate(zip(films.sources, spans, strict=True))
     ]
     if len(found) > 1:
         found.append(Column(TOGETHER, np.arange(len(films)), tuple(range(len(found)))))
@@ -76,10 +77,15 @@ def column_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
 def label_facts(films: Films, rows: Rows) -> dict[str, dict[str, Any]]:
     """Return for each finding that a source of these films states how often it is what, and how often by policy.
 
-    ``prevalence`` has the share of films that training takes as having the finding, by what an uncertain label
-    becomes; what is not stated counts as absent there, and nowhere under ``stated only``.
+    ``prevalence`` has the share of films that training takes as having the finding, by what an
+    uncertain label becomes; what is not stated counts as absent there, and nowhere under ``stated
+    only``.
     """
-    labels, labelled, patients = films.labels[rows], films.labelled_by_source[rows], films.patient_codes[rows]
+    labels, labelled, patients = (
+        films.labels[rows],
+        films.labelled_by_source[rows],
+        films.patient_codes[rows],
+    )
     found = {}
     for place, name in enumerate(films.findings):
         cells = labels[labelled[:, place], place]
@@ -114,12 +120,16 @@ def _share(targets: FloatArray, weights: FloatArray) -> float | None:
 def together(films: Films, rows: Rows) -> dict[str, Any]:
     """Return on how many films two findings are stated as present both, [F, F]; the diagonal has each alone.
 
-    ``of`` has, [F, F], on how many films the row's finding is present whose source states the column's at all.
+    ``of`` has, [F, F], on how many films the row's finding is present whose source states the
+    column's at all.
     """
     present = (films.labels[rows] == PRESENT).astype(np.float64)
     labelled = films.labelled_by_source[rows]
     places = [place for place in range(len(films.findings)) if labelled[:, place].any()]
-    counts = {"films": present[:, places].T @ present[:, places], "of": present[:, places].T @ labelled[:, places]}
+    counts = {
+        "films": present[:, places].T @ present[:, places],
+        "of": present[:, places].T @ labelled[:, places],
+    }
     told = {name: found.astype(int).tolist() for name, found in counts.items()}
     names = [films.findings[place] for place in places]
     return {"findings": names, **told, "none_present": int((~present.any(axis=1)).sum())}
@@ -135,7 +145,10 @@ def part_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
     for part in [name for name in PARTS if name != "all"]:
         rows = np.intersect1d(parts.rows(part), column.rows)
         placed += len(rows)
-        counted = {"present": films.labels[rows] == PRESENT, "labelled": films.labelled_by_source[rows]}
+        counted = {
+            "present": films.labels[rows] == PRESENT,
+            "labelled": films.labelled_by_source[rows],
+        }
         found[part] = {
             "films": len(rows), "patients": parts.patients(rows),
             **{kind: dict(zip(films.findings, cells.sum(axis=0).tolist(), strict=True))
@@ -148,7 +161,10 @@ def films_per_patient(patients: NDArray[np.int64]) -> dict[str, Any]:
     """Return how many films patients [n] have: the median, the most, and how many patients have how many."""
     counts = np.unique(patients, return_counts=True)[1]
     bars = [
-        {"films": _span(low, high), "patients": int(((counts >= low) & (counts <= (high or counts.max()))).sum())}
+        {
+            "films": _span(low, high),
+            "patients": int(((counts >= low) & (counts <= (high or counts.max()))).sum()),
+        }
         for low, high in FILM_COUNTS
     ]
     return {"median": float(np.median(counts)), "most": int(counts.max()), "bars": bars}
@@ -165,7 +181,9 @@ def age_facts(ages: DoubleArray) -> dict[str, Any]:
     stated = ages[~np.isnan(ages)]
     likely = stated[(stated >= 0) & (stated <= OLDEST)]
     decades = np.bincount(np.minimum(likely // 10, DECADES - 1).astype(int), minlength=DECADES)
-    names = [f"{10 * place} to {10 * place + 9}" for place in range(DECADES - 1)] + [f"{10 * (DECADES - 1)} or older"]
+    names = [f"{10 * place} to {10 * place + 9}" for place in range(DECADES - 1)] + [
+        f"{10 * (DECADES - 1)} or older"
+    ]
     ends = np.percentile(likely, (5, 50, 95)).tolist() if len(likely) else [None] * 3
     return {
         "stated": len(stated),
@@ -178,12 +196,19 @@ def age_facts(ages: DoubleArray) -> dict[str, Any]:
 def size_facts(table: pd.DataFrame) -> dict[str, Any]:
     """Return the sizes that films came in: how many are known, how many differ, and the commonest."""
     known = table[["height", "width"]].dropna().astype(int)
-    counts = known.value_counts().reset_index().sort_values(["count", "height", "width"], ascending=[False, True, True])
+    counts = (
+        known.value_counts()
+        .reset_index()
+        .sort_values(["count", "height", "width"], ascending=[False, True, True])
+    )
     sides = known.min(axis=1).tolist() or [None]
     return {
         "known": len(known),
         "different": len(counts),
-        "common": counts.head(COMMON_SIZES).rename(columns={"count": "films"}).astype(int).to_dict("records"),
+        "common": counts.head(COMMON_SIZES)
+        .rename(columns={"count": "films"})
+        .astype(int)
+        .to_dict("records"),
         "shortest_side": [min(sides), max(sides)],
         "square": int((known["height"] == known["width"]).sum()),
     }
@@ -210,4 +235,7 @@ def _tally(values: pd.Series, first: Sequence[str]) -> dict[str, int]:
     """Return how often each value occurs: the usual ones first, then others, then what is not stated."""
     counts: Mapping[Any, int] = values.value_counts().to_dict()
     names = [*first, *sorted(str(name) for name in counts if name not in first)]
-    return {**{name: int(counts.get(name, 0)) for name in names}, "not stated": int(values.isna().sum())}
+    return {
+        **{name: int(counts.get(name, 0)) for name in names},
+        "not stated": int(values.isna().sum()),
+    }

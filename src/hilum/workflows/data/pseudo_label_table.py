@@ -47,17 +47,24 @@ class PseudoLabels:
     cells: pd.DataFrame
     """Columns of COLUMNS; each cell once."""
     record: dict[str, Any] = field(default_factory=dict)
-    """``format``, ``teacher`` (hash of its weights), ``round``, ``cuts`` by finding, ``options``."""
+    """``format``, ``teacher`` (hash of its weights), ``round``, ``cuts`` by finding,
+    ``options``."""
 
     def write(self, path: Path) -> None:
         """Write the table, replacing an older one of that place."""
-        table = pa.Table.from_pandas(self.cells.astype(COLUMNS)[list(COLUMNS)], preserve_index=False)
-        told = json.dumps({"format": FORMAT, **self.record}, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        table = pa.Table.from_pandas(
+            self.cells.astype(COLUMNS)[list(COLUMNS)], preserve_index=False
+        )
+        told = json.dumps(
+            {"format": FORMAT, **self.record}, sort_keys=True, ensure_ascii=False, allow_nan=False
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside:
             pq.write_table(table.replace_schema_metadata({METADATA: told.encode()}), aside)
 
-    def on(self, films: Films, findings: Sequence[str], parts: Parts | None = None) -> tuple[FloatArray, FloatArray]:
+    def on(
+        self, films: Films, findings: Sequence[str], parts: Parts | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """Return the cells among these films: targets, NaN where there is none, and weights, both [N, F].
 
         Args:
@@ -66,14 +73,16 @@ class PseudoLabels:
             parts: Of the films; loaded unless given.
 
         Raises:
-            DataError: A film or finding is not among these, a film is none of their training films, or has another's
-                name.
+            DataError: A film or finding is not among these, a film is none of their training films,
+                or has another's name.
         """
         names = list(dict.fromkeys(self.cells["finding"]))
         columns = dict(zip(names, positions(names, findings), strict=True))
         for name, column in columns.items():
             if column is None:
-                raise DataError(f"pseudo-labels name {name!r}, which the stores lack: give the stores they are of.")
+                raise DataError(
+                    f"pseudo-labels name {name!r}, which the stores lack: give the stores they are of."
+                )
         places = self._places(films, Parts.of(films) if parts is None else parts)
         rows, cells = places["row"].to_numpy(np.int64), self.cells.iloc[places["line"].to_numpy()]
         targets = np.full((len(films), len(findings)), np.nan, np.float32)
@@ -86,7 +95,8 @@ class PseudoLabels:
     def _places(self, films: Films, parts: Parts) -> pd.DataFrame:
         """Return ``line`` among the cells and ``row`` among the films, of each training film that a cell is of.
 
-        A film may stand in two stores, and one of the splits may leave it out; of two that train the first counts.
+        A film may stand in two stores, and one of the splits may leave it out; of two that train
+        the first counts.
         """
         known = films.catalog[[*NAME, "pixels"]].assign(row=range(len(films)))
         lines = self.cells[NAME].assign(line=range(len(self.cells)))
@@ -126,13 +136,25 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
         version = record["format"]
         cells = table.to_pandas().astype(COLUMNS)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is not there: give a table that `hilum pseudo-label` wrote.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} is not there: give a table that `hilum pseudo-label` wrote."
+        ) from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        pa.ArrowException,
+    ) as error:
         raise DataError(
             f"{path} is no table of pseudo-labels, or damaged: give a {PSEUDO_LABELS} that `hilum pseudo-label` wrote."
         ) from error
     if not isinstance(version, int) or version > FORMAT:
-        raise DataError(f"{path} was written by a later Hilum (format {version}): upgrade to read it.")
+        raise DataError(
+            f"{path} was written by a later Hilum (format {version}): upgrade to read it."
+        )
     _refuse_wrong(cells, path)
     return PseudoLabels(cells, record)
 
@@ -160,7 +182,9 @@ def _refuse_wrong(cells: pd.DataFrame, path: Path) -> None:
     faults = {
         "a null": bool(cells.isna().any(axis=None)),
         "a value or probability outside 0 to 1": not bool(((shares >= 0) & (shares <= 1)).all()),
-        "a weight that is not above 0": not bool((np.isfinite(cells["weight"]) & (cells["weight"] > 0)).all()),
+        "a weight that is not above 0": not bool(
+            (np.isfinite(cells["weight"]) & (cells["weight"] > 0)).all()
+        ),
         "an unknown provenance": not bool(cells["provenance"].isin(PROVENANCES).all()),
         "a cell twice": bool(cells.duplicated([*NAME, "finding"]).any()),
     }

@@ -33,7 +33,8 @@ class Parts:
         """Load each store's split.
 
         Raises:
-            DataError: A store has none, or a patient or the same picture is in two parts, of one store or of two.
+            DataError: A store has none, or a patient or the same picture is in two parts, of one
+                store or of two.
         """
         parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
         parts.refuse_patient_in_two()
@@ -57,15 +58,20 @@ class Parts:
     def refuse_copies_in_two(self) -> None:
         """Raise a DataError if films that show the same picture are in different parts.
 
-        Those are known that have equal pixels, in whichever stores, and those of a store's ``duplicates.parquet``.
+        Those are known that have equal pixels, in whichever stores, and those of a store's
+        ``duplicates.parquet``.
         """
         exact = equal_pixels(self.films.catalog["pixels"], self.films.preparation.size)
         starts = zip(self.films.stores, self.films.starts, strict=False)
-        pairs = np.concatenate([exact, *(known_copies(store).pairs + start for store, start in starts)])
+        pairs = np.concatenate(
+            [exact, *(known_copies(store).pairs + start for store, start in starts)]
+        )
         if not len(pairs):
             return
         part = self.part_of_each().to_numpy(object)
-        ends = [(int(group[0]), int(other)) for group in _groups(part, pairs) for other in group[1:]]
+        ends = [
+            (int(group[0]), int(other)) for group in _groups(part, pairs) for other in group[1:]
+        ]
         apart = [(first, other) for first, other in ends if part[first] != part[other]]
         if apart:
             raise DataError(self._copies_apart(apart, part))
@@ -81,30 +87,35 @@ class Parts:
         (first, other), (one, two) = apart[0], origins[0]
         named = f"{paths[first]!r} in {part[first]!r} and {paths[other]!r} in {part[other]!r}"
         if all(left == right for left, right in origins):
-            where, remedy = f"of {self.films.stores[one].folder}", f"run `hilum split {self.films.stores[one].folder}`"
+            where, remedy = (
+                f"of {self.films.stores[one].folder}",
+                f"run `hilum split {self.films.stores[one].folder}`",
+            )
         else:
             where = f"of {self.films.stores[one].folder} and {self.films.stores[two].folder}"
             remedy = "use one of the stores, or prepare one again without the films that both have"
         return f"{len(apart)} films {where} have a copy in another part, first {named}: {remedy}."
 
-    def rows(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
+    def rows(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:
         """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
         found, start = [], 0
         for store, split in zip(self.films.stores, self.splits, strict=True):
-            found.append(split.rows(store.catalog, part, fraction, draw) + start)
+            found.append(split.rows(store.catalog, part, fraction, subset_seed) + start)
             start += len(store)
         return np.concatenate(found).astype(np.int64)
 
-    def needed(self, part: str, fraction: float = 1.0, draw: int = 0) -> Rows:
+    def needed(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:
         """Return the rows of a part that must not be empty.
 
         Raises:
             DataError: It is empty.
         """
-        rows = self.rows(part, fraction, draw)
+        rows = self.rows(part, fraction, subset_seed)
         if len(rows) == 0:
             folders = ", ".join(str(store.folder) for store in self.films.stores)
-            raise DataError(f"part {part!r} of {folders} has no film: choose another part, or run `hilum split STORE`.")
+            raise DataError(
+                f"part {part!r} of {folders} has no film: choose another part, or run `hilum split STORE`."
+            )
         return rows
 
     def of_others(self, rows: Rows, kept: Rows) -> Rows:
@@ -126,7 +137,12 @@ class Parts:
     def record(self) -> list[dict[str, Any]]:
         """Return what identifies the data of a run: sources, contents and splits, by hash."""
         return [
-            {"source": store.source, "films": len(store), "fingerprint": store.fingerprint, "split": split.hash}
+            {
+                "source": store.source,
+                "films": len(store),
+                "fingerprint": store.fingerprint,
+                "split": split.hash,
+            }
             for store, split in zip(self.films.stores, self.splits, strict=True)
         ]
 
@@ -140,8 +156,8 @@ def _groups(part: NDArray[np.object_], pairs: NDArray[np.int64]) -> list[NDArray
 def truth_of(films: Films, rows: Rows, unstated: str) -> tuple[FloatArray, BoolArray]:
     """Return the truth (0 or 1) of these films and which cells are scored, both [n, F].
 
-    Uncertain cells are not scored, nor is a finding that the film's source never states; cells that are not stated
-    count by ``unstated``.
+    Uncertain cells are not scored, nor is a finding that the film's source never states; cells that
+    are not stated count by ``unstated``.
     """
     truth, counts = scored(films.labels[rows], unstated, np.ones(len(films.findings), np.bool_))
     return truth, counts & films.labelled_by_source[rows]

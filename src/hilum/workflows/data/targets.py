@@ -13,10 +13,14 @@ from hilum.labels import MULTICLASS, SELF_TRAIN, LabelOptions, apply_policy, pol
 def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
     """Return targets and weights [N, F] of all films; findings that a film's source never states weigh nothing."""
     if not films.findings:
-        raise DataError("the data has no labels to learn from: prepare it from a source with findings.")
+        raise DataError(
+            "the data has no labels to learn from: prepare it from a source with findings."
+        )
     names = policies(films.findings, options.uncertain, options.per_finding)
     everything = np.ones(len(films.findings), np.bool_)
-    targets, weights = apply_policy(films.labels, names, options.unstated, everything, options.smooth)
+    targets, weights = apply_policy(
+        films.labels, names, options.unstated, everything, options.smooth
+    )
     return targets, weights * films.labelled_by_source
 
 

@@ -26,7 +26,10 @@ BESIDE = (RECORD, PHANTOMS, STORE)
 
 
 def demo(
-    options: DemoOptions, plan: StudyPlan, listener: Listener = SILENT, films: DemoFilms | None = None
+    options: DemoOptions,
+    plan: StudyPlan,
+    listener: Listener = SILENT,
+    films: DemoFilms | None = None,
 ) -> StudyResult:
     """Draw phantoms, prepare them, and study what the plan names on them.
 
@@ -46,10 +49,15 @@ def demo(
     if plan.options.out != options.out or plan.options.data != (options.out / STORE,):
         raise ValueError(f"the plan is of {plan.options.out}, the demo of {options.out}")
     _claim(options, films)
-    wanted = PhantomOptions(count=films.films, size=films.drawn_size, seed=options.seed, prevalence="even")
+    wanted = PhantomOptions(
+        count=films.films, size=films.drawn_size, seed=options.seed, prevalence="even"
+    )
     write_phantoms(options.out / PHANTOMS, wanted, partial(listener.progress, "draw"))
     prepare(
-        read_source("chexpert", options.out / PHANTOMS), options.out / STORE, PrepareOptions(size=films.size), listener
+        read_source("chexpert", options.out / PHANTOMS),
+        options.out / STORE,
+        PrepareOptions(size=films.size),
+        listener,
     )
     return study(plan, listener, BESIDE)
 
@@ -80,4 +88,6 @@ def _read(path: Path) -> object:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise RunError(f"{path} cannot be read: delete {path.parent} and run the demo again.") from error
+        raise RunError(
+            f"{path} cannot be read: delete {path.parent} and run the demo again."
+        ) from error

@@ -38,11 +38,20 @@ class CompareResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the first evaluation, and under ``against`` the second and the difference."""
-        difference = {"films": self.films, "same_model": self.same, **comparison_json(self.difference)}
-        return {**self.first.to_json(), "against": {**self.second.to_json(), "difference": difference}}
+        difference = {
+            "films": self.films,
+            "same_model": self.same,
+            **comparison_json(self.difference),
+        }
+        return {
+            **self.first.to_json(),
+            "against": {**self.second.to_json(), "difference": difference},
+        }
 
 
-def compare(first: Path, second: Path, options: EvaluateOptions, listener: Listener = SILENT) -> CompareResult:
+def compare(
+    first: Path, second: Path, options: EvaluateOptions, listener: Listener = SILENT
+) -> CompareResult:
     """Measure two runs, and return the first one's AUROC minus the second's with intervals over patients.
 
     Args:
@@ -52,8 +61,9 @@ def compare(first: Path, second: Path, options: EvaluateOptions, listener: Liste
         listener: Hears progress.
 
     Raises:
-        RunError: The two took what is not mentioned otherwise and the options do not say which counts, they call no
-            finding that both and the store have, or no film is left that neither was trained on.
+        RunError: The two took what is not mentioned otherwise and the options do not say which
+            counts, they call no finding that both and the store have, or no film is left that
+            neither was trained on.
         HilumError: As ``evaluate``.
     """
     _refuse_other_truths(first, second, options)
@@ -61,8 +71,12 @@ def compare(first: Path, second: Path, options: EvaluateOptions, listener: Liste
     places = enumerate(positions(mine.judged.findings, other.judged.findings))
     shared = [(place, theirs) for place, theirs in places if theirs is not None]
     if not shared:
-        raise RunError(f"{first} and {second} call no finding that both and the store have: nothing to compare.")
-    rows = mine.judged.catalog.index.intersection(other.judged.catalog.index)  # films that one has seen are left out
+        raise RunError(
+            f"{first} and {second} call no finding that both and the store have: nothing to compare."
+        )
+    rows = mine.judged.catalog.index.intersection(
+        other.judged.catalog.index
+    )  # films that one has seen are left out
     if not len(rows):
         raise RunError(
             f"{first} and {second} were trained on every film of {options.split!r} between them: give another --split."
@@ -104,6 +118,8 @@ def _refuse_other_truths(first: Path, second: Path, options: EvaluateOptions) ->
         )
 
 
-def _cells(films: ScoredFilms, rows: pd.Index, columns: Sequence[int]) -> tuple[NDArray[np.int64], ...]:
+def _cells(
+    films: ScoredFilms, rows: pd.Index, columns: Sequence[int]
+) -> tuple[NDArray[np.int64], ...]:
     """Return where the cells of some rows of the store and some columns are, as an index [n, F]."""
     return np.ix_(films.catalog.index.get_indexer(rows), np.array(columns))

@@ -24,7 +24,8 @@ from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.evaluate.options import EvaluateOptions
 
 SUBGROUP_RESAMPLES = 500
-"""Resamples behind a subgroup's interval, at most: there are a dozen groups, and 500 tell a standard error to 3 %."""
+"""Resamples behind a subgroup's interval, at most: there are a dozen groups, and 500 tell a
+standard error to 3 %."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ class StudyScores:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"studies": self.studies, "aggregation": AGGREGATION, "auroc_macro": self.auroc_macro.to_json()}
+        return {
+            "studies": self.studies,
+            "aggregation": AGGREGATION,
+            "auroc_macro": self.auroc_macro.to_json(),
+        }
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ class Details:
         return {
             "calibration": self.calibration.to_json(),
             "operating_points": {
-                name: [point.to_json() for point in points] for name, points in self.operating_points.items()
+                name: [point.to_json() for point in points]
+                for name, points in self.operating_points.items()
             },
             "subgroups": [subgroup.to_json() for subgroup in self.subgroups],
             "per_study": self.per_study.to_json(),
@@ -116,7 +122,10 @@ def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None
 
 
 def _calibration(films: ScoredFilms, scored: tuple[str, ...], model: Description) -> Reliability:
-    fitted = {name: None if said is None else Calibration(**said) for name, said in model.calibration.items()}
+    fitted = {
+        name: None if said is None else Calibration(**said)
+        for name, said in model.calibration.items()
+    }
     return Reliability(
         {
             name: finding_reliability(truth[counts], scores[counts], fitted.get(name))
@@ -149,24 +158,39 @@ def _subgroups(films: ScoredFilms, options: EvaluateOptions) -> tuple[Subgroup, 
     resamples = min(options.resamples, SUBGROUP_RESAMPLES)
     return tuple(
         measure_subgroup(
-            group, judged, films.scores, films.findings, options.subgroup_patients, resamples, options.seed
+            group,
+            judged,
+            films.scores,
+            films.findings,
+            options.subgroup_patients,
+            resamples,
+            options.seed,
         )
         for group in groups
     )
 
 
 def _stated(column: pd.Series) -> Sequence[str | None]:
-    return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+    return [
+        None if missing else str(value)
+        for value, missing in zip(column, column.isna(), strict=True)
+    ]
 
 
 def _per_study(films: ScoredFilms, evaluation: Evaluation, options: EvaluateOptions) -> StudyScores:
     """Measure the findings that are scored film by film, so that the two means can be held against each other."""
     count = len(np.unique(films.studies))
     scored = [films.findings.index(name) for name in evaluation.findings_scored]
-    if not scored or count == len(films.studies):  # with a film a study the numbers are those of the films
+    if not scored or count == len(
+        films.studies
+    ):  # with a film a study the numbers are those of the films
         return StudyScores(count, evaluation.auroc_macro)
     read = per_study(
-        films.truth[:, scored], films.counts[:, scored], films.scores[:, scored], films.studies, films.patients
+        films.truth[:, scored],
+        films.counts[:, scored],
+        films.scores[:, scored],
+        films.studies,
+        films.patients,
     )
     found = evaluate_findings(
         read.truth,

@@ -59,7 +59,8 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
 
     Raises:
         RunError: The run has no classifier, or is a bare bundle.
-        DataError: The model was trained on films of that part, no finding is shared, or the preparation differs.
+        DataError: The model was trained on films of that part, no finding is shared, or the
+            preparation differs.
     """
     _refuse_bundle(run)
     films = Films.open([options.data])
@@ -107,17 +108,21 @@ def _refuse_bundle(run: Path) -> None:
         )
 
 
-def _fresh_rows(run: Path, predictor: Predictor, films: Films, options: EvaluateOptions) -> tuple[Rows, int]:
+def _fresh_rows(
+    run: Path, predictor: Predictor, films: Films, options: EvaluateOptions
+) -> tuple[Rows, int]:
     rows = Parts.of(films).needed(options.split)
     seen = were_seen(films.catalog.iloc[rows], predictor.model.seen, films.preparation.size)
-    if seen.any() and not options.drop_seen:
+    if seen.any() and not options.exclude_training_images:
         names = ", ".join(films.catalog["path"].iloc[rows[seen][:3]])
         raise DataError(
             f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of {options.split!r} ({names}"
-            f"{' …' if seen.sum() > 3 else ''}): give another --split, or --drop-seen to leave them out."
+            f"{' …' if seen.sum() > 3 else ''}): give another --split, or --exclude-training-images to leave them out."
         )
     if seen.all():
-        raise DataError(f"{run} was trained on all {len(rows)} films of {options.split!r}: nothing is left.")
+        raise DataError(
+            f"{run} was trained on all {len(rows)} films of {options.split!r}: nothing is left."
+        )
     return rows[~seen], int(seen.sum())
 
 
@@ -131,11 +136,17 @@ def _predictions(
     path: Path, run: Path, predictor: Predictor, films: Films, rows: Rows, listener: Listener
 ) -> FloatArray:
     """Return the probabilities [n, F], from the saved table where it is of the same model and films."""
-    identity: dict[str, Any] = {"model": sha256(run / MODEL / WEIGHTS), "data": films.fingerprint, "rows": len(rows)}
+    identity: dict[str, Any] = {
+        "model": sha256(run / MODEL / WEIGHTS),
+        "data": films.fingerprint,
+        "rows": len(rows),
+    }
     table = films.catalog.iloc[rows][["source", "path", "patient"]].reset_index(drop=True)
     saved = _saved(path, identity, table)
     if saved is None:
-        scores = predictor.score_films(films, rows, lambda done, total: listener.progress("evaluate", done, total))
+        scores = predictor.score_films(
+            films, rows, lambda done, total: listener.progress("evaluate", done, total)
+        )
         saved = pd.concat([table, pd.DataFrame(scores, columns=list(predictor.findings))], axis=1)
         saved.attrs = dict(identity.items())
         with replacing(path) as aside:
@@ -213,11 +224,15 @@ def _evaluate(films: ScoredFilms, model: Description, options: EvaluateOptions) 
     )
 
 
-def _lines(predictor: Predictor, films: Films, options: EvaluateOptions, dropped: int) -> tuple[str, ...]:
+def _lines(
+    predictor: Predictor, films: Films, options: EvaluateOptions, dropped: int
+) -> tuple[str, ...]:
     lines = []
     missing = [
         name
-        for name, place in zip(predictor.findings, positions(predictor.findings, films.findings), strict=True)
+        for name, place in zip(
+            predictor.findings, positions(predictor.findings, films.findings), strict=True
+        )
         if place is None
     ]
     if missing:
@@ -238,7 +253,9 @@ def _lines(predictor: Predictor, films: Films, options: EvaluateOptions, dropped
 
 def _was_split_anew(predictor: Predictor, films: Films) -> bool:
     stores = predictor.description.training_data.get("stores", [])
-    splits = [store["split"] for store in stores if store["fingerprint"] == films.stores[0].fingerprint]
+    splits = [
+        store["split"] for store in stores if store["fingerprint"] == films.stores[0].fingerprint
+    ]
     return bool(splits) and Parts.of(films).splits[0].hash not in splits
 
 
@@ -247,5 +264,8 @@ def _record(run: Path, result: EvaluateResult, options: EvaluateOptions, unstate
     metrics = read_metrics(run)
     options_said = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
     options_said["unstated"] = unstated
-    metrics.setdefault("evaluations", {})[result.name] = {**result.to_json(), "options": options_said}
+    metrics.setdefault("evaluations", {})[result.name] = {
+        **result.to_json(),
+        "options": options_said,
+    }
     write_json(run / METRICS, metrics)

@@ -19,12 +19,20 @@ from hilum.bundle.initialization import new_backbone, seeded
 from hilum.bundle.predictor import Predictor
 from hilum.classifier.network import Classifier
 from hilum.heatmaps.gradcam import explain
-from hilum.heatmaps.localisation import Located, Places, located, located_difference, overlaps, pointing_hits
+from hilum.heatmaps.localisation import (
+    Located,
+    Places,
+    located,
+    located_difference,
+    overlaps,
+    pointing_hits,
+)
 from hilum.images.store import Store
 from hilum.listener import SILENT, Listener
 
 CONTROLS = 3
-"""Draws of random weights whose scores are meant: one network's chance habits are not the control's."""
+"""Draws of random weights whose scores are meant: one network's chance habits are not the
+control's."""
 BATCH = 32
 
 
@@ -51,7 +59,8 @@ class Localisation:
     difference_hit_rate: Located
     difference_iou: Located
     beyond_chance: Located
-    """The hit rate less that of a point drawn by lot: random weights like edges, and may do worse than chance."""
+    """The hit rate less that of a point drawn by lot: random weights like edges, and may do worse
+    than chance."""
     habit: Located
     beyond_habit: Located
     """The hit rate less that of another patient's map, in pairs."""
@@ -71,7 +80,10 @@ class Localisation:
                 "empty_maps": self.control_empty,
                 "draws": CONTROLS,
             },
-            "difference": {"hit_rate": self.difference_hit_rate.to_json(), "iou": self.difference_iou.to_json()},
+            "difference": {
+                "hit_rate": self.difference_hit_rate.to_json(),
+                "iou": self.difference_iou.to_json(),
+            },
             "beyond_chance": self.beyond_chance.to_json(),
             "habit": self.habit.to_json(),
             "beyond_habit": self.beyond_habit.to_json(),
@@ -90,7 +102,14 @@ class Judge:
     listener: Listener = SILENT
 
     @classmethod
-    def of(cls, store: Store, shown: Sequence[Shown], resamples: int, seed: int, listener: Listener = SILENT) -> Judge:
+    def of(
+        cls,
+        store: Store,
+        shown: Sequence[Shown],
+        resamples: int,
+        seed: int,
+        listener: Listener = SILENT,
+    ) -> Judge:
         """Gather what is shown on a store's films.
 
         Raises:
@@ -142,7 +161,9 @@ class Judge:
             layer=model.layer,
         )
 
-    def score(self, classifier: Classifier, findings: Sequence[str], size: int, label: str) -> Scores:
+    def score(
+        self, classifier: Classifier, findings: Sequence[str], size: int, label: str
+    ) -> Scores:
         """Return what a network reaches.
 
         Args:
@@ -167,9 +188,17 @@ class Judge:
                 self.listener.progress(f"look: {label}", done, len(self.shown))
             for number, place in enumerate(mine):
                 mask = self.shown[place].mask[None]
-                own, other = (_enlarged(heats[i], mask.shape[1:])[None] for i in (number, self._other(mine, number)))
-                found["hits"][place], found["habit"][place] = (pointing_hits(one, mask)[0] for one in (own, other))
-                found["overlaps"][place], found["empty"][place] = overlaps(own, mask)[0], not own.any()
+                own, other = (
+                    _enlarged(heats[i], mask.shape[1:])[None]
+                    for i in (number, self._other(mine, number))
+                )
+                found["hits"][place], found["habit"][place] = (
+                    pointing_hits(one, mask)[0] for one in (own, other)
+                )
+                found["overlaps"][place], found["empty"][place] = (
+                    overlaps(own, mask)[0],
+                    not own.any(),
+                )
         return Scores(**found, layer=layer)
 
     def _other(self, mine: list[int], number: int) -> int:
@@ -178,13 +207,18 @@ class Judge:
         Where there is no other patient it is the finding itself.
         """
         views = self.store.catalog["view_position"]
-        patient, view = self.places.patient, [str(views.iloc[self.shown[place].row]) for place in mine]
+        patient, view = (
+            self.places.patient,
+            [str(views.iloc[self.shown[place].row]) for place in mine],
+        )
         after = [(number + step) % len(mine) for step in range(1, len(mine))]
         others = [i for i in after if patient[mine[i]] != patient[mine[number]]]
         alike = [i for i in others if view[i] == view[number]]
         return next(iter([*alike, *others]), number)
 
-    def _maps(self, classifier: Classifier, rows: list[int], outputs: list[int], size: int) -> tuple[FloatArray, str]:
+    def _maps(
+        self, classifier: Classifier, rows: list[int], outputs: list[int], size: int
+    ) -> tuple[FloatArray, str]:
         """Return the films' maps [B, H, W] of the output that is most probable on each, and the line on the layer."""
         device = next(classifier.parameters()).device
         films = torch.from_numpy(self.store.read(np.array(rows))).unsqueeze(1).to(device)
@@ -214,7 +248,8 @@ def control_scores(judge: Judge, predictor: Predictor) -> Scores:
         label = f"random weights, draw {seed + 1}"
         drawn.append(judge.score(classifier, predictor.findings, predictor.description.size, label))
     means = {
-        name: np.mean([getattr(one, name) for one in drawn], axis=0) for name in ("hits", "overlaps", "habit", "empty")
+        name: np.mean([getattr(one, name) for one in drawn], axis=0)
+        for name in ("hits", "overlaps", "habit", "empty")
     }
     return Scores(**means, layer=drawn[0].layer)
 

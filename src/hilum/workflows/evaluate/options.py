@@ -20,7 +20,8 @@ class EvaluateOptions:
     split: Literal["test", "val", "train", "official-test", "all"] = "test"
     """Part of the store."""
     unstated: Literal["absent", "ignore"] | None = None
-    """What a finding that is not mentioned counts as: absent or ignore; as in the run's training unless given."""
+    """What a finding that is not mentioned counts as: absent or ignore; as in the run's training
+    unless given."""
     min_positives: int = 20
     """Findings with fewer positive patients are left out of the means."""
     resamples: int = 2000
@@ -28,12 +29,13 @@ class EvaluateOptions:
     seed: int = 0
     """Seed of the bootstrap."""
     prevalence: float | None = None
-    """Share of films with a finding where the model is to be used, such as 0.05: gives the predictive values there."""
+    """Share of films with a finding where the model is to be used, such as 0.05: gives the
+    predictive values there."""
     age_bands: tuple[int, ...] = (40, 60, 80)
     """Years at which a new band of ages begins, for the subgroups."""
     subgroup_patients: int = 20
     """Patients with a finding, and without, that a subgroup needs to score it."""
-    drop_seen: bool = False
+    exclude_training_images: bool = False
     """Leave out films that the model was trained on instead of refusing them."""
     findings: tuple[str, ...] = ()
     """Only these findings; all that model and store share unless given."""
@@ -48,9 +50,13 @@ class EvaluateOptions:
         """
         refuse_below(self, {"min_positives": 1, "resamples": 0, "seed": 0, "subgroup_patients": 2})
         if self.prevalence is not None and not 0 < self.prevalence < 1:
-            raise OptionError(f"--prevalence is {self.prevalence}: allowed is above 0 and below 1, such as 0.05.")
+            raise OptionError(
+                f"--prevalence is {self.prevalence}: allowed is above 0 and below 1, such as 0.05."
+            )
         if sorted({1, *self.age_bands}) != [1, *self.age_bands]:
-            raise OptionError(f"--age_bands is {self.age_bands}: allowed are rising years above 1, such as 40 60 80.")
+            raise OptionError(
+                f"--age-bands is {self.age_bands}: allowed are rising years above 1, such as 40 60 80."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +69,13 @@ class ProbeOptions:
     """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
     fraction: float = DEFAULT_FRACTION
     """Share of the training patients whose labels are used."""
-    draw: int = 0
-    """Which draw of that share."""
+    subset_seed: int = 0
+    """Seed of the labelled subset; at one seed, smaller fractions lie within larger ones."""
     split: Literal["val", "test"] = "val"
     """Part to measure on."""
     against: str | None = None
-    """Another run, file, random or imagenet to probe alike: the difference is given with paired intervals."""
+    """Another run, file, random or imagenet to probe alike: the difference is given with paired
+    intervals."""
     size: int | None = None
     """Height and width in pixels of what the network sees; the run's own, else the store's."""
     neighbours: int = 50
@@ -90,5 +97,12 @@ class ProbeOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        smallest = {"draw": 0, "size": 16, "neighbours": 1, "min_positives": 1, "resamples": 0, "seed": 0}
+        smallest = {
+            "subset_seed": 0,
+            "size": 16,
+            "neighbours": 1,
+            "min_positives": 1,
+            "resamples": 0,
+            "seed": 0,
+        }
         refuse_below(self, smallest)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.bundle.initialization import Start, input_size, start_from
+from hilum.bundle.initialization import InitialWeights, initial_weights, input_size
 from hilum.bundle.model_folder import is_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.training_manifest import were_seen
@@ -48,7 +48,9 @@ class Against:
         for name, comparison in (("knn", self.knn), ("linear", self.linear)):
             macro = comparison.auroc_macro
             found[f"{name}_auroc_macro"] = macro.value
-            found[f"{name}_auroc_macro_interval"] = None if macro.interval is None else list(macro.interval)
+            found[f"{name}_auroc_macro_interval"] = (
+                None if macro.interval is None else list(macro.interval)
+            )
         return found
 
 
@@ -77,8 +79,14 @@ class ProbeResult:
             "patients": self.linear.patients,
             "penalty": self.penalty,
             "findings_scored": list(self.linear.findings_scored),
-            **{f"knn_{name}": knn[name] for name in ("auroc_macro", "auroc_macro_interval", "auroc")},
-            **{f"linear_{name}": linear[name] for name in ("auroc_macro", "auroc_macro_interval", "auroc")},
+            **{
+                f"knn_{name}": knn[name]
+                for name in ("auroc_macro", "auroc_macro_interval", "auroc")
+            },
+            **{
+                f"linear_{name}": linear[name]
+                for name in ("auroc_macro", "auroc_macro_interval", "auroc")
+            },
             "against": None if self.against is None else self.against.to_json(),
         }
 
@@ -94,7 +102,9 @@ class _Labelled:
 
     def where(self, chosen: BoolArray) -> _Labelled:
         picked = torch.from_numpy(chosen)
-        return _Labelled(self.features[picked], self.targets[picked], self.weights[picked], self.patients[chosen])
+        return _Labelled(
+            self.features[picked], self.targets[picked], self.weights[picked], self.patients[chosen]
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ class _Task:
         films = Films.open(options.data)
         parts = Parts.of(films)
         targets, weights = probe_labels(films, options.labels)
-        rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+        rows = labelled_rows(parts.needed("train", options.fraction, options.subset_seed), weights)
         learnt = learnt_columns(weights[rows])
         findings = [films.findings[column] for column in learnt]
         note_never_labelled(films.findings, findings, listener)
@@ -153,10 +163,11 @@ class _Scores:
 def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> ProbeResult:
     """Measure what the frozen features of a run, file, ImageNet's or random weights know of the findings.
 
-    The penalty of the linear probe is chosen on a fifth of the training patients; neither validation nor test films
-    choose anything. With ``options.against`` a second subject is probed alike, and the difference of the two is given
-    with intervals paired within each resample; random and ImageNet's weights then are those of the subject's network
-    unless ``options.backbone`` names another.
+    The penalty of the linear probe is chosen on a fifth of the training patients; neither
+    validation nor test films choose anything. With ``options.against`` a second subject is probed
+    alike, and the difference of the two is given with intervals paired within each resample; random
+    and ImageNet's weights then are those of the subject's network unless ``options.backbone`` names
+    another.
 
     Raises:
         HilumError: The user can mend it; see the line.
@@ -167,13 +178,20 @@ def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> P
     if options.against is not None:
         backbone = None if is_model(Path(options.against)) else options.backbone or mine.backbone
         other = _score(options.against, backbone, task, options, listener)
-        differences = (task.compare(mine.knn, other.knn, options), task.compare(mine.linear, other.linear, options))
+        differences = (
+            task.compare(mine.knn, other.knn, options),
+            task.compare(mine.linear, other.linear, options),
+        )
         against = Against(options.against, *differences)
     knn, linear = task.evaluate(mine.knn, options), task.evaluate(mine.linear, options)
-    return ProbeResult(subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against)
+    return ProbeResult(
+        subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against
+    )
 
 
-def _score(subject: str, backbone: str | None, task: _Task, options: ProbeOptions, listener: Listener) -> _Scores:
+def _score(
+    subject: str, backbone: str | None, task: _Task, options: ProbeOptions, listener: Listener
+) -> _Scores:
     """Fit both probes on the subject's features of the labelled films and score the others."""
     size = input_size(subject, options.size, task.films.preparation)
     start = _start(subject, backbone, task.films, task.tested, size, options, listener)
@@ -191,7 +209,9 @@ def _score(subject: str, backbone: str | None, task: _Task, options: ProbeOption
     )
     penalty = choose_penalty(known, options.seed)
     linear = LinearProbe(known.features, known.targets, known.weights, penalty)(features[labelled:])
-    knn = knn_scores(features[labelled:], known.features, known.targets, known.weights, options.neighbours)
+    knn = knn_scores(
+        features[labelled:], known.features, known.targets, known.weights, options.neighbours
+    )
     return _Scores(start.backbone.name, knn.numpy(), linear.numpy(), penalty)
 
 
@@ -203,7 +223,10 @@ def choose_penalty(known: _Labelled, seed: int) -> float:
     if out.all():
         return PENALTIES[len(PENALTIES) // 2]
     inside, outside = known.where(~out), known.where(out)
-    scores = [_mean_auroc(outside, LinearProbe(inside.features, inside.targets, inside.weights, p)) for p in PENALTIES]
+    scores = [
+        _mean_auroc(outside, LinearProbe(inside.features, inside.targets, inside.weights, p))
+        for p in PENALTIES
+    ]
     return PENALTIES[int(np.argmax(scores))]
 
 
@@ -223,8 +246,8 @@ def _start(
     size: int,
     options: ProbeOptions,
     listener: Listener,
-) -> Start:
-    start = start_from(subject, backbone, size, options.seed)
+) -> InitialWeights:
+    start = initial_weights(subject, backbone, size, options.seed)
     for note in start.notes:
         listener.note(note)
     if start.preparation is not None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from hilum import __version__
 from hilum.arrays import Rows
-from hilum.bundle.initialization import Start, input_size, start_from
+from hilum.bundle.initialization import InitialWeights, initial_weights, input_size
 from hilum.bundle.model_folder import described, is_model
 from hilum.bundle.predictor import choose_device
 from hilum.errors import OptionError
@@ -57,8 +57,8 @@ class EmbedResult:
 def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> EmbedResult:
     """Write one row a film: source, path, patient, part, and the frozen backbone's features.
 
-    The file's metadata says, as JSON under ``hilum``, what the features are of; equal inputs give equal bytes on one
-    kind of device.
+    The file's metadata says, as JSON under ``hilum``, what the features are of; equal inputs give
+    equal bytes on one kind of device.
 
     Args:
         subject: A run folder, a weights file, ``random`` or ``imagenet``.
@@ -75,11 +75,13 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
     parts = Parts.of(films)
     rows = parts.needed(options.split)
     size = input_size(subject, options.size, films.preparation)
-    start = start_from(subject, options.backbone, size, options.seed)
+    start = initial_weights(subject, options.backbone, size, options.seed)
     if start.preparation is not None:
         films.refuse_other_preparation(start.preparation)
     record = _record(subject, start, size, parts, options.split)
-    result = EmbedResult(options.out, len(rows), start.backbone.out_features, already_done=held is not None)
+    result = EmbedResult(
+        options.out, len(rows), start.backbone.out_features, already_done=held is not None
+    )
     if held is not None:
         _refuse_other(options.out, held, record)
         listener.note(f"{options.out} is already done")
@@ -88,11 +90,18 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
         listener.note(note)
     start.backbone.to(choose_device(options.device))
     schema = _schema(start.backbone.out_features, record)
-    _write(options.out, schema, _named(parts, rows), _features(start.backbone, films, rows, size, listener))
+    _write(
+        options.out,
+        schema,
+        _named(parts, rows),
+        _features(start.backbone, films, rows, size, listener),
+    )
     return result
 
 
-def _write(out: Path, schema: pa.Schema, table: pd.DataFrame, groups: Iterable[tuple[int, np.ndarray]]) -> None:
+def _write(
+    out: Path, schema: pa.Schema, table: pd.DataFrame, groups: Iterable[tuple[int, np.ndarray]]
+) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as aside, pq.ParquetWriter(aside, schema) as writer:
         for place, features in groups:
@@ -116,21 +125,31 @@ def _named(parts: Parts, rows: Rows) -> pd.DataFrame:
     films = parts.films
     pairs = zip(films.stores, parts.splits, strict=True)
     assigned = pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
-    return films.catalog[["source", "path", "patient"]].assign(part=assigned.astype("string")).iloc[rows]
+    return (
+        films.catalog[["source", "path", "patient"]]
+        .assign(part=assigned.astype("string"))
+        .iloc[rows]
+    )
 
 
 def _schema(features: int, record: dict[str, Any]) -> pa.Schema:
     names = [(name, pa.string()) for name in ("source", "path", "patient", "part")]
-    return pa.schema([*names, ("features", pa.list_(pa.float32(), features))], {RECORD: canonical_json(record)})
+    return pa.schema(
+        [*names, ("features", pa.list_(pa.float32(), features))], {RECORD: canonical_json(record)}
+    )
 
 
 def _group(table: pd.DataFrame, features: np.ndarray, schema: pa.Schema) -> pa.Table:
     columns = [pa.array(table[name], pa.string(), from_pandas=True) for name in table.columns]
     flat = pa.array(np.ascontiguousarray(features, np.float32).reshape(-1))
-    return pa.table([*columns, pa.FixedSizeListArray.from_arrays(flat, features.shape[1])], schema=schema)
+    return pa.table(
+        [*columns, pa.FixedSizeListArray.from_arrays(flat, features.shape[1])], schema=schema
+    )
 
 
-def _record(subject: str, start: Start, size: int, parts: Parts, split: str) -> dict[str, Any]:
+def _record(
+    subject: str, start: InitialWeights, size: int, parts: Parts, split: str
+) -> dict[str, Any]:
     """Return what the file says of itself; no path and no time is in it."""
     named = Path(subject)
     return {
@@ -162,7 +181,9 @@ def _held(out: Path) -> dict[str, Any] | None:
         OptionError: There is something else.
     """
     if out.is_dir():
-        raise OptionError(f"--out is {out}, a folder: give a file name, such as {out / 'features.parquet'}.")
+        raise OptionError(
+            f"--out is {out}, a folder: give a file name, such as {out / 'features.parquet'}."
+        )
     if not out.exists():
         return None
     try:
@@ -170,7 +191,9 @@ def _held(out: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, pa.ArrowException):
         record = None
     if not isinstance(record, dict):
-        raise OptionError(f"--out is {out}, a file that `hilum embed` did not write: give another name.")
+        raise OptionError(
+            f"--out is {out}, a file that `hilum embed` did not write: give another name."
+        )
     return record
 
 

@@ -62,12 +62,15 @@ class ExplainResult:
         return {"out": str(self.out), "films": films, "failed": self.failed, "layer": self.note}
 
 
-def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener: Listener = SILENT) -> ExplainResult:
+def explain(
+    run: Path, films: Sequence[Path], options: ExplainOptions, listener: Listener = SILENT
+) -> ExplainResult:
     """Write a folder a film with ``film.png`` and, for each finding, its heatmap and overlay; and a summary as JSON.
 
     Raises:
         RunError: The run has no classifier.
-        OptionError: A finding or layer does not exist, the backbone has no maps, or the folder holds something else.
+        OptionError: A finding or layer does not exist, the backbone has no maps, or the folder
+            holds something else.
         DataError: Not one film could be read.
     """
     predictor = Predictor.load(run, options.device)
@@ -79,17 +82,25 @@ def explain(run: Path, films: Sequence[Path], options: ExplainOptions, listener:
     for number, film, prepared in readable(predictor, films, failed, listener, "give image files"):
         images = predictor.standardised([prepared])
         found = heatmaps(predictor.classifier, images, chosen, options.layer)
-        if not explained:  # only now is anything written or removed: a call that fails before leaves all as it was
+        if (
+            not explained
+        ):  # only now is anything written or removed: a call that fails before leaves all as it was
             _begin(options.out, [_folder_name(*numbered) for numbered in enumerate(films, start=1)])
-        folder, probabilities = options.out / _folder_name(number, film), predictor.probabilities(images)[0]
+        folder, probabilities = (
+            options.out / _folder_name(number, film),
+            predictor.probabilities(images)[0],
+        )
         names = [predictor.findings[place] for place in chosen]
         _draw(folder, prepared, names, found)
         note = found.note
-        explained.append(Explained(film, folder, probabilities, predictor.called(probabilities), names))
+        explained.append(
+            Explained(film, folder, probabilities, predictor.called(probabilities), names)
+        )
         listener.progress("explain", number, len(films))
     result = ExplainResult(options.out, tuple(explained), failed, note)
     write_json(
-        options.out / SUMMARY, {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice}
+        options.out / SUMMARY,
+        {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice},
     )
     return result
 
@@ -102,7 +113,9 @@ def _refuse_foreign(out: Path) -> None:
     """Raise if the folder holds anything but an earlier explanation: nothing else is ever replaced."""
     try:
         if out.exists() and any(out.iterdir()) and not (out / SUMMARY).is_file():
-            raise OptionError(f"{out} is not empty and holds no explanation: choose a new folder as --out.")
+            raise OptionError(
+                f"{out} is not empty and holds no explanation: choose a new folder as --out."
+            )
     except OSError as error:
         raise _no_folder(out, error) from error
 
@@ -110,8 +123,8 @@ def _refuse_foreign(out: Path) -> None:
 def _begin(out: Path, planned: list[str]) -> None:
     """Make the folder, without an earlier explanation's pictures.
 
-    The summary stands there before the first picture and lists the folders to come: a run that was interrupted can be
-    repeated, and leaves nothing behind.
+    The summary stands there before the first picture and lists the folders to come: a run that was
+    interrupted can be repeated, and leaves nothing behind.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -131,7 +144,11 @@ def _earlier_folders(out: Path) -> list[Path]:
     try:
         told = json.loads((out / SUMMARY).read_text("utf-8"))
         names = {*told.get("planned", ()), *(film["folder"] for film in told["films"])}
-        folders = [out / name for name in sorted(names) if name not in ("", "..") and Path(name).name == name]
+        folders = [
+            out / name
+            for name in sorted(names)
+            if name not in ("", "..") and Path(name).name == name
+        ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
     return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]

@@ -18,7 +18,11 @@ Numbered = tuple[int, Path, NDArray[np.uint8]]
 
 
 def readable(
-    predictor: Predictor, films: Sequence[Path], failed: dict[str, str], listener: Listener, store_remedy: str
+    predictor: Predictor,
+    films: Sequence[Path],
+    failed: dict[str, str],
+    listener: Listener,
+    store_remedy: str,
 ) -> Iterator[Numbered]:
     """Yield the films that can be read; the others go to ``failed`` with the reason.
 

@@ -51,10 +51,13 @@ def predict(
     Raises:
         OptionError: ``out`` is a folder.
         RunError: The run has no classifier.
-        DataError: Not one film could be read, or the store was prepared in another way than the model.
+        DataError: Not one film could be read, or the store was prepared in another way than the
+            model.
     """
     if out.is_dir():
-        raise OptionError(f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}.")
+        raise OptionError(
+            f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}."
+        )
     predictor = Predictor.load(run, device)
     failed: dict[str, str] = {}
     if len(films) == 1 and (films[0] / MANIFEST).is_file():
@@ -70,7 +73,9 @@ def predict(
 def _store_table(predictor: Predictor, folder: Path, listener: Listener) -> pd.DataFrame:
     films = Films.open([folder])
     rows = np.arange(len(films), dtype=np.int64)
-    scores = predictor.score_films(films, rows, lambda done, total: listener.progress("predict", done, total))
+    scores = predictor.score_films(
+        films, rows, lambda done, total: listener.progress("predict", done, total)
+    )
     return _table(predictor, list(films.catalog["path"]), scores)
 
 
@@ -95,6 +100,9 @@ def _batches(films: Iterator[Numbered]) -> Iterator[list[Numbered]]:
 
 def _table(predictor: Predictor, paths: list[str], scores: Any) -> pd.DataFrame:
     table = pd.DataFrame(scores, columns=list(predictor.findings))
-    called = ["|".join(predictor.called(dict(zip(predictor.findings, row, strict=True)))) for row in scores.tolist()]
+    called = [
+        "|".join(predictor.called(dict(zip(predictor.findings, row, strict=True))))
+        for row in scores.tolist()
+    ]
     table.insert(0, "film", paths)
     return table.assign(called=called)

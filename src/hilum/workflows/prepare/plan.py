@@ -60,7 +60,9 @@ class PrepareOptions:
         if self.max_pixels < 1:
             raise OptionError(f"max_pixels is {self.max_pixels}: allowed is 1 or more.")
         if not 0 < self.patience < float("inf"):
-            raise OptionError(f"patience is {self.patience}: allowed are seconds above 0, such as 60.")
+            raise OptionError(
+                f"patience is {self.patience}: allowed are seconds above 0, such as 60."
+            )
 
     def preparation(self) -> Preparation:
         """Return the steps from a grey film to a stored one.
@@ -79,7 +81,9 @@ class PrepareOptions:
         if self.workers is None:
             return len(os.sched_getaffinity(0))
         if self.workers < 1:
-            raise OptionError(f"--workers is {self.workers}: give 1 or more, or leave it out for all cores.")
+            raise OptionError(
+                f"--workers is {self.workers}: give 1 or more, or leave it out for all cores."
+            )
         return self.workers
 
     def part(self) -> tuple[int, int]:
@@ -128,14 +132,20 @@ class Plan:
         return self.rows[start : start + self.films_a_shard]
 
 
-def make_plan(catalog: Catalog, options: PrepareOptions, reader: str, films_a_shard: int | None = None) -> Plan:
+def make_plan(
+    catalog: Catalog, options: PrepareOptions, reader: str, films_a_shard: int | None = None
+) -> Plan:
     """Return what the store will hold.
 
     Raises:
         OptionError: An option is not allowed, or no film is left.
     """
     preparation = options.preparation()
-    left_out = catalog.table["view_position"].isin(choose(options.views, VIEWS, "choice of views")).to_numpy(bool)
+    left_out = (
+        catalog.table["view_position"]
+        .isin(choose(options.views, VIEWS, "choice of views"))
+        .to_numpy(bool)
+    )
     if left_out.all():
         raise OptionError(
             f"views is {options.views!r}, but none of the {len(left_out)} films has another view: use all."
@@ -160,8 +170,15 @@ def make_plan(catalog: Catalog, options: PrepareOptions, reader: str, films_a_sh
 
 def catalog_hash(catalog: Catalog) -> str:
     """Return a hex hash of all that the catalogue says, but for where its root lies."""
-    digest = hashlib.sha256(pd.util.hash_pandas_object(catalog.table, index=False).to_numpy().tobytes())
-    facts = [catalog.source, list(catalog.findings), catalog.rows_read, sorted(catalog.excluded.items())]
+    digest = hashlib.sha256(
+        pd.util.hash_pandas_object(catalog.table, index=False).to_numpy().tobytes()
+    )
+    facts = [
+        catalog.source,
+        list(catalog.findings),
+        catalog.rows_read,
+        sorted(catalog.excluded.items()),
+    ]
     digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
@@ -177,8 +194,14 @@ def refuse_other_plan(out: Path, found: Mapping[str, Any], wanted: Mapping[str, 
     if not changed:
         return
     if changed == ["catalogue"]:
-        difference = f"the same number of films ({wanted['films']}), but other rows in the source's tables"
+        difference = (
+            f"the same number of films ({wanted['films']}), but other rows in the source's tables"
+        )
     else:
         shown = [name for name in changed if name != "catalogue"]
-        difference = ", ".join(f"{name} {found.get(name)!r} there, {wanted[name]!r} now" for name in shown)
-    raise RunError(f"{out} holds another store: {difference}. Use the same again, or another --out.")
+        difference = ", ".join(
+            f"{name} {found.get(name)!r} there, {wanted[name]!r} now" for name in shown
+        )
+    raise RunError(
+        f"{out} holds another store: {difference}. Use the same again, or another --out."
+    )

@@ -21,14 +21,17 @@ from hilum.errors import DataError
 from hilum.workflows.prepare.worker import PLACE
 
 JOB_SECONDS = 0.2
-"""Jobs are cut to take about that long: long against the cost of passing one, short against the whole."""
+"""Jobs are cut to take about that long: long against the cost of passing one, short against the
+whole."""
 FIRST_FILMS, MOST_FILMS = 4, 512
 PIPE_BYTES = 2**18
-"""Room for the jobs that a worker holds, so that handing one out never waits for a film that hangs."""
+"""Room for the jobs that a worker holds, so that handing one out never waits for a film that
+hangs."""
 AHEAD = 2
 """Jobs a worker holds, so that it never waits for the next."""
 TRIES = 2
-"""A film that took its process down is tried once more, alone: the process may have died of something else."""
+"""A film that took its process down is tried once more, alone: the process may have died of
+something else."""
 
 
 class Job(NamedTuple):
@@ -81,7 +84,9 @@ class Setup(NamedTuple):
 class _Worker:
     """One process, what it was given, and a thread that listens to it."""
 
-    def __init__(self, name: int, setup: Setup, folder: Path, heard: queue.SimpleQueue[Any]) -> None:
+    def __init__(
+        self, name: int, setup: Setup, folder: Path, heard: queue.SimpleQueue[Any]
+    ) -> None:
         self.name = name
         self.ready = False
         self.jobs: dict[int, Job] = {}
@@ -142,11 +147,13 @@ class Pool:
         self._given = 0
         self._blameless_deaths = 0
         self._seconds_a_film: float | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="pool-", dir=folder, ignore_cleanup_errors=True)
-        self._born = 0
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="pool-", dir=folder, ignore_cleanup_errors=True
+        )
+        self._spawned = 0
         self._workers: list[_Worker] = []
         for _ in range(workers):
-            self._hire()
+            self._spawn()
 
     def __enter__(self) -> Pool:
         """Return the pool."""
@@ -164,18 +171,23 @@ class Pool:
         A job comes back in parts where a film of it brought its process down.
 
         Args:
-            next_job: Called with the most films that the next job may have; None when there are no more.
+            next_job: Called with the most films that the next job may have; None when there are no
+                more.
         """
         while True:
             self._hand_out(next_job)
             if not any(worker.jobs for worker in self._workers):
                 return
             worker, message = self._heard.get()
-            yield from self._bury(worker) if message is None else self._hear(worker, message)
+            yield from (
+                self._replace_lost(worker) if message is None else self._hear(worker, message)
+            )
 
-    def _hire(self) -> None:
-        self._born += 1
-        self._workers.append(_Worker(self._born, self._setup, Path(self._folder.name), self._heard))
+    def _spawn(self) -> None:
+        self._spawned += 1
+        self._workers.append(
+            _Worker(self._spawned, self._setup, Path(self._folder.name), self._heard)
+        )
 
     def _hand_out(self, next_job: Callable[[int], Job | None]) -> None:
         for worker in self._workers:
@@ -185,7 +197,12 @@ class Pool:
                     return
                 self._given += 1
                 worker.jobs[self._given] = job
-                message = {"number": self._given, "shard": job.file, "offset": job.offset, "paths": job.paths}
+                message = {
+                    "number": self._given,
+                    "shard": job.file,
+                    "offset": job.offset,
+                    "paths": job.paths,
+                }
                 worker.send({**message, "root": str(self._setup.root)})
 
     def _most_films(self) -> int:
@@ -193,7 +210,9 @@ class Pool:
             return FIRST_FILMS
         return max(1, min(MOST_FILMS, int(JOB_SECONDS / max(self._seconds_a_film, 1e-6))))
 
-    def _hear(self, worker: _Worker, message: dict[str, Any]) -> Iterator[tuple[Job, list[Outcome]]]:
+    def _hear(
+        self, worker: _Worker, message: dict[str, Any]
+    ) -> Iterator[tuple[Job, list[Outcome]]]:
         worker.ready = True
         if "fault" in message:
             raise DataError(
@@ -202,15 +221,19 @@ class Pool:
         if "films" in message:
             job = worker.jobs.pop(message["number"])
             pace = message["seconds"] / len(job.paths)
-            self._seconds_a_film = pace if self._seconds_a_film is None else (self._seconds_a_film + pace) / 2
+            self._seconds_a_film = (
+                pace if self._seconds_a_film is None else (self._seconds_a_film + pace) / 2
+            )
             yield job, [Outcome.of(film) for film in message["films"]]
 
-    def _bury(self, worker: _Worker) -> Iterator[tuple[Job, list[Outcome]]]:
+    def _replace_lost(self, worker: _Worker) -> Iterator[tuple[Job, list[Outcome]]]:
         """Replace a dead process; give its jobs back, but for the film that it died of twice."""
         status = worker.process.wait()
         worker.end()
         if not worker.ready:
-            raise RuntimeError(f"a decoding process cannot start: {worker.errors.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(
+                f"a decoding process cannot start: {worker.errors.read_text(errors='replace')[-2000:]}"
+            )
         self._workers.remove(worker)
         number, place = PLACE.unpack(worker.place.read_bytes())
         if number not in worker.jobs:
@@ -224,10 +247,12 @@ class Pool:
             parts = job.part(0, place), job.part(place + 1, len(job.paths))
             self._again.extend(part for part in parts if part.paths)
             yield from self._try_again(job.part(place, place + 1), status)
-        self._hire()
+        self._spawn()
 
     def _try_again(self, film: Job, status: int) -> Iterator[tuple[Job, list[Outcome]]]:
-        tries = self._tries[film.shard, film.start] = self._tries.get((film.shard, film.start), 0) + 1
+        tries = self._tries[film.shard, film.start] = (
+            self._tries.get((film.shard, film.start), 0) + 1
+        )
         if tries < TRIES:
             self._again.append(film)
         else:

@@ -17,10 +17,24 @@ from hilum import __version__
 from hilum.catalog import Catalog
 from hilum.errors import DataError, RunError
 from hilum.files import write_json
-from hilum.images.store import MANIFEST, Store, make_manifest, stored_table, write_failures, write_table
+from hilum.images.store import (
+    MANIFEST,
+    Store,
+    make_manifest,
+    stored_table,
+    write_failures,
+    write_table,
+)
 from hilum.listener import SILENT, Listener
 from hilum.workflows.prepare.divide import divide_store
-from hilum.workflows.prepare.plan import PLAN, WORKPLACE, Plan, PrepareOptions, make_plan, refuse_other_plan
+from hilum.workflows.prepare.plan import (
+    PLAN,
+    WORKPLACE,
+    Plan,
+    PrepareOptions,
+    make_plan,
+    refuse_other_plan,
+)
 from hilum.workflows.prepare.pool import Job, Pool, Setup
 from hilum.workflows.prepare.shards import OpenShard, ShardRecord, read_record, unfinished
 from hilum.workflows.prepare.worker import DEFAULT_READER
@@ -35,7 +49,8 @@ ROW_BYTES = 1024
 class PrepareResult:
     """What became of the rows.
 
-    Once complete, ``rows_read == rows_kept + sum(rows_excluded.values()) + sum(rows_failed.values())``.
+    Once complete, ``rows_read == rows_kept + sum(rows_excluded.values()) +
+    sum(rows_failed.values())``.
     """
 
     store: Path
@@ -48,7 +63,8 @@ class PrepareResult:
     rows_excluded: dict[str, int]
     rows_failed: dict[str, int]
     copies: dict[str, int] = field(default_factory=dict)
-    """With ``dedup``: pairs of copies, exact and near, those between patients, and films left out of the parts."""
+    """With ``dedup``: pairs of copies, exact and near, those between patients, and films left out
+    of the parts."""
 
 
 def prepare(
@@ -62,15 +78,16 @@ def prepare(
 ) -> PrepareResult:
     """Write the catalogue's films as a store, with its split; resume an unfinished one.
 
-    The same catalogue and options give the same bytes, whatever the number of processes, parts, kills and resumes.
+    The same catalogue and options give the same bytes, whatever the number of processes, parts,
+    kills and resumes.
 
     Args:
         catalog: What the source says.
         out: The store's folder; new, empty, or begun under the same options.
         options: How films are prepared.
         listener: Hears the disk space needed, and progress in films.
-        reader: ``module:function`` from a path and a pixel cap to a grey film, which the decoding processes import; the
-            catalogue's own unless told.
+        reader: ``module:function`` from a path and a pixel cap to a grey film, which the decoding
+            processes import; the catalogue's own unless told.
         films_a_shard: Catalogue rows a shard, chosen by size unless told.
 
     Raises:
@@ -90,7 +107,9 @@ def prepare(
     missing = unfinished(out, plan, mine)
     _check_disk(out, plan, missing, listener)
     if missing:
-        setup = Setup(catalog.root, reader, plan.preparation.to_json(), options.max_pixels, options.patience)
+        setup = Setup(
+            catalog.root, reader, plan.preparation.to_json(), options.max_pixels, options.patience
+        )
         _fill(out, plan, mine, missing, setup, workers, listener)
     return _result(out, plan, _merge(out, plan, listener), already_done=False)
 
@@ -107,7 +126,9 @@ def _finished(out: Path, plan: Plan) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{out / MANIFEST} cannot be read: delete {out} and prepare it again.") from error
+        raise RunError(
+            f"{out / MANIFEST} cannot be read: delete {out} and prepare it again."
+        ) from error
     refuse_other_plan(out, facts, plan.facts)
     return dict(manifest)
 
@@ -124,11 +145,15 @@ def _claim(out: Path, plan: Plan) -> None:
     except (FileNotFoundError, NotADirectoryError):
         found = None
     except ValueError as error:
-        raise RunError(f"{out / WORKPLACE / PLAN} cannot be read: delete {out} and prepare it again.") from error
+        raise RunError(
+            f"{out / WORKPLACE / PLAN} cannot be read: delete {out} and prepare it again."
+        ) from error
     if found is not None:
         refuse_other_plan(out, found, wanted)
         return
-    if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
+    if out.exists() and (
+        not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())
+    ):
         raise RunError(f"{out} holds something else than a store: give --out a new folder.")
     try:
         (out / WORKPLACE).mkdir(parents=True, exist_ok=True)
@@ -175,7 +200,13 @@ class _Progress:
 
 
 def _fill(
-    out: Path, plan: Plan, mine: Sequence[int], missing: Sequence[int], setup: Setup, workers: int, listener: Listener
+    out: Path,
+    plan: Plan,
+    mine: Sequence[int],
+    missing: Sequence[int],
+    setup: Setup,
+    workers: int,
+    listener: Listener,
 ) -> None:
     """Do the missing shards. Finishing one (hash, flush) goes on beside the decoding of the next."""
     films = [sum(len(plan.shard_rows(number)) for number in numbers) for numbers in (mine, missing)]
@@ -183,7 +214,10 @@ def _fill(
     bench = _Bench(out, plan, missing)
     finishing: list[Future[None]] = []
     try:
-        with Pool(min(workers, films[1]), setup, out / WORKPLACE) as pool, ThreadPoolExecutor(1) as finisher:
+        with (
+            Pool(min(workers, films[1]), setup, out / WORKPLACE) as pool,
+            ThreadPoolExecutor(1) as finisher,
+        ):
             for job, outcomes in pool.run(bench.next_job):
                 progress.add(len(outcomes), sum(outcome.pixels is None for outcome in outcomes))
                 shard = bench.open[job.shard]
@@ -243,7 +277,11 @@ def _merge(out: Path, plan: Plan, listener: Listener) -> dict[str, Any] | None:
         return _finished(out, plan)
     failures = _failures(plan, whole)
     write_failures(
-        out, [(row, path, f"{reason}: {detail}" if detail else reason) for row, path, reason, detail in failures]
+        out,
+        [
+            (row, path, f"{reason}: {detail}" if detail else reason)
+            for row, path, reason, detail in failures
+        ],
     )
     failed = dict(Counter(reason for _, _, reason, _ in failures).most_common())
     if len(failures) == len(plan.rows):
@@ -284,8 +322,15 @@ def _failures(plan: Plan, records: Sequence[ShardRecord]) -> list[tuple[int, str
     return found
 
 
-def _result(out: Path, plan: Plan, manifest: dict[str, Any] | None, already_done: bool) -> PrepareResult:
+def _result(
+    out: Path, plan: Plan, manifest: dict[str, Any] | None, already_done: bool
+) -> PrepareResult:
     if manifest is None:
         return PrepareResult(out, False, already_done, plan.catalog.rows_read, 0, {}, {})
-    counts = (manifest["rows_read"], manifest["rows_kept"], manifest["rows_excluded"], manifest["rows_failed"])
+    counts = (
+        manifest["rows_read"],
+        manifest["rows_kept"],
+        manifest["rows_excluded"],
+        manifest["rows_failed"],
+    )
     return PrepareResult(out, True, already_done, *counts, manifest.get("copies", {}))

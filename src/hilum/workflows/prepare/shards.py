@@ -71,7 +71,11 @@ class OpenShard:
         entry = ShardEntry(file=final.name, films=len(good), sha256=sha256(self.file))
         self.file.replace(final)
         sync(self._out)
-        failures = [(place, film.reason, film.detail) for place, film in enumerate(outcomes) if film.pixels is None]
+        failures = [
+            (place, film.reason, film.detail)
+            for place, film in enumerate(outcomes)
+            if film.pixels is None
+        ]
         pixels, sizes = [film.pixels for film in outcomes], [film.size for film in outcomes]
         record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
         write_json(_record_path(self._out, self.number), record)
@@ -129,8 +133,12 @@ def _lock(path: Path) -> int:
     except (BlockingIOError, FileNotFoundError):
         mine = False  # locked, or finished and renamed by its owner a moment ago
     except OSError:
-        mine = True  # a file system without locks: two runs at once would only do the same work twice
+        mine = (
+            True  # a file system without locks: two runs at once would only do the same work twice
+        )
     if not mine:
         os.close(handle)
-        raise RunError(f"another `hilum prepare` is writing {path}: wait for it, or stop it, and run this again.")
+        raise RunError(
+            f"another `hilum prepare` is writing {path}: wait for it, or stop it, and run this again."
+        )
     return handle

@@ -45,9 +45,10 @@ class SplitResult:
 def split(store: Path, options: SplitOptions) -> SplitResult:
     """Divide a store's patients by whole patients, stratified by finding, and replace its ``split.json``.
 
-    Films of the source's official test never enter train, val or test, but become ``official-test``. Patients with
-    a picture in common, by equal pixels or by ``duplicates.parquet``, count as one. Runs that exist keep the copy of
-    the split that they were made with.
+    Films of the source's official test never enter train, val or test, but become
+    ``official-test``. Patients with a picture in common, by equal pixels or by
+    ``duplicates.parquet``, count as one. Runs that exist keep the copy of the split that they were
+    made with.
 
     Raises:
         DataError: The folder is no store, or its ``duplicates.parquet`` is damaged or stale.
@@ -55,7 +56,9 @@ def split(store: Path, options: SplitOptions) -> SplitResult:
     """
     opened = Store.open(store)
     shares = (options.test, options.val, options.fractions)
-    made = patient_split(opened.catalog, opened.findings, options.seed, *shares, known_copies(opened))
+    made = patient_split(
+        opened.catalog, opened.findings, options.seed, *shares, known_copies(opened)
+    )
     made.save(opened.folder)
     return describe(opened, made)
 
@@ -63,7 +66,9 @@ def split(store: Path, options: SplitOptions) -> SplitResult:
 def describe(store: Store, made: Split) -> SplitResult:
     """Return what each part of a store's split holds."""
     parts = {part: _count(store, made, part) for part in made.parts}
-    fractions = {f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions}
+    fractions = {
+        f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions
+    }
     return SplitResult(store.folder, made.kind, made.seed, made.hash, parts, fractions, made.notes)
 
 

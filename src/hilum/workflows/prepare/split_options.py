@@ -16,4 +16,5 @@ class SplitOptions:
     val: float = 0.1
     """Share of the patients to choose thresholds and stopping by."""
     fractions: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
-    """Shares of the training patients whose sizes are written down; any other can be asked for later."""
+    """Shares of the training patients whose sizes are written down; any other can be asked for
+    later."""

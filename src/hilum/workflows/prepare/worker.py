@@ -1,8 +1,9 @@
 """The process that decodes: JSON lines of jobs in, prepared films straight into the shard, JSON lines of answers out.
 
-It is started as ``python -m hilum.workflows.prepare.worker`` and imports NumPy and OpenCV only, so that it starts in a
-blink. A decoder that dies takes this process along, nothing else; one that hangs is ended by the kernel's alarm, also
-when the process that started this one is gone. Which film is at work stands in a small file that outlives it.
+It is started as ``python -m hilum.workflows.prepare.worker`` and imports NumPy and OpenCV only, so
+that it starts in a blink. A decoder that dies takes this process along, nothing else; one that
+hangs is ended by the kernel's alarm, also when the process that started this one is gone. Which
+film is at work stands in a small file that outlives it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ def _set_up(setup: dict[str, Any]) -> Work:
     reader = getattr(importlib.import_module(module), name)
     place = os.open(setup["place"], os.O_WRONLY)
     return Work(
-        reader, Preparation.from_json(setup["preparation"]), setup["max_pixels"], float(setup["patience"]), place
+        reader,
+        Preparation.from_json(setup["preparation"]),
+        setup["max_pixels"],
+        float(setup["patience"]),
+        place,
     )
 
 
@@ -72,7 +77,12 @@ def _do(job: dict[str, Any], work: Work) -> dict[str, Any]:
             for place, path in enumerate(job["paths"]):
                 os.pwrite(work.place, PLACE.pack(job["number"], place), 0)
                 films.append(
-                    _film(Path(job["root"], path), shard, job["offset"] + place * work.preparation.size**2, work)
+                    _film(
+                        Path(job["root"], path),
+                        shard,
+                        job["offset"] + place * work.preparation.size**2,
+                        work,
+                    )
                 )
         finally:
             os.close(shard)

@@ -20,7 +20,8 @@ from hilum.workflows.data.subsets import truth_of
 from hilum.workflows.pseudo_label.record import Agreement, FindingRound, Sides
 
 RESAMPLES, MIN_POSITIVES = 1000, 20
-"""Of the agreement: resamples behind its interval, and positive patients that a finding needs in its means."""
+"""Of the agreement: resamples behind its interval, and positive patients that a finding needs in
+its means."""
 UNKNOWN = "no label of a film whose truth is known"
 
 
@@ -58,7 +59,12 @@ def finding_rounds(added: Added, cuts: Mapping[str, Cut], unstated: str) -> dict
     """
     truth, known = added.truth(unstated)
     return {
-        name: _finding(cuts[name], added.open[:, f], added.called[:, f], _Truth(added.films, truth[:, f], known[:, f]))
+        name: _finding(
+            cuts[name],
+            added.open[:, f],
+            added.called[:, f],
+            _Truth(added.films, truth[:, f], known[:, f]),
+        )
         for f, name in enumerate(added.findings)
     }
 
@@ -72,7 +78,9 @@ def mean_precision(findings: Mapping[str, FindingRound]) -> Sides[float | None]:
 def agreement(added: Added, model: Predictor, listener: Listener) -> Agreement:
     """Return how a round's model agrees with the labels it was given, at the thresholds that validation films chose."""
     rows = added.rows
-    scores = model.score_films(added.films, rows, lambda done, total: listener.progress("compare", done, total))
+    scores = model.score_films(
+        added.films, rows, lambda done, total: listener.progress("compare", done, total)
+    )
     columns = [model.findings.index(name) for name in added.findings]
     called = added.called[rows]
     thresholds = [model.description.thresholds.get(name) for name in added.findings]
@@ -82,7 +90,9 @@ def agreement(added: Added, model: Predictor, listener: Listener) -> Agreement:
         RESAMPLES, 0, MIN_POSITIVES,
     )  # fmt: skip
     means = {name: _macro(found, name) for name in ("precision", "recall", "accuracy")}
-    return Agreement(len(rows), found.auroc_macro, means["precision"], means["recall"], means["accuracy"])
+    return Agreement(
+        len(rows), found.auroc_macro, means["precision"], means["recall"], means["accuracy"]
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,9 @@ class _Truth:
         seen = labelled & self.known
         if not seen.any():
             return None
-        return share_right(self.present[seen] == side, self.films.patient_codes[seen], nothing=UNKNOWN)
+        return share_right(
+            self.present[seen] == side, self.films.patient_codes[seen], nothing=UNKNOWN
+        )
 
 
 def _finding(cut: Cut, open_cells: BoolArray, called: FloatArray, truth: _Truth) -> FindingRound:

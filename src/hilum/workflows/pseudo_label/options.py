@@ -15,7 +15,8 @@ class RoundTrainOptions:
     """What of the training differs from the run's."""
 
     epochs: int | None = None
-    """Passes over the labelled and pseudo-labelled films, at most; the run's own number unless given."""
+    """Passes over the labelled and pseudo-labelled films, at most; the run's own number unless
+    given."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -32,11 +33,13 @@ class PseudoLabelOptions(PseudoOptions):
     """How rounds label films and train on them, and where to."""
 
     data: tuple[Path, ...]
-    """The run's own stores, and further ones whose training films are labelled too; their own labels are not used."""
+    """The run's own stores, and further ones whose training films are labelled too; their own
+    labels are not used."""
     out: Path
     """Run folder; unfinished rounds are continued exactly."""
     rounds: int = 3
-    """Rounds at most: in each the model kept so far labels, and training starts again from the run's own start."""
+    """Rounds at most: in each the model kept so far labels, and training starts again from the
+    run's own start."""
     patience: int = 1
     """End after that many rounds in a row without a better mean AUROC on validation films."""
     device: Device = "auto"
@@ -58,4 +61,6 @@ class PseudoLabelOptions(PseudoOptions):
     @property
     def labelling(self) -> PseudoOptions:
         """Which cells a model labels, and how."""
-        return PseudoOptions(**{entry.name: getattr(self, entry.name) for entry in fields(PseudoOptions)})
+        return PseudoOptions(
+            **{entry.name: getattr(self, entry.name) for entry in fields(PseudoOptions)}
+        )

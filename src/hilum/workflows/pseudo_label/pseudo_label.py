@@ -1,7 +1,8 @@
 """Rounds of pseudo-labels: a model labels films that have no label, training starts again with them, the better stays.
 
-Each round is an ordinary fine-tuning run below ``rounds/``, with the table of its labels beside, and is kept whether it
-helped or not; ``rounds.json`` says what each came to, and ``model/`` is the best one's by validation films.
+Each round is an ordinary fine-tuning run below ``rounds/``, with the table of its labels beside,
+and is kept whether it helped or not; ``rounds.json`` says what each came to, and ``model/`` is the
+best one's by validation films.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from hilum.options import plain
 from hilum.training.distributed import place_in
 from hilum.training.run_folder import LOG, MODEL, RunFolder, open_run, read_metrics
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
-from hilum.workflows.pseudo_label.record import ROUNDS, Round, Rounds, Wanted, read_rounds, write_rounds
-from hilum.workflows.pseudo_label.rounds import Course, one_round, teacher_of
+from hilum.workflows.pseudo_label.record import (
+    ROUNDS,
+    Round,
+    Rounds,
+    Target,
+    read_rounds,
+    write_rounds,
+)
+from hilum.workflows.pseudo_label.rounds import RoundContext, one_round, teacher_of
 
 __all__ = ["PseudoLabelOptions", "PseudoLabelResult", "pseudo_label"]
 
@@ -37,11 +45,17 @@ class PseudoLabelResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values: ``rounds.json`` with the run and the score of what was kept."""
-        more = {"run": str(self.run), "validation_auroc": self.rounds.best, "already_done": self.already_done}
+        more = {
+            "run": str(self.run),
+            "validation_auroc": self.rounds.best,
+            "already_done": self.already_done,
+        }
         return {**more, **self.rounds.to_json()}
 
 
-def pseudo_label(run: Path, options: PseudoLabelOptions, listener: Listener = SILENT) -> PseudoLabelResult:
+def pseudo_label(
+    run: Path, options: PseudoLabelOptions, listener: Listener = SILENT
+) -> PseudoLabelResult:
     """Label films by a fine-tuned run and train again with them, for some rounds; what is unfinished continues exactly.
 
     Args:
@@ -54,38 +68,45 @@ def pseudo_label(run: Path, options: PseudoLabelOptions, listener: Listener = SI
         Interrupted: SIGINT or SIGTERM came during training; all is saved.
     """
     if place_in(os.environ).count > 1:
-        raise OptionError("pseudo-label starts the processes of its rounds itself, as many as the run had: start one.")
-    course = Course.of(run, options, listener)
-    with open_run(options.out, _record(course, run)) as folder:
+        raise OptionError(
+            "pseudo-label starts the processes of its rounds itself, as many as the run had: start one."
+        )
+    context = RoundContext.of(run, options, listener)
+    with open_run(options.out, _record(context, run)) as folder:
         if folder.done:
             listener.note(f"{folder.path} is already done")
             return PseudoLabelResult(folder.path, read_rounds(folder.path), already_done=True)
-        rounds = _begun(course, folder)
+        rounds = _begun(context, folder)
         while not _over(rounds, options):
-            rounds = _with(rounds, one_round(course, rounds, folder.path), course)
+            rounds = _with(rounds, one_round(context, rounds, folder.path), context)
             _tell(rounds, folder, listener)
-        _finish(course, rounds, folder)
+        _finish(context, rounds, folder)
         return PseudoLabelResult(folder.path, rounds)
 
 
-def _record(course: Course, run: Path) -> dict[str, Any]:
+def _record(context: RoundContext, run: Path) -> dict[str, Any]:
     """Return what options.yaml holds: a config file that repeats the rounds, and what they were made with."""
-    block = plain({"from": run, **asdict(course.options)})
+    block = plain({"from": run, **asdict(context.options)})
     del block["out"]
-    teacher = sha256(course.start.path / MODEL / WEIGHTS)
-    made_with = {"hilum": __version__, "processes": 1, "from": teacher, "data": course.parts.record()}
+    teacher = sha256(context.start.path / MODEL / WEIGHTS)
+    made_with = {
+        "hilum": __version__,
+        "processes": 1,
+        "from": teacher,
+        "data": context.parts.record(),
+    }
     return {"pseudo-label": block, "record": made_with}
 
 
-def _begun(course: Course, folder: RunFolder) -> Rounds:
+def _begun(context: RoundContext, folder: RunFolder) -> Rounds:
     """Return the rounds that were finished before."""
     if not (folder.path / LOG).is_file():
-        course.parts.keep(folder.path)
-        folder.log(event="begun", step=0, total=course.options.rounds)
+        context.parts.keep(folder.path)
+        folder.log(event="begun", step=0, total=context.options.rounds)
     if (folder.path / ROUNDS).is_file():
         return read_rounds(folder.path)
-    options, start = course.options, course.start
-    wanted = Wanted(options.precision, options.absent_precision, options.level)
+    options, start = context.options, context.start
+    wanted = Target(options.precision, options.absent_precision, options.level)
     return Rounds(str(start.path.resolve()), start.auroc, wanted if options.abstain else None, None)
 
 
@@ -95,18 +116,26 @@ def _over(rounds: Rounds, options: PseudoLabelOptions) -> bool:
     return nothing or len(rounds.rounds) >= options.rounds or rounds.stale >= options.patience
 
 
-def _with(rounds: Rounds, found: Round, course: Course) -> Rounds:
-    return replace(rounds, rounds=(*rounds.rounds, found), truth=course.truth)
+def _with(rounds: Rounds, found: Round, context: RoundContext) -> Rounds:
+    return replace(rounds, rounds=(*rounds.rounds, found), truth=context.truth)
 
 
 def _tell(rounds: Rounds, folder: RunFolder, listener: Listener) -> None:
     """Write the last round down and say what it came to."""
     last = rounds.rounds[-1]
     before = replace(rounds, rounds=rounds.rounds[:-1])
-    folder.log(event="round", step=last.number, score=last.validation_auroc, kept=last.kept, films=last.films)
+    folder.log(
+        event="round",
+        step=last.number,
+        score=last.validation_auroc,
+        kept=last.kept,
+        films=last.films,
+    )
     write_rounds(folder.path, rounds)
     if last.validation_auroc is None:
-        listener.note(f"round {last.number}: no finding reaches the wanted precision, so no film is labelled: ended")
+        listener.note(
+            f"round {last.number}: no finding reaches the wanted precision, so no film is labelled: ended"
+        )
         return
     against = f"{last.validation_auroc:.4f} on validation films, {before.best:.4f} before"
     verdict = "kept" if last.kept else f"no better, not kept: the model stays {_named(rounds.kept)}"
@@ -117,12 +146,20 @@ def _named(kept: int) -> str:
     return f"that of round {kept}" if kept else "the one that they began with"
 
 
-def _finish(course: Course, rounds: Rounds, folder: RunFolder) -> None:
+def _finish(context: RoundContext, rounds: Rounds, folder: RunFolder) -> None:
     """Put the kept model in its place, with all films that it or its teachers have seen, and end the run."""
     kept = [one for one in rounds.rounds if one.kept]
-    model = load_model(teacher_of(course, rounds, folder.path))
-    before = [load_model(path).seen for path in (course.start.path, *(folder.path / one.run for one in kept))]
+    model = load_model(teacher_of(context, rounds, folder.path))
+    before = [
+        load_model(path).seen
+        for path in (context.start.path, *(folder.path / one.run for one in kept))
+    ]
     save_model(folder.model, replace(model, seen=joined(*before)))
-    training = read_metrics(teacher_of(course, rounds, folder.path))["training"]
-    told = {"rounds": len(rounds.rounds), "kept": rounds.kept, "from": rounds.start_auroc, "best": rounds.best}
+    training = read_metrics(teacher_of(context, rounds, folder.path))["training"]
+    told = {
+        "rounds": len(rounds.rounds),
+        "kept": rounds.kept,
+        "from": rounds.start_auroc,
+        "best": rounds.best,
+    }
     folder.finish({"training": training, "pseudo_labels": told})

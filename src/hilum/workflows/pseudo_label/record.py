@@ -15,7 +15,8 @@ from hilum.metrics.results import Estimate
 from hilum.training.run_folder import METRICS
 
 ROUNDS = "rounds.json"
-"""The file by which a run folder is one of pseudo-label rounds; rewritten at the end of each round."""
+"""The file by which a run folder is one of pseudo-label rounds; rewritten at the end of each
+round."""
 FORMAT = 1
 HELD_BACK = "held back labels"
 """Where the truth of ``real_precision`` comes from."""
@@ -46,15 +47,18 @@ class FindingRound:
     abstained: int
     """Cells that could have got a label and got none: between the cuts, or above the cap."""
     cut: Sides[float | None]
-    """Lowest probability called present and highest called absent; None where that side adds none."""
+    """Lowest probability called present and highest called absent; None where that side adds
+    none."""
     reason: str | None
     """Why a side adds none."""
     wanted: Sides[float | None]
-    """Share of right calls that was wanted; of a rare finding more of those called absent. None where any is taken."""
+    """Share of right calls that was wanted; of a rare finding more of those called absent. None
+    where any is taken."""
     validation_precision: Sides[Estimate]
     """Share of right calls among the validation films that the cuts were chosen on."""
     real_precision: Sides[Estimate | None]
-    """Share of right labels where the truth is known, with an interval over patients; None where it never is."""
+    """Share of right labels where the truth is known, with an interval over patients; None where it
+    never is."""
     truth_films: int
     """Films with a label of this finding whose truth is known."""
 
@@ -118,12 +122,14 @@ class Round:
             "patients": self.patients,
             "findings": {name: one.to_json() for name, one in self.findings.items()},
             "real_precision_mean": self.real_precision_mean.to_json(lambda mean: mean),
-            "on_pseudo_labels": None if self.on_pseudo_labels is None else self.on_pseudo_labels.to_json(),
+            "on_pseudo_labels": None
+            if self.on_pseudo_labels is None
+            else self.on_pseudo_labels.to_json(),
         }
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Target:
     """What the labels were asked to be: the precision of either side, and the confidence of its lower bound."""
 
     present: float
@@ -139,7 +145,7 @@ class Rounds:
     """The run folder that they began with."""
     start_auroc: float
     """Its mean AUROC on validation films."""
-    wanted: Wanted | None
+    wanted: Target | None
     """None where every film is labelled, however right that is."""
     truth: str | None
     """Where the truth of the added labels is known from; None where it is not."""
@@ -153,13 +159,19 @@ class Rounds:
     @property
     def best(self) -> float:
         """Mean AUROC on validation films of the model that is kept."""
-        kept = [one.validation_auroc for one in self.rounds if one.kept and one.validation_auroc is not None]
+        kept = [
+            one.validation_auroc
+            for one in self.rounds
+            if one.kept and one.validation_auroc is not None
+        ]
         return kept[-1] if kept else self.start_auroc
 
     @property
     def stale(self) -> int:
         """How many rounds in a row, to the last, were not kept."""
-        return len(self.rounds) - max((place for place, one in enumerate(self.rounds, 1) if one.kept), default=0)
+        return len(self.rounds) - max(
+            (place for place, one in enumerate(self.rounds, 1) if one.kept), default=0
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -188,16 +200,20 @@ def read_rounds(folder: Path) -> Rounds:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
-            raise RunError(f"{path} was written by a later Hilum (format {content['format']}): upgrade to read it.")
+            raise RunError(
+                f"{path} was written by a later Hilum (format {content['format']}): upgrade to read it."
+            )
         return Rounds(
             start=str(content["from"]["run"]),
             start_auroc=float(content["from"]["validation_auroc"]),
-            wanted=None if content["wanted"] is None else Wanted(**content["wanted"]),
+            wanted=None if content["wanted"] is None else Target(**content["wanted"]),
             truth=content["truth"],
             rounds=tuple(map(_round, content["rounds"])),
         )
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror}): give a folder of `hilum pseudo-label`.") from error
+        raise RunError(
+            f"{path} cannot be read ({error.strerror}): give a folder of `hilum pseudo-label`."
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path} is damaged: delete it and {folder / METRICS}, and run the command that made it again, which takes "
@@ -229,7 +245,9 @@ def _finding(told: Mapping[str, Any]) -> FindingRound:
         reason=told["reason"],
         wanted=_sides(told["wanted"], lambda share: None if share is None else float(share)),
         validation_precision=_sides(told["validation_precision"], _estimate),
-        real_precision=_sides(told["real_precision"], lambda one: None if one is None else _estimate(one)),
+        real_precision=_sides(
+            told["real_precision"], lambda one: None if one is None else _estimate(one)
+        ),
         truth_films=int(told["real_precision"]["films"]),
     )
 

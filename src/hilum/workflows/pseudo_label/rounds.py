@@ -22,10 +22,21 @@ from hilum.labels import MULTICLASS, SELF_TRAIN, policies
 from hilum.listener import Listener
 from hilum.metrics.precision_thresholds import Cut
 from hilum.training.run_folder import CHECKPOINTS, MODEL, PSEUDO_LABELS
-from hilum.workflows.data.pseudo_label_table import NAME, PseudoLabels, once, read_pseudo_labels, refuse_two_of_a_name
+from hilum.workflows.data.pseudo_label_table import (
+    NAME,
+    PseudoLabels,
+    once,
+    read_pseudo_labels,
+    refuse_two_of_a_name,
+)
 from hilum.workflows.data.subsets import Parts
 from hilum.workflows.data.targets import training_labels
-from hilum.workflows.pseudo_label.label_quality import Added, agreement, finding_rounds, mean_precision
+from hilum.workflows.pseudo_label.label_quality import (
+    Added,
+    agreement,
+    finding_rounds,
+    mean_precision,
+)
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
 from hilum.workflows.pseudo_label.record import HELD_BACK, Round, Rounds
 from hilum.workflows.pseudo_label.starting_run import ROUND_FOLDERS, StartRun, start_run
@@ -35,7 +46,7 @@ from hilum.workflows.train.options import FinetuneOptions
 
 
 @dataclass(frozen=True)
-class Course:
+class RoundContext:
     """What all rounds have in common."""
 
     start: StartRun
@@ -46,7 +57,7 @@ class Course:
     listener: Listener
 
     @staticmethod
-    def of(run: Path, options: PseudoLabelOptions, listener: Listener) -> Course:
+    def of(run: Path, options: PseudoLabelOptions, listener: Listener) -> RoundContext:
         """Read the run and open the stores.
 
         Raises:
@@ -54,9 +65,9 @@ class Course:
         """
         start = start_run(run, options.data)
         films = Films.open([*start.options.data, *start.further])
-        course = Course(start, options, films, Parts.of(films), listener)
-        course.refuse_impossible()
-        return course
+        context = RoundContext(start, options, films, Parts.of(films), listener)
+        context.refuse_impossible()
+        return context
 
     def refuse_impossible(self) -> None:
         """Raise a HilumError where a finding has a class more, films were prepared otherwise, or none is to label."""
@@ -78,7 +89,9 @@ class Course:
     def own(self) -> BoolArray:
         """Whether a film's own labels were learnt from, [N]."""
         options, chosen = self.start.options, np.zeros(len(self.films), np.bool_)
-        chosen[self._of_own_stores(self.parts.rows("train", options.fraction, options.draw))] = True
+        chosen[
+            self._of_own_stores(self.parts.rows("train", options.fraction, options.subset_seed))
+        ] = True
         return chosen
 
     @cached_property
@@ -94,7 +107,8 @@ class Course:
     def open(self) -> BoolArray:
         """Whether a cell of a training film is open to a pseudo-label, [N, F]: no label of its own counts for it.
 
-        An uncertain label is one, which the policy decides about, unless that is to train the model by itself.
+        An uncertain label is one, which the policy decides about, unless that is to train the model
+        by itself.
         """
         labels = self.start.options.labels
         names = policies(self.films.findings, labels.uncertain, labels.per_finding)
@@ -115,7 +129,9 @@ class Course:
     @cached_property
     def truth(self) -> str | None:
         """Where the truth of open cells is known from, None where it is not."""
-        added = Added(self.films, self.films.findings, self.open, np.empty(self.open.shape, np.float32))
+        added = Added(
+            self.films, self.films.findings, self.open, np.empty(self.open.shape, np.float32)
+        )
         return HELD_BACK if added.truth(self.start.options.labels.unstated)[1].any() else None
 
     def told_apart(self, cells: pd.DataFrame) -> pd.DataFrame:
@@ -127,23 +143,28 @@ class Course:
         uncertain = self.own[rows] & (self.films.labels[rows, columns] == UNCERTAIN)
         return cells.assign(provenance=np.where(uncertain, "uncertain", "pseudo"))
 
-    def lesson(self, out: Path, stale: int) -> FinetuneOptions:
+    def training_set(self, out: Path, stale: int) -> FinetuneOptions:
         """Return how a round is trained: as the run was, with the table of the round.
 
-        After rounds that were not kept the same model labels again: another seed makes the round another one.
+        After rounds that were not kept the same model labels again: another seed makes the round
+        another one.
         """
         options, epochs = self.start.options, self.options.train.epochs
-        train = replace(options.train, epochs=epochs or options.train.epochs, seed=options.train.seed + stale)
+        train = replace(
+            options.train, epochs=epochs or options.train.epochs, seed=options.train.seed + stale
+        )
         table = out / PSEUDO_LABELS
-        return replace(options, out=out, unlabelled=self.start.further, pseudo_labels=table, train=train)
+        return replace(
+            options, out=out, unlabelled=self.start.further, pseudo_labels=table, train=train
+        )
 
 
-def teacher_of(course: Course, rounds: Rounds, folder: Path) -> Path:
+def teacher_of(context: RoundContext, rounds: Rounds, folder: Path) -> Path:
     """Return the run folder of the model that is kept so far."""
-    return course.start.path if rounds.kept == 0 else folder / rounds.rounds[rounds.kept - 1].run
+    return context.start.path if rounds.kept == 0 else folder / rounds.rounds[rounds.kept - 1].run
 
 
-def one_round(course: Course, rounds: Rounds, folder: Path) -> Round:
+def one_round(context: RoundContext, rounds: Rounds, folder: Path) -> Round:
     """Label films by the model kept so far, train with them and say what came of it.
 
     Raises:
@@ -152,41 +173,73 @@ def one_round(course: Course, rounds: Rounds, folder: Path) -> Round:
     """
     number = len(rounds.rounds) + 1
     run = f"{ROUND_FOLDERS}/round-{number}"
-    teacher = teacher_of(course, rounds, folder)
-    cuts, added = _labelled(course, teacher, folder / run / PSEUDO_LABELS, number)
-    findings = finding_rounds(added, cuts, course.start.options.labels.unstated)
-    patients = course.parts.patients(added.rows)
-    nothing = Round(number, run, None, False, len(added.rows), patients, findings, mean_precision(findings), None)
+    teacher = teacher_of(context, rounds, folder)
+    cuts, added = _labelled(context, teacher, folder / run / PSEUDO_LABELS, number)
+    findings = finding_rounds(added, cuts, context.start.options.labels.unstated)
+    patients = context.parts.patients(added.rows)
+    nothing = Round(
+        number,
+        run,
+        None,
+        False,
+        len(added.rows),
+        patients,
+        findings,
+        mean_precision(findings),
+        None,
+    )
     if len(added.rows) == 0:
         return nothing
-    course.listener.note(f"round {number}: {_counted(nothing)}")
-    result = finetune(course.lesson(folder / run, rounds.stale), course.listener)
+    context.listener.note(f"round {number}: {_counted(nothing)}")
+    result = finetune(context.training_set(folder / run, rounds.stale), context.listener)
     if result.best is None:
-        raise DataError("no validation film can tell a round from another: run `hilum split STORE --val 0.1`.")
-    shutil.rmtree(folder / run / CHECKPOINTS, ignore_errors=True)  # ten times the model: nothing is left to continue
-    student = Predictor.load(folder / run, course.options.device)
-    agreed = agreement(added, student, course.listener)
-    return replace(nothing, validation_auroc=result.best, kept=result.best > rounds.best, on_pseudo_labels=agreed)
+        raise DataError(
+            "no validation film can tell a round from another: run `hilum split STORE --val 0.1`."
+        )
+    shutil.rmtree(
+        folder / run / CHECKPOINTS, ignore_errors=True
+    )  # ten times the model: nothing is left to continue
+    student = Predictor.load(folder / run, context.options.device)
+    agreed = agreement(added, student, context.listener)
+    return replace(
+        nothing,
+        validation_auroc=result.best,
+        kept=result.best > rounds.best,
+        on_pseudo_labels=agreed,
+    )
 
 
-def _labelled(course: Course, teacher: Path, table: Path, number: int) -> tuple[dict[str, Cut], Added]:
+def _labelled(
+    context: RoundContext, teacher: Path, table: Path, number: int
+) -> tuple[dict[str, Cut], Added]:
     """Return the teacher's thresholds and the labels that it gives by them, from the table where that is written."""
-    films, options = course.films, course.options.labelling
-    predictor = Predictor.load(teacher, course.options.device)
-    unstated = course.start.options.labels.unstated
-    cuts = cuts_of(predictor, films, course.validation, unstated, options, course.listener)
+    films, options = context.films, context.options.labelling
+    predictor = Predictor.load(teacher, context.options.device)
+    unstated = context.start.options.labels.unstated
+    cuts = cuts_of(predictor, films, context.validation, unstated, options, context.listener)
     columns = [films.findings.index(name) for name in predictor.findings]
-    wanted = course.open[:, columns]
+    wanted = context.open[:, columns]
     identity = {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": number}
     labels = _written(table, identity)
     if labels is None:
         rows = np.flatnonzero(wanted.any(axis=1)).astype(np.int64)
         labels = label_films(
-            predictor, films, rows, wanted[rows], cuts, options, course.labelled, "pseudo", identity, course.listener
+            predictor,
+            films,
+            rows,
+            wanted[rows],
+            cuts,
+            options,
+            context.labelled,
+            "pseudo",
+            identity,
+            context.listener,
         )
-        labels = replace(labels, cells=course.told_apart(labels.cells))
+        labels = replace(labels, cells=context.told_apart(labels.cells))
         labels.write(table)
-    return cuts, Added(films, predictor.findings, wanted, _calls(labels, course, predictor.findings, cuts))
+    return cuts, Added(
+        films, predictor.findings, wanted, _calls(labels, context, predictor.findings, cuts)
+    )
 
 
 def _written(table: Path, identity: dict[str, object]) -> PseudoLabels | None:
@@ -197,10 +250,12 @@ def _written(table: Path, identity: dict[str, object]) -> PseudoLabels | None:
     return found if all(found.record.get(key) == value for key, value in identity.items()) else None
 
 
-def _calls(labels: PseudoLabels, course: Course, findings: Sequence[str], cuts: Mapping[str, Cut]) -> FloatArray:
+def _calls(
+    labels: PseudoLabels, context: RoundContext, findings: Sequence[str], cuts: Mapping[str, Cut]
+) -> FloatArray:
     """Return what the cells were called, [N, F]: 1 present, 0 absent, NaN not called; soft ones by the thresholds."""
-    values, _ = labels.on(course.films, findings, course.parts)
-    if course.options.soft:
+    values, _ = labels.on(context.films, findings, context.parts)
+    if context.options.soft:
         for column, name in zip(values.T, findings, strict=True):
             present, _ = called(column, ~np.isnan(column), cuts[name])
             column[~np.isnan(column)] = present[~np.isnan(column)]

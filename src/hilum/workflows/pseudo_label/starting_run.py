@@ -52,11 +52,17 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
         own = _own_stores(path, record[: len(options.data)], data)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         line = " ".join(repr(error).split())
-        raise RunError(f"{path / OPTIONS} cannot be followed ({line:.80}): {REMEDY} of this version.") from error
+        raise RunError(
+            f"{path / OPTIONS} cannot be followed ({line:.80}): {REMEDY} of this version."
+        ) from error
     if not finished:
-        raise RunError(f"{path} is not finished: run the command that made it again, then this one.")
+        raise RunError(
+            f"{path} is not finished: run the command that made it again, then this one."
+        )
     if best is None:
-        raise RunError(f"{path} was validated on no film: run `hilum split STORE --val 0.1`, and fine-tune again.")
+        raise RunError(
+            f"{path} was validated on no film: run `hilum split STORE --val 0.1`, and fine-tune again."
+        )
     further = tuple(store for store in data if store not in own)
     return StartRun(path, replace(options, data=own), float(best), further)
 
@@ -66,7 +72,11 @@ def kept_run(run: Path) -> Path:
     if not (run / ROUNDS).is_file():
         return run
     rounds = read_rounds(run)
-    return kept_run(Path(rounds.start)) if rounds.kept == 0 else run / rounds.rounds[rounds.kept - 1].run
+    return (
+        kept_run(Path(rounds.start))
+        if rounds.kept == 0
+        else run / rounds.rounds[rounds.kept - 1].run
+    )
 
 
 def _options_file(path: Path) -> dict[str, Any]:
@@ -81,7 +91,9 @@ def _options_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _own_stores(run: Path, record: Sequence[Mapping[str, Any]], data: Sequence[Path]) -> tuple[Path, ...]:
+def _own_stores(
+    run: Path, record: Sequence[Mapping[str, Any]], data: Sequence[Path]
+) -> tuple[Path, ...]:
     """Return which of the stores given are those that the run learnt from, in its order."""
     given = {Store.open(folder).fingerprint: folder for folder in data}
     for told in record:

@@ -16,7 +16,14 @@ from hilum.findings import COMPETITION, positions
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import Measured, compare, in_families
-from hilum.metrics.estimates import estimate, macro, missing_class, patients_by_class, scored_places, too_few
+from hilum.metrics.estimates import (
+    estimate,
+    macro,
+    missing_class,
+    patients_by_class,
+    scored_places,
+    too_few,
+)
 from hilum.metrics.per_study import per_study
 from hilum.metrics.resampling import RANK_MEASURES, Judged, rank_findings, weightings
 from hilum.metrics.results import Comparison, Estimate
@@ -26,7 +33,7 @@ from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
 PART, LEVEL = "test", 0.95
-GROWN = "grown"
+SELF_TRAINED = "grown"
 """Group of the comparisons of a model grown by pseudo-labels with the model that it grew."""
 
 
@@ -59,7 +66,11 @@ class _Test:
     def scored(self) -> list[int]:
         """Findings that a model which calls them is scored on."""
         classes = [patients_by_class(self.judged, place) for place in range(len(self.findings))]
-        return [place for place, (has, lacks) in enumerate(classes) if has >= self.min_positives and lacks]
+        return [
+            place
+            for place, (has, lacks) in enumerate(classes)
+            if has >= self.min_positives and lacks
+        ]
 
     def scores(self, runs: Sequence[Path]) -> DoubleArray:
         """What runs say of the films, [S, N, F]; nan for a finding that a run does not call."""
@@ -107,9 +118,10 @@ class _Row:
 def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     """Measure every model of a study on the test films, compare them, and write ``analysis.json``.
 
-    A model's number is the mean of its seeds' numbers. Intervals and tests are over patients, with the same resamples
-    for all models: they say how far other patients would move the numbers, and not how far other training seeds or
-    other draws of the labels would; each seed is listed for that. Runs that failed are left out.
+    A model's number is the mean of its seeds' numbers. Intervals and tests are over patients, with
+    the same resamples for all models: they say how far other patients would move the numbers, and
+    not how far other training seeds or other draws of the labels would; each seed is listed for
+    that. Runs that failed are left out.
 
     Args:
         folder: The study's.
@@ -124,14 +136,19 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     rows = []
     for done, cells in enumerate(groups):
         listener.progress("analyse", done, len(groups))
-        measured = Measured.of(test.judged, test.scores([record.path(c) for c in cells]), test.weights)
+        measured = Measured.of(
+            test.judged, test.scores([record.path(c) for c in cells]), test.weights
+        )
         rows.append(_Row(cells, measured, _planned(record, cells[0])))
     listener.progress("analyse", len(groups), len(groups))
     content = {
         "format": FORMAT,
         "test": test.to_json(),
         "models": [_model_json(test, row) for row in rows],
-        "comparisons": [*_comparisons(test, rows, record, listener), *_growths(test, rows, record)],
+        "comparisons": [
+            *_comparisons(test, rows, record, listener),
+            *_self_training_gains(test, rows, record),
+        ],
     }
     write_json(record.analysis, content)
     return content
@@ -147,7 +164,9 @@ def _cells_by_row(record: StudyRecord) -> list[tuple[StudyCell, ...]]:
 def _planned(record: StudyRecord, like: StudyCell) -> int:
     """Return how many seeds a model was to be trained with at a share and policy."""
     wanted = _row_of(like)
-    return len({cell.seed for cell in record.cells if cell.kind != "pretrain" and _row_of(cell) == wanted})
+    return len(
+        {cell.seed for cell in record.cells if cell.kind != "pretrain" and _row_of(cell) == wanted}
+    )
 
 
 def _row_of(cell: StudyCell) -> tuple[object, ...]:
@@ -187,7 +206,10 @@ def _seeds(test: _Test, row: _Row, scored: Sequence[int]) -> list[dict[str, Any]
 def _by_finding(test: _Test, samples: DoubleArray) -> dict[str, Any]:
     found = {}
     for place, name in enumerate(test.findings):
-        missing, lone = missing_class(test.judged, place) or "not called", too_few(test.judged, [place])
+        missing, lone = (
+            missing_class(test.judged, place) or "not called",
+            too_few(test.judged, [place]),
+        )
         patients = min(patients_by_class(test.judged, place))
         found[name] = estimate(samples[:, place], LEVEL, missing, lone, patients).to_json()
     return found
@@ -211,12 +233,16 @@ def _per_study(test: _Test, scores: DoubleArray, scored: Sequence[int]) -> dict[
     truth, mask = test.judged.truth[:, places], test.judged.mask[:, places]
     read = per_study(truth, mask, scores[..., places], studies, test.judged.patients)
     judged = Judged.of(read.truth, read.mask, read.patients)
-    samples = rank_findings(judged, read.scores, test.weights)["auroc"] if places else np.empty((1, 0))
+    samples = (
+        rank_findings(judged, read.scores, test.weights)["auroc"] if places else np.empty((1, 0))
+    )
     found = macro(judged, samples, range(len(places)), LEVEL, test.min_positives)
     return {"studies": len(read.patients), "auroc_macro": found.to_json()}
 
 
-def _comparisons(test: _Test, rows: Sequence[_Row], record: StudyRecord, listener: Listener) -> list[dict[str, Any]]:
+def _comparisons(
+    test: _Test, rows: Sequence[_Row], record: StudyRecord, listener: Listener
+) -> list[dict[str, Any]]:
     """Every model against the reference at each share of the labels; every policy against the plan's first."""
     found = []
     fractions = dict.fromkeys((row.cell.group, row.cell.fraction) for row in rows)
@@ -225,16 +251,24 @@ def _comparisons(test: _Test, rows: Sequence[_Row], record: StudyRecord, listene
         against = record.plan["policies"]["compare"][0] if group == "policies" else record.reference
         second = next((row for row in together if row.name == against), None)
         if second is None:
-            listener.note(f"{against} gave no numbers with {fraction:.3g} of the labels: nothing is compared there")
+            listener.note(
+                f"{against} gave no numbers with {fraction:.3g} of the labels: nothing is compared there"
+            )
         else:
             found += _family(test, [row for row in together if row is not second], second)
     return found
 
 
-def _growths(test: _Test, rows: Sequence[_Row], record: StudyRecord) -> list[dict[str, Any]]:
+def _self_training_gains(
+    test: _Test, rows: Sequence[_Row], record: StudyRecord
+) -> list[dict[str, Any]]:
     """Every model that was grown by pseudo-labels against the model that it grew, at each share of the labels."""
     found = []
-    pairs = [(row, start) for row in rows if (start := _grown_from(test, row, rows, record)) is not None]
+    pairs = [
+        (row, start)
+        for row in rows
+        if (start := _self_trained_from(test, row, rows, record)) is not None
+    ]
     for fraction in dict.fromkeys(row.cell.fraction for row, _ in pairs):
         together = [(row, start) for row, start in pairs if row.cell.fraction == fraction]
         several = f"{len(together)} models that were" if len(together) > 1 else "the model that was"
@@ -244,14 +278,18 @@ def _growths(test: _Test, rows: Sequence[_Row], record: StudyRecord) -> list[dic
         )
         apart = [_compared(test, row, start) for row, start in together]
         for (row, start), one in zip(together, in_families(apart), strict=True):
-            found.append({**_comparison_json(row, start, one, text), "group": GROWN})
+            found.append({**_comparison_json(row, start, one, text), "group": SELF_TRAINED})
     return found
 
 
-def _grown_from(test: _Test, row: _Row, rows: Sequence[_Row], record: StudyRecord) -> _Row | None:
+def _self_trained_from(
+    test: _Test, row: _Row, rows: Sequence[_Row], record: StudyRecord
+) -> _Row | None:
     """Return the model that a row grew, of the seeds that the row has; None where it grew none, or that has none."""
     wanted = (row.cell.group, row.cell.start, row.cell.fraction, row.cell.policy)
-    start = next((other for other in rows if row.cell.start and _row_of(other.cell) == wanted), None)
+    start = next(
+        (other for other in rows if row.cell.start and _row_of(other.cell) == wanted), None
+    )
     if start is None or [cell.seed for cell in start.cells] == [cell.seed for cell in row.cells]:
         return start
     seeds = {cell.seed for cell in row.cells}
@@ -263,18 +301,25 @@ def _grown_from(test: _Test, row: _Row, rows: Sequence[_Row], record: StudyRecor
 
 
 def _compared(test: _Test, row: _Row, second: _Row) -> Comparison:
-    return compare(test.judged, row.measured, second.measured, test.findings, test.min_positives, LEVEL)
+    return compare(
+        test.judged, row.measured, second.measured, test.findings, test.min_positives, LEVEL
+    )
 
 
 def _family(test: _Test, rows: Sequence[_Row], second: _Row) -> list[dict[str, Any]]:
     apart = [_compared(test, row, second) for row in rows]
-    one, several = ("policy", "policies") if second.cell.group == "policies" else ("model", "models")
+    one, several = (
+        ("policy", "policies") if second.cell.group == "policies" else ("model", "models")
+    )
     text = (
         f"the mean AUROC of {len(rows)} {one if len(rows) == 1 else several} against {second.name} "
         f"with {second.cell.fraction:.3g} of the labels; single findings: all of these together"
     )
     adjusted = in_families(apart)
-    return [_comparison_json(row, second, found, text) for row, found in zip(rows, adjusted, strict=True)]
+    return [
+        _comparison_json(row, second, found, text)
+        for row, found in zip(rows, adjusted, strict=True)
+    ]
 
 
 def _comparison_json(row: _Row, second: _Row, found: Comparison, text: str) -> dict[str, Any]:

@@ -26,7 +26,18 @@ from hilum.workflows.train.self_training import self_trains
 SET_BY_STUDY = {
     "pretrain": ("data", "out", "backbone", "devices", "train.seed"),
     "finetune": (
-        *("data", "out", "backbone", "devices", "train.seed", "init", "fraction", "draw", "freeze", "train.lr"),
+        *(
+            "data",
+            "out",
+            "backbone",
+            "devices",
+            "train.seed",
+            "init",
+            "fraction",
+            "subset_seed",
+            "freeze",
+            "train.lr",
+        ),
         *("unlabelled", "pseudo_labels"),
     ),
     "pseudo_label": ("data", "out"),
@@ -49,7 +60,7 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
     cells = _pretrainings(plan, names)
     for model in plan.models:
         for fraction in sorted(plan.fractions_of(model)):
-            of_model = _growings if plan.models[model].grow is not None else _trainings
+            of_model = _self_trainings if plan.models[model].self_train is not None else _trainings
             cells += of_model(plan, model, names[model], fraction, main, "main")
     if plan.policies is not None:
         model, fraction = plan.policies.model, plan.policies.fraction
@@ -61,9 +72,13 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
 def backbone_of(plan: StudyPlan, model: str) -> str:
     """Return timm's name of a model's network: of a run that it starts from, else its own or the study's."""
     row = plan.models[model]
-    if row.grow is not None:
-        return backbone_of(plan, row.grow)
-    held = described(Path(row.init)).backbone if row.init is not None and is_model(Path(row.init)) else None
+    if row.self_train is not None:
+        return backbone_of(plan, row.self_train)
+    held = (
+        described(Path(row.init)).backbone
+        if row.init is not None and is_model(Path(row.init))
+        else None
+    )
     return row.backbone or held or plan.options.backbone
 
 
@@ -71,8 +86,8 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     """Check the plan against the data and the networks, before anything runs; return the films of the first store.
 
     Raises:
-        HilumError: A network is unknown, a store lacks what is needed, such as validation films, or a policy names no
-            finding.
+        HilumError: A network is unknown, a store lacks what is needed, such as validation films, or
+            a policy names no finding.
     """
     for name in dict.fromkeys(backbone_of(plan, model) for model in plan.models):
         create_network(name)
@@ -80,7 +95,9 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     films = Films.open(plan.options.data[:1])
     parts = Parts.of(films)
     parts.needed("test")
-    parts.needed("val")  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
+    parts.needed(
+        "val"
+    )  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
     shares = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
     names = [plan.finetune.labels.uncertain]
     if plan.policies is not None:
@@ -102,11 +119,15 @@ def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> Pretrain
         out=folder / cell.run,
         init=init,
         backbone=None if is_model(Path(init)) else cell.backbone,
-        train=replace(template.train, epochs=plan.pretrain_epochs_of(cell.model), seed=plan.options.seed),
+        train=replace(
+            template.train, epochs=plan.pretrain_epochs_of(cell.model), seed=plan.options.seed
+        ),
     )
 
 
-def finetune_options(plan: StudyPlan, cell: StudyCell, folder: Path, start: StudyCell | None) -> FinetuneOptions:
+def finetune_options(
+    plan: StudyPlan, cell: StudyCell, folder: Path, start: StudyCell | None
+) -> FinetuneOptions:
     """Return how a fine-tuning cell is run; ``start`` is the pretraining that it starts from."""
     if cell.fraction is None or cell.policy is None or cell.lr is None:
         raise ValueError(f"cell {cell.id} has no share, policy or rate yet")
@@ -125,18 +146,18 @@ def finetune_options(plan: StudyPlan, cell: StudyCell, folder: Path, start: Stud
         init=init,
         backbone=None if start or is_model(Path(init)) else cell.backbone,
         fraction=cell.fraction,
-        draw=cell.seed,
+        subset_seed=cell.seed,
         freeze=row.freeze,
         labels=replace(template.labels, uncertain=cell.policy),
         train=train,
     )
 
 
-def grow_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PseudoLabelOptions:
+def self_training_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PseudoLabelOptions:
     """Return how a model is grown: further stores give films to it that have no label."""
     if cell.fraction is None:
         raise ValueError(f"cell {cell.id} has no share")
-    template, row = plan.growth, plan.models[cell.model]
+    template, row = plan.self_training, plan.models[cell.model]
     passes = dict(row.epochs_at).get(cell.fraction, row.epochs) or template.train.epochs
     return replace(
         template,
@@ -169,8 +190,8 @@ def study_block(plan: StudyPlan) -> dict[str, Any]:
         },
         "finetune": _finetune(plan),
     }
-    if any(row.grow is not None for row in plan.models.values()):
-        block["pseudo_label"] = _template(plan.growth, "pseudo_label")
+    if any(row.self_train is not None for row in plan.models.values()):
+        block["pseudo_label"] = _template(plan.self_training, "pseudo_label")
     return block if plan.policies is None else {**block, "policies": plain(asdict(plan.policies))}
 
 
@@ -180,7 +201,11 @@ def rated(cell: StudyCell, lr: float) -> StudyCell:
 
 
 def _row(model: StudyModel) -> dict[str, Any]:
-    row = {key: value for key, value in plain(asdict(model)).items() if value is not None and key != "epochs_at"}
+    row = {
+        key: value
+        for key, value in plain(asdict(model)).items()
+        if value is not None and key != "epochs_at"
+    }
     return {**row, "epochs": _passes(dict(model.epochs_at))} if model.epochs_at else row
 
 
@@ -253,7 +278,7 @@ def _trainings(
         yield replace(cell, lr=rates[0], chosen=True) if len(rates) == 1 else cell
 
 
-def _growings(
+def _self_trainings(
     plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
 ) -> Iterator[StudyCell]:
     """Yield the cells of a model that is grown, one for each seed; the rate is that of the fine-tuning it grows."""
@@ -263,7 +288,7 @@ def _growings(
             id="",
             kind="pseudo-label",
             model=model,
-            start=plan.models[model].grow,
+            start=plan.models[model].self_train,
             backbone=backbone_of(plan, model),
             fraction=fraction,
             policy=policy,
@@ -278,7 +303,9 @@ def _growings(
 
 def _named(cell: StudyCell, run: str) -> StudyCell:
     """Return a cell with its name and run: what the main table has too is a cell of its own, run once."""
-    return replace(cell, id=run if cell.group == "main" else f"{cell.group}-{run}", run=f"{RUNS}/{run}")
+    return replace(
+        cell, id=run if cell.group == "main" else f"{cell.group}-{run}", run=f"{RUNS}/{run}"
+    )
 
 
 def _folder_names(plan: StudyPlan) -> dict[str, str]:
@@ -286,6 +313,8 @@ def _folder_names(plan: StudyPlan) -> dict[str, str]:
     for place, model in enumerate(plan.models, start=1):
         name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{place}"
         if name in found.values():
-            raise OptionError(f"models has {model!r}, whose folder {name!r} is another's: give it another name.")
+            raise OptionError(
+                f"models has {model!r}, whose folder {name!r} is another's: give it another name."
+            )
         found[model] = name
     return found

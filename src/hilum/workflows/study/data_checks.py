@@ -14,7 +14,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.splits import Split
 from hilum.workflows.card.leakage import copy_facts, patient_facts
-from hilum.workflows.card.outliers import strangers
+from hilum.workflows.card.outliers import outliers
 from hilum.workflows.card.shortcut_check import probed
 from hilum.workflows.card.statistics import Column
 from hilum.workflows.data.subsets import Parts
@@ -30,8 +30,9 @@ RESAMPLES = 1000
 def study_facts(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     """Check the stores of a study and write ``data.json``.
 
-    Copies and patients are looked for in all its stores, odd films in each; the shortcut probes learn from the training
-    part of the first and are measured on its test part, beside the model that validation films like best.
+    Copies and patients are looked for in all its stores, odd films in each; the shortcut probes
+    learn from the training part of the first and are measured on its test part, beside the model
+    that validation films like best.
 
     Args:
         folder: The study's.
@@ -49,17 +50,20 @@ def study_facts(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
         "stores": list(films.sources),
         "copies": copy_facts(parts, known_and_found(films, listener)),
         "patients": patient_facts(parts),
-        "strangers": _strangers(films),
+        "strangers": _outliers(films),
         "shortcuts": _shortcuts(record, parts, listener),
     }
     write_json(record.data, content)
     return content
 
 
-def _strangers(films: Films) -> dict[str, int]:
+def _outliers(films: Films) -> dict[str, int]:
     """Return how many films of each store look like no chest film."""
     spans = zip(films.starts[:-1].tolist(), films.starts[1:].tolist(), strict=True)
-    return {name: len(strangers(films, np.arange(*span))) for name, span in zip(films.sources, spans, strict=True)}
+    return {
+        name: len(outliers(films, np.arange(*span)))
+        for name, span in zip(films.sources, spans, strict=True)
+    }
 
 
 def _shortcuts(record: StudyRecord, parts: Parts, listener: Listener) -> dict[str, Any]:
@@ -70,14 +74,25 @@ def _shortcuts(record: StudyRecord, parts: Parts, listener: Listener) -> dict[st
     how, best = record.plan["evaluation"], _best(record)
     scores = None if best is None else _scores(record.path(best), here)
     resamples = min(int(how["resamples"]), RESAMPLES)
-    found = probed(here, column.name, PART, int(how["min_positives"]), resamples, int(how["seed"]), scores, listener)
+    found = probed(
+        here,
+        column.name,
+        PART,
+        int(how["min_positives"]),
+        resamples,
+        int(how["seed"]),
+        scores,
+        listener,
+    )
     return {**found, "beside": None if best is None else best.id}
 
 
 def _best(record: StudyRecord) -> StudyCell | None:
     """Return the fine-tuning with the best validation score at the largest share of the labels."""
     known = [cell for cell in record.chosen(group="main") if cell.validation_auroc is not None]
-    return max(known, key=lambda cell: (cell.fraction or 0.0, cell.validation_auroc or 0.0), default=None)
+    return max(
+        known, key=lambda cell: (cell.fraction or 0.0, cell.validation_auroc or 0.0), default=None
+    )
 
 
 def _scores(run: Path, parts: Parts) -> tuple[DoubleArray, list[str]]:

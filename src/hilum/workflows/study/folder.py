@@ -39,7 +39,7 @@ PACKAGES = ("torch", "timm", "numpy", "lightning-fabric")
 FAULTS = "faults"
 """Folder of tracebacks of runs that a fault of the program ended."""
 LOCK = ".lock"
-TRUTH, EVALUATION = "truth", "evaluation"
+ANNOTATIONS, EVALUATION = "annotations", "evaluation"
 """What no training depends on, so that it may change between two calls."""
 
 
@@ -58,13 +58,19 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{folder} cannot be a study's folder ({error.strerror}): choose another --out.") from error
+        raise RunError(
+            f"{folder} cannot be a study's folder ({error.strerror}): choose another --out."
+        ) from error
     ours = {LOCK, STUDY, PLAN, RUNS, FAULTS, *beside}
     others = (
-        [] if (folder / PLAN).is_file() else sorted(path.name for path in folder.iterdir() if path.name not in ours)
+        []
+        if (folder / PLAN).is_file()
+        else sorted(path.name for path in folder.iterdir() if path.name not in ours)
     )
     if others:
-        raise RunError(f"{folder} holds {others[0]!r} and is no study: choose an empty or new folder as --out.")
+        raise RunError(
+            f"{folder} holds {others[0]!r} and is no study: choose an empty or new folder as --out."
+        )
     with (folder / LOCK).open("w", encoding="utf-8") as lock:
         hold(lock.fileno(), folder)
         clear_leftovers(folder)
@@ -76,7 +82,8 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
     """Return what is recorded of a study, brought up to its plan, or a new record.
 
     Raises:
-        RunError: The record is damaged, or a store holds other films, or is split otherwise, than when it was begun.
+        RunError: The record is damaged, or a store holds other films, or is split otherwise, than
+            when it was begun.
     """
     folder = plan.options.out
     stores = tuple(_store(store) for store in [films.stores[0], *_further(plan)])
@@ -88,7 +95,10 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
     return StudyRecord(
         folder=folder,
         hilum=__version__,
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
         machine=_machine(jobs),
         stores=stores,
         plan=study_block(plan),
@@ -109,7 +119,9 @@ def _store(store: Store) -> StudyStore:
 def _refuse_other(old: StudyStore, now: StudyStore, folder: Path) -> None:
     """Raise a RunError where a store is not what it was when the study in the folder began."""
     if old.fingerprint != now.fingerprint:
-        raise RunError(f"{now.path} holds other films than when {folder} began: choose another --out.")
+        raise RunError(
+            f"{now.path} holds other films than when {folder} began: choose another --out."
+        )
     if old.split is not None and old.split != now.split:
         raise RunError(
             f"{now.path} was split anew since {folder} began (split {old.split[:8]} then, {str(now.split)[:8]} now): "
@@ -120,8 +132,9 @@ def _refuse_other(old: StudyStore, now: StudyStore, folder: Path) -> None:
 def _brought_up(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
     """Take over what the plan says now of measuring and of where findings lie, and undo what rests on the old words.
 
-    Runs that count wait again where they are to be measured anew: their predictions are there already. What is undone
-    goes before the record is written, so that a stop between the two leaves nothing old beside the new plan.
+    Runs that count wait again where they are to be measured anew: their predictions are there
+    already. What is undone goes before the record is written, so that a stop between the two leaves
+    nothing old beside the new plan.
     """
     if not difference(_changeable(record.plan), _changeable(block)):
         return record
@@ -140,7 +153,7 @@ def _to_measure(cell: StudyCell) -> StudyCell:
 
 
 def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: block.get(key) for key in (TRUTH, EVALUATION)}
+    return {key: block.get(key) for key in (ANNOTATIONS, EVALUATION)}
 
 
 def _binding(content: Any) -> Any:
@@ -148,7 +161,11 @@ def _binding(content: Any) -> Any:
     block = content.get("study") if isinstance(content, dict) else None
     if not isinstance(block, dict):
         return content
-    return {"study": {key: value for key, value in block.items() if key not in (TRUTH, EVALUATION)}}
+    return {
+        "study": {
+            key: value for key, value in block.items() if key not in (ANNOTATIONS, EVALUATION)
+        }
+    }
 
 
 def _same_plan(path: Path, plan: StudyPlan) -> None:
@@ -161,7 +178,9 @@ def _same_plan(path: Path, plan: StudyPlan) -> None:
             raise RunError(f"{path} is damaged: start again in another --out.") from error
         differing = difference(_binding(known), _binding(yaml.safe_load(text)))
         if differing:
-            raise RunError(f"{path.parent} holds another study ({differing}): give the same, or another --out.")
+            raise RunError(
+                f"{path.parent} holds another study ({differing}): give the same, or another --out."
+            )
         if known == yaml.safe_load(text):
             return
     write_bytes(path, text.encode())

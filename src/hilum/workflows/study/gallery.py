@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hilum.annotations.known import KnownPlaces
+from hilum.annotations.known import Annotations
 from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
@@ -48,7 +48,8 @@ class Read:
         """Read a part of the films by the model, from its saved predictions where they are of these films.
 
         Raises:
-            DataError: The part is empty, or the films were prepared in another way than the model's.
+            DataError: The part is empty, or the films were prepared in another way than the
+                model's.
         """
         predictor.refuse_other_preparation(films)
         rows = Parts.of(films).needed(part)
@@ -61,7 +62,9 @@ class Read:
         if probabilities is None:
             probabilities = predictor.score_films(films, rows)
         labels = films.labels[rows][:, columns]
-        return cls(predictor, films, rows, probabilities, labels, truth[:, columns], counts[:, columns])
+        return cls(
+            predictor, films, rows, probabilities, labels, truth[:, columns], counts[:, columns]
+        )
 
     @property
     def thresholds(self) -> list[float | None]:
@@ -70,13 +73,18 @@ class Read:
 
     def choices(self) -> list[Choice]:
         """Return the films of the gallery."""
-        return choose_films(self.probabilities, self.truth, self.counts, self.thresholds, self.predictor.findings)
+        return choose_films(
+            self.probabilities, self.truth, self.counts, self.thresholds, self.predictor.findings
+        )
 
 
-def write_gallery(folder: Path, read: Read, places: KnownPlaces | None, about: dict[str, Any]) -> None:
+def write_gallery(
+    folder: Path, read: Read, places: Annotations | None, about: dict[str, Any]
+) -> None:
     """Write pictures and ``gallery.json`` into a folder, replacing an earlier gallery as a whole.
 
-    No name, path or patient of a film is written: a film is the store's row. ``about`` says which model it is.
+    No name, path or patient of a film is written: a film is the store's row. ``about`` says which
+    model it is.
 
     Args:
         folder: Where to.
@@ -98,20 +106,28 @@ def write_gallery(folder: Path, read: Read, places: KnownPlaces | None, about: d
 
 
 def _film(
-    folder: Path, stem: str, read: Read, choice: Choice, places: KnownPlaces | None
+    folder: Path, stem: str, read: Read, choice: Choice, places: Annotations | None
 ) -> tuple[dict[str, Any], str]:
     row = int(read.rows[choice.film])
     film = read.films.read(np.array([row]))[0]
-    found = explain(read.predictor.classifier, read.predictor.standardised([film]), [choice.finding])
+    found = explain(
+        read.predictor.classifier, read.predictor.standardised([film]), [choice.finding]
+    )
     name = read.predictor.findings[choice.finding]
     mask = places.masks(str(read.films.catalog["path"].iloc[row])).get(name) if places else None
-    pictures = {"film": enlarged(film), "overlay": overlay(film, found.maps[0, 0].detach().cpu().numpy())}
+    pictures = {
+        "film": enlarged(film),
+        "overlay": overlay(film, found.maps[0, 0].detach().cpu().numpy()),
+    }
     if mask is not None:
         pictures["mask"] = np.where(mask, np.uint8(255), np.uint8(0))
     for kind, picture in pictures.items():
         write_picture(folder / f"{stem}-{kind}.png", picture)
     entry = {
-        "pictures": {kind: f"{stem}-{kind}.png" if kind in pictures else None for kind in ("film", "overlay", "mask")},
+        "pictures": {
+            kind: f"{stem}-{kind}.png" if kind in pictures else None
+            for kind in ("film", "overlay", "mask")
+        },
         "finding": name,
         "outcome": choice.outcome,
         "source": str(read.films.catalog["source"].iloc[row]),
@@ -143,7 +159,9 @@ def _told(read: Read, film: int) -> dict[str, Any]:
         "findings": rows,
         "called": [one["finding"] for one in rows if one["called"]],
         "missed": [one["finding"] for one in rows if one["present"] and not one["called"]],
-        "false_calls": [one["finding"] for one in rows if one["called"] and one["present"] is False],
+        "false_calls": [
+            one["finding"] for one in rows if one["called"] and one["present"] is False
+        ],
     }
 
 
@@ -153,7 +171,9 @@ def _saved(path: Path, predictor: Predictor, films: Films, rows: Rows) -> FloatA
         table = pd.read_parquet(path)
     except (OSError, ValueError):
         return None
-    if not {"path", *predictor.findings} <= set(table) or list(table["path"]) != list(films.catalog["path"].iloc[rows]):
+    if not {"path", *predictor.findings} <= set(table) or list(table["path"]) != list(
+        films.catalog["path"].iloc[rows]
+    ):
         return None
     return table[list(predictor.findings)].to_numpy(np.float32)
 

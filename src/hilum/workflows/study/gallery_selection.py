@@ -60,9 +60,13 @@ def choose_films(
         known, called = counts[:, place], probabilities[:, place] >= thresholds[place]
         for outcome in OUTCOMES:
             positive, right = outcome.endswith("positive"), outcome.startswith("true")
-            of_outcome = known & (called == positive) & ((truth[:, place] == 1) == (positive == right))
+            of_outcome = (
+                known & (called == positive) & ((truth[:, place] == 1) == (positive == right))
+            )
             taken = [choice.film for choice in chosen]
-            films = np.setdiff1d(np.flatnonzero(of_outcome), taken)  # ascending, so that ties go to the first
+            films = np.setdiff1d(
+                np.flatnonzero(of_outcome), taken
+            )  # ascending, so that ties go to the first
             if len(films):
                 values = probabilities[films, place]
                 best = films[values.argmax() if positive else values.argmin()]

@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from hilum.annotations.known import STAND_INS, KnownPlaces, likely_roots, places_of, shown_findings
+from hilum.annotations.known import (
+    STAND_INS,
+    Annotations,
+    annotations_of,
+    likely_roots,
+    shown_findings,
+)
 from hilum.arrays import Rows
 from hilum.bundle.model_folder import described
 from hilum.bundle.predictor import Predictor
@@ -19,29 +25,38 @@ from hilum.heatmaps.localisation import LEAST_PATIENTS
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.workflows.data.subsets import Parts
-from hilum.workflows.evaluate.localisation import CONTROLS, Judge, Scores, control_scores, model_scores
+from hilum.workflows.evaluate.localisation import (
+    CONTROLS,
+    Judge,
+    Scores,
+    control_scores,
+    model_scores,
+)
 from hilum.workflows.study.gallery import Read, write_gallery
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
 PART = "test"
 MOST_FILMS = {"masks": 200, "boxes": 500}
-"""Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are known; boxes mark one or
-two findings of a film, masks all of them."""
+"""Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are
+known; boxes mark one or two findings of a film, masks all of them."""
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 
 
-def explain_study(folder: Path, listener: Listener = SILENT, roots: Sequence[Path] = (), device: str = "auto") -> None:
+def explain_study(
+    folder: Path, listener: Listener = SILENT, roots: Sequence[Path] = (), device: str = "auto"
+) -> None:
     """Write ``explained/`` and ``localisation.json`` of a study from its finished fine-tunings.
 
-    Shown is the model with the best validation AUROC at the largest share of the labels; scored is every model at its
-    largest share, each beside its network with random weights.
+    Shown is the model with the best validation AUROC at the largest share of the labels; scored is
+    every model at its largest share, each beside its network with random weights.
 
     Args:
         folder: The study's.
         listener: Hears notes and progress.
-        roots: Folders of the data sets that the first store was prepared from, in which masks or boxes lie. Those
-            that the study's plan names as ``truth`` are looked through as well.
+        roots: Folders of the data sets that the first store was prepared from, in which masks or
+            boxes lie. Those that the study's plan names as ``annotations`` are looked through as
+            well.
         device: Of the networks.
 
     Raises:
@@ -55,7 +70,9 @@ def explain_study(folder: Path, listener: Listener = SILENT, roots: Sequence[Pat
         write_json(record.localisation, _unavailable("no fine-tuning has finished"))
         return
     films = Films.open([record.stores[0].path])
-    places = places_of(films.stores[0], [*roots, *likely_roots(folder, record.stores[0].path, record.plan)])
+    places = annotations_of(
+        films.stores[0], [*roots, *likely_roots(folder, record.stores[0].path, record.plan)]
+    )
     _explain_best(record, cells[0], films, places, listener, device)
     if isinstance(places, str):
         listener.note(f"localisation is not scored: {places}")
@@ -67,8 +84,8 @@ def explain_study(folder: Path, listener: Listener = SILENT, roots: Sequence[Pat
 def best_cells(record: StudyRecord) -> list[StudyCell]:
     """Return each model's fine-tuning at its largest share of the labels that validation films like best.
 
-    The best one of the largest share of all comes first; the others follow in the plan's order. Test films choose
-    nothing.
+    The best one of the largest share of all comes first; the others follow in the plan's order.
+    Test films choose nothing.
     """
     known = [cell for cell in record.chosen(group="main") if cell.validation_auroc is not None]
     chosen: dict[str, StudyCell] = {}
@@ -94,13 +111,20 @@ def _rank(cell: StudyCell) -> tuple[float, float]:
 
 
 def _explain_best(
-    record: StudyRecord, cell: StudyCell, films: Films, places: KnownPlaces | str, listener: Listener, device: str
+    record: StudyRecord,
+    cell: StudyCell,
+    films: Films,
+    places: Annotations | str,
+    listener: Listener,
+    device: str,
 ) -> None:
     predictor = Predictor.load(record.path(cell), device)
     listener.note(f"explains {cell.model} at {cell.fraction:.0%} of the labels")
     read = Read.of(predictor, record.path(cell), films, PART)
     try:
-        write_gallery(record.explained, read, None if isinstance(places, str) else places, _about(cell))
+        write_gallery(
+            record.explained, read, None if isinstance(places, str) else places, _about(cell)
+        )
     except OptionError as error:
         listener.note(f"{cell.model} has no heatmaps: {error}")
 
@@ -136,13 +160,15 @@ def _localisation(
     record: StudyRecord,
     cells: Sequence[StudyCell],
     films: Films,
-    places: KnownPlaces,
+    places: Annotations,
     listener: Listener,
     device: str,
 ) -> dict[str, Any]:
     store = films.stores[0]
     rows, parts = unseen_rows(films)
-    shown = shown_findings(store, rows, places, _called_by_all(record, cells), MOST_FILMS[places.kind], SEED)
+    shown = shown_findings(
+        store, rows, places, _called_by_all(record, cells), MOST_FILMS[places.kind], SEED
+    )
     if not shown:
         return _unavailable(f"no {places.kind} are of the test films.")
     judge = Judge.of(store, shown, RESAMPLES, SEED, listener)
@@ -153,11 +179,18 @@ def _localisation(
         "format": FORMAT,
         "reason": None,
         "source": store.source,
-        "truth": {"kind": places.kind, "said": places.said, "stand_ins": {k: list(v) for k, v in stands.items()}},
+        "truth": {
+            "kind": places.kind,
+            "said": places.said,
+            "stand_ins": {k: list(v) for k, v in stands.items()},
+        },
         "parts": parts,
         "films": judge.films,
         "patients": judge.places.patient_count,
-        "maps": {name: int((judge.places.finding == f).sum()) for f, name in enumerate(judge.places.names)},
+        "maps": {
+            name: int((judge.places.finding == f).sum())
+            for f, name in enumerate(judge.places.names)
+        },
         "least_patients": LEAST_PATIENTS,
         "tolerance": 0.0,
         "resamples": RESAMPLES,

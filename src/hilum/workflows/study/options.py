@@ -25,7 +25,8 @@ class StudyEvaluation:
     seed: int = 0
     """Seed of the bootstrap."""
     prevalence: float | None = None
-    """Share of films with a finding where models are to be used, such as 0.05: gives the predictive values there."""
+    """Share of films with a finding where models are to be used, such as 0.05: gives the predictive
+    values there."""
     age_bands: tuple[int, ...] = (40, 60, 80)
     """Years at which a new band of ages begins, for the subgroups."""
     subgroup_patients: int = 20
@@ -49,11 +50,13 @@ class StudyOptions:
     """What to study, on what and where to; the config names the models."""
 
     data: tuple[Path, ...]
-    """Stores: the first is fine-tuned on and measured, further ones give films to pretraining and pseudo-labels."""
+    """Stores: the first is fine-tuned on and measured, further ones give films to pretraining and
+    pseudo-labels."""
     out: Path
     """Study folder; an unfinished study is continued."""
     jobs: int = 1
-    """Runs at the same time, each in a process of its own; 1 takes this process, 0 one for each GPU or core."""
+    """Runs at the same time, each in a process of its own; 1 takes this process, 0 one for each GPU
+    or core."""
     backbone: str = "resnet18"
     """timm's name of the network of models that name none."""
     fractions: tuple[float, ...] = (0.1, 0.5, 1.0)
@@ -66,8 +69,9 @@ class StudyOptions:
     """Peak rates that the first seed of every model tries; validation films choose one."""
     reference: str | None = None
     """Model that every other is compared with; the first from random weights unless given."""
-    truth: tuple[Path, ...] = ()
-    """Folders in which masks or boxes of the first store's findings lie, by which localisation is scored."""
+    annotations: tuple[Path, ...] = ()
+    """Folders in which masks or boxes of the first store's findings lie, by which localisation is
+    scored."""
     evaluation: StudyEvaluation = field(default_factory=StudyEvaluation)
     """How every model is measured."""
 
@@ -80,10 +84,12 @@ class StudyOptions:
         for name, least in {"jobs": 0, "seeds": 1, "seed": 0}.items():
             refuse_value_below(f"--{name}", getattr(self, name), least)
         refuse_fractions("--fractions", self.fractions)
-        refuse_repeated("--learning_rates", self.learning_rates)
+        refuse_repeated("--learning-rates", self.learning_rates)
         for rate in self.learning_rates:
             if not 0 < rate < float("inf"):
-                raise OptionError(f"--learning_rates has {rate:g}: allowed are values above 0, such as 0.001.")
+                raise OptionError(
+                    f"--learning-rates has {rate:g}: allowed are values above 0, such as 0.001."
+                )
 
 
 def refuse_fractions(key: str, values: Sequence[float]) -> None:
@@ -111,7 +117,9 @@ def refuse_unused(key: str, epochs: Mapping[float, int], shares: Iterable[float]
     for fraction in epochs:
         if fraction not in known:
             allowed = ", ".join(f"{share:g}" for share in known)
-            raise OptionError(f"{key} has {fraction:g}, a share that nothing is trained on: allowed are {allowed}.")
+            raise OptionError(
+                f"{key} has {fraction:g}, a share that nothing is trained on: allowed are {allowed}."
+            )
 
 
 def refuse_repeated(key: str, values: Sequence[Any]) -> None:

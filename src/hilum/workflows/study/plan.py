@@ -29,8 +29,9 @@ class StudyModel:
     pretrain: str | None = None
     """Method that it is pretrained by within the study."""
     init: str | None = None
-    """Weights to start from: random, imagenet, a run folder, or a file; of a pretraining what that starts from."""
-    grow: str | None = None
+    """Weights to start from: random, imagenet, a run folder, or a file; of a pretraining what that
+    starts from."""
+    self_train: str | None = None
     """Model whose fine-tunings label films, and are trained again with them for some rounds."""
     rounds: int | None = None
     """Rounds of that at most; those of the plan's pseudo_label unless given."""
@@ -45,7 +46,8 @@ class StudyModel:
     epochs: int | None = None
     """Passes over the labelled films; the study's unless given."""
     epochs_at: tuple[tuple[float, int], ...] = ()
-    """The same for single shares of the labels: what a config's ``epochs`` says where it is a block."""
+    """The same for single shares of the labels: what a config's ``epochs`` says where it is a
+    block."""
     pretrain_epochs: int | None = None
     """Passes over the films without labels; the study's unless given."""
 
@@ -56,7 +58,7 @@ class StudyModel:
             OptionError: It starts from nothing, or a value is not allowed.
         """
         where = f"models.{name}"
-        if self.grow is not None:
+        if self.self_train is not None:
             self._refuse_own_start(where)
         elif self.rounds is not None:
             raise OptionError(f"{where}.rounds is given without {where}.grow: name a model.")
@@ -70,16 +72,25 @@ class StudyModel:
             refuse_value_below(f"{where}.{key}", getattr(self, key), 1)
         refuse_epochs(f"{where}.epochs", dict(self.epochs_at))
         if self.pretrain_epochs is not None and self.pretrain is None:
-            raise OptionError(f"{where}.pretrain_epochs is given without {where}.pretrain: name a method.")
+            raise OptionError(
+                f"{where}.pretrain_epochs is given without {where}.pretrain: name a method."
+            )
         if self.fractions is not None:
             refuse_fractions(f"{where}.fractions", self.fractions)
 
     def _refuse_own_start(self, where: str) -> None:
         """Raise an OptionError where a model that is grown has what the model that it grows settles."""
-        settled = {"pretrain": self.pretrain, "init": self.init, "backbone": self.backbone, "freeze": self.freeze}
+        settled = {
+            "pretrain": self.pretrain,
+            "init": self.init,
+            "backbone": self.backbone,
+            "freeze": self.freeze,
+        }
         for key, value in settled.items():
             if value:
-                raise OptionError(f"{where} has {key} beside grow: the model that it grows says that; leave it out.")
+                raise OptionError(
+                    f"{where} has {key} beside grow: the model that it grows says that; leave it out."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +153,14 @@ class StudyPlan:
         for name, model in self.models.items():
             model.refuse_wrong(name)
         refuse_epochs("epochs", self.epochs)
-        refuse_impossible_growth(self)
+        refuse_impossible_self_training(self)
         self._refuse_unused_epochs()
         if self.options.reference is not None:
             choose(self.options.reference, self.models, "model of --reference")
         if self.policies is not None:
-            self.policies.refuse_wrong(name for name, model in self.models.items() if model.grow is None)
+            self.policies.refuse_wrong(
+                name for name, model in self.models.items() if model.self_train is None
+            )
             self._refuse_fixed_policies()
 
     def _refuse_unused_epochs(self) -> None:
@@ -158,7 +171,9 @@ class StudyPlan:
         refuse_unused("epochs", self.epochs, every)
         for name, model in self.models.items():
             more = {policies.fraction} if policies is not None and policies.model == name else set()
-            refuse_unused(f"models.{name}.epochs", dict(model.epochs_at), {*self.fractions_of(name), *more})
+            refuse_unused(
+                f"models.{name}.epochs", dict(model.epochs_at), {*self.fractions_of(name), *more}
+            )
 
     def _refuse_fixed_policies(self) -> None:
         """Raise an OptionError where findings have policies of their own, which those compared would not change."""
@@ -172,7 +187,11 @@ class StudyPlan:
     @property
     def reference(self) -> str:
         """Return the model that every other is compared with."""
-        random = (name for name, model in self.models.items() if model.init == "random" and model.pretrain is None)
+        random = (
+            name
+            for name, model in self.models.items()
+            if model.init == "random" and model.pretrain is None
+        )
         return self.options.reference or next(random, next(iter(self.models)))
 
     def fractions_of(self, name: str) -> tuple[float, ...]:
@@ -180,29 +199,37 @@ class StudyPlan:
         model = self.models[name]
         if model.fractions is not None:
             return model.fractions
-        return self.options.fractions if model.grow is None else growing_fractions(self, model.grow)
+        return (
+            self.options.fractions
+            if model.self_train is None
+            else self_training_fractions(self, model.self_train)
+        )
 
     def seeds_of(self, name: str) -> int:
         """Return how often a model is trained."""
         model = self.models[name]
-        return model.seeds or (self.options.seeds if model.grow is None else self.seeds_of(model.grow))
+        return model.seeds or (
+            self.options.seeds if model.self_train is None else self.seeds_of(model.self_train)
+        )
 
     def epochs_of(self, name: str, fraction: float) -> int:
         """Return a model's passes over that share of the labelled films; of a grown one those of each round."""
         model = self.models[name]
         own = dict(model.epochs_at).get(fraction, model.epochs)
-        if model.grow is not None:
-            return own or self.growth.train.epochs or self.epochs_of(model.grow, fraction)
+        if model.self_train is not None:
+            return (
+                own or self.self_training.train.epochs or self.epochs_of(model.self_train, fraction)
+            )
         return own or self.epochs.get(fraction, self.finetune.train.epochs)
 
     @property
-    def growth(self) -> PseudoLabelOptions:
+    def self_training(self) -> PseudoLabelOptions:
         """Return how models are grown; where from and to is set for each."""
         return self.pseudo_label or PseudoLabelOptions(data=(), out=Path())
 
     def rounds_of(self, name: str) -> int:
         """Return how many rounds of pseudo-labels a grown model has at most."""
-        return self.models[name].rounds or self.growth.rounds
+        return self.models[name].rounds or self.self_training.rounds
 
     def pretrain_epochs_of(self, name: str) -> int:
         """Return a pretrained model's passes over the films without labels."""
@@ -210,26 +237,26 @@ class StudyPlan:
         return model.pretrain_epochs or self.pretrain[str(model.pretrain)].options.train.epochs
 
 
-def growing_fractions(plan: StudyPlan, start: str) -> tuple[float, ...]:
+def self_training_fractions(plan: StudyPlan, start: str) -> tuple[float, ...]:
     """Return the shares of a model's labels that leave films to label: a further store leaves some of any."""
     further = len(plan.options.data) > 1
     return tuple(share for share in plan.fractions_of(start) if share < 1 or further)
 
 
-def refuse_impossible_growth(plan: StudyPlan) -> None:
+def refuse_impossible_self_training(plan: StudyPlan) -> None:
     """Check the models that are grown.
 
     Raises:
-        OptionError: One grows an unknown model, or one that is grown itself, or asks for shares or seeds that its start
-            lacks, or uncertain labels are a class of their own.
+        OptionError: One grows an unknown model, or one that is grown itself, or asks for shares or
+            seeds that its start lacks, or uncertain labels are a class of their own.
     """
-    whole = {name: name for name, model in plan.models.items() if model.grow is None}
+    whole = {name: name for name, model in plan.models.items() if model.self_train is None}
     for name, model in plan.models.items():
-        if model.grow is not None:
-            choose(model.grow, whole, f"model of models.{name}.grow")
+        if model.self_train is not None:
+            choose(model.self_train, whole, f"model of models.{name}.grow")
             _refuse_policy(plan, name)
-            _refuse_seeds(plan, name, model.grow)
-            _refuse_fractions(plan, name, model.grow)
+            _refuse_seeds(plan, name, model.self_train)
+            _refuse_fractions(plan, name, model.self_train)
 
 
 def _refuse_policy(plan: StudyPlan, name: str) -> None:
@@ -244,11 +271,13 @@ def _refuse_policy(plan: StudyPlan, name: str) -> None:
 def _refuse_seeds(plan: StudyPlan, name: str, start: str) -> None:
     wanted, there = plan.seeds_of(name), plan.seeds_of(start)
     if wanted > there:
-        raise OptionError(f"models.{name}.seeds is {wanted}: allowed are those of {start}, {there} at most.")
+        raise OptionError(
+            f"models.{name}.seeds is {wanted}: allowed are those of {start}, {there} at most."
+        )
 
 
 def _refuse_fractions(plan: StudyPlan, name: str, start: str) -> None:
-    allowed = growing_fractions(plan, start)
+    allowed = self_training_fractions(plan, start)
     if not allowed:
         raise OptionError(
             f"models.{name} has nothing to label, as {start} learns from all labels: give that a share below 1, "
@@ -257,4 +286,6 @@ def _refuse_fractions(plan: StudyPlan, name: str, start: str) -> None:
     for fraction in plan.fractions_of(name):
         if fraction not in allowed:
             said = ", ".join(f"{share:g}" for share in allowed)
-            raise OptionError(f"models.{name}.fractions has {fraction:g}: {start} can be grown at {said}.")
+            raise OptionError(
+                f"models.{name}.fractions has {fraction:g}: {start} can be grown at {said}."
+            )

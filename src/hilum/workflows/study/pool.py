@@ -48,7 +48,7 @@ class Pool(Protocol):
         ...
 
 
-class Here:
+class InProcessPool:
     """This process: a task is done when its end is asked for."""
 
     def __init__(self, hearing: Hearing) -> None:
@@ -83,10 +83,19 @@ class Worker:
         self.pipe = Connection(mine.detach())
         self.errors = folder / f"worker-{number}"
         search = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109 - as Python means it
-        told = {TIED: "1", "PYTHONPATH": search} | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+        told = {TIED: "1", "PYTHONPATH": search} | (
+            {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        )
         with self.errors.open("wb") as errors, its:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "hilum.workflows.study.worker", str(its.fileno()), str(threads)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "hilum.workflows.study.worker",
+                    str(its.fileno()),
+                    str(threads),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -97,11 +106,13 @@ class Worker:
 
     task: Task | None
 
-    def obituary(self) -> str:
+    def exit_message(self) -> str:
         """Return a line on how the process ended."""
         status = self.process.wait()
         said = self.errors.read_text(encoding="utf-8", errors="replace").splitlines()
-        last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")[:200]
+        last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")[
+            :200
+        ]
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         why = "; a lack of memory is the usual reason" if status == -signal.SIGKILL else ""
         return f"its process ended {how} ({last}){why}"
@@ -122,7 +133,7 @@ class Workers:
         self._jobs, self._hearing, self._folder = jobs, hearing, folder
         self._workers: list[Worker] = []
         self._ends: list[TaskEnd] = []
-        self._born = 0
+        self._spawned = 0
 
     @property
     def room(self) -> int:
@@ -131,7 +142,7 @@ class Workers:
 
     def start(self, task: Task) -> None:
         """Give a task to a process that has none."""
-        worker = self._idle() or self._hire()
+        worker = self._idle() or self._spawn()
         worker.task, worker.began = task, time.perf_counter()
         with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `wait` finds that
             worker.pipe.send(task)
@@ -152,7 +163,11 @@ class Workers:
                 worker.process.send_signal(signal.SIGTERM)
         until = time.monotonic() + PATIENCE
         for worker in self._workers:
-            while worker.task is not None and worker.process.poll() is None and time.monotonic() < until:
+            while (
+                worker.task is not None
+                and worker.process.poll() is None
+                and time.monotonic() < until
+            ):
                 if worker.pipe.poll(0.05) and self._hear(worker) is not None:
                     break
 
@@ -166,7 +181,7 @@ class Workers:
         for worker in [worker for worker in self._workers if worker.task is None]:
             if worker.process.poll() is None:
                 return worker
-            self._bury(worker)
+            self._replace_lost(worker)
         return None
 
     def _hear(self, worker: Worker) -> TaskEnd | None:
@@ -174,7 +189,7 @@ class Workers:
         try:
             kind, *said = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
-            return self._bury(worker)
+            return self._replace_lost(worker)
         if kind == "end":
             worker.task = None
             return said[0]  # type: ignore[no-any-return]
@@ -183,20 +198,24 @@ class Workers:
             listener.note(*said) if kind == "note" else listener.progress(*said)
         return None
 
-    def _bury(self, worker: Worker) -> TaskEnd | None:
+    def _replace_lost(self, worker: Worker) -> TaskEnd | None:
         self._workers.remove(worker)
-        line = worker.obituary()
+        line = worker.exit_message()
         worker.end()
         if worker.task is None:
             return None
         return TaskEnd(worker.task.run, time.perf_counter() - worker.began, error=line)
 
-    def _hire(self) -> Worker:
+    def _spawn(self) -> Worker:
         gpus = _gpus()
-        gpu = gpus[self._born % len(gpus)] if gpus else None
-        threads = 0 if "OMP_NUM_THREADS" in os.environ else max(1, len(os.sched_getaffinity(0)) // self._jobs)
-        worker = Worker(self._folder, self._born, threads, gpu)
-        self._born += 1
+        gpu = gpus[self._spawned % len(gpus)] if gpus else None
+        threads = (
+            0
+            if "OMP_NUM_THREADS" in os.environ
+            else max(1, len(os.sched_getaffinity(0)) // self._jobs)
+        )
+        worker = Worker(self._folder, self._spawned, threads, gpu)
+        self._spawned += 1
         self._workers.append(worker)
         return worker
 
@@ -210,9 +229,11 @@ def pool_of(jobs: int, hearing: Hearing) -> Iterator[Pool]:
     """
     with _stops():
         if jobs == 1:
-            yield Here(hearing)
+            yield InProcessPool(hearing)
             return
-        with tempfile.TemporaryDirectory(prefix="hilum-study-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="hilum-study-", ignore_cleanup_errors=True
+        ) as folder:
             workers = Workers(jobs, hearing, Path(folder))
             try:
                 yield workers

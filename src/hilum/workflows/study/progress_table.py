@@ -46,8 +46,14 @@ class Board:
         if cell.state == "failed":
             self._listener.note(f"{_name(cell.run)} failed: {cell.error}")
             return
-        reached = "" if cell.validation_auroc is None else f", validation AUROC {cell.validation_auroc:.3f}"
-        self._listener.note(f"{_name(cell.run)} is {'chosen and measured' if again else f'done{reached}'}")
+        reached = (
+            ""
+            if cell.validation_auroc is None
+            else f", validation AUROC {cell.validation_auroc:.3f}"
+        )
+        self._listener.note(
+            f"{_name(cell.run)} is {'chosen and measured' if again else f'done{reached}'}"
+        )
 
     def close(self) -> None:
         """End the table."""
@@ -60,8 +66,13 @@ class Board:
         counts.append(f"{states.count('waiting')} to do")
         counts += [f"{states.count('failed')} failed"] * ("failed" in states)
         left = seconds_left(self._cells, self._plan, self._jobs)
-        first = ", ".join(counts) + ("" if left is None or not left else f"; about {_span(left)} left")
-        return (first, *(f"  {_name(run):<36} {words}" for run, words in sorted(self._running.items())))
+        first = ", ".join(counts) + (
+            "" if left is None or not left else f"; about {_span(left)} left"
+        )
+        return (
+            first,
+            *(f"  {_name(run):<36} {words}" for run, words in sorted(self._running.items())),
+        )
 
     def _draw(self) -> None:
         self._listener.table(self.lines())

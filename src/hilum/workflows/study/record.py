@@ -13,7 +13,12 @@ from hilum.files import write_json
 
 FORMAT = 1
 STUDY, PLAN, RUNS = "study.json", "study.yaml", "runs"
-ANALYSIS, LOCALISATION, EXPLAINED, TABLES = "analysis.json", "localisation.json", "explained", "tables"
+ANALYSIS, LOCALISATION, EXPLAINED, TABLES = (
+    "analysis.json",
+    "localisation.json",
+    "explained",
+    "tables",
+)
 DATA = "data.json"
 
 Kind = Literal["pretrain", "finetune", "pseudo-label"]
@@ -41,7 +46,8 @@ class StudyCell:
     lr: float | None = None
     """Peak learning rate; None for a seed that waits for the choice."""
     chosen: bool = False
-    """Whether it counts for its model: the best rate on validation films, and all later seeds at that rate."""
+    """Whether it counts for its model: the best rate on validation films, and all later seeds at
+    that rate."""
     group: Group = "main"
     run: str
     """Run folder below the study's."""
@@ -162,11 +168,15 @@ def read_study(folder: Path) -> StudyRecord:
         raise RunError(f"{folder} holds no study: there is no {STUDY}.") from error
     except (OSError, ValueError):
         content = None
-    damaged = f"{path} is damaged: delete it and run the study again, which keeps its finished runs."
+    damaged = (
+        f"{path} is damaged: delete it and run the study again, which keeps its finished runs."
+    )
     if not isinstance(content, dict):
         raise RunError(damaged)
     if content.get("format") != FORMAT:
-        raise RunError(f"{path} is of format {content.get('format')!r}: this version reads {FORMAT}.")
+        raise RunError(
+            f"{path} is of format {content.get('format')!r}: this version reads {FORMAT}."
+        )
     try:
         return _record(folder, content)
     except (KeyError, TypeError, ValueError) as error:
@@ -175,10 +185,16 @@ def read_study(folder: Path) -> StudyRecord:
 
 def write_study(record: StudyRecord) -> None:
     """Write ``study.json``, whole or not at all."""
-    content = {field.name: getattr(record, field.name) for field in fields(record) if field.name != "folder"}
+    content = {
+        field.name: getattr(record, field.name)
+        for field in fields(record)
+        if field.name != "folder"
+    }
     content |= {
         "format": FORMAT,
-        "stores": [{**asdict(store), "path": _said(store.path, record.folder)} for store in record.stores],
+        "stores": [
+            {**asdict(store), "path": _said(store.path, record.folder)} for store in record.stores
+        ],
         "cells": [asdict(cell) for cell in record.cells],
     }
     write_json(record.folder / STUDY, content)
@@ -190,7 +206,9 @@ def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
         hilum=str(content["hilum"]),
         versions=dict(content["versions"]),
         machine=dict(content["machine"]),
-        stores=tuple(StudyStore(**{**store, "path": folder / store["path"]}) for store in content["stores"]),
+        stores=tuple(
+            StudyStore(**{**store, "path": folder / store["path"]}) for store in content["stores"]
+        ),
         plan=dict(content["plan"]),
         reference=str(content["reference"]),
         finished=bool(content["finished"]),

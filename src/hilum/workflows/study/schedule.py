@@ -20,7 +20,12 @@ def begun_again(cells: Cells) -> Cells:
     return tuple(
         cell
         if cell.state == "done"
-        else replace(cell, state="waiting", error=None, seconds=None if cell.validation_auroc is None else cell.seconds)
+        else replace(
+            cell,
+            state="waiting",
+            error=None,
+            seconds=None if cell.validation_auroc is None else cell.seconds,
+        )
         for cell in cells
     )
 
@@ -28,15 +33,16 @@ def begun_again(cells: Cells) -> Cells:
 def settled(cells: Cells) -> Cells:
     """Return the cells with all that follows from what has ended: lost ones, and the rates that were chosen.
 
-    A cell fails with what it starts from. Of the rates that the first seed tried, the best on validation films counts
-    (the first of equals); its cell waits again, to be measured, and the later seeds take that rate. Where a trial that
-    had failed is tried again, the rate is chosen again as long as no later seed, nor a model that grows it, has begun.
-    Pseudo-labels begin with the fine-tuning of their seed that counts.
+    A cell fails with what it starts from. Of the rates that the first seed tried, the best on
+    validation films counts (the first of equals); its cell waits again, to be measured, and the
+    later seeds take that rate. Where a trial that had failed is tried again, the rate is chosen
+    again as long as no later seed, nor a model that grows it, has begun. Pseudo-labels begin with
+    the fine-tuning of their seed that counts.
     """
     cells = _lost(cells)
     for group in dict.fromkeys(_group(cell) for cell in cells if cell.kind == "finetune"):
         own = [cell for cell in cells if cell.kind == "finetune" and _group(cell) == group]
-        changed = {cell.id: cell for cell in _chosen(own, _grown(own[0], cells))}
+        changed = {cell.id: cell for cell in _chosen(own, _self_trained(own[0], cells))}
         cells = tuple(changed.get(cell.id, cell) for cell in cells)
     return _lost(tuple(_following(cell, cells) for cell in cells))
 
@@ -62,7 +68,9 @@ def start_of(cell: StudyCell, cells: Sequence[StudyCell]) -> StudyCell | None:
         return None
     if cell.kind == "pseudo-label":
         return next((other for other in _begun_with(cell, cells) if other.chosen), None)
-    return next((other for other in cells if other.kind == "pretrain" and other.model == cell.model), None)
+    return next(
+        (other for other in cells if other.kind == "pretrain" and other.model == cell.model), None
+    )
 
 
 def ended(cells: Cells, run: str, **news: object) -> Cells:
@@ -73,8 +81,8 @@ def ended(cells: Cells, run: str, **news: object) -> Cells:
 def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
     """Return an estimate of the time left, None before anything has ended that it could be taken from.
 
-    Time is taken in proportion to passes over the films, and to the share of them, from ended cells of the same kind
-    and network, else of the same kind.
+    Time is taken in proportion to passes over the films, and to the share of them, from ended cells
+    of the same kind and network, else of the same kind.
     """
     left = 0.0
     for cell in _runs(cells):
@@ -92,7 +100,9 @@ def _rate(cell: StudyCell, cells: Cells, plan: StudyPlan) -> float | None:
     told = [other for other in ended if other.kind == cell.kind]
     if cell.kind == "pseudo-label":  # its rounds are fine-tunings
         told = told or [other for other in ended if other.kind == "finetune"]
-    alike = [other for other in told if (other.backbone, other.method) == (cell.backbone, cell.method)]
+    alike = [
+        other for other in told if (other.backbone, other.method) == (cell.backbone, cell.method)
+    ]
     used = alike or told
     work = sum(_work(other, plan) for other in used)
     return sum(other.seconds or 0.0 for other in used) / work if work else None
@@ -145,13 +155,19 @@ def _begun_with(cell: StudyCell, cells: Sequence[StudyCell]) -> list[StudyCell]:
     if cell.kind != "pseudo-label":
         return []
     wanted = (cell.start, cell.fraction, cell.policy, cell.group, cell.seed)
-    return [other for other in cells if other.kind == "finetune" and (*_group(other), other.seed) == wanted]
+    return [
+        other
+        for other in cells
+        if other.kind == "finetune" and (*_group(other), other.seed) == wanted
+    ]
 
 
-def _grown(cell: StudyCell, cells: Cells) -> list[StudyCell]:
+def _self_trained(cell: StudyCell, cells: Cells) -> list[StudyCell]:
     """Return the cells that grow the models of a fine-tuning's group."""
     return [
-        other for other in cells if other.kind == "pseudo-label" and (other.start, *_group(other)[1:]) == _group(cell)
+        other
+        for other in cells
+        if other.kind == "pseudo-label" and (other.start, *_group(other)[1:]) == _group(cell)
     ]
 
 
@@ -163,27 +179,38 @@ def _following(cell: StudyCell, cells: Cells) -> StudyCell:
     if start is None:
         return replace(cell, lr=None, chosen=False, run=f"{RUNS}/{cell.id}")
     rate = f"{RATE}{start.lr:g}"
-    return replace(cell, lr=start.lr, chosen=True, run=f"{RUNS}/{cell.id}{rate if start.run.endswith(rate) else ''}")
+    return replace(
+        cell,
+        lr=start.lr,
+        chosen=True,
+        run=f"{RUNS}/{cell.id}{rate if start.run.endswith(rate) else ''}",
+    )
 
 
-def _chosen(group: list[StudyCell], grown: list[StudyCell]) -> list[StudyCell]:
+def _chosen(group: list[StudyCell], self_trained: list[StudyCell]) -> list[StudyCell]:
     """Return a model's cells at one share and policy with its rate chosen, if all trials have ended."""
     trials = [cell for cell in group if cell.seed == 0]
     now = next((cell for cell in trials if cell.chosen), None)
     if len(trials) == 1 and now is not None:
         return group
-    if not all(_trained(cell) or cell.state == "failed" for cell in trials) or not _open(now, [*group, *grown]):
+    if not all(_trained(cell) or cell.state == "failed" for cell in trials) or not _open(
+        now, [*group, *self_trained]
+    ):
         return group
     tried = [cell for cell in trials if _trained(cell)]
     if not tried:
         return [_without_rate(cell) for cell in group]
-    best = max(tried, key=lambda cell: -1.0 if cell.validation_auroc is None else cell.validation_auroc)
+    best = max(
+        tried, key=lambda cell: -1.0 if cell.validation_auroc is None else cell.validation_auroc
+    )
     return group if best is now else _taking(best, _unchosen(now, group))
 
 
 def _trained(cell: StudyCell) -> bool:
     """Whether a trial has been trained: the chosen one waits, or is at work, once more to be measured."""
-    return cell.state == "done" or (cell.state in ("waiting", "running") and cell.validation_auroc is not None)
+    return cell.state == "done" or (
+        cell.state in ("waiting", "running") and cell.validation_auroc is not None
+    )
 
 
 def _open(now: StudyCell | None, group: list[StudyCell]) -> bool:
@@ -217,7 +244,11 @@ def _taking(best: StudyCell, group: list[StudyCell]) -> list[StudyCell]:
     if best.lr is None:
         raise ValueError(f"trial {best.id} has no rate")
     return [
-        replace(cell, chosen=True, state="waiting") if cell is best else rated(cell, best.lr) if cell.seed else cell
+        replace(cell, chosen=True, state="waiting")
+        if cell is best
+        else rated(cell, best.lr)
+        if cell.seed
+        else cell
         for cell in group
     ]
 

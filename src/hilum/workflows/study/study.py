@@ -17,10 +17,10 @@ from hilum.workflows.study.analysis import analyse
 from hilum.workflows.study.cells import (
     cells_of,
     finetune_options,
-    grow_options,
     measuring,
     pretrain_options,
     refuse_unworkable,
+    self_training_options,
 )
 from hilum.workflows.study.data_checks import study_facts
 from hilum.workflows.study.folder import FAULTS, claimed, recorded
@@ -80,8 +80,8 @@ class StudyResult:
 def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = ()) -> StudyResult:
     """Run what a study plans into its folder; what an earlier call finished is left alone, what failed is tried again.
 
-    A run that fails costs itself and what starts from it; the others go on. What cannot be worked out across the runs
-    is a line of the result's ``faults``, and is tried again by the next call.
+    A run that fails costs itself and what starts from it; the others go on. What cannot be worked
+    out across the runs is a line of the result's ``faults``, and is tried again by the next call.
 
     Args:
         plan: Models, shares, seeds, budget, and where to.
@@ -102,7 +102,12 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
         if already:
             listener.note(f"{folder}: all runs are done already")
         else:
-            record = Study(plan, replace(record, cells=begun_again(record.cells), finished=False), listener, jobs).run()
+            record = Study(
+                plan,
+                replace(record, cells=begun_again(record.cells), finished=False),
+                listener,
+                jobs,
+            ).run()
         record = conclude(record, listener)
         return StudyResult(record, results(record), already)
 
@@ -131,7 +136,9 @@ def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
     return record
 
 
-def _tried(work: Callable[[Path, Listener], object], folder: Path, name: str, listener: Listener) -> str:
+def _tried(
+    work: Callable[[Path, Listener], object], folder: Path, name: str, listener: Listener
+) -> str:
     """Do some work and return its error as a line, nothing where there is none."""
     try:
         work(folder, listener)
@@ -158,12 +165,16 @@ def results(record: StudyRecord) -> tuple[ModelResult, ...]:
                 seeds=len(row["seeds"]),
                 seeds_planned=row.get("seeds_planned", len(row["seeds"])),
                 auroc_macro=row["auroc_macro"]["value"],
-                interval=tuple(row["auroc_macro"]["interval"]) if row["auroc_macro"]["interval"] else None,
+                interval=tuple(row["auroc_macro"]["interval"])
+                if row["auroc_macro"]["interval"]
+                else None,
             )
             for row in rows
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{record.analysis} is damaged: delete it and run the study again.") from error
+        raise RunError(
+            f"{record.analysis} is damaged: delete it and run the study again."
+        ) from error
 
 
 class Study:
@@ -190,7 +201,9 @@ class Study:
         except Interrupted as error:
             self._keep(begun_again(self.record.cells))
             done = sum(cell.state == "done" for cell in self.record.cells)
-            raise Interrupted(f"stopped with {done} of {len(self.record.cells)} runs done; all is saved") from error
+            raise Interrupted(
+                f"stopped with {done} of {len(self.record.cells)} runs done; all is saved"
+            ) from error
         finally:
             self.board.close()
         self._keep(self.record.cells, finished=True)
@@ -213,7 +226,9 @@ class Study:
             "validation_auroc": end.validation_auroc,
         }
         cells = ended(self.record.cells, end.run, **news)
-        self.board.ended(next(cell for cell in cells if cell.run == end.run), again=before.seconds is not None)
+        self.board.ended(
+            next(cell for cell in cells if cell.run == end.run), again=before.seconds is not None
+        )
         self._keep(cells)
 
     def _keep(self, cells: tuple[StudyCell, ...], *, finished: bool = False) -> None:
@@ -230,7 +245,17 @@ class Study:
         start = start_of(cell, self.record.cells)
         measures, reached = measuring(self.plan) if cell.chosen else (), cell.validation_auroc
         if cell.kind == "pseudo-label":
-            begin, growth = None if start is None else folder / start.run, grow_options(self.plan, cell, folder)
-            return Task(cell.run, growth, start=begin, measures=measures, reached=reached, faults=faults)
-        lesson = finetune_options(self.plan, cell, folder, start)
-        return Task(cell.run, lesson, measures=measures, reached=reached, faults=faults)
+            begin, self_training = (
+                None if start is None else folder / start.run,
+                self_training_options(self.plan, cell, folder),
+            )
+            return Task(
+                cell.run,
+                self_training,
+                start=begin,
+                measures=measures,
+                reached=reached,
+                faults=faults,
+            )
+        training_set = finetune_options(self.plan, cell, folder, start)
+        return Task(cell.run, training_set, measures=measures, reached=reached, faults=faults)

@@ -81,7 +81,7 @@ def _train(task: Task, listener: Listener) -> float | None:
     elif task.reached is not None:
         best = task.reached
     elif isinstance(task.options, PseudoLabelOptions):
-        best = _grow(task, task.options, listener)
+        best = _self_train(task, task.options, listener)
     else:
         best = finetune(task.options, listener).best
     drop_checkpoints(task.options.out)
@@ -90,7 +90,7 @@ def _train(task: Task, listener: Listener) -> float | None:
     return best
 
 
-def _grow(task: Task, options: PseudoLabelOptions, listener: Listener) -> float:
+def _self_train(task: Task, options: PseudoLabelOptions, listener: Listener) -> float:
     if task.start is None:
         raise ValueError(f"pseudo-labels {task.run} begin with no run")
     return pseudo_label(task.start, options, listener).rounds.best

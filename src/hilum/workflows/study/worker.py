@@ -1,7 +1,7 @@
 """The process that brings runs of a study to their end, one after the other, as it is told through a socket.
 
-It is started as ``python -m hilum.workflows.study.worker HANDLE THREADS`` by ``study_pool``, imports torch once, and
-ends with the process that started it.
+It is started as ``python -m hilum.workflows.study.worker HANDLE THREADS`` by ``study_pool``,
+imports torch once, and ends with the process that started it.
 """
 
 from __future__ import annotations

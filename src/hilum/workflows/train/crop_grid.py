@@ -51,8 +51,8 @@ def crop_grid(pictures: Sequence[Picture]) -> Picture:
     """Return pictures of several films as one picture, a row a film; between them it is transparent.
 
     Args:
-        pictures: Grey [B, S, S] each: the whole films first, then their crops. Crops so small that several fit below
-            one another share a column.
+        pictures: Grey [B, S, S] each: the whole films first, then their crops. Crops so small that
+            several fit below one another share a column.
 
     Returns:
         BGRA [h, w, 4].
@@ -90,7 +90,9 @@ def _scaled(picture: Picture, size: int) -> Picture:
     # The gap counts in, so that crops of half the size stand below one another in pairs.
     side = max(int((SIDE + THIN) * len(picture) / size) - THIN, 1)
     smaller = side < len(picture)
-    scaled = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    scaled = cv2.resize(
+        picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    )
     return np.asarray(scaled, np.uint8)
 
 
@@ -102,6 +104,13 @@ def _grey(crops: Tensor) -> Picture:
 
 def _few(batch: Batch, device: torch.device) -> Batch:
     """Return the first films of a batch, on a device."""
-    rows = {name: getattr(batch, name)[:FILMS].to(device) for name in ("images", "index", "patient", "study")}
-    twins = None if batch.twins is None else (batch.twins[0][:FILMS].to(device), batch.twins[1][:FILMS].to(device))
-    return batch._replace(**rows, labels=None, weights=None, twins=twins, epoch=0)
+    rows = {
+        name: getattr(batch, name)[:FILMS].to(device)
+        for name in ("images", "index", "patient", "study")
+    }
+    positives = (
+        None
+        if batch.positives is None
+        else (batch.positives[0][:FILMS].to(device), batch.positives[1][:FILMS].to(device))
+    )
+    return batch._replace(**rows, labels=None, weights=None, positives=positives, epoch=0)

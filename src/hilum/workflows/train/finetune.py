@@ -32,7 +32,7 @@ from hilum.workflows.train.run import (
     run_record,
 )
 from hilum.workflows.train.self_training import taught_table
-from hilum.workflows.train.training_set import Lesson, note_never_labelled
+from hilum.workflows.train.training_set import TrainingSet, note_never_labelled
 from hilum.workflows.train.validation_set import Validation, stating
 
 CALLED_BY = "youden"
@@ -42,8 +42,9 @@ CALLED_BY = "youden"
 def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingResult:
     """Fine-tune a classifier into a run folder; an unfinished run continues, a finished one is left alone.
 
-    The validation films choose the epoch (mean AUROC), each finding's temperature and shift, and then its threshold
-    (Youden's index). Under the policy self-train a first model comes before, see ``workflows.self_train``.
+    The validation films choose the epoch (mean AUROC), each finding's temperature and shift, and
+    then its threshold (Youden's index). Under the policy self-train a first model comes before, see
+    ``workflows.self_train``.
 
     Raises:
         HilumError: The user can mend it; see the line.
@@ -59,8 +60,12 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
     listener, processes = team.listener, team.place.count
     films = Films.open(options.data, options.unlabelled)
     parts = Parts.of(films)
-    lesson = Lesson.of(films, parts, options, None if table is None else read_pseudo_labels(table))
-    validation = Validation.of(films, stating(films, parts.rows("val")), options.labels, lesson.columns)
+    training_set = TrainingSet.of(
+        films, parts, options, None if table is None else read_pseudo_labels(table)
+    )
+    validation = Validation.of(
+        films, stating(films, parts.rows("val")), options.labels, training_set.columns
+    )
     record = run_record(("finetune",), options, parts, {}, processes)
     if options.pseudo_labels is not None:
         record["record"]["pseudo_labels"] = sha256(options.pseudo_labels)
@@ -71,32 +76,54 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
             parts.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
-        note_never_labelled(films.findings, lesson.findings, listener)
-        learner = lesson.learner(start.backbone, size, options)
-        train = fit_batch(options.train, len(lesson.rows), listener, processes)
+        note_never_labelled(films.findings, training_set.findings, listener)
+        learner = training_set.learner(start.backbone, size, options)
+        train = fit_batch(options.train, len(training_set.rows), listener, processes)
         listener.note(
-            f"fine-tunes on {len(lesson.rows)} films with labels, of {parts.patients(lesson.rows)} patients, "
+            f"fine-tunes on {len(training_set.rows)} films with labels, of "
+            f"{parts.patients(training_set.rows)} patients, "
             f"validates on {len(validation.rows)} films of {parts.patients(validation.rows)}"
         )
-        order = lesson.order(train.seed)
-        batches = film_batches(films, lesson.rows, train, lesson.targets, lesson.weights, team=team, order=order)
+        order = training_set.order(train.seed)
+        batches = film_batches(
+            films,
+            training_set.rows,
+            train,
+            training_set.targets,
+            training_set.weights,
+            team=team,
+            order=order,
+        )
         score = validation.score if len(validation.rows) else None
-        trainer = Trainer(learner, batches, train, run, listener, "finetune", score, options.patience, team)
-        lesson.tell_draws(run, listener)
+        trainer = Trainer(
+            learner, batches, train, run, listener, "finetune", score, options.patience, team
+        )
+        training_set.tell_draws(run, listener)
         if table is not None:
-            lesson.tell_pseudo_labels(run, listener, sha256(table))
+            training_set.tell_pseudo_labels(run, listener, sha256(table))
         outcome = trainer.train()
         if team.first:
             description = replace(
-                describe(start, size, films, "supervised", parts.record()), unstated=options.labels.unstated
+                describe(start, size, films, "supervised", parts.record()),
+                unstated=options.labels.unstated,
             )
-            seen = joined(start.seen, seen_films(films.catalog.iloc[lesson.rows]))
-            save_model(run.model, concluded(learner, validation, description, seen, calibrate=options.calibrate))
-        return record_result(run, outcome, len(lesson.rows), parts.patients(lesson.rows))
+            seen = joined(start.seen, seen_films(films.catalog.iloc[training_set.rows]))
+            save_model(
+                run.model,
+                concluded(learner, validation, description, seen, calibrate=options.calibrate),
+            )
+        return record_result(
+            run, outcome, len(training_set.rows), parts.patients(training_set.rows)
+        )
 
 
 def concluded(
-    learner: SupervisedLearner, validation: Validation, description: Description, seen: pd.DataFrame, *, calibrate: bool
+    learner: SupervisedLearner,
+    validation: Validation,
+    description: Description,
+    seen: pd.DataFrame,
+    *,
+    calibrate: bool,
 ) -> Model:
     """Return the trained model with one output a finding, calibrated, and with thresholds of those probabilities."""
     trained = learner.classifier

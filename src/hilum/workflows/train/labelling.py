@@ -23,11 +23,17 @@ Provenance = Literal["pseudo", "uncertain"]
 
 
 def cuts_of(
-    predictor: Predictor, films: Films, rows: Rows, unstated: str, options: PseudoOptions, listener: Listener = SILENT
+    predictor: Predictor,
+    films: Films,
+    rows: Rows,
+    unstated: str,
+    options: PseudoOptions,
+    listener: Listener = SILENT,
 ) -> dict[str, Cut]:
     """Return each finding's thresholds, chosen on these validation films, by the model's findings.
 
-    Where no film is to be left out they are one half, and the validation films tell how right that is.
+    Where no film is to be left out they are one half, and the validation films tell how right that
+    is.
 
     Args:
         predictor: The teacher.
@@ -52,7 +58,9 @@ def cuts_of(
     return cuts
 
 
-def cut_of(truth: FloatArray, probabilities: FloatArray, patients: Rows, options: PseudoOptions) -> Cut:
+def cut_of(
+    truth: FloatArray, probabilities: FloatArray, patients: Rows, options: PseudoOptions
+) -> Cut:
     """Return a finding's thresholds by validation films [n]."""
     if not options.abstain:
         return even_cut(truth, probabilities, patients, options.level)
@@ -81,7 +89,8 @@ def label_films(
         wanted: [n, F] which cells of the model's F findings to label.
         cuts: Thresholds by finding, from ``cuts_of``.
         options: Soft or hard, abstaining or not, the cap, the weight.
-        labelled: Present and absent cells by finding among the labelled training films, for the cap; None for no cap.
+        labelled: Present and absent cells by finding among the labelled training films, for the
+            cap; None for no cap.
         provenance: One of PROVENANCES.
         record: More to write down, such as ``teacher`` and ``round``.
         listener: Hears progress.
@@ -96,27 +105,40 @@ def label_films(
         told = scores[places, column]
         aim = told if options.soft else values[places].astype(np.float32)
         found.append(_cells(films, rows[places], name, aim, told, options.weight, provenance))
-    told_so = {"cuts": {name: cut.to_json() for name, cut in cuts.items()}, "options": asdict(options)}
-    return PseudoLabels(pd.concat(found, ignore_index=True).astype(COLUMNS), {**told_so, **(record or {})})
+    told_so = {
+        "cuts": {name: cut.to_json() for name, cut in cuts.items()},
+        "options": asdict(options),
+    }
+    return PseudoLabels(
+        pd.concat(found, ignore_index=True).astype(COLUMNS), {**told_so, **(record or {})}
+    )
 
 
 def called(probabilities: FloatArray, wanted: BoolArray, cut: Cut) -> tuple[BoolArray, BoolArray]:
     """Return what films [n] are called, present or not, and which of the wanted ones are called at all."""
     exact = probabilities.astype(np.float64)  # thresholds lie between neighbouring float32 numbers
     present = np.zeros(len(exact), np.bool_) if cut.present is None else exact >= cut.present
-    absent = np.zeros(len(exact), np.bool_) if cut.absent is None else (exact <= cut.absent) & ~present
+    absent = (
+        np.zeros(len(exact), np.bool_) if cut.absent is None else (exact <= cut.absent) & ~present
+    )
     return present, (present | absent) & wanted
 
 
 def capped(
-    probabilities: FloatArray, present: BoolArray, taken: BoolArray, had: float, lacked: float, cap: float
+    probabilities: FloatArray,
+    present: BoolArray,
+    taken: BoolArray,
+    had: float,
+    lacked: float,
+    cap: float,
 ) -> BoolArray:
     """Return which of the taken cells [n] stay, so that they do not shift the ratio of the classes.
 
-    Labels and pseudo-labels together then hold present to absent cells at most ``cap`` times, and at least one over
-    ``cap`` times, as the labels alone do (``had`` to ``lacked``). Where these lack a class there is no bound. Those
-    that stay are spread evenly over the probabilities, so that they are as right as was shown of all that are called;
-    the surest would be the easiest, which teach least.
+    Labels and pseudo-labels together then hold present to absent cells at most ``cap`` times, and
+    at least one over ``cap`` times, as the labels alone do (``had`` to ``lacked``). Where these
+    lack a class there is no bound. Those that stay are spread evenly over the probabilities, so
+    that they are as right as was shown of all that are called; the surest would be the easiest,
+    which teach least.
     """
     if not (had and lacked):
         return taken
@@ -126,8 +148,13 @@ def capped(
     kept = np.zeros_like(taken)
     for cells, most in ((taken & present, most_found), (taken & ~present, most_absent)):
         places = np.flatnonzero(cells)
-        rising, count = places[np.argsort(probabilities[places], kind="stable")], min(int(most), len(places))
-        kept[rising[((np.arange(count) + 0.5) * len(places) / max(count, 1)).astype(np.int64)]] = True
+        rising, count = (
+            places[np.argsort(probabilities[places], kind="stable")],
+            min(int(most), len(places)),
+        )
+        kept[rising[((np.arange(count) + 0.5) * len(places) / max(count, 1)).astype(np.int64)]] = (
+            True
+        )
     return kept
 
 
@@ -140,14 +167,20 @@ def class_counts_of(
     """
     counting = (weights > 0) & (targets <= 1)
     present, absent = (targets * counting).sum(axis=0), ((1 - targets) * counting).sum(axis=0)
-    return {name: (float(p), float(a)) for name, p, a in zip(findings, present, absent, strict=True)}
+    return {
+        name: (float(p), float(a)) for name, p, a in zip(findings, present, absent, strict=True)
+    }
 
 
-def _probabilities(predictor: Predictor, films: Films, rows: Rows, stage: str, listener: Listener) -> FloatArray:
+def _probabilities(
+    predictor: Predictor, films: Films, rows: Rows, stage: str, listener: Listener
+) -> FloatArray:
     """Return the probabilities [n, F], also of no film."""
     if len(rows) == 0:
         return np.empty((0, len(predictor.findings)), np.float32)
-    return predictor.score_films(films, rows, lambda done, total: listener.progress(stage, done, total))
+    return predictor.score_films(
+        films, rows, lambda done, total: listener.progress(stage, done, total)
+    )
 
 
 def _cells(
@@ -160,4 +193,10 @@ def _cells(
     provenance: str,
 ) -> pd.DataFrame:
     named = films.catalog[NAME].iloc[rows].reset_index(drop=True)
-    return named.assign(finding=finding, value=values, weight=weight, probability=probabilities, provenance=provenance)
+    return named.assign(
+        finding=finding,
+        value=values,
+        weight=weight,
+        probability=probabilities,
+        provenance=provenance,
+    )

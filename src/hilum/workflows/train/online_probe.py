@@ -27,7 +27,8 @@ FITTED_SHARE = 2 / 3
 FEWEST = 10
 """Films with a finding, and without it, that both parts need for it to be probed."""
 PENALTY = 1e-1
-"""Strength of the linear probe's ridge: the strongest of those that `hilum probe` tries, since the films are few."""
+"""Strength of the linear probe's ridge: the strongest of those that `hilum probe` tries, since the
+films are few."""
 NEIGHBOURS = 50
 
 
@@ -59,7 +60,9 @@ class OnlineProbe:
             RunError: A feature is not finite.
         """
         features = torch.from_numpy(
-            over_films(learner.backbone, self.films, np.concatenate([self.fitted, self.scored]), self.size)
+            over_films(
+                learner.backbone, self.films, np.concatenate([self.fitted, self.scored]), self.size
+            )
         )
         if not bool(features.isfinite().all()):
             raise RunError(
@@ -83,7 +86,9 @@ class OnlineProbe:
         return [auroc(truth[cells], values[cells]) for truth, cells, values in columns]
 
 
-def online_probe(films: Films, rows: Rows, count: int, size: int, seed: int, listener: Listener) -> OnlineProbe | None:
+def online_probe(
+    films: Films, rows: Rows, count: int, size: int, seed: int, listener: Listener
+) -> OnlineProbe | None:
     """Return a probe of whole patients among these films, or None, with a note, where they have too few labels.
 
     Args:
@@ -115,7 +120,9 @@ def online_probe(films: Films, rows: Rows, count: int, size: int, seed: int, lis
     )  # fmt: skip
 
 
-def patient_slice(rows: Rows, patients: NDArray[np.int64], count: int, seed: int) -> tuple[Rows, Rows]:
+def patient_slice(
+    rows: Rows, patients: NDArray[np.int64], count: int, seed: int
+) -> tuple[Rows, Rows]:
     """Return at most ``count`` rows of whole patients drawn by the seed: two thirds of the patients, and the others.
 
     The patients drawn from the first one on whose films would exceed the count are left out.

@@ -10,7 +10,7 @@ from hilum.classifier.options import LossOptions
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
 from hilum.options import DEFAULT_FRACTION, refuse_below
-from hilum.training.monitor_options import WatchOptions
+from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.workflows.train.labelling_options import PseudoOptions
 
@@ -46,12 +46,13 @@ class PretrainOptions:
     with_validation: bool = False
     """Learn from validation films too; test films are never used."""
     devices: int = 1
-    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is taken by each."""
+    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is
+    taken by each."""
     stop_on_collapse: bool = False
     """End the run where films come to look alike to the network; all is saved."""
     train: TrainOptions = field(default_factory=TrainOptions)
     """The training loop."""
-    watch: WatchOptions = field(default_factory=WatchOptions)
+    monitor: MonitorOptions = field(default_factory=MonitorOptions)
     """The watch over it."""
 
     def __post_init__(self) -> None:
@@ -61,8 +62,10 @@ class PretrainOptions:
             OptionError: An option lies outside its range.
         """
         refuse_below(self, {"devices": 1})
-        if self.stop_on_collapse and self.watch.every == 0:
-            raise OptionError("--stop-on-collapse needs looks, and --watch.every is 0: allowed is 1 or more.")
+        if self.stop_on_collapse and self.monitor.every == 0:
+            raise OptionError(
+                "--stop-on-collapse needs looks, and --monitor.every is 0: allowed is 1 or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +82,27 @@ class FinetuneOptions:
     """timm's name of the network; that of --init RUN, else resnet18."""
     fraction: float = DEFAULT_FRACTION
     """Share of the training patients whose labels are used."""
-    draw: int = 0
-    """Which draw of that share."""
+    subset_seed: int = 0
+    """Seed of the labelled subset; at one seed, smaller fractions lie within larger ones."""
     unlabelled: tuple[Path, ...] = ()
-    """Further stores, whose own labels are not looked at: their training films learn from --pseudo_labels alone."""
+    """Further stores, whose own labels are not looked at: their training films learn from
+    --pseudo-labels alone."""
     pseudo_labels: Path | None = None
     """Table of pseudo-labels to learn from too; a label that is used goes before them."""
     freeze: bool = False
     """Train the output layer only."""
     sampler: Literal["uniform", "weighted"] = "uniform"
-    """How films are drawn: uniform, each once an epoch, or weighted, with replacement, by one over the prevalence of
-    the rarest finding on a film."""
+    """How films are drawn: uniform, each once an epoch, or weighted, with replacement, by one over
+    the prevalence of the rarest finding on a film."""
     calibrate: bool = True
-    """Scale and shift the finished model's logits by what validation films show, so that probabilities come true."""
+    """Scale and shift the finished model's logits by what validation films show, so that
+    probabilities come true."""
     patience: int = 5
-    """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops early."""
+    """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops
+    early."""
     devices: int = 1
-    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is taken by each."""
+    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is
+    taken by each."""
     labels: LabelOptions = field(default_factory=LabelOptions)
     """What uncertain and unstated labels become."""
     loss: LossOptions = field(default_factory=LossOptions)
@@ -112,10 +119,12 @@ class FinetuneOptions:
             OptionError: An option lies outside its range.
         """
         if not 0 < self.fraction <= 1:
-            raise OptionError(f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1.")
-        refuse_below(self, {"patience": 0, "draw": 0, "devices": 1})
+            raise OptionError(
+                f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1."
+            )
+        refuse_below(self, {"patience": 0, "subset_seed": 0, "devices": 1})
         if self.unlabelled and self.pseudo_labels is None:
             raise OptionError(
                 f"--unlabelled is {self.unlabelled[0]}, whose own labels are not looked at, and no table gives its "
-                "films any: give --pseudo_labels FILE, or leave it out."
+                "films any: give --pseudo-labels FILE, or leave it out."
             )

@@ -17,8 +17,8 @@ from hilum.listener import SILENT, Listener
 from hilum.methods import load_method, positives_of
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
-from hilum.training.monitor import Looks, watched_rows
-from hilum.training.positive_pairs import Twins, twin_order, with_twin
+from hilum.training.monitor import MonitorSettings, watched_rows
+from hilum.training.positive_pairs import PositivePairs, count_paired, pair_order
 from hilum.training.run_folder import CROPS
 from hilum.training.tensorboard import mirrored, require_tensorboard
 from hilum.workflows.data.subsets import Parts
@@ -37,7 +37,9 @@ from hilum.workflows.train.run import (
 )
 
 
-def pretrain(method: str, method_options: Any, options: PretrainOptions, listener: Listener = SILENT) -> TrainingResult:
+def pretrain(
+    method: str, method_options: Any, options: PretrainOptions, listener: Listener = SILENT
+) -> TrainingResult:
     """Pretrain a backbone by a method into a run folder; an unfinished run continues, a finished one is left alone.
 
     Args:
@@ -55,15 +57,19 @@ def pretrain(method: str, method_options: Any, options: PretrainOptions, listene
         return _pretrain(method, method_options, options, team)
 
 
-def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: Team) -> TrainingResult:
+def _pretrain(
+    method: str, method_options: Any, options: PretrainOptions, team: Team
+) -> TrainingResult:
     listener, processes = team.listener, team.place.count
-    if options.watch.tensorboard:
+    if options.monitor.tensorboard:
         require_tensorboard()
     films = Films.open(options.data)
     parts = Parts.of(films)
     rows = pretraining_rows(parts, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
-    record = run_record(("pretrain", method), options, parts, {"method": asdict(method_options)}, processes)
+    record = run_record(
+        ("pretrain", method), options, parts, {"method": asdict(method_options)}, processes
+    )
     with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
@@ -78,11 +84,20 @@ def _pretrain(method: str, method_options: Any, options: PretrainOptions, team: 
             f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
         )
         note_without_negatives(method_options, parts.patients(rows), listener)
-        twins = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
-        batches = film_batches(films, rows, train, twins=twins, team=team)
-        looks = planned_looks(options, films, parts, rows, size, listener)
-        with mirrored(run, options.watch.tensorboard and team.first) as log:
-            trainer = Trainer(learner, batches, train, log, listener, f"pretrain {method}", team=team, looks=looks)
+        positives = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
+        batches = film_batches(films, rows, train, positives=positives, team=team)
+        monitoring = planned_looks(options, films, parts, rows, size, listener)
+        with mirrored(run, options.monitor.tensorboard and team.first) as log:
+            trainer = Trainer(
+                learner,
+                batches,
+                train,
+                log,
+                listener,
+                f"pretrain {method}",
+                team=team,
+                monitoring=monitoring,
+            )
             if team.first:
                 write_crop_grid(run.path / CROPS, learner, batches, train.seed)
             outcome = trainer.train()
@@ -110,18 +125,24 @@ def note_without_negatives(method_options: Any, patients: int, listener: Listene
 
 def planned_looks(
     options: PretrainOptions, films: Films, parts: Parts, rows: Rows, size: int, listener: Listener
-) -> Looks | None:
+) -> MonitorSettings | None:
     """Return what the watch looks at, None where it never does; the probe is of training films alone."""
-    watch, seed = options.watch, options.train.seed
-    if watch.every == 0:
+    monitor, seed = options.monitor, options.train.seed
+    if monitor.every == 0:
         return None
-    wanted = watch.probe_films > 0
-    probe = online_probe(films, parts.rows("train"), watch.probe_films, size, seed, listener) if wanted else None
-    watched = watched_rows(rows, watch.films, seed)
-    return Looks(films, watched, size, watch.every, probe, options.stop_on_collapse)
+    wanted = monitor.probe_films > 0
+    probe = (
+        online_probe(films, parts.rows("train"), monitor.probe_films, size, seed, listener)
+        if wanted
+        else None
+    )
+    watched = watched_rows(rows, monitor.films, seed)
+    return MonitorSettings(films, watched, size, monitor.every, probe, options.stop_on_collapse)
 
 
-def positive_pairs(positives: str, films: Films, rows: Rows, seed: int, listener: Listener) -> Twins | None:
+def positive_pairs(
+    positives: str, films: Films, rows: Rows, seed: int, listener: Listener
+) -> PositivePairs | None:
     """Return what names the film beside each as ``--method.positives`` asks, and say how many have one; None for crop.
 
     Raises:
@@ -130,11 +151,13 @@ def positive_pairs(positives: str, films: Films, rows: Rows, seed: int, listener
     if positives == "crop":
         return None
     groups = {"study": films.study_codes, "patient": films.patient_codes}[positives]
-    count = with_twin(rows, groups)
+    count = count_paired(rows, groups)
     if count == 0:
         raise OptionError(
             f"--method.positives is {positives}, and none of the {len(rows)} films has another of its {positives}: "
             "allowed for them is crop."
         )
-    listener.note(f"{count} of {len(rows)} films have another of the same {positives}, which one crop is cut from")
-    return twin_order(rows, groups, seed)
+    listener.note(
+        f"{count} of {len(rows)} films have another of the same {positives}, which one crop is cut from"
+    )
+    return pair_order(rows, groups, seed)

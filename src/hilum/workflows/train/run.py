@@ -10,7 +10,7 @@ import torch
 
 from hilum import __version__
 from hilum.arrays import FloatArray, Rows
-from hilum.bundle.initialization import Start, start_from
+from hilum.bundle.initialization import InitialWeights, initial_weights
 from hilum.bundle.model_folder import Description, is_model
 from hilum.errors import DataError
 from hilum.images.films import Films
@@ -20,7 +20,7 @@ from hilum.training.batches import Batches, Order, shuffled
 from hilum.training.distributed import ALONE, Team
 from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
-from hilum.training.positive_pairs import Twins
+from hilum.training.positive_pairs import PositivePairs
 from hilum.training.run_folder import RunFolder
 from hilum.workflows.data.subsets import Parts
 
@@ -44,9 +44,9 @@ class TrainingResult:
         return {**asdict(self), "run": str(self.run)}
 
 
-def begin(options: Any, films: Films, size: int, listener: Listener) -> Start:
+def begin(options: Any, films: Films, size: int, listener: Listener) -> InitialWeights:
     """Return the start that the options name, and say where it comes from and whether it knows other films."""
-    start = start_from(options.init, options.backbone, size, options.train.seed)
+    start = initial_weights(options.init, options.backbone, size, options.train.seed)
     for note in start.notes:
         listener.note(note)
     if start.preparation not in (None, films.preparation):
@@ -57,7 +57,9 @@ def begin(options: Any, films: Films, size: int, listener: Listener) -> Start:
     return start
 
 
-def fit_batch(train: TrainOptions, films: int, listener: Listener, processes: int = 1) -> TrainOptions:
+def fit_batch(
+    train: TrainOptions, films: int, listener: Listener, processes: int = 1
+) -> TrainOptions:
     """Return the options with a batch that so few films can fill in every process, saying so if it had to shrink.
 
     Raises:
@@ -71,7 +73,9 @@ def fit_batch(train: TrainOptions, films: int, listener: Listener, processes: in
             f"{films} films are too few for a step of {batches} x 2 films: train on more films, or lower {lower}."
         )
     if train.batch_size > largest:
-        listener.note(f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now")
+        listener.note(
+            f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now"
+        )
         train = replace(train, batch_size=largest)
     _note_step(train, films, listener, processes)
     return train
@@ -81,12 +85,17 @@ def _note_step(train: TrainOptions, films: int, listener: Listener, processes: i
     """Say how many films make a step where that is not plain, and how many fill none."""
     step = train.batch_size * train.accumulate * processes
     if step > train.batch_size:
-        parts = [f"{train.batch_size} films", f"{train.accumulate} batches" * (train.accumulate > 1)]
+        parts = [
+            f"{train.batch_size} films",
+            f"{train.accumulate} batches" * (train.accumulate > 1),
+        ]
         parts.append(f"{processes} processes" * (processes > 1))
         listener.note(f"a step takes {step} films: {' x '.join(filter(None, parts))}")
     left = films % step
     if left > films / 10:
-        listener.note(f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}")
+        listener.note(
+            f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}"
+        )
 
 
 def run_record(
@@ -98,7 +107,10 @@ def run_record(
     del block["out"]
     for name in reversed(command):
         block = {name: block}
-    return {**block, "record": {"hilum": __version__, "processes": processes, "data": parts.record()}}
+    return {
+        **block,
+        "record": {"hilum": __version__, "processes": processes, "data": parts.record()},
+    }
 
 
 def _anywhere(init: str) -> str:
@@ -108,7 +120,9 @@ def _anywhere(init: str) -> str:
     return str(path.resolve()) if named else init
 
 
-def describe(start: Start, size: int, films: Films, method: str, data: list[dict[str, Any]]) -> Description:
+def describe(
+    start: InitialWeights, size: int, films: Films, method: str, data: list[dict[str, Any]]
+) -> Description:
     """Return the model's description without findings."""
     return Description(
         backbone=start.backbone.name,
@@ -122,10 +136,22 @@ def describe(start: Start, size: int, films: Films, method: str, data: list[dict
 def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -> TrainingResult:
     """Write metrics.json, by which the run counts as done, and return the result."""
     result = TrainingResult(
-        run.path, outcome.steps, outcome.images_per_second, films, patients, outcome.best, outcome.best_step
+        run.path,
+        outcome.steps,
+        outcome.images_per_second,
+        films,
+        patients,
+        outcome.best,
+        outcome.best_step,
     )
     run.finish(
-        {"training": {key: value for key, value in result.to_json().items() if key not in ("run", "already_done")}}
+        {
+            "training": {
+                key: value
+                for key, value in result.to_json().items()
+                if key not in ("run", "already_done")
+            }
+        }
     )
     return result
 
@@ -142,7 +168,7 @@ def film_batches(
     train: TrainOptions,
     targets: FloatArray | None = None,
     weights: FloatArray | None = None,
-    twins: Twins | None = None,
+    positives: PositivePairs | None = None,
     team: Team = ALONE,
     order: Order | None = None,
 ) -> Batches:
@@ -154,4 +180,6 @@ def film_batches(
     order = order or shuffled(rows, train.seed)
     size, accumulate, place = train.batch_size, train.accumulate, team.place
     labels = targets, weights
-    return Batches(films, order, len(rows), size, accumulate, *labels, place.rank, place.count, pin, twins)
+    return Batches(
+        films, order, len(rows), size, accumulate, *labels, place.rank, place.count, pin, positives
+    )

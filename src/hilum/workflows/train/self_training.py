@@ -20,7 +20,14 @@ from hilum.images.films import Films
 from hilum.labels import SELF_TRAIN, LabelOptions, policies
 from hilum.listener import Listener
 from hilum.training.distributed import place_in
-from hilum.training.run_folder import CHECKPOINTS, MODEL, PSEUDO_LABELS, TEACHER, RunFolder, open_run
+from hilum.training.run_folder import (
+    CHECKPOINTS,
+    MODEL,
+    PSEUDO_LABELS,
+    TEACHER,
+    RunFolder,
+    open_run,
+)
 from hilum.workflows.data.pseudo_label_table import PseudoLabels, once, refuse_two_of_a_name
 from hilum.workflows.data.subsets import Parts
 from hilum.workflows.data.targets import training_labels
@@ -41,8 +48,8 @@ def self_trains(options: LabelOptions) -> bool:
 def taught_table(options: FinetuneOptions, train: Training, listener: Listener) -> Path | None:
     """Return the table of pseudo-labels to learn from, made by a first model where the policy is self-train.
 
-    That model is an ordinary run in the folder ``teacher`` of the run's own. What is done already is not done again: a
-    call after a kill goes on where that came.
+    That model is an ordinary run in the folder ``teacher`` of the run's own. What is done already
+    is not done again: a call after a kill goes on where that came.
 
     Args:
         options: Of the fine-tuning.
@@ -57,13 +64,17 @@ def taught_table(options: FinetuneOptions, train: Training, listener: Listener) 
     """
     trains_itself = self_trains(options.labels)
     if options.self_train != PseudoOptions() and not trains_itself:
-        listener.note("--self_train.* changes nothing here: no finding has --labels.uncertain self-train")
+        listener.note(
+            "--self-train.* changes nothing here: no finding has --labels.uncertain self-train"
+        )
     if options.pseudo_labels is not None or not trains_itself or RunFolder(options.out).done:
         return options.pseudo_labels
     table = options.out / PSEUDO_LABELS
     if table.is_file():
         return table
-    if place_in(os.environ).rank:  # the first process labels; the others meet it again in the training
+    if place_in(
+        os.environ
+    ).rank:  # the first process labels; the others meet it again in the training
         train(teacher_options(options), listener)
         return table
     films = Films.open(options.data, options.unlabelled)
@@ -75,7 +86,9 @@ def taught_table(options: FinetuneOptions, train: Training, listener: Listener) 
         train(teacher_options(options), listener)
         labels = label_uncertain(films, parts, options, listener)
         labels.write(table)
-        shutil.rmtree(options.out / TEACHER / CHECKPOINTS, ignore_errors=True)  # nothing is left to continue
+        shutil.rmtree(
+            options.out / TEACHER / CHECKPOINTS, ignore_errors=True
+        )  # nothing is left to continue
         listener.note(f"the first model labels {len(labels.cells)} uncertain cells")
     return table
 
@@ -88,14 +101,20 @@ def teacher_options(options: FinetuneOptions) -> FinetuneOptions:
     return replace(options, out=options.out / TEACHER, labels=labels, self_train=PseudoOptions())
 
 
-def label_uncertain(films: Films, parts: Parts, options: FinetuneOptions, listener: Listener) -> PseudoLabels:
+def label_uncertain(
+    films: Films, parts: Parts, options: FinetuneOptions, listener: Listener
+) -> PseudoLabels:
     """Return what the first model says of the uncertain cells of its training films, where it is sure."""
     teacher = options.out / TEACHER
     predictor = Predictor.load(teacher, "cpu" if options.train.accelerator == "cpu" else "auto")
     validation = stating(films, parts.rows("val"))
-    cuts = cuts_of(predictor, films, validation, options.labels.unstated, options.self_train, listener)
-    rows = parts.rows("train", options.fraction, options.draw)
-    columns = [place for place in positions(predictor.findings, films.findings) if place is not None]
+    cuts = cuts_of(
+        predictor, films, validation, options.labels.unstated, options.self_train, listener
+    )
+    rows = parts.rows("train", options.fraction, options.subset_seed)
+    columns = [
+        place for place in positions(predictor.findings, films.findings) if place is not None
+    ]
     targets, weights = training_labels(films, options.labels)
     had = class_counts_of(targets[rows][:, columns], weights[rows][:, columns], predictor.findings)
     single = once(films, rows)
@@ -106,14 +125,25 @@ def label_uncertain(films: Films, parts: Parts, options: FinetuneOptions, listen
     chosen = open_cells.any(axis=1)
     told, record = single[chosen], {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": 0}
     return label_films(
-        predictor, films, told, open_cells[chosen], cuts, options.self_train, had, "uncertain", record, listener
+        predictor,
+        films,
+        told,
+        open_cells[chosen],
+        cuts,
+        options.self_train,
+        had,
+        "uncertain",
+        record,
+        listener,
     )
 
 
 def _self_trained(films: Films, rows: Rows, options: LabelOptions) -> BoolArray:
     """Return which cells [n, F] are uncertain and of a finding with the policy."""
     names = policies(films.findings, options.uncertain, options.per_finding)
-    return np.asarray((films.labels[rows] == UNCERTAIN) & np.array([name == SELF_TRAIN for name in names]))
+    return np.asarray(
+        (films.labels[rows] == UNCERTAIN) & np.array([name == SELF_TRAIN for name in names])
+    )
 
 
 def _ignoring(policy: str) -> str:

@@ -32,7 +32,7 @@ from hilum.workflows.train.options import FinetuneOptions
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """The training films that have a label or pseudo-label, and of them the findings that can be learnt."""
 
     rows: Rows
@@ -55,15 +55,19 @@ class Lesson:
     """[N, F] which cells are pseudo-labels; None without a table of them."""
 
     @staticmethod
-    def of(films: Films, parts: Parts, options: FinetuneOptions, table: PseudoLabels | None = None) -> Lesson:
+    def of(
+        films: Films, parts: Parts, options: FinetuneOptions, table: PseudoLabels | None = None
+    ) -> TrainingSet:
         """Apply the policies, join the pseudo-labels and keep what can be learnt.
 
         Raises:
-            DataError: No film has a label that counts, or pseudo-labels are not of these training films.
-            OptionError: Pseudo-labels are of a finding whose uncertain cells are a class of their own.
+            DataError: No film has a label that counts, or pseudo-labels are not of these training
+                films.
+            OptionError: Pseudo-labels are of a finding whose uncertain cells are a class of their
+                own.
         """
         targets, weights = training_labels(films, options.labels)
-        rows = labelled_rows(parts.needed("train", options.fraction, options.draw), weights)
+        rows = labelled_rows(parts.needed("train", options.fraction, options.subset_seed), weights)
         labelled, pseudo = len(rows), None
         if table is not None:
             aims, counts = table.on(films, films.findings, parts)
@@ -73,11 +77,17 @@ class Lesson:
         columns = learnt_columns(weights[rows])
         targets, weights = targets[:, columns], weights[:, columns]
         names = policies(films.findings, options.labels.uncertain, options.labels.per_finding)
-        multiclass = tuple(place for place, column in enumerate(columns) if names[column] == MULTICLASS)
-        draws = weighted_draws(targets[rows], weights[rows]) if options.sampler == "weighted" else None
+        multiclass = tuple(
+            place for place, column in enumerate(columns) if names[column] == MULTICLASS
+        )
+        draws = (
+            weighted_draws(targets[rows], weights[rows]) if options.sampler == "weighted" else None
+        )
         findings = tuple(films.findings[column] for column in columns)
         pseudo = None if pseudo is None else pseudo[:, columns]
-        return Lesson(rows, labelled, findings, columns, targets, weights, multiclass, draws, pseudo)
+        return TrainingSet(
+            rows, labelled, findings, columns, targets, weights, multiclass, draws, pseudo
+        )
 
     def learner(self, backbone: Backbone, size: int, options: FinetuneOptions) -> SupervisedLearner:
         """Return the learner with its loss and its untrained head."""
@@ -85,7 +95,9 @@ class Lesson:
         weighed = class_weights(options.loss, counts)
         objective = Objective(len(self.findings), self.multiclass, options.loss, weighed)
         learner = SupervisedLearner(backbone, objective, FINETUNE, size, freeze=options.freeze)
-        initialise_head(learner, counts if weighed is None else counts * weighed, options.train.seed)
+        initialise_head(
+            learner, counts if weighed is None else counts * weighed, options.train.seed
+        )
         return learner
 
     def counts(self) -> torch.Tensor:
@@ -101,7 +113,9 @@ class Lesson:
 
     def tell_pseudo_labels(self, run: RunFolder, listener: Listener, digest: str) -> None:
         """Write down and say how many cells are pseudo-labels; ``digest`` is the SHA-256 of their table."""
-        if self.pseudo is None or any(event.get("event") == "pseudo-labels" for event in run.events()):
+        if self.pseudo is None or any(
+            event.get("event") == "pseudo-labels" for event in run.events()
+        ):
             return
         leaning = self.targets >= 0.5
         present, absent = (self.pseudo & leaning).sum(axis=0), (self.pseudo & ~leaning).sum(axis=0)
@@ -123,9 +137,18 @@ class Lesson:
             return
         before, after = draws.before.tolist(), draws.after.tolist()
         run.log(
-            event="sampler", step=0, findings=list(self.findings), before=before, after=after, distinct=draws.distinct
+            event="sampler",
+            step=0,
+            findings=list(self.findings),
+            before=before,
+            after=after,
+            distinct=draws.distinct,
         )
-        rarest = int(np.nanargmin(np.where(draws.before > 0, draws.before, np.nan))) if (draws.before > 0).any() else 0
+        rarest = (
+            int(np.nanargmin(np.where(draws.before > 0, draws.before, np.nan)))
+            if (draws.before > 0).any()
+            else 0
+        )
         listener.note(
             f"draws films by weight: {self.findings[rarest]} from {before[rarest]:.2%} to {after[rarest]:.2%} of them; "
             f"{draws.distinct:.0%} of the films come in an epoch"
@@ -142,8 +165,8 @@ def note_never_labelled(findings: Sequence[str], learnt: Sequence[str], listener
 def initialise_head(learner: SupervisedLearner, counts: torch.Tensor, seed: int) -> None:
     """Start the output layer at each class's share of ``counts`` [F, 3], with weights that depend on the seed alone.
 
-    A layer that starts at one half spends its first epoch on learning that findings are rare (Lin 2017, arXiv
-    1708.02002, section 4.1).
+    A layer that starts at one half spends its first epoch on learning that findings are rare (Lin
+    2017, arXiv 1708.02002, section 4.1).
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

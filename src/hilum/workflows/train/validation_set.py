@@ -23,8 +23,21 @@ from hilum.workflows.data.subsets import truth_of
 class Validation:
     """The validation films with their truth: they choose the epoch, the calibration and then the thresholds."""
 
-    def __init__(self, films: Films, rows: Rows, findings: Sequence[str], truth: FloatArray, counts: BoolArray) -> None:
-        self.films, self.rows, self.findings, self.truth, self.counts = films, rows, tuple(findings), truth, counts
+    def __init__(
+        self,
+        films: Films,
+        rows: Rows,
+        findings: Sequence[str],
+        truth: FloatArray,
+        counts: BoolArray,
+    ) -> None:
+        self.films, self.rows, self.findings, self.truth, self.counts = (
+            films,
+            rows,
+            tuple(findings),
+            truth,
+            counts,
+        )
 
     @staticmethod
     def of(films: Films, rows: Rows, options: LabelOptions, columns: Sequence[int]) -> Validation:
@@ -62,16 +75,23 @@ class Validation:
             return [None] * len(self.findings)
         return fit_calibrations(self.truth, self.counts, self.logits(classifier, size))
 
-    def operating_points(self, classifier: Classifier, size: int) -> dict[str, dict[str, float | None]]:
+    def operating_points(
+        self, classifier: Classifier, size: int
+    ) -> dict[str, dict[str, float | None]]:
         """Return each finding's threshold by each rule, None where the validation films lack one of the classes."""
         if len(self.rows) == 0:
             return {finding: dict.fromkeys(RULES) for finding in self.findings}
         cells = self._cells(as_probabilities(self.logits(classifier, size)))
-        return {finding: choose_thresholds(*cell) for finding, cell in zip(self.findings, cells, strict=True)}
+        return {
+            finding: choose_thresholds(*cell)
+            for finding, cell in zip(self.findings, cells, strict=True)
+        }
 
     def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
         columns = range(len(self.findings))
-        return [(self.truth[self.counts[:, f], f], probabilities[self.counts[:, f], f]) for f in columns]
+        return [
+            (self.truth[self.counts[:, f], f], probabilities[self.counts[:, f], f]) for f in columns
+        ]
 
 
 def stating(films: Films, rows: Rows) -> Rows:
