@@ -37,6 +37,7 @@ HEAVY = {
     "cv2",
     "lightning_fabric",
     "pyarrow",
+    "scipy",
     "sklearn",
     "matplotlib",
     "torchvision",

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -102,3 +104,27 @@ def test_a_level_outside_0_to_1_is_refused(level):
 def test_one_patient_has_no_interval():
     with pytest.raises(ValueError, match="needs 2"):
         share_interval(0.5, 0.1, 1)
+
+
+def students_p(t: float, degrees: int) -> float:
+    """The finite sums of Abramowitz and Stegun 1964, 26.7.3-4, for whole degrees of freedom."""
+    angle = math.atan2(abs(t), math.sqrt(degrees))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    if degrees % 2:
+        steps = np.arange(1.0, (degrees - 1) // 2)
+        series = 1 + np.cumprod(2 * steps / (2 * steps + 1) * cosine**2).sum()
+        return 1 - 2 / math.pi * (angle + (sine * cosine * series if degrees > 1 else 0.0))
+    steps = np.arange(1.0, degrees // 2)
+    return 1 - sine * (1 + np.cumprod((2 * steps - 1) / (2 * steps) * cosine**2).sum())
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 19, 54, 99, 1000, 10_000])
+def test_p_values_and_factors_equal_the_closed_forms_of_students_distribution(degrees):
+    for t in (0.0, 0.1, 0.7, 1.96, 2.5, 6.0, 40.0):
+        expected = pytest.approx(students_p(t, degrees), abs=1e-12)
+        assert difference_p(t * 0.01, 0.01, degrees + 1) == expected
+        assert difference_p(-t * 0.01, 0.01, degrees + 1) == expected
+    for level in (0.5, 0.9, 0.95, 0.99):
+        low, high = difference_interval(0.0, 1.0, degrees + 1, level)
+        assert low == -high
+        assert students_p(high, degrees) == pytest.approx(1 - level, abs=1e-12)

@@ -16,7 +16,6 @@ from hilum.metrics.precision_thresholds import (
     choose_cut,
     effective_number,
     even_cut,
-    incomplete_beta,
     lower_bound,
 )
 from hilum.workflows.train.labelling_options import PseudoOptions
@@ -35,24 +34,24 @@ def binomial_tail(found: int, films: int, share: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("found", "films", "share"), [(1, 5, 0.2), (38, 40, 0.9), (90, 100, 0.8), (7, 700, 0.02)]
-)
-def test_the_incomplete_beta_function_is_the_binomials_tail(
-    found: int, films: int, share: float
-) -> None:
-    assert incomplete_beta(found, films - found + 1, share) == pytest.approx(
-        binomial_tail(found, films, share), rel=1e-9
-    )
-
-
-@pytest.mark.parametrize(
     ("found", "films", "level"), [(22, 22, 0.9), (95, 100, 0.9), (3, 30, 0.95)]
 )
 def test_at_the_bound_what_was_seen_is_just_as_unlikely_as_the_level_allows(
     found: int, films: int, level: float
 ) -> None:
     bound = lower_bound(found / films, films, level)
-    assert binomial_tail(found, films, bound) == pytest.approx(1 - level, abs=1e-6)
+    assert binomial_tail(found, films, bound) == pytest.approx(1 - level, abs=1e-12)
+
+
+@pytest.mark.parametrize("films", [1, 22, 700, 1234.5])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.999])
+def test_where_no_call_is_wrong_the_bound_has_a_closed_form(films: float, level: float) -> None:
+    assert lower_bound(1.0, films, level) == pytest.approx((1 - level) ** (1 / films), abs=1e-12)
+    assert lower_bound(0.0, films, level) == 0.0
+
+
+def test_the_bound_never_exceeds_what_was_seen() -> None:
+    assert lower_bound(0.5, 10, 0.3) <= 0.5
 
 
 def test_films_of_a_patient_count_less_the_more_they_resemble_each_other() -> None:

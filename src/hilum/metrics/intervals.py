@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from hilum.arrays import DoubleArray
-from hilum.metrics.student_t import quantile, two_sided_p
 
 MANY = 10_000
 """Degrees of freedom that stand for the normal distribution."""
@@ -99,7 +99,7 @@ def share_interval(
     if error <= NO_ERROR:
         return None
     centre = math.log(value / (1.0 - value))
-    reach = quantile(level, _degrees(patients)) * error / (value * (1.0 - value))
+    reach = _t_quantile(level, patients) * error / (value * (1.0 - value))
     return Interval(_expit(centre - reach), _expit(centre + reach))
 
 
@@ -114,7 +114,7 @@ def difference_interval(
     _check(level, patients)
     if error <= NO_ERROR:
         return None if abs(value) > NO_ERROR else Interval(value, value)
-    reach = quantile(level, _degrees(patients)) * error
+    reach = _t_quantile(level, patients) * error
     return Interval(value - reach, value + reach)
 
 
@@ -127,7 +127,12 @@ def difference_p(value: float, error: float, patients: int | None = None) -> flo
     _check(0.95, patients)
     if error <= NO_ERROR:
         return None if abs(value) > NO_ERROR else 1.0
-    return two_sided_p(value / error, _degrees(patients))
+    return float(2.0 * special.stdtr(_degrees(patients), -abs(value / error)))
+
+
+def _t_quantile(level: float, patients: int | None) -> float:
+    """Return the t within which the fraction ``level`` of Student's distribution lies, on both sides of 0."""
+    return float(special.stdtrit(_degrees(patients), (1.0 + level) / 2.0))
 
 
 def _degrees(patients: int | None) -> int:

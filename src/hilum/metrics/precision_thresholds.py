@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.intervals import Interval
@@ -188,53 +189,21 @@ def effective_number(right: DoubleArray, films: DoubleArray) -> float:
 
 
 def lower_bound(share: float, number: float, level: float) -> float:
-    """Return Clopper and Pearson's one-sided lower bound of a share seen in ``number`` films, whole or not.
+    """Return Clopper and Pearson's one-sided lower bound of a proportion among ``number`` films, whole or not.
 
     >>> round(lower_bound(1.0, 22, 0.9), 4)
     0.9006
     """
-    low, high = 0.0, share
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _chance(share, number, middle) <= 1 - level else (low, middle)
-    return low
-
-
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """Return the regularised incomplete beta function, by Lentz's continued fraction (DLMF 8.17.22).
-
-    >>> round(incomplete_beta(2, 3, 0.4), 4)
-    0.5248
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - incomplete_beta(b, a, 1 - x)
-    logs = (
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
-    fraction, c, d = 1.0, 1.0, 0.0
-    for step in range(1, 1000):
-        half = step // 2
-        top = -(a + half) * (a + b + half) if step % 2 else half * (b - half)
-        term = top * x / ((a + step - 1) * (a + step))
-        c, d = 1 + term / c, 1 / (1 + term * d)
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-14:
-            break
-    return math.exp(logs) / (a * fraction)
+    right = share * number
+    if right <= 0:
+        return 0.0
+    return min(float(special.betaincinv(right, number - right + 1, 1 - level)), share)
 
 
 def _chance(share: float, number: float, least: float) -> float:
-    """Return the chance of at least this share right of so many films if each is right by the chance ``least``."""
+    """Return the binomial probability of a proportion ``share`` or more if each film is right with ``least``."""
     right = share * number
-    return (
-        0.0
-        if least <= 0
-        else incomplete_beta(right, number - right + 1, least)
-        if right > 0
-        else 1.0
-    )
+    return float(special.betainc(right, number - right + 1, least)) if right > 0 else 1.0
 
 
 def _side(

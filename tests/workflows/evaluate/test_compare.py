@@ -74,7 +74,8 @@ def test_runs_are_compared_on_the_films_that_neither_was_trained_on(
     runs: tuple[Path, Path], how: EvaluateOptions, tmp_path: Path
 ) -> None:
     half, other = (
-        train(how.data, tmp_path / str(draw), seed=2, fraction=0.5, subset_seed=draw) for draw in range(2)
+        train(how.data, tmp_path / str(draw), seed=2, fraction=0.5, subset_seed=draw)
+        for draw in range(2)
     )
     everything = replace(how, split="train", exclude_training_images=True)
     found = compare(half, other, everything)
