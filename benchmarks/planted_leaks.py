@@ -43,7 +43,7 @@ from hilum.images.films import Films
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.splits import Split
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -208,7 +208,9 @@ def peak_mib() -> int:
 def recall(films: Films, copies: Copies, leaks: Leaks) -> dict[str, dict[str, int]]:
     """Return how many of each kind were planted and found."""
     together = linked(films, copies)
-    parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores)).part_of_each()
+    parts = Subsets(
+        films, tuple(Split.load(store.folder) for store in films.stores)
+    ).split_of_each()
     placed = pd.DataFrame({"patient": films.catalog["patient"], "part": parts}).drop_duplicates()
     twice = {name.split(":", 1)[1] for name in placed["patient"][placed["patient"].duplicated()]}
     found = {
@@ -254,9 +256,9 @@ def draw_pairs(folder: Path, films: Films, pairs: pd.DataFrame) -> None:
 
 def refusals(films: Films) -> list[str]:
     """Return what is said of patients, and of copies, in two parts."""
-    parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
+    subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
     said = []
-    for refuse in (parts.refuse_patient_in_two, parts.refuse_copies_in_two):
+    for refuse in (subsets.refuse_patient_in_two, subsets.refuse_copies_in_two):
         try:
             refuse()
         except DataError as error:

@@ -28,7 +28,7 @@ from hilum.arrays import BoolArray
 from hilum.bundle.predictor import Predictor
 from hilum.images.films import Films
 from hilum.metrics.proportions import share_right
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.pseudo_label.starting_run import start_run
 from hilum.workflows.train.labelling import called, cut_of
 from hilum.workflows.train.labelling_options import PseudoOptions
@@ -43,7 +43,7 @@ class Strangers:
         """Let the model say what it thinks of them."""
         phantoms, store, start, _ = (folder / name for name in FOLDERS)
         films, options = Films.open([store]), start_run(start, [store]).options
-        learnt = Parts.of(films).rows("train", options.fraction, options.draw)
+        learnt = Subsets.of(films).rows("train", options.fraction, options.draw)
         rows = np.setdiff1d(np.arange(len(films)), learnt)
         predictor = Predictor.load(start, "cpu")
         columns = [films.findings.index(name) for name in predictor.findings]

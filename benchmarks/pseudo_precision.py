@@ -34,7 +34,7 @@ from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.run_folder import PSEUDO_LABELS
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.compare import compare
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
@@ -104,7 +104,7 @@ class Work:
 
     def validation_positives(self) -> dict[str, int]:
         """Return the validation films that have a finding, by finding."""
-        truth, counts = truth_of(self.films, Parts.of(self.films).rows("val"), "absent")
+        truth, counts = truth_of(self.films, Subsets.of(self.films).rows("val"), "absent")
         return dict(
             zip(self.films.findings, ((truth == 1) & counts).sum(axis=0).tolist(), strict=True)
         )

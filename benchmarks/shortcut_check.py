@@ -39,7 +39,7 @@ from hilum.images.read import read_grey
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.workflows.card.shortcuts import Shortcuts, shortcut_probes
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from said import say
 
@@ -107,7 +107,7 @@ def judge(folder: Path, seed: int, chosen: argparse.Namespace) -> list[Verdict]:
         )
         stored = Films.open([folder / f"{kind}-store"])
         found = shortcut_probes(
-            stored, Parts.of(stored), min_positives=chosen.min_positives, seed=seed
+            stored, Subsets.of(stored), min_positives=chosen.min_positives, seed=seed
         )
         verdicts.append(Verdict(seed, kind, finding, len(stored), len(marked), found))
     return verdicts

@@ -41,7 +41,7 @@ from hilum.metrics.summary import evaluate_findings
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.inference import over_films
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
@@ -67,7 +67,7 @@ class Cohort:
         if not (self.store / "manifest.json").is_file():
             prepare(read_source("chexpert", phantoms), self.store, PrepareOptions(size, workers=1))
         self.films = Films.open([self.store])
-        self.rows = Parts.of(self.films).rows("test")
+        self.rows = Subsets.of(self.films).rows("test")
         self.columns = [self.films.findings.index(name) for name in FINDINGS]
         truth, counts = truth_of(self.films, self.rows, "absent")
         self.truth, self.counts = truth[:, self.columns], counts[:, self.columns]

@@ -19,7 +19,7 @@ from hilum.metrics.results import Estimate
 from hilum.splits import Split, patient_split
 from hilum.workflows.card.shortcut_probes import PROBES, border_only, metadata
 from hilum.workflows.card.shortcuts import Flag, Shortcuts, shortcut_probes
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 
 SIZE = 32
 
@@ -67,7 +67,7 @@ def make(tmp_path: Path) -> Callable[..., Films]:
 
 
 def probed(films: Films, **asked: object) -> Shortcuts:
-    return shortcut_probes(films, Parts.of(films), resamples=100, **asked)  # type: ignore[arg-type]
+    return shortcut_probes(films, Subsets.of(films), resamples=100, **asked)  # type: ignore[arg-type]
 
 
 def flagged(found: Shortcuts) -> set[tuple[str, str]]:
@@ -99,8 +99,8 @@ def test_a_token_is_flagged_by_the_border_and_a_view_by_the_table(
 
 def test_a_model_that_knows_much_more_lifts_the_flag(make: Callable[..., Films]) -> None:
     films = make(view=True)
-    parts = Parts.of(films)
-    rows = parts.rows("test")
+    subsets = Subsets.of(films)
+    rows = subsets.rows("test")
     rng = np.random.default_rng(0)
     edema, mass = films.labels[rows].T
     half_blind = films.catalog["view_position"].eq("AP").to_numpy()[rows] != (
@@ -109,10 +109,10 @@ def test_a_model_that_knows_much_more_lifts_the_flag(make: Callable[..., Films])
     catalog = films.catalog.copy()
     catalog.loc[rows, "view_position"] = np.where(half_blind, "AP", "PA")
     films.catalog = catalog
-    without = shortcut_probes(films, parts, resamples=100)
+    without = shortcut_probes(films, subsets, resamples=100)
     assert ("Edema", "metadata") in flagged(without)
     scores = np.stack([mass + rng.normal(size=len(rows)), edema], axis=1)
-    found = shortcut_probes(films, parts, resamples=100, model_scores=(scores, ["Mass", "Edema"]))
+    found = shortcut_probes(films, subsets, resamples=100, model_scores=(scores, ["Mass", "Edema"]))
     assert found.model is not None
     assert found.model["Edema"].value == 1.0
     assert 0.6 < found.model["Mass"].value < 0.9  # type: ignore[operator]
@@ -121,7 +121,7 @@ def test_a_model_that_knows_much_more_lifts_the_flag(make: Callable[..., Films])
 
 def test_a_model_may_call_some_findings_alone(make: Callable[..., Films]) -> None:
     films = make(token=True)
-    edema = films.labels[Parts.of(films).rows("test"), :1]
+    edema = films.labels[Subsets.of(films).rows("test"), :1]
     found = probed(films, model_scores=(edema, ["Edema"]))
     assert found.model is not None
     assert list(found.model) == ["Edema"]
@@ -151,7 +151,7 @@ def test_the_same_films_give_the_same_result_and_plain_values(make: Callable[...
     assert heard == [(done, 5) for done in range(6)]
     assert first["probes"]["border"]["blind"]
     assert first["flags"][0]["finding"] == "Edema"
-    assert first["films"] == len(Parts.of(films).rows("test"))
+    assert first["films"] == len(Subsets.of(films).rows("test"))
 
 
 def test_a_share_of_many_training_films_is_enough(make: Callable[..., Films]) -> None:
@@ -159,7 +159,7 @@ def test_a_share_of_many_training_films_is_enough(make: Callable[..., Films]) ->
     found = probed(films, learnt=150)
     assert found.training_films == 150
     assert flagged(found) == {("Edema", "border")}
-    assert probed(films, learnt=10_000).training_films == len(Parts.of(films).rows("train"))
+    assert probed(films, learnt=10_000).training_films == len(Subsets.of(films).rows("train"))
 
 
 @pytest.mark.parametrize("split", ["train", "all", "tset"])
@@ -186,7 +186,7 @@ def test_patients_who_are_measured_on_are_not_learnt_from(make: Callable[..., Fi
         Split("patient", 0, {**nobody, "test": names[1]}),
     )
     assert set(names[1]) < set(names[0])
-    found = shortcut_probes(both, Parts(both, splits), resamples=0)
+    found = shortcut_probes(both, Subsets(both, splits), resamples=0)
     assert (found.training_films, found.films) == (80, 40)
 
 

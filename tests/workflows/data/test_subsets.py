@@ -16,7 +16,7 @@ from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.splits import Split
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.split import SplitOptions, split
 
 
@@ -44,15 +44,15 @@ def store(folder: Path, films: Sequence[int], test: Sequence[str] = (), seed: in
 def test_a_patient_in_different_parts_of_two_stores_is_refused(tmp_path: Path) -> None:
     folders = [store(tmp_path / "a", (0, 1, 2)), store(tmp_path / "b", (3, 4, 5), test=("p1",))]
     with pytest.raises(DataError, match=r"1 patients, first 'set:p1', .*one store") as caught:
-        Parts.of(Films.open(folders))
+        Subsets.of(Films.open(folders))
     assert "\n" not in str(caught.value)
 
 
 def test_a_patient_in_one_part_of_two_stores_is_one_patient(tmp_path: Path) -> None:
     folders = [store(tmp_path / "a", (0, 1, 2)), store(tmp_path / "b", (3, 4, 5), test=("p2",))]
-    parts = Parts.of(Films.open(folders))
-    assert parts.rows("train").tolist() == [0, 1, 2, 3]
-    assert parts.patients(parts.rows("train")) == 2
+    subsets = Subsets.of(Films.open(folders))
+    assert subsets.rows("train").tolist() == [0, 1, 2, 3]
+    assert subsets.patients(subsets.rows("train")) == 2
 
 
 def test_two_data_sets_of_one_name_have_no_patient_in_common(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_two_data_sets_of_one_name_have_no_patient_in_common(tmp_path: Path) -> 
         store(tmp_path / "a", (0, 1, 2, 3)),
         store(tmp_path / "b", (0, 1, 2, 3), test=("p1",), seed=1),
     ]
-    parts = Parts.of(Films.open(folders))
-    assert parts.patients(np.arange(8)) == 4
+    subsets = Subsets.of(Films.open(folders))
+    assert subsets.patients(np.arange(8)) == 4
 
 
 def test_a_film_seen_among_two_stores_is_known_again_when_prepared_otherwise(
@@ -110,7 +110,7 @@ def test_a_picture_in_two_parts_is_refused_within_a_store(tmp_path: Path) -> Non
         DataError,
         match=r"1 films .*'a-1.png' in 'train' and 'a-3.png' in 'test': run `hilum split ",
     ) as told:
-        Parts.of(films)
+        Subsets.of(films)
     assert "\n" not in str(told.value)
 
 
@@ -122,7 +122,7 @@ def test_a_picture_in_two_parts_is_refused_across_stores(tmp_path: Path) -> None
     with pytest.raises(
         DataError, match=r"'a-1.png' in 'train' and 'b-1.png' in 'test': use one of the stores"
     ) as told:
-        Parts.of(Films.open(folders))
+        Subsets.of(Films.open(folders))
     assert "\n" not in str(told.value)
 
 
@@ -134,18 +134,18 @@ def test_a_picture_twice_in_one_part_or_once_in_none_is_allowed(tmp_path: Path) 
         {"train": ("a0", "a1", "a2"), "val": (), "test": ("a3",), "official-test": ()},
         ("a-3.png",),
     ).save(folder)
-    assert Parts.of(Films.open([folder])).rows("train").tolist() == [0, 1, 2]
+    assert Subsets.of(Films.open([folder])).rows("train").tolist() == [0, 1, 2]
 
 
 def test_a_new_split_mends_what_was_refused(tmp_path: Path) -> None:
     folder = copied(tmp_path / "a", "a", (0, 1, 2, 1, 4, 5), test=("a3",))
     with pytest.raises(DataError, match=r"in 'train' and .* in 'test'"):
-        Parts.of(Films.open([folder]))
+        Subsets.of(Films.open([folder]))
     split(folder, SplitOptions(seed=0, test=0.3, val=0.3))
-    parts = Parts.of(Films.open([folder]))
+    subsets = Subsets.of(Films.open([folder]))
     (together,) = [
-        part for part in ("train", "val", "test") if {1, 3} <= set(parts.rows(part).tolist())
+        part for part in ("train", "val", "test") if {1, 3} <= set(subsets.rows(part).tolist())
     ]
-    assert len(parts.rows("train")) + len(parts.rows("val")) + len(parts.rows("test")) == 6, (
+    assert len(subsets.rows("train")) + len(subsets.rows("val")) + len(subsets.rows("test")) == 6, (
         together
     )

@@ -17,7 +17,7 @@ from hilum.bundle.training_manifest import seen_films
 from hilum.errors import DataError, RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.compare import compare
 from hilum.workflows.evaluate.evaluate import evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
@@ -93,8 +93,8 @@ def test_no_film_that_neither_was_trained_on_is_one_line(
     how: EvaluateOptions, tmp_path: Path
 ) -> None:
     first = train(how.data, tmp_path / "first", seed=0, fraction=0.5)
-    films, parts = Films.open([how.data]), Parts.of(Films.open([how.data]))
-    others = films.catalog.iloc[np.setdiff1d(parts.rows("train"), parts.rows("train", 0.5))]
+    films, subsets = Films.open([how.data]), Subsets.of(Films.open([how.data]))
+    others = films.catalog.iloc[np.setdiff1d(subsets.rows("train"), subsets.rows("train", 0.5))]
     second = shutil.copytree(first, tmp_path / "second")
     model = load_model(second)
     save_model(second / "model", replace(model, seen=seen_films(others)))

@@ -22,7 +22,7 @@ from hilum.metrics.reliability import expected_calibration_error, reliability
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.training.run_folder import METRICS
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
@@ -71,7 +71,7 @@ def told(run: Path, store: Path) -> dict[str, Any]:
 
 def saved(run: Path, store: Path) -> tuple[pd.DataFrame, Films, np.ndarray, np.ndarray, np.ndarray]:
     films = Films.open([store])
-    rows = Parts.of(films).rows("test")
+    rows = Subsets.of(films).rows("test")
     return (
         pd.read_parquet(run / "predictions-test.parquet"),
         films,

@@ -24,7 +24,7 @@ from hilum.images.store import write_store
 from hilum.labels import LabelOptions
 from hilum.splits import patient_split
 from hilum.training.run_folder import METRICS
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.compare import compare
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
@@ -238,7 +238,7 @@ def test_the_door_for_python(run: Path, tiny_store: Path, tmp_path: Path) -> Non
     import cv2
 
     films = Films.open([tiny_store])
-    rows = Parts.of(films).rows("test")
+    rows = Subsets.of(films).rows("test")
     cv2.imwrite(str(tmp_path / "film.png"), films.read(rows[:1])[0])
     model = hilum.load(run)
     found = model.predict(tmp_path / "film.png")

@@ -19,7 +19,7 @@ from hilum.errors import DataError, HilumError, OptionError
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.training.inference import over_films
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.inference.embed import GROUP, embed
 from hilum.workflows.inference.options import EmbedOptions
 
@@ -63,12 +63,12 @@ def test_a_row_says_whose_it_is(classifier: Path, tiny_store: Path, tmp_path: Pa
         embed(str(classifier), options(tiny_store, tmp_path / "all.parquet")).out
     )
     films = Films.open([tiny_store])
-    parts = Parts.of(films)
+    subsets = Subsets.of(films)
     assert list(table.columns) == ["source", "path", "patient", "part", "features"]
     for name in ("source", "path", "patient"):
         assert list(table[name]) == list(films.catalog[name])
     for part in ("train", "val", "test"):
-        assert list(np.flatnonzero(table["part"] == part)) == list(parts.rows(part))
+        assert list(np.flatnonzero(table["part"] == part)) == list(subsets.rows(part))
 
 
 def test_a_part_alone_has_its_films_alone(

@@ -19,7 +19,7 @@ from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions
 from hilum.splits import Split
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 SIZE, FILMS = 64, 12
@@ -59,9 +59,9 @@ def test_copies_are_found_counted_and_left_out(catalog: Catalog, tmp_path: Path)
         ("02.png", "13.png"),
         ("03.png", "14.png"),
     }
-    parts = Parts.of(Films.open([result.store]))
-    assert parts.rows("test").tolist() == [COPY, DARKER]
-    assert SAME not in parts.rows("train")
+    subsets = Subsets.of(Films.open([result.store]))
+    assert subsets.rows("test").tolist() == [COPY, DARKER]
+    assert SAME not in subsets.rows("train")
 
 
 def test_without_it_equal_films_alone_are_heeded(catalog: Catalog, tmp_path: Path) -> None:

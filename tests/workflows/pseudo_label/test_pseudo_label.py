@@ -21,7 +21,7 @@ from hilum.labels import LabelOptions
 from hilum.pages.pages import run_page
 from hilum.training.run_folder import PSEUDO_LABELS, read_log, read_metrics
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.evaluate import evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.inference.explain import explain
@@ -131,11 +131,11 @@ def test_only_training_films_without_a_used_label_are_labelled(
     done: PseudoLabelResult, store: Path
 ) -> None:
     films = Films.open([store])
-    parts = Parts.of(films)
+    subsets = Subsets.of(films)
     part = pd.Series("", index=films.catalog["path"].astype(str))
     for name in ("train", "val", "test"):
-        part.iloc[parts.rows(name)] = name
-    used = set(films.catalog["path"].iloc[parts.rows("train", 0.1)])
+        part.iloc[subsets.rows(name)] = name
+    used = set(films.catalog["path"].iloc[subsets.rows("train", 0.1)])
     for one in done.rounds.rounds:
         cells = table(done.run / one.run)
         assert set(part[cells["path"].astype(str)]) == {"train"}
@@ -162,8 +162,8 @@ def test_what_is_told_of_labels_is_so(done: PseudoLabelResult, store: Path) -> N
                     right[called].mean()
                 )
             assert finding.present + finding.absent + finding.abstained == len(
-                Parts.of(films).rows("train")
-            ) - len(Parts.of(films).rows("train", 0.1))
+                Subsets.of(films).rows("train")
+            ) - len(Subsets.of(films).rows("train", 0.1))
             assert finding.truth_films == len(ours)
     means = [
         finding.real_precision.present.value for finding in done.rounds.rounds[0].findings.values()
@@ -302,7 +302,7 @@ def test_further_stores_are_labelled_and_their_own_labels_never_used(
     cells = table(tmp_path / "out" / "rounds" / "round-1")
     theirs = cells[cells["source"] == "elsewhere"]
     films = Films.open([other])
-    training = set(films.catalog["path"].iloc[Parts.of(films).rows("train")])
+    training = set(films.catalog["path"].iloc[Subsets.of(films).rows("train")])
     assert 0 < theirs["path"].nunique() <= len(training)
     assert set(theirs["path"]) <= training
     options = (tmp_path / "out" / "rounds" / "round-1" / "options.yaml").read_text()
@@ -348,7 +348,7 @@ def test_uncertain_cells_are_open_where_the_run_trained_itself_on_them(
         self_trained(run, doubtful, tmp_path / f"{policy}-more", rounds=1)
         cells = table(tmp_path / f"{policy}-more" / "rounds" / "round-1")
         films = Films.open([doubtful])
-        own = set(films.catalog["path"].iloc[Parts.of(films).rows("train", 0.3)])
+        own = set(films.catalog["path"].iloc[Subsets.of(films).rows("train", 0.3)])
         again = cells[cells["path"].isin(own)]
         assert (len(again) > 0) == (policy == "self-train")
         assert set(again["path"]) <= set(catalog["path"][unsure])

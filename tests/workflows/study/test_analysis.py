@@ -24,7 +24,7 @@ from hilum.metrics.comparisons import holm
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import bootstrap_counts, difference_p, share_interval
 from hilum.splits import patient_split
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.study.analysis import analyse
 from hilum.workflows.study.record import StudyCell, StudyRecord, StudyStore, write_study
 
@@ -108,7 +108,7 @@ class Cohort:
 
     def __init__(self, store: Path) -> None:
         films = Films.open([store])
-        self.rows = Parts.of(films).rows("test")
+        self.rows = Subsets.of(films).rows("test")
         labels = films.labels[self.rows]
         self.table = films.catalog.iloc[self.rows].reset_index(drop=True)
         self.truth, self.mask = (labels == 1).astype(float), labels != -1

@@ -25,7 +25,7 @@ from hilum.metrics.ranking import auroc
 from hilum.training.inference import over_films
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import read_log
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.options import ProbeOptions
 from hilum.workflows.evaluate.probe import probe
 from hilum.workflows.train.finetune import finetune
@@ -61,7 +61,7 @@ def test_the_model_that_is_kept_is_the_best_on_validation_films(
     scores = {e["step"]: e["score"] for e in read_log(done.run) if e.get("event") == "validation"}
     assert scores[done.best_step] == max(scores.values()) == pytest.approx(done.best, abs=1e-5)
     films = Films.open([tiny_store])
-    rows = Parts.of(films).rows("val")
+    rows = Subsets.of(films).rows("val")
     logits = over_films(load_model(done.run).classifier, films, rows, 32)
     truth = films.labels[rows]
     found = np.mean([auroc(truth[:, f], logits[:, f]) for f in range(2)])
@@ -112,10 +112,10 @@ def test_a_fraction_learns_from_fewer_patients_and_remembers_the_pretraining_fil
         train={"epochs": 1},
     )
     films = Films.open([tiny_store])
-    parts = Parts.of(films)
-    assert result.patients == round(0.3 * parts.patients(parts.rows("train")))
+    subsets = Subsets.of(films)
+    assert result.patients == round(0.3 * subsets.patients(subsets.rows("train")))
     seen = were_seen(films.catalog, load_model(result.run).seen, films.preparation.size)
-    assert np.array_equal(np.flatnonzero(seen), parts.rows("train"))
+    assert np.array_equal(np.flatnonzero(seen), subsets.rows("train"))
 
 
 def test_a_start_from_films_prepared_otherwise_is_said_and_not_probed(

@@ -25,7 +25,7 @@ from hilum.metrics.ranking import auroc
 from hilum.splits import patient_split
 from hilum.training.inference import as_probabilities, over_films
 from hilum.training.run_folder import read_log
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.evaluate import evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
 from hilum.workflows.evaluate.probe import probe
@@ -79,7 +79,7 @@ def run(store: Path, out: Path, listener: Listener = SILENT, **options: Any) -> 
 def validation(store: Path, model: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return logits, truth and counts of the validation films."""
     films = Films.open([store])
-    rows = Parts.of(films).rows("val")
+    rows = Subsets.of(films).rows("val")
     truth, counts = truth_of(films, rows, "absent")
     return over_films(load_model(model).classifier, films, rows, 32), truth, counts
 
@@ -178,7 +178,7 @@ def test_the_weighted_sampler_says_what_it_does(doubtful: Path, tmp_path: Path) 
     done = run(doubtful, tmp_path / "run", heard, sampler="weighted", train={"epochs": 2})
     (told,) = [event for event in read_log(done.run) if event.get("event") == "sampler"]
     films = Films.open([doubtful])
-    labels = films.labels[Parts.of(films).rows("train")]
+    labels = films.labels[Subsets.of(films).rows("train")]
     shares = (labels == 1).sum(0) / (labels >= 0).sum(0)
     np.testing.assert_allclose(told["before"], shares, rtol=1e-5)
     assert told["findings"] == list(FINDINGS)
@@ -234,5 +234,5 @@ def test_films_whose_labels_are_all_uncertain_teach_nothing_when_ignored(
     sure = Films.open([doubtful])
     assert (sure.labels == -1).any()
     films = run(doubtful, tmp_path / "run", train={"epochs": 1}).films
-    rows = Parts.of(sure).rows("train")
+    rows = Subsets.of(sure).rows("train")
     assert films == int((sure.labels[rows] != -1).any(axis=1).sum())

@@ -24,7 +24,7 @@ from hilum.metrics.results import Estimate
 from hilum.splits import Split
 from hilum.training.run_folder import PSEUDO_LABELS, read_log
 from hilum.workflows.data.pseudo_label_table import PseudoLabels, once, read_pseudo_labels
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.labelling import called, capped, class_counts_of, cuts_of, label_films
 from hilum.workflows.train.labelling_options import PseudoOptions
@@ -73,8 +73,8 @@ def films(tiny_store: Path) -> Films:
 @pytest.fixture(scope="module")
 def held_back(films: Films) -> np.ndarray:
     """Training films outside the first 0.4 of the patients."""
-    parts = Parts.of(films)
-    return np.setdiff1d(parts.rows("train"), parts.rows("train", 0.4))
+    subsets = Subsets.of(films)
+    return np.setdiff1d(subsets.rows("train"), subsets.rows("train", 0.4))
 
 
 def test_a_table_is_read_as_it_was_written(
@@ -142,7 +142,7 @@ def test_what_is_no_table_is_refused_in_one_line(
 
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_pseudo_labels_of_validation_and_test_films_are_refused(films: Films, part: str) -> None:
-    rows = Parts.of(films).rows(part)
+    rows = Subsets.of(films).rows(part)
     with pytest.raises(
         DataError,
         match=rf"^{len(rows)} pseudo-labels, first tiny/.*, are of no training film of the",
@@ -192,7 +192,7 @@ def test_a_film_that_trains_in_two_stores_is_labelled_once(
     both = Films.open([tiny_store, other])
     targets, _ = PseudoLabels(cells(films, held_back)).on(both, both.findings)
     assert np.flatnonzero(~np.isnan(targets).all(axis=1)).tolist() == sorted(held_back)
-    training = Parts.of(both).rows("train")
+    training = Subsets.of(both).rows("train")
     assert once(both, training[::-1]).tolist() == [
         row for row in sorted(training) if row < len(films)
     ]
@@ -215,7 +215,7 @@ def test_labels_of_films_that_another_store_has_others_of_that_name_are_refused(
 def test_where_every_film_is_labelled_the_thresholds_are_one_half(
     films: Films, classifier: Path
 ) -> None:
-    rows, teacher = Parts.of(films).rows("val"), Predictor.load(classifier, "cpu")
+    rows, teacher = Subsets.of(films).rows("val"), Predictor.load(classifier, "cpu")
     cuts = cuts_of(teacher, films, rows, "absent", PseudoOptions(abstain=False))
     scores = teacher.score_films(films, rows)
     for name, one in cuts.items():
@@ -295,13 +295,13 @@ def test_a_model_labels_what_it_is_sure_of(
 def test_a_lesson_joins_pseudo_labels_where_no_label_is_used(
     films: Films, held_back: np.ndarray, tiny_store: Path
 ) -> None:
-    parts = Parts.of(films)
-    own = parts.rows("train", 0.4)
+    subsets = Subsets.of(films)
+    own = subsets.rows("train", 0.4)
     table = pd.concat(
         [cells(films, held_back[:5], value=0.25, weight=0.5), cells(films, own, value=0.25)]
     )
     training_set = TrainingSet.of(
-        films, parts, options(tiny_store, Path("out")), PseudoLabels(table)
+        films, subsets, options(tiny_store, Path("out")), PseudoLabels(table)
     )
     assert training_set.labelled == len(own)
     assert training_set.rows.tolist() == sorted([*own, *held_back[:5]])
@@ -318,9 +318,9 @@ def test_a_lesson_draws_pseudo_labelled_films_by_their_findings_too(
     films: Films, held_back: np.ndarray, tiny_store: Path
 ) -> None:
     how = options(tiny_store, Path("out"), sampler="weighted")
-    plain = TrainingSet.of(films, Parts.of(films), how)
+    plain = TrainingSet.of(films, Subsets.of(films), how)
     joined = TrainingSet.of(
-        films, Parts.of(films), how, PseudoLabels(cells(films, held_back, value=0.0))
+        films, Subsets.of(films), how, PseudoLabels(cells(films, held_back, value=0.0))
     )
     assert joined.draws is not None
     assert plain.draws is not None
@@ -334,7 +334,7 @@ def test_fine_tuning_learns_from_the_table_and_says_so(
     table = tmp_path / "table.parquet"
     PseudoLabels(cells(films, held_back)).write(table)
     done = run(tiny_store, tmp_path / "run", pseudo_labels=table)
-    assert done.films == len(Parts.of(films).rows("train"))
+    assert done.films == len(Subsets.of(films).rows("train"))
     (told,) = [event for event in read_log(done.run) if event.get("event") == "pseudo-labels"]
     assert told["films"] == len(held_back)
     assert told["findings"] == {

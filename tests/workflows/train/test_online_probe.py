@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hilum.bundle.initialization import new_backbone
 from hilum.images.films import Films
 from hilum.training.learner import Batch, Learner
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.online_probe import FEWEST, online_probe, patient_slice
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.pretrain import planned_looks, pretraining_rows
@@ -60,19 +60,19 @@ def test_two_thirds_of_the_patients_are_fitted_and_the_seed_chooses_them() -> No
 
 @pytest.mark.parametrize("with_validation", [False, True])
 def test_neither_validation_nor_test_films_are_probed(films: Films, with_validation: bool) -> None:
-    parts = Parts.of(films)
-    rows = pretraining_rows(parts, with_validation=with_validation)
+    subsets = Subsets.of(films)
+    rows = pretraining_rows(subsets, with_validation=with_validation)
     options = PretrainOptions(data=(), out=Path("x"), with_validation=with_validation)
-    looks = planned_looks(options, films, parts, rows, 32, Heard())
+    looks = planned_looks(options, films, subsets, rows, 32, Heard())
     assert looks is not None
     assert looks.probe is not None
     probed = np.concatenate([looks.probe.fitted, looks.probe.scored])  # type: ignore[attr-defined]
-    assert set(probed) == set(parts.rows("train"))
+    assert set(probed) == set(subsets.rows("train"))
     assert set(looks.rows) <= set(rows)
 
 
 def test_a_probe_is_made_again_the_same_and_leaves_rare_findings_out(films: Films) -> None:
-    rows = Parts.of(films).rows("train")
+    rows = Subsets.of(films).rows("train")
     learner = Bare(new_backbone("test_resnet", 32, 0))
     heard = Heard()
     one, other = (online_probe(films, rows, 1024, 32, 0, heard) for _ in range(2))
@@ -96,7 +96,7 @@ def test_a_probe_is_made_again_the_same_and_leaves_rare_findings_out(films: Film
 
 def test_too_few_labels_turn_it_off_with_a_note(films: Films) -> None:
     heard = Heard()
-    assert online_probe(films, Parts.of(films).rows("train")[:20], 1024, 32, 0, heard) is None
+    assert online_probe(films, Subsets.of(films).rows("train")[:20], 1024, 32, 0, heard) is None
     assert heard.notes == [
         "no finding has 10 labelled training films with it and without it to fit a probe on, and as many to score: "
         "no online probe"

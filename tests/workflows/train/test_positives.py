@@ -23,7 +23,7 @@ from hilum.training.interrupt import Interrupted
 from hilum.training.learner import Batch
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import read_log
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.pretrain import positive_pairs, pretrain
@@ -72,7 +72,7 @@ def test_a_run_on_pairs_of_a_patient_says_how_many_resumes_exactly_and_differs(
     phantoms: Path, tmp_path: Path
 ) -> None:
     films = Films.open([phantoms])
-    rows = Parts.of(films).rows("train")
+    rows = Subsets.of(films).rows("train")
     patients = films.catalog["patient"].iloc[rows]
     paired = int(patients.duplicated(keep=False).sum())
     assert 2 <= paired < len(rows)
@@ -93,7 +93,7 @@ def test_a_run_on_pairs_of_a_patient_says_how_many_resumes_exactly_and_differs(
 
 def test_pairs_of_a_study_stay_within_it(phantoms: Path) -> None:
     films, heard = Films.open([phantoms]), Heard()
-    rows = Parts.of(films).rows("train")
+    rows = Subsets.of(films).rows("train")
     positives = positive_pairs("study", films, rows, 0, heard)
     assert positives is not None
     beside = positives(0, rows)

@@ -20,7 +20,7 @@ from hilum.listener import Listener
 from hilum.methods.byol import BYOLOptions
 from hilum.methods.moco import MoCoOptions
 from hilum.training.options import TrainOptions
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.pretrain import TrainingResult, note_without_negatives, pretrain
 
@@ -83,14 +83,15 @@ def test_test_and_validation_films_stay_out_and_the_films_seen_are_listed(
     done: TrainingResult, tiny_store: Path, tmp_path: Path
 ) -> None:
     films = Films.open([tiny_store])
-    parts = Parts.of(films)
+    subsets = Subsets.of(films)
     seen = load_model(done.run).seen
     assert np.array_equal(
-        np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), parts.rows("train")
+        np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)),
+        subsets.rows("train"),
     )
     both = run(tiny_store, tmp_path / "both", with_validation=True)
     seen = load_model(both.run).seen
-    expected = np.union1d(parts.rows("train"), parts.rows("val"))
+    expected = np.union1d(subsets.rows("train"), subsets.rows("val"))
     assert np.array_equal(
         np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), expected
     )

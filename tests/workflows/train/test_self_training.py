@@ -26,7 +26,7 @@ from hilum.listener import SILENT, Listener
 from hilum.splits import patient_split
 from hilum.training.run_folder import PSEUDO_LABELS, TEACHER, read_log
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.evaluate import evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
 from hilum.workflows.evaluate.probe import probe
@@ -264,7 +264,7 @@ def test_an_uncertain_cell_of_a_film_in_two_stores_is_labelled_once(
     always = PseudoOptions(soft=True, abstain=False)
     done = run(doubtful, tmp_path / "run", data=(doubtful, other), self_train=always, epochs=1)
     films = Films.open([doubtful])
-    uncertain = (films.labels[Parts.of(films).rows("train")] == -1).sum()
+    uncertain = (films.labels[Subsets.of(films).rows("train")] == -1).sum()
     assert len(read_pseudo_labels(done.run / PSEUDO_LABELS).cells) == uncertain
 
 
@@ -276,7 +276,7 @@ def test_irvins_form_labels_every_uncertain_cell_by_its_probability(
     )
     films = Films.open([doubtful])
     targets, _ = read_pseudo_labels(done.run / PSEUDO_LABELS).on(films, films.findings)
-    rows = Parts.of(films).rows("train")
+    rows = Subsets.of(films).rows("train")
     assert (np.isnan(targets[rows]) == (films.labels[rows] != -1)).all()
     told = Predictor.load(done.run / TEACHER, "cpu").score_films(films, rows)
     uncertain = films.labels[rows] == -1
@@ -291,7 +291,7 @@ def test_single_findings_self_train_on_a_share_of_the_patients(
     table = read_pseudo_labels(done.run / PSEUDO_LABELS)
     assert set(table.cells["finding"]) == {"Mass"}
     films = Films.open([doubtful])
-    outside = np.setdiff1d(np.arange(200), Parts.of(films).rows("train", 0.7))
+    outside = np.setdiff1d(np.arange(200), Subsets.of(films).rows("train", 0.7))
     assert not table.cells["path"].isin(films.catalog["path"].iloc[outside]).any()
 
 

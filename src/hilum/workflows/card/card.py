@@ -45,7 +45,7 @@ from hilum.workflows.card.pixels import (
 )
 from hilum.workflows.card.shortcut_check import shortcut_facts
 from hilum.workflows.card.statistics import Column, column_facts, columns_of
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 2
 CARD = "card.json"
@@ -111,10 +111,10 @@ def card(
                 f"--annotations is {root}, no folder: give the data set's, as given to `hilum prepare`."
             )
     films = Films.open(stores)
-    # Not Parts.of: what that refuses, films and patients in two parts, is what a card is to tell
+    # Not Subsets.of: what that refuses, films and patients in two parts, is what a card is to tell
     # of.
-    parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
-    made_of = _made_of(parts, options, subject)
+    subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
+    made_of = _made_of(subsets, options, subject)
     patients = int(films.patient_codes.max()) + 1
     result = CardResult(
         options.out / CARD, films.sources, len(films), patients, _is_done(options.out, made_of)
@@ -131,14 +131,14 @@ def card(
     content = {
         "format": FORMAT,
         "made_of": made_of,
-        "columns": [_column(parts, column, options, listener) for column in columns],
-        "stores": [_store(parts, place, stores, options) for place in range(len(films.stores))],
-        "patients": patient_facts(parts),
-        "copies": _copies(parts, options, listener),
+        "columns": [_column(subsets, column, options, listener) for column in columns],
+        "stores": [_store(subsets, place, stores, options) for place in range(len(films.stores))],
+        "patients": patient_facts(subsets),
+        "copies": _copies(subsets, options, listener),
         "strangers": _outliers(films, options, listener),
         "hints": _issues(films, reader, options, listener) if reader else None,
         "shortcuts": [
-            shortcut_facts(parts, column, reader, options, listener) for column in columns
+            shortcut_facts(subsets, column, reader, options, listener) for column in columns
         ],
         "reader": {"kind": reader.kind, "backbone": reader.backbone, "says": reader.says}
         if reader
@@ -148,10 +148,10 @@ def card(
     return result
 
 
-def _made_of(parts: Parts, options: CardOptions, subject: str | None) -> dict[str, Any]:
+def _made_of(subsets: Subsets, options: CardOptions, subject: str | None) -> dict[str, Any]:
     """Return what identifies a card: data, options and run; no path is in it."""
     told = {name: getattr(options, name) for name in TOLD}
-    pairs = zip(parts.record(), parts.films.stores, strict=True)
+    pairs = zip(subsets.record(), subsets.films.stores, strict=True)
     return {
         "hilum": __version__,
         "stores": [{**one, "preparation": store.preparation.to_json()} for one, store in pairs],
@@ -204,22 +204,22 @@ def _clear(out: Path) -> None:
 
 
 def _column(
-    parts: Parts, column: Column, options: CardOptions, listener: Listener
+    subsets: Subsets, column: Column, options: CardOptions, listener: Listener
 ) -> dict[str, Any]:
     """Return what is counted of a column, and how its films look."""
     listener.progress("tables", 0, 1, column.name)
-    facts = column_facts(parts.films, parts, column)
+    facts = column_facts(subsets.films, subsets, column)
     listener.progress("tables", 1, 1, column.name)
-    greys, mean = grey_facts(parts.films, column.rows, options.seed, listener)
+    greys, mean = grey_facts(subsets.films, column.rows, options.seed, listener)
     number = "-".join(map(str, column.stores))
     return {**facts, "greys": greys, "mean_film": keep_picture(options.out, f"mean-{number}", mean)}
 
 
 def _store(
-    parts: Parts, place: int, folders: Sequence[Path], options: CardOptions
+    subsets: Subsets, place: int, folders: Sequence[Path], options: CardOptions
 ) -> dict[str, Any]:
     """Return a store's sample films, and some before and after enhancement."""
-    store, split = parts.films.stores[place], parts.splits[place]
+    store, split = subsets.films.stores[place], subsets.splits[place]
     rows = sample_rows(store, split, max(options.samples, LOOKED_FOR), options.seed)
     roots = [
         *options.annotations,
@@ -227,11 +227,11 @@ def _store(
     ]
     steps = before_and_after(store, rows[:LOOKED_FOR], roots)
     samples = [
-        _sample(parts.films, place, int(row), number, options)
+        _sample(subsets.films, place, int(row), number, options)
         for number, row in enumerate(rows[: options.samples])
     ]
     return {
-        "source": parts.films.sources[place],
+        "source": subsets.films.sources[place],
         "preparation": store.preparation.to_json(),
         "split": {
             "kind": split.kind,
@@ -269,10 +269,10 @@ def _sample(
     }
 
 
-def _copies(parts: Parts, options: CardOptions, listener: Listener) -> dict[str, Any]:
-    copies = known_and_found(parts.films, listener)
-    write_list(options.out, "copies", copy_list(parts, copies))
-    return {**copy_facts(parts, copies), "shown": shown_copies(parts, copies, options.out)}
+def _copies(subsets: Subsets, options: CardOptions, listener: Listener) -> dict[str, Any]:
+    copies = known_and_found(subsets.films, listener)
+    write_list(options.out, "copies", copy_list(subsets, copies))
+    return {**copy_facts(subsets, copies), "shown": shown_copies(subsets, copies, options.out)}
 
 
 def _outliers(films: Films, options: CardOptions, listener: Listener) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hilum.files import replacing
 from hilum.images.films import Films
 from hilum.splits import PATIENT_PARTS
 from hilum.workflows.card.pixels import keep_picture
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 
 LISTS = "lists"
 """Folder of the tables that name films; they are not in the page, for a path can name a patient."""
@@ -27,9 +27,9 @@ OUTSIDE = "in no part"
 PARTS_SHOWN = (*PATIENT_PARTS, "official-test", OUTSIDE)
 
 
-def part_of_each(parts: Parts) -> NDArray[np.object_]:
+def part_of_each(subsets: Subsets) -> NDArray[np.object_]:
     """Return the part of every film, [N]; OUTSIDE where it is in none."""
-    return parts.part_of_each().fillna(OUTSIDE).to_numpy(object)
+    return subsets.split_of_each().fillna(OUTSIDE).to_numpy(object)
 
 
 def store_of_each(films: Films) -> NDArray[np.int64]:
@@ -61,11 +61,11 @@ def _harmless(value: Any) -> Any:
     )
 
 
-def copy_facts(parts: Parts, copies: Copies) -> dict[str, Any]:
+def copy_facts(subsets: Subsets, copies: Copies) -> dict[str, Any]:
     """Return how many copies there are, in and between stores, and which part's films have a copy in which part."""
-    films = parts.films
+    films = subsets.films
     pairs, groups = copies.pairs, copies.groups()
-    origin, placed = store_of_each(films), part_of_each(parts)
+    origin, placed = store_of_each(films), part_of_each(subsets)
     return {
         "exact": int((pairs["kind"] == "exact").sum()),
         "near": int((pairs["kind"] == "near").sum()),
@@ -111,35 +111,35 @@ def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dic
     return found
 
 
-def copy_list(parts: Parts, copies: Copies) -> pd.DataFrame:
+def copy_list(subsets: Subsets, copies: Copies) -> pd.DataFrame:
     """Return every pair with the names of its films and their parts, those of other patients and parts first."""
-    placed, pairs = part_of_each(parts), copies.pairs
+    placed, pairs = part_of_each(subsets), copies.pairs
     sides = []
     for name in ("first", "second"):
         rows = pairs[name].to_numpy(np.int64)
         sides.append(
-            named_films(parts.films, rows).assign(part=placed[rows]).add_suffix(f"_{name}")
+            named_films(subsets.films, rows).assign(part=placed[rows]).add_suffix(f"_{name}")
         )
     table = pd.concat(
         [*sides, pairs[["kind", "correlation", "same_patient"]].reset_index(drop=True)], axis=1
     )
-    return table.iloc[_worst_first(parts, copies)].reset_index(drop=True)
+    return table.iloc[_worst_first(subsets, copies)].reset_index(drop=True)
 
 
-def _worst_first(parts: Parts, copies: Copies) -> NDArray[np.int64]:
+def _worst_first(subsets: Subsets, copies: Copies) -> NDArray[np.int64]:
     """Return the order of pairs: between parts first, then of different patients, then by correlation."""
-    placed, pairs = part_of_each(parts), copies.pairs
+    placed, pairs = part_of_each(subsets), copies.pairs
     first, second = (placed[pairs[name].to_numpy(np.int64)] for name in ("first", "second"))
     between = (first != second) & (first != OUTSIDE) & (second != OUTSIDE)
     same = pairs["same_patient"].to_numpy(bool)
     return np.lexsort((-pairs["correlation"].to_numpy(np.float64), same, ~between)).astype(np.int64)
 
 
-def shown_copies(parts: Parts, copies: Copies, out: Path) -> list[dict[str, Any]]:
+def shown_copies(subsets: Subsets, copies: Copies, out: Path) -> list[dict[str, Any]]:
     """Keep the pictures of some pairs, the most telling first, and return what is said of each; no path."""
-    placed, films = part_of_each(parts), parts.films
+    placed, films = part_of_each(subsets), subsets.films
     found = []
-    for number, place in enumerate(_worst_first(parts, copies)[:SHOWN].tolist()):
+    for number, place in enumerate(_worst_first(subsets, copies)[:SHOWN].tolist()):
         pair = copies.pairs.iloc[place]
         rows = np.array([pair["first"], pair["second"]], np.int64)
         names = named_films(films, rows)
@@ -156,9 +156,9 @@ def shown_copies(parts: Parts, copies: Copies, out: Path) -> list[dict[str, Any]
     return found
 
 
-def patient_facts(parts: Parts) -> dict[str, Any]:
+def patient_facts(subsets: Subsets) -> dict[str, Any]:
     """Return how many patients stand in several parts or stores, or in several parts of their source's own division."""
-    films, placed = parts.films, part_of_each(parts)
+    films, placed = subsets.films, part_of_each(subsets)
     table = pd.DataFrame({
         "patient": films.patient_codes, "part": placed, "store": store_of_each(films),
         "own": films.catalog["part"].astype(object),

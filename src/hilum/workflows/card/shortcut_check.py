@@ -15,7 +15,7 @@ from hilum.workflows.card.model_features import Reader
 from hilum.workflows.card.options import CardOptions
 from hilum.workflows.card.shortcuts import shortcut_probes
 from hilum.workflows.card.statistics import Column
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import probe_labels
 
 Scores = tuple[NDArray[np.floating], Sequence[str]]
@@ -23,11 +23,15 @@ Scores = tuple[NDArray[np.floating], Sequence[str]]
 
 
 def shortcut_facts(
-    parts: Parts, column: Column, reader: Reader | None, options: CardOptions, listener: Listener
+    subsets: Subsets,
+    column: Column,
+    reader: Reader | None,
+    options: CardOptions,
+    listener: Listener,
 ) -> dict[str, Any]:
     """Return what the probes know of a column's films, beside a run; ``seen`` counts the films that it learnt from."""
-    films = Films([parts.films.stores[place] for place in column.stores])
-    here = Parts(films, tuple(parts.splits[place] for place in column.stores))
+    films = Films([subsets.films.stores[place] for place in column.stores])
+    here = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
     scores, seen = _beside(here, None if reader is None else reader.of(column.rows), options)
     found = probed(
         here,
@@ -43,7 +47,7 @@ def shortcut_facts(
 
 
 def probed(
-    parts: Parts,
+    subsets: Subsets,
     name: str,
     split: str,
     min_positives: int,
@@ -53,34 +57,36 @@ def probed(
     listener: Listener,
 ) -> dict[str, Any]:
     """Return the shortcut probes' result as plain values under a name, or the reason why there is none."""
-    reason = _why_not(parts, split)
+    reason = _why_not(subsets, split)
     if reason:
         return {"name": name, "reason": reason}
     found = shortcut_probes(
-        parts.films, parts, split=split, min_positives=min_positives, resamples=resamples, seed=seed,
+        subsets.films, subsets, split=split, min_positives=min_positives, resamples=resamples, seed=seed,
         model_scores=scores, listener=listener,
     )  # fmt: skip
     return {"name": name, "reason": None, **found.to_json()}
 
 
-def _beside(parts: Parts, reader: Reader | None, options: CardOptions) -> tuple[Scores | None, int]:
+def _beside(
+    subsets: Subsets, reader: Reader | None, options: CardOptions
+) -> tuple[Scores | None, int]:
     """Return the run's scores, None where it learnt from films that it would be measured on, and how many those are."""
-    rows, tested = parts.rows("train"), parts.rows(options.split)
+    rows, tested = subsets.rows("train"), subsets.rows(options.split)
     seen = 0 if reader is None else int(reader.seen[tested].sum())
-    if reader is None or seen or _why_not(parts, options.split):
+    if reader is None or seen or _why_not(subsets, options.split):
         return None, seen
-    return reader.scores(parts.films, parts.of_others(rows, tested), tested, options.seed), seen
+    return reader.scores(subsets.films, subsets.of_others(rows, tested), tested, options.seed), seen
 
 
-def _why_not(parts: Parts, split: str) -> str | None:
-    rows, tested = parts.rows("train"), parts.rows(split)
+def _why_not(subsets: Subsets, split: str) -> str | None:
+    rows, tested = subsets.rows("train"), subsets.rows(split)
     if not len(rows) or not len(tested):
         return f"no film is in part {'train' if not len(rows) else split}"
     counts = (
-        probe_labels(parts.films, LabelOptions())[1]
-        if parts.films.findings
-        else np.empty((len(parts.films), 0))
+        probe_labels(subsets.films, LabelOptions())[1]
+        if subsets.films.findings
+        else np.empty((len(subsets.films), 0))
     )
-    if not counts[parts.of_others(rows, tested)].any():
+    if not counts[subsets.of_others(rows, tested)].any():
         return "no training film of another patient has a label that counts"
     return None

@@ -24,7 +24,7 @@ from hilum.metrics.results import Estimate
 from hilum.metrics.shortcut_rule import RULE, chance_p, share_of_knowledge, tells_too_much
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.card.shortcut_probes import PROBES, Probe
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 
 Areas = Mapping[str, Estimate]
@@ -116,7 +116,7 @@ class Shortcuts:
 
 def shortcut_probes(
     films: Films,
-    parts: Parts,
+    subsets: Subsets,
     labels: LabelOptions | None = None,
     split: str = "test",
     min_positives: int = 20,
@@ -130,13 +130,13 @@ def shortcut_probes(
 
     Args:
         films: All films.
-        parts: Their parts.
+        subsets: Their splits.
         labels: What uncertain and unstated labels become; None takes the defaults.
         split: The part to measure on: val, test or official-test.
         min_positives: Positive patients there that a finding needs to be flagged.
         resamples: Of the patients, for the intervals.
         seed: Of the resampling, and of the patients that choose a probe's ridge.
-        model_scores: A model's scores [n, M] of the films ``parts.rows(split)`` in that order, and
+        model_scores: A model's scores [n, M] of the films ``subsets.rows(split)`` in that order, and
             its M findings.
         listener: Hears progress.
         learnt: Training films at most, drawn by the seed, so that millions take no longer.
@@ -147,7 +147,7 @@ def shortcut_probes(
             no probe can learn.
         ValueError: The model's scores are not [n, M].
     """
-    task = _Task.of(films, parts, labels or LabelOptions(), split).with_at_most(learnt, seed)
+    task = _Task.of(films, subsets, labels or LabelOptions(), split).with_at_most(learnt, seed)
     scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
     everyone = range(len(task.findings))
     found = {
@@ -162,7 +162,7 @@ def shortcut_probes(
     judged = task.judged(min_positives)
     flags = tuple(_flags(found, model, task.tests(scores, judged)))
     return Shortcuts(
-        split, len(task.tested), parts.patients(task.tested), len(task.rows), task.findings, judged, min_positives,
+        split, len(task.tested), subsets.patients(task.tested), len(task.rows), task.findings, judged, min_positives,
         found, model, flags,
     )  # fmt: skip
 
@@ -181,14 +181,14 @@ class _Task:
     counts: BoolArray
 
     @staticmethod
-    def of(films: Films, parts: Parts, labels: LabelOptions, split: str) -> _Task:
+    def of(films: Films, subsets: Subsets, labels: LabelOptions, split: str) -> _Task:
         if split in ("train", "all"):
             raise OptionError(
                 f"split is {split!r}, which the probes learn from: choose test, val or official-test."
             )
         targets, weights = probe_labels(films, labels)
-        learnt, tested = parts.needed("train"), parts.needed(split)
-        rows = labelled_rows(parts.of_others(learnt, tested), weights)
+        learnt, tested = subsets.needed("train"), subsets.needed(split)
+        rows = labelled_rows(subsets.of_others(learnt, tested), weights)
         columns = np.array(learnt_columns(weights[rows]))
         truth, counts = truth_of(films, tested, labels.unstated)
         findings = tuple(films.findings[column] for column in columns)

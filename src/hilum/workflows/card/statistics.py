@@ -15,7 +15,7 @@ from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
 from hilum.images.films import Films
 from hilum.labels import POLICIES, UNCERTAIN_CLASS, apply_policy
 from hilum.splits import PARTS
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 
 TOGETHER = "together"
 """Name of the column that has all stores."""
@@ -52,7 +52,7 @@ def columns_of(films: Films) -> list[Column]:
     return found
 
 
-def column_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
+def column_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]:
     """Return what is known of a column's films without looking at a picture; plain values, no name of a patient."""
     table = films.catalog.iloc[column.rows]
     patients = films.patient_codes[column.rows]
@@ -65,7 +65,7 @@ def column_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
         "rows": _rows_read(films, column),
         "labels": label_facts(films, column.rows),
         "together": together(films, column.rows),
-        "parts": part_facts(films, parts, column),
+        "parts": part_facts(films, subsets, column),
         "films_per_patient": films_per_patient(patients),
         "ages": age_facts(table["age"].to_numpy(np.float64, na_value=np.nan)),
         "sexes": _tally(table["sex"], ("F", "M")),
@@ -135,7 +135,7 @@ def together(films: Films, rows: Rows) -> dict[str, Any]:
     return {"findings": names, **told, "none_present": int((~present.any(axis=1)).sum())}
 
 
-def part_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
+def part_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]:
     """Return films, patients and of each finding the films that have it, and whose source states it, of every part.
 
     Films in none are ``left_out``.
@@ -143,14 +143,14 @@ def part_facts(films: Films, parts: Parts, column: Column) -> dict[str, Any]:
     found: dict[str, Any] = {}
     placed = 0
     for part in [name for name in PARTS if name != "all"]:
-        rows = np.intersect1d(parts.rows(part), column.rows)
+        rows = np.intersect1d(subsets.rows(part), column.rows)
         placed += len(rows)
         counted = {
             "present": films.labels[rows] == PRESENT,
             "labelled": films.labelled_by_source[rows],
         }
         found[part] = {
-            "films": len(rows), "patients": parts.patients(rows),
+            "films": len(rows), "patients": subsets.patients(rows),
             **{kind: dict(zip(films.findings, cells.sum(axis=0).tolist(), strict=True))
                for kind, cells in counted.items()},
         }  # fmt: skip

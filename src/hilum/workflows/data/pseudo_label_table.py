@@ -19,7 +19,7 @@ from hilum.files import replacing
 from hilum.findings import positions
 from hilum.images.films import Films
 from hilum.training.run_folder import PSEUDO_LABELS
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 1
 METADATA = b"hilum"
@@ -63,14 +63,14 @@ class PseudoLabels:
             pq.write_table(table.replace_schema_metadata({METADATA: told.encode()}), aside)
 
     def on(
-        self, films: Films, findings: Sequence[str], parts: Parts | None = None
+        self, films: Films, findings: Sequence[str], subsets: Subsets | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """Return the cells among these films: targets, NaN where there is none, and weights, both [N, F].
 
         Args:
             films: N films.
             findings: F names.
-            parts: Of the films; loaded unless given.
+            subsets: Of the films; loaded unless given.
 
         Raises:
             DataError: A film or finding is not among these, a film is none of their training films,
@@ -83,7 +83,7 @@ class PseudoLabels:
                 raise DataError(
                     f"pseudo-labels name {name!r}, which the stores lack: give the stores they are of."
                 )
-        places = self._places(films, Parts.of(films) if parts is None else parts)
+        places = self._places(films, Subsets.of(films) if subsets is None else subsets)
         rows, cells = places["row"].to_numpy(np.int64), self.cells.iloc[places["line"].to_numpy()]
         targets = np.full((len(films), len(findings)), np.nan, np.float32)
         weights = np.zeros_like(targets)
@@ -92,7 +92,7 @@ class PseudoLabels:
         weights[where] = cells["weight"].to_numpy(np.float32)
         return targets, weights
 
-    def _places(self, films: Films, parts: Parts) -> pd.DataFrame:
+    def _places(self, films: Films, subsets: Subsets) -> pd.DataFrame:
         """Return ``line`` among the cells and ``row`` among the films, of each training film that a cell is of.
 
         A film may stand in two stores, and one of the splits may leave it out; of two that train
@@ -101,7 +101,7 @@ class PseudoLabels:
         known = films.catalog[[*NAME, "pixels"]].assign(row=range(len(films)))
         lines = self.cells[NAME].assign(line=range(len(self.cells)))
         places = lines.merge(known, on=NAME)
-        trained = places[places["row"].isin(parts.rows("train"))]
+        trained = places[places["row"].isin(subsets.rows("train"))]
         for found, what in ((places, "no film"), (trained, "no training film")):
             self._refuse_strange(found["line"], what)
         refuse_two_of_a_name(places)

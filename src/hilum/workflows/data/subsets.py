@@ -22,32 +22,32 @@ from hilum.training.run_folder import SPLITS
 
 
 @dataclass(frozen=True)
-class Parts:
+class Subsets:
     """The films of a run and the splits of their stores."""
 
     films: Films
     splits: tuple[Split, ...]
 
     @staticmethod
-    def of(films: Films) -> Parts:
+    def of(films: Films) -> Subsets:
         """Load each store's split.
 
         Raises:
             DataError: A store has none, or a patient or the same picture is in two parts, of one
                 store or of two.
         """
-        parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
-        parts.refuse_patient_in_two()
-        parts.refuse_copies_in_two()
-        return parts
+        subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
+        subsets.refuse_patient_in_two()
+        subsets.refuse_copies_in_two()
+        return subsets
 
     def refuse_patient_in_two(self) -> None:
         """Raise a DataError if stores of one data set put a patient in different parts."""
         sources = [store.source for store in self.films.stores]
         if len(set(sources)) == len(sources):
             return  # no patient in common
-        parts = {"patient": self.films.catalog["patient"], "part": self.part_of_each()}
-        table = pd.DataFrame(parts).dropna().drop_duplicates()
+        columns = {"patient": self.films.catalog["patient"], "split": self.split_of_each()}
+        table = pd.DataFrame(columns).dropna().drop_duplicates()
         twice = table["patient"][table["patient"].duplicated()]
         if len(twice):
             raise DataError(
@@ -68,7 +68,7 @@ class Parts:
         )
         if not len(pairs):
             return
-        part = self.part_of_each().to_numpy(object)
+        part = self.split_of_each().to_numpy(object)
         ends = [
             (int(group[0]), int(other)) for group in _groups(part, pairs) for other in group[1:]
         ]
@@ -76,7 +76,7 @@ class Parts:
         if apart:
             raise DataError(self._copies_apart(apart, part))
 
-    def part_of_each(self) -> pd.Series:
+    def split_of_each(self) -> pd.Series:
         """Return each film's part, [N], by its store's split; null where it is in none."""
         pairs = zip(self.films.stores, self.splits, strict=True)
         return pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)

@@ -23,7 +23,7 @@ from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.options import plain
 from hilum.training.run_folder import METRICS, MODEL, read_metrics
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.details import Details, ScoredFilms, measure_details
 from hilum.workflows.evaluate.options import EvaluateOptions
 
@@ -111,7 +111,7 @@ def _refuse_bundle(run: Path) -> None:
 def _fresh_rows(
     run: Path, predictor: Predictor, films: Films, options: EvaluateOptions
 ) -> tuple[Rows, int]:
-    rows = Parts.of(films).needed(options.split)
+    rows = Subsets.of(films).needed(options.split)
     seen = were_seen(films.catalog.iloc[rows], predictor.model.seen, films.preparation.size)
     if seen.any() and not options.exclude_training_images:
         names = ", ".join(films.catalog["path"].iloc[rows[seen][:3]])
@@ -256,7 +256,7 @@ def _was_split_anew(predictor: Predictor, films: Films) -> bool:
     splits = [
         store["split"] for store in stores if store["fingerprint"] == films.stores[0].fingerprint
     ]
-    return bool(splits) and Parts.of(films).splits[0].hash not in splits
+    return bool(splits) and Subsets.of(films).splits[0].hash not in splits
 
 
 def _record(run: Path, result: EvaluateResult, options: EvaluateOptions, unstated: str) -> None:

@@ -25,7 +25,7 @@ from hilum.metrics.ranking import auroc
 from hilum.metrics.results import Comparison, Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.inference import over_films
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 from hilum.workflows.evaluate.options import ProbeOptions
 from hilum.workflows.train.training_set import note_never_labelled
@@ -123,13 +123,15 @@ class _Task:
     @staticmethod
     def of(options: ProbeOptions, listener: Listener) -> _Task:
         films = Films.open(options.data)
-        parts = Parts.of(films)
+        subsets = Subsets.of(films)
         targets, weights = probe_labels(films, options.labels)
-        rows = labelled_rows(parts.needed("train", options.fraction, options.subset_seed), weights)
+        rows = labelled_rows(
+            subsets.needed("train", options.fraction, options.subset_seed), weights
+        )
         learnt = learnt_columns(weights[rows])
         findings = [films.findings[column] for column in learnt]
         note_never_labelled(films.findings, findings, listener)
-        tested = parts.needed(options.split)
+        tested = subsets.needed(options.split)
         truth, counts = truth_of(films, tested, options.labels.unstated)
         columns = np.array(learnt)
         return _Task(

@@ -25,7 +25,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.nn.backbones import Backbone
 from hilum.training.inference import BATCH, over_films
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.inference.options import EmbedOptions
 
 GROUP = 8 * BATCH
@@ -72,13 +72,13 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
     """
     held = _held(options.out)
     films = Films.open(options.data)
-    parts = Parts.of(films)
-    rows = parts.needed(options.split)
+    subsets = Subsets.of(films)
+    rows = subsets.needed(options.split)
     size = input_size(subject, options.size, films.preparation)
     start = initial_weights(subject, options.backbone, size, options.seed)
     if start.preparation is not None:
         films.refuse_other_preparation(start.preparation)
-    record = _record(subject, start, size, parts, options.split)
+    record = _record(subject, start, size, subsets, options.split)
     result = EmbedResult(
         options.out, len(rows), start.backbone.out_features, already_done=held is not None
     )
@@ -93,7 +93,7 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
     _write(
         options.out,
         schema,
-        _named(parts, rows),
+        _named(subsets, rows),
         _features(start.backbone, films, rows, size, listener),
     )
     return result
@@ -120,10 +120,10 @@ def _features(
         yield begin, over_films(backbone, films, rows[begin : begin + GROUP], size, progress)
 
 
-def _named(parts: Parts, rows: Rows) -> pd.DataFrame:
+def _named(subsets: Subsets, rows: Rows) -> pd.DataFrame:
     """Return source, path, patient and part of the films; the part is null where a film belongs to none."""
-    films = parts.films
-    pairs = zip(films.stores, parts.splits, strict=True)
+    films = subsets.films
+    pairs = zip(films.stores, subsets.splits, strict=True)
     assigned = pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
     return (
         films.catalog[["source", "path", "patient"]]
@@ -148,7 +148,7 @@ def _group(table: pd.DataFrame, features: np.ndarray, schema: pa.Schema) -> pa.T
 
 
 def _record(
-    subject: str, start: InitialWeights, size: int, parts: Parts, split: str
+    subject: str, start: InitialWeights, size: int, subsets: Subsets, split: str
 ) -> dict[str, Any]:
     """Return what the file says of itself; no path and no time is in it."""
     named = Path(subject)
@@ -156,10 +156,10 @@ def _record(
         "model": described(named).method if is_model(named) else named.name,
         "backbone": start.backbone.name,
         "weights": _weights_hash(start.backbone),
-        "preparation": parts.films.preparation.to_json(),
+        "preparation": subsets.films.preparation.to_json(),
         "size": size,
         "split": split,
-        "data": parts.record(),
+        "data": subsets.record(),
         "hilum": __version__,
         "notice": NOTICE,
     }

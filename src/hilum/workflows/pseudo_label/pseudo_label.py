@@ -93,7 +93,7 @@ def _record(context: RoundContext, run: Path) -> dict[str, Any]:
         "hilum": __version__,
         "processes": 1,
         "from": teacher,
-        "data": context.parts.record(),
+        "data": context.subsets.record(),
     }
     return {"pseudo-label": block, "record": made_with}
 
@@ -101,7 +101,7 @@ def _record(context: RoundContext, run: Path) -> dict[str, Any]:
 def _begun(context: RoundContext, folder: RunFolder) -> Rounds:
     """Return the rounds that were finished before."""
     if not (folder.path / LOG).is_file():
-        context.parts.keep(folder.path)
+        context.subsets.keep(folder.path)
         folder.log(event="begun", step=0, total=context.options.rounds)
     if (folder.path / ROUNDS).is_file():
         return read_rounds(folder.path)

@@ -29,7 +29,7 @@ from hilum.workflows.data.pseudo_label_table import (
     read_pseudo_labels,
     refuse_two_of_a_name,
 )
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import training_labels
 from hilum.workflows.pseudo_label.label_quality import (
     Added,
@@ -53,7 +53,7 @@ class RoundContext:
     options: PseudoLabelOptions
     films: Films
     """Of the run's own stores, then of the further ones."""
-    parts: Parts
+    subsets: Subsets
     listener: Listener
 
     @staticmethod
@@ -65,7 +65,7 @@ class RoundContext:
         """
         start = start_run(run, options.data)
         films = Films.open([*start.options.data, *start.further])
-        context = RoundContext(start, options, films, Parts.of(films), listener)
+        context = RoundContext(start, options, films, Subsets.of(films), listener)
         context.refuse_impossible()
         return context
 
@@ -90,14 +90,14 @@ class RoundContext:
         """Whether a film's own labels were learnt from, [N]."""
         options, chosen = self.start.options, np.zeros(len(self.films), np.bool_)
         chosen[
-            self._of_own_stores(self.parts.rows("train", options.fraction, options.subset_seed))
+            self._of_own_stores(self.subsets.rows("train", options.fraction, options.subset_seed))
         ] = True
         return chosen
 
     @cached_property
     def validation(self) -> Rows:
         """The validation films of the run's own stores."""
-        return self._of_own_stores(self.parts.needed("val"))
+        return self._of_own_stores(self.subsets.needed("val"))
 
     def _of_own_stores(self, rows: Rows) -> Rows:
         first_further = int(self.films.starts[len(self.start.options.data)])
@@ -115,7 +115,7 @@ class RoundContext:
         left = np.array([name == SELF_TRAIN for name in names])
         uncertain = (self.films.labels == UNCERTAIN) & ~left
         training = np.zeros(len(self.films), np.bool_)
-        training[once(self.films, self.parts.rows("train"))] = True
+        training[once(self.films, self.subsets.rows("train"))] = True
         used = (training_labels(self.films, labels)[1] > 0) | uncertain
         free: BoolArray = training[:, None] & ~(used & self.own[:, None])
         return free
@@ -136,7 +136,7 @@ class RoundContext:
 
     def told_apart(self, cells: pd.DataFrame) -> pd.DataFrame:
         """Return cells of a table with their provenance: uncertain where that is the label of a film that is learnt."""
-        training = once(self.films, self.parts.rows("train"))
+        training = once(self.films, self.subsets.rows("train"))
         known = pd.MultiIndex.from_frame(self.films.catalog[NAME].iloc[training])
         rows = training[known.get_indexer(pd.MultiIndex.from_frame(cells[NAME]))]
         columns = pd.Index(self.films.findings).get_indexer(pd.Index(cells["finding"]))
@@ -176,7 +176,7 @@ def one_round(context: RoundContext, rounds: Rounds, folder: Path) -> Round:
     teacher = teacher_of(context, rounds, folder)
     cuts, added = _labelled(context, teacher, folder / run / PSEUDO_LABELS, number)
     findings = finding_rounds(added, cuts, context.start.options.labels.unstated)
-    patients = context.parts.patients(added.rows)
+    patients = context.subsets.patients(added.rows)
     nothing = Round(
         number,
         run,
@@ -254,7 +254,7 @@ def _calls(
     labels: PseudoLabels, context: RoundContext, findings: Sequence[str], cuts: Mapping[str, Cut]
 ) -> FloatArray:
     """Return what the cells were called, [N, F]: 1 present, 0 absent, NaN not called; soft ones by the thresholds."""
-    values, _ = labels.on(context.films, findings, context.parts)
+    values, _ = labels.on(context.films, findings, context.subsets)
     if context.options.soft:
         for column, name in zip(values.T, findings, strict=True):
             present, _ = called(column, ~np.isnan(column), cuts[name])

@@ -27,7 +27,7 @@ from hilum.metrics.estimates import (
 from hilum.metrics.per_study import per_study
 from hilum.metrics.resampling import RANK_MEASURES, Judged, rank_findings, weightings
 from hilum.metrics.results import Comparison, Estimate
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.evaluate import saved_scores
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
@@ -52,7 +52,7 @@ class _Test:
     def of(record: StudyRecord) -> _Test:
         how = record.plan["evaluation"]
         films = Films.open([record.stores[0].path])
-        rows = Parts.of(films).needed(PART)
+        rows = Subsets.of(films).needed(PART)
         truth, counts = truth_of(films, rows, record.plan["finetune"]["labels"]["unstated"])
         judged = Judged.of(truth, counts, films.patient_codes[rows])
         weights = weightings(judged, how["resamples"], how["seed"])

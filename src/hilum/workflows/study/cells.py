@@ -14,7 +14,7 @@ from hilum.images.films import Films
 from hilum.labels import SELF_TRAIN
 from hilum.nn.backbones import create_network
 from hilum.options import plain
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import labelled_rows, training_labels
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
@@ -91,11 +91,11 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     """
     for name in dict.fromkeys(backbone_of(plan, model) for model in plan.models):
         create_network(name)
-    Parts.of(Films.open(plan.options.data))
+    Subsets.of(Films.open(plan.options.data))
     films = Films.open(plan.options.data[:1])
-    parts = Parts.of(films)
-    parts.needed("test")
-    parts.needed(
+    subsets = Subsets.of(films)
+    subsets.needed("test")
+    subsets.needed(
         "val"
     )  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
     shares = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
@@ -105,7 +105,7 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     for policy in dict.fromkeys(names):
         _, weights = training_labels(films, replace(plan.finetune.labels, uncertain=policy))
         for fraction in dict.fromkeys(shares):
-            labelled_rows(parts.needed("train", fraction), weights)
+            labelled_rows(subsets.needed("train", fraction), weights)
     return films
 
 

@@ -17,7 +17,7 @@ from hilum.workflows.card.leakage import copy_facts, patient_facts
 from hilum.workflows.card.outliers import outliers
 from hilum.workflows.card.shortcut_check import probed
 from hilum.workflows.card.statistics import Column
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.evaluate import saved_scores
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
@@ -44,14 +44,14 @@ def study_facts(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     """
     record = read_study(folder)
     films = Films.open([store.path for store in record.stores])
-    parts = Parts(films, tuple(Split.load(store.folder) for store in films.stores))
+    subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
     content = {
         "format": FORMAT,
         "stores": list(films.sources),
-        "copies": copy_facts(parts, known_and_found(films, listener)),
-        "patients": patient_facts(parts),
+        "copies": copy_facts(subsets, known_and_found(films, listener)),
+        "patients": patient_facts(subsets),
         "strangers": _outliers(films),
-        "shortcuts": _shortcuts(record, parts, listener),
+        "shortcuts": _shortcuts(record, subsets, listener),
     }
     write_json(record.data, content)
     return content
@@ -66,11 +66,11 @@ def _outliers(films: Films) -> dict[str, int]:
     }
 
 
-def _shortcuts(record: StudyRecord, parts: Parts, listener: Listener) -> dict[str, Any]:
+def _shortcuts(record: StudyRecord, subsets: Subsets, listener: Listener) -> dict[str, Any]:
     """Return what the shortcut probes know of the store that is measured on, and which model stands beside them."""
-    store = parts.films.stores[0]
-    here = Parts(Films([store]), parts.splits[:1])
-    column = Column(parts.films.sources[0], np.arange(len(store)), (0,))
+    store = subsets.films.stores[0]
+    here = Subsets(Films([store]), subsets.splits[:1])
+    column = Column(subsets.films.sources[0], np.arange(len(store)), (0,))
     how, best = record.plan["evaluation"], _best(record)
     scores = None if best is None else _scores(record.path(best), here)
     resamples = min(int(how["resamples"]), RESAMPLES)
@@ -95,7 +95,7 @@ def _best(record: StudyRecord) -> StudyCell | None:
     )
 
 
-def _scores(run: Path, parts: Parts) -> tuple[DoubleArray, list[str]]:
-    table = saved_scores(run, parts.films, parts.rows(PART), PART)
-    names = [name for name in parts.films.findings if name in table]
+def _scores(run: Path, subsets: Subsets) -> tuple[DoubleArray, list[str]]:
+    table = saved_scores(run, subsets.films, subsets.rows(PART), PART)
+    names = [name for name in subsets.films.findings if name in table]
     return table[names].to_numpy(np.float64), names

@@ -18,7 +18,7 @@ from hilum.findings import positions
 from hilum.heatmaps.gradcam import explain
 from hilum.heatmaps.overlay import enlarged, overlay, write_picture
 from hilum.images.films import Films
-from hilum.workflows.data.subsets import Parts, truth_of
+from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.study.gallery_selection import RULE, Choice, choose_films
 
 SUMMARY = "gallery.json"
@@ -52,7 +52,7 @@ class Read:
                 model's.
         """
         predictor.refuse_other_preparation(films)
-        rows = Parts.of(films).needed(part)
+        rows = Subsets.of(films).needed(part)
         truth, counts = truth_of(films, rows, predictor.description.unstated)
         places = positions(predictor.findings, films.findings)
         columns = [place for place in places if place is not None]

@@ -24,7 +24,7 @@ from hilum.files import write_json
 from hilum.heatmaps.localisation import LEAST_PATIENTS
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.localisation import (
     CONTROLS,
     Judge,
@@ -101,8 +101,8 @@ def best_cells(record: StudyRecord) -> list[StudyCell]:
 
 def unseen_rows(films: Films) -> tuple[Rows, list[str]]:
     """Return the rows of films that no model of the store learnt from or was chosen by, and the parts they are of."""
-    parts = Parts.of(films)
-    rows = {part: parts.rows(part) for part in (PART, "official-test")}
+    subsets = Subsets.of(films)
+    rows = {part: subsets.rows(part) for part in (PART, "official-test")}
     return np.concatenate(list(rows.values())), [part for part, found in rows.items() if len(found)]
 
 

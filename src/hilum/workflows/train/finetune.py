@@ -19,7 +19,7 @@ from hilum.metrics.calibration import Calibration
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.options import FinetuneOptions
 from hilum.workflows.train.run import (
     TrainingResult,
@@ -59,21 +59,21 @@ def finetune(options: FinetuneOptions, listener: Listener = SILENT) -> TrainingR
 def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> TrainingResult:
     listener, processes = team.listener, team.place.count
     films = Films.open(options.data, options.unlabelled)
-    parts = Parts.of(films)
+    subsets = Subsets.of(films)
     training_set = TrainingSet.of(
-        films, parts, options, None if table is None else read_pseudo_labels(table)
+        films, subsets, options, None if table is None else read_pseudo_labels(table)
     )
     validation = Validation.of(
-        films, stating(films, parts.rows("val")), options.labels, training_set.columns
+        films, stating(films, subsets.rows("val")), options.labels, training_set.columns
     )
-    record = run_record(("finetune",), options, parts, {}, processes)
+    record = run_record(("finetune",), options, subsets, {}, processes)
     if options.pseudo_labels is not None:
         record["record"]["pseudo_labels"] = sha256(options.pseudo_labels)
     with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
         if team.first:
-            parts.keep(run.path)
+            subsets.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
         note_never_labelled(films.findings, training_set.findings, listener)
@@ -81,8 +81,8 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
         train = fit_batch(options.train, len(training_set.rows), listener, processes)
         listener.note(
             f"fine-tunes on {len(training_set.rows)} films with labels, of "
-            f"{parts.patients(training_set.rows)} patients, "
-            f"validates on {len(validation.rows)} films of {parts.patients(validation.rows)}"
+            f"{subsets.patients(training_set.rows)} patients, "
+            f"validates on {len(validation.rows)} films of {subsets.patients(validation.rows)}"
         )
         order = training_set.order(train.seed)
         batches = film_batches(
@@ -104,7 +104,7 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
         outcome = trainer.train()
         if team.first:
             description = replace(
-                describe(start, size, films, "supervised", parts.record()),
+                describe(start, size, films, "supervised", subsets.record()),
                 unstated=options.labels.unstated,
             )
             seen = joined(start.seen, seen_films(films.catalog.iloc[training_set.rows]))
@@ -113,7 +113,7 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
                 concluded(learner, validation, description, seen, calibrate=options.calibrate),
             )
         return record_result(
-            run, outcome, len(training_set.rows), parts.patients(training_set.rows)
+            run, outcome, len(training_set.rows), subsets.patients(training_set.rows)
         )
 
 

@@ -21,7 +21,7 @@ from hilum.training.monitor import MonitorSettings, watched_rows
 from hilum.training.positive_pairs import PositivePairs, count_paired, pair_order
 from hilum.training.run_folder import CROPS
 from hilum.training.tensorboard import mirrored, require_tensorboard
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.crop_grid import write_crop_grid
 from hilum.workflows.train.online_probe import online_probe
 from hilum.workflows.train.options import PretrainOptions
@@ -64,29 +64,29 @@ def _pretrain(
     if options.monitor.tensorboard:
         require_tensorboard()
     films = Films.open(options.data)
-    parts = Parts.of(films)
-    rows = pretraining_rows(parts, with_validation=options.with_validation)
+    subsets = Subsets.of(films)
+    rows = pretraining_rows(subsets, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
     record = run_record(
-        ("pretrain", method), options, parts, {"method": asdict(method_options)}, processes
+        ("pretrain", method), options, subsets, {"method": asdict(method_options)}, processes
     )
     with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
         if team.first:
-            parts.keep(run.path)
+            subsets.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
         with seeded(options.train.seed):
             learner = load_method(method)(start.backbone, method_options, size)
         train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
-            f"pretrains {method} on {len(rows)} films of {parts.patients(rows)} patients; test films stay out"
+            f"pretrains {method} on {len(rows)} films of {subsets.patients(rows)} patients; test films stay out"
         )
-        note_without_negatives(method_options, parts.patients(rows), listener)
+        note_without_negatives(method_options, subsets.patients(rows), listener)
         positives = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
         batches = film_batches(films, rows, train, positives=positives, team=team)
-        monitoring = planned_looks(options, films, parts, rows, size, listener)
+        monitoring = planned_looks(options, films, subsets, rows, size, listener)
         with mirrored(run, options.monitor.tensorboard and team.first) as log:
             trainer = Trainer(
                 learner,
@@ -102,16 +102,16 @@ def _pretrain(
                 write_crop_grid(run.path / CROPS, learner, batches, train.seed)
             outcome = trainer.train()
         if team.first:
-            description = describe(start, size, films, method, parts.record())
+            description = describe(start, size, films, method, subsets.record())
             seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
             save_model(run.model, Model(description, start.backbone, None, seen))
-        return record_result(run, outcome, len(rows), parts.patients(rows))
+        return record_result(run, outcome, len(rows), subsets.patients(rows))
 
 
-def pretraining_rows(parts: Parts, *, with_validation: bool) -> Rows:
+def pretraining_rows(subsets: Subsets, *, with_validation: bool) -> Rows:
     """Return the films that may be learnt from without labels: training films, validation films if wanted."""
-    rows = parts.needed("train")
-    return np.union1d(rows, parts.rows("val")).astype(np.int64) if with_validation else rows
+    rows = subsets.needed("train")
+    return np.union1d(rows, subsets.rows("val")).astype(np.int64) if with_validation else rows
 
 
 def note_without_negatives(method_options: Any, patients: int, listener: Listener) -> None:
@@ -124,7 +124,12 @@ def note_without_negatives(method_options: Any, patients: int, listener: Listene
 
 
 def planned_looks(
-    options: PretrainOptions, films: Films, parts: Parts, rows: Rows, size: int, listener: Listener
+    options: PretrainOptions,
+    films: Films,
+    subsets: Subsets,
+    rows: Rows,
+    size: int,
+    listener: Listener,
 ) -> MonitorSettings | None:
     """Return what the watch looks at, None where it never does; the probe is of training films alone."""
     monitor, seed = options.monitor, options.train.seed
@@ -132,7 +137,7 @@ def planned_looks(
         return None
     wanted = monitor.probe_films > 0
     probe = (
-        online_probe(films, parts.rows("train"), monitor.probe_films, size, seed, listener)
+        online_probe(films, subsets.rows("train"), monitor.probe_films, size, seed, listener)
         if wanted
         else None
     )

@@ -22,7 +22,7 @@ from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
 from hilum.training.positive_pairs import PositivePairs
 from hilum.training.run_folder import RunFolder
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,11 @@ def _note_step(train: TrainOptions, films: int, listener: Listener, processes: i
 
 
 def run_record(
-    command: tuple[str, ...], options: Any, parts: Parts, more: dict[str, Any], processes: int = 1
+    command: tuple[str, ...],
+    options: Any,
+    subsets: Subsets,
+    more: dict[str, Any],
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Return what options.yaml holds: a config file that repeats the run, and what it was made with."""
     given = {**asdict(options), **more, "init": _anywhere(options.init), "devices": processes}
@@ -109,7 +113,7 @@ def run_record(
         block = {name: block}
     return {
         **block,
-        "record": {"hilum": __version__, "processes": processes, "data": parts.record()},
+        "record": {"hilum": __version__, "processes": processes, "data": subsets.record()},
     }
 
 

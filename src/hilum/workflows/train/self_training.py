@@ -29,7 +29,7 @@ from hilum.training.run_folder import (
     open_run,
 )
 from hilum.workflows.data.pseudo_label_table import PseudoLabels, once, refuse_two_of_a_name
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import training_labels
 from hilum.workflows.train.labelling import class_counts_of, cuts_of, label_films
 from hilum.workflows.train.labelling_options import PseudoOptions
@@ -79,12 +79,12 @@ def taught_table(options: FinetuneOptions, train: Training, listener: Listener) 
         return table
     films = Films.open(options.data, options.unlabelled)
     refuse_two_of_a_name(films.catalog)
-    parts = Parts.of(films)
+    subsets = Subsets.of(films)
     processes = max(place_in(os.environ).count, options.devices)
-    with open_run(options.out, run_record(("finetune",), options, parts, {}, processes)):
+    with open_run(options.out, run_record(("finetune",), options, subsets, {}, processes)):
         listener.note("trains a first model, which will label the uncertain cells")
         train(teacher_options(options), listener)
-        labels = label_uncertain(films, parts, options, listener)
+        labels = label_uncertain(films, subsets, options, listener)
         labels.write(table)
         shutil.rmtree(
             options.out / TEACHER / CHECKPOINTS, ignore_errors=True
@@ -102,16 +102,16 @@ def teacher_options(options: FinetuneOptions) -> FinetuneOptions:
 
 
 def label_uncertain(
-    films: Films, parts: Parts, options: FinetuneOptions, listener: Listener
+    films: Films, subsets: Subsets, options: FinetuneOptions, listener: Listener
 ) -> PseudoLabels:
     """Return what the first model says of the uncertain cells of its training films, where it is sure."""
     teacher = options.out / TEACHER
     predictor = Predictor.load(teacher, "cpu" if options.train.accelerator == "cpu" else "auto")
-    validation = stating(films, parts.rows("val"))
+    validation = stating(films, subsets.rows("val"))
     cuts = cuts_of(
         predictor, films, validation, options.labels.unstated, options.self_train, listener
     )
-    rows = parts.rows("train", options.fraction, options.subset_seed)
+    rows = subsets.rows("train", options.fraction, options.subset_seed)
     columns = [
         place for place in positions(predictor.findings, films.findings) if place is not None
     ]

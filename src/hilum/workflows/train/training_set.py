@@ -20,7 +20,7 @@ from hilum.nn.backbones import Backbone
 from hilum.training.batches import Order
 from hilum.training.run_folder import RunFolder
 from hilum.workflows.data.pseudo_label_table import PseudoLabels
-from hilum.workflows.data.subsets import Parts
+from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import (
     labelled_rows,
     learnt_columns,
@@ -56,7 +56,7 @@ class TrainingSet:
 
     @staticmethod
     def of(
-        films: Films, parts: Parts, options: FinetuneOptions, table: PseudoLabels | None = None
+        films: Films, subsets: Subsets, options: FinetuneOptions, table: PseudoLabels | None = None
     ) -> TrainingSet:
         """Apply the policies, join the pseudo-labels and keep what can be learnt.
 
@@ -67,10 +67,12 @@ class TrainingSet:
                 own.
         """
         targets, weights = training_labels(films, options.labels)
-        rows = labelled_rows(parts.needed("train", options.fraction, options.subset_seed), weights)
+        rows = labelled_rows(
+            subsets.needed("train", options.fraction, options.subset_seed), weights
+        )
         labelled, pseudo = len(rows), None
         if table is not None:
-            aims, counts = table.on(films, films.findings, parts)
+            aims, counts = table.on(films, films.findings, subsets)
             refuse_third_class(films, options.labels, counts)
             targets, weights, pseudo = with_pseudo_labels(targets, weights, rows, aims, counts)
             rows = np.union1d(rows, np.flatnonzero(pseudo.any(axis=1)))
