@@ -23,11 +23,12 @@ demo-full: $(READY)  ## the whole study on drawn phantoms: four methods, two bas
 test: $(READY)  ## everything but the long tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
-check: $(READY)  ## format, lint, types, layers
+check: $(READY)  ## format, lint, types, layers, structure
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/structure.py
 
 torture: $(READY)  ## the long tests: many kills, large fuzzing
 	$(BIN)/python -m pytest -q -m torture --timeout 7200

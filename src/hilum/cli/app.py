@@ -11,9 +11,9 @@ from cyclopts import App
 
 from hilum.cli.commands import COMMANDS
 from hilum.cli.configs import PARAMETER, check_and_configure
-from hilum.cli.layout import PageFormatter
-from hilum.cli.outcome import DONE, conclude
 from hilum.cli.shared import RESEARCH_ONLY
+from hilum.cli.terminal.layout import PageFormatter
+from hilum.cli.terminal.outcome import DONE, conclude
 
 ABOUT = f"""Hilum learns to read chest radiographs from few labels.
 

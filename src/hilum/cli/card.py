@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
+from hilum.cli.terminal.console import listening
 from hilum.workflows.card.options import CardOptions
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
 from hilum.cli.study import Told, refuse_incomplete, study_text
+from hilum.cli.terminal.console import listening
 from hilum.workflows.demo.options import DemoOptions
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
+from hilum.cli.terminal.console import listening
 from hilum.workflows.inference.options import EmbedOptions
 
 SUBJECT = Parameter(help="Whose features: a run folder, a weights file, random, or imagenet.")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
-from hilum.cli.evaluation_details import details_text
-from hilum.cli.results import difference_text, evaluation_text
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
+from hilum.cli.terminal.console import listening
+from hilum.cli.terminal.evaluation_details import details_text
+from hilum.cli.terminal.results import difference_text, evaluation_text
 from hilum.workflows.evaluate.options import EvaluateOptions
 
 if TYPE_CHECKING:

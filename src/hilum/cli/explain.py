@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
-from hilum.cli.tables import aligned
+from hilum.cli.terminal.console import listening
+from hilum.cli.terminal.tables import aligned
 from hilum.workflows.inference.options import ExplainOptions
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, speaks, training_text
+from hilum.cli.terminal.console import listening
 from hilum.workflows.train.options import FinetuneOptions
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
+from hilum.cli.terminal.console import listening
 from hilum.phantoms.options import PhantomOptions
 
 ROOT = Parameter(help="Folder to write: new, empty, or holding the same phantoms.")

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
 from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, counted
+from hilum.cli.terminal.console import listening
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
 FILMS = Parameter(help="Image files, or one store.")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, counted
+from hilum.cli.terminal.console import listening
 from hilum.sources import SOURCES, load_source, read_source
 
 EXAMPLES = """Examples:

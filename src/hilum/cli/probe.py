@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hilum.cli.console import listening
-from hilum.cli.results import cell_text, difference_text, estimate_text
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
-from hilum.cli.tables import aligned
+from hilum.cli.terminal.console import listening
+from hilum.cli.terminal.results import cell_text, difference_text, estimate_text
+from hilum.cli.terminal.tables import aligned
 from hilum.workflows.evaluate.options import ProbeOptions
 
 if TYPE_CHECKING:

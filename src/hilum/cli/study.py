@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hilum.cli.configs import block_of, read_config
-from hilum.cli.console import listening
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
-from hilum.cli.tables import aligned
+from hilum.cli.terminal.console import listening
+from hilum.cli.terminal.tables import aligned
 from hilum.errors import OptionError, RunError
 from hilum.workflows.study.options import StudyOptions
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from hilum.bundle.model_folder import load_model
-from hilum.cli.evaluation_details import details_text
+from hilum.cli.terminal.evaluation_details import details_text
 from hilum.errors import OptionError
 from hilum.findings import COMPETITION
 from hilum.images.films import Films

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from hilum.cli.results import MISSING, cell_text, estimate_text
-from hilum.cli.tables import aligned
+from hilum.cli.terminal.results import MISSING, cell_text, estimate_text
+from hilum.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
     from hilum.metrics.operating import OperatingPoint

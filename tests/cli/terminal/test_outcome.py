@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.cli.outcome import conclude
+from hilum.cli.terminal.outcome import conclude
 from hilum.errors import DataError
 from hilum.training.interrupt import Interrupted
 

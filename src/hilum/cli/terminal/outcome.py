@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from hilum.cli.mistakes import command_of, usage_line
+from hilum.cli.terminal.mistakes import command_of, usage_line
 from hilum.errors import HilumError
 from hilum.training.interrupt import Interrupted
 

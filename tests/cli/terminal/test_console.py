@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hilum.cli.console import LiveLine, PlainLines, listening
+from hilum.cli.terminal.console import LiveLine, PlainLines, listening
 
 
 class Clock:

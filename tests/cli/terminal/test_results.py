@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hilum.cli.probe import _text as probe_text
-from hilum.cli.results import cell_text, difference_text, estimate_text, evaluation_text
-from hilum.cli.tables import aligned
+from hilum.cli.terminal.results import cell_text, difference_text, estimate_text, evaluation_text
+from hilum.cli.terminal.tables import aligned
 from hilum.metrics.intervals import Interval
 from hilum.metrics.summary import Estimate, evaluate_findings
 from hilum.workflows.evaluate.probe import ProbeResult

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hilum.cli.tables import aligned
+from hilum.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
     from hilum.metrics.summary import Estimate, Evaluation, FindingResult
