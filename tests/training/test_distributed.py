@@ -27,7 +27,7 @@ from hilum.nn.collectives import (
     process_count,
 )
 from hilum.training.distributed import Place, place_in, slurm_meeting, team_for, threads_each
-from hilum.training.launcher import Children
+from hilum.training.launcher import LocalRanks
 from hilum.training.learner import Batch, Learner
 
 SIZE, FILMS, STEPS = 32, 16, 3
@@ -248,9 +248,9 @@ def test_a_team_of_one_starts_nobody(tmp_path: Path) -> None:
 
 
 def test_a_child_that_cannot_start_is_one_line_and_none_is_left() -> None:
-    children = Children(["no-such-command"], 3, port=1, environment={"PATH": ""})
-    line = children.fault(patience=60)
-    children.end(patience=60)
+    ranks = LocalRanks(["no-such-command"], 3, port=1, environment={"PATH": ""})
+    line = ranks.lost(patience=60)
+    ranks.end(patience=60)
     assert line is not None
     assert "of 3 ended with status 2 (" in line
     assert "no-such-command" in line
@@ -260,16 +260,16 @@ def test_a_child_that_cannot_start_is_one_line_and_none_is_left() -> None:
 FIRST = """
 import os, sys, time
 from hilum.listener import Listener
-from hilum.training.launcher import Children
+from hilum.training.launcher import LocalRanks
 class Printing(Listener):
     def note(self, line):
         print(line, flush=True)
-children = Children(sys.argv[1:], 2, 1, dict(os.environ))
-while children.fault(patience=60) is None:
+ranks = LocalRanks(sys.argv[1:], 2, 1, dict(os.environ))
+while ranks.lost(patience=60) is None:
     pass
-children.watch(Printing(), grace=0.0)
+ranks.exit_when_lost(Printing(), grace=0.0)
 time.sleep(1)
-children.end(patience=0.0)
+ranks.end(patience=0.0)
 """
 
 
@@ -285,7 +285,7 @@ def test_a_lost_child_ends_the_first_process_and_one_that_did_its_part_does_not(
         timeout=300,
     )
     assert first.returncode == status, first.stderr
-    assert first.stdout.count("this one waited for it and ends") == status
+    assert first.stdout.count("this process waited for it and ends") == status
 
 
 if __name__ == "__main__":

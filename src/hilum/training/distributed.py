@@ -20,8 +20,9 @@ from hilum.errors import HilumError, OptionError, RunError
 from hilum.listener import SILENT, Listener
 from hilum.nn.collectives import first_says
 from hilum.training.interrupt import Interrupted
-from hilum.training.launcher import GRACE, Children, end_with_input
+from hilum.training.launcher import GRACE, LocalRanks
 from hilum.training.run_folder import OPTIONS, RunFolder, open_run
+from hilum.workers.process import end_with_input
 
 TIMEOUT = timedelta(hours=2)
 """How long one process waits for the others: longer than any validation. Lost processes are noticed
@@ -131,7 +132,7 @@ class Starter(Team):
     def __init__(self, place: Place, listener: Listener, command: Sequence[str], out: Path) -> None:
         super().__init__(place, listener)
         self._command = (*command, "--config", str(out / OPTIONS), "--out", str(out))
-        self._children: Children | None = None
+        self._ranks: LocalRanks | None = None
         self._threads = torch.get_num_threads()
 
     def assemble(self) -> None:
@@ -148,21 +149,21 @@ class Starter(Team):
         store = TCPStore(
             "127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=TIMEOUT
         )
-        self._children = Children(self._command, count, store.port, environment)
+        self._ranks = LocalRanks(self._command, count, store.port, environment)
         while not store.check([_here(rank) for rank in range(1, count)]):
-            fault = self._children.fault(patience=0.05)
+            fault = self._ranks.lost(patience=0.05)
             if fault is not None:
                 raise RunError(f"{fault}: nothing was trained.")
         join(store, self.place)
-        self._children.watch(self.listener)
+        self._ranks.exit_when_lost(self.listener)
         first_says([True])
 
     def part(self, error: BaseException | None) -> BaseException | None:
         """End the others, and say which of them was lost if that is the reason."""
-        if self._children is None:
+        if self._ranks is None:
             return error
-        fault = self._children.fault(patience=TOUCHES) if is_lost_connection(error) else None
-        self._children.end(patience=GRACE if error is None else 0.0)
+        fault = self._ranks.lost(patience=TOUCHES) if is_lost_connection(error) else None
+        self._ranks.end(patience=GRACE if error is None else 0.0)
         leave()
         torch.set_num_threads(self._threads)
         if fault is None:

@@ -1,33 +1,26 @@
-"""The other processes that ``--devices N`` starts: the same command, each with a rank; none outlives the first.
+"""Ranks 1 to N - 1 of ``--devices N``: the same command, started by rank 0 as worker processes.
 
-They are told their place as ``torchrun`` tells it, by the environment, and take their options from
-the run's own options.yaml. Their standard input is a pipe that ends with the first process,
-whatever ends that one.
+Each gets its rank as ``torchrun`` passes it, by environment variables, and reads its options from
+the run's own options.yaml.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from hilum.listener import Listener
+from hilum.workers.process import WorkerProcess
 
-TIED = "HILUM_ENDS_WITH_INPUT"
-"""Set in the environment of a process that must end when its standard input does."""
 GRACE = 60.0
-"""Seconds after which a process that finished training must be gone; also how long a lost one may
-go unnoticed."""
+"""Seconds after which a process that finished training must be gone; also how long rank 0 may not
+notice a lost one."""
 
 
-class Children:
-    """Ranks 1 to N - 1 on this machine; use it in a ``with`` block, which none of them outlives."""
+class LocalRanks:
+    """Ranks 1 to N - 1 on this machine; call ``end`` when training is over."""
 
     def __init__(
         self, command: Sequence[str], count: int, port: int, environment: Mapping[str, str]
@@ -40,113 +33,69 @@ class Children:
             port: Where rank 0 keeps its store, on this machine.
             environment: What they inherit.
         """
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="hilum-ranks-", ignore_cleanup_errors=True
-        )
         self._ending = threading.Event()
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._processes: dict[int, WorkerProcess] = {}
         for rank in range(1, count):
-            place = {
+            variables = {
                 "RANK": rank,
                 "LOCAL_RANK": rank,
                 "WORLD_SIZE": count,
                 "LOCAL_WORLD_SIZE": count,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
             }
-            where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, TIED: 1}
-            told = {name: str(value) for name, value in (place | where).items()}
-            self._processes[rank] = self._start(rank, command, {**environment, **told})
-
-    def _start(
-        self, rank: int, command: Sequence[str], environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        search = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109 - as Python means it
-        with self._errors(rank).open("wb") as errors:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "hilum", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env={**environment, "PYTHONPATH": search},
-                process_group=0,  # Ctrl-C is for the first process to handle
+            self._processes[rank] = WorkerProcess(
+                ["-m", "hilum", *command],
+                {**environment, **{name: str(value) for name, value in variables.items()}},
             )
 
-    def _errors(self, rank: int) -> Path:
-        return Path(self._folder.name, f"rank-{rank}")
-
-    def fault(self, patience: float = 0.0) -> str | None:
-        """Return a line on a process that has ended, waiting up to ``patience`` seconds for one; None if none has."""
+    def lost(self, patience: float = 0.0) -> str | None:
+        """Return a line on a process that has ended, None if none ends within ``patience`` seconds."""
         until = time.monotonic() + patience
         while True:
             for rank, process in self._processes.items():
-                if process.poll() is not None:
-                    return self._exit_message(rank, process)
+                if not process.running:
+                    count = len(self._processes) + 1
+                    return f"process {rank} of {count} {process.exit_message()}"
             if time.monotonic() >= until:
                 return None
             time.sleep(0.02)
 
-    def _exit_message(self, rank: int, process: subprocess.Popen[bytes]) -> str:
-        said = self._errors(rank).read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
-        status = process.returncode
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        return f"process {rank} of {len(self._processes) + 1} ended {how} ({last})"
-
-    def watch(self, listener: Listener, grace: float = GRACE) -> None:
-        """End this process too, with a line, when another is lost and this one does not notice.
+    def exit_when_lost(self, listener: Listener, grace: float = GRACE) -> None:
+        """From now on end this process, with a line, when another fails and this one does not notice.
 
         A process that waits on a GPU for a lost one would wait for ever, and nothing can be raised
         in it.
 
         Args:
-            listener: Hears the line.
+            listener: Gets the line.
             grace: Seconds in which this process may notice by itself.
         """
-        for process in self._processes.values():
-            threading.Thread(
-                target=self._end_when_lost,
-                args=(process, listener, grace),
-                name="hilum-ranks",
-                daemon=True,
-            ).start()
 
-    def _end_when_lost(
-        self, process: subprocess.Popen[bytes], listener: Listener, grace: float
-    ) -> None:
-        if process.wait() == 0:
-            return  # it did its part, while the first may have films to measure and a model to write for long after
-        if not self._ending.wait(grace):
-            listener.note(
-                f"{self.fault()}: this one waited for it and ends; run the same line again to go on."
-            )
-            self._kill()
-            os._exit(1)
+        def watch(process: WorkerProcess) -> None:
+            if process.wait() == 0:
+                return  # it is done; rank 0 may have long to evaluate and save after it
+            if not self._ending.wait(grace):
+                listener.note(
+                    f"{self.lost()}: this process waited for it and ends; "
+                    "run the same line again to go on."
+                )
+                self._kill()
+                os._exit(1)
+
+        for process in self._processes.values():
+            threading.Thread(target=watch, args=(process,), name="hilum-ranks", daemon=True).start()
 
     def end(self, patience: float) -> None:
-        """Wait ``patience`` seconds for all to end by themselves, then end those that are left."""
+        """Wait ``patience`` seconds for all to end by themselves, then kill those that are left."""
         self._ending.set()
         until = time.monotonic() + patience
         for process in self._processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, until - time.monotonic()))
+            process.wait(max(0.0, until - time.monotonic()))
         self._kill()
         for process in self._processes.values():
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-        self._folder.cleanup()
+            process.end()
 
     def _kill(self) -> None:
         for process in self._processes.values():
             process.kill()
-
-
-def end_with_input(environment: Mapping[str, str]) -> None:
-    """Make a process that ``Children`` started end as soon as the one that started it is gone."""
-    if TIED in environment:
-        threading.Thread(target=_end_after_input, name="hilum-tied", daemon=True).start()
-
-
-def _end_after_input() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)

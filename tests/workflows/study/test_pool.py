@@ -16,10 +16,9 @@ from hilum.workflows.study.task import Task
 
 
 @pytest.fixture
-def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "errors").mkdir()
-    workers = Workers(1, lambda _run: Listener(), tmp_path / "errors")
+    workers = Workers(1, lambda _run: Listener())
     yield workers
     workers.close()
 

@@ -215,7 +215,7 @@ def _fill(
     finishing: list[Future[None]] = []
     try:
         with (
-            Pool(min(workers, films[1]), setup, out / WORKPLACE) as pool,
+            Pool(min(workers, films[1]), setup) as pool,
             ThreadPoolExecutor(1) as finisher,
         ):
             for job, outcomes in pool.run(bench.next_job):

@@ -1,9 +1,9 @@
-"""The process that decodes: JSON lines of jobs in, prepared films straight into the shard, JSON lines of answers out.
+"""The decoding process: reads jobs as JSON lines, writes prepared films into the shard, answers in JSON lines.
 
 It is started as ``python -m hilum.workflows.prepare.worker`` and imports NumPy and OpenCV only, so
-that it starts in a blink. A decoder that dies takes this process along, nothing else; one that
-hangs is ended by the kernel's alarm, also when the process that started this one is gone. Which
-film is at work stands in a small file that outlives it.
+that it starts in a fraction of a second. A decoder that crashes ends this process and no other; one
+that hangs is ended by the kernel's alarm, also when the parent process is gone. The film being
+decoded is recorded in a small file that outlives this process.
 """
 
 from __future__ import annotations
@@ -26,64 +26,53 @@ from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.read import UnreadableFilm
 
 DEFAULT_READER = "hilum.images.read:read_grey"
-PLACE = struct.Struct("<qq")
-"""The film at work: the job's number and the film's place in it; -1 before the first."""
+CURRENT = struct.Struct("<qq")
+"""The film being decoded: the job's number and the film's index in it; -1 before the first."""
 
 
-class Work(NamedTuple):
+class Setup(NamedTuple):
     """What stays the same from job to job."""
 
     reader: Callable[[Path, int], np.ndarray]
     preparation: Preparation
     max_pixels: int
     patience: float
-    place: int
-    """Descriptor of the file that says which film is at work."""
+    current: int
+    """Descriptor of the file that records the film being decoded."""
 
 
 def main() -> None:
-    """Serve jobs from standard input until it ends."""
+    """Do jobs from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     cv2.setNumThreads(1)
     answers = os.fdopen(os.dup(1), "wb")
-    work = _set_up(json.loads(sys.stdin.buffer.readline()))
-    _silence(1, 2)  # what decoders print must neither mix with answers nor pile up
+    sent = json.loads(sys.stdin.buffer.readline())
+    module, _, name = sent["reader"].partition(":")
+    setup = Setup(
+        getattr(importlib.import_module(module), name),
+        Preparation.from_json(sent["preparation"]),
+        sent["max_pixels"],
+        float(sent["patience"]),
+        sent["current"],
+    )
+    _silence(1, 2)  # what decoders print must neither mix with answers nor fill the disk
     _answer(answers, {"ready": True})
     for line in sys.stdin.buffer:
-        _answer(answers, _do(json.loads(line), work))
+        _answer(answers, _do(json.loads(line), setup))
 
 
-def _set_up(setup: dict[str, Any]) -> Work:
-    module, _, name = setup["reader"].partition(":")
-    reader = getattr(importlib.import_module(module), name)
-    place = os.open(setup["place"], os.O_WRONLY)
-    return Work(
-        reader,
-        Preparation.from_json(setup["preparation"]),
-        setup["max_pixels"],
-        float(setup["patience"]),
-        place,
-    )
-
-
-def _do(job: dict[str, Any], work: Work) -> dict[str, Any]:
-    """Return what became of each film, in order, and the seconds it took; or why nothing can be written."""
+def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
+    """Return the result for each film, in order, and the seconds taken; or why nothing can be written."""
     began = time.perf_counter()
-    films = []
+    film_bytes, films = setup.preparation.size**2, []
     try:
         shard = os.open(job["shard"], os.O_WRONLY)
         try:
-            for place, path in enumerate(job["paths"]):
-                os.pwrite(work.place, PLACE.pack(job["number"], place), 0)
-                films.append(
-                    _film(
-                        Path(job["root"], path),
-                        shard,
-                        job["offset"] + place * work.preparation.size**2,
-                        work,
-                    )
-                )
+            for index, path in enumerate(job["paths"]):
+                os.pwrite(setup.current, CURRENT.pack(job["number"], index), 0)
+                offset = job["offset"] + index * film_bytes
+                films.append(_film(Path(job["root"], path), shard, offset, setup))
         finally:
             os.close(shard)
     except OSError as error:
@@ -91,12 +80,12 @@ def _do(job: dict[str, Any], work: Work) -> dict[str, Any]:
     return {"number": job["number"], "films": films, "seconds": time.perf_counter() - began}
 
 
-def _film(path: Path, shard: int, offset: int, work: Work) -> list[Any]:
-    """Prepare one film and write it to its place; return ``[hash, height, width]`` or ``[reason, detail]``."""
-    signal.setitimer(signal.ITIMER_REAL, work.patience)
+def _film(path: Path, shard: int, offset: int, setup: Setup) -> list[Any]:
+    """Prepare a film and write it at ``offset``; return ``[hash, height, width]`` or ``[reason, detail]``."""
+    signal.setitimer(signal.ITIMER_REAL, setup.patience)
     try:
-        grey = work.reader(path, work.max_pixels)
-        film = work.preparation.apply(grey)
+        grey = setup.reader(path, setup.max_pixels)
+        film = setup.preparation.apply(grey)
     except UnreadableFilm as error:
         return [error.reason, error.detail]
     except MemoryError:

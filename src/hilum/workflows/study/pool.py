@@ -1,18 +1,14 @@
-"""Where the runs of a study take place: in this process, or in long-lived ones beside it."""
+"""Where the runs of a study take place: in this process, or in worker processes."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -20,19 +16,19 @@ import torch
 
 from hilum.listener import Listener
 from hilum.training.interrupt import Interrupted
-from hilum.training.launcher import TIED
+from hilum.workers.process import WorkerProcess
 from hilum.workflows.study.options import MOST_JOBS
 from hilum.workflows.study.task import Task, TaskEnd, do
 
 PATIENCE = 120.0
 """Seconds that a stopped run may take to save."""
 
-Hearing = Callable[[str], Listener]
-"""Gives for a run's name who hears what it says."""
+ListenerOf = Callable[[str], Listener]
+"""Returns the listener of the run with this name."""
 
 
 class Pool(Protocol):
-    """Takes tasks while it has room, and gives their ends."""
+    """Does tasks: `start` one while there is `room`, and `wait` for the next that ends."""
 
     @property
     def room(self) -> int:
@@ -44,17 +40,16 @@ class Pool(Protocol):
         ...
 
     def wait(self) -> TaskEnd:
-        """Return the next end of a task."""
+        """Return how the next task ended."""
         ...
 
 
 class InProcessPool:
-    """This process: a task is done when its end is asked for."""
+    """This process, which does a task when its end is waited for."""
 
-    def __init__(self, hearing: Hearing) -> None:
-        self._hearing, self._task = hearing, None
-
-    _task: Task | None
+    def __init__(self, listener_of: ListenerOf) -> None:
+        self._listener_of = listener_of
+        self._task: Task | None = None
 
     @property
     def room(self) -> int:
@@ -70,69 +65,45 @@ class InProcessPool:
         if self._task is None:
             raise ValueError("no task was started")
         task, self._task = self._task, None
-        return do(task, self._hearing(task.run))
+        return do(task, self._listener_of(task.run))
 
 
 class Worker:
-    """One process and the task that it is at."""
+    """A worker process, the socket to it, and the task it has."""
 
-    def __init__(self, folder: Path, number: int, threads: int, gpu: str | None) -> None:
-        self.number, self.task = number, None
+    def __init__(self, threads: int, gpu: str | None) -> None:
+        self.task: Task | None = None
         self.began = 0.0
         mine, its = socket.socketpair()
         self.pipe = Connection(mine.detach())
-        self.errors = folder / f"worker-{number}"
-        search = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109 - as Python means it
-        told = {TIED: "1", "PYTHONPATH": search} | (
-            {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-        )
-        with self.errors.open("wb") as errors, its:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "hilum.workflows.study.worker",
-                    str(its.fileno()),
-                    str(threads),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env={**os.environ, **told},
-                pass_fds=(its.fileno(),),
-                process_group=0,  # Ctrl-C is for this process to handle
+        environment = dict(os.environ)
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        with its:
+            self.process = WorkerProcess(
+                ["-m", "hilum.workflows.study.worker", str(its.fileno()), str(threads)],
+                environment,
+                pass_fds=[its.fileno()],
             )
-
-    task: Task | None
 
     def exit_message(self) -> str:
         """Return a line on how the process ended."""
-        status = self.process.wait()
-        said = self.errors.read_text(encoding="utf-8", errors="replace").splitlines()
-        last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")[
-            :200
-        ]
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        why = "; a lack of memory is the usual reason" if status == -signal.SIGKILL else ""
-        return f"its process ended {how} ({last}){why}"
+        line = f"its process {self.process.exit_message()}"
+        killed = self.process.wait() == -signal.SIGKILL
+        return f"{line}; a lack of memory is the usual reason" if killed else line
 
     def end(self) -> None:
-        """End the process, whatever it is at."""
-        self.process.kill()
-        self.process.wait()
+        """Kill the process, whatever it does, and close the socket."""
+        self.process.end()
         self.pipe.close()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
 
 
 class Workers:
-    """Several processes, each with its share of the cores or a GPU of its own; started as they are needed."""
+    """Several processes, each with its part of the cores or a GPU of its own, started when needed."""
 
-    def __init__(self, jobs: int, hearing: Hearing, folder: Path) -> None:
-        self._jobs, self._hearing, self._folder = jobs, hearing, folder
+    def __init__(self, jobs: int, listener_of: ListenerOf) -> None:
+        self._jobs, self._listener_of = jobs, listener_of
         self._workers: list[Worker] = []
-        self._ends: list[TaskEnd] = []
         self._spawned = 0
 
     @property
@@ -141,18 +112,18 @@ class Workers:
         return self._jobs - sum(worker.task is not None for worker in self._workers)
 
     def start(self, task: Task) -> None:
-        """Give a task to a process that has none."""
+        """Send a task to a process that has none."""
         worker = self._idle() or self._spawn()
         worker.task, worker.began = task, time.perf_counter()
-        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `wait` finds that
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has died: `wait` notices
             worker.pipe.send(task)
 
     def wait(self) -> TaskEnd:
-        """Return the next end of a task; what runs say until then is passed on."""
+        """Return how the next task ended; until then runs' notes and progress go to their listeners."""
         while True:
             for pipe in wait([worker.pipe for worker in self._workers]):
                 worker = next(worker for worker in self._workers if worker.pipe is pipe)
-                end = self._hear(worker)
+                end = self._receive(worker)
                 if end is not None:
                     return end
 
@@ -163,12 +134,8 @@ class Workers:
                 worker.process.send_signal(signal.SIGTERM)
         until = time.monotonic() + PATIENCE
         for worker in self._workers:
-            while (
-                worker.task is not None
-                and worker.process.poll() is None
-                and time.monotonic() < until
-            ):
-                if worker.pipe.poll(0.05) and self._hear(worker) is not None:
+            while worker.task is not None and worker.process.running and time.monotonic() < until:
+                if worker.pipe.poll(0.05) and self._receive(worker) is not None:
                     break
 
     def close(self) -> None:
@@ -177,28 +144,28 @@ class Workers:
             worker.end()
 
     def _idle(self) -> Worker | None:
-        """Return a process that has no task; those that died without one cost no run."""
+        """Return a process that has no task; one that died without a task costs no run."""
         for worker in [worker for worker in self._workers if worker.task is None]:
-            if worker.process.poll() is None:
+            if worker.process.running:
                 return worker
-            self._replace_lost(worker)
+            self._remove_lost(worker)
         return None
 
-    def _hear(self, worker: Worker) -> TaskEnd | None:
-        """Take one message of a worker; its death ends the task that it was at."""
+    def _receive(self, worker: Worker) -> TaskEnd | None:
+        """Read one message of a worker; its death ends the task that it had."""
         try:
-            kind, *said = worker.pipe.recv()
+            kind, *values = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
-            return self._replace_lost(worker)
+            return self._remove_lost(worker)
         if kind == "end":
             worker.task = None
-            return said[0]  # type: ignore[no-any-return]
+            return values[0]  # type: ignore[no-any-return]
         if worker.task is not None:
-            listener = self._hearing(worker.task.run)
-            listener.note(*said) if kind == "note" else listener.progress(*said)
+            listener = self._listener_of(worker.task.run)
+            listener.note(*values) if kind == "note" else listener.progress(*values)
         return None
 
-    def _replace_lost(self, worker: Worker) -> TaskEnd | None:
+    def _remove_lost(self, worker: Worker) -> TaskEnd | None:
         self._workers.remove(worker)
         line = worker.exit_message()
         worker.end()
@@ -207,57 +174,46 @@ class Workers:
         return TaskEnd(worker.task.run, time.perf_counter() - worker.began, error=line)
 
     def _spawn(self) -> Worker:
-        gpus = _gpus()
+        count = torch.cuda.device_count()
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        gpus = visible[:count] or [str(number) for number in range(count)]
         gpu = gpus[self._spawned % len(gpus)] if gpus else None
-        threads = (
-            0
-            if "OMP_NUM_THREADS" in os.environ
-            else max(1, len(os.sched_getaffinity(0)) // self._jobs)
-        )
-        worker = Worker(self._folder, self._spawned, threads, gpu)
+        cores = len(os.sched_getaffinity(0))
+        threads = 0 if "OMP_NUM_THREADS" in os.environ else max(1, cores // self._jobs)
+        worker = Worker(threads, gpu)
         self._spawned += 1
         self._workers.append(worker)
         return worker
 
 
 @contextmanager
-def pool_of(jobs: int, hearing: Hearing) -> Iterator[Pool]:
-    """Give a pool for so many runs at a time; none of its processes outlives the block.
+def pool_of(jobs: int, listener_of: ListenerOf) -> Iterator[Pool]:
+    """Open a pool for so many runs at a time; none of its processes outlives the block.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every run has saved.
     """
-    with _stops():
+    with _interrupts():
         if jobs == 1:
-            yield InProcessPool(hearing)
+            yield InProcessPool(listener_of)
             return
-        with tempfile.TemporaryDirectory(
-            prefix="hilum-study-", ignore_cleanup_errors=True
-        ) as folder:
-            workers = Workers(jobs, hearing, Path(folder))
-            try:
-                yield workers
-            except Interrupted:
-                workers.stop()
-                raise
-            finally:
-                workers.close()
+        workers = Workers(jobs, listener_of)
+        try:
+            yield workers
+        except Interrupted:
+            workers.stop()
+            raise
+        finally:
+            workers.close()
 
 
-def jobs_for(wanted: int) -> int:
-    """Return how many runs go on at a time: 0 stands for one for each GPU, or for each core."""
-    return wanted or min(MOST_JOBS, torch.cuda.device_count() or len(os.sched_getaffinity(0)))
-
-
-def _gpus() -> list[str]:
-    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] or [str(number) for number in range(count)]
+def jobs_for(jobs: int) -> int:
+    """Return how many runs to do at a time; 0 stands for one a GPU, or one a core without GPUs."""
+    return jobs or min(MOST_JOBS, torch.cuda.device_count() or len(os.sched_getaffinity(0)))
 
 
 @contextmanager
-def _stops() -> Iterator[None]:
+def _interrupts() -> Iterator[None]:
     """Raise Interrupted on SIGINT and SIGTERM; a second signal acts as it always did."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
