@@ -49,6 +49,6 @@ def test_what_opencv_or_memory_refuses_is_a_data_error(
 ) -> None:
     film = tmp_path / "film.png"
     cv2.imwrite(str(film), np.full((40, 40), 7, np.uint8))
-    predictor = WithPreparation(Refusing(act), torch.nn.Identity(), torch.device("cpu"))  # type: ignore[arg-type]
+    predictor = WithPreparation(Refusing(act), torch.device("cpu"))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=line):
         predictor.prepare(film)

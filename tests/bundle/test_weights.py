@@ -188,10 +188,10 @@ def test_a_file_tells_where_the_start_comes_from(tmp_path: Path) -> None:
 
 OFFLINE = """
 import sys
-from hilum.bundle.initialization import start_from
+from hilum.bundle.initialization import initial_weights
 from hilum.errors import HilumError
 try:
-    start_from("imagenet", sys.argv[1], 64, 0)
+    initial_weights("imagenet", sys.argv[1], 64, 0)
 except HilumError as error:
     sys.stdout.write(f"{type(error).__name__}: {error}")
 """

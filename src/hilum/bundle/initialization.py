@@ -74,7 +74,7 @@ def input_size(subject: str, wanted: int | None, preparation: Preparation) -> in
     """Return the height and width in pixels of what a subject's network sees of films prepared in this way.
 
     Args:
-        subject: As for ``start_from``.
+        subject: As for ``initial_weights``.
         wanted: ``--size``, which goes before all else; None if it is not given.
         preparation: Of the films, whose size is taken where the subject is no run.
     """

@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 from markupsafe import Markup
 
-from hilum import __version__
 from hilum.errors import RunError
 from hilum.files import write_bytes
 from hilum.pages.card.read import read_card
@@ -23,6 +22,7 @@ from hilum.pages.study.results import percent
 from hilum.pages.study.sections import study_sections
 from hilum.pages.tables import named_apart, tables_in
 from hilum.pages.wording import counted, listed, spelled
+from hilum.version import __version__
 from hilum.workflows.card.card import CARD, is_card
 from hilum.workflows.study.record import TABLES, is_study
 

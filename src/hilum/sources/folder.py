@@ -16,6 +16,7 @@ from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN, Catalog, film_table
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
+from hilum.options import take_fields
 from hilum.sources import paths, tables
 
 PARTS = {
@@ -83,6 +84,14 @@ class FolderOptions:
     """Words for absent in finding columns."""
     uncertain_values: tuple[str, ...] = ("uncertain",)
     """Words for uncertain in finding columns."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)
 
 
 Options = FolderOptions

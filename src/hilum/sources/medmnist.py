@@ -22,6 +22,7 @@ from hilum.errors import DataError, OptionError
 from hilum.findings import NIH14, canonical
 from hilum.images.npz import NPZ_READER, NpzArray, array_names, film_path, is_films
 from hilum.images.read import UnreadableFilm
+from hilum.options import take_fields
 from hilum.sources import paths, tables
 from hilum.sources.folder import refuse_reserved
 
@@ -56,6 +57,14 @@ class MedMNISTOptions:
     findings: tuple[str, ...] = ()
     """Names of the labels in order, where the set is not one of chest films; of two classes, the
     second's is enough."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)
 
 
 Options = MedMNISTOptions

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hilum import __version__
 from hilum.annotations.known import PHANTOMS
 from hilum.bundle.model_folder import WEIGHTS
 from hilum.catalog import PRESENT, UNCERTAIN
@@ -21,6 +20,7 @@ from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.splits import Split
+from hilum.version import __version__
 from hilum.workflows.card.label_issues import label_issues
 from hilum.workflows.card.leakage import (
     LISTS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from hilum.errors import OptionError
-from hilum.options import Device
+from hilum.options import Device, take_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,9 @@ class CardOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         smallest = {
             "samples": 0,
             "neighbours": 1,

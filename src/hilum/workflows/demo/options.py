@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.options import take_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
@@ -16,6 +18,14 @@ class DemoOptions:
     """Study four methods and two baselines on three shares of the labels, in under an hour."""
     seed: int = 0
     """Seed of the phantoms, the weights and the order of the films."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

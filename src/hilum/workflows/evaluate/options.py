@@ -8,7 +8,7 @@ from typing import Literal
 
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
-from hilum.options import DEFAULT_FRACTION, Device, refuse_below
+from hilum.options import DEFAULT_FRACTION, Device, refuse_below, take_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,9 @@ class EvaluateOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         refuse_below(self, {"min_positives": 1, "resamples": 0, "seed": 0, "subgroup_patients": 2})
         if self.prevalence is not None and not 0 < self.prevalence < 1:
             raise OptionError(
@@ -96,7 +98,9 @@ class ProbeOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         smallest = {
             "subset_seed": 0,
             "size": 16,

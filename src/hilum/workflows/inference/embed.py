@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hilum import __version__
 from hilum.arrays import Rows
 from hilum.bundle.initialization import InitialWeights, initial_weights, input_size
 from hilum.bundle.model_folder import described, is_model
@@ -25,6 +24,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.nn.backbones import Backbone
 from hilum.training.inference import BATCH, over_films
+from hilum.version import __version__
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.inference.options import EmbedOptions
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hilum.options import Device, refuse_below
+from hilum.options import Device, refuse_below, take_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,9 @@ class EmbedOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         refuse_below(self, {"size": 16, "seed": 0})
 
 
@@ -49,3 +51,11 @@ class ExplainOptions:
     """Module whose maps are weighed; the deepest with a map of at least 7 x 7 unless given."""
     device: Device = "auto"
     """Where to compute."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from hilum import __version__
 from hilum.catalog import Catalog
 from hilum.errors import DataError, RunError
 from hilum.files import write_json
@@ -26,6 +25,7 @@ from hilum.images.store import (
     write_table,
 )
 from hilum.listener import SILENT, Listener
+from hilum.version import __version__
 from hilum.workflows.prepare.divide import divide_store
 from hilum.workflows.prepare.plan import (
     PLAN,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hilum.options import take_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
@@ -18,3 +20,11 @@ class SplitOptions:
     fractions: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
     """Shares of the training patients whose sizes are written down; any other can be asked for
     later."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)

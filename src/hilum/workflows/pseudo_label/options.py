@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hilum.errors import OptionError
-from hilum.options import Device
+from hilum.options import Device, take_fields
 from hilum.workflows.train.labelling_options import PseudoOptions
 
 
@@ -52,7 +52,9 @@ class PseudoLabelOptions(PseudoOptions):
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         super().__post_init__()
         for name in ("rounds", "patience"):
             if getattr(self, name) < 1:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hilum import __version__
 from hilum.bundle.model_folder import WEIGHTS, load_model, save_model
 from hilum.bundle.training_manifest import joined
 from hilum.errors import OptionError
@@ -21,6 +20,7 @@ from hilum.listener import SILENT, Listener
 from hilum.options import plain
 from hilum.training.distributed import place_in
 from hilum.training.run_folder import LOG, MODEL, RunFolder, open_run, read_metrics
+from hilum.version import __version__
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
 from hilum.workflows.pseudo_label.record import (
     ROUNDS,

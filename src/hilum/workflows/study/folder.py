@@ -14,13 +14,13 @@ from typing import Any
 import torch
 import yaml
 
-from hilum import __version__
 from hilum.errors import RunError
 from hilum.files import clear_leftovers, write_bytes
 from hilum.images.films import Films
 from hilum.images.store import Store
 from hilum.splits import Split
 from hilum.training.run_folder import difference, hold
+from hilum.version import __version__
 from hilum.workflows.study.cells import study_block
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.record import (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hilum.errors import OptionError
+from hilum.options import take_fields
 from hilum.workflows.evaluate.options import EvaluateOptions
 
 MOST_JOBS = 8
@@ -37,7 +38,9 @@ class StudyEvaluation:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         self.on(Path(), "test")
 
     def on(self, store: Path, split: Literal["val", "test"]) -> EvaluateOptions:
@@ -80,7 +83,9 @@ class StudyOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         for name, least in {"jobs": 0, "seeds": 1, "seed": 0}.items():
             refuse_value_below(f"--{name}", getattr(self, name), least)
         refuse_fractions("--fractions", self.fractions)

@@ -10,6 +10,7 @@ from typing import Any
 from hilum.errors import OptionError, choose
 from hilum.labels import MULTICLASS, POLICIES
 from hilum.methods import METHODS
+from hilum.options import take_fields
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
 from hilum.workflows.study.options import (
     StudyOptions,
@@ -50,6 +51,14 @@ class StudyModel:
     block."""
     pretrain_epochs: int | None = None
     """Passes over the films without labels; the study's unless given."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)
 
     def refuse_wrong(self, name: str) -> None:
         """Check what the model says of itself.
@@ -103,6 +112,14 @@ class PolicyComparison:
     """Share of the labels."""
     compare: tuple[str, ...] = tuple(POLICIES)
     """Policies; the others are compared with the first."""
+
+    def __post_init__(self) -> None:
+        """Take a text for a path and a single value for a list.
+
+        Raises:
+            TypeError: A path or list is something else.
+        """
+        take_fields(self)
 
     def refuse_wrong(self, models: Iterable[str]) -> None:
         """Check that model, share and policies are known.

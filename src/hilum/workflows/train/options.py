@@ -9,7 +9,7 @@ from typing import Literal
 from hilum.classifier.options import LossOptions
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
-from hilum.options import DEFAULT_FRACTION, refuse_below
+from hilum.options import DEFAULT_FRACTION, refuse_below, take_fields
 from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.workflows.train.labelling_options import PseudoOptions
@@ -60,7 +60,9 @@ class PretrainOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         refuse_below(self, {"devices": 1})
         if self.stop_on_collapse and self.monitor.every == 0:
             raise OptionError(
@@ -117,7 +119,9 @@ class FinetuneOptions:
 
         Raises:
             OptionError: An option lies outside its range.
+            TypeError: A path or list is something else.
         """
+        take_fields(self)
         if not 0 < self.fraction <= 1:
             raise OptionError(
                 f"--fraction is {self.fraction}: allowed is above 0 to 1, such as 0.1."

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from hilum import __version__
 from hilum.arrays import FloatArray, Rows
 from hilum.bundle.initialization import InitialWeights, initial_weights
 from hilum.bundle.model_folder import Description, is_model
@@ -22,6 +21,7 @@ from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
 from hilum.training.positive_pairs import PositivePairs
 from hilum.training.run_folder import RunFolder
+from hilum.version import __version__
 from hilum.workflows.data.subsets import Subsets
 
 
