@@ -4,7 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-full test check torture setup clean
+.PHONY: demo demo-full test test-all smoke check torture setup clean
+
+VERSIONS := 3.11 3.12 3.13
+SMOKE := tests/annotations tests/augment tests/losses tests/metrics tests/nn tests/sources tests/splits \
+	tests/images tests/training/test_loop.py tests/training/test_checkpoint.py tests/cli/test_commands.py \
+	tests/cli/test_defaults.py tests/workflows/prepare/test_prepare.py tests/test_catalog.py tests/test_files.py
+
 setup: $(READY)
 
 # Reused while pyproject.toml and constraints.txt stay as they are.
@@ -23,6 +29,16 @@ demo-full: $(READY)  ## the whole study on drawn phantoms: four methods, two bas
 test: $(READY)  ## everything but the long tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
+test-all:  ## a short set of tests on each version of Python that is on the path, in .venv-VERSION
+	@for version in $(VERSIONS); do \
+		if python$$version -c '' 2>/dev/null; \
+		then $(MAKE) --no-print-directory smoke PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+		else echo "python$$version is not on the path: left out"; fi; done
+
+smoke: $(READY)
+	$(BIN)/python -V
+	$(BIN)/python -m pytest -n auto --dist worksteal -q $(SMOKE)
+
 check: $(READY)  ## format, lint, types, layers, structure
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -34,4 +50,4 @@ torture: $(READY)  ## the long tests: many kills, large fuzzing
 	$(BIN)/python -m pytest -q -m torture --timeout 7200
 
 clean:
-	rm -rf $(VENV) build dist demo demo-full .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-3.* build dist demo demo-full .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
