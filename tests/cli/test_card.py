@@ -33,7 +33,15 @@ def test_a_card_is_made_and_is_done_the_second_time(hilum, store, phantoms, out)
     again = hilum("card", store, "--out", out, "--annotations", phantoms, *FEW)
     assert again.code == 0
     assert "has this card already" in again.err
-    assert again.out.splitlines()[-1] == str(out / "card.html")
+    lines = again.out.splitlines()
+    assert lines[-1] == str(out / "card.html")
+    assert lines[0].startswith("48 films of ")
+    assert (
+        "- Outlier images: not tested: fewer than 200 films, of which only blank ones are found."
+        in lines
+    )
+    assert "- Label issues: not tested: no run was given (--from RUN)." in lines
+    assert sum(line.startswith(("- ", "! ")) for line in lines) >= 5
 
 
 def test_the_page_can_be_built_again(hilum, store, phantoms, out):

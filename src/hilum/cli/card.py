@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 STORES = Parameter(help="Stores, prepared alike.")
 SUBJECT = Parameter(
     name="from",
-    help="A run (or a weights file, random or imagenet) whose features tell which films look alike: labels to read "
-    "again, and its AUROC beside the shortcut probes.",
+    help="A run (or a weights file, random or imagenet) whose features measure which films are similar: for label "
+    "issues, and its AUROC beside the shortcut probes.",
 )
 
 
@@ -30,23 +30,33 @@ def card(
 ) -> None:
     """Write a data card: one HTML page on what is in stores, and its numbers as CSV.
 
-    Labels and their policies, what occurs together, people, pictures, copies within and between
-    stores and parts, films that look like no chest film, labels to read again, and shortcuts that a
-    model could take. Files that name films lie beside the page, not in it. Research use only, not a
-    medical device.
+    Labels and uncertainty policies, co-occurrence, people, pictures, copies within and between
+    stores and splits, outlier images, label issues, and shortcuts that a model could take. Prints
+    the results of the checks, those with a problem marked by "!". Files that name films are beside
+    the page, not in it. Research use only, not a medical device.
 
     Examples:
       hilum card stores/nih14 --out cards/nih14
       hilum card stores/nih14 stores/kermany --out cards/both --from runs/moco
       hilum card stores/chexpert --out cards/chexpert --annotations data/CheXpert
     """
+    from hilum.pages.card.checks import card_checks
+    from hilum.pages.card.read import read_card
     from hilum.pages.pages import write_report
     from hilum.workflows.card.card import card as gather
 
     with listening() as listener:
         result = gather(stores, options, subject, listener)
     page = write_report(options.out).report
-    answer(shared, _Page(result, page), f"{_text(result)} {RESEARCH_ONLY}\n{page}")
+    lines = [
+        f"{'!' if check.wrong else '-'} {check.text}"
+        for check in card_checks(read_card(options.out).record)
+    ]
+    answer(
+        shared,
+        _Page(result, page),
+        "\n".join([f"{_text(result)} {RESEARCH_ONLY}", *lines, str(page)]),
+    )
 
 
 class _Page:

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hilum.metrics.results import Estimate
 from hilum.pages.charts.axes import NOT_AVAILABLE
 from hilum.pages.wording import FormattedValue, said
+from hilum.records import read_record
 
 Value = str | int | float | None
 
@@ -124,16 +126,17 @@ def number(value: float | None, form: str = "{:,}") -> Cell:
     return Cell(form.format(value), (value,))
 
 
-def estimate(told: Mapping[str, Any] | None, signed: bool = False) -> Cell:
-    """Return a value with its interval, from an estimate's JSON; None is one that was never made."""
-    told = told or {"value": None, "interval": None}
-    value, interval = told["value"], told.get("interval")
-    in_words = said(value, interval, told.get("reason"), signed=signed)
+def estimate(measure: Estimate | Mapping[str, Any] | None, signed: bool = False) -> Cell:
+    """Return a value with its interval; None is an estimate that was never made."""
+    if isinstance(measure, Mapping):
+        measure = read_record(Estimate, measure)
+    measure = measure or Estimate(None)
+    in_words = said(measure.value, measure.interval, measure.reason, signed=signed)
     return Cell(
         in_words.value,
-        (value, *(interval or (None, None))),
+        (measure.value, *(measure.interval or (None, None))),
         _below(in_words),
-        "" if value is not None else "soft",
+        "" if measure.value is not None else "soft",
     )
 
 

@@ -6,7 +6,7 @@ import csv
 import functools
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, RunError
 from hilum.images.enhance import Preparation
 from hilum.images.store import write_store
-from hilum.pages.card.tables import leaks_of, stem
+from hilum.pages.card.checks import card_checks, copies_check, outlier_check, patients_check
+from hilum.pages.card.tables import leaks_table, stem
 from hilum.pages.charts.bars import bars, matrix
 from hilum.pages.pages import write_report
 from hilum.pages.tables import named_apart, tables_in
@@ -25,6 +26,7 @@ from hilum.splits import patient_split
 from hilum.workflows.card.card import CARD, card
 from hilum.workflows.card.leakage import OUTSIDE, PARTS_SHOWN
 from hilum.workflows.card.options import CardOptions
+from hilum.workflows.card.record import CardRecord
 
 EVIL = "<script>alert('finding')</script>"
 FORMULA = "=HYPERLINK(1)"
@@ -111,10 +113,10 @@ def test_the_page_is_small_and_says_what_it_is_for(page, plain):
         "people",
         "labels",
         "pictures",
-        "parts",
+        "splits",
         "copies",
-        "strangers",
-        "hints",
+        "outliers",
+        "label-issues",
         "shortcuts",
         "limits",
         "repeat",
@@ -158,7 +160,7 @@ def test_the_files_names_are_harmless(made_card):
 def test_the_numbers_are_those_of_the_card(made_card, page, plain):
     content = json.loads((made_card / CARD).read_text())
     assert content["copies"]["exact"] == 2
-    assert f"{content['hints']['labels']} labels are on the work list" in plain(page)
+    assert f"{content['hints']['labels']} labels are listed for a second reading" in plain(page)
     assert "row 0 (" in plain(page)
 
 
@@ -173,7 +175,7 @@ def test_a_store_without_labels_has_its_page(tmp_path, parsed):
     found = parsed(write_report(tmp_path / "out").report.read_text(encoding="utf-8"))
     assert found.open == []
     assert "labels" not in found.ids
-    assert "Not probed: no training film of another patient has a label that counts." in found.words
+    assert "Not tested: no training film of another patient has a label that counts." in found.words
 
 
 def test_a_missing_picture_is_said(made_card, tmp_path):
@@ -233,7 +235,7 @@ def test_bars_of_a_store_that_states_nothing_take_no_room():
 
 
 def test_tables_of_stores_of_nearly_one_name_are_files_of_their_own():
-    one = leaks_of({"leaks": {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}})
+    one = leaks_table({part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN})
     sections = {
         "a": [replace(one, name="parts-My"), "text"],
         "b": {"c": replace(one, name="parts-my")},
@@ -254,10 +256,107 @@ def test_a_matrix_shows_larger_shares_darker_and_leaves_unknown_ones_empty():
 def test_copies_of_films_in_no_part_have_a_column_of_their_own():
     found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
     found["train"][OUTSIDE] = found[OUTSIDE]["train"] = 9
-    table = leaks_of({"leaks": found})
+    table = leaks_table(found)
     assert [column.title for column in table.columns] == [
         "films of",
         "copy in train",
-        "copy in no part",
+        "copy in no split",
     ]
     assert [cell.text for cell in table.rows[0]] == ["train", "0", "9"]
+
+
+def record_of(made_card: Path) -> CardRecord:
+    return CardRecord.from_json(json.loads((made_card / CARD).read_text()))
+
+
+def texts(record: CardRecord, section: str) -> list[str]:
+    return [check.text for check in card_checks(record) if check.section == section]
+
+
+def test_the_record_holds_every_key_of_the_file(made_card):
+    """A key that is written and not read would be lost on the page."""
+    content = json.loads((made_card / CARD).read_text())
+    unread: list[str] = []
+
+    def compare(written: object, read: object, name: str) -> None:
+        if isinstance(written, dict) and is_dataclass(read):
+            for key, value in written.items():
+                field = {"from": "run"}.get(key, key)
+                if hasattr(read, field):
+                    compare(value, getattr(read, field), f"{name}.{key}")
+                else:
+                    unread.append(f"{name}.{key}")
+        elif isinstance(written, dict) and isinstance(read, dict):
+            assert list(written) == list(read), name
+            for key, value in written.items():
+                compare(value, read[key], f"{name}.*")
+        elif isinstance(written, list) and isinstance(read, tuple):
+            assert len(written) == len(read), name
+            for one, other in zip(written, read, strict=True):
+                compare(one, other, f"{name}[]")
+        else:
+            assert written == read, name
+
+    compare(content, record_of(made_card), "card")
+    flag_details = {"auroc", "reference", "reference_auroc", "share", "p_holm"}
+    assert set(unread) <= {
+        "card.format",
+        "card.made_of.stores[].films",
+        "card.made_of.stores[].preparation",
+        "card.stores[].split",
+        *(f"card.shortcuts[].flags[].{name}" for name in flag_details),
+    }
+
+
+def test_what_could_not_be_tested_is_said_and_not_shown_as_passed(made_card, page, plain):
+    record = record_of(made_card)
+    assert texts(record, "outliers") == [
+        "Outlier images: not tested: fewer than 200 films, of which only blank ones are found."
+    ]
+    assert "No film looks rotated" not in plain(page)
+    check = replace(record.shortcuts[0], flags=(), findings_judged=(), min_positives=20)
+    untested = texts(replace(record, shortcuts=(check,)), "shortcuts")
+    reason = "no finding has 20 patients with it and 2 without in the test split"
+    assert untested == [f"Shortcuts: not tested: {reason}."]
+    check = replace(check, findings=(EVIL, "Edema"), findings_judged=("Edema",))
+    (text,) = texts(replace(record, shortcuts=(check,)), "shortcuts")
+    assert text.startswith("No shortcut is flagged for 1 finding tested. Not tested: <script>")
+    assert texts(replace(record, hints=None), "label-issues") == [
+        "Label issues: not tested: no run was given (--from RUN)."
+    ]
+
+
+def test_the_probe_of_a_table_without_age_sex_and_view_is_not_tested(made_card):
+    record = record_of(made_card)
+    assert not any("age, sex and view" in text for text in texts(record, "shortcuts"))
+    whole = replace(
+        record.whole, ages=replace(record.whole.ages, stated=0), sexes={"not stated": 96}, views={}
+    )
+    record = replace(record, columns=(*record.own, whole))
+    assert texts(record, "shortcuts")[-1] == (
+        "Shortcuts by age, sex and view: not tested: no film states any of them."
+    )
+
+
+def test_patients_that_a_source_does_not_name_cannot_be_in_several_splits(made_card):
+    overlap = record_of(made_card).patients
+    named, single = {"a": (48, 24)}, {"b": (9, 9)}
+    assert patients_check(overlap, named, 3).text == "No patient is in several splits."
+    assert patients_check(overlap, single, 3).text == (
+        "Patients in several splits: not tested: every film counts as a patient of its own."
+    )
+    assert "Not tested: b, where" in patients_check(overlap, named | single, 3).text
+    assert "all films are in one split" in patients_check(overlap, named, 1).text
+    assert patients_check(replace(overlap, in_several_parts=1), named, 3).wrong
+
+
+def test_few_films_and_a_search_cut_short_are_said(made_card):
+    assert outlier_check({"a": 300}, 0).text.startswith("No film looks rotated")
+    assert "Not tested: b (fewer than 200 films" in outlier_check({"a": 300, "b": 9}, 0).text
+    assert outlier_check({"a": 300, "b": 9}, 2).wrong
+    none = replace(record_of(made_card).copies, groups=0, straddling=0, films=0, notes=())
+    assert copies_check(none).text == "No film occurs twice."
+    cut = replace(none, notes=("hundreds of films are nearly alike",))
+    assert copies_check(cut).text == (
+        "No copy was found. Not all was tested: hundreds of films are nearly alike."
+    )

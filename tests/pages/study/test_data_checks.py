@@ -1,4 +1,4 @@
-"""What a check of a study's data found: written when the runs have ended, and said on the page."""
+"""The check of a study's data: written when the runs have ended, and shown on the page."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_the_check_gives_the_same_again(own_demo):
 
 def test_what_it_found_is_on_the_page(own_demo, plain):
     words = plain(page(own_demo))
-    assert "What a check of the films found" in words
-    assert "No patient stands in several parts." in words
+    assert "Results of the data check" in words
+    assert "No patient is in several splits." in words
     assert list((own_demo / "tables").glob("shortcuts-*.csv"))
 
 
@@ -55,8 +55,8 @@ def test_copies_between_parts_and_flags_are_said_twice(own_demo, plain):
         own_demo, copies={"groups": 3, "straddling": 3, "films": 6}, shortcuts={"flags": [flag]}
     )
     words = plain(text)
-    assert "3 groups of copies stand in several parts: a leak." in words
-    assert "Films are there twice. 3 groups" in words
+    assert "3 groups of copies are in several splits: a leak." in words
+    assert "Copies in several splits. 3 groups" in words
     assert (
         "Possible shortcut. Edema: told by <b>the border</b>." in words
     )  # as words, not as markup
@@ -65,7 +65,26 @@ def test_copies_between_parts_and_flags_are_said_twice(own_demo, plain):
 
 def test_a_study_that_was_not_checked_has_its_page(own_demo, plain):
     (own_demo / DATA).unlink()
-    assert "What a check of the films found" not in plain(page(own_demo))
+    words = plain(page(own_demo))
+    assert "Results of the data check" not in words
+    assert (
+        "outlier images and shortcuts: not tested: the study's check of its data was not" in words
+    )
+
+
+def test_shortcuts_that_could_not_be_tested_are_not_shown_as_passed(own_demo, plain):
+    words = plain(changed(own_demo, shortcuts={"findings_judged": [], "min_positives": 20}))
+    reason = "no finding has 20 patients with it and 2 without in the test split."
+    assert f"Shortcuts: not tested: {reason}" in words
+    assert f"Shortcuts were not tested. Reason: {reason}" in words
+    assert "No shortcut is flagged" not in words
+    words = plain(changed(own_demo, shortcuts={"reason": "no film is in the test split"}))
+    assert "Shortcuts: not tested: no film is in the test split." in words
+
+
+def test_findings_with_too_few_patients_are_named_as_not_tested(own_demo, plain):
+    words = plain(changed(own_demo, shortcuts={"findings_judged": ["Edema"]}))
+    assert "No shortcut is flagged for 1 finding tested. Not tested: No Finding," in words
 
 
 @pytest.mark.parametrize("content", ["{", "{}"])

@@ -31,6 +31,7 @@ from hilum.workflows.card.card import CARD, SHOWN_AS, card
 from hilum.workflows.card.model_features import Reader
 from hilum.workflows.card.options import CardOptions
 from hilum.workflows.card.pixels import before_and_after, grey_facts
+from hilum.workflows.card.record import CardRecord
 from hilum.workflows.card.statistics import age_facts, films_per_patient, prevalences
 
 PATIENTS = ("Ann Roe", "Bob Poe", "Cy Doe", "Di Moe")
@@ -225,7 +226,9 @@ def test_two_stores_have_a_column_each_and_one_together(tmp_path):
         [3, 3],
         [2, 4],
     ]  # two films with Hernia come from a store that says nothing of Edema
-    assert "Hernia, Edema: 100.0%" in str(co_occurrence(said["columns"][2])["chart"])
+    assert "Hernia, Edema: 100.0%" in str(
+        co_occurrence(CardRecord.from_json(said).columns[2])["chart"]
+    )
 
 
 def test_the_pairs_of_a_stores_own_file_are_told_and_a_wrong_file_is_refused(tmp_path):

@@ -1,61 +1,30 @@
-"""Reads a data card's folder for its page: the numbers, and the pictures beside them."""
+"""Reads a data card's folder for its page: the record, and the pictures beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hilum.errors import RunError
 from hilum.pages.charts.pictures import as_jpeg
 from hilum.pages.read import bytes_of, read_json
 from hilum.workflows.card.card import CARD, FORMAT
 from hilum.workflows.card.pixels import PICTURES
+from hilum.workflows.card.record import CardRecord
 
-KEYS = (
-    "made_of",
-    "columns",
-    "stores",
-    "patients",
-    "copies",
-    "strangers",
-    "hints",
-    "shortcuts",
-    "reader",
-)
 SIDE = 160
 """Pixels that a shown film has at least, so that a browser need not enlarge it by much."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A data card as its files tell it."""
+    """A data card: its record, and the folder with its pictures."""
 
     folder: Path
-    content: Mapping[str, Any]
-
-    def __getitem__(self, key: str) -> Any:
-        """Return a part of the content."""
-        return self.content[key]
-
-    @property
-    def names(self) -> list[str]:
-        """The stores' names."""
-        return [column["name"] for column in self.own]
-
-    @property
-    def own(self) -> list[Mapping[str, Any]]:
-        """The columns of single stores."""
-        return list(self.content["columns"][: len(self["stores"])])
-
-    @property
-    def whole(self) -> Mapping[str, Any]:
-        """The column of all stores, which of one store is its own."""
-        return dict(self.content["columns"][-1])
+    record: CardRecord
 
     def picture(self, name: str) -> str:
-        """Return a picture as an address.
+        """Return a picture as a ``data:`` address.
 
         Raises:
             DataError: It is missing, or no picture.
@@ -72,13 +41,13 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     content = read_json(path)
-    missing = [key for key in ("format", *KEYS) if key not in content]
-    if missing:
-        raise RunError(
-            f"{path} is damaged (no {missing[0]}): delete {folder} and make the card again."
-        )
-    if content["format"] != FORMAT:
+    if content.get("format", FORMAT) != FORMAT:
         raise RunError(
             f"{path} is of format {content['format']}, this version reads {FORMAT}: make the card again."
         )
-    return Card(folder, content)
+    try:
+        return Card(folder, CardRecord.from_json(content))
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged ({error!s:.80}): delete {folder} and make the card again."
+        ) from error

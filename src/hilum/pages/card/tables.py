@@ -3,135 +3,131 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from hilum.labels import POLICIES
-from hilum.pages.card.read import Card
 from hilum.pages.tables import Cell, Table, estimate, estimates, number, numbers, table, word, words
 from hilum.pages.wording import counted
 from hilum.splits import PARTS
 from hilum.workflows.card.leakage import OUTSIDE, PARTS_SHOWN
+from hilum.workflows.card.record import (
+    CardRecord,
+    CopyCounts,
+    Percentiles,
+    ShortcutCheck,
+    SplitCounts,
+    StoreColumn,
+)
 from hilum.workflows.card.shortcut_probes import PROBES
 
 ENHANCED = {"paper": "denoised and equalised", "clahe": "equalised locally", "none": "not enhanced"}
-OWN_PARTS = tuple(part for part in PARTS if part != "all")
+SPLITS = tuple(name for name in PARTS if name != "all")
 UNSEEN = "-"
 
-Column = Mapping[str, Any]
+
+def split_name(name: str) -> str:
+    """Return a split's name as it is shown; on file, films outside are "in no part"."""
+    return "in no split" if name == OUTSIDE else name
 
 
-def stem(*words_of_it: str) -> str:
+def stem(*names: str) -> str:
     """Return a file's stem from words that a user may have chosen.
 
     >>> stem("labels", "../My Store")
     'labels-My-Store'
     """
-    return "-".join(re.sub(r"\W+", "-", one).strip("-") or "store" for one in words_of_it)
+    return "-".join(re.sub(r"\W+", "-", name).strip("-") or "store" for name in names)
 
 
-def share(value: float | None) -> Cell:
-    """Return a share in percent.
+def percentage(value: float | None) -> Cell:
+    """Return a fraction in percent.
 
-    >>> share(0.0244).text, share(None).text
+    >>> percentage(0.0244).text, percentage(None).text
     ('2.4%', 'not available')
     """
     return number(value, "{:.1%}")
 
 
-def overview(card: Card) -> Table:
+def overview(card: CardRecord) -> Table:
     """Return what is counted of every store, a column each and all together."""
     rows = [
-        [word(fact), *(cell(column) for column in card["columns"])] for fact, cell in _FACTS.items()
+        [word(fact), *(cell(column) for column in card.columns)] for fact, cell in _FACTS.items()
     ]
-    columns = [words("", "fact"), *(numbers(one["name"], one["name"]) for one in card["columns"])]
+    columns = [words("", "fact"), *(numbers(one.name, one.name) for one in card.columns)]
     return table("films", "Counts of the stores", columns, rows)
 
 
-def _films_of_a_patient(column: Column) -> Cell:
-    found = column["films_per_patient"]
-    return Cell(f"{found['median']:g}", (found["median"],), f"at most {found['most']:,}")
-
-
-def _studies(column: Column) -> Cell:
-    return (
-        number(column["studies"])
-        if column["studies"] is not None
-        else Cell("not named", (None,), style="soft")
-    )
-
-
 def _tallied(counts: Mapping[str, int]) -> Cell:
-    said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-    return Cell(f"{sum(counts.values()):,}", (sum(counts.values()),), said if len(counts) else "")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    return Cell(f"{sum(counts.values()):,}", (sum(counts.values()),), reasons)
 
 
-def _ages(column: Column) -> Cell:
-    found = column["ages"]
-    if found["median"] is None:
+def _ages(column: StoreColumn) -> Cell:
+    ages = column.ages
+    if ages.median is None:
         return Cell("not stated", (None,), style="soft")
-    slips = f", {counted(found['unlikely'], 'age')} above 120" if found["unlikely"] else ""
+    above = f", {counted(ages.unlikely, 'age')} above 120" if ages.unlikely else ""
     return Cell(
-        f"{found['median']:g}",
-        (found["median"],),
-        f"5% to 95%: {found['p5']:g} to {found['p95']:g}{slips}",
+        f"{ages.median:g}", (ages.median,), f"5% to 95%: {ages.p5:g} to {ages.p95:g}{above}"
     )
 
 
-def _mix(kind: str) -> Any:
-    def cell(column: Column) -> Cell:
-        counts = {name: count for name, count in ordered(column[kind]).items() if count}
-        said = ", ".join(f"{name} {count / column['films']:.0%}" for name, count in counts.items())
-        return Cell(said or UNSEEN, (said,))
-
-    return cell
+def _proportions(counts: Mapping[str, int], films: int) -> Cell:
+    text = ", ".join(
+        f"{name} {count / films:.0%}" for name, count in ordered(counts).items() if count
+    )
+    return Cell(text or UNSEEN, (text,))
 
 
-def _sizes(column: Column) -> Cell:
-    found = column["sizes"]
-    if not found["known"]:
+def _sizes(column: StoreColumn) -> Cell:
+    sizes = column.sizes
+    if not sizes.known:
         return Cell("not recorded", (None,), "prepare again to record it", "soft")
-    low, high = found["shortest_side"]
+    low, high = sizes.shortest_side
     sides = f"{low:,} px" if low == high else f"{low:,} to {high:,} px"
     return Cell(
         sides,
         (sides,),
-        f"{counted(found['different'], 'size')}, {found['square'] / found['known']:.0%} square",
+        f"{counted(sizes.different, 'size')}, {sizes.square / sizes.known:.0%} square",
     )
 
 
-def _spread(name: str) -> Any:
-    def cell(column: Column) -> Cell:
-        found = column["greys"][name]
-        return Cell(
-            f"{found['median']:.0f}",
-            (found["median"],),
-            f"5% to 95%: {found['p5']:.0f} to {found['p95']:.0f}",
-        )
-
-    return cell
+def _percentiles(values: Percentiles) -> Cell:
+    return Cell(
+        f"{values.median:.0f}", (values.median,), f"5% to 95%: {values.p5:.0f} to {values.p95:.0f}"
+    )
 
 
-_FACTS = {
-    "films": lambda column: number(column["films"]),
-    "patients": lambda column: number(column["patients"]),
-    "studies": _studies,
-    "films of a patient, median": _films_of_a_patient,
-    "rows of the source's tables": lambda column: number(column["rows"]["read"]),
-    "rows left out": lambda column: _tallied(column["rows"]["excluded"]),
-    "films that could not be read": lambda column: _tallied(column["rows"]["failed"]),
-    "findings that its source states": lambda column: number(len(column["labels"])),
-    "films with no finding present": lambda column: share(
-        column["together"]["none_present"] / column["films"]
+_FACTS: dict[str, Callable[[StoreColumn], Cell]] = {
+    "films": lambda column: number(column.films),
+    "patients": lambda column: number(column.patients),
+    "studies": lambda column: (
+        number(column.studies)
+        if column.studies is not None
+        else Cell("not named", (None,), style="soft")
     ),
-    "sex": _mix("sexes"),
+    "films of a patient, median": lambda column: Cell(
+        f"{column.films_per_patient.median:g}",
+        (column.films_per_patient.median,),
+        f"at most {column.films_per_patient.most:,}",
+    ),
+    "rows of the source's tables": lambda column: number(column.rows.read),
+    "rows left out": lambda column: _tallied(column.rows.excluded),
+    "films that could not be read": lambda column: _tallied(column.rows.failed),
+    "findings that its source states": lambda column: number(len(column.labels)),
+    "films with no finding present": lambda column: percentage(
+        column.together.none_present / column.films
+    ),
+    "sex": lambda column: _proportions(column.sexes, column.films),
     "age in years, median": _ages,
-    "view": _mix("views"),
-    "shorter side of the films as they came": _sizes,
-    "mean grey of a film (0 to 255), median": _spread("mean"),
-    "contrast of a film (standard deviation), median": _spread("contrast"),
-    "pixels that are black": lambda column: share(column["greys"]["black"]),
-    "pixels that are white": lambda column: share(column["greys"]["white"]),
+    "view": lambda column: _proportions(column.views, column.films),
+    "shorter side of the original films": _sizes,
+    "mean grey of a film (0 to 255), median": lambda column: _percentiles(column.greys.mean),
+    "contrast of a film (standard deviation), median": lambda column: _percentiles(
+        column.greys.contrast
+    ),
+    "pixels that are black": lambda column: percentage(column.greys.black),
+    "pixels that are white": lambda column: percentage(column.greys.white),
 }
 
 
@@ -142,144 +138,125 @@ def ordered(counts: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def findings_of(column: Column) -> list[str]:
+def findings_of(column: StoreColumn) -> list[str]:
     """Return the findings that a column's sources state, in their own order; on file they are sorted."""
-    return [name for name in column["together"]["findings"] if name in column["labels"]]
+    return [name for name in column.together.findings if name in column.labels]
 
 
-def prevalence_table(card: Card) -> Table:
-    """Return the share of films on which each finding is stated as present, store beside store."""
-    findings = findings_of(card.whole)
+def prevalence_table(card: CardRecord) -> Table:
+    """Return the fraction of films on which each finding is stated as present, by store."""
     columns = [words("finding", "finding")]
-    for column in card["columns"]:
-        columns += [numbers(column["name"], f"{column['name']}_share")]
+    for column in card.columns:
         columns += [
-            numbers("films", f"{column['name']}_films"),
-            numbers("patients", f"{column['name']}_patients"),
+            numbers(column.name, f"{column.name}_share"),
+            numbers("films", f"{column.name}_films"),
+            numbers("patients", f"{column.name}_patients"),
         ]
     rows = [
-        [word(name), *(cell for column in card["columns"] for cell in _present(column, name))]
-        for name in findings
+        [word(name), *(cell for column in card.columns for cell in _present(column, name))]
+        for name in findings_of(card.whole)
     ]
     return table("prevalence", "Films on which each finding is present", columns, rows)
 
 
-def _present(column: Column, finding: str) -> list[Cell]:
-    found = column["labels"].get(finding)
-    if found is None:
+def _present(column: StoreColumn, finding: str) -> list[Cell]:
+    labels = column.labels.get(finding)
+    if labels is None:
         return [Cell("not labelled", (None,), style="soft"), Cell("", (None,)), Cell("", (None,))]
-    labelled = column["films"] - found["not_labelled"]
+    labelled = column.films - labels.not_labelled
     return [
-        share(found["present"] / labelled),
-        number(found["present"]),
-        number(found["patients_present"]),
+        percentage(labels.present / labelled),
+        number(labels.present),
+        number(labels.patients_present),
     ]
 
 
-def has_uncertain(column: Column) -> bool:
-    """Whether a label of a column is uncertain."""
-    return any(found["uncertain"] for found in column["labels"].values())
-
-
-def policy_table(column: Column) -> Table:
-    """Return the share of films that training takes as having each finding, by what uncertain labels become."""
-    policies = [
-        name for name in POLICIES if name in next(iter(column["labels"].values()))["prevalence"]
-    ]
+def policy_table(column: StoreColumn) -> Table:
+    """Return the fraction of films that training takes as positive for each finding, by uncertainty policy."""
+    kinds = ("present", "uncertain", "absent", "not_stated")
+    policies = [name for name in POLICIES if name in next(iter(column.labels.values())).prevalence]
     columns = [
         words("finding", "finding"),
-        *(
-            numbers(kind.replace("_", " "), kind)
-            for kind in ("present", "uncertain", "absent", "not_stated")
-        ),
+        *(numbers(kind.replace("_", " "), kind) for kind in kinds),
         *(numbers(policy, policy) for policy in policies),
         numbers("stated only", "stated_only"),
     ]
     rows = [
         [
             word(name),
-            *(number(found[kind]) for kind in ("present", "uncertain", "absent", "not_stated")),
-            *(share(found["prevalence"][policy]) for policy in [*policies, "stated only"]),
+            *(number(column.labels[name].of(kind)) for kind in kinds),
+            *(
+                percentage(column.labels[name].prevalence[policy])
+                for policy in [*policies, "stated only"]
+            ),
         ]
         for name in findings_of(column)
-        for found in [column["labels"][name]]
     ]
-    return table(
-        stem("policies", column["name"]),
-        f"Labels and prevalence by policy, {column['name']}",
-        columns,
-        rows,
-    )
+    title = f"Labels and prevalence by policy, {column.name}"
+    return table(stem("policies", column.name), title, columns, rows)
 
 
-def parts_table(card: Card) -> Table:
-    """Return films and patients of every part of every store."""
-    columns = [words("part", "part")]
-    for column in card["columns"]:
-        name, of = column["name"], f", {column['name']}" if len(card["columns"]) > 1 else ""
+def splits_table(card: CardRecord) -> Table:
+    """Return films and patients of every split of every store."""
+    columns = [words("split", "part")]
+    for column in card.columns:
+        of = f", {column.name}" if len(card.columns) > 1 else ""
         columns += [
-            numbers(f"films{of}", f"{name}_films"),
-            numbers(f"patients{of}", f"{name}_patients"),
+            numbers(f"films{of}", f"{column.name}_films"),
+            numbers(f"patients{of}", f"{column.name}_patients"),
         ]
     rows = []
-    for part in (*OWN_PARTS, "left_out"):
-        found = [column["parts"][part] for column in card["columns"]]
-        if any(one["films"] for one in found):
-            cells = [cell for one in found for cell in (number(one["films"]), _patients(one))]
-            rows.append([word(OUTSIDE if part == "left_out" else part), *cells])
-    return table("parts", "Films and patients of each part", columns, rows)
+    for name in (*SPLITS, "left_out"):
+        counts = [column.parts[name] for column in card.columns]
+        if any(one.films for one in counts):
+            cells = [cell for one in counts for cell in (number(one.films), _patients(one))]
+            rows.append([word("in no split" if name == "left_out" else name), *cells])
+    return table("parts", "Films and patients of each split", columns, rows)
 
 
-def _patients(part: Mapping[str, Any]) -> Cell:
-    return number(part["patients"]) if "patients" in part else Cell("", (None,))
+def _patients(split: SplitCounts) -> Cell:
+    return number(split.patients) if split.patients is not None else Cell("", (None,))
 
 
-def part_prevalence_table(column: Column) -> Table:
-    """Return on which share of each part's films every finding is present, of those whose source states it."""
-    parts = [part for part in OWN_PARTS if column["parts"][part]["films"]]
+def split_prevalence_table(column: StoreColumn) -> Table:
+    """Return the prevalence of every finding in each split, of the films whose source states it."""
+    splits = {name: column.parts[name] for name in SPLITS if column.parts[name].films}
     columns = [words("finding", "finding")]
-    for part in parts:
-        columns += [numbers(part, f"{part}_share"), numbers("films", f"{part}_films")]
+    for name in splits:
+        columns += [numbers(name, f"{name}_share"), numbers("films", f"{name}_films")]
     rows = []
-    for name in findings_of(column):
-        found = [
-            [column["parts"][part][kind][name] for kind in ("present", "labelled")]
-            for part in parts
-        ]
-        shares = [
-            (share(count / films if films else None), number(count)) for count, films in found
-        ]
-        rows.append([word(name), *(cell for pair in shares for cell in pair)])
-    return table(
-        stem("parts", column["name"]), f"Findings by part, {column['name']}", columns, rows
-    )
+    for finding in findings_of(column):
+        cells = [word(finding)]
+        for split in splits.values():
+            present, films = split.present[finding], split.labelled[finding]
+            cells += [percentage(present / films if films else None), number(present)]
+        rows.append(cells)
+    return table(stem("parts", column.name), f"Findings by split, {column.name}", columns, rows)
 
 
-def together_table(column: Column) -> Table:
+def together_table(column: StoreColumn) -> Table:
     """Return on how many films every two findings are present both."""
-    names = column["together"]["findings"]
+    names = column.together.findings
     columns = [words("finding", "finding"), *(numbers(name, name) for name in names)]
-    counts: Sequence[Sequence[int]] = column["together"]["films"]
-    rows = [[word(name), *map(number, line)] for name, line in zip(names, counts, strict=True)]
-    return table(
-        stem("together", column["name"]),
-        f"Films with both findings, {column['name']}",
-        columns,
-        rows,
-    )
+    rows = [
+        [word(name), *map(number, counts)]
+        for name, counts in zip(names, column.together.films, strict=True)
+    ]
+    title = f"Films with both findings, {column.name}"
+    return table(stem("together", column.name), title, columns, rows)
 
 
-def sizes_table(column: Column) -> Table:
+def sizes_table(column: StoreColumn) -> Table:
     """Return the sizes that films came in, the commonest first."""
     columns = [numbers("height", "height"), numbers("width", "width"), numbers("films", "films")]
     rows = [
-        [number(one["height"]), number(one["width"]), number(one["films"])]
-        for one in column["sizes"]["common"]
+        [number(size.height), number(size.width), number(size.films)]
+        for size in column.sizes.common
     ]
-    return table(stem("sizes", column["name"]), f"Commonest sizes, {column['name']}", columns, rows)
+    return table(stem("sizes", column.name), f"Commonest sizes, {column.name}", columns, rows)
 
 
-def copies_table(card: Card) -> Table:
+def copies_table(copies: CopyCounts) -> Table:
     """Return how many pairs of copies there are in and between stores."""
     columns = [
         words("films of", "stores"),
@@ -289,59 +266,59 @@ def copies_table(card: Card) -> Table:
         numbers("near, other patient", "near_other_patient"),
     ]
     rows = []
-    for one in card["copies"]["pairs"]:
-        first, second = one["stores"]
-        cells = [number(one[column.names[0]]) for column in columns[1:]]
-        rows.append([word(first if first == second else f"{first} and {second}"), *cells])
+    for pair in copies.pairs:
+        first, second = pair.stores
+        counts = (pair.exact, pair.exact_other_patient, pair.near, pair.near_other_patient)
+        stores = first if first == second else f"{first} and {second}"
+        rows.append([word(stores), *map(number, counts)])
     return table("copies", "Pairs of copies", columns, rows)
 
 
-def leaks_of(copies: Mapping[str, Any]) -> Table:
-    """Return for every part how many of its films have a copy in which part."""
-    found = copies["leaks"]
-    parts = [part for part in PARTS_SHOWN if any(found[part].values())]
-    heads = ["copy in no part" if part == OUTSIDE else f"copy in {part}" for part in parts]
+def leaks_table(leaks: Mapping[str, Mapping[str, int]]) -> Table:
+    """Return for every split how many of its films have a copy in which split."""
+    splits = [name for name in PARTS_SHOWN if any(leaks[name].values())]
+    heads = ["copy in no split" if name == OUTSIDE else f"copy in {name}" for name in splits]
     columns = [
         words("films of", "part"),
         *(numbers(head, head.replace(" ", "_")) for head in heads),
     ]
     rows = [
-        [word(part), *(_leak(found[part][other], part, other) for other in parts)] for part in parts
+        [word(split_name(name)), *(_leak(leaks[name][other], name, other) for other in splits)]
+        for name in splits
     ]
-    return table("copies-by-part", "Films that have a copy, by part", columns, rows)
+    return table("copies-by-part", "Films that have a copy, by split", columns, rows)
 
 
-def _leak(count: int, part: str, other: str) -> Cell:
+def _leak(count: int, split: str, other: str) -> Cell:
     cell = number(count)
     return (
         Cell(cell.text, cell.values, style="missed")
-        if count and part != other and OUTSIDE not in (part, other)
+        if count and split != other and OUTSIDE not in (split, other)
         else cell
     )
 
 
-def probe_names(found: Mapping[str, Any]) -> list[str]:
+def probe_names(check: ShortcutCheck) -> list[str]:
     """Return the probes in their own order; on file they are sorted."""
-    return [name for name in PROBES if name in found["probes"]]
+    return [name for name in PROBES if name in check.probes]
 
 
-def shortcuts_table(found: Mapping[str, Any]) -> Table:
-    """Return the AUROC of every probe on every finding, beside the model's."""
-    probes = found["probes"]
-    names = probe_names(found)
+def shortcuts_table(check: ShortcutCheck) -> Table:
+    """Return the AUROC of every probe on every finding, with the model's."""
+    names = probe_names(check)
     columns = [words("finding", "finding"), *(estimates(name, name) for name in names)]
-    columns += [estimates("the run", "run")] if found["model"] is not None else []
-    rows = []
-    for finding in found["findings"]:
-        flagged = {flag["probe"] for flag in found["flags"] if flag["finding"] == finding}
+    columns += [estimates("the run", "run")] if check.model is not None else []
+    rows: list[Sequence[Cell]] = []
+    for finding in check.findings:
+        flagged = {flag.probe for flag in check.flags if flag.finding == finding}
         cells = [
-            _flagged(estimate(probes[name]["auroc"][finding]), name in flagged) for name in names
+            _flagged(estimate(check.probes[name].auroc[finding]), name in flagged) for name in names
         ]
-        cells += [estimate(found["model"].get(finding))] if found["model"] is not None else []
-        rows.append([word(finding), *cells])
-    return table(
-        stem("shortcuts", found["name"]), f"AUROC of the probes, {found['name']}", columns, rows
-    )
+        cells += [estimate(check.model.get(finding))] if check.model is not None else []
+        untested = "not tested" if finding in check.untested else ""
+        rows.append([word(finding, small=untested), *cells])
+    title = f"AUROC of the probes, {check.name}"
+    return table(stem("shortcuts", check.name), title, columns, rows)
 
 
 def _flagged(cell: Cell, flagged: bool) -> Cell:

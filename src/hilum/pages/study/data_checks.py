@@ -1,95 +1,95 @@
-"""What a check of a study's data found, on its page: copies, odd films, and findings that are told too easily."""
+"""The check of a study's data on its page: copies, patients, outlier images and shortcuts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from hilum.pages.card.sections import NOTHING_ODD
-from hilum.pages.card.tables import leaks_of, shortcuts_table
+import numpy as np
+
+from hilum.pages.card.checks import (
+    Check,
+    copies_check,
+    outlier_check,
+    patients_check,
+    shortcut_checks,
+)
+from hilum.pages.card.tables import leaks_table, shortcuts_table
 from hilum.pages.study.read import Study
-from hilum.pages.wording import counted
+from hilum.pages.wording import counted, listed
+from hilum.workflows.study.data_checks import DataChecks
 
 
-def fact_sections(study: Study) -> dict[str, Any]:
+def data_check_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of the check, by the name that its template uses; None where there was none."""
-    return {"checked": checked(study.facts) if study.facts else None}
-
-
-def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the check in words, each with whether something is wrong, and its tables."""
-    shortcuts = facts["shortcuts"]
+    data = study.checks
+    if data is None:
+        return {"checked": None}
+    shortcuts = data.shortcuts
     return {
-        "lines": [*_copies(facts), *_patients(facts), *_outliers(facts), *_shortcuts(shortcuts)],
-        "leaks": leaks_of(facts["copies"]) if facts["copies"]["groups"] else None,
-        "shortcuts": shortcuts_table(shortcuts) if not shortcuts["reason"] else None,
-        "rule": shortcuts.get("rule"),
-        "beside": shortcuts.get("beside"),
+        "checked": {
+            "checks": list(_checks(study, data)),
+            "leaks": leaks_table(data.copies.leaks) if data.copies.groups else None,
+            "shortcuts": None if shortcuts.reason else shortcuts_table(shortcuts),
+            "rule": shortcuts.rule,
+            "beside": shortcuts.beside,
+        }
     }
 
 
-def wrongs(study: Study) -> Iterator[tuple[str, str]]:
-    """Yield what the check found wrong, as limits of what the study shows."""
-    if not study.facts:
-        return
-    straddling, flags = (
-        study.facts["copies"]["straddling"],
-        study.facts["shortcuts"].get("flags", []),
-    )
-    if straddling:
-        yield (
-            "Films are there twice.",
-            f"{counted(straddling, 'group')} of copies stand in several parts, so scores on them may be too good.",
+def _checks(study: Study, data: DataChecks) -> Iterator[Check]:
+    """Yield the check's results in the words of a data card."""
+    films = {
+        store.source: (len(store), int(store.catalog["patient"].nunique()))
+        for store in study.stores
+    }
+    split = study.split
+    names = ("train", "val", "test", "official-test")
+    splits = sum(len(split.rows(study.store.catalog, name)) > 0 for name in names)
+    yield copies_check(data.copies)
+    yield patients_check(data.patients, films, splits)
+    counts = {name: count for name, (count, _) in films.items()}
+    yield outlier_check(counts, sum(data.strangers.values()))
+    if data.shortcuts.flags:
+        for flag in data.shortcuts.flags:
+            yield Check("checked", f"Possible shortcut. {flag.words}", True)
+        if data.shortcuts.untested:
+            names_untested = listed(list(data.shortcuts.untested))
+            needed = data.shortcuts.needed
+            yield Check(
+                "checked", f"Shortcuts: not tested: {names_untested} (each needs {needed})."
+            )
+    else:
+        yield from shortcut_checks((data.shortcuts,))
+    columns = study.store.catalog[["age", "sex", "view_position"]]
+    if not data.shortcuts.reason and not np.any(columns.notna().to_numpy()):
+        yield Check(
+            "checked", "Shortcuts by age, sex and view: not tested: no film states any of them."
         )
-    if flags:
-        names = ", ".join(dict.fromkeys(flag["finding"] for flag in flags))
+
+
+def data_limits(study: Study) -> Iterator[tuple[str, str]]:
+    """Yield the problems that the check found, as limits of what the study shows."""
+    data = study.checks
+    if data is None:
+        yield (
+            "The films were not checked.",
+            "Copies, patients in several splits, outlier images and shortcuts: not tested: the study's check of its "
+            "data was not run.",
+        )
+        return
+    if data.copies.straddling:
+        yield (
+            "Copies in several splits.",
+            f"{counted(data.copies.straddling, 'group')} of copies are in several splits, so scores on them may be too "
+            "high.",
+        )
+    if data.shortcuts.flags:
+        names = listed(list(dict.fromkeys(flag.finding for flag in data.shortcuts.flags)))
         yield (
             "Shortcuts are possible.",
-            f"A simple reader that sees no chest tells {names} about as well as one of the whole film does: a model "
+            f"A linear probe that sees no chest predicts {names} about as well as one of the whole film does: a model "
             "may have learnt that instead of the finding.",
         )
-
-
-def _copies(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    found = facts["copies"]
-    if not found["groups"]:
-        yield "No film is there twice.", False
-    elif found["straddling"]:
-        yield (
-            f"{counted(found['straddling'], 'group')} of copies stand in several parts: a leak.",
-            True,
-        )
-    else:
-        yield (
-            f"{counted(found['films'], 'film')} are copies of another, each within its part.",
-            False,
-        )
-
-
-def _patients(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    several = facts["patients"]["in_several_parts"]
-    yield (
-        (f"{counted(several, 'patient')} stand in several parts.", True)
-        if several
-        else (
-            "No patient stands in several parts.",
-            False,
-        )
-    )
-
-
-def _outliers(facts: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    odd = sum(facts["strangers"].values())
-    yield (
-        f"{counted(odd, 'film')} may be turned, negative or no chest film." if odd else NOTHING_ODD,
-        bool(odd),
-    )
-
-
-def _shortcuts(found: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    if found["reason"]:
-        yield f"Shortcuts were not probed: {found['reason']}.", False
-    elif not found["flags"]:
-        yield "No shortcut is flagged.", False
-    else:
-        yield from ((f"Possible shortcut. {flag['words']}", True) for flag in found["flags"])
+    elif data.shortcuts.why_untested:
+        yield ("Shortcuts were not tested.", f"Reason: {data.shortcuts.why_untested}.")

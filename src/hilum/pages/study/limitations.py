@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hilum.findings import COMPETITION
-from hilum.pages.study.data_checks import wrongs
+from hilum.pages.study.data_checks import data_limits
 from hilum.pages.study.per_finding import positive_patients
 from hilum.pages.study.pseudo_label_limits import self_training_limits
 from hilum.pages.study.read import Study
@@ -30,7 +30,7 @@ def limits(study: Study) -> list[Limit]:
         *_few(study),
         *self_training_limits(study),
         *_budget(study),
-        *wrongs(study),
+        *data_limits(study),
     ]
     return [*found, *ALWAYS]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 from hilum.errors import RunError
 from hilum.images.store import Store
 from hilum.pages.read import Run, read_json, read_run
+from hilum.records import read_record
 from hilum.splits import Split
 from hilum.workflows.pseudo_label.record import Round, Rounds, read_rounds
 from hilum.workflows.study.analysis import SELF_TRAINED
+from hilum.workflows.study.data_checks import DataChecks
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
-FACTS = ("copies", "patients", "strangers", "shortcuts")
 ANALYSIS_KEYS = ("test", "models", "comparisons")
 
 
@@ -45,8 +46,8 @@ class Study:
     fine-tunings."""
     stores: tuple[Store, ...]
     splits: tuple[Split, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What data.json says; empty where the data was not checked yet."""
+    checks: DataChecks | None = None
+    """What data.json holds; None where the data was not checked yet."""
     self_trained: tuple[SelfTrained, ...] = ()
     """The finished runs that were grown by pseudo-labels, in the plan's order."""
 
@@ -191,7 +192,7 @@ def read_study_folder(folder: Path) -> Study:
         runs={cell.id: read_run(record.path(cell)) for cell in _shown(record)},
         stores=stores,
         splits=tuple(Split.load(store.folder) for store in stores),
-        facts=_facts(record.data),
+        checks=_data_checks(record.data),
         self_trained=tuple(_self_trained(record, stores[0].findings)),
     )
 
@@ -201,16 +202,15 @@ def _shown(record: StudyRecord) -> Sequence[StudyCell]:
     return [*pretrained, *record.chosen()]
 
 
-def _facts(path: Path) -> Mapping[str, Any]:
+def _data_checks(path: Path) -> DataChecks | None:
     if not path.is_file():
-        return {}
-    content = read_json(path)
-    missing = [key for key in FACTS if key not in content]
-    if missing:
+        return None
+    try:
+        return read_record(DataChecks, read_json(path))
+    except ValueError as error:
         raise RunError(
-            f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs."
-        )
-    return content
+            f"{path} is damaged ({error!s:.80}): delete it and run the study again, which keeps its runs."
+        ) from error
 
 
 def _self_trained(record: StudyRecord, findings: Sequence[str]) -> Iterator[SelfTrained]:

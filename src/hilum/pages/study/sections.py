@@ -7,7 +7,7 @@ from typing import Any
 from hilum.pages.charts.intervals import key
 from hilum.pages.study.calibration_and_subgroups import in_words, measure_sections
 from hilum.pages.study.data import data_sections
-from hilum.pages.study.data_checks import fact_sections
+from hilum.pages.study.data_checks import data_check_sections
 from hilum.pages.study.films import film_sections
 from hilum.pages.study.gallery import gallery_sections
 from hilum.pages.study.limitations import fractions_in_words, limits
@@ -25,7 +25,7 @@ def study_sections(study: Study) -> dict[str, Any]:
     """Return everything that the page shows, by the names that its template uses."""
     parts = {
         **data_sections(study),
-        **fact_sections(study),
+        **data_check_sections(study),
         **film_sections(study),
         **(result_sections(study) if study.rows else {"answers": [], "results": None}),
         **(finding_sections(study) if study.rows else {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hilum.listener import SILENT, Listener
 from hilum.splits import Split
 from hilum.workflows.card.leakage import copy_facts, patient_facts
 from hilum.workflows.card.outliers import outliers
+from hilum.workflows.card.record import CopyCounts, PatientOverlap, ShortcutCheck
 from hilum.workflows.card.shortcut_check import probed
 from hilum.workflows.card.statistics import Column
 from hilum.workflows.data.subsets import Subsets
@@ -25,6 +28,17 @@ FORMAT = 1
 PART = "test"
 RESAMPLES = 1000
 """Behind a probe's interval, at most: what is flagged hangs on tests, not on them."""
+
+
+@dataclass(frozen=True)
+class DataChecks:
+    """What ``data.json`` holds."""
+
+    copies: CopyCounts
+    patients: PatientOverlap
+    strangers: Mapping[str, int]
+    """Outlier images by store."""
+    shortcuts: ShortcutCheck
 
 
 def study_facts(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
