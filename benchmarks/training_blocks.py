@@ -24,7 +24,7 @@ from hilum.nn.backbones import Backbone
 from hilum.training.batches import Batches, Order, shuffled
 from hilum.training.learner import Batch, Learner
 from hilum.training.loop import Trainer
-from hilum.training.monitor import MonitorSettings, Probe, watched_rows
+from hilum.training.monitor import MonitorSettings, Probe, monitored_rows
 from hilum.training.monitor_options import MonitorOptions
 from hilum.training.optimiser import build_optimiser
 from hilum.training.options import TrainOptions
@@ -163,7 +163,7 @@ def take_turns(setting: Setting, turns: Turns, rounds: int, scratch: Path) -> As
         online_probe(setting.films, rows, monitor.probe_films, setting.size, options.seed, SILENT)
     )
     monitoring = MonitorSettings(
-        setting.films, watched_rows(rows, monitor.films, options.seed), setting.size, probe=probe
+        setting.films, monitored_rows(rows, monitor.films, options.seed), setting.size, probe=probe
     )
     with open_run(scratch / f"run-{setting.method}", {}) as folder:
         trainer = Trainer(

@@ -141,7 +141,7 @@ def detector(chance: float | None = 5.0, quiet: int = 20, remedy: str = "") -> C
 
 
 def kinds(of: CollapseDetector, step: int, health: Health) -> list[str]:
-    return [warn.kind for warn in of.judge(step, health, FILMS)]
+    return [warning.kind for warning in of.check(step, health, FILMS)]
 
 
 def test_a_collapse_is_said_once_and_again_after_a_recovery() -> None:
@@ -151,7 +151,7 @@ def test_a_collapse_is_said_once_and_again_after_a_recovery() -> None:
         for step, health in enumerate([HEALTHY, COLLAPSED, COLLAPSED], start=30)
     ]
     assert said == [[], ["collapse"], []]
-    assert "collapse" in of.standing
+    assert "collapse" in of.active
     assert [kinds(of, step, health) for step, health in ((33, HEALTHY), (34, COLLAPSED))] == [
         [],
         ["collapse"],
@@ -160,7 +160,7 @@ def test_a_collapse_is_said_once_and_again_after_a_recovery() -> None:
 
 def test_nothing_is_said_before_warm_up_is_over() -> None:
     of = detector(quiet=quiet_steps(0.1, 1000))
-    of.hear(100, 5.0)
+    of.add_loss(100, 5.0)
     assert kinds(of, 100, COLLAPSED) == []
     assert kinds(of, 101, COLLAPSED) == ["collapse"]
     assert (
@@ -174,8 +174,8 @@ def test_nothing_is_said_before_warm_up_is_over() -> None:
 def test_all_films_at_one_prototype_are_a_collapse_however_they_spread(
     used: float | None, said: list[str]
 ) -> None:
-    warns = detector().judge(40, HEALTHY, FILMS, used)
-    assert [warn.kind for warn in warns] == said
+    warns = detector().check(40, HEALTHY, FILMS, used)
+    assert [warning.kind for warning in warns] == said
     assert all("one prototype (1.0 in use)" in warn.line for warn in warns)
 
 
@@ -196,7 +196,7 @@ def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_tha
 
 
 def test_a_line_says_what_was_seen_and_what_to_do() -> None:
-    (warn,) = detector(remedy="--method.epsilon 0.03").judge(40, COLLAPSED, FILMS)
+    (warn,) = detector(remedy="--method.epsilon 0.03").check(40, COLLAPSED, FILMS)
     for words in (
         "step 40",
         "mean cosine 1.000",
@@ -214,20 +214,20 @@ def test_a_line_says_what_was_seen_and_what_to_do() -> None:
 @pytest.mark.parametrize(("loss", "said"), [(4.99, ["chance"]), (4.9, []), (7.0, ["chance"])])
 def test_a_loss_at_chance_or_above_is_said(loss: float, said: list[str]) -> None:
     of = detector()
-    of.hear(50, 1.0)  # before the look, and no part of the next mean
-    of.judge(50, HEALTHY, FILMS)
-    of.hear(80, loss)
+    of.add_loss(50, 1.0)  # before the look, and no part of the next mean
+    of.check(50, HEALTHY, FILMS)
+    of.add_loss(80, loss)
     assert kinds(of, 80, HEALTHY) == said
 
 
 def test_the_mean_loss_weighs_steps_and_leaves_those_of_warm_up_out() -> None:
     of = detector(quiet=20)
-    of.hear(20, 0.1)
-    of.hear(40, 5.0)
-    of.hear(50, 4.7)
+    of.add_loss(20, 0.1)
+    of.add_loss(40, 5.0)
+    of.add_loss(50, 4.7)
     assert kinds(of, 50, HEALTHY) == []  # (20 * 5 + 10 * 4.7) / 30 = 4.9
-    of.hear(79, 5.0)
-    of.hear(80, 4.8)
+    of.add_loss(79, 5.0)
+    of.add_loss(80, 4.8)
     assert kinds(of, 80, HEALTHY) == ["chance"]  # 4.993
 
 
@@ -235,8 +235,8 @@ def test_a_loss_is_judged_over_enough_steps_and_what_was_said_stands_until_then(
     of = detector(quiet=20)
     said = []
     for step in range(25, 95, 5):
-        of.hear(step, 5.0 if step <= 50 else 4.0)
-        said.append((step, kinds(of, step, HEALTHY), "chance" in of.standing))
+        of.add_loss(step, 5.0 if step <= 50 else 4.0)
+        said.append((step, kinds(of, step, HEALTHY), "chance" in of.active))
     assert [step for step, new, _ in said if new] == [50]
     assert [step for step, _, stands in said if stands] == [
         50,
@@ -255,16 +255,16 @@ def test_a_loss_that_still_falls_towards_chance_is_not_stuck(
     warm_up: float, said: list[str]
 ) -> None:
     of = detector(quiet=20)
-    of.hear(20, warm_up)
-    of.hear(50, 5.0)
+    of.add_loss(20, warm_up)
+    of.add_loss(50, 5.0)
     assert kinds(of, 50, HEALTHY) == said
 
 
 def test_without_a_chance_loss_or_a_loss_nothing_is_stuck() -> None:
     of = detector(chance=None)
-    of.hear(50, 9.0)
+    of.add_loss(50, 9.0)
     assert kinds(of, 50, HEALTHY) == []
     assert kinds(detector(), 50, HEALTHY) == []
     of = detector()
-    of.hear(50, math.nan)
+    of.add_loss(50, math.nan)
     assert kinds(of, 50, HEALTHY) == []

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from hilum.errors import OptionError, RunError
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.training.batches import Batches, shuffled
+from hilum.training.inference import describe_device
 from hilum.training.interrupt import Interrupted, stop_wish
 from hilum.training.loop import Trainer
 from hilum.training.options import TrainOptions
@@ -70,6 +72,7 @@ def run(
     backbone: str = NO_NORM,
     score: Callable[[object], float | None] | None = None,
     patience: int = 0,
+    clock: Callable[[], float] = time.monotonic,
     **options: object,
 ) -> Run:
     given: dict[str, object] = {
@@ -95,7 +98,15 @@ def run(
     )
     with open_run(out, {"options": str(train)}) as folder:
         trainer = Trainer(
-            learner, batches, train, folder, listener or Heard(), "test", score, patience
+            learner,
+            batches,
+            train,
+            folder,
+            listener or Heard(),
+            "test",
+            score,
+            patience,
+            clock=clock,
         )
         trainer.train()
     losses = {event["step"]: event["loss"] for event in read_log(out) if "loss" in event}
@@ -311,3 +322,56 @@ def test_what_needs_a_gpu_is_refused_without_one(options: dict[str, str]) -> Non
 def test_options_outside_their_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(OptionError, match=rf"--train.{name} is .*: allowed is"):
         TrainOptions(**{name: value})  # type: ignore[arg-type]
+
+
+class Reports(Listener):
+    """Keeps the device, the stages that may stop early, and the steps that are reported."""
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+        self.bounded: list[str] = []
+        self.steps: list[int] = []
+        self.details: list[str] = []
+
+    def device(self, name: str) -> None:
+        self.devices.append(name)
+
+    def may_stop_early(self, stage: str) -> None:
+        self.bounded.append(stage)
+
+    def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        self.steps.append(done)
+        self.details.append(detail)
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_step", "steps"),
+    [(0.4, [0, 3, 6, 9, 12]), (20.0, list(range(13)))],
+)
+def test_progress_is_reported_before_the_first_loss_is_logged(
+    films: Films, tmp_path: Path, seconds_a_step: float, steps: list[int]
+) -> None:
+    """Without it nobody could estimate the time left of slow steps: losses are logged each 50."""
+    reports, ticks = Reports(), iter(np.arange(0.0, 999.0, seconds_a_step).tolist())
+    run(films, tmp_path, reports, log_every=50, checkpoint_every=12, clock=lambda: next(ticks))
+    assert reports.steps == steps
+    assert reports.details[-2] == "" or "loss" in reports.details[-2]
+    assert reports.details[-1].startswith("loss ")
+    assert reports.devices == [describe_device(torch.device("cpu"))]
+    assert reports.bounded == []
+
+
+def test_a_resumed_run_reports_where_it_begins_and_its_device(films: Films, tmp_path: Path) -> None:
+    stop = Heard(at=5, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        run(films, tmp_path, stop)
+    reports = Reports()
+    run(films, tmp_path, reports)
+    assert reports.steps[:2] == [5, 6]
+    assert len(reports.devices) == 1
+
+
+def test_early_stopping_makes_the_time_left_an_upper_bound(films: Films, tmp_path: Path) -> None:
+    reports = Reports()
+    run(films, tmp_path, reports, score=lambda _learner: 0.5, patience=1)
+    assert reports.bounded == ["test"]

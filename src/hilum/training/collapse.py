@@ -1,4 +1,4 @@
-"""Whether embeddings still tell films apart: pure measures of collapse, and the plain words that warn of it."""
+"""Detection of collapse: measures of how embeddings spread, and warnings when they no longer do."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ still spreading.
 
 A network keeps much of the spread that it began with when nothing pushes films apart, or when
 BYOL's predictor is gone: after 40 to 150 steps its cosine is 0.95 to 0.99 and its std 0.10 to 0.22,
-while it tells twins from other films no better than at random. One that learns has a cosine below
+while its accuracy at picking the positive pair is that of chance. One that learns has a cosine below
 0.9 by then, and below 0.75 to the end.
 """
 CERTAIN_COSINE, CERTAIN_STD = 0.99, 0.05
 """Beyond either of these they count as collapsed even while they spread."""
 SPREADING = 1.1
-"""Embeddings are still spreading where their std is above so many times that of the look before:
+"""Embeddings are still spreading where their std exceeds that of the measurement before by this factor:
 healthy networks begin where collapsed ones end, and in 10 steps grow by a half."""
 NARROW_COSINE, NARROW_RANK = 0.9, 4.0
 """Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
@@ -33,26 +33,26 @@ ENOUGH_FILMS = 32
 """With fewer films than these the rank that counts as low is lower in proportion: n films have a
 rank below n."""
 FEWEST_PROTOTYPES = 1.1
-"""With fewer prototypes in use all films go to one. What a method compares may spread (mean cosine
-0.86) while they do: codes that are not balanced collapse this way, at a loss near 0, with 1.0 in
-use. Healthy SwAV that has hardly begun may use 1.2 for a look."""
-CHANCE_SHARE = 0.99
-"""A mean loss above this share of the loss at chance counts as stuck there, unless it still falls
+"""With fewer prototypes in use all films are assigned to one. The embeddings may spread (mean cosine
+0.86) all the same: codes that are not balanced collapse this way, at a loss near 0, with 1.0 in
+use. Healthy SwAV that has hardly begun may use 1.2 once."""
+CHANCE_FRACTION = 0.99
+"""A mean loss above this fraction of the loss at chance counts as stuck there, unless it still falls
 by the rest of it."""
-FEWEST_HEARD = 30
-"""Steps that a mean loss is of, at least: SwAV begins above chance, and may need so many after
+FEWEST_LOSSES = 30
+"""Steps that a mean loss covers, at least: SwAV begins above chance, and may need so many after
 warm-up to leave it."""
 FEWEST_STEPS = 20
-"""Steps before which nothing is judged, however short the warm-up: networks that have hardly begun
+"""Steps before which nothing is checked, however short the warm-up: networks that have hardly begun
 look collapsed."""
 AGAINST_COLLAPSE = "a longer --train.warmup, stronger --method.crops or a larger --train.batch-size"
-NOTHING = 1e-6
-"""Singular values below this share of the embeddings' length are rounding, not spread."""
+ROUNDING = 1e-6
+"""Singular values below this fraction of the embeddings' length are rounding, not spread."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """How the embeddings of many films spread; ``feature_rank`` is of the backbone's features, below the heads."""
+    """Spread of the embeddings of many films; ``feature_rank`` is that of the backbone's features, below the heads."""
 
     embedding_std: float
     mean_cosine: float
@@ -61,16 +61,16 @@ class Health:
 
     @staticmethod
     def of(event: Mapping[str, Any]) -> Health:
-        """Return what a ``health`` event of the log says; what is missing there is not a number."""
+        """Read a ``health`` event of the log; a missing value becomes nan."""
         names = [entry.name for entry in fields(Health)]
         return Health(
             *(math.nan if event.get(name) is None else float(event[name]) for name in names)
         )
 
     def collapsed(self, films: int, std_before: float = math.nan) -> bool:
-        """Whether films, so many of them, can hardly be told apart any more, or along a line or two only.
+        """Whether the embeddings of so many films are nearly equal, or spread along a line or two only.
 
-        ``std_before`` is the ``embedding_std`` of the look before; nan where there was none.
+        ``std_before`` is the ``embedding_std`` of the measurement before; nan without one.
         """
         spreading = self.embedding_std > SPREADING * std_before
         cosine, std = (CERTAIN_COSINE, CERTAIN_STD) if spreading else (HIGHEST_COSINE, LEAST_STD)
@@ -86,7 +86,7 @@ class Health:
 
 
 def quiet_steps(warmup: float, total: int) -> int:
-    """Return the step up to which nothing is judged: through the warm-up, and a few steps at least."""
+    """Return the step up to which nothing is checked: the end of the warm-up, or a few steps."""
     return max(math.ceil(warmup * total), FEWEST_STEPS)
 
 
@@ -122,9 +122,9 @@ def mean_cosine(embeddings: Tensor) -> float:
 
 
 def effective_rank(vectors: Tensor) -> float:
-    """Return how many directions vectors [n, D] really use, about their mean: 1 to D, 0 where they are all equal.
+    """Return the effective number of directions of vectors [n, D] about their mean: 1 to D, 0 if all are equal.
 
-    The exponential of the entropy of the singular values' shares. Spread that is no more than
+    The exponential of the entropy of the normalised singular values. Spread that is no more than
     rounding counts as none.
 
     Source: Roy and Vetterli 2007, "The effective rank".
@@ -133,58 +133,57 @@ def effective_rank(vectors: Tensor) -> float:
     if not bool(exact.isfinite().all()):
         return math.nan
     values = torch.linalg.svdvals(exact - exact.mean(dim=0))
-    values = values[values > NOTHING * exact.norm()]
-    shares = values / values.sum()
-    return math.exp(-float((shares * shares.log()).sum())) if len(values) else 0.0
+    values = values[values > ROUNDING * exact.norm()]
+    weights = values / values.sum()
+    return math.exp(-float((weights * weights.log()).sum())) if len(values) else 0.0
 
 
 @dataclass(frozen=True)
-class Warn:
-    """A warning: its kind, ``collapse`` or ``chance``, and one line of plain words with the likely remedy."""
+class CollapseWarning:
+    """A warning: its kind, ``collapse`` or ``chance``, and one line with the likely remedy."""
 
     kind: str
     line: str
 
 
 class CollapseDetector:
-    """Hears losses and looks, and says once what is wrong until it has recovered.
+    """Checks losses and measurements, and warns once of a fault until it has recovered.
 
-    All that it remembers follows from the log, so a resumed run tells it the log again instead of
-    storing it.
+    Its whole state follows from the log, so a resumed run replays the log instead of storing it.
     """
 
     def __init__(self, chance: float | None, lr: float, quiet_steps: int, remedy: str = "") -> None:
         """Begin.
 
         Args:
-            chance: The loss of a network that knows nothing, in nats; None where that has no
-                meaning.
+            chance: The loss of an untrained network, in nats; None where that has no meaning.
             lr: The run's peak learning rate, named in the remedy.
-            quiet_steps: Up to this step nothing is judged; see ``quiet_steps``.
-            remedy: What else helps the method, such as an option of its own.
+            quiet_steps: Up to this step nothing is checked; see ``quiet_steps``.
+            remedy: A further remedy, such as an option of the method.
         """
         self.chance, self.lr, self.quiet_steps, self.remedy = chance, lr, quiet_steps, remedy
-        self.standing: dict[str, Warn] = {}
-        self.heard, self.total, self.steps, self.loss_before = 0, 0.0, 0, math.nan
+        self.active: dict[str, CollapseWarning] = {}
+        """Warnings, by kind, from which the run has not recovered."""
+        self.last_step, self.total, self.steps, self.loss_before = 0, 0.0, 0, math.nan
         self.std_before, self.std = math.nan, math.nan
 
-    def hear(self, step: int, loss: float) -> None:
-        """Hear the mean loss of the steps since the one heard last, up to ``step``."""
-        before, self.heard = self.heard, step
+    def add_loss(self, step: int, loss: float) -> None:
+        """Record the mean loss of the steps since the previous call, up to ``step``."""
+        before, self.last_step = self.last_step, step
         if before <= self.quiet_steps < step:
-            self._mean_loss()  # that of the warm-up is compared with and not judged
+            self._mean_loss()  # that of the warm-up is only compared with
             before = self.quiet_steps
         steps = step - before
         if math.isfinite(loss):
             self.total += loss * steps
             self.steps += steps
 
-    def judge(
+    def check(
         self, step: int, health: Health, films: int, prototypes_used: float | None = None
-    ) -> list[Warn]:
-        """Judge a look at so many films after ``step``, and return the warnings that were not standing before.
+    ) -> list[CollapseWarning]:
+        """Check a measurement on so many films after ``step``; return the warnings that are new.
 
-        ``prototypes_used`` is what a method with prototypes says of them.
+        ``prototypes_used`` is the effective number of prototypes, of methods that have some.
         """
         self.std_before, self.std = self.std, health.embedding_std
         if step <= self.quiet_steps:
@@ -193,44 +192,44 @@ class CollapseDetector:
         collapse = (
             self._collapse(step, health) if alike else self._one_prototype(step, prototypes_used)
         )
-        found = {warn.kind: warn for warn in (collapse, self._chance(step)) if warn}
-        new = [warn for kind, warn in found.items() if kind not in self.standing]
-        self.standing = found
+        warnings = {warning.kind: warning for warning in (collapse, self._chance(step)) if warning}
+        new = [warning for kind, warning in warnings.items() if kind not in self.active]
+        self.active = warnings
         return new
 
     def _mean_loss(self) -> float:
-        """Return the mean of what was heard, nan of nothing, and begin another."""
+        """Return the mean loss since the previous call, nan without a step."""
         mean = self.total / self.steps if self.steps else math.nan
         self.total, self.steps, self.loss_before = 0.0, 0, mean
         return mean
 
-    def _collapse(self, step: int, health: Health) -> Warn:
-        return Warn(
+    def _collapse(self, step: int, health: Health) -> CollapseWarning:
+        return CollapseWarning(
             "collapse",
             f"step {step}: the network is collapsing, films look alike to it (mean cosine {health.mean_cosine:.3f}, "
             f"spread {health.embedding_std:.3f}, effective rank {health.effective_rank:.1f} of the embeddings, "
             f"{health.feature_rank:.1f} of the features). " + self._advice(AGAINST_COLLAPSE),
         )
 
-    def _one_prototype(self, step: int, used: float | None) -> Warn | None:
+    def _one_prototype(self, step: int, used: float | None) -> CollapseWarning | None:
         if used is None or not used < FEWEST_PROTOTYPES:
             return None
-        return Warn(
+        return CollapseWarning(
             "collapse",
             f"step {step}: the network is collapsing, all films go to one prototype ({used:.1f} in use). "
             + self._advice(AGAINST_COLLAPSE),
         )
 
-    def _chance(self, step: int) -> Warn | None:
+    def _chance(self, step: int) -> CollapseWarning | None:
         if self.chance is None:
             return None
-        if self.heard <= self.quiet_steps or self.steps < FEWEST_HEARD:
-            return self.standing.get("chance")
+        if self.last_step <= self.quiet_steps or self.steps < FEWEST_LOSSES:
+            return self.active.get("chance")
         before, loss = self.loss_before, self._mean_loss()
-        falls = loss < before - (1 - CHANCE_SHARE) * self.chance
-        if falls or loss <= CHANCE_SHARE * self.chance:
+        falls = loss < before - (1 - CHANCE_FRACTION) * self.chance
+        if falls or loss <= CHANCE_FRACTION * self.chance:
             return None
-        return Warn(
+        return CollapseWarning(
             "chance",
             f"step {step}: the mean loss is {loss:.3f}, that of a network that knows nothing is {self.chance:.3f}: "
             "nothing is being learnt. "

@@ -17,8 +17,21 @@ BATCH = 256
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return the device that a module's parameters lie on."""
+    """Return the device of a module's parameters."""
     return next(module.parameters()).device
+
+
+def describe_device(device: torch.device, processes: int = 1) -> str:
+    """Return a device in words, such as ``cpu, 4 threads``, ``NVIDIA H200`` or ``2 x NVIDIA H200``.
+
+    >>> describe_device(torch.device("cpu"), processes=2).partition(",")[0]
+    '2 x cpu'
+    """
+    times = f"{processes} x " if processes > 1 else ""
+    if device.type == "cuda":
+        return f"{times}{torch.cuda.get_device_name(device)}"
+    threads = torch.get_num_threads()
+    return f"{times}{device.type}, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
 def over_films(
@@ -28,7 +41,7 @@ def over_films(
     size: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
-    """Return what a network gives for whole films at ``size`` pixels, one row each.
+    """Return a network's outputs for whole films at ``size`` pixels, one row each.
 
     Args:
         module: [B, 1, size, size] standardised -> [B, D]; runs in evaluation mode and is left as it
@@ -36,7 +49,7 @@ def over_films(
         films: Where to read from.
         rows: [n] row numbers.
         size: Height and width in pixels of what the network sees.
-        progress: Called with films done and films in all.
+        progress: Called with the films done and their total, first before any is done.
 
     Returns:
         float32 [n, D].
@@ -44,6 +57,8 @@ def over_films(
     device, was_training = device_of(module), module.training
     module.eval()
     outputs: list[Tensor] = []
+    if progress:
+        progress(0, len(rows))
     try:
         with torch.inference_mode():
             for images in ahead(_read(films, rows), depth=2):
@@ -52,16 +67,13 @@ def over_films(
                     progress(min(len(outputs) * BATCH, len(rows)), len(rows))
     finally:
         module.train(was_training)
-    width = outputs[0].shape[1] if outputs else 0
-    return (
-        np.concatenate([part.numpy() for part in outputs])
-        if outputs
-        else np.empty((0, width), np.float32)
-    )
+    if not outputs:
+        return np.empty((0, 0), np.float32)
+    return np.concatenate([batch.numpy() for batch in outputs])
 
 
 def as_probabilities(logits: FloatArray) -> FloatArray:
-    """Return logits [n, F] as probabilities, the same wherever thresholds are chosen or used."""
+    """Return the probabilities of logits [n, F], by the same function wherever thresholds are chosen or used."""
     return torch.from_numpy(logits).sigmoid().numpy()
 
 

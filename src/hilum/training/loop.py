@@ -21,6 +21,7 @@ from hilum.training.collapse import CollapseDetector, quiet_steps
 from hilum.training.compiled import compile_backbones, uncompiled
 from hilum.training.distributed import ALONE, Team
 from hilum.training.engine import launch
+from hilum.training.inference import describe_device
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
 from hilum.training.monitor import Monitor, MonitorSettings
@@ -31,12 +32,14 @@ from hilum.training.schedule import learning_rate
 from hilum.training.step_meter import Reading, StepMeter
 
 Score = Callable[[Learner], float | None]
-"""Validation: how good a learner is, higher is better; None where it cannot be said."""
+"""Validation: a learner's score, higher is better; None where it is undefined."""
+BETWEEN_REPORTS = 1.0
+"""Seconds between two reports of progress, at least, beside those with a loss."""
 
 
 @dataclass
 class State:
-    """Where a run is: steps done, the best score and how many epochs ago it was reached."""
+    """Progress of a run: steps done, the best score, and epochs since it was reached."""
 
     step: int = 0
     best: float | None = None
@@ -46,7 +49,7 @@ class State:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished loop says: steps, films a second in all processes (None if it did none), the best score."""
+    """Result of the loop: steps, films a second over all processes (None without a step), the best score."""
 
     steps: int
     images_per_second: float | None
@@ -57,7 +60,7 @@ class Outcome:
 
 @dataclass
 class Trainer:
-    """One run's parts, joined: what it trains, on what, and where it writes."""
+    """One training run: the learner, its data, the optimiser, and where it writes."""
 
     learner: Learner
     batches: Batches
@@ -72,9 +75,10 @@ class Trainer:
     state: State = field(default_factory=State)
     films: int = 0
     seconds: float = 0.0
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        """Meet the other processes, place the learner on its device and give it its optimiser."""
+        """Meet the other processes, move the learner to its device and make its optimiser."""
         options = self.options
         self.fabric = launch(options, self.team)
         if options.channels_last:
@@ -91,6 +95,7 @@ class Trainer:
         detector = CollapseDetector(
             self.chance, options.lr, quiet_steps(options.warmup, self.total), self.learner.remedy
         )
+        self._detail, self._reported = "", self.clock()
         self.monitor = (
             None
             if self.monitoring is None
@@ -105,16 +110,17 @@ class Trainer:
             Interrupted: SIGINT or SIGTERM came; all is saved.
         """
         self._resume()
+        self.listener.device(describe_device(self.fabric.device, self.team.place.count))
+        if self.patience:
+            self.listener.may_stop_early(self.stage)
         with stop_wish() as wish, _repeatable(), closing(self._timed_batches()) as batches:
             self._steps(batches, wish)
         if self.score is not None and self.state.best is not None and self.team.first:
-            checkpoint.restore(
-                checkpoint.load_best(self.run.checkpoints), self.learner, self.optimiser
-            )
-        speed = self.films / self.seconds if self.films else None
+            best = checkpoint.load_best(self.run.checkpoints)
+            checkpoint.restore(best, self.learner, self.optimiser)
         return Outcome(
             self.state.step,
-            speed,
+            self.films / self.seconds if self.films else None,
             self.state.best,
             self.state.best_step,
             self.state.step < self.total,
@@ -124,21 +130,19 @@ class Trainer:
         options, state = self.options, self.state
         self.learner.train()
         if state.step == 0:
-            self._look()
+            self._monitor_if_due()
         self._stop_if_collapsed()
+        self._report()  # the time of the first step counts from here
         while state.step < self.total and not self._exhausted():
             step = state.step + 1
-            set_lr(
-                self.optimiser,
-                options.lr * learning_rate(step / self.total, options.schedule, options.warmup),
-            )
-            torch.manual_seed(
-                options.seed * 1_000_003 + step
-            )  # dropout depends on the step alone, also after a resume
+            rate = learning_rate(step / self.total, options.schedule, options.warmup)
+            set_lr(self.optimiser, options.lr * rate)
+            # Dropout depends on the step alone, also after a resume.
+            torch.manual_seed(options.seed * 1_000_003 + step)
             self._take_step(batches)
             self.learner.after_step(progress=step / self.total)
             state.step = step
-            self._after(step, wish)
+            self._after_step(step, wish)
 
     def _take_step(self, batches: Iterator[tuple[int, Batch, float]]) -> None:
         losses, films, waited = [], 0, 0.0
@@ -146,9 +150,8 @@ class Trainer:
             epoch, batch, wait = next(batches)
             batch = self._on_device(batch, epoch)
             with self.fabric.no_backward_sync(self.model, enabled=micro < self.options.accumulate):
-                loss: Tensor = self.model(
-                    batch
-                )  # through Fabric's wrapper: autocast and DDP live there
+                # Through Fabric's wrapper: autocast and DDP live there.
+                loss: Tensor = self.model(batch)
                 self.fabric.backward(loss / self.options.accumulate)
             losses.append(loss.detach())
             films, waited = films + len(batch.index) * self.team.place.count, waited + wait
@@ -177,17 +180,19 @@ class Trainer:
                 yield epoch, batch, time.perf_counter() - waiting
                 waiting = time.perf_counter()
 
-    def _after(self, step: int, wish: StopWish) -> None:
-        """Log, validate and save where the step's number, or a wish to stop, asks for it."""
+    def _after_step(self, step: int, wish: StopWish) -> None:
+        """Log, validate, monitor and save where the step's number, or a wish to stop, asks for it."""
         epoch_ends = step % self.steps_per_epoch == 0
         every = self.options.checkpoint_every or self.steps_per_epoch
         due = step % every == 0 or epoch_ends
         if step % self.options.log_every == 0 or due:
             self._log(self.meter.read(step))
+        elif self.clock() - self._reported >= BETWEEN_REPORTS:
+            self._report()
         if epoch_ends and self.score is not None:
             self._validate(self.score)
-        self._look()
-        # Asked once: a signal after this is seen after the next step. All processes stop after the
+        self._monitor_if_due()
+        # Read once: a signal after this counts after the next step. All processes stop after the
         # same one.
         stops = any_process(wish.asked) and step < self.total
         if due or stops:
@@ -200,22 +205,22 @@ class Trainer:
                 f"stopped at step {step} of {self.total}; all is saved in {self.run.path}"
             )
 
-    def _look(self) -> None:
-        """Look at the network where that is due; the first process does, the others wait for it at the next step."""
+    def _monitor_if_due(self) -> None:
+        """Measure the network where that is due; rank 0 does, the others wait for it at the next step."""
         step, monitor = self.state.step, self.monitor
-        if monitor is None or not monitor.monitoring.due(step, self.steps_per_epoch, self.total):
+        if monitor is None or not monitor.settings.due(step, self.steps_per_epoch, self.total):
             return
         if self.team.first:
             with uncompiled(self.options.compile):
-                monitor.look(self.learner, step)
+                monitor.measure(self.learner, step)
         self.meter.restart_clock()
 
     def _stop_if_collapsed(self) -> None:
-        """End the run, in all processes, where the last look found a collapse and a stop on that was asked for."""
-        if self.monitor is not None and self.monitor.monitoring.stop_on_collapse:
-            line = self.monitor.stop
-            if any_process(line is not None):
-                raise RunError(line or "stopped by --stop-on-collapse: the first process says why.")
+        """End the run in all processes if the monitor found a collapse and was asked to stop on one."""
+        if self.monitor is not None and self.monitor.settings.stop_on_collapse:
+            reason = self.monitor.stop_reason
+            if any_process(reason is not None):
+                raise RunError(reason or "stopped by --stop-on-collapse: see the line of rank 0.")
 
     def _save(self, step: int) -> None:
         self._log(self.meter.read(step))
@@ -238,21 +243,28 @@ class Trainer:
             images_per_second=rate,
             waiting=reading.waiting,
         )
-        known = "" if self.chance is None else f" (chance {self.chance:.2f})"
-        shown = f"loss {reading.loss:.3f}{known}, {rate:.0f} films/s"
+        chance = "" if self.chance is None else f" (chance {self.chance:.2f})"
+        self._detail = f"loss {reading.loss:.3f}{chance}, {rate:.0f} films/s"
         if self.monitor is not None:
-            self.monitor.detector.hear(step, reading.loss)
-            shown += self.monitor.shown
-        self.listener.progress(self.stage, step, self.total, shown)
+            self.monitor.detector.add_loss(step, reading.loss)
+            self._detail += self.monitor.summary
+        self._report()
+
+    def _report(self) -> None:
+        """Report progress with the latest loss; waits for no device."""
+        self._reported = self.clock()
+        self.listener.progress(self.stage, self.state.step, self.total, self._detail)
 
     def _validate(self, score: Score) -> None:
         state = self.state
-        value = self._agreed(score(self.learner) if self.team.first else None)
+        own = score(self.learner) if self.team.first else None
+        (shared,) = first_says([math.nan if own is None else own])  # rank 0's, in all processes
+        value = None if math.isnan(shared) else shared
         self.learner.train()
         self.meter.restart_clock()
         self.run.log(event="validation", step=state.step, score=value)
         if value is None:
-            return  # films that cannot tell good from bad are no reason to stop
+            return  # a score that is undefined is no reason to stop
         if state.best is not None and value <= state.best:
             state.stale += 1
             return
@@ -260,11 +272,6 @@ class Trainer:
         if self.team.first:
             self.meter.refuse_bad_weights(state.step, self.learner)
             checkpoint.save_best(self.run.checkpoints, self._checkpoint())
-
-    def _agreed(self, value: float | None) -> float | None:
-        """Return the first process's value in all of them."""
-        (told,) = first_says([math.nan if value is None else value])
-        return None if math.isnan(told) else told
 
     def _exhausted(self) -> bool:
         return bool(self.patience) and self.state.stale >= self.patience
@@ -275,45 +282,40 @@ class Trainer:
         return checkpoint.capture(self.learner, self.optimiser, step, values)
 
     def _resume(self) -> None:
-        found = self._newest()
-        if found is None:
-            self._log_begin()
+        """Continue from the newest whole checkpoint, if there is one."""
+        saved = self._newest()
+        if saved is None:
+            self.run.log(event="begun", step=0, total=self.total)
+            if self.chance is not None:
+                self.run.log(event="chance", step=0, value=self.chance)
             return
-        checkpoint.restore(found, self.learner, self.optimiser)
-        values: dict[str, Any] = dict(found.values)
+        checkpoint.restore(saved, self.learner, self.optimiser)
+        values: dict[str, Any] = dict(saved.values)
         self.fabric.strategy.precision.load_state_dict(values.pop("scaler"))
-        self.state = State(step=found.step, **values)
-        self.run.log(event="resumed", step=found.step)
-        self.listener.note(f"continues at step {found.step} of {self.total}")
+        self.state = State(step=saved.step, **values)
+        self.run.log(event="resumed", step=saved.step)
+        self.listener.note(f"continues at step {saved.step} of {self.total}")
         if self.monitor is not None and self.team.first:
-            self.monitor.recall(found.step)
+            self.monitor.restore(saved.step)
         if self.state.best is not None:
             self._check_best()
 
     def _newest(self) -> checkpoint.Checkpoint | None:
-        """Return the newest whole checkpoint; which that is, and what is damaged, the first process decides."""
+        """Return the newest whole checkpoint, None without one; rank 0 decides which that is."""
         if not self.team.first:
             (step,) = first_says([0])
-            return (
-                checkpoint.load(self.run.checkpoints / checkpoint.folder_name(int(step)))
-                if step
-                else None
-            )
-        found, damaged = checkpoint.load_newest(self.run.checkpoints)
+            if not step:
+                return None
+            return checkpoint.load(self.run.checkpoints / checkpoint.folder_name(int(step)))
+        newest, damaged = checkpoint.load_newest(self.run.checkpoints)
         for line in damaged:
             self.listener.note(line)
             self.run.log(event="damaged-checkpoint", line=line)
-        first_says([found.step if found else 0])
-        return found
-
-    def _log_begin(self) -> None:
-        """Write down, for the reader of the log, how many steps there will be and the loss of knowing nothing."""
-        self.run.log(event="begun", step=0, total=self.total)
-        if self.chance is not None:
-            self.run.log(event="chance", step=0, value=self.chance)
+        first_says([newest.step if newest else 0])
+        return newest
 
     def _check_best(self) -> None:
-        """Forget a best model whose checkpoint is damaged: found now, there are still epochs to find another in."""
+        """Forget a best model whose checkpoint is damaged, while there are epochs left to reach another."""
         fault = checkpoint.drop_damaged_best(self.run.checkpoints) if self.team.first else None
         (damaged,) = first_says([fault is not None])
         if not damaged:

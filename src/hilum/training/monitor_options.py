@@ -1,4 +1,4 @@
-"""The options of the watch over pretraining; light to import, since the command line's help reads them."""
+"""Options of the monitoring of pretraining; light to import, since the command line's help reads them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hilum.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorOptions:
-    """How the network is looked at while it learns."""
+    """How the network is monitored while it learns."""
 
     every: int = 1
-    """Epochs between two looks; there is one before the first step and after the last too. 0 never
-    looks."""
+    """Epochs between two measurements; also one before the first step and one after the last. 0 is
+    off."""
     films: int = 256
-    """Whole films whose embeddings are measured at each look, at most."""
+    """Whole films whose embeddings are measured each time, at most."""
     probe_films: int = 1024
-    """Labelled training films probed at each look, at most; their labels never influence the
-    training. 0 is off."""
+    """Labelled training films probed each time, at most; their labels never influence the training.
+    0 is off."""
     tensorboard: bool = False
-    """Write what log.jsonl says for TensorBoard too, into RUN/tensorboard; needs
+    """Write the events of log.jsonl for TensorBoard too, into RUN/tensorboard; needs
     hilum[tensorboard]."""
 
     def __post_init__(self) -> None:

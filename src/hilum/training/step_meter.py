@@ -1,4 +1,4 @@
-"""What the loop measures as it goes; values stay on the device until they are read."""
+"""Loss, gradient norm and speed of the steps; values stay on the device until they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hilum.nn.collectives import mean_over_processes
 
 @dataclass(frozen=True)
 class Reading:
-    """The steps since the last reading: mean loss in nats, mean gradient norm, films, seconds, share spent waiting."""
+    """Steps since the last reading: mean loss (nats), mean gradient norm, films, seconds, fraction spent waiting."""
 
     loss: float
     gradient_norm: float
@@ -25,7 +25,7 @@ class Reading:
 
 
 class StepMeter:
-    """Gathers losses and gradient norms, and refuses to go on when one is not finite."""
+    """Collects losses and gradient norms; stops the run when one is not finite."""
 
     def __init__(self, lr: float, skips_overflow: bool) -> None:
         """Begin.
@@ -35,45 +35,43 @@ class StepMeter:
             skips_overflow: Whether a loss scaler handles overflowing gradients (16-mixed).
         """
         self.lr, self.skips_overflow = lr, skips_overflow
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.losses: list[Tensor] = []
         self.norms: list[Tensor] = []
         self.films, self.waited, self.started = 0, 0.0, time.perf_counter()
 
     def add(self, loss: Tensor, norm: Tensor, films: int, waited: float) -> None:
-        """Note one step: its loss and gradient norm (scalars on the device), its films and seconds spent waiting."""
+        """Add a step: its loss and gradient norm (scalars on the device), films, and seconds spent waiting."""
         self.losses.append(loss)
         self.norms.append(norm)
         self.films += films
         self.waited += waited
 
     def restart_clock(self) -> None:
-        """Leave the time since the last reading out of the rate."""
+        """Exclude the time since the last reading from the rate."""
         self.started = time.perf_counter()
 
     def read(self, step: int) -> Reading | None:
-        """Return the means since the last reading, None if there was no step; waits for the device.
+        """Return the means since the last reading, None without a step; waits for the device.
 
         Raises:
-            RunError: A loss or a gradient was not finite; ``step`` is the last of the steps
-                gathered.
+            RunError: A loss or a gradient was not finite; ``step`` is the last of the steps.
         """
         if not self.losses:
             return None
         losses = mean_over_processes(torch.stack(self.losses).float()).tolist()
-        norms = (
-            torch.stack(self.norms).float().tolist()
-        )  # of gradients that are the processes' mean already
+        # The gradients are the processes' mean already.
+        norms = torch.stack(self.norms).float().tolist()
         self._refuse_non_finite(step, losses, norms)
         seconds = max(time.perf_counter() - self.started, 1e-9)
         reading = Reading(_mean(losses), _mean(norms), self.films, seconds, self.waited / seconds)
-        self._begin()
+        self._reset()
         return reading
 
     def refuse_bad_weights(self, step: int, learner: nn.Module) -> None:
-        """Check what is about to be saved; waits for the device.
+        """Check the weights that are about to be saved; waits for the device.
 
         Raises:
             RunError: A weight or statistic is not finite.
@@ -82,17 +80,17 @@ class StepMeter:
             tensor.norm() for tensor in learner.state_dict().values() if tensor.is_floating_point()
         ]
         if not bool(torch.stack(norms).isfinite().all()):
-            raise RunError(self._line("weights are not finite", step))
+            raise self._error("weights are not finite", step)
 
     def _refuse_non_finite(self, step: int, losses: list[float], norms: list[float]) -> None:
         checked = {"loss": losses} if self.skips_overflow else {"loss": losses, "gradient": norms}
         for what, values in checked.items():
-            for place, value in enumerate(values):
+            for index, value in enumerate(values):
                 if not math.isfinite(value):
-                    raise RunError(self._line(f"{what} is {value}", step - len(values) + 1 + place))
+                    raise self._error(f"{what} is {value}", step - len(values) + 1 + index)
 
-    def _line(self, fault: str, step: int) -> str:
-        return (
+    def _error(self, fault: str, step: int) -> RunError:
+        return RunError(
             f"the {fault} at step {step} (peak learning rate {self.lr:g}): nothing bad was saved. "
             f"Start again in another --out with a lower --train.lr, such as {self.lr / 10:g}."
         )

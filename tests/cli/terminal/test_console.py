@@ -114,8 +114,61 @@ def test_plain_lines_are_sparse():
     said = stream.getvalue().splitlines()
     assert said[0] == "prepare: 1 of 100"
     assert said[-1] == "prepare: 100 of 100  1/s"
-    assert len(said) == 5
+    assert said[1] == "prepare: 6 of 100  1/s, 1:34 left"  # the first estimate, and then each 30 s
+    assert len(said) == 6
     assert "\x1b" not in stream.getvalue()
+
+
+def test_plain_lines_show_a_first_estimate_as_soon_as_one_is_possible():
+    clock, stream = Clock(), io.StringIO()
+    lines = PlainLines(stream, clock)
+    lines.progress("pretrain", 900, 1000)  # a resumed run
+    clock.now = 12.0  # one slow step
+    lines.progress("pretrain", 901, 1000, "loss 2.1")
+    clock.now = 24.0
+    lines.progress("pretrain", 902, 1000)
+    assert stream.getvalue().splitlines() == [
+        "pretrain: 900 of 1,000",
+        "pretrain: 901 of 1,000  0.083/s, 19:48 left  loss 2.1",
+    ]
+
+
+@pytest.mark.parametrize("kind", [LiveLine, PlainLines])
+def test_the_time_left_is_an_upper_bound_where_a_stage_may_stop_early(kind):
+    clock, stream = Clock(), Terminal()
+    lines = kind(stream, clock)
+    lines.may_stop_early("finetune")
+    for stage in ("embed", "finetune"):
+        lines.progress(stage, 0, 100)
+        clock.now += 10.0
+        lines.progress(stage, 50, 100)
+    assert stream.getvalue().count("5/s, 0:10 left") == 1
+    assert stream.getvalue().count("5/s, at most 0:10 left") == 1
+
+
+@pytest.mark.parametrize("kind", [LiveLine, PlainLines])
+def test_a_device_is_named_once_until_it_changes(kind):
+    stream = Terminal()
+    lines = kind(stream, Clock())
+    for name in ("cpu, 2 threads", "cpu, 2 threads", "NVIDIA H200", "cpu, 2 threads"):
+        lines.device(name)
+    assert [line for line in screen(stream.getvalue()) if line] == [
+        "device: cpu, 2 threads",
+        "device: NVIDIA H200",
+        "device: cpu, 2 threads",
+    ]
+
+
+def test_a_table_shows_its_first_estimate_at_once():
+    clock, stream = Clock(), io.StringIO()
+    plain = PlainLines(stream, clock)
+    for second in range(31):
+        clock.now = float(second)
+        plain.table([f"0 done{', about 3 min left' if second >= 7 else ''}"])
+    assert stream.getvalue().splitlines() == ["0 done", "0 done, about 3 min left"]
+    clock.now = 37.0
+    plain.table(["0 done, about 2 min left"])
+    assert stream.getvalue().splitlines()[-1] == "0 done, about 2 min left"
 
 
 def test_plain_lines_name_each_stage_once_at_its_end():

@@ -319,9 +319,9 @@ def test_too_small_a_disk_is_said_beforehand(films: Path, tmp_path: Path) -> Non
     ("options", "line"),
     [
         ({"size": 2}, "--size is 2"),
-        ({"size": 16, "shard": "3/2"}, "shard is '3/2': give i/n with i from 1 to n, as in 2/8."),
-        ({"size": 16, "shard": "0/2"}, "shard is '0/2'"),
-        ({"size": 16, "shard": "half"}, "shard is 'half'"),
+        ({"size": 16, "shard": "3/2"}, "--shard is '3/2': give i/n with i from 1 to n, as in 2/8."),
+        ({"size": 16, "shard": "0/2"}, "--shard is '0/2'"),
+        ({"size": 16, "shard": "half"}, "--shard is 'half'"),
         ({"size": 16, "workers": 0}, "--workers is 0"),
         (
             {"size": 16, "views": "font"},

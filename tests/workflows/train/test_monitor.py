@@ -1,4 +1,4 @@
-"""The watch over pretraining: what it writes down, what it warns of, when it stops, and that it changes nothing."""
+"""Monitoring of pretraining: its log, its warnings, its stop, and that it changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hilum.training.collapse import CollapseDetector
 from hilum.training.interrupt import Interrupted
 from hilum.training.learner import Batch, Learner
 from hilum.training.loop import Trainer
-from hilum.training.monitor import Monitor, MonitorSettings, watched_rows
+from hilum.training.monitor import Monitor, MonitorSettings, monitored_rows
 from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.training.run_folder import open_run, read_log
@@ -94,7 +94,7 @@ def healthy(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return run(store, tmp_path_factory.mktemp("healthy") / "run", listener=heard), heard
 
 
-def test_a_healthy_run_is_looked_at_before_the_first_step_and_after_each_epoch(
+def test_a_healthy_run_is_measured_before_the_first_step_and_after_each_epoch(
     healthy: tuple[Path, Heard],
 ) -> None:
     out, heard = healthy
@@ -132,13 +132,13 @@ def test_the_live_line_says_chance_rank_and_probe(healthy: tuple[Path, Heard]) -
     )
 
 
-@pytest.mark.parametrize("watch", [{"every": 0}, {"every": 2, "probe_films": 0, "films": 5}])
-def test_looking_changes_no_bit_of_what_is_learnt(
-    store: Path, tmp_path: Path, healthy: tuple[Path, Heard], monitor: dict[str, int]
+@pytest.mark.parametrize("options", [{"every": 0}, {"every": 2, "probe_films": 0, "films": 5}])
+def test_monitoring_changes_no_bit_of_what_is_learnt(
+    store: Path, tmp_path: Path, healthy: tuple[Path, Heard], options: dict[str, int]
 ) -> None:
-    other = run(store, tmp_path / "run", monitor=MonitorOptions(**monitor))
+    other = run(store, tmp_path / "run", monitor=MonitorOptions(**options))
     assert [event["step"] for event in events(other, "health")] == (
-        [0, 18, 36] if monitor["every"] else []
+        [0, 18, 36] if options["every"] else []
     )
     assert events(other, "online-probe") == []
     for name in ("model/model.safetensors", "checkpoints/step-000000036/state.safetensors"):
@@ -150,7 +150,7 @@ def test_looking_changes_no_bit_of_what_is_learnt(
 
 
 @pytest.mark.parametrize("method", ["moco", "byol"])
-def test_a_look_leaves_the_learner_and_every_generator_as_they_were(
+def test_a_measurement_leaves_the_learner_and_every_generator_as_they_were(
     store: Path, tmp_path: Path, method: str
 ) -> None:
     films, learner = Films.open([store]), built(method)
@@ -160,7 +160,7 @@ def test_a_look_leaves_the_learner_and_every_generator_as_they_were(
     state = {name: value.clone() for name, value in learner.state_dict().items()}
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     with open_run(tmp_path, {}) as folder:
-        monitor(films, folder, Heard()).look(learner, 30)
+        monitor(films, folder, Heard()).measure(learner, 30)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
     assert [module.training for module in learner.modules()] == modes
@@ -177,21 +177,19 @@ def built(method: str) -> Learner:
 
 
 def monitor(films: Films, folder: Any, listener: Listener, **monitoring: Any) -> Monitor:
-    watched = MonitorSettings(films, watched_rows(np.arange(100), 40, 0), 32, **monitoring)
+    watched = MonitorSettings(films, monitored_rows(np.arange(100), 40, 0), 32, **monitoring)
     return Monitor(watched, CollapseDetector(None, 1e-3, 20), folder, listener)
 
 
-def test_features_that_are_not_finite_stop_the_look_with_a_line(
-    store: Path, tmp_path: Path
-) -> None:
+def test_features_that_are_not_finite_stop_the_run_with_a_line(store: Path, tmp_path: Path) -> None:
     films, learner = Films.open([store]), built("moco")
     with torch.no_grad():
         next(learner.backbone.parameters())[0] = float("inf")
     with (
         open_run(tmp_path, {}) as folder,
-        pytest.raises(RunError, match=r"step 30 is not finite.*--train.lr"),
+        pytest.raises(RunError, match=r"step 30 are not finite.*--train.lr"),
     ):
-        monitor(films, folder, Heard()).look(learner, 30)
+        monitor(films, folder, Heard()).measure(learner, 30)
 
 
 # Collapse

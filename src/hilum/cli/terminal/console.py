@@ -1,4 +1,4 @@
-"""Shows on standard error what a workflow says: one live line on a terminal, sparse plain lines elsewhere."""
+"""Shows a workflow's messages on standard error: one live line on a terminal, sparse plain lines elsewhere."""
 
 import shutil
 import sys
@@ -13,9 +13,12 @@ from hilum.listener import Listener
 REDRAW = 0.1
 """Seconds between two drawings of the live line."""
 SPARSE = 30.0
-"""Seconds between two plain lines at least, but for a stage's last."""
+"""Seconds between two plain lines, at least; a stage's first, its first estimate and its last come
+at once, and so does a table's first estimate."""
 WINDOW = 20.0
 """Seconds over which the rate is taken, so that the time left follows a change of pace."""
+FIRST_ESTIMATE = 5.0
+"""Seconds of a stage before plain lines show its time left for the first time."""
 BAR = 20
 CLEAR = "\r\x1b[K"
 NEWLINE = "\n"
@@ -38,27 +41,34 @@ def listening(stream: TextIO | None = None, clock: Clock = time.monotonic) -> It
 
 
 class Pace:
-    """How fast a stage goes, from what it said in the last seconds."""
+    """How fast a stage goes, from its messages of the last seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stage = ""
         self._seen: deque[tuple[float, int]] = deque()
+        self._bounded: set[str] = set()
+        self.began = 0.0
+        """When the stage began."""
+
+    def may_stop_early(self, stage: str) -> None:
+        """From now on call a stage's time left an upper bound."""
+        self._bounded.add(stage)
 
     def add(self, stage: str, done: int) -> bool:
         """Take one message; return whether it begins a stage."""
         begins = stage != self._stage or (bool(self._seen) and done < self._seen[-1][1])
-        if begins:
-            self._stage = stage
-            self._seen.clear()
         now = self._clock()
+        if begins:
+            self._stage, self.began = stage, now
+            self._seen.clear()
         self._seen.append((now, done))
         while len(self._seen) > 2 and self._seen[1][0] < now - WINDOW:
             self._seen.popleft()
         return begins
 
     def rate(self) -> float | None:
-        """Return units a second, None while nothing can be said."""
+        """Return units a second, None while it is not known."""
         if not self._seen:
             return None
         (start, before), (now, done) = self._seen[0], self._seen[-1]
@@ -70,7 +80,10 @@ class Pace:
         if rate is None:
             return ""
         shown = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
-        return shown if done >= total else f"{shown}, {clock_time((total - done) / rate)} left"
+        if done >= total:
+            return shown
+        bound = "at most " if self._stage in self._bounded else ""
+        return f"{shown}, {bound}{clock_time((total - done) / rate)} left"
 
 
 class LiveLine(Listener):
@@ -79,7 +92,7 @@ class LiveLine(Listener):
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
         self._pace = Pace(clock)
-        self._drawn, self._line = -REDRAW, ""
+        self._drawn, self._line, self._device = -REDRAW, "", ""
         self._rows: list[str] = []
 
     def note(self, line: str) -> None:
@@ -88,6 +101,16 @@ class LiveLine(Listener):
             self._write(f"{self._up()}{line}\n{NEWLINE.join(self._rows)}")
         else:
             self._write(f"{CLEAR}{line}\n{self._line}")
+
+    def device(self, name: str) -> None:
+        """Print the device above the live ones, unless it is that of before."""
+        if name != self._device:
+            self._device = name
+            self.note(f"device: {name}")
+
+    def may_stop_early(self, stage: str) -> None:
+        """Call the stage's time left an upper bound."""
+        self._pace.may_stop_early(stage)
 
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Draw how far a stage is; its last state stays on the screen."""
@@ -106,7 +129,7 @@ class LiveLine(Listener):
             self.close()
 
     def table(self, lines: Sequence[str]) -> None:
-        """Draw the table in place of what it said before; its last state stays on the screen."""
+        """Draw the table in place of its former state; its last state stays on the screen."""
         now = self._clock()
         if lines and self._rows and len(lines) == len(self._rows) and now - self._drawn < REDRAW:
             return
@@ -143,28 +166,53 @@ class PlainLines(Listener):
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
         self._pace = Pace(clock)
-        self._said, self._ended = 0.0, False
+        self._last: float | None = None
+        """When the last line of progress was printed."""
+        self._ended, self._estimated, self._device = False, False, ""
 
     def note(self, line: str) -> None:
         """Print the line."""
         print(line, file=self._stream, flush=True)
 
+    def device(self, name: str) -> None:
+        """Print the device, unless it is that of before."""
+        if name != self._device:
+            self._device = name
+            self.note(f"device: {name}")
+
+    def may_stop_early(self, stage: str) -> None:
+        """Call the stage's time left an upper bound."""
+        self._pace.may_stop_early(stage)
+
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Print how far a stage is, if that is due."""
         begins = self._pace.add(stage, done)
-        self._ended = self._ended and not begins
+        if begins:
+            self._ended = self._estimated = False
         now, ends = self._clock(), done >= total
-        if self._ended or not (begins or ends or now - self._said >= SPARSE):
+        estimate = (
+            not self._estimated
+            and self._pace.rate() is not None
+            and now - self._pace.began >= FIRST_ESTIMATE
+        )
+        if self._ended or not (begins or ends or estimate or self._due(now)):
             return
-        self._said, self._ended = now, ends
+        self._last, self._ended = now, ends
+        self._estimated = self._estimated or self._pace.rate() is not None
         self.note(f"{stage}: {_words(done, total, self._pace, detail)}")
 
     def table(self, lines: Sequence[str]) -> None:
         """Print the table as one line, if that is due."""
         now = self._clock()
-        if lines and now - self._said >= SPARSE:
-            self._said = now
+        if not lines:
+            return
+        estimate = " left" in lines[0] and not self._estimated
+        if estimate or self._due(now):
+            self._last, self._estimated = now, self._estimated or estimate
             self.note("; ".join(" ".join(line.split()) for line in lines))
+
+    def _due(self, now: float) -> bool:
+        return self._last is None or now - self._last >= SPARSE
 
 
 def bar(done: int, total: int) -> str:
@@ -189,5 +237,5 @@ def clock_time(seconds: float) -> str:
 
 
 def _words(done: int, total: int, pace: Pace, detail: str) -> str:
-    share = f"{done:,} of {total:,}"
-    return "  ".join(part for part in (share, pace.describe(done, total), detail) if part)
+    count = f"{done:,} of {total:,}"
+    return "  ".join(part for part in (count, pace.describe(done, total), detail) if part)

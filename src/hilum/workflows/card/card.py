@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from hilum.annotations.known import PHANTOMS
 from hilum.bundle.model_folder import WEIGHTS
@@ -20,6 +21,7 @@ from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.splits import Split
+from hilum.training.inference import describe_device
 from hilum.version import __version__
 from hilum.workflows.card.label_issues import label_issues
 from hilum.workflows.card.leakage import (
@@ -125,6 +127,7 @@ def card(
     for store in films.stores:
         read_duplicates(store)  # what is damaged is refused before anything is begun
     reader = read_with(subject, films, options.device, options.seed, listener) if subject else None
+    listener.device(describe_device(torch.device("cpu")))  # for all but the model's features
     options.out.mkdir(parents=True, exist_ok=True)
     _clear(options.out)
     columns = columns_of(films)

@@ -19,7 +19,7 @@ from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import Listener
-from hilum.training.inference import as_probabilities, over_films
+from hilum.training.inference import as_probabilities, describe_device, over_films
 from hilum.workflows.card.shortcuts import LEARNT
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 
@@ -106,7 +106,9 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
     else:
         films.refuse_other_preparation(Preparation.from_json(model.description.preparation))
         backbone, kind = model.backbone, model.description.method
-    backbone.to(choose_device(device))
+    chosen = choose_device(device)
+    listener.device(describe_device(chosen))
+    backbone.to(chosen)
     features = over_films(
         backbone,
         films,

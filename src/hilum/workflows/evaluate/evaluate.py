@@ -22,6 +22,7 @@ from hilum.listener import SILENT, Listener
 from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.options import plain
+from hilum.training.inference import describe_device
 from hilum.training.run_folder import METRICS, MODEL, read_metrics
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.details import Details, ScoredFilms, measure_details
@@ -65,6 +66,7 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     _refuse_bundle(run)
     films = Films.open([options.data])
     predictor = Predictor.load(run, options.device)
+    listener.device(describe_device(predictor.device))
     predictor.refuse_other_preparation(films)
     unstated = options.unstated or predictor.description.unstated
     columns = _shared_findings(predictor, films, options.findings)

@@ -24,7 +24,7 @@ from hilum.metrics.comparisons import compare_models
 from hilum.metrics.ranking import auroc
 from hilum.metrics.results import Comparison, Evaluation
 from hilum.metrics.summary import evaluate_findings
-from hilum.training.inference import over_films
+from hilum.training.inference import describe_device, over_films
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 from hilum.workflows.evaluate.options import ProbeOptions
@@ -197,7 +197,9 @@ def _score(
     """Fit both probes on the subject's features of the labelled films and score the others."""
     size = input_size(subject, options.size, task.films.preparation)
     start = _start(subject, backbone, task.films, task.tested, size, options, listener)
-    start.backbone.to(choose_device(options.device))
+    device = choose_device(options.device)
+    listener.device(describe_device(device))
+    start.backbone.to(device)
     embedded = over_films(
         start.backbone, task.films, np.concatenate([task.rows, task.tested]), size,
         lambda done, total: listener.progress("embed", done, total),

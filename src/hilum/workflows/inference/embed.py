@@ -23,7 +23,7 @@ from hilum.files import canonical_json, replacing
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.nn.backbones import Backbone
-from hilum.training.inference import BATCH, over_films
+from hilum.training.inference import BATCH, describe_device, over_films
 from hilum.version import __version__
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.inference.options import EmbedOptions
@@ -88,7 +88,9 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
         return result
     for note in start.notes:
         listener.note(note)
-    start.backbone.to(choose_device(options.device))
+    device = choose_device(options.device)
+    listener.device(describe_device(device))
+    start.backbone.to(device)
     schema = _schema(start.backbone.out_features, record)
     _write(
         options.out,
@@ -115,7 +117,8 @@ def _features(
     for begin in range(0, len(rows), GROUP):
 
         def progress(done: int, _: int, begin: int = begin) -> None:
-            listener.progress("embed", begin + done, len(rows))
+            if done or not begin:  # each group begins with 0, the whole only once
+                listener.progress("embed", begin + done, len(rows))
 
         yield begin, over_films(backbone, films, rows[begin : begin + GROUP], size, progress)
 

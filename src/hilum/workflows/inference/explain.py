@@ -20,6 +20,7 @@ from hilum.heatmaps.gradcam import Heatmaps
 from hilum.heatmaps.gradcam import explain as heatmaps
 from hilum.heatmaps.overlay import enlarged, heatmap_image, overlay, write_picture
 from hilum.listener import SILENT, Listener
+from hilum.training.inference import describe_device
 from hilum.workflows.inference.image_files import readable
 from hilum.workflows.inference.options import ExplainOptions
 
@@ -74,11 +75,13 @@ def explain(
         DataError: Not one film could be read.
     """
     predictor = Predictor.load(run, options.device)
+    listener.device(describe_device(predictor.device))
     chosen = _chosen(predictor, options.finding)
     _refuse_foreign(options.out)
     explained: list[Explained] = []
     failed: dict[str, str] = {}
     note = ""
+    listener.progress("explain", 0, len(films))
     for number, film, prepared in readable(predictor, films, failed, listener, "give image files"):
         images = predictor.standardised([prepared])
         found = heatmaps(predictor.classifier, images, chosen, options.layer)

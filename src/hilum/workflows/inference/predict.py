@@ -17,6 +17,7 @@ from hilum.files import replacing
 from hilum.images.films import Films
 from hilum.images.store import MANIFEST
 from hilum.listener import SILENT, Listener
+from hilum.training.inference import describe_device
 from hilum.workflows.inference.image_files import Numbered, readable
 
 BATCH = 64
@@ -59,6 +60,7 @@ def predict(
             f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}."
         )
     predictor = Predictor.load(run, device)
+    listener.device(describe_device(predictor.device))
     failed: dict[str, str] = {}
     if len(films) == 1 and (films[0] / MANIFEST).is_file():
         table = _store_table(predictor, films[0], listener)
@@ -85,6 +87,7 @@ def _file_table(
     """Return the table of the films that can be read; the others go to ``failed`` with the reason."""
     paths: list[str] = []
     scores: list[list[float]] = []
+    listener.progress("predict", 0, len(films))
     for batch in _batches(readable(predictor, films, failed, listener, "give it alone")):
         images = predictor.standardised([prepared for _, _, prepared in batch])
         scores += [list(row.values()) for row in predictor.probabilities(images)]

@@ -1,4 +1,4 @@
-"""What a store will hold, decided before the first film is read: the rows, the shards, and what must not change."""
+"""The plan of a store, made before the first film is read: its rows, its shards, and its claim on the folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ import numpy as np
 import pandas as pd
 
 from hilum.catalog import Catalog
-from hilum.errors import OptionError, RunError, choose
+from hilum.errors import DataError, OptionError, RunError, choose
+from hilum.files import write_json
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
+from hilum.images.store import MANIFEST
+from hilum.version import __version__
 
 VIEWS: dict[str, tuple[str, ...]] = {"all": (), "frontal": ("LATERAL",)}
-"""Which view positions are left out, by name; films of unknown position stay."""
+"""View positions that each choice leaves out; films of unknown position stay."""
 MOST_FILMS, MOST_BYTES = 2048, 2**26
-"""A shard has at most so many rows of the catalogue, and bytes: what a kill may cost."""
+"""Largest shard, in rows of the catalogue and in bytes: the work that a kill may cost."""
 PLAN = "plan.json"
 WORKPLACE = ".preparing"
-"""Folder below the store for what is not finished."""
+"""Folder below the store for unfinished files."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,15 @@ class PrepareOptions:
     views: str = "all"
     """all or frontal (laterals left out)."""
     workers: int | None = None
-    """Processes; as many as cores unless told. The store does not depend on it."""
+    """Decoding processes; by default one a core. The store does not depend on it."""
     shard: str | None = None
-    """i/n: do only the i-th of n parts; the last part to finish merges them."""
+    """i/n: prepare only the i-th of n parts; the last part to finish merges them."""
     dedup: bool = False
-    """Look for near copies too, and let no part have a film twice; nothing is deleted."""
+    """Search for near copies too, and keep copies out of different splits; nothing is deleted."""
     max_pixels: int = MAX_PIXELS
-    """Films above this many pixels fail."""
+    """Films with more pixels fail."""
     patience: float = 60.0
-    """Seconds after which a film's decoder counts as hung."""
+    """Seconds after which decoding a film counts as hung."""
 
     def __post_init__(self) -> None:
         """Refuse limits that no film could keep.
@@ -58,10 +61,10 @@ class PrepareOptions:
             OptionError: A limit is not above 0.
         """
         if self.max_pixels < 1:
-            raise OptionError(f"max_pixels is {self.max_pixels}: allowed is 1 or more.")
+            raise OptionError(f"--max-pixels is {self.max_pixels}: allowed is 1 or more.")
         if not 0 < self.patience < float("inf"):
             raise OptionError(
-                f"patience is {self.patience}: allowed are seconds above 0, such as 60."
+                f"--patience is {self.patience}: allowed are seconds above 0, such as 60."
             )
 
     def preparation(self) -> Preparation:
@@ -87,7 +90,7 @@ class PrepareOptions:
         return self.workers
 
     def part(self) -> tuple[int, int]:
-        """Return which part of how many, counted from 0.
+        """Return the index of the part to prepare, from 0, and the number of parts.
 
         Raises:
             OptionError: Not of the form i/n with i from 1 to n.
@@ -95,17 +98,22 @@ class PrepareOptions:
         >>> PrepareOptions(64, shard="2/3").part()
         (1, 3)
         """
-        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.shard or "1/1")
-        number, parts = map(int, found.groups()) if found else (0, 0)
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.shard or "1/1")
+        number, parts = map(int, match.groups()) if match else (0, 0)
         if not 1 <= number <= parts:
-            raise OptionError(f"shard is {self.shard!r}: give i/n with i from 1 to n, as in 2/8.")
+            raise OptionError(f"--shard is {self.shard!r}: give i/n with i from 1 to n, as in 2/8.")
         return number - 1, parts
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows go where. The shards are cut over the catalogue's rows, so that a film that fails moves no other."""
+    """Which rows go into which shard of a folder.
 
+    Shards are cut over the catalogue's rows, so that a film that fails moves no other.
+    """
+
+    out: Path
+    """The store's folder."""
     catalog: Catalog
     preparation: Preparation
     rows: np.ndarray
@@ -114,16 +122,21 @@ class Plan:
     """Rows read that are not to be stored, by reason."""
     films_a_shard: int
     facts: dict[str, Any]
-    """What a store may not be resumed under if it differs."""
+    """What must be equal for an unfinished store to be continued."""
+
+    @property
+    def workplace(self) -> Path:
+        """The folder of unfinished files."""
+        return self.out / WORKPLACE
 
     @property
     def dedup(self) -> bool:
-        """Whether near copies are looked for."""
+        """Whether near copies are searched for."""
         return bool(self.facts.get("dedup", False))
 
     @property
     def shards(self) -> int:
-        """How many shards there are."""
+        """The number of shards."""
         return -(-len(self.rows) // self.films_a_shard)
 
     def shard_rows(self, number: int) -> np.ndarray:
@@ -131,24 +144,104 @@ class Plan:
         start = number * self.films_a_shard
         return self.rows[start : start + self.films_a_shard]
 
+    def finished(self) -> dict[str, Any] | None:
+        """Return the manifest of this plan's finished store, None if it is not finished.
+
+        Raises:
+            RunError: The folder holds the finished store of another plan.
+        """
+        manifest = self._read(self.out / MANIFEST)
+        if manifest is None:
+            return None
+        if not isinstance(manifest.get("plan"), dict):
+            raise self._unreadable(self.out / MANIFEST)
+        self._refuse_other(manifest["plan"], self.facts)
+        return manifest
+
+    def claim(self) -> dict[str, Any] | None:
+        """Take the folder for this plan, or continue in it; return the manifest if the store is finished.
+
+        Raises:
+            RunError: The folder holds another plan's store, or something else.
+            DataError: It cannot be written to.
+        """
+        if (manifest := self.finished()) is not None:
+            return manifest
+        facts = {**self.facts, "version": __version__}
+        begun = self._read(self.workplace / PLAN)
+        if begun is not None:
+            self._refuse_other(begun, facts)
+            return None
+        if self.out.exists() and (
+            not self.out.is_dir()
+            or any(not entry.name.startswith(".") for entry in self.out.iterdir())
+        ):
+            raise RunError(
+                f"{self.out} holds something else than a store: give --out a new folder."
+            )
+        try:
+            self.workplace.mkdir(parents=True, exist_ok=True)
+            write_json(self.workplace / PLAN, facts)
+        except OSError as error:
+            raise DataError(
+                f"cannot write to {self.out} ({error.strerror}): "
+                "give --out a folder that can be written."
+            ) from error
+        return None
+
+    def _read(self, file: Path) -> dict[str, Any] | None:
+        try:
+            content = json.loads(file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError as error:
+            raise self._unreadable(file) from error
+        if not isinstance(content, dict):
+            raise self._unreadable(file)
+        return content
+
+    def _unreadable(self, file: Path) -> RunError:
+        return RunError(f"{file} cannot be read: delete {self.out} and prepare it again.")
+
+    def _refuse_other(self, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Raise a RunError with the difference if a store was begun under another plan."""
+        begun, now = {"dedup": False, **begun}, {"dedup": False, **now}
+        changed = [name for name in now if begun.get(name) != now[name]]
+        if not changed:
+            return
+        if changed == ["catalogue"]:
+            difference = (
+                f"the same number of films ({now['films']}), but other rows in the source's tables"
+            )
+        else:
+            difference = ", ".join(
+                f"{name} {begun.get(name)!r} there, {now[name]!r} now"
+                for name in changed
+                if name != "catalogue"
+            )
+        raise RunError(
+            f"{self.out} holds another store: {difference}. Use the same again, or another --out."
+        )
+
 
 def make_plan(
-    catalog: Catalog, options: PrepareOptions, reader: str, films_a_shard: int | None = None
+    out: Path,
+    catalog: Catalog,
+    options: PrepareOptions,
+    reader: str,
+    films_a_shard: int | None = None,
 ) -> Plan:
-    """Return what the store will hold.
+    """Return the plan of a store; nothing is written.
 
     Raises:
         OptionError: An option is not allowed, or no film is left.
     """
     preparation = options.preparation()
-    left_out = (
-        catalog.table["view_position"]
-        .isin(choose(options.views, VIEWS, "choice of views"))
-        .to_numpy(bool)
-    )
+    positions = choose(options.views, VIEWS, "choice of views")
+    left_out = catalog.table["view_position"].isin(positions).to_numpy(bool)
     if left_out.all():
         raise OptionError(
-            f"views is {options.views!r}, but none of the {len(left_out)} films has another view: use all."
+            f"--views is {options.views!r}, but none of the {len(left_out)} films has another view: use all."
         )
     excluded = dict(catalog.excluded)
     if left_out.any():
@@ -165,11 +258,11 @@ def make_plan(
         "reader": reader,
         **({"dedup": True} if options.dedup else {}),
     }
-    return Plan(catalog, preparation, np.flatnonzero(~left_out), excluded, per_shard, facts)
+    return Plan(out, catalog, preparation, np.flatnonzero(~left_out), excluded, per_shard, facts)
 
 
 def catalog_hash(catalog: Catalog) -> str:
-    """Return a hex hash of all that the catalogue says, but for where its root lies."""
+    """Return a hex hash of a catalogue's content, whatever its root folder."""
     digest = hashlib.sha256(
         pd.util.hash_pandas_object(catalog.table, index=False).to_numpy().tobytes()
     )
@@ -181,27 +274,3 @@ def catalog_hash(catalog: Catalog) -> str:
     ]
     digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
-
-
-def refuse_other_plan(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise if a store was begun under another plan.
-
-    Raises:
-        RunError: With the difference.
-    """
-    found, wanted = {"dedup": False, **found}, {"dedup": False, **wanted}
-    changed = [name for name in wanted if found.get(name) != wanted[name]]
-    if not changed:
-        return
-    if changed == ["catalogue"]:
-        difference = (
-            f"the same number of films ({wanted['films']}), but other rows in the source's tables"
-        )
-    else:
-        shown = [name for name in changed if name != "catalogue"]
-        difference = ", ".join(
-            f"{name} {found.get(name)!r} there, {wanted[name]!r} now" for name in shown
-        )
-    raise RunError(
-        f"{out} holds another store: {difference}. Use the same again, or another --out."
-    )

@@ -1,4 +1,4 @@
-"""Shards while they are written, and the record that each leaves behind: what a resumed run goes by."""
+"""Shards while they are written, and the record that each leaves for a resumed run."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import numpy as np
 from hilum.errors import RunError
 from hilum.files import sha256, sync, write_json
 from hilum.images.store import HEADER_BYTES, ShardEntry, shard_header, shard_name
-from hilum.workflows.prepare.plan import WORKPLACE, Plan
+from hilum.workflows.prepare.plan import Plan
 from hilum.workflows.prepare.pool import Job, Outcome
 
 
 class ShardRecord(TypedDict):
-    """What became of every row of one shard."""
+    """The result for every row of one shard."""
 
     shard: ShardEntry
     pixels: list[str | None]
-    """Hash of the stored film, a row; None where it failed."""
+    """Hash of each row's stored film; None where it failed."""
     sizes: list[tuple[int, int] | None]
-    """Height and width of the film as it came, a row; None where it failed."""
+    """Original height and width of each row's film; None where it failed."""
     failures: list[tuple[int, str, str]]
-    """Place in the shard, reason, detail."""
+    """Index in the shard, reason, detail."""
 
 
 class OpenShard:
     """One shard that films are written into, in any order, locked against a second `prepare`."""
 
-    def __init__(self, out: Path, plan: Plan, number: int) -> None:
-        self._out, self._plan, self.number = out, plan, number
+    def __init__(self, plan: Plan, number: int) -> None:
+        self._plan, self.number = plan, number
         self.rows = plan.shard_rows(number)
-        self.file = out / WORKPLACE / f"{shard_name(number)}.part"
+        self.file = plan.workplace / f"{shard_name(number)}.part"
         self._outcomes: list[Outcome | None] = [None] * len(self.rows)
         self._missing = len(self.rows)
         self._given = 0
@@ -54,7 +54,7 @@ class OpenShard:
         return Job(self.number, str(self.file), start, offset, self._film_bytes, paths)
 
     def add(self, start: int, outcomes: Sequence[Outcome]) -> bool:
-        """Note what became of films; return whether the shard is complete."""
+        """Record films' results; return whether the shard is complete."""
         self._outcomes[start : start + len(outcomes)] = outcomes
         self._missing -= len(outcomes)
         return self._missing == 0
@@ -67,22 +67,22 @@ class OpenShard:
             self._close_gaps(good)
         os.pwrite(self._lock, shard_header(len(good), self._plan.preparation.size), 0)
         os.fsync(self._lock)
-        final = self._out / shard_name(self.number)
+        final = self._plan.out / shard_name(self.number)
         entry = ShardEntry(file=final.name, films=len(good), sha256=sha256(self.file))
         self.file.replace(final)
-        sync(self._out)
+        sync(self._plan.out)
         failures = [
-            (place, film.reason, film.detail)
-            for place, film in enumerate(outcomes)
+            (index, film.reason, film.detail)
+            for index, film in enumerate(outcomes)
             if film.pixels is None
         ]
         pixels, sizes = [film.pixels for film in outcomes], [film.size for film in outcomes]
         record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
-        write_json(_record_path(self._out, self.number), record)
+        write_json(_record_path(self._plan, self.number), record)
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which unlocks it."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -92,36 +92,36 @@ class OpenShard:
         return self._plan.preparation.size**2
 
     def _close_gaps(self, good: np.ndarray) -> None:
-        for place, old in enumerate(good.tolist()):
-            if place != old:
+        for new, old in enumerate(good.tolist()):
+            if new != old:
                 film = os.pread(self._lock, self._film_bytes, HEADER_BYTES + old * self._film_bytes)
-                os.pwrite(self._lock, film, HEADER_BYTES + place * self._film_bytes)
+                os.pwrite(self._lock, film, HEADER_BYTES + new * self._film_bytes)
         os.ftruncate(self._lock, HEADER_BYTES + len(good) * self._film_bytes)
 
 
-def read_record(out: Path, plan: Plan, number: int) -> ShardRecord | None:
+def read_record(plan: Plan, number: int) -> ShardRecord | None:
     """Return the record of a finished shard, None if it is not finished or its file is not as the record says."""
     try:
-        record: ShardRecord = json.loads(_record_path(out, number).read_bytes())
+        record: ShardRecord = json.loads(_record_path(plan, number).read_bytes())
         length = HEADER_BYTES + record["shard"]["films"] * plan.preparation.size**2
-        sound = (out / shard_name(number)).stat().st_size == length
+        sound = (plan.out / shard_name(number)).stat().st_size == length
         whole = {len(record["pixels"]), len(record["sizes"])} == {len(plan.shard_rows(number))}
         return record if sound and whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def unfinished(out: Path, plan: Plan, numbers: Sequence[int]) -> list[int]:
+def unfinished(plan: Plan, numbers: Sequence[int]) -> list[int]:
     """Return which of the shards are still to be done."""
-    return [number for number in numbers if read_record(out, plan, number) is None]
+    return [number for number in numbers if read_record(plan, number) is None]
 
 
-def _record_path(out: Path, number: int) -> Path:
-    return out / WORKPLACE / f"shard-{number:05d}.json"
+def _record_path(plan: Plan, number: int) -> Path:
+    return plan.workplace / f"shard-{number:05d}.json"
 
 
 def _lock(path: Path) -> int:
-    """Return a descriptor of the file, made if need be, that no other process has.
+    """Open a file, made if need be, for this process alone; return its descriptor.
 
     Raises:
         RunError: Another `prepare` is writing this shard.
@@ -133,9 +133,8 @@ def _lock(path: Path) -> int:
     except (BlockingIOError, FileNotFoundError):
         mine = False  # locked, or finished and renamed by its owner a moment ago
     except OSError:
-        mine = (
-            True  # a file system without locks: two runs at once would only do the same work twice
-        )
+        # A file system without locks: two runs at once would only do the same work twice.
+        mine = True
     if not mine:
         os.close(handle)
         raise RunError(

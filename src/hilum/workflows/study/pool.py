@@ -162,7 +162,8 @@ class Workers:
             return values[0]  # type: ignore[no-any-return]
         if worker.task is not None:
             listener = self._listener_of(worker.task.run)
-            listener.note(*values) if kind == "note" else listener.progress(*values)
+            # note, device or progress, as PipeListener sends them
+            getattr(listener, kind)(*values)
         return None
 
     def _remove_lost(self, worker: Worker) -> TaskEnd | None:

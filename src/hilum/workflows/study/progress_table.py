@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
 from hilum.listener import Listener
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.record import StudyCell
 from hilum.workflows.study.schedule import seconds_left
 
 
+class _Stage(NamedTuple):
+    """The stage that a run is at: when and where it began, and its latest progress."""
+
+    name: str
+    began: float
+    first: int
+    now: float
+    done: int
+    total: int
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at the stage's mean speed, None while it is not known."""
+        units = self.done - self.first
+        return (self.now - self.began) / units * (self.total - self.done) if units > 0 else None
+
+
 class Board:
     """Knows the cells and how far the running ones are."""
 
-    def __init__(self, plan: StudyPlan, jobs: int, listener: Listener) -> None:
-        self._plan, self._jobs, self._listener = plan, jobs, listener
+    def __init__(
+        self,
+        plan: StudyPlan,
+        jobs: int,
+        listener: Listener,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan, self._jobs, self._listener, self._clock = plan, jobs, listener, clock
+        self._stages: dict[str, _Stage] = {}
         self._cells: tuple[StudyCell, ...] = ()
         self._running: dict[str, str] = {}
 
@@ -21,6 +49,7 @@ class Board:
         self._cells = cells
         running = {cell.run for cell in cells if cell.state == "running"}
         self._running = {run: self._running.get(run, "begins") for run in running}
+        self._stages = {run: stage for run, stage in self._stages.items() if run in running}
         self._draw()
 
     def hearing(self, run: str) -> Listener:
@@ -36,9 +65,18 @@ class Board:
         if "pretrain" in kinds or ("pseudo-label" in kinds and line.startswith("round ")):
             self._listener.note(f"{_name(run)}: {line}")
 
-    def progress(self, run: str, words: str) -> None:
-        """Hear how far a run is."""
-        self._running[run] = words
+    def device(self, name: str) -> None:
+        """Pass on the device of a run."""
+        self._listener.device(name)
+
+    def progress(self, run: str, stage: str, done: int, total: int, detail: str) -> None:
+        """Record and show how far a run is."""
+        count = f"{stage} {done:,} of {total:,}"
+        self._running[run] = f"{count}  {detail}" if detail else count
+        now, before = self._clock(), self._stages.get(run)
+        if before is None or before.name != stage or done < before.done:
+            before = _Stage(stage, now, done, now, done, total)
+        self._stages[run] = before._replace(now=now, done=done, total=total)
         self._draw()
 
     def ended(self, cell: StudyCell, *, again: bool) -> None:
@@ -66,9 +104,14 @@ class Board:
         counts.append(f"{states.count('waiting')} to do")
         counts += [f"{states.count('failed')} failed"] * ("failed" in states)
         left = seconds_left(self._cells, self._plan, self._jobs)
-        first = ", ".join(counts) + (
-            "" if left is None or not left else f"; about {_span(left)} left"
-        )
+        first = ", ".join(counts)
+        if left:
+            first += f"; about {_span(left)} left"
+        elif left is None:  # no run of some kind has ended yet
+            known = [stage.seconds_left for stage in self._stages.values()]
+            longest = max((seconds for seconds in known if seconds is not None), default=None)
+            if longest is not None:
+                first += f"; at most {_span(longest)} left of the stages that run now"
         return (
             first,
             *(f"  {_name(run):<36} {words}" for run, words in sorted(self._running.items())),
@@ -85,9 +128,11 @@ class _Hearing(Listener):
     def note(self, line: str) -> None:
         self._board.note(self._run, line)
 
+    def device(self, name: str) -> None:
+        self._board.device(name)
+
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        share = f"{stage} {done:,} of {total:,}"
-        self._board.progress(self._run, f"{share}  {detail}" if detail else share)
+        self._board.progress(self._run, stage, done, total, detail)
 
 
 def _name(run: str) -> str:

@@ -34,6 +34,10 @@ class PipeListener(Listener):
         """Send the line."""
         self._pipe.send(("note", line))
 
+    def device(self, name: str) -> None:
+        """Send the device."""
+        self._pipe.send(("device", name))
+
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Send how far a stage is, but not too often."""
         now = time.monotonic()

@@ -17,7 +17,7 @@ from hilum.listener import SILENT, Listener
 from hilum.methods import load_method, positives_of
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
-from hilum.training.monitor import MonitorSettings, watched_rows
+from hilum.training.monitor import MonitorSettings, monitored_rows
 from hilum.training.positive_pairs import PositivePairs, count_paired, pair_order
 from hilum.training.run_folder import CROPS
 from hilum.training.tensorboard import mirrored, require_tensorboard
@@ -141,7 +141,7 @@ def planned_looks(
         if wanted
         else None
     )
-    watched = watched_rows(rows, monitor.films, seed)
+    watched = monitored_rows(rows, monitor.films, seed)
     return MonitorSettings(films, watched, size, monitor.every, probe, options.stop_on_collapse)
 
 
