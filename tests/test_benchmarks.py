@@ -36,6 +36,29 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_a_small_set_is_the_first_whole_patients(tmp_path: Path) -> None:
+    root, films = (
+        tmp_path / "nih14",
+        [f"{patient:08d}_{n:03d}.png" for patient in range(1, 6) for n in range(3)],
+    )
+    (root / "images").mkdir(parents=True)
+    rows = [
+        "Image Index,Finding Labels,Patient ID",
+        *(f"{name},Mass,{int(name[:8])}" for name in films),
+    ]
+    (root / "Data_Entry_2017_v2020.csv").write_text("\n".join(rows))
+    for name in films[1:]:
+        (root / "images" / name).write_bytes(b"film")
+    (root / "train_val_list.txt").write_text("\n".join(films[:6]))
+    (root / "test_list.txt").write_text("\n".join(films[6:]))
+    shown = run("small_set.py", str(tmp_path / "out"), "--root", str(root), "--films", "6")
+    assert shown.stdout == f"{tmp_path / 'out'}: 8 films of 3 patients\n"
+    assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == films[1:9]
+    assert (tmp_path / "out" / "test_list.txt").read_text().split() == films[6:9]
+    none = run("small_set.py", str(tmp_path / "none"), "--root", str(tmp_path))
+    assert (none.returncode, none.stdout.split(":")[0]) == (0, "skipped")
+
+
 def test_pretrain_speed_gives_both_ratios_for_every_method(noise: Path) -> None:
     small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "2"]
     shown = run(

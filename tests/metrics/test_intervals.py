@@ -91,8 +91,8 @@ def test_the_interval_of_a_difference_excludes_0_just_where_its_test_says_so(pat
 
 
 def test_very_many_patients_are_the_normal_distribution():
-    assert difference_interval(0.0, 1.0) == pytest.approx((-1.96, 1.96), abs=1e-3)
-    assert difference_interval(0.0, 1.0, 10**7) == difference_interval(0.0, 1.0)
+    assert difference_interval(0.0, 0.01) == pytest.approx((-0.0196, 0.0196), abs=1e-5)
+    assert difference_interval(0.0, 0.01, 10**7) == difference_interval(0.0, 0.01)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0, np.nan])
@@ -125,6 +125,10 @@ def test_p_values_and_factors_equal_the_closed_forms_of_students_distribution(de
         assert difference_p(t * 0.01, 0.01, degrees + 1) == expected
         assert difference_p(-t * 0.01, 0.01, degrees + 1) == expected
     for level in (0.5, 0.9, 0.95, 0.99):
-        low, high = difference_interval(0.0, 1.0, degrees + 1, level)
+        low, high = difference_interval(0.0, 0.001, degrees + 1, level)
         assert low == -high
-        assert students_p(high, degrees) == pytest.approx(1 - level, abs=1e-12)
+        assert students_p(high / 0.001, degrees) == pytest.approx(1 - level, abs=1e-12)
+
+
+def test_the_interval_of_a_difference_ends_at_1():
+    assert difference_interval(0.2, 0.5, patients=2) == (-1.0, 1.0)

@@ -143,3 +143,21 @@ def test_means_are_over_the_scored_findings():
     assert both["findings"]["Fracture"]["ece"] is None
     assert both["findings"]["Fracture"]["reason"] == "no scored label in this split"
     assert Reliability(findings, ()).to_json()["ece_mean"] is None
+
+
+def test_a_calibration_that_made_the_error_larger_is_named():
+    truth, logits = believable(2000)
+    found = fit_calibration(truth, 3 * logits + 2)
+    better = finding_reliability(truth, sigmoid(calibrated(3 * logits + 2, found)), found)
+    worse = finding_reliability(truth, sigmoid(calibrated(logits, found)), found)
+    assert Reliability({"Edema": better}, ()).worsened() is None
+    assert (
+        Reliability({"Edema": finding_reliability(truth, sigmoid(logits), None)}, ()).worsened()
+        is None
+    )
+    assert Reliability({}, ()).worsened() is None
+    line = Reliability({"Edema": worse, "Mass": worse}, ()).worsened()
+    assert line == (
+        "calibration made the probabilities worse on these films: mean calibration error (ECE) "
+        f"{worse.ece_raw:.3f} before, {worse.ece:.3f} after, worse for 2 of 2 calibrated findings (Edema, Mass)"
+    )

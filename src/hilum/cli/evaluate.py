@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
+from hilum.cli.terminal.comparison import comparison_text
 from hilum.cli.terminal.console import listening
 from hilum.cli.terminal.evaluation_details import details_text
-from hilum.cli.terminal.results import difference_text, evaluation_text
+from hilum.cli.terminal.results import evaluation_text
 from hilum.workflows.evaluate.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def evaluate(
             listener.note(line)
     text = [_text(result, subgroups, operating_points)]
     if compared is not None:
-        text.append(_differences(run, against, compared))
+        text.append(f"\n{comparison_text(str(run), str(against), compared)}\n")
     answer(shared, compared or result, "\n".join([*text, RESEARCH_ONLY, str(result.predictions)]))
 
 
@@ -76,23 +77,3 @@ def _lines(run: Path, against: Path | None, compared: "CompareResult") -> list[s
     """Return what is to be said of either run's evaluation, with its name before it."""
     both = ((run, compared.first), (against, compared.second))
     return [f"{name}: {line}" for name, result in both for line in result.lines]
-
-
-def _differences(run: Path, against: Path | None, compared: "CompareResult") -> str:
-    """Return the differences of the means, and of the findings where one is shown."""
-    found = compared.difference
-    if compared.same:
-        return f"\n{run} and {against} are the same model: there is no difference\n"
-    lines = [
-        f"{run} minus {against} on the same {compared.films:,} films",
-        f"  mean AUROC {difference_text(found.auroc_macro)}",
-        f"  mean average precision {difference_text(found.average_precision_macro)}",
-    ]
-    shown = [
-        f"  {name} AUROC {difference_text(one)}" for name, one in found.auroc.items() if one.shown
-    ]
-    tested = len(found.findings_scored)
-    lines += shown or [
-        f"  no difference shown of a single finding, {tested} tested together (Holm)"
-    ] * bool(tested)
-    return "\n".join(["", *lines, ""])

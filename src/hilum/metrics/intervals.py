@@ -106,16 +106,16 @@ def share_interval(
 def difference_interval(
     value: float, error: float, patients: int | None = None, level: float = 0.95
 ) -> Interval | None:
-    """Return the interval of a difference, which ``difference_p`` finds above or below 0 just where 0 is outside.
+    """Return the interval of a difference of two measures from 0 to 1; it lies within -1 and 1.
 
-    Arguments as ``share_interval``, the value from -1 to 1. None where a difference other than 0
-    has no error.
+    It excludes 0 just where ``difference_p`` is below 1 - level. Arguments as ``share_interval``,
+    the value from -1 to 1. None where a difference other than 0 has no error.
     """
     _check(level, patients)
     if error <= NO_ERROR:
         return None if abs(value) > NO_ERROR else Interval(value, value)
     reach = _t_quantile(level, patients) * error
-    return Interval(value - reach, value + reach)
+    return Interval(max(value - reach, -1.0), min(value + reach, 1.0))
 
 
 def difference_p(value: float, error: float, patients: int | None = None) -> float | None:

@@ -76,6 +76,29 @@ class Reliability:
         values = [getattr(self.findings[name], measure) for name in self.findings_scored]
         return math.fsum(values) / len(values) if values else None
 
+    def worsened(self) -> str | None:
+        """Return a line where calibration raised the mean ECE of the calibrated findings, else None."""
+        errors = {
+            name: (finding.ece_raw, finding.ece)
+            for name, finding in self.findings.items()
+            if finding.calibration is not None
+            and finding.ece is not None
+            and finding.ece_raw is not None
+        }
+        raw, after = (
+            (math.fsum(column) for column in zip(*errors.values(), strict=True))
+            if errors
+            else (0.0, 0.0)
+        )
+        if after <= raw:
+            return None
+        worse = [name for name, (before, now) in errors.items() if now > before]
+        return (
+            "calibration made the probabilities worse on these films: mean calibration error (ECE) "
+            f"{raw / len(errors):.3f} before, {after / len(errors):.3f} after, worse for {len(worse)} of "
+            f"{len(errors)} calibrated findings ({', '.join(worse)})"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         means = ("ece", "ece_by_chance", "brier", "ece_raw", "brier_raw")

@@ -17,6 +17,7 @@ from hilum.bundle.training_manifest import seen_films
 from hilum.errors import DataError, RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
+from hilum.training.run_folder import read_metrics
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.compare import compare
 from hilum.workflows.evaluate.evaluate import evaluate
@@ -68,6 +69,30 @@ def test_the_difference_is_that_of_the_two_evaluations(
     assert told["against"]["dropped_seen"] == 0
     assert told["against"]["predictions"] == str(found.second.predictions)
     assert told["against"]["difference"]["auroc_macro"] == found.difference.auroc_macro.to_json()
+
+
+def test_findings_of_too_few_patients_have_their_difference_with_its_interval(
+    runs: tuple[Path, Path], how: EvaluateOptions
+) -> None:
+    compared = compare(*runs, replace(how, min_positives=1000))
+    assert compared.difference.auroc_macro.value is None
+    for result in compared.first.evaluation.findings:
+        finding = compared.findings[result.name]
+        assert finding.positive_patients == result.positive_patients
+        assert finding.first == pytest.approx(result.measures["auroc"].value)
+        assert finding.difference.value == pytest.approx(finding.first - finding.second)
+        assert finding.difference.interval is not None
+        assert finding.difference.p is None
+
+
+def test_the_first_runs_metrics_keep_the_comparison(
+    runs: tuple[Path, Path], how: EvaluateOptions
+) -> None:
+    compared = compare(*runs, how)
+    evaluate(runs[0], how)  # an evaluation alone leaves it
+    kept = read_metrics(runs[0])["comparisons"]["test"][runs[1].name]
+    assert kept == json.loads(json.dumps(compared.difference_json()))
+    assert kept["findings"]["Edema"]["difference"] == kept["auroc"]["Edema"]
 
 
 def test_runs_are_compared_on_the_films_that_neither_was_trained_on(

@@ -50,6 +50,19 @@ def test_a_store_is_divided_anew_and_the_counts_are_right(store: Store) -> None:
     assert result.fractions["1"] == result.parts["train"]
 
 
+def test_too_few_patients_to_measure_by_are_said_in_patients(store: Store) -> None:
+    result = split(store.folder, SplitOptions(seed=3, test=0.3, val=0.1))
+    val, test = result.parts["val"].positive_patients, result.parts["test"].positive_patients
+    assert [note.split(" has fewer than 20 patients")[0] for note in result.notes] == [
+        "val",
+        "test",
+    ]
+    assert f"for Edema ({val['Edema']} patients)" in result.notes[0]
+    assert "with 2 of 2 findings" in result.notes[0]
+    assert "with 1 of 2 findings" in result.notes[1]
+    assert f"Hernia ({test['Hernia']} patients)" in result.notes[1]
+
+
 def test_another_seed_replaces_the_file(store: Store) -> None:
     first = split(store.folder, SplitOptions())
     assert split(store.folder, SplitOptions()).sha256 == first.sha256

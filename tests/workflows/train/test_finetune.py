@@ -197,3 +197,12 @@ def test_mistakes_are_one_line(
     with pytest.raises(OptionError, match=line.replace("?", r"\?")) as caught:
         run(tiny_store, tmp_path / "run", **options)
     assert "\n" not in str(caught.value)
+
+
+def test_few_patients_of_val_and_test_are_said_before_the_training(
+    tiny_store: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    run(tiny_store, tmp_path / "run", heard, train={"epochs": 1})
+    said = [note for note in heard.notes if "Hanley and McNeil" in note]
+    assert [note.split()[0] for note in said] == ["val", "test"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,39 +14,68 @@ from numpy.typing import NDArray
 
 from hilum.bundle.model_folder import WEIGHTS, described
 from hilum.errors import RunError
-from hilum.files import sha256
+from hilum.files import sha256, write_json
 from hilum.findings import positions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
-from hilum.metrics.results import Comparison
-from hilum.training.run_folder import MODEL
+from hilum.metrics.estimates import patients_by_class
+from hilum.metrics.ranking import auroc
+from hilum.metrics.resampling import Judged
+from hilum.metrics.results import Comparison, Difference
+from hilum.training.run_folder import METRICS, MODEL, read_metrics
 from hilum.workflows.evaluate.details import ScoredFilms
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
 
 
 @dataclass(frozen=True)
+class FindingComparison:
+    """Both models' AUROC of one finding on the same films, and the difference."""
+
+    positive_patients: int
+    first: float | None
+    second: float | None
+    """None where a class is missing."""
+    difference: Difference
+    """First minus second; tested where the finding has enough positive patients."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**vars(self), "difference": self.difference.to_json()}
+
+
+@dataclass(frozen=True)
 class CompareResult:
-    """Two evaluations, and the first run's measures minus the second's on the films that both were measured on."""
+    """Two evaluations, and the first run's measures minus the second's on the films of both."""
 
     first: EvaluateResult
     second: EvaluateResult
     films: int
     """That both were measured on."""
+    patients: int
+    """Their patients."""
     same: bool
     """Whether both are one model, as where no round of pseudo-labels was kept."""
     difference: Comparison
+    findings: Mapping[str, FindingComparison]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the first evaluation, and under ``against`` the second and the difference."""
-        difference = {
-            "films": self.films,
-            "same_model": self.same,
-            **comparison_json(self.difference),
-        }
         return {
             **self.first.to_json(),
-            "against": {**self.second.to_json(), "difference": difference},
+            "against": {**self.second.to_json(), "difference": self.difference_json()},
+        }
+
+    def difference_json(self) -> dict[str, Any]:
+        """Return the comparison as plain values; ``metrics.json`` keeps it, see ``record_comparison``."""
+        return {
+            "films": self.films,
+            "patients": self.patients,
+            "same_model": self.same,
+            **comparison_json(self.difference),
+            "findings": {name: finding.to_json() for name, finding in self.findings.items()},
+            "min_positives": self.first.evaluation.min_positives,
+            "level": self.first.evaluation.level,
         }
 
 
@@ -83,19 +113,42 @@ def compare(
         )
     columns, others_columns = zip(*shared, strict=True)
     cells, others = _cells(mine.judged, rows, columns), _cells(other.judged, rows, others_columns)
+    truth, counts = mine.judged.truth[cells], mine.judged.counts[cells]
+    scores = mine.judged.scores[cells], other.judged.scores[others]
+    patients = mine.judged.patients[cells[0].ravel()]
+    names = [mine.judged.findings[column] for column in columns]
     difference = compare_models(
-        mine.judged.truth[cells],
-        mine.judged.counts[cells],
-        mine.judged.scores[cells],
-        other.judged.scores[others],
-        mine.judged.patients[cells[0].ravel()],
-        [mine.judged.findings[column] for column in columns],
+        truth,
+        counts,
+        *scores,
+        patients,
+        names,
         options.resamples,
         options.seed,
         options.min_positives,
     )
+    labels, findings = Judged.of(truth, counts, patients), {}
+    for column, name in enumerate(names):
+        scored = counts[:, column]
+        ours, theirs = (_known(auroc(truth[scored, column], of[scored, column])) for of in scores)
+        present, _ = patients_by_class(labels, column)
+        findings[name] = FindingComparison(present, ours, theirs, difference.auroc[name])
     same = len({sha256(run / MODEL / WEIGHTS) for run in (first, second)}) == 1
-    return CompareResult(mine, other, len(rows), same, difference)
+    result = CompareResult(mine, other, len(rows), labels.patient_count, same, difference, findings)
+    record_comparison(first, second, result)
+    return result
+
+
+def record_comparison(first: Path, second: Path, result: CompareResult) -> None:
+    """Keep a comparison in the first run's ``metrics.json``.
+
+    Its key is ``comparisons``, then the evaluation's name, such as ``test``, then the second run's
+    folder name: a later comparison with a run of that name replaces it.
+    """
+    metrics = read_metrics(first)
+    of_split = metrics.setdefault("comparisons", {}).setdefault(result.first.name, {})
+    of_split[second.resolve().name] = result.difference_json()
+    write_json(first / METRICS, metrics)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -116,6 +169,10 @@ def _refuse_other_truths(first: Path, second: Path, options: EvaluateOptions) ->
             f"{first} was trained with what is not mentioned as {mine!r}, {second} as {other!r}: "
             "say which counts here by --unstated, absent or ignore."
         )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _cells(

@@ -78,7 +78,7 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
     judged = _judged(predictor, films, rows, scores, unstated, columns)
     evaluation = _evaluate(judged, predictor.description, options)
     details = measure_details(judged, evaluation, predictor.description, options)
-    lines = _lines(predictor, films, options, dropped)
+    lines = _lines(predictor, films, options, dropped, details.calibration.worsened())
     result = EvaluateResult(evaluation, details, judged, name, predictions, dropped, lines)
     _record(run, result, options, unstated)
     return result
@@ -227,7 +227,7 @@ def _evaluate(films: ScoredFilms, model: Description, options: EvaluateOptions) 
 
 
 def _lines(
-    predictor: Predictor, films: Films, options: EvaluateOptions, dropped: int
+    predictor: Predictor, films: Films, options: EvaluateOptions, dropped: int, worsened: str | None
 ) -> tuple[str, ...]:
     lines = []
     missing = [
@@ -250,6 +250,8 @@ def _lines(
         lines.append(
             "thresholds, calibration and the stopping epoch were chosen on these validation films: the numbers flatter"
         )
+    if worsened is not None:
+        lines.append(worsened)
     return tuple(lines)
 
 

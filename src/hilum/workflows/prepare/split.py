@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.catalog import PRESENT
 from hilum.duplicates.stored import known_copies
 from hilum.images.store import Store
+from hilum.metrics.few_patients import PatientCounts, few_patients_line
 from hilum.splits import Split, patient_split
 from hilum.workflows.prepare.split_options import SplitOptions
 
@@ -60,7 +61,8 @@ def split(store: Path, options: SplitOptions) -> SplitResult:
         opened.catalog, opened.findings, options.seed, *shares, known_copies(opened)
     )
     made.save(opened.folder)
-    return describe(opened, made)
+    described = describe(opened, made)
+    return replace(described, notes=(*described.notes, *_few_patients(described.parts)))
 
 
 def describe(store: Store, made: Split) -> SplitResult:
@@ -70,6 +72,19 @@ def describe(store: Store, made: Split) -> SplitResult:
         f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions
     }
     return SplitResult(store.folder, made.kind, made.seed, made.hash, parts, fractions, made.notes)
+
+
+def _few_patients(parts: Mapping[str, PartCounts]) -> list[str]:
+    """Return a line for val and for test where findings have too few patients to be measured well."""
+    lines = []
+    for name in ("val", "test"):
+        part = parts[name]
+        counts = {
+            finding: PatientCounts(present, part.patients - present)
+            for finding, present in part.positive_patients.items()
+        }
+        lines.append(few_patients_line(name, counts) if part.films else None)
+    return [line for line in lines if line is not None]
 
 
 def _count(store: Store, made: Split, part: str, fraction: float = 1.0) -> PartCounts:

@@ -19,6 +19,7 @@ from hilum.metrics.calibration import Calibration
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
+from hilum.workflows.data.small_sets import warn_of_few_patients
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.options import FinetuneOptions
 from hilum.workflows.train.run import (
@@ -84,6 +85,7 @@ def _finetune(options: FinetuneOptions, team: Team, table: Path | None) -> Train
             f"{subsets.patients(training_set.rows)} patients, "
             f"validates on {len(validation.rows)} films of {subsets.patients(validation.rows)}"
         )
+        warn_of_few_patients(subsets, training_set.columns, options.labels.unstated, listener)
         order = training_set.order(train.seed)
         batches = film_batches(
             films,
