@@ -7,7 +7,8 @@ finding, so wide intervals. Research use only, not a medical device.
 Run: ``python benchmarks/small_set.py OUT [--root ../shared/data/nih14] [--films 616]``, then
     hilum prepare nih14 OUT --out OUT/store --size 64
     hilum split OUT/store
-    hilum finetune random --data OUT/store --backbone resnet10t --train.epochs 5 --out OUT/first
+    hilum finetune --data OUT/store --backbone resnet10t --train.epochs 5 --out OUT/first
+    hilum finetune --data OUT/store --backbone resnet10t --train.seed 1 --out OUT/second
     hilum evaluate OUT/first --data OUT/store --against OUT/second
 
 Where the data set is not there it says so and ends with 0: nothing was made.
