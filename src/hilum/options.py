@@ -1,18 +1,40 @@
-"""Options as frozen dataclasses: checks, and their form in YAML."""
+"""Options as frozen dataclasses: range checks, reading and writing them as YAML, and options that were renamed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from hilum.errors import OptionError
+from hilum.errors import OptionError, did_you_mean
 
 Device = Literal["auto", "cpu", "cuda"]
 DEFAULT_FRACTION = 1.0
+
+RENAMED: dict[str, dict[str, str]] = {
+    "pretrain": {"watch": "monitor", "*.watch": "*.monitor"},
+    "finetune": {"draw": "subset_seed"},
+    "probe": {"draw": "subset_seed"},
+    "evaluate": {"drop_seen": "exclude_training_images"},
+    "card": {"truth": "annotations", "hints": "label_issues"},
+    "study": {
+        "truth": "annotations",
+        "models.*.grow": "models.*.self_train",
+        "pretrain.watch": "pretrain.monitor",
+        "pretrain.*.watch": "pretrain.*.monitor",
+    },
+}
+"""Command -> old key -> new key, of options that version 0.1.0 had by another name. A star stands
+for one key of any name (a method, a model); what lies below a renamed key moves with it."""
+
+WHOLE = re.compile(r"[+-]?\d[\d_]*")
+TRUE, FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
+NULL = ("none", "null")
+T = TypeVar("T")
 
 
 def take_fields(options: Any) -> None:
@@ -99,7 +121,7 @@ def kind_of(value: object) -> str:
 
 
 def refuse_below(options: Any, smallest: Mapping[str, int]) -> None:
-    """Raise an OptionError where a field lies below the smallest value allowed; None is let through."""
+    """Raise an OptionError where a field is smaller than allowed; None is let through."""
     for name, least in smallest.items():
         value = getattr(options, name)
         if value is not None and value < least:
@@ -107,7 +129,7 @@ def refuse_below(options: Any, smallest: Mapping[str, int]) -> None:
 
 
 def plain(options: Any) -> Any:
-    """Return options as what YAML can say: paths become text, tuples lists."""
+    """Return options as plain YAML values: paths become text, tuples lists."""
     if isinstance(options, dict):
         return {str(key): plain(value) for key, value in options.items()}
     if isinstance(options, (tuple, list)):
@@ -115,23 +137,240 @@ def plain(options: Any) -> Any:
     return str(options.resolve()) if isinstance(options, Path) else options
 
 
-def read_options(kind: Any, told: Mapping[str, Any]) -> Any:
-    """Return options of a dataclass as ``options.plain`` wrote them; what is not told is as by default.
+def mapping(block: Any, where: str) -> dict[str, Any]:
+    """Return a block of YAML, empty where there is none.
 
     Raises:
-        TypeError: Something is told that the dataclass does not have, or lacks what it needs.
+        OptionError: It is no mapping.
     """
-    hints, known = get_type_hints(kind), [entry.name for entry in fields(kind)]
-    unknown = [name for name in told if name not in known]
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]}")
-    return kind(**{name: _read(hints[name], value) for name, value in told.items()})
+    if block is None:
+        return {}
+    if not isinstance(block, dict):
+        raise OptionError(f"{where} is {str(block)[:60]!r}: allowed is a block of options.")
+    return block
 
 
-def _read(hint: Any, value: Any) -> Any:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two blocks as one, in which ``above`` wins at every depth."""
+    both = {
+        key for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)
+    }
+    return {**below, **above, **{key: merged(below[key], above[key]) for key in both}}
+
+
+def read_options(kind: type[T], block: Mapping[str, Any], where: str, usual: T | None = None) -> T:
+    """Return options of a dataclass from a block of YAML, whose values may be text.
+
+    Text is read by the field's type as the command line reads it: ``"1e-3"`` is a float, ``"no"`` a
+    bool, one value a list of one.
+
+    Args:
+        kind: The dataclass; its fields may be bool, int, float, str, Path, Literal, None, tuples and
+            dicts of these, unions, and further dataclasses.
+        block: Key -> value.
+        where: The file, and the block in it, as in ``my.yaml: finetune``; begins every error line.
+        usual: Values of what the block leaves out; the defaults of the dataclass unless given.
+
+    Raises:
+        OptionError: A key is unknown or missing, or a value is not allowed; the line names file,
+            key, value and what is allowed.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Loop:
+    ...     epochs: int = 5
+    ...     lr: float = 0.1
+    >>> read_options(Loop, {"lr": "1e-3"}, "my.yaml: train")
+    Loop(epochs=5, lr=0.001)
+    """
+    options: T = _options(kind, block, where, where, usual)
+    return options
+
+
+def read_value(hint: Any, value: Any, key: str) -> Any:
+    """Return one value of YAML, which may be text, as a type asks for it; see ``read_options``.
+
+    Raises:
+        OptionError: It is not allowed; the line begins with ``key``.
+
+    >>> read_value(dict[float, int], {"0.1": "5"}, "my.yaml: epochs")
+    {0.1: 5}
+    """
+    return _value(hint, value, key, key)
+
+
+def _options(kind: Any, block: Mapping[str, Any], where: str, root: str, usual: Any) -> Any:
+    hints = get_type_hints(kind)
+    entries = {entry.name: entry for entry in fields(kind)}
+    for key in block:
+        if key not in entries:
+            near = did_you_mean(key, entries).replace("'", "")
+            raise OptionError(f"{where} has the unknown key {key}.{near}")
+    values = {} if usual is None else {name: getattr(usual, name) for name in entries}
+    for name, entry in entries.items():
+        if entry.default is not MISSING:
+            values.setdefault(name, entry.default)
+        elif entry.default_factory is not MISSING:
+            values.setdefault(name, entry.default_factory())
+        if name in block:
+            # A nested dataclass goes on from its owner's default, which may differ from its class's.
+            before = values.get(name)
+            values[name] = _value(hints[name], block[name], f"{where}.{name}", root, before)
+        elif name not in values:
+            raise OptionError(f"{where}.{name} is missing: give it.")
+    try:
+        return kind(**values)
+    except OptionError as error:  # a range, which the dataclass checks itself
+        raise OptionError(str(error) if root in str(error) else f"{root}: {error}") from error
+
+
+def _value(hint: Any, value: Any, key: str, root: str, before: Any = None) -> Any:
+    """Return a value of YAML as a type asks for it."""
+    arms = get_args(hint)
     if is_dataclass(hint):
-        return read_options(hint, value)
-    of_paths = Path in (hint, *get_args(hint))
-    if isinstance(value, list):
-        return tuple(map(Path, value)) if of_paths else tuple(value)
-    return Path(value) if of_paths and value is not None else value
+        usual = before if isinstance(before, hint) else None  # type: ignore[arg-type]
+        return _options(hint, mapping(value, key), key, root, usual)
+    if get_origin(hint) in (Union, UnionType):
+        return _one_of(arms, value, key, root)
+    if get_origin(hint) is dict:
+        return {
+            _value(arms[0], name, f"{key}: the key", root): _value(
+                arms[1], entry, f"{key}.{name}", root
+            )
+            for name, entry in mapping(value, key).items()
+        }
+    if get_origin(hint) is tuple and value is not None:
+        entries = value if isinstance(value, list | tuple) else [value]
+        return tuple(_value(arms[0], entry, key, root) for entry in entries)
+    if get_origin(hint) is Literal:
+        if value in arms:
+            return value
+        near = did_you_mean(str(value), map(str, arms))
+        raise OptionError(f"{key} is {value!r}: allowed is {_allowed(hint)}.{near}")
+    try:
+        return SCALARS[hint](value)
+    except (ValueError, TypeError):
+        said = "empty" if value is None else f"{value!r:.80}"
+        raise OptionError(f"{key} is {said}: allowed is {_allowed(hint)}.") from None
+
+
+def _one_of(arms: tuple[Any, ...], value: Any, key: str, root: str) -> Any:
+    """Return a value as the first type of a union that takes it."""
+    blocks = [arm for arm in arms if get_origin(arm) is dict or is_dataclass(arm)]
+    if isinstance(value, dict) and blocks:
+        return _value(blocks[0], value, key, root)
+    null = value is None or (isinstance(value, str) and value.lower() in NULL and str not in arms)
+    if null and NoneType in arms:
+        return None
+    plain_arms = [arm for arm in arms if arm not in blocks and arm is not NoneType]
+    for arm in plain_arms[:-1]:
+        try:
+            return _value(arm, value, key, root)
+        except OptionError:
+            continue
+    if len(plain_arms) == 1 and not blocks:
+        return _value(plain_arms[0], value, key, root)
+    try:
+        return _value(plain_arms[-1], value, key, root)
+    except OptionError:
+        allowed = " or ".join(_allowed(arm) for arm in arms if arm is not NoneType)
+        raise OptionError(f"{key} is {value!r:.80}: allowed is {allowed}.") from None
+
+
+def _bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in (*TRUE, *FALSE):
+        raise ValueError(value)
+    return str(value).lower() in TRUE
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool) or not WHOLE.fullmatch(
+        str(value)
+    ):  # int("2.7") fails, int(2.7) is 2
+        raise ValueError(value)
+    return int(str(value))
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError(value)
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+SCALARS: dict[Any, Callable[[Any], Any]] = {
+    bool: _bool,
+    int: _int,
+    float: _float,
+    str: _text,
+    Path: lambda value: Path(_text(value)),
+}
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+
+
+def _allowed(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return f"a list, each {_allowed(get_args(hint)[0])}"
+    return WORDS.get(hint, "a block")
+
+
+def new_name(command: str, keys: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return today's key of an option that was renamed, None of any other.
+
+    >>> new_name("pretrain", ("watch", "every"))
+    ('monitor', 'every')
+    """
+    for old, new in RENAMED.get(command, {}).items():
+        before, after = old.split("."), new.split(".")
+        head, below = keys[: len(before)], keys[len(before) :]
+        if len(head) == len(before) and all(map(_matches, before, head)):
+            stars = (key if now == "*" else now for now, key in zip(after, head, strict=True))
+            return (*stars, *below)
+    return None
+
+
+def old_names(command: str, block: Any) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield each key of a command's block that was renamed, with its new name."""
+    for keys in _every_key(block):
+        new = new_name(command, keys)
+        if new is not None and new_name(command, keys[:-1]) is None:  # not what lies below one
+            yield keys, new
+
+
+def with_new_names(command: str, block: Any, above: tuple[str, ...] = ()) -> Any:
+    """Return a command's block by today's names: for files that an older version wrote itself."""
+    if not isinstance(block, dict):
+        return block
+    renamed = {}
+    for key, value in block.items():
+        new = new_name(command, (*above, str(key)))
+        renamed[key if new is None else new[len(above)]] = with_new_names(
+            command, value, (*above, str(key))
+        )
+    return renamed
+
+
+def _matches(pattern: str, key: str) -> bool:
+    return pattern in ("*", key)
+
+
+def _every_key(block: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(block, dict):
+        for key, value in block.items():
+            yield (*above, str(key))
+            yield from _every_key(value, (*above, str(key)))

@@ -26,7 +26,6 @@ FRAME = {
     "outcome",
     "results",
     "shared",
-    "study_config",
     "tables",
 }
 """Modules of the command line that are no command."""

@@ -13,13 +13,16 @@ import pytest
 import yaml
 
 from hilum.cli.app import build_app
+from hilum.cli.configs import READ_BY_COMMAND
 from hilum.cli.study import planned, results_table
 from hilum.images.store import Store
 from hilum.labels import POLICIES
 from hilum.methods import METHODS
 from hilum.splits import Split
-from hilum.workflows.study.cells import cells_of, study_block
+from hilum.workflows.study.cells import cells_of
+from hilum.workflows.study.options import PLAN_KEYS
 from hilum.workflows.study.plan import StudyModel, StudyPlan
+from hilum.workflows.study.plan_file import study_block
 from hilum.workflows.study.study import ModelResult
 
 PRESETS = ("demo", "demo-study", "nih14-study", "paper-study")
@@ -145,7 +148,17 @@ def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> 
     assert [plan.epochs_of("MoCo", share) for share in (1.0, 0.5, 0.1)] == [7, 9, 1]
     assert plan.models["MoCo"] == StudyModel(pretrain="moco")
     fewer = plan_of("--data", "a", "--out", "b", "--config", config(text), "--fractions", 0.5)
-    assert (fewer.epochs, fewer.models["from scratch"].epochs_at) == ({0.5: 9}, ())
+    assert (fewer.epochs, fewer.models["from scratch"].epochs) == ({0.5: 9}, None)
+
+
+def test_one_number_of_epochs_counts_for_every_fraction(config: Callable[[str], Path]) -> None:
+    text = TINY.replace("{init: random}", "{init: random, epochs: 3}") + "  epochs: 5\n"
+    plan = plan_of(
+        "--data", "a", "--out", "b", "--config", config(text), "--fractions", 0.1, 0.5, 1.0
+    )
+    assert [plan.epochs_of("MoCo", fraction) for fraction in (0.1, 0.5, 1.0)] == [5, 5, 5]
+    assert plan.epochs_of("from scratch", 0.5) == 3
+    assert study_block(plan)["epochs"] == 5
 
 
 @pytest.mark.parametrize(
@@ -162,22 +175,22 @@ def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> 
         (
             "{init: random}",
             "{init: random, epochs: {half: 3}}",
-            "epochs has half: 3; allowed is a share",
+            "models.from scratch.epochs: the key is 'half': allowed is a number",
         ),
         (
             "{init: random}",
             "{init: random, epochs: {1.0: 2.7}}",
-            "epochs has 1.0: 2.7; allowed is a share and a whole",
+            "models.from scratch.epochs.1.0 is '2.7': allowed is a whole number",
         ),
         (
             "{init: random}",
             "{init: random, epochs: {0.1: 2}}",
-            "models.from scratch.epochs has 0.1, a share that",
+            "models.from scratch.epochs has 0.1, a fraction that",
         ),
         (
             "  models:",
             "  epochs: {0.01: 2}\n  models:",
-            "epochs has 0.01, a share that nothing is trained on",
+            "my.yaml: epochs has 0.01, a fraction that nothing is trained on",
         ),
         ("  pretrain:\n", "  pretrain:\n    byol: {train: {epoch: 1}}\n", "Did you mean"),
         ("{init: random}", "{backbone: resnet50}", "models.from scratch starts from nothing"),
@@ -205,13 +218,33 @@ def test_a_model_has_epochs_for_single_shares(config: Callable[[str], Path]) -> 
             "  finetune:\n    train: {lr: 1e-3, ",
             "finetune has train.lr, which the study",
         ),
-        ("  pretrain:\n", "  pretrain:\n    mocco: {train: {epochs: 1}}\n", "unknown method of"),
-        ("epochs: 1, batch_size: 16", "epochs: 0, batch_size: 16", "--train.epochs is 0"),
-        ("study:", "studies:", "unknown block 'studies'"),
-        ("{init: random}", "{grow: Moko}", "unknown model of models.from scratch.grow 'Moko'"),
+        (
+            "  finetune:\n    train: {",
+            "  finetune:\n    train: {schedule: onecycel, ",
+            "my.yaml: finetune.train.schedule is 'onecycel': allowed is cosine, onecycle. Did you mean 'onecycle'?",
+        ),
+        (
+            "  finetune:\n    train: {",
+            "  finetune:\n    train: {batchsize: 3, ",
+            "my.yaml: finetune.train has the unknown key batchsize. Did you mean batch_size?",
+        ),
+        ("{init: random}", "{init: random, freeze: perhaps}", "allowed is true or false"),
         (
             "{init: random}",
             "{grow: MoCo}",
+            "study.models.from scratch.grow, which is called models.",
+        ),
+        ("  pretrain:\n", "  pretrain:\n    mocco: {train: {epochs: 1}}\n", "unknown method of"),
+        ("epochs: 1, batch_size: 16", "epochs: 0, batch_size: 16", "--train.epochs is 0"),
+        ("study:", "studies:", "unknown block 'studies'"),
+        (
+            "{init: random}",
+            "{self_train: Moko}",
+            "unknown model of models.from scratch.self_train 'Moko'",
+        ),
+        (
+            "{init: random}",
+            "{self_train: MoCo}",
             "models.from scratch has nothing to label, as MoCo learns from all labels",
         ),
         ("  finetune:\n", "  pseudo_label: {precision: 2}\n  finetune:\n", "--precision is 2"),
@@ -255,6 +288,11 @@ def test_the_plan_of_the_page_is_one(config: Callable[[str], Path]) -> None:
         ("MoCo", "MoCo, frozen"), "runs/moco-pretrain"
     )  # alike in all: pretrained once
     assert plan.epochs_of("MoCo", 0.1) == 30
+
+
+def test_the_command_leaves_the_plans_own_keys_to_it() -> None:
+    assert READ_BY_COMMAND["study"] == PLAN_KEYS
+    assert {*PLAN_KEYS, "options"} == {entry.name for entry in fields(StudyPlan)}
 
 
 def test_a_study_needs_a_config(hilum, tmp_path) -> None:

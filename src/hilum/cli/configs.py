@@ -2,17 +2,18 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from cyclopts import App, Argument, ArgumentCollection, CycloptsError, Parameter, Token
-from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError
+from cyclopts.exceptions import CoercionError, UnknownOptionError
 
 from hilum.cli.commands import COMMANDS, family_members
 from hilum.errors import OptionError, did_you_mean
+from hilum.options import mapping, merged, old_names
 
 LARGEST = 1_000_000
 """Bytes of a config file at most."""
@@ -24,7 +25,8 @@ RECORD = "record"
 READ_BY_COMMAND = {
     "study": ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")
 }
-"""Keys of a command's block that are no options of it: the command reads them itself."""
+"""Keys of a command's block that are no options of it: the command reads them itself. Those of a
+study are ``hilum.workflows.study.options.PLAN_KEYS``, which help must not import."""
 PARAMETER = Parameter(consume_multiple=(1, None), negative_iterable=())
 """How many values a list takes; names have dashes on the line, and underscores are accepted."""
 WHOLE = re.compile(r"[+-]?\d[\d_]*|none|null")
@@ -50,47 +52,15 @@ def check_and_configure(
                 f"{source} has no block for {commands[0]!r}: it changes nothing here",
                 file=sys.stderr,
             )
+        for old, new in old_names(commands[0], config.get(commands[0])):
+            raise CycloptsError(
+                msg=f"{source} has the key {'.'.join((commands[0], *old))}, which is called "
+                f"{'.'.join(new)} now."
+            )
         own = READ_BY_COMMAND.get(commands[0], ())
-        _fill_all(arguments, {key: value for key, value in block.items() if key not in own}, source)
-    _check(arguments)
-
-
-def bound(command: Callable[..., Any], block: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return what a command's parameters would be if a config said this block to it, its defaults filled in.
-
-    Args:
-        command: A function as commands are; it is not called.
-        block: Mappings, lists and text, as ``read_config`` returns them.
-        where: What a mistake's line begins with, such as ``demo-study: models.MoCo``.
-
-    Raises:
-        CycloptsError: A key or value is wrong.
-        OptionError: One that is needed is missing.
-    """
-
-    def fill(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        _fill_all(arguments, block, where)
-        _check(arguments)
-
-    app = App(name="hilum", config=fill, default_parameter=PARAMETER, help_format="plaintext")
-    app.default(command)
-    try:
-        _, arguments, _ = app.parse_args([], exit_on_error=False, print_error=False)
-    except MissingArgumentError as error:
-        missing = "a value" if error.argument is None else error.argument.name.lstrip("-")
-        raise OptionError(f"{where}.{missing} is missing: give it.") from error
-    for name, parameter in arguments.signature.parameters.items():
-        if name not in arguments.arguments and parameter.default is not parameter.empty:
-            arguments.arguments[name] = parameter.default
-    return dict(arguments.arguments)
-
-
-def _fill_all(arguments: ArgumentCollection, block: Mapping[str, Any], source: str) -> None:
-    for keys, value in _leaves(block):
-        _fill(arguments, keys, value, source)
-
-
-def _check(arguments: ArgumentCollection) -> None:
+        for keys, value in _leaves(block):
+            if keys[0] not in own:
+                _fill(arguments, keys, value, source)
     for argument in arguments:
         _refuse_rounding(argument)
         _refuse_value_of_a_group(argument)
@@ -223,27 +193,6 @@ def _plain_mapping(node: yaml.MappingNode, name: str) -> dict[str, Any]:
 
 def _line(place: yaml.Event | yaml.Node) -> int:
     return place.start_mark.line + 1 if place.start_mark else 1
-
-
-def mapping(block: Any, where: str) -> dict[str, Any]:
-    """Return a block, empty where there is none.
-
-    Raises:
-        OptionError: It is no mapping.
-    """
-    if block is None:
-        return {}
-    if not isinstance(block, dict):
-        raise OptionError(f"{where} is {str(block)[:60]!r}: allowed is a block of options.")
-    return block
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two blocks as one, in which ``above`` wins at every depth."""
-    both = {
-        key for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)
-    }
-    return {**below, **above, **{key: merged(below[key], above[key]) for key in both}}
 
 
 def _leaves(

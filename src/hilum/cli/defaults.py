@@ -26,15 +26,6 @@ def spelled_out(options: type[T]) -> type[T]:
     )
 
 
-def as_declared(options: type[T], value: Any) -> T:
-    """Return options of a class that ``spelled_out`` made as an instance of the class that it was made of."""
-    told = {}
-    for entry in fields(_known(options)):
-        usual, given = _default(entry), getattr(value, entry.name)
-        told[entry.name] = as_declared(type(usual), given) if is_dataclass(usual) else given
-    return options(**told)
-
-
 def _carrying(value: Any) -> type[Any]:
     """Return a subclass of a value's class whose defaults are that value's fields."""
     return _subclass(

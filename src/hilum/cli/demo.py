@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+from hilum.cli.configs import block_of, read_config
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
 from hilum.cli.study import Told, refuse_incomplete, study_text
 from hilum.cli.terminal.console import listening
@@ -38,15 +39,11 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
 
 
 def demo_plan(options: DemoOptions) -> "StudyPlan":
-    """Return what the demo studies, on the store and by the masks that it makes."""
-    from hilum.cli.study_config import shipped_plan
+    """Return the plan of the demo's study, on the store and the masks that the demo makes."""
     from hilum.workflows.demo.demo import PHANTOMS, STORE
+    from hilum.workflows.study.plan_file import read_plan
 
-    out, seed = options.out, options.seed
-    given = {
-        "out": str(out),
-        "data": [str(out / STORE)],
-        "annotations": [str(out / PHANTOMS)],
-        "seed": str(seed),
-    }
-    return shipped_plan(FULL if options.full else SHORT, given)
+    name, out = FULL if options.full else SHORT, options.out
+    block = block_of(read_config(name), ("study",), name)
+    made = {"out": str(out), "data": str(out / STORE), "annotations": str(out / PHANTOMS)}
+    return read_plan({**block, **made, "seed": options.seed}, name)

@@ -51,7 +51,7 @@ def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
         OptionError: There is no config, it has no study, or the plan cannot work.
         CycloptsError: A key or value is wrong.
     """
-    from hilum.cli.study_config import plan_of
+    from hilum.workflows.study.plan_file import read_plan
 
     if config is None:
         raise OptionError(
@@ -62,7 +62,7 @@ def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
         raise OptionError(
             f"{config} has no block 'study': allowed are demo-study, nih14-study, paper-study or a file."
         )
-    return plan_of(options, block, config)
+    return read_plan(block, config, options)
 
 
 def refuse_incomplete(record: "StudyRecord") -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from hilum.errors import HilumError, RunError
 from hilum.files import clear_leftovers, write_bytes, write_json
+from hilum.options import with_new_names
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = (
     "options.yaml",
@@ -183,13 +184,18 @@ def hold(handle: int, path: Path) -> None:
 def _same_options(path: Path, text: str) -> None:
     known, ours = path / OPTIONS, {".lock", PSEUDO_LABELS}
     if known.is_file():
-        old = _read_options(known)
+        written = _read_options(known)
+        old = {name: with_new_names(name, block) for name, block in written.items()}
         differing = difference(old, yaml.safe_load(text))
         if differing and _begun(path):
             raise RunError(
                 f"{path} holds a run with other options ({differing}): give the same, or another --out."
             )
         if not differing:
+            if (
+                old != written
+            ):  # the other ranks read this file as a config, which has today's names
+                write_bytes(known, text.encode())
             return
         ours |= {OPTIONS, SPLITS, CROPS, TEACHER} if "record" in old else set()
     others = sorted(file.name for file in path.iterdir() if file.name not in ours)

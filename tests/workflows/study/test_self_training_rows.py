@@ -18,8 +18,9 @@ from hilum.listener import Listener
 from hilum.training.interrupt import Interrupted
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions, RoundTrainOptions
 from hilum.workflows.pseudo_label.record import read_rounds
-from hilum.workflows.study.cells import cells_of, self_training_options, study_block
+from hilum.workflows.study.cells import cells_of, self_training_options
 from hilum.workflows.study.plan import PolicyComparison, StudyModel, StudyPlan
+from hilum.workflows.study.plan_file import study_block
 from hilum.workflows.study.record import StudyCell, read_study
 from hilum.workflows.study.schedule import begun_again, ended, ready, seconds_left, settled
 from hilum.workflows.study.study import StudyResult, study
@@ -129,7 +130,7 @@ def test_time_left_counts_its_rounds() -> None:
     [
         (StudyModel(self_train="from scratch"), 4, 1),
         (StudyModel(self_train="from scratch", epochs=3, rounds=5), 3, 5),
-        (StudyModel(self_train="from scratch", epochs_at=((0.5, 2),)), 2, 1),
+        (StudyModel(self_train="from scratch", epochs={0.5: 2}), 2, 1),
     ],
 )
 def test_its_own_passes_and_rounds_go_before_those_of_all(
@@ -163,19 +164,19 @@ def test_a_plan_without_growth_is_written_as_before_there_was_any() -> None:
     [
         (
             {"models": {**SCRATCH, "more": StudyModel(self_train="scratch")}},
-            "unknown model of models.more.grow 'scratch'",
+            "unknown model of models.more.self_train 'scratch'",
         ),
         (
             {"models": {**SELF_TRAINED, "most": StudyModel(self_train="more")}},
-            "unknown model of models.most.grow 'more'",
+            "unknown model of models.most.self_train 'more'",
         ),
         (
             {"models": {**SCRATCH, "more": StudyModel(self_train="from scratch", init="random")}},
-            "more has init beside grow",
+            "more has init beside self_train",
         ),
         (
             {"models": {**SCRATCH, "more": StudyModel(self_train="from scratch", freeze=True)}},
-            "more has freeze beside grow",
+            "more has freeze beside self_train",
         ),
         (
             {"models": {"more": StudyModel(init="random", rounds=2)}},
@@ -196,7 +197,7 @@ def test_a_plan_without_growth_is_written_as_before_there_was_any() -> None:
                     "more": StudyModel(self_train="from scratch", fractions=(0.1,)),
                 }
             },
-            "can be grown at 0.5",
+            "allowed are 0.5, at which",
         ),
         (
             {"fractions": (1.0,)},
@@ -208,11 +209,11 @@ def test_a_plan_without_growth_is_written_as_before_there_was_any() -> None:
         ),
         (
             {"finetune": FinetuneOptions(labels=LabelOptions(uncertain="multiclass"), **UNSET)},
-            "grows a model under the policy multiclass",
+            "self-trains a model under the policy multiclass",
         ),
     ],
 )
-def test_what_cannot_be_grown_is_one_line(more: dict[str, Any], said: str) -> None:
+def test_a_model_that_cannot_be_self_trained_is_one_line(more: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         planned(**more)
 

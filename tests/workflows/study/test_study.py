@@ -247,7 +247,7 @@ def test_policies_share_the_run_that_the_main_table_has(make: Make, tmp_path: Pa
             "epochs has 0.1, a share that nothing is trained on: allowed are 0.5",
         ),
         (
-            {"models": {"a": StudyModel(init="random", epochs_at=((0.1, 3),))}},
+            {"models": {"a": StudyModel(init="random", epochs={0.1: 3})}},
             "models.a.epochs has 0.1",
         ),
     ],

@@ -1,5 +1,6 @@
 """Says a usage mistake in one line: what, the value, what is allowed, where to read more."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin
 
@@ -17,12 +18,16 @@ from cyclopts.exceptions import (
 
 from hilum.cli.commands import COMMANDS, FAMILIES, family_members
 from hilum.errors import did_you_mean
+from hilum.options import new_name
 
 
 def usage_line(error: CycloptsError, words: Sequence[str]) -> str:
     """Return the line for a mistake that the command line library found."""
     command = command_of(words)
-    return f"{command}: {_what(error)} See {command} --help."
+    what = _what(error)
+    if isinstance(error, UnknownOptionError) and error.token.source in ("", "cli"):
+        what = _renamed_option(error, words) or what
+    return f"{command}: {what} See {command} --help."
 
 
 def command_of(words: Sequence[str]) -> str:
@@ -66,6 +71,18 @@ def _unknown_command(error: UnknownCommandError) -> str:
     return f"unknown {kind} {word!r}: allowed are {', '.join(names)}.{did_you_mean(word, names)}"
 
 
+def _renamed_option(error: UnknownOptionError, words: Sequence[str]) -> str | None:
+    """Return the line for an option that an older version had by another name, None for any other."""
+    old = (error.token.keyword or str(error.token.value)).partition("=")[0]
+    name, off = re.subn(r"(^|\.)no-", r"\1", old.removeprefix("--").replace("_", "-"))
+    keys = tuple(name.replace("-", "_").split("."))
+    new = new_name(words[0], keys)
+    if new is None:
+        return None
+    *above, last = (key.replace("_", "-") for key in new)
+    return f"{old} is called --{'.'.join([*above, 'no-' * bool(off) + last])} now."
+
+
 def _unknown_option(error: UnknownOptionError) -> str:
     known = [
         name for argument in error.argument_collection if argument.parse for name in argument.names
@@ -73,7 +90,8 @@ def _unknown_option(error: UnknownOptionError) -> str:
     given = error.token.keyword or error.token.value
     if error.token.source in ("", "cli"):
         return f"unknown option {given}.{_near(given.partition('=')[0], known)}"
-    return f"{error.token.source} has the unknown key {given}.{_near(given, [name[2:] for name in known])}"
+    keys = [name[2:].replace("-", "_") for name in known]
+    return f"{error.token.source} has the unknown key {given}.{_near(given, keys)}"
 
 
 def _wrong_value(error: CoercionError, token: Token) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from hilum.metrics.results import Estimate
+from hilum.options import with_new_names
 from hilum.pages.card.checks import card_checks, metadata_untested
 from hilum.pages.card.read import Card
 from hilum.pages.card.tables import (
@@ -46,8 +47,6 @@ from hilum.workflows.card.statistics import KINDS
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}
 LABELS = {1.0: "present", 0.0: "absent", -1.0: "uncertain", None: "not stated"}
 MODEL = "the run"
-RENAMED = {"hints": "label_issues"}
-"""Options of cards of version 0.1.0 by their names today."""
 
 
 def card_sections(card: Card) -> dict[str, Any]:
@@ -292,9 +291,9 @@ def _rule(check: ShortcutCheck) -> dict[str, Any]:
 def _repeat(card: CardRecord) -> str:
     """Return the command that makes such a card again."""
     options = {
-        RENAMED.get(name, name).replace("_", "-"): value
-        for name, value in card.made_of.options.items()
-        if name not in ("annotations", "truth")
+        name.replace("_", "-"): value
+        for name, value in with_new_names("card", card.made_of.options).items()
+        if name != "annotations"
     }
     words: Sequence[str] = [f"--{name} {options[name]}" for name in sorted(options)]
     numbered = [f"STORE-{number}" for number in range(1, len(card.own) + 1)]

@@ -20,6 +20,7 @@ from hilum.errors import DataError, RunError
 from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
+from hilum.options import with_new_names
 from hilum.splits import Split
 from hilum.training.inference import describe_device
 from hilum.version import __version__
@@ -186,6 +187,7 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
         return False
     try:
         found = dict(json.loads((out / CARD).read_bytes())["made_of"])
+        found["options"] = with_new_names("card", found["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{out / CARD} is damaged: delete {out} and make the card again.") from error
     differing = [name for name in made_of if found.get(name) != made_of[name]]

@@ -12,16 +12,9 @@ from hilum.options import DEFAULT_FRACTION, Device, refuse_below, take_fields
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """What to measure a fine-tuned run on."""
+class MeasureOptions:
+    """How a classifier is measured, alone or in a study."""
 
-    data: Path
-    """Store to measure on; another data set's findings are mapped by name."""
-    split: Literal["test", "val", "train", "official-test", "all"] = "test"
-    """Part of the store."""
-    unstated: Literal["absent", "ignore"] | None = None
-    """What a finding that is not mentioned counts as: absent or ignore; as in the run's training
-    unless given."""
     min_positives: int = 20
     """Findings with fewer positive patients are left out of the means."""
     resamples: int = 2000
@@ -29,24 +22,18 @@ class EvaluateOptions:
     seed: int = 0
     """Seed of the bootstrap."""
     prevalence: float | None = None
-    """Share of films with a finding where the model is to be used, such as 0.05: gives the
-    predictive values there."""
+    """Prevalence of a finding where the model will be used, such as 0.05: adds the predictive
+    values there."""
     age_bands: tuple[int, ...] = (40, 60, 80)
-    """Years at which a new band of ages begins, for the subgroups."""
+    """Ages in years at which a new subgroup begins."""
     subgroup_patients: int = 20
-    """Patients with a finding, and without, that a subgroup needs to score it."""
-    exclude_training_images: bool = False
-    """Leave out films that the model was trained on instead of refusing them."""
-    findings: tuple[str, ...] = ()
-    """Only these findings; all that model and store share unless given."""
-    device: Device = "auto"
-    """Where to compute."""
+    """Patients with a finding, and without, that a subgroup needs to be scored on it."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
 
         Raises:
-            OptionError: An option lies outside its range.
+            OptionError: An option is out of range.
             TypeError: A path or list is something else.
         """
         take_fields(self)
@@ -59,6 +46,25 @@ class EvaluateOptions:
             raise OptionError(
                 f"--age-bands is {self.age_bands}: allowed are rising years above 1, such as 40 60 80."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(MeasureOptions):
+    """What to measure a fine-tuned run on."""
+
+    data: Path
+    """Store to measure on; another data set's findings are mapped by name."""
+    split: Literal["test", "val", "train", "official-test", "all"] = "test"
+    """Part of the store."""
+    unstated: Literal["absent", "ignore"] | None = None
+    """What a finding that is not mentioned counts as: absent or ignore; as in the run's training
+    unless given."""
+    exclude_training_images: bool = False
+    """Leave out films that the model was trained on instead of refusing them."""
+    findings: tuple[str, ...] = ()
+    """Only these findings; all that model and store share unless given."""
+    device: Device = "auto"
+    """Where to compute."""
 
 
 @dataclass(frozen=True, kw_only=True)

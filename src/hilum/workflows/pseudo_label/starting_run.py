@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from hilum.errors import DataError, RunError
+from hilum.errors import DataError, OptionError, RunError
 from hilum.images.store import Store
-from hilum.options import read_options
+from hilum.options import read_options, with_new_names
 from hilum.splits import Split
 from hilum.training.run_folder import OPTIONS, SPLITS, read_metrics
 from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
@@ -45,12 +45,13 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
     path = kept_run(run)
     content = _options_file(path)
     try:
-        told, record = content["finetune"], content["record"]["data"]
-        options = read_options(FinetuneOptions, {**told, "out": str(path)})
+        record = content["record"]["data"]
+        block = with_new_names("finetune", content["finetune"])
+        options = read_options(FinetuneOptions, {**block, "out": str(path)}, f"{OPTIONS}: finetune")
         best = read_metrics(path).get("training", {}).get("best", 0)
         finished = "training" in read_metrics(path)
         own = _own_stores(path, record[: len(options.data)], data)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (OptionError, KeyError, TypeError, AttributeError, ValueError) as error:
         line = " ".join(repr(error).split())
         raise RunError(
             f"{path / OPTIONS} cannot be followed ({line:.80}): {REMEDY} of this version."

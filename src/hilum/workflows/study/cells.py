@@ -1,48 +1,24 @@
-"""From a study's plan to its cells, and to the block of a config file that repeats it."""
+"""From a study's plan to its cells and the options of each run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hilum.bundle.model_folder import described, is_model
 from hilum.errors import OptionError
 from hilum.images.films import Films
-from hilum.labels import SELF_TRAIN
 from hilum.nn.backbones import create_network
-from hilum.options import plain
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import labelled_rows, training_labels
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
-from hilum.workflows.study.plan import StudyModel, StudyPlan
+from hilum.workflows.study.plan import StudyPlan, epochs_at
 from hilum.workflows.study.record import RUNS, Group, StudyCell
 from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
-from hilum.workflows.train.self_training import self_trains
 
-SET_BY_STUDY = {
-    "pretrain": ("data", "out", "backbone", "devices", "train.seed"),
-    "finetune": (
-        *(
-            "data",
-            "out",
-            "backbone",
-            "devices",
-            "train.seed",
-            "init",
-            "fraction",
-            "subset_seed",
-            "freeze",
-            "train.lr",
-        ),
-        *("unlabelled", "pseudo_labels"),
-    ),
-    "pseudo_label": ("data", "out"),
-}
-"""Options of a command that are the study's to set."""
 RATE = "-lr-"
 """Stands before the learning rate in the name of a run that is one of several rates."""
 
@@ -158,13 +134,13 @@ def self_training_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> Pse
     if cell.fraction is None:
         raise ValueError(f"cell {cell.id} has no share")
     template, row = plan.self_training, plan.models[cell.model]
-    passes = dict(row.epochs_at).get(cell.fraction, row.epochs) or template.train.epochs
+    epochs = epochs_at(row.epochs, cell.fraction) or template.train.epochs
     return replace(
         template,
         data=plan.options.data,
         out=folder / cell.run,
         rounds=plan.rounds_of(cell.model),
-        train=replace(template.train, epochs=passes),
+        train=replace(template.train, epochs=epochs),
     )
 
 
@@ -174,61 +150,9 @@ def measuring(plan: StudyPlan) -> tuple[EvaluateOptions, ...]:
     return how.on(store, "val"), how.on(store, "test")
 
 
-def study_block(plan: StudyPlan) -> dict[str, Any]:
-    """Return the plan as the ``study`` block of a config file, with all defaults, without ``out`` and ``jobs``."""
-    options = plain(asdict(plan.options))
-    for key in ("out", "jobs"):
-        del options[key]
-    block = {
-        **options,
-        "reference": plan.reference,
-        "models": {name: _row(row) for name, row in plan.models.items()},
-        "epochs": _passes(plan.epochs),
-        "pretrain": {
-            method: {**_template(row.options, "pretrain"), "method": plain(asdict(row.method))}
-            for method, row in plan.pretrain.items()
-        },
-        "finetune": _finetune(plan),
-    }
-    if any(row.self_train is not None for row in plan.models.values()):
-        block["pseudo_label"] = _template(plan.self_training, "pseudo_label")
-    return block if plan.policies is None else {**block, "policies": plain(asdict(plan.policies))}
-
-
 def rated(cell: StudyCell, lr: float) -> StudyCell:
     """Return a later seed's cell with the rate that its first seed chose."""
     return replace(cell, lr=lr, chosen=True, run=f"{cell.run}{RATE}{lr:g}")
-
-
-def _row(model: StudyModel) -> dict[str, Any]:
-    row = {
-        key: value
-        for key, value in plain(asdict(model)).items()
-        if value is not None and key != "epochs_at"
-    }
-    return {**row, "epochs": _passes(dict(model.epochs_at))} if model.epochs_at else row
-
-
-def _passes(epochs: dict[float, int]) -> dict[str, int]:
-    return {f"{fraction:g}": passes for fraction, passes in epochs.items()}
-
-
-def _template(options: Any, command: str) -> dict[str, Any]:
-    """Return what the study leaves to a command's options, as text can say it."""
-    block: dict[str, Any] = plain(asdict(options))
-    for key in SET_BY_STUDY[command]:
-        group, _, name = key.rpartition(".")
-        del (block[group] if group else block)[name]
-    return block
-
-
-def _finetune(plan: StudyPlan) -> dict[str, Any]:
-    """Return the template of the fine-tunings; how a model trains itself stands there where one does."""
-    block = _template(plan.finetune, "finetune")
-    compared = () if plan.policies is None else plan.policies.compare
-    if not self_trains(plan.finetune.labels) and SELF_TRAIN not in compared:
-        del block["self_train"]
-    return block
 
 
 def _pretrainings(plan: StudyPlan, names: Mapping[str, str]) -> list[StudyCell]:

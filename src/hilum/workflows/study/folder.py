@@ -18,11 +18,12 @@ from hilum.errors import RunError
 from hilum.files import clear_leftovers, write_bytes
 from hilum.images.films import Films
 from hilum.images.store import Store
+from hilum.options import with_new_names
 from hilum.splits import Split
 from hilum.training.run_folder import difference, hold
 from hilum.version import __version__
-from hilum.workflows.study.cells import study_block
 from hilum.workflows.study.plan import StudyPlan
+from hilum.workflows.study.plan_file import study_block
 from hilum.workflows.study.record import (
     PLAN,
     RUNS,
@@ -159,6 +160,7 @@ def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
 def _binding(content: Any) -> Any:
     """Return of a plan's file what may not change between two calls."""
     block = content.get("study") if isinstance(content, dict) else None
+    block = with_new_names("study", block)
     if not isinstance(block, dict):
         return content
     return {

@@ -1,50 +1,26 @@
-"""What a study can be told: models, shares of labels, seeds, budget; light to import, the help reads it."""
+"""Options of a study as a whole; light to import, since the command line's help reads them. See also ``plan``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from hilum.errors import OptionError
 from hilum.options import take_fields
-from hilum.workflows.evaluate.options import EvaluateOptions
+from hilum.workflows.evaluate.options import EvaluateOptions, MeasureOptions
 
+PLAN_KEYS = ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")
+"""Keys of a plan's file beside these options."""
 MOST_JOBS = 8
 """Worker processes at most that ``--jobs 0`` starts: each takes about a gigabyte."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyEvaluation:
+class StudyEvaluation(MeasureOptions):
     """How every model is measured."""
 
-    min_positives: int = 20
-    """Findings with fewer positive patients are left out of the means."""
-    resamples: int = 2000
-    """Bootstrap resamples of the patients behind each interval."""
-    seed: int = 0
-    """Seed of the bootstrap."""
-    prevalence: float | None = None
-    """Share of films with a finding where models are to be used, such as 0.05: gives the predictive
-    values there."""
-    age_bands: tuple[int, ...] = (40, 60, 80)
-    """Years at which a new band of ages begins, for the subgroups."""
-    subgroup_patients: int = 20
-    """Patients with a finding, and without, that a subgroup needs to score it."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises:
-            OptionError: An option lies outside its range.
-            TypeError: A path or list is something else.
-        """
-        take_fields(self)
-        self.on(Path(), "test")
-
     def on(self, store: Path, split: Literal["val", "test"]) -> EvaluateOptions:
-        """Return how a run is measured on a part of a store."""
+        """Return the options by which a run is measured on a split of a store."""
         return EvaluateOptions(data=store, split=split, **asdict(self))
 
 
@@ -79,64 +55,9 @@ class StudyOptions:
     """How every model is measured."""
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work.
+        """Take a text for a path and a single value for a list.
 
         Raises:
-            OptionError: An option lies outside its range.
             TypeError: A path or list is something else.
         """
         take_fields(self)
-        for name, least in {"jobs": 0, "seeds": 1, "seed": 0}.items():
-            refuse_value_below(f"--{name}", getattr(self, name), least)
-        refuse_fractions("--fractions", self.fractions)
-        refuse_repeated("--learning-rates", self.learning_rates)
-        for rate in self.learning_rates:
-            if not 0 < rate < float("inf"):
-                raise OptionError(
-                    f"--learning-rates has {rate:g}: allowed are values above 0, such as 0.001."
-                )
-
-
-def refuse_fractions(key: str, values: Sequence[float]) -> None:
-    """Raise an OptionError unless there are some, all are shares above 0 to 1, and each is given once.
-
-    >>> refuse_fractions("--fractions", [0.1, 1.0])
-    """
-    refuse_repeated(key, values)
-    for value in values:
-        if not 0 < value <= 1:
-            raise OptionError(f"{key} has {value:g}: allowed is above 0 to 1, such as 0.1.")
-
-
-def refuse_epochs(key: str, epochs: Mapping[float, int]) -> None:
-    """Raise an OptionError unless shares of the labels and passes over them are possible."""
-    if epochs:
-        refuse_fractions(key, list(epochs))
-    for fraction, passes in epochs.items():
-        refuse_value_below(f"{key}.{fraction:g}", passes, 1)
-
-
-def refuse_unused(key: str, epochs: Mapping[float, int], shares: Iterable[float]) -> None:
-    """Raise an OptionError where epochs are given for a fraction of the labels that nothing is trained on."""
-    known = sorted(shares)
-    for fraction in epochs:
-        if fraction not in known:
-            allowed = ", ".join(f"{share:g}" for share in known)
-            raise OptionError(
-                f"{key} has {fraction:g}, a share that nothing is trained on: allowed are {allowed}."
-            )
-
-
-def refuse_repeated(key: str, values: Sequence[Any]) -> None:
-    """Raise an OptionError where no value is given, or one is given twice."""
-    if not values:
-        raise OptionError(f"{key} is empty: give at least one.")
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise OptionError(f"{key} has {value} twice: give it once.")
-
-
-def refuse_value_below(key: str, value: int | None, least: int) -> None:
-    """Raise an OptionError where a key's value lies below ``least``; None is let through."""
-    if value is not None and value < least:
-        raise OptionError(f"{key} is {value}: allowed is {least} or more.")

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from hilum.errors import RunError
 from hilum.files import write_json
+from hilum.options import with_new_names
 
 FORMAT = 1
 STUDY, PLAN, RUNS = "study.json", "study.yaml", "runs"
@@ -209,7 +210,7 @@ def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
         stores=tuple(
             StudyStore(**{**store, "path": folder / store["path"]}) for store in content["stores"]
         ),
-        plan=dict(content["plan"]),
+        plan=with_new_names("study", dict(content["plan"])),
         reference=str(content["reference"]),
         finished=bool(content["finished"]),
         cells=_cells(content["cells"]),
