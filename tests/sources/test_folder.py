@@ -61,6 +61,37 @@ def test_a_label_column_states_what_it_does_not_name_as_absent(films: Any) -> No
     assert any("'Normal'" in note and "absent" in note for note in catalog.notes)
 
 
+UNMAPPED = "columns that seem to hold "
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "note"),
+    [
+        (["Age"], {}, "age are not read: give --age-column Age"),
+        (
+            ["Patient Gender", "Patient Age", "View Position"],
+            {},
+            "age, sex and view are not read: give --age-column 'Patient Age' "
+            "--sex-column 'Patient Gender' --view-column 'View Position'",
+        ),
+        (["SEX", "age"], {"age_column": "age"}, "sex are not read: give --sex-column SEX"),
+        (["view_position", "views"], {}, "view are not read: give --view-column view_position"),
+        (["age", "patient_age"], {"age_column": "patient_age"}, None),
+        (["image", "stage", "sexes", "viewer"], {}, None),
+    ],
+)
+def test_columns_of_age_sex_and_view_that_no_option_names_are_noted(
+    films: Any, columns: list[str], given: dict[str, Any], note: str | None
+) -> None:
+    root = films("1.png", table=f"path,{','.join(columns)}\n1.png{',1' * len(columns)}\n")
+    notes = [
+        line.removeprefix(UNMAPPED)
+        for line in read_source("folder", root, csv="t.csv", **given).notes
+        if line.startswith(UNMAPPED)
+    ]
+    assert notes == ([] if note is None else [note])
+
+
 def test_a_class_mapped_to_nothing_is_left_out(films: Any) -> None:
     root = films("1.png", "2.png", table="path,class\n1.png,Edema\n2.png,rubbish\n")
     catalog = read_source(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,17 @@ PARTS = {
     "testing": "test",
     "official-test": "test",
 }
-"""How data sets call their parts, and what they are called here."""
+"""Names of splits in data sets, and their names here."""
+
+DESCRIBING = {
+    "age_column": ("age", "patientage", "ageyears", "ageinyears", "ageatstudy"),
+    "sex_column": ("sex", "gender", "patientsex", "patientgender"),
+    "view_column": ("view", "viewposition", "projection", "appa", "position"),
+}
+"""Common names of columns that describe a patient or a film, in small letters alone."""
 
 RESERVED = (*FILM_COLUMNS, "pixels", "height", "width", "films")
-"""Names that no finding can have, since tables have columns of these names beside the findings."""
+"""Names that no finding can have: the catalogue's own columns."""
 
 Findings = dict[str, FloatArray]
 Notes = tuple[str, ...]
@@ -43,41 +51,40 @@ class FolderOptions:
     """A folder of films with a CSV, with a folder for each class, or without labels."""
 
     dataset: str = ""
-    """What the data set is called from now on; the root folder's own name unless given."""
+    """Name of the data set; by default that of its root folder."""
     csv: str = ""
-    """The table's name below the root; empty: none, and every PNG and JPEG below the root is a
+    """File name of the table, below the root; without one every PNG and JPEG below the root is a
     film."""
     path_column: str = "path"
-    """Column with the film's path below the root."""
+    """Column with the film's path, relative to the root."""
     patient_column: str = ""
-    """Column that says who; empty: by ``patient_pattern``, else each film is a patient of its
-    own."""
+    """Column with the patient; without it ``patient_pattern`` counts, else each film is a patient of
+    its own."""
     patient_pattern: str = ""
-    """Regular expression with one group, searched in the path: the group is the patient."""
+    """Regular expression with one group that matches the patient in the path."""
     study_column: str = ""
-    """Column that says which visit; empty: each film is a study of its own."""
+    """Column with the visit; without it each film is a study of its own."""
     view_column: str = ""
     """Column with PA, AP or LATERAL."""
     sex_column: str = ""
     """Column with M or F."""
     age_column: str = ""
-    """Column with years."""
+    """Column with the age in years."""
     part_column: str = ""
     """Column with train, val or test."""
     finding_columns: tuple[str, ...] = ()
     """Columns with one finding each: 1, 0, -1 (uncertain) or empty, or the words below."""
     label_column: str = ""
-    """Column with the classes of a film; a class that it does not name is absent, an empty cell
-    states nothing."""
+    """Column with a film's classes; the other classes are absent, and all are unstated in an empty
+    cell."""
     separator: str = "|"
-    """Stands between the classes of one cell."""
+    """Character between the classes of a cell."""
     class_folders: bool = False
-    """Without a table: the folder that a film lies in is its class."""
+    """Without a table: a film's folder is its class."""
     mapping: dict[str, str] = field(default_factory=dict)
-    """Other names for columns or classes, as in ``PNEUMONIA: Pneumonia``; an empty name leaves a
-    class out."""
+    """Finding of a column or class, as in ``PNEUMONIA: Pneumonia``; an empty name leaves it out."""
     absent_values: tuple[str, ...] = ("normal", "no finding", "no_finding")
-    """Classes that state all the others as absent and are no finding themselves."""
+    """Classes that are no finding and mean that all findings are absent."""
     positive_values: tuple[str, ...] = ("yes", "true", "present", "positive")
     """Words for present in finding columns."""
     negative_values: tuple[str, ...] = ("no", "false", "absent", "negative")
@@ -98,10 +105,10 @@ Options = FolderOptions
 
 
 def read(root: Path, options: FolderOptions) -> Catalog:
-    """Read the table, or list the films, and see which are there.
+    """Read the table, or list the films, and check which exist.
 
-    Findings of the vocabularies get their one spelling; other names stay findings of their own
-    unless mapped.
+    Findings of the vocabularies get their canonical spelling; other names stay findings of their
+    own unless mapped.
 
     Raises:
         OptionError: Options that contradict each other or name nothing.
@@ -128,7 +135,7 @@ def read(root: Path, options: FolderOptions) -> Catalog:
 
 
 def refuse_reserved(findings: Iterable[str]) -> None:
-    """Refuse findings that are called like a column that tables have anyway.
+    """Refuse findings with the name of one of the catalogue's own columns.
 
     Raises:
         OptionError: Names the first.
@@ -136,7 +143,7 @@ def refuse_reserved(findings: Iterable[str]) -> None:
     for name in findings:
         if name.casefold() in RESERVED:
             raise OptionError(
-                f"finding {name!r} has a name that the catalogue uses itself: map it by --mapping."
+                f"finding {name!r} has a name that the catalogue uses itself: rename it by --mapping."
             )
 
 
@@ -149,44 +156,49 @@ def _check(options: FolderOptions) -> None:
         raise OptionError(
             "--csv and --class-folders exclude each other: labels come from the table or the folders."
         )
-    needs_table = (
-        "patient_column",
-        "study_column",
-        "view_column",
-        "sex_column",
-        "age_column",
-        "part_column",
-    )
-    for name in (*needs_table, "finding_columns", "label_column"):
+    for name in (*_film_columns(options), "finding_columns", "label_column"):
         if getattr(options, name) and not options.csv:
             shown = tables.show(getattr(options, name))
-            raise OptionError(f"--{name} {shown} needs a table: give --csv, its file name.")
+            raise OptionError(f"{_flag(name)} {shown} needs a table: give --csv, its file name.")
     if options.patient_column and options.patient_pattern:
         raise OptionError(
             "--patient-column and --patient-pattern exclude each other: give one of them."
         )
     if not options.separator:
         raise OptionError(
-            "--separator '' cannot part classes: give the character between them, as '|'."
+            "--separator '' cannot separate classes: give the character between them, as '|'."
         )
+
+
+def _flag(name: str) -> str:
+    """Return an option as the command line writes it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _film_columns(options: FolderOptions) -> dict[str, tuple[str, str]]:
+    """Return, by option, the catalogue's column that it fills and the table's column, which may be empty."""
+    return {
+        "patient_column": ("patient", options.patient_column),
+        "study_column": ("study", options.study_column),
+        "view_column": ("view_position", options.view_column),
+        "sex_column": ("sex", options.sex_column),
+        "age_column": ("age", options.age_column),
+        "part_column": ("part", options.part_column),
+    }
 
 
 def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
     path = _table_path(root, options.csv)
     cells = tables.read_csv(path)
-    columns = {
-        "patient": options.patient_column,
-        "study": options.study_column,
-        "view_position": options.view_column,
-        "sex": options.sex_column,
-        "age": options.age_column,
-        "part": options.part_column,
-    }
-    _need_columns(cells, options, path.name)
+    for entry in fields(options):
+        if entry.name.endswith("_column"):
+            column = getattr(options, entry.name)
+            tables.need_columns(cells, [column] if column else [], path.name, _flag(entry.name))
+    tables.need_columns(cells, options.finding_columns, path.name, "--finding-columns")
     tables.need_cells(cells[options.path_column], path.name)
     rows = pd.DataFrame({"path": paths.clean_paths(cells[options.path_column], path.name)})
-    notes: Notes = ()
-    for name, column in columns.items():
+    notes = unmapped_columns(list(cells.columns), options)
+    for name, column in _film_columns(options).values():
         if column:
             rows[name], more = _film_column(name, cells[column], path.name)
             notes += more
@@ -194,13 +206,26 @@ def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findi
     return rows, labels, (*notes, *label_notes)
 
 
-def _need_columns(cells: pd.DataFrame, options: FolderOptions, table: str) -> None:
-    """Refuse a table that lacks a column that an option names, in the order of the options."""
-    for entry in fields(options):
-        if entry.name.endswith("_column"):
-            column = getattr(options, entry.name)
-            tables.need_columns(cells, [column] if column else [], table, f"--{entry.name}")
-    tables.need_columns(cells, options.finding_columns, table, "--finding-columns")
+def unmapped_columns(columns: Sequence[str], options: FolderOptions) -> Notes:
+    """Return a note on columns that seem to hold age, sex or view position and that no option names.
+
+    >>> unmapped_columns(["path", "Patient Age", "SEX"], FolderOptions(csv="films.csv"))
+    ("columns that seem to hold age and sex are not read: give --age-column 'Patient Age' --sex-column SEX",)
+    """
+    used = {options.path_column, options.label_column, *options.finding_columns}
+    used.update(column for _, column in _film_columns(options).values())
+    missing: dict[str, str] = {}
+    for option, names in DESCRIBING.items():
+        for column in columns:
+            letters = re.sub(r"[^a-z]", "", column.casefold())
+            if letters in names and column not in used and not getattr(options, option):
+                missing.setdefault(option, column)
+    if not missing:
+        return ()
+    held = [option.removesuffix("_column") for option in missing]
+    listed = " and ".join(filter(None, (", ".join(held[:-1]), held[-1])))
+    given = " ".join(f"{_flag(name)} {shlex.quote(column)}" for name, column in missing.items())
+    return (f"columns that seem to hold {listed} are not read: give {given}",)
 
 
 def _table_path(root: Path, name: str) -> Path:
@@ -210,7 +235,7 @@ def _table_path(root: Path, name: str) -> Path:
             f"--csv {tables.show(name)} leaves the root {root}: put the table below it."
         )
     if not path.is_file():
-        there = sorted(found.name for found in root.glob("*.csv"))
+        there = sorted(table.name for table in root.glob("*.csv"))
         hint = did_you_mean(name, there)
         raise DataError(
             f"{root} has no table {tables.show(name)}: it has {', '.join(there[:5]) or 'no CSV'}.{hint}"
@@ -245,7 +270,12 @@ def _table_labels(
         classes = [None if pd.isna(cell) else str(cell).split(options.separator) for cell in column]
         return _class_labels(classes, options, f"column {options.label_column!r}")
     _check_mapping(options, options.finding_columns)
-    words = _words(options)
+    listed = {
+        PRESENT: options.positive_values,
+        ABSENT: options.negative_values,
+        UNCERTAIN: options.uncertain_values,
+    }
+    words = {word.strip().casefold(): value for value, names in listed.items() for word in names}
     labels: Findings = {}
     for column_name in options.finding_columns:
         finding = _finding(column_name, options.mapping)
@@ -261,30 +291,18 @@ def _table_labels(
                 _ALLOWED,
             )
             labels[finding] = tables.numbers(*parsed)
-    notes = (
-        ()
-        if labels
-        else ("no labels: give --finding-columns or --label-column if the table has any",)
-    )
-    return labels, notes
+    if labels:
+        return labels, ()
+    return labels, ("no labels: give --finding-columns or --label-column if the table has any",)
 
 
 _ALLOWED = "a label: 1, 0, -1 or empty; name other words by --positive-values, --negative-values or --uncertain-values"
 
 
-def _words(options: FolderOptions) -> dict[str, float]:
-    listed = {
-        PRESENT: options.positive_values,
-        ABSENT: options.negative_values,
-        UNCERTAIN: options.uncertain_values,
-    }
-    return {word.strip().casefold(): value for value, words in listed.items() for word in words}
-
-
 def _class_labels(
     classes: list[list[str] | None], options: FolderOptions, where: str
 ) -> tuple[Findings, Notes]:
-    """Return labels from each film's classes (None: not stated), and a note on the classes that say "none of these"."""
+    """Return labels from each film's classes (None: not stated), and a note on the classes that mean no finding."""
     cleaned = [
         None if names is None else [name.strip() for name in names if name.strip()]
         for names in classes
@@ -307,7 +325,7 @@ def _class_labels(
             if target := finding.get(name):
                 labels[target][row] = PRESENT
     notes = tuple(
-        f"{name!r} in {where} states {', '.join(findings)} as absent and is no finding itself"
+        f"{name!r} in {where} means that {', '.join(findings)} are absent and is no finding itself"
         for name in normal
     )
     return labels, notes
@@ -325,8 +343,8 @@ def _check_mapping(options: FolderOptions, names: Iterable[str]) -> None:
 
 def _finding(name: str, mapping: Mapping[str, str]) -> str:
     """Return the finding that a column or class is, or an empty text for one that is left out."""
-    wanted = mapping.get(name, name).strip()
-    return canonical(wanted) or wanted
+    finding = mapping.get(name, name).strip()
+    return canonical(finding) or finding
 
 
 def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
@@ -352,7 +370,7 @@ def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Find
         for names in above
     ]
     rows["part"] = np.array(parts, object)
-    named = ("folders called train, val or test give the part",) if any(parts) else ()
+    named = ("folders called train, val or test give the split",) if any(parts) else ()
     labels, notes = _class_labels([names[-1:] for names in above], options, "the class folders")
     return rows, labels, (*named, *notes)
 
@@ -363,15 +381,15 @@ def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, No
     if not options.patient_pattern:
         note = "each film counts as a patient of its own: give --patient-column or --patient-pattern if some share one"
         return rows["path"].str.replace(r"\.[^./]+$", "", regex=True), (note,)
-    found = rows["path"].str.extract(_pattern(options.patient_pattern), expand=False)
-    wrong = (found.isna() | (found == "")).to_numpy(bool)
-    if wrong.any():
-        first = tables.show(rows["path"].iloc[int(wrong.argmax())])
+    patients = rows["path"].str.extract(_pattern(options.patient_pattern), expand=False)
+    missing = (patients.isna() | (patients == "")).to_numpy(bool)
+    if missing.any():
+        first = tables.show(rows["path"].iloc[int(missing.argmax())])
         raise DataError(
-            f"--patient-pattern {tables.show(options.patient_pattern)} finds no patient in {int(wrong.sum())} paths, "
+            f"--patient-pattern {tables.show(options.patient_pattern)} finds no patient in {int(missing.sum())} paths, "
             f"first {first}: mend the pattern."
         )
-    return found, ()
+    return patients, ()
 
 
 def _pattern(text: str) -> re.Pattern[str]:
