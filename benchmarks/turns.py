@@ -62,7 +62,7 @@ class Turns(Listener):
 
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:  # noqa: ARG002
         """Hear that the Trainer logged; at a block's end let the others have their turns."""
-        if done % self.steps:
+        if not done or done % self.steps:
             return
         self._note(
             "pipeline", time.perf_counter() - self.turn_began, time.process_time() - self._cpu_began

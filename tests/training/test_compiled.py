@@ -33,7 +33,7 @@ class Stopping(Listener):
     after: int = 0
 
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        if done == self.after:
+        if 0 < done == self.after:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

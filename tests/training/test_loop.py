@@ -177,7 +177,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(
     newest.write_bytes(content)
     heard = Heard()
     assert_equal(run(films, tmp_path, heard), unbroken)
-    assert "is damaged (a hash does not match): passed over for the one before" in heard.notes[0]
+    assert "is damaged (a hash does not match): skipped for the one before" in heard.notes[0]
     assert "continues at step 4 of 12" in heard.notes[1]
     assert any(event.get("event") == "damaged-checkpoint" for event in read_log(tmp_path))
 

@@ -1,4 +1,4 @@
-"""Batches in an order that depends on the seed and the epoch alone, read one ahead of the training."""
+"""Batches in an order that depends on the seed and the epoch alone, read ahead by a thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shuffled(rows: Rows, seed: int) -> Order:
 
 
 def repeated(rows: Rows) -> Rows | None:
-    """Return for each place of an order how often its row came before, [n]; None where no row comes twice."""
+    """Return how often each row of an order came before, [n]; None where no row comes twice."""
     by_row = np.argsort(rows, kind="stable")
     new = np.diff(rows[by_row], prepend=-1) != 0  # rows are 0 or more
     if new.all():
@@ -45,11 +45,11 @@ def repeated(rows: Rows) -> Rows | None:
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of whole epochs; films that fill no whole step of ``accumulate`` batches wait for the next epoch.
+    """Batches of whole epochs; an incomplete last step of ``accumulate`` batches is dropped.
 
     ``films`` gives images and codes, ``order`` the ``count`` rows of an epoch, ``targets`` and
-    ``weights`` [N, F] the labels by row number. Each of ``processes`` takes its own part of every
-    batch. ``twins`` names the film that stands beside each.
+    ``weights`` [N, F] the labels by row. Each of ``processes`` takes its own slice of every batch.
+    ``positives`` gives the other film of each positive pair.
     """
 
     films: Films
@@ -77,7 +77,7 @@ class Batches:
             raise ValueError(f"{self.count} films fill no step of {a_step}")
 
     def run(self, start: int, stop: int) -> Generator[tuple[int, Batch], None, None]:
-        """Yield (epoch, batch) for the batches numbered ``start`` to below ``stop``, counted from the run's begin."""
+        """Yield (epoch, batch) for the batches numbered ``start`` to below ``stop``, counted over the whole run."""
         yield from ahead(self._batches(start, stop), READ_AHEAD)
 
     def _batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
@@ -87,39 +87,28 @@ class Batches:
                 epoch = number // self.per_epoch
                 rows = self.order(epoch)
                 repeats = repeated(rows)
-            place = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
-            part = slice(place, place + self.batch_size)
-            batch = self._read(epoch, rows[part])
-            yield (
-                epoch,
-                batch
-                if repeats is None
-                else batch._replace(repeat=torch.from_numpy(repeats[part])),
-            )
+            first = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
+            own = slice(first, first + self.batch_size)
+            batch = self._read(epoch, rows[own])
+            if repeats is not None:
+                batch = batch._replace(repeat=torch.from_numpy(repeats[own]))
+            yield epoch, batch
 
     def _read(self, epoch: int, rows: Rows) -> Batch:
         films = self.films
-        codes = [
-            torch.from_numpy(codes)
-            for codes in (rows, films.patient_codes[rows], films.study_codes[rows])
-        ]
-        labels = [
-            None if table is None else torch.from_numpy(table[rows])
-            for table in (self.targets, self.weights)
-        ]
-        positives = None if self.positives is None else self._beside(self.positives(epoch, rows))
+        positives: tuple[Tensor, Tensor] | None = None
+        if self.positives is not None:
+            others = self.positives(epoch, rows)
+            positives = self._images(others), torch.from_numpy(others)
         return Batch(
-            self._images(rows),
-            codes[0],
-            codes[1],
-            codes[2],
-            labels[0],
-            labels[1],
+            images=self._images(rows),
+            index=torch.from_numpy(rows),
+            patient=torch.from_numpy(films.patient_codes[rows]),
+            study=torch.from_numpy(films.study_codes[rows]),
+            labels=None if self.targets is None else torch.from_numpy(self.targets[rows]),
+            weights=None if self.weights is None else torch.from_numpy(self.weights[rows]),
             positives=positives,
         )
-
-    def _beside(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        return self._images(rows), torch.from_numpy(rows)
 
     def _images(self, rows: Rows) -> Tensor:
         images = torch.from_numpy(self.films.read(rows)).unsqueeze(1)  # [B, 1, H, W]

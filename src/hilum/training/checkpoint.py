@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: safetensors and JSON in one folder, sealed by a manifest of hashes."""
+"""Checkpoints, never half-written: safetensors and JSON in one folder, with a manifest of hashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that training moves: tensors by name and plain values, after ``step`` optimiser steps."""
+    """The state of training after ``step`` optimiser steps: tensors by name, and plain values."""
 
     step: int
     tensors: Mapping[str, Tensor]
@@ -36,8 +36,8 @@ def capture(
     """Return a checkpoint of the learner's and the optimiser's present state."""
     tensors = {f"learner/{name}": tensor for name, tensor in learner.state_dict().items()}
     for number, entries in optimiser.state_dict()["state"].items():
-        # SGD holds None for the momentum of what has had no gradient yet; without an entry it
-        # begins the same way.
+        # SGD holds None for the momentum of a parameter without a gradient so far; a missing entry
+        # means the same.
         tensors |= {
             f"optimiser/{number}/{name}": value
             for name, value in entries.items()
@@ -97,19 +97,19 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors as safetensors takes them: in main memory, contiguous, and tied weights once for each name."""
-    places: set[int] = set()
-    found: dict[str, Tensor] = {}
+    """Return tensors as safetensors needs them: in main memory, contiguous, tied weights copied for each name."""
+    pointers: set[int] = set()
+    result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         stored = tensor.detach().cpu().contiguous()
-        place = stored.untyped_storage().data_ptr()
-        found[name] = stored.clone() if place in places else stored
-        places.add(place)
-    return found
+        pointer = stored.untyped_storage().data_ptr()
+        result[name] = stored.clone() if pointer in pointers else stored
+        pointers.add(pointer)
+    return result
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest whole checkpoint, or None, and a line for each damaged one that was passed over.
+    """Return the newest whole checkpoint, or None, and a line for each damaged one that was skipped.
 
     Damaged ones are removed, so that they never count as one of the two that are kept.
     """
@@ -119,9 +119,7 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         fault = damage(path)
         if fault is None:
             return load(path), damaged
-        damaged.append(
-            f"checkpoint {path.name} is damaged ({fault}): passed over for the one before."
-        )
+        damaged.append(f"checkpoint {path.name} is damaged ({fault}): skipped for the one before.")
         shutil.rmtree(path)
     return None, damaged
 
@@ -141,7 +139,7 @@ def load_best(folder: Path) -> Checkpoint:
 
 
 def drop_damaged_best(folder: Path) -> str | None:
-    """Remove the checkpoint with the best score if it is damaged or gone, and return the fault; None if it is whole."""
+    """Remove the checkpoint with the best score if it is damaged or missing; return the fault, else None."""
     fault = damage(folder / "best")
     if fault is not None:
         shutil.rmtree(folder / "best", ignore_errors=True)
@@ -149,7 +147,7 @@ def drop_damaged_best(folder: Path) -> str | None:
 
 
 def damage(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint's files, None if every byte is as it was written."""
+    """Return the fault of a checkpoint's files, None if every byte is as it was written."""
     missing = [name for name in (TENSORS, STATE, MANIFEST) if not (path / name).is_file()]
     if missing:
         return f"{missing[0]} is missing"
@@ -162,7 +160,7 @@ def damage(path: Path) -> str | None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint whose hashes were found right."""
+    """Read a checkpoint whose hashes were checked."""
     values = json.loads((path / STATE).read_text(encoding="utf-8"))
     try:
         tensors = load_file(path / TENSORS)
@@ -172,7 +170,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def _manifest(path: Path) -> bytes:
-    """Return the only manifest that fits the files: any changed byte, also of the manifest, makes a difference."""
+    """Return the manifest of the files: a changed byte, also of the manifest itself, is noticed."""
     return canonical_json({name: sha256(path / name) for name in (TENSORS, STATE)})
 
 

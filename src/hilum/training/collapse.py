@@ -26,7 +26,7 @@ CERTAIN_COSINE, CERTAIN_STD = 0.99, 0.05
 """Beyond either of these they count as collapsed even while they spread."""
 SPREADING = 1.1
 """Embeddings are still spreading where their std exceeds that of the measurement before by this factor:
-healthy networks begin where collapsed ones end, and in 10 steps grow by a half."""
+healthy networks begin where collapsed ones end, and gain a half in 10 steps."""
 NARROW_COSINE, NARROW_RANK = 0.9, 4.0
 """Beyond both together too: films in a narrow cone, along hardly more than a line or two."""
 ENOUGH_FILMS = 32

@@ -12,13 +12,13 @@ from hilum.nn.backbones import Backbone
 
 
 def compile_backbones(learner: nn.Module, device: torch.device) -> None:
-    """Compile the network of every backbone in place, frozen copies too; names in the state dict stay as they are.
+    """Compile the network of every backbone in place, frozen copies too; names in the state dict stay.
 
-    The compiling itself happens at the first step, and again where the shape of the crops or the
-    mode changes.
+    Compiling itself happens at the first step, and again when the shape of the crops or the mode
+    changes.
 
     Args:
-        learner: What holds the backbones, wherever it lies.
+        learner: Holds the backbones, on any device.
         device: Where they will run.
 
     Raises:
@@ -31,26 +31,26 @@ def compile_backbones(learner: nn.Module, device: torch.device) -> None:
 
 
 def refuse_without_compiler(device: torch.device) -> None:
-    """Compile and run a line of code, so that a compiler that is missing is found before training begins.
+    """Compile and run a line of code, so that a missing compiler is noticed before training begins.
 
     Raises:
-        OptionError: That failed; the line says what the compiler said.
+        OptionError: That failed; with the compiler's message.
     """
     try:
         torch.compile(_line)(torch.ones(64, device=device))
     except (RuntimeError, OSError, ImportError) as error:
         needed = "a C++ compiler such as g++" if device.type == "cpu" else "Triton and a C compiler"
-        said = " ".join(str(error).split())[:120].rstrip(". ")
+        message = " ".join(str(error).split())[:120].rstrip(". ")
         raise OptionError(
-            f"--train.compile does not work here ({said}): install {needed}, or leave the option out."
+            f"--train.compile does not work here ({message}): install {needed}, or leave the option out."
         ) from error
 
 
 def uncompiled(compiles: bool) -> AbstractContextManager[object]:
-    """Return a context in which compiled backbones run as they were written: a look is not worth minutes of compiling.
+    """Return a context in which compiled backbones run uncompiled: monitoring is not worth minutes of compiling.
 
     Args:
-        compiles: Whether anything is compiled at all; without it, nothing heavy is imported.
+        compiles: Whether anything is compiled; else nothing heavy is imported.
     """
     stance: AbstractContextManager[object] = (
         torch.compiler.set_stance("force_eager") if compiles else nullcontext()

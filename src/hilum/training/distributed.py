@@ -1,4 +1,4 @@
-"""The processes that train one model together: where each stands, how they meet, and how they part."""
+"""The processes that train one model together: their ranks, and how they join and leave."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from hilum.training.run_folder import OPTIONS, RunFolder, open_run
 from hilum.workers.process import end_with_input
 
 TIMEOUT = timedelta(hours=2)
-"""How long one process waits for the others: longer than any validation. Lost processes are noticed
-at once."""
+"""How long a process waits for the others: longer than any validation. A lost process is noticed at
+once."""
 TOUCHES = 5.0
-"""Seconds in which the system reports that a process is gone after its connections broke."""
+"""Seconds from a broken connection until the system reports the end of that process."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process stands: its number of all, and its number of those on this machine."""
+    """Rank and number of processes, in all and on this machine."""
 
     rank: int = 0
     count: int = 1
@@ -42,12 +42,12 @@ class Place:
 
 
 def place_in(environment: Mapping[str, str]) -> Place:
-    """Return where the environment says that this process stands: told by ``torchrun`` or ``srun``, else alone.
+    """Return this process's place from the environment of ``torchrun`` or ``srun``; else it is alone.
 
     A batch script that SLURM runs without ``srun`` is alone, however many tasks its job may have.
 
     Raises:
-        OptionError: What it says makes no sense.
+        OptionError: The variables are not consistent.
 
     >>> place_in({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
     Place(rank=3, count=8, local_rank=1, local_count=2)
@@ -66,27 +66,27 @@ def place_in(environment: Mapping[str, str]) -> Place:
     else:
         return Place()
     # SLURM writes 4(x2),3 where two machines have 4 tasks and one has 3.
-    told = {
+    values = {
         name: environment[name].partition(",")[0].partition("(")[0]
         for name in names
         if name in environment
     }
-    wrong = [name for name, value in told.items() if not value.isdecimal()]
+    wrong = [name for name, value in values.items() if not value.isdecimal()]
     if wrong:
         raise OptionError(
             f"{wrong[0]} in the environment is {environment[wrong[0]]!r}: a whole number is expected."
         )
-    rank, count = int(told[names[0]]), int(told[names[1]])
+    rank, count = int(values[names[0]]), int(values[names[1]])
     if rank >= max(count, 1):
         raise OptionError(
             f"{names[0]} is {rank} and {names[1]} is {count}: ranks are counted from 0."
         )
-    local = int(told.get(names[2], rank)), int(told.get(names[3], count))
+    local = int(values.get(names[2], rank)), int(values.get(names[3], count))
     return Place(rank, count, *local) if count > 1 else Place()
 
 
 def slurm_meeting(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return where the tasks of a SLURM step meet: its first machine, and a port that its job alone takes.
+    """Return the address at which the tasks of a SLURM step join: its first machine, a port of its job.
 
     >>> slurm_meeting({"SLURM_STEP_NODELIST": "gpu[07-09,12]", "SLURM_JOB_ID": "1234567"})
     {'MASTER_ADDR': 'gpu07', 'MASTER_PORT': '19567'}
@@ -100,14 +100,14 @@ def slurm_meeting(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Team:
-    """The processes of one run as one of them sees them; this one is alone."""
+    """The processes of one run, as seen from one of them; this class is a single process."""
 
     def __init__(self, place: Place = Place(), listener: Listener = SILENT) -> None:
         self.place, self.listener = place, listener
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that checks, writes and speaks."""
+        """Whether this is rank 0, which checks, writes and logs."""
         return self.place.rank == 0
 
     def open_run(self, path: Path, options: Mapping[str, Any]) -> Any:
@@ -115,10 +115,10 @@ class Team:
         return open_run(path, options)
 
     def assemble(self) -> None:
-        """Meet the others: called once all that the user may have got wrong was found right."""
+        """Join the others; called once after all checks of the user's options."""
 
     def part(self, error: BaseException | None) -> BaseException | None:
-        """Leave the others; return what is to be raised in place of ``error``."""
+        """Leave the others; return the error to raise in place of ``error``."""
         return error
 
 
@@ -127,7 +127,7 @@ ALONE = Team()
 
 
 class Starter(Team):
-    """The first of ``--devices N`` processes: it starts the others when it has found no fault."""
+    """Rank 0 of ``--devices N``: starts the others after its checks."""
 
     def __init__(self, place: Place, listener: Listener, command: Sequence[str], out: Path) -> None:
         super().__init__(place, listener)
@@ -136,7 +136,7 @@ class Starter(Team):
         self._threads = torch.get_num_threads()
 
     def assemble(self) -> None:
-        """Start the others and meet them.
+        """Start the others and join them.
 
         Raises:
             RunError: One of them cannot start.
@@ -150,7 +150,7 @@ class Starter(Team):
             "127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=TIMEOUT
         )
         self._ranks = LocalRanks(self._command, count, store.port, environment)
-        while not store.check([_here(rank) for rank in range(1, count)]):
+        while not store.check([_arrival(rank) for rank in range(1, count)]):
             fault = self._ranks.lost(patience=0.05)
             if fault is not None:
                 raise RunError(f"{fault}: nothing was trained.")
@@ -159,7 +159,7 @@ class Starter(Team):
         first_says([True])
 
     def part(self, error: BaseException | None) -> BaseException | None:
-        """End the others, and say which of them was lost if that is the reason."""
+        """End the others, and name the lost one if that is the reason."""
         if self._ranks is None:
             return error
         fault = self._ranks.lost(patience=TOUCHES) if is_lost_connection(error) else None
@@ -174,39 +174,39 @@ class Starter(Team):
 
 
 class Leader(Team):
-    """The first of processes that ``torchrun`` or ``srun`` started: the others wait for its word."""
+    """Rank 0 of processes that ``torchrun`` or ``srun`` started: the others wait for its checks."""
 
-    _told = False
+    _released = False
 
     def assemble(self) -> None:
-        """Tell the others to begin."""
-        self._tell(go=True)
+        """Let the others begin."""
+        self._release(go=True)
 
     def part(self, error: BaseException | None) -> BaseException | None:
-        """Tell the others that there is nothing to do, if they still wait to hear."""
-        if not self._told and (error is None or isinstance(error, Exception)):
-            self._tell(go=error is None)
+        """Release the waiting ranks when rank 0 stops early."""
+        if not self._released and (error is None or isinstance(error, Exception)):
+            self._release(go=error is None)
         if is_lost_connection(error):
             return RunError(
-                f"another of the {self.place.count} processes was lost: see what it said. All that was saved stands, "
-                "and the same line goes on from there."
+                f"another of the {self.place.count} processes was lost: see its own messages. "
+                "All that was saved stands, and the same line goes on from there."
             )
         return error
 
-    def _tell(self, *, go: bool) -> None:
-        self._told = True
+    def _release(self, *, go: bool) -> None:
+        self._released = True
         meet(self.place)
         first_says([go])
 
 
 class Follower(Team):
-    """Any process but the first: it reads, trains and keeps silent."""
+    """Any rank but 0: reads and trains, writes and logs nothing."""
 
     def __init__(self, place: Place) -> None:
-        """Wait for the first process to find no fault.
+        """Wait until rank 0 has done its checks.
 
         Raises:
-            SystemExit: It found one, and has said so.
+            SystemExit: They failed; rank 0 has shown the error.
         """
         super().__init__(place)
         self._begun = False
@@ -214,7 +214,7 @@ class Follower(Team):
         try:
             meet(place)
             go = first_says([False])[0]
-        except RuntimeError as error:  # the first process is gone
+        except RuntimeError as error:  # rank 0 is gone
             raise SystemExit(1) from error
         if not go:
             raise SystemExit(1)
@@ -222,14 +222,14 @@ class Follower(Team):
     @contextmanager
     def open_run(self, path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:  # noqa: ARG002
         """Give the run folder for reading."""
-        yield Onlooker(path)
+        yield ReadOnlyRunFolder(path)
 
     def assemble(self) -> None:
-        """From here on, what stops this process stops all, and the first one says it."""
+        """From here on an error of this process ends all, and rank 0 shows it."""
         self._begun = True
 
     def part(self, error: BaseException | None) -> BaseException | None:
-        """Keep silent about what the first process says."""
+        """Show nothing of an error that rank 0 shows."""
         if isinstance(error, Interrupted):
             return SystemExit(130)
         if self._begun and (isinstance(error, HilumError) or is_lost_connection(error)):
@@ -237,29 +237,29 @@ class Follower(Team):
         return error
 
 
-class Onlooker(RunFolder):
-    """The run folder in a process that must not write there."""
+class ReadOnlyRunFolder(RunFolder):
+    """The run folder in a rank that must not write there."""
 
     def log(self, **event: Any) -> None:
-        """Leave the log to the first process."""
+        """Do nothing: rank 0 writes the log."""
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
-        """Leave the results to the first process."""
+        """Do nothing: rank 0 writes the results."""
 
 
 @contextmanager
 def team_for(command: Sequence[str], out: Path, devices: int, listener: Listener) -> Iterator[Team]:
-    """Give this process its team; with ``devices`` above 1 it starts the others itself, unless somebody did.
+    """Give this process its team; with ``devices`` above 1 it starts the others, unless they were started already.
 
     Args:
         command: The words after ``hilum`` that the others run, such as ``pretrain moco``.
         out: The run folder, whose options the others read.
-        devices: Processes wanted.
-        listener: Hears notes of the first process.
+        devices: Number of processes.
+        listener: Gets the notes of rank 0.
 
     Raises:
         HilumError: As the block does, or another process was lost.
-        SystemExit: In a process other than the first, where that one has said what there is to say.
+        SystemExit: In a rank other than 0, where rank 0 shows the error.
     """
     team = _team(command, out, devices, listener)
     try:
@@ -300,26 +300,26 @@ def _meeting_point(environment: MutableMapping[str, str]) -> None:
 
 
 def threads_each(place: Place, environment: Mapping[str, str]) -> int:
-    """Return how many threads a process may use: its own cores, or its share of those that all on this machine see."""
+    """Return how many threads a process may use: its own cores, or its part of those shared on this machine."""
     mine = len(os.sched_getaffinity(0))
     bound = "SLURM_PROCID" in environment and mine < (os.cpu_count() or mine)
     return mine if bound else max(1, mine // place.local_count)
 
 
 def meet(place: Place) -> None:
-    """Join the processes that somebody else started; done once, since they end with this one."""
+    """Join processes that were started from outside; done once, since they end with this one."""
     if dist.is_initialized():
         return
     store, _, _ = next(
         rendezvous("env://", rank=place.rank, world_size=place.count, timeout=TIMEOUT)
     )
-    store.set(_here(place.rank), "")
+    store.set(_arrival(place.rank), "")
     join(store, place)
     atexit.register(leave)
 
 
 def join(store: Store, place: Place) -> None:
-    """Form the group: gloo carries what lies in main memory, NCCL what lies on GPUs."""
+    """Form the process group: gloo for tensors in main memory, NCCL for those on GPUs."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(
         backend, store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT
@@ -333,14 +333,14 @@ def leave() -> None:
 
 
 def is_lost_connection(error: BaseException | None) -> bool:
-    """Whether an error is what a process sees of another's end: torch has no class of its own for all of them."""
+    """Whether an error comes from another process's end: torch has no single class for these."""
     if not isinstance(error, RuntimeError):
         return False
-    said = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, dist.DistError) or any(
-        word in said for word in ("gloo", "nccl", "connection")
+        word in message for word in ("gloo", "nccl", "connection")
     )
 
 
-def _here(rank: int) -> str:
+def _arrival(rank: int) -> str:
     return f"hilum-here-{rank}"

@@ -1,4 +1,4 @@
-"""Where the loop runs: Fabric on the device that was asked for, alone or together with other processes."""
+"""Lightning Fabric on the chosen device, in one process or several."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def launch(options: TrainOptions, team: Team) -> Fabric:
         team.assemble()
         fabric = Fabric(
             accelerator=options.accelerator,
-            strategy=_Together(team.place),
+            strategy=_ExactDDP(team.place),
             devices=devices,
             precision=precision,
         )
@@ -54,20 +54,20 @@ def _own_gpu(place: Place) -> int:
     Raises:
         OptionError: The processes on this machine outnumber the GPUs.
     """
-    found = torch.cuda.device_count()
-    if found == 1 and "SLURM_PROCID" in os.environ:
+    gpus = torch.cuda.device_count()
+    if gpus == 1 and "SLURM_PROCID" in os.environ:
         return 0  # SLURM may show each task a GPU of its own
-    if place.local_count > found:
+    if place.local_count > gpus:
         raise OptionError(
-            f"--devices is {place.local_count} on this machine, which has {found} GPUs: "
-            f"allowed are 1 to {found}, or more with --train.accelerator cpu."
+            f"--devices is {place.local_count} on this machine, which has {gpus} GPUs: "
+            f"allowed are 1 to {gpus}, or more with --train.accelerator cpu."
         )
     torch.cuda.set_device(place.local_rank)
     return place.local_rank
 
 
-class _Standing(LightningEnvironment):
-    """What Fabric asks of a process that has met the others already; each lists its own device alone."""
+class _JoinedProcesses(LightningEnvironment):
+    """Fabric's view of processes that have formed their group already; each lists its own device alone."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -96,18 +96,18 @@ class _Standing(LightningEnvironment):
         """Leave the environment as it is."""
 
 
-class _Together(DDPStrategy):
-    """DDP without what differs between a start and a resume.
+class _ExactDDP(DDPStrategy):
+    """DDP without anything that differs between a start and a resume.
 
     Batch statistics stay each process's own. ``find_unused_parameters`` keeps gradients in the
     buckets of the first step, where DDP else sorts them anew after it: sums of more than two
-    processes depend on that in their last bits. It also allows a method to leave a part untrained
+    processes depend on that in their last bits. It also allows a method to leave some parameters untrained
     for a while.
     """
 
     def __init__(self, place: Place) -> None:
         super().__init__(
-            cluster_environment=_Standing(place),
+            cluster_environment=_JoinedProcesses(place),
             broadcast_buffers=False,
             find_unused_parameters=True,
             timeout=TIMEOUT,

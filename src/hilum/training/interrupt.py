@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop reads between two steps, so that it can save first."""
+"""Ctrl-C and SIGTERM as a flag that the loop reads between two steps, so that it can save first."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class StopWish:
 
 @contextmanager
 def stop_wish() -> Iterator[StopWish]:
-    """Turn SIGINT and SIGTERM into a wish while the block runs; a second signal acts as it always did.
+    """Turn SIGINT and SIGTERM into a flag while the block runs; a second signal acts as usual.
 
-    Outside the main thread, where signals cannot be caught, the wish never comes.
+    Outside the main thread, where signals cannot be caught, it is never set.
     """
     wish = StopWish()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""LARS: each layer's step in proportion to the size of its weights, which large batches need."""
+"""LARS: each layer's step is proportional to the norm of its weights, for large batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Lars(torch.optim.Optimizer):
-    """SGD with momentum whose gradients are brought to ``trust`` times the length of the weights they change.
+    """SGD with momentum whose gradients are scaled, layer by layer, to ``trust`` times the norm of the weights.
 
     With w the weights of a layer, g its gradient and b the weight decay:
 
@@ -19,7 +19,7 @@ class Lars(torch.optim.Optimizer):
         w    = w - lr * v
 
     A group with ``adapt=False`` takes rate = 1: norms and biases, as SimCLR and BYOL do. The
-    learning rate stands outside of the momentum, as in ``torch.optim.SGD``; the paper has it
+    learning rate is applied outside of the momentum, as in ``torch.optim.SGD``; the paper has it
     inside, which differs only while the rate changes. Nothing here waits for the device.
 
     Source: You, Gitman, Ginsburg, arXiv 1708.03888, algorithm 1.
@@ -39,8 +39,8 @@ class Lars(torch.optim.Optimizer):
         Args:
             params: Parameters, or groups.
             lr: Learning rate.
-            momentum: Share of the last step that is kept, from 0 to below 1.
-            weight_decay: Weight decay as a part of the gradient.
+            momentum: Fraction of the last step that is kept, from 0 to below 1.
+            weight_decay: L2 penalty, added to the gradient.
             trust: The paper's trust coefficient.
             adapt: Whether a layer's rate follows the size of its weights.
         """
@@ -58,7 +58,7 @@ class Lars(torch.optim.Optimizer):
         """Change the weights once; parameters without a gradient stay.
 
         Raises:
-            ValueError: There is a closure; LARS looks at each gradient once.
+            ValueError: There is a closure, which LARS does not support.
         """
         if closure is not None:
             raise ValueError("LARS takes no closure")

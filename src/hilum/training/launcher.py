@@ -72,7 +72,7 @@ class LocalRanks:
             grace: Seconds in which this process may notice by itself.
         """
 
-        def watch(process: WorkerProcess) -> None:
+        def exit_after(process: WorkerProcess) -> None:
             if process.wait() == 0:
                 return  # it is done; rank 0 may have long to evaluate and save after it
             if not self._ending.wait(grace):
@@ -84,7 +84,9 @@ class LocalRanks:
                 os._exit(1)
 
         for process in self._processes.values():
-            threading.Thread(target=watch, args=(process,), name="hilum-ranks", daemon=True).start()
+            threading.Thread(
+                target=exit_after, args=(process,), name="hilum-ranks", daemon=True
+            ).start()
 
     def end(self, patience: float) -> None:
         """Wait ``patience`` seconds for all to end by themselves, then kill those that are left."""

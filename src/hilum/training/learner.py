@@ -1,4 +1,4 @@
-"""What the loop trains: a batch goes in, a loss comes out."""
+"""The base class of what the loop trains, and its input: a batch in, a loss out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hilum.nn.backbones import Backbone
 
 
 class Batch(NamedTuple):
-    """Films on the device; ``patient`` and ``study`` are integer codes, ``crops`` and ``epoch`` are filled by the loop.
+    """Images on the device; ``patient`` and ``study`` are integer codes, the loop fills ``crops`` and ``epoch``.
 
-    images  [B, 1, H, W] uint8
-    index   [B] place of the film among all films of the run
-    patient [B]
-    study   [B]
-    labels  [B, F] targets, or None without labels
-    weights [B, F] how much each label counts, or None without labels
-    crops   tuple of [B, 1, size, size] float32, or None
-    twins   films [B, 1, H, W] and places [B] of another film of the same patient or study (the film itself where there
-            is no other), or None where both crops come from one film
-    epoch   pass over the data, from 0
-    repeat  [B] how often the film was drawn before in this epoch, or None where each comes once
+    images    [B, 1, H, W] uint8
+    index     [B] row of the image among all images of the run
+    patient   [B]
+    study     [B]
+    labels    [B, F] targets, or None without labels
+    weights   [B, F] weight of each label, or None without labels
+    crops     tuple of [B, 1, size, size] float32, or None
+    positives images [B, 1, H, W] and rows [B] of another film of the same patient or study (the film itself
+              where there is no other), or None where both crops come from one film
+    epoch     from 0
+    repeat    [B] how often the film was drawn before in this epoch, or None where each comes once
     """
 
     images: Tensor
@@ -39,11 +39,11 @@ class Batch(NamedTuple):
 
 
 class Learner(nn.Module, ABC):
-    """The base of every method and of the classifier; it owns its backbone and all state that training moves."""
+    """The base of every method and of the classifier; owns its backbone and all state that training changes."""
 
     remedy: ClassVar[str] = ""
-    """What else helps this method when it collapses or learns nothing, such as an option of its
-    own: for warnings."""
+    """A further remedy when this method collapses or learns nothing, for warnings: such as one of its
+    options."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -55,20 +55,20 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch (scalar); the only door that autocast and DDP watch."""
+        """Return the loss of a batch (scalar); autocast and DDP wrap this call alone."""
 
     def after_step(self, progress: float) -> None:
-        """Act after each optimiser step; ``progress`` is the share of all steps done."""
+        """Act after each optimiser step; ``progress`` is the fraction of all steps done."""
 
     def chance_loss(self, batch_size: int) -> float | None:  # noqa: ARG002
-        """Return the loss of a network that knows nothing, given B of all processes; None where that has no meaning."""
+        """Return the loss of an untrained network, given B of all processes; None where that has no meaning."""
         return None
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return what the loss compares, [B, E], of whole standardised films [B, 1, size, size]: for watching only."""
+        """Return the vectors that the loss compares, [B, E], of whole standardised images: for monitoring alone."""
         features: Tensor = self.backbone(images)
         return features
 
     def diagnose(self, embeddings: Tensor) -> dict[str, float]:  # noqa: ARG002
-        """Return further numbers by name that tell whether the method works, of ``embed``'s [n, E]."""
+        """Return further measures by name of whether the method works, from ``embed``'s [n, E]."""
         return {}

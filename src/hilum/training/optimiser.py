@@ -12,7 +12,7 @@ from hilum.training.options import TrainOptions
 
 
 class Builder(Protocol):
-    """What an entry of OPTIMISERS is called with."""
+    """Signature of an entry of OPTIMISERS."""
 
     def __call__(
         self, module: nn.Module, options: TrainOptions, *, fused: bool
@@ -27,7 +27,7 @@ def build_optimiser(
     """Return the optimiser that the options name.
 
     Args:
-        module: What is trained.
+        module: The trained module.
         options: Its name, learning rate, weight decay and momentum.
         fused: As for ``adamw``, where it applies.
     """
@@ -40,11 +40,11 @@ def adamw(
     """Return AdamW over the trained parameters; norms and biases (one dimension or none) take no weight decay.
 
     Args:
-        module: What is trained.
+        module: The trained module.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
-        fused: Whether to update in one pass over memory, three times as fast on a CPU. It takes for
-            granted that a parameter, its gradient and its moments lie in memory in the same order,
+        fused: Whether to update in one pass over memory, three times as fast on a CPU. It requires
+            that a parameter, its gradient and its moments lie in memory in the same order,
             as autograd and ``restore`` leave them. Not under a loss scaler whose gradients are
             clipped: it would divide by the scale after the clipping.
 
@@ -60,10 +60,10 @@ def sgd(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> t
     method may have them.
 
     Args:
-        module: What is trained.
+        module: The trained module.
         lr: Learning rate.
-        weight_decay: Weight decay as a part of the gradient.
-        momentum: Share of the last step that is kept.
+        weight_decay: L2 penalty, added to the gradient.
+        momentum: Fraction of the last step that is kept.
     """
     return torch.optim.SGD(_groups(module, weight_decay), lr=lr, momentum=momentum)
 
@@ -72,10 +72,10 @@ def lars(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> 
     """Return LARS over the trained parameters; norms and biases take neither weight decay nor a layer's rate.
 
     Args:
-        module: What is trained.
+        module: The trained module.
         lr: Learning rate.
-        weight_decay: Weight decay as a part of the gradient.
-        momentum: Share of the last step that is kept.
+        weight_decay: L2 penalty, added to the gradient.
+        momentum: Fraction of the last step that is kept.
     """
     return Lars(_groups(module, weight_decay, adapt=True), lr=lr, momentum=momentum)
 
@@ -87,7 +87,7 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
 
 
 def _groups(module: nn.Module, weight_decay: float, **more: Any) -> list[dict[str, Any]]:
-    """Return the weights with weight decay and ``more``, and what has one dimension or none with all of that off."""
+    """Return two groups: weights with weight decay and ``more``; norms and biases with all of that off."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     spared = dict.fromkeys(more, False)
     groups: list[dict[str, Any]] = [
@@ -110,4 +110,4 @@ def _lars(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.opt
 
 
 OPTIMISERS: dict[str, Builder] = {"adamw": _adamw, "sgd": _sgd, "lars": _lars}
-"""Name of ``--train.optimiser`` -> what builds it."""
+"""Value of ``--train.optimiser`` -> its builder."""

@@ -1,4 +1,4 @@
-"""The options of the training loop; light to import, since the command line's help reads them."""
+"""Options of the training loop; light to import, since the command line's help reads them."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ class TrainOptions:
     """How long, how fast and how exactly to train."""
 
     epochs: int = 20
-    """Passes over the films."""
+    """Epochs: how often each film is trained on."""
     batch_size: int = 64
-    """Films taken at once; the effective batch is this x accumulate."""
+    """Films of a batch; the effective batch is this x accumulate."""
     size: int | None = None
-    """Height and width in pixels of what the network sees; the store's own unless given."""
+    """Height and width of the network's input in pixels; by default the store's."""
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     """AdamW, SGD with momentum, or LARS (for batches of about a thousand and more)."""
     lr: float = 1e-3
     """Peak learning rate: about 0.001 for adamw, 0.03 for sgd, 0.3 to 5 for lars."""
     weight_decay: float = 1e-4
-    """Weight decay, decoupled in adamw; norms and biases are left out of it."""
+    """Weight decay, decoupled in adamw; not applied to norms and biases."""
     momentum: float = 0.9
-    """Share of the last step that sgd and lars keep."""
+    """Fraction of the last step that sgd and lars keep."""
     schedule: Literal["cosine", "onecycle"] = "cosine"
-    """Course of the learning rate: warm-up then cosine to zero, or OneCycle."""
+    """Learning rate: warm-up then cosine to zero, or OneCycle."""
     warmup: float = 0.1
-    """Share of the steps in which the rate rises."""
+    """Fraction of the steps in which the rate rises."""
     clip: float = 1.0
-    """Largest norm of the gradient; 0 leaves it as it is."""
+    """Largest norm of the gradient; 0 is no limit."""
     accumulate: int = 1
     """Batches whose gradients make one step. The moving average moves once a step, the queue once a
     batch."""
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     """Arithmetic inside the network: 32, bf16-mixed or 16-mixed (GPU)."""
     compile: bool = False
-    """Run the backbone as compiled code: minutes to begin, then faster on most GPUs. Needs a
-    compiler."""
+    """Compile the backbone: minutes at the start, then faster on most GPUs. Needs a compiler."""
     channels_last: bool = True
-    """Lay images out channels-last in memory, which convolutions like."""
+    """Channels-last memory layout of images, faster for convolutions."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
     log_every: int = 10
@@ -49,7 +48,7 @@ class TrainOptions:
     checkpoint_every: int = 0
     """Steps between two checkpoints; 0 means at the end of each epoch."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    """Device to train on."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -60,7 +59,9 @@ class TrainOptions:
         for name, smallest in _SMALLEST.items():
             value = getattr(self, name)
             if value is not None and not value >= smallest:
-                raise OptionError(f"--train.{name} is {value}: allowed is {smallest} or more.")
+                raise OptionError(
+                    f"--train.{name.replace('_', '-')} is {value}: allowed is {smallest} or more."
+                )
         if self.seed > _LARGEST_SEED:
             raise OptionError(f"--train.seed is {self.seed}: allowed is 0 to {_LARGEST_SEED}.")
         if not 0 < self.lr < float("inf"):

@@ -29,9 +29,9 @@ SPLITS = "splits"
 PSEUDO_LABELS = "pseudo-labels.parquet"
 """A table that a run learns from, which may lie in its folder before it begins."""
 CROPS = "crops.png"
-"""What a method sees of a few films, drawn when a run begins."""
+"""The method's crops of a few films, drawn when a run begins."""
 TEACHER = "teacher"
-"""The run of a first model whose labels the run learns from."""
+"""The run of the teacher, whose labels the run learns from."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,23 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie."""
+        """Folder of the checkpoints."""
         return self.path / CHECKPOINTS
 
     @property
     def model(self) -> Path:
-        """Where the finished model lies."""
+        """Folder of the finished model."""
         return self.path / MODEL
 
     @property
     def done(self) -> bool:
-        """Whether the run reached its end; an evaluation of its model alone does not make it so."""
+        """Whether training has finished; an evaluation of the model alone does not count."""
         return "training" in self.metrics()
 
     def log(self, **event: Any) -> None:
-        """Append one event to the log; numbers that JSON cannot say become null."""
+        """Append one event to the log; numbers that are not finite become null."""
         line = json.dumps(
-            {key: _sayable(value) for key, value in event.items()}, ensure_ascii=False
+            {key: _json_value(value) for key, value in event.items()}, ensure_ascii=False
         )
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -81,8 +81,7 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
     """Open a new run, or an old one with the same options, for this process alone.
 
     Raises:
-        RunError: The folder holds a run with other options, something else, or a run that is going
-            on.
+        RunError: The folder holds a run with other options, something else, or a run in progress.
     """
     _make(path)
     text = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True)
@@ -101,8 +100,8 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the events of a run's log in the order of their steps.
 
-    Of a step logged twice, before and after a kill, only the later line counts; what a resume took
-    back does not, nor does a last line that is not written to its end yet.
+    Of a step logged twice, before and after a kill, only the later line counts. Events after the
+    step that a resume started from, and an incomplete last line, do not count.
 
     Raises:
         RunError: A line is damaged.
@@ -115,15 +114,16 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             event = json.loads(line)
-            name, place = (
-                (event.get("event", "step"), event["step"])
-                if "step" in event
-                else (event["event"], -number)
-            )
-            key = (name, place, event.get("kind", ""))
+            has_step = "step" in event
+            name = event.get("event", "step") if has_step else event["event"]
+            step = event["step"] if has_step else -number
+            key = (name, step, event.get("kind", ""))
             if name == "resumed":
                 events = {
-                    known: told for known, told in events.items() if not _taken_back(known, place)
+                    earlier: kept
+                    for earlier, kept in events.items()
+                    if earlier[0] == "resumed"
+                    or not (isinstance(earlier[1], int) and earlier[1] > step)
                 }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
@@ -133,12 +133,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return list(events.values())
 
 
-def _taken_back(key: tuple[str, int, str], step: int) -> bool:
-    """Whether a resume at a step took back the event of this name and step; that a run was resumed is kept."""
-    name, place, _ = key
-    return name != "resumed" and isinstance(place, int) and place > step
-
-
 def read_metrics(path: Path) -> dict[str, Any]:
     """Return a run's recorded results, nothing if there are none.
 
@@ -146,16 +140,16 @@ def read_metrics(path: Path) -> dict[str, Any]:
         RunError: They are damaged.
     """
     try:
-        found = json.loads((path / METRICS).read_text(encoding="utf-8"))
+        metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        metrics = None
+    if not isinstance(metrics, dict):
         raise RunError(
             f"{path / METRICS} is damaged: delete it, and run the command that made {path} again."
         )
-    return found
+    return metrics
 
 
 def _make(path: Path) -> None:
@@ -215,12 +209,12 @@ def _read_options(known: Path) -> dict[str, Any]:
 
 
 def _begun(path: Path) -> bool:
-    """Whether training ever began there: what was refused before holds nothing worth keeping, and binds nobody."""
+    """Whether training ever began there: an earlier refusal left nothing worth keeping."""
     return any((path / name).is_file() for name in (LOG, METRICS, f"{TEACHER}/{LOG}"))
 
 
 def _leave_nothing(path: Path) -> None:
-    """Remove what a run wrote that was refused before it began, so that the mended command finds no other run."""
+    """Remove the files of a run that was refused before it began, so that the corrected command can start."""
     if _begun(path):
         return
     (path / OPTIONS).unlink(missing_ok=True)
@@ -233,7 +227,7 @@ def _leave_nothing(path: Path) -> None:
 
 
 def difference(old: Any, new: Any) -> str:
-    """Return in words where two trees of options differ, three places at most; nothing where they do not."""
+    """Return the differences of two trees of options in words, three at most; empty if there are none."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     names = [
         name for name in {**before, **after} if not _alike(name, before.get(name), after.get(name))
@@ -245,7 +239,7 @@ def difference(old: Any, new: Any) -> str:
 
 
 def _alike(name: str, before: Any, after: Any) -> bool:
-    """Whether two values are the same; a start may be written as a path from here or as a whole one."""
+    """Whether two values are equal; the path of ``init`` may be relative or absolute."""
     if name.rpartition(".")[2] == "init" and isinstance(before, str) and isinstance(after, str):
         return before == after or Path(before).resolve() == Path(after).resolve()
     return bool(before == after)
@@ -260,7 +254,7 @@ def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _mend_log(log: Path) -> None:
-    """Cut off a last line that a kill left unfinished."""
+    """Remove an incomplete last line, left by a kill."""
     if log.is_file():
         with log.open("rb+") as file:
             content = file.read()
@@ -270,7 +264,7 @@ def _mend_log(log: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _sayable(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
         return None
     if isinstance(value, float):

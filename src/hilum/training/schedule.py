@@ -1,4 +1,4 @@
-"""Courses of the learning rate, as pure functions of the share of the steps done."""
+"""Schedules of the learning rate, as pure functions of the fraction of the steps done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ START_DIVISOR, END_DIVISOR = 25.0, 1e4
 
 
 def learning_rate(progress: float, schedule: str, warmup: float) -> float:
-    """Return the share of the peak rate that holds at ``progress`` (0 to 1 of all steps).
+    """Return the learning rate at ``progress`` (0 to 1 of all steps), as a fraction of its peak.
 
     Raises:
         ValueError: The schedule is unknown.
@@ -42,5 +42,5 @@ def one_cycle(progress: float, warmup: float) -> float:
     return _half_cosine(1.0, end, (progress - warmup) / (1 - warmup))
 
 
-def _half_cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,4 +1,4 @@
-"""The log's numbers as TensorBoard's curves; its package is an extra."""
+"""The log's numbers as curves for TensorBoard, whose package is an extra."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_CURVES = ("step", "films", "total")
 
 
 def require_tensorboard(package: str = "tensorboard") -> None:
-    """Find out before training begins whether the package is there.
+    """Check before training begins that the package is installed.
 
     Raises:
         OptionError: It is not.
@@ -33,14 +33,14 @@ def require_tensorboard(package: str = "tensorboard") -> None:
 
 
 class Mirror:
-    """Writes the numbers of events as curves; opened by the first event, which says where the run stands."""
+    """Writes the numbers of events as curves; the first event opens it, at the step that it resumes from."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.writer: SummaryWriter | None = None
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Write one event of the log; what a run before wrote of later steps than it resumes at is cut off."""
+        """Write one event of the log; after a resume, curves of later steps are cut off."""
         if "step" not in event:
             return
         step, name = event["step"], event.get("event", "train")
@@ -52,7 +52,7 @@ class Mirror:
             self.writer.add_text(name, event["line"], step)
 
     def close(self) -> None:
-        """Write out what is still held back."""
+        """Flush and close."""
         if self.writer is not None:
             self.writer.close()
 
@@ -63,7 +63,7 @@ class Mirror:
 
 
 def curves(name: str, event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield curve and value for each number of an event; what lies within it is named by its path.
+    """Yield curve and value for each number of an event; nested ones are named by their path.
 
     >>> list(curves("online-probe", {"step": 9, "knn": 0.6, "findings": {"Edema": {"knn": 0.7}}}))
     [('online-probe/knn', 0.6), ('online-probe/findings/Edema/knn', 0.7)]
@@ -92,9 +92,9 @@ class MirroredRun(RunFolder):
 
 
 @contextmanager
-def mirrored(run: RunFolder, wanted: bool) -> Iterator[RunFolder]:
-    """Return the run, with its log mirrored into its folder ``tensorboard`` while the block runs, where wanted."""
-    if not wanted:
+def mirrored(run: RunFolder, mirror_log: bool) -> Iterator[RunFolder]:
+    """Give the run, whose log also goes into its folder ``tensorboard`` if ``mirror_log``."""
+    if not mirror_log:
         yield run
         return
     mirror = Mirror(run.path / FOLDER)

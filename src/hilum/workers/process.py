@@ -107,7 +107,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kill it and all processes of its group."""
-        if self.running:  # once reaped, its number may belong to a stranger
+        if self.running:  # once reaped, its number may be another process's
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 

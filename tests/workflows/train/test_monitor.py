@@ -49,7 +49,7 @@ class Heard(Listener):
 
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
         self.details.append(detail)
-        if done == self.interrupt_at:
+        if 0 < done == self.interrupt_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

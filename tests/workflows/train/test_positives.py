@@ -40,7 +40,7 @@ class Heard(Listener):
         self.notes.append(line)
 
     def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        if stage.startswith("pretrain") and done == self.stop:
+        if stage.startswith("pretrain") and 0 < done == self.stop:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

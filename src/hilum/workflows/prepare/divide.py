@@ -1,4 +1,4 @@
-"""The last step of preparing: copies looked for where wanted, and the split that heeds them."""
+"""The last step of `prepare`: search for copies if asked for, and write the split."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ from hilum.splits import official_or_patient_split
 
 
 def divide_store(store: Store, dedup: bool, listener: Listener) -> dict[str, int]:
-    """Write a store's split, before it ``duplicates.parquet`` where copies are to be looked for.
+    """Write a store's split, and before it ``duplicates.parquet`` if copies are searched for.
 
     Args:
         store: The store; its manifest may not be on disk yet.
-        dedup: Whether to look for copies that are not known from equal pixels.
-        listener: Hears progress, and what films are left out.
+        dedup: Whether to search for copies beyond films of equal pixels.
+        listener: Gets progress, and notes on films that are left out.
 
     Returns:
-        How many copies there are, by kind, and films in no part; nothing without ``dedup``.
+        Number of copies by kind, and of films left out of all splits; empty without ``dedup``.
     """
-    found = _look(store, listener) if dedup else {}
+    counts: dict[str, int] = {}
+    if dedup:
+        options = CopyOptions()
+        copies = find_copies(Films([store]), options, listener)
+        write_duplicates(store, copies, options)
+        pairs = copies.pairs
+        counts = {
+            "exact": int((pairs["kind"] == "exact").sum()),
+            "near": int((pairs["kind"] == "near").sum()),
+            "between_patients": int((~pairs["same_patient"]).sum()),
+        }
     split = official_or_patient_split(store.catalog, store.findings, copies=known_copies(store))
     split.save(store.folder)
     if not dedup:
         return {}
     for note in split.notes:
         listener.note(note)
-    return {**found, "left_out": len(split.left_out)}
-
-
-def _look(store: Store, listener: Listener) -> dict[str, int]:
-    options = CopyOptions()
-    copies = find_copies(Films([store]), options, listener)
-    write_duplicates(store, copies, options)
-    pairs = copies.pairs
-    return {
-        "exact": int((pairs["kind"] == "exact").sum()),
-        "near": int((pairs["kind"] == "near").sum()),
-        "between_patients": int((~pairs["same_patient"]).sum()),
-    }
+    return {**counts, "left_out": len(split.left_out)}

@@ -1,4 +1,4 @@
-"""Divides a store's patients anew, in place of the split that ``prepare`` wrote."""
+"""`hilum split`: a new split of a store's patients, in place of the one that ``prepare`` wrote."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["PartCounts", "SplitOptions", "SplitResult", "describe", "split"]
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What one part of a store holds."""
+    """Counts of one split of a store."""
 
     films: int
     patients: int
     positives: Mapping[str, int]
     """Films that show each finding."""
     positive_patients: Mapping[str, int]
-    """Patients of whom a film shows it."""
+    """Patients with a film that shows it."""
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """How a store is divided now."""
+    """The new split of a store."""
 
     store: Path
     kind: str
@@ -39,26 +39,26 @@ class SplitResult:
     parts: Mapping[str, PartCounts]
     """train, val, test and official-test."""
     fractions: Mapping[str, PartCounts]
-    """The shares of the training patients."""
+    """The labelled fractions of the training patients."""
     notes: tuple[str, ...] = ()
 
 
 def split(store: Path, options: SplitOptions) -> SplitResult:
-    """Divide a store's patients by whole patients, stratified by finding, and replace its ``split.json``.
+    """Split a store by whole patients, stratified by finding, and replace its ``split.json``.
 
     Films of the source's official test never enter train, val or test, but become
     ``official-test``. Patients with a picture in common, by equal pixels or by
-    ``duplicates.parquet``, count as one. Runs that exist keep the copy of the split that they were
-    made with.
+    ``duplicates.parquet``, count as one. Existing runs keep their copy of the split that they were
+    trained on.
 
     Raises:
         DataError: The folder is no store, or its ``duplicates.parquet`` is damaged or stale.
-        OptionError: Shares that are none.
+        OptionError: A fraction is out of range.
     """
     opened = Store.open(store)
-    shares = (options.test, options.val, options.fractions)
+    fractions = (options.test, options.val, options.fractions)
     made = patient_split(
-        opened.catalog, opened.findings, options.seed, *shares, known_copies(opened)
+        opened.catalog, opened.findings, options.seed, *fractions, known_copies(opened)
     )
     made.save(opened.folder)
     described = describe(opened, made)
@@ -66,7 +66,7 @@ def split(store: Path, options: SplitOptions) -> SplitResult:
 
 
 def describe(store: Store, made: Split) -> SplitResult:
-    """Return what each part of a store's split holds."""
+    """Return the counts of each split of a store."""
     parts = {part: _count(store, made, part) for part in made.parts}
     fractions = {
         f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions

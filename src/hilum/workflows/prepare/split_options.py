@@ -12,14 +12,13 @@ class SplitOptions:
     """How to divide a store's patients."""
 
     seed: int = 0
-    """Seed of the draw."""
+    """Seed of the random split."""
     test: float = 0.2
-    """Share of the patients to measure on."""
+    """Fraction of the patients for testing."""
     val: float = 0.1
-    """Share of the patients to choose thresholds and stopping by."""
+    """Fraction of the patients for validation: thresholds and early stopping."""
     fractions: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
-    """Shares of the training patients whose sizes are written down; any other can be asked for
-    later."""
+    """Labelled fractions whose sizes are reported; runs may take any other."""
 
     def __post_init__(self) -> None:
         """Take a text for a path and a single value for a list.
