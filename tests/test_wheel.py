@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -32,6 +33,48 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
+
+
+SCRIPT = """
+from pathlib import Path
+
+import hilum
+import numpy as np
+import pandas as pd
+
+hilum.write_phantoms(Path("films"), hilum.PhantomOptions(count=30, size=32))
+catalog: hilum.Catalog = hilum.read_source("chexpert", "films")
+hilum.prepare(catalog, Path("store"), hilum.PrepareOptions(size=32))
+hilum.split(Path("store"), hilum.SplitOptions(test=0.2))
+train = hilum.TrainOptions(epochs=1)
+hilum.pretrain(
+    "moco",
+    hilum.MoCoOptions(temperature=0.2),
+    hilum.PretrainOptions(data=(Path("store"),), out=Path("moco"), train=train),
+)
+run = hilum.finetune(
+    hilum.FinetuneOptions(
+        data=(Path("store"),),
+        out=Path("run"),
+        labels=hilum.LabelOptions(),
+        loss=hilum.LossOptions(gamma=1.0),
+    )
+).run
+auroc = hilum.evaluate(run, hilum.EvaluateOptions(data=Path("store"))).to_json()
+model = hilum.load("run")
+table: pd.DataFrame = model.predict(["a.png", Path("b.png")])
+features = model.features(np.zeros((8, 8), np.uint8))
+width: int = features.shape[1]
+page: Path = hilum.report(Path("run")).report
+reveal_type(table)
+reveal_type(model)
+reveal_type(features)
+reveal_type(hilum.explain)
+try:
+    hilum.predict(run, ["a.png"], Path("out.csv"))
+except (hilum.DataError, hilum.Interrupted) as error:
+    print(error, hilum.__version__)
+"""
 
 
 def run(unpacked: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -77,3 +120,19 @@ def test_the_package_is_taken_from_the_wheel_and_its_commands_run(unpacked: Path
     )
     assert prepared.returncode == 0, prepared.stderr
     assert (unpacked.parent / "store" / "manifest.json").is_file()
+
+
+def test_a_users_script_is_type_checked_against_the_wheel(unpacked: Path) -> None:
+    assert (unpacked / "hilum" / "py.typed").is_file()
+    script = unpacked.parent / "user.py"
+    script.write_text(SCRIPT, "utf-8")
+    words = ("-m", "mypy", "--strict", "--cache-dir", str(unpacked.parent / "cache"))
+    checked = run(unpacked, *words, str(script))
+    assert checked.returncode == 0, checked.stdout
+    for expected in ("DataFrame", "Predictor", "_32Bit|float32", "ExplainResult"):
+        assert re.search(f"Revealed type is .*({expected})", checked.stdout), expected
+    script.write_text("import hilum\nhilum.SplitOptions(tset=0.2)\nhilum.pretrian\n", "utf-8")
+    refused = run(unpacked, *words, str(script))
+    assert refused.returncode == 1
+    assert 'Unexpected keyword argument "tset"' in refused.stdout
+    assert 'has no attribute "pretrian"' in refused.stdout

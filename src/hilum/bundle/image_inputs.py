@@ -128,11 +128,11 @@ def _checked(array: NDArray[Any], name: str, axes: int, bits: int | None) -> NDA
             f"{name} is an array of {kind}: allowed are uint8 from 0 to 255, uint16 from 0 to 65535 "
             "or with bits=, and float from 0 to 1."
         )
-    if array.ndim != axes or 0 in array.shape:
-        colour = ": give grey images" if array.ndim > 2 and array.shape[-1] in (3, 4) else ""
+    colour = array.ndim > 2 and array.shape[-1] in (3, 4)  # [H, W, 3] has the axes of [B, H, W]
+    if array.ndim != axes or 0 in array.shape or colour:
         raise DataError(
-            f"{name} has shape {list(array.shape)}{colour}; allowed are [H, W] for one image and [B, H, W] "
-            "for several, of at least one pixel."
+            f"{name} has shape {list(array.shape)}{': give grey images' if colour else ''}; allowed are "
+            "[H, W] for one image and [B, H, W] for several, of at least one pixel."
         )
     low, high = array.min(), array.max()
     largest = 1.0 if kind.kind == "f" else 255 if kind == np.uint8 else 2 ** (bits or 16) - 1

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from hilum.workflows.inference.explain import ExplainResult
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
-FILMS = Parameter(help="Image files.")
+FILMS = Parameter(
+    help="Image files, folders of them, @list.txt with one path a line, or one store."
+)
 MOST = 8
 """Films in the printed table at most; the summary file has all."""
 
@@ -29,12 +31,13 @@ def explain(
 ) -> None:
     """Draw where a classifier looks: Grad-CAM heatmaps and overlays of every finding, beside the probabilities.
 
-    A heatmap shows what raised the model's score, which need not be where the finding is. Research
-    use only, not a medical device.
+    A heatmap shows what raised the model's score, which need not be where the finding is. A film
+    that cannot be read is left out, with a line. Research use only, not a medical device.
 
     Examples:
       hilum explain runs/moco-10 film.png --out heatmaps
       hilum explain runs/moco-10 a.png b.png --out heatmaps --finding Edema Fracture
+      hilum explain runs/moco-10 stores/nih14 --split test --limit 20 --out heatmaps
     """
     from hilum.workflows.inference.explain import explain as run_explain
 
@@ -45,14 +48,14 @@ def explain(
 
 
 def _text(result: "ExplainResult") -> str:
-    """Return the probabilities of the first films, called findings marked, and where the pictures lie."""
+    """Return the probabilities of the first films, called findings marked, and the folder of the pictures."""
     shown = result.films[:MOST]
     rows = [
         [
             name,
             *(
-                f"{one.probabilities[name]:.3f}{'*' if name in one.called else ' '}"
-                for one in shown
+                f"{film.probabilities[name]:.3f}{'*' if name in film.called else ' '}"
+                for film in shown
             ),
         ]
         for name in shown[0].drawn
@@ -60,7 +63,7 @@ def _text(result: "ExplainResult") -> str:
     left_out = f", {len(result.failed):,} left out" if result.failed else ""
     return "\n".join(
         [
-            aligned(["finding", *(one.film.name[-24:] for one in shown)], rows),
+            aligned(["finding", *(film.film.name[-24:] for film in shown)], rows),
             f"* called: above the threshold chosen on validation films. {RESEARCH_ONLY}",
             f"{len(result.films):,} films{left_out}",
             str(result.out),

@@ -9,7 +9,9 @@ from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, counted
 from hilum.cli.terminal.console import listening
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
-FILMS = Parameter(help="Image files, or one store.")
+FILMS = Parameter(
+    help="Image files, folders of them, @list.txt with one path a line, or one store."
+)
 OUT = Parameter(
     help="CSV file to write: a row a film, a column a finding, and the findings called."
 )
@@ -27,10 +29,12 @@ def predict(
 ) -> None:
     """Write the probability of every finding for films or a whole store to a CSV file.
 
-    Films are prepared as the model's training films were. Research use only, not a medical device.
+    Films are prepared as the model's training films were. One that cannot be read is left out, with
+    a line. Research use only, not a medical device.
 
     Examples:
       hilum predict runs/moco-10 film.png other.jpg --out predictions.csv
+      hilum predict runs/moco-10 films/ @more.txt --out predictions.csv
       hilum predict runs/moco-10 stores/nih14 --out predictions.csv
     """
     from hilum.workflows.inference.predict import predict as run_predict

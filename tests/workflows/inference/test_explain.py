@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from hilum.bundle.predictor import Predictor
 from hilum.errors import DataError, OptionError
-from hilum.workflows.inference.explain import SUMMARY, explain
+from hilum.heatmaps.overlay import enlarged
+from hilum.images.films import Films
+from hilum.workflows.data.subsets import Subsets
+from hilum.workflows.inference.explain import STORE_LIMIT, SUMMARY, explain
 from hilum.workflows.inference.options import ExplainOptions
 
 
@@ -102,6 +108,31 @@ def test_a_damaged_summary_removes_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"001-old", "001-film0", SUMMARY}
 
 
-def test_a_store_is_no_film_to_explain(classifier: Path, tiny_store: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="could not be read: it is a store: give image files"):
-        explain(classifier, [tiny_store], ExplainOptions(out=tmp_path / "maps", device="cpu"))
+def test_a_stores_prepared_films_are_explained_by_split_and_limit(
+    classifier: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    options = ExplainOptions(out=tmp_path / "maps", finding="Mass", split="val", limit=3)  # type: ignore[arg-type]
+    result = explain(classifier, str(tiny_store), options)
+    films = Films.open([tiny_store])
+    rows = Subsets.of(films).rows("val")[:3]
+    assert [str(film.film) for film in result.films] == list(films.catalog["path"].iloc[rows])
+    scores = Predictor.load(classifier).score_films(films, rows)
+    found = [list(film.probabilities.values()) for film in result.films]
+    np.testing.assert_allclose(found, scores, atol=1e-6)
+    shown = cv2.imread(str(result.films[0].folder / "film.png"), cv2.IMREAD_GRAYSCALE)
+    assert np.array_equal(shown, enlarged(films.read(rows[:1])[0]))
+    whole = explain(classifier, tiny_store, ExplainOptions(out=tmp_path / "test"))
+    assert len(whole.films) == min(STORE_LIMIT, len(Subsets.of(films).rows("test")))
+
+
+def test_split_is_of_a_store_and_a_store_among_files_is_left_out(
+    classifier: Path, tiny_store: Path, film_files: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match="--split is val and no store is given: leave it out"):
+        explain(classifier, film_files, ExplainOptions(out=tmp_path / "maps", split="val"))
+    result = explain(
+        classifier, [tiny_store, film_files[0]], ExplainOptions(out=tmp_path / "maps", limit=2)
+    )
+    assert result.failed == {str(tiny_store): "it is a store: give it alone"}
+    with pytest.raises(OptionError, match="--limit is 0: allowed is 1 or more"):
+        ExplainOptions(out=tmp_path, limit=0)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.bundle.predictor import Predictor
+from hilum.bundle.predictor import BATCH, Predictor
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
-from hilum.workflows.inference.predict import BATCH, predict
+from hilum.workflows.inference.predict import predict
 
 
 def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
@@ -64,7 +64,7 @@ def test_a_folder_among_films_is_named_for_what_it_is(
     )
     assert result.failed == {
         str(tiny_store): "it is a store: give it alone",
-        str(tmp_path): "it is a folder: give image files",
+        str(tmp_path): "it is a folder without PNG or JPEG files",
     }
 
 
@@ -74,3 +74,28 @@ def test_a_folder_as_out_is_refused_before_anything_is_loaded(tmp_path: Path) ->
     ):
         predict(tmp_path / "no-run", [tmp_path / "no-film.png"], tmp_path, "cpu")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_and_a_list_stand_for_their_files(
+    classifier: Path, film_files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text(f"{film_files[1]}\n\n{tmp_path / 'none.png'}\r\n")
+    given = [f"@{tmp_path / 'list.txt'}", film_files[0].parent]
+    result = predict(classifier, given, tmp_path / "table.csv", "cpu")
+    read = [film_files[1], *(file for file in film_files if file != film_files[2])]
+    assert list(pd.read_csv(result.out)["film"]) == [str(file) for file in read]
+    assert result.failed == {
+        str(tmp_path / "none.png"): "missing",
+        str(film_files[2]): "not a PNG or JPEG image",
+    }
+    alone = predict(str(classifier), str(film_files[0].parent), str(tmp_path / "alone.csv"))
+    assert alone.films == 4
+
+
+def test_a_list_that_cannot_be_read_is_one_line(classifier: Path, tmp_path: Path) -> None:
+    (tmp_path / "films.txt").write_bytes(b"\xff\xfe\x00")
+    for name, reason in (("none.txt", "No such file"), ("films.txt", "it is no text file")):
+        with pytest.raises(
+            DataError, match=rf"@.*{name} cannot be read \({reason}.*one path a line"
+        ):
+            predict(classifier, [f"@{tmp_path / name}"], tmp_path / "table.csv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.bundle.predictor import Predictor
-from hilum.errors import OptionError, did_you_mean
+from hilum.errors import OptionError
 from hilum.files import new_folder, write_json
-from hilum.findings import positions
 from hilum.heatmaps.gradcam import Heatmaps
 from hilum.heatmaps.gradcam import explain as heatmaps
 from hilum.heatmaps.overlay import enlarged, heatmap_image, overlay, write_picture
+from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
+from hilum.options import as_path
 from hilum.training.inference import describe_device
-from hilum.workflows.inference.image_files import readable
+from hilum.workflows.data.subsets import Subsets
+from hilum.workflows.inference.image_files import (
+    Prepared,
+    image_files,
+    is_store,
+    prepared_files,
+    prepared_films,
+)
 from hilum.workflows.inference.options import ExplainOptions
 
 SUMMARY = "explanations.json"
-Picture = NDArray[np.uint8]
+STORE_LIMIT = 20
+"""Films of a store that are explained where no limit is given: each has a folder of pictures."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """The films explained, those that could not be read, and the line that says which layer was looked at and why."""
+    """The films explained, those that could not be read, and a line that names the layer and the reason for it."""
 
     out: Path
     films: tuple[Explained, ...]
@@ -52,60 +61,99 @@ class ExplainResult:
         """Return the result as plain values."""
         films = [
             {
-                "film": str(one.film),
-                "folder": one.folder.name,
-                "probabilities": one.probabilities,
-                "called": one.called,
-                "drawn": one.drawn,
+                "film": str(film.film),
+                "folder": film.folder.name,
+                "probabilities": film.probabilities,
+                "called": film.called,
+                "drawn": film.drawn,
             }
-            for one in self.films
+            for film in self.films
         ]
         return {"out": str(self.out), "films": films, "failed": self.failed, "layer": self.note}
 
 
 def explain(
-    run: Path, films: Sequence[Path], options: ExplainOptions, listener: Listener = SILENT
+    run: str | Path,
+    films: str | Path | Sequence[str | Path],
+    options: ExplainOptions,
+    listener: Listener = SILENT,
 ) -> ExplainResult:
     """Write a folder a film with ``film.png`` and, for each finding, its heatmap and overlay; and a summary as JSON.
+
+    A file that cannot be read is left out and named in the result.
+
+    Args:
+        run: A fine-tuned run or its bundle.
+        films: Image files, folders of them, ``@list.txt`` with one path a line, or one store, whose
+            prepared images are used.
+        options: Findings, layer, films of a store, and the folder to write.
+        listener: Receives notes and progress.
 
     Raises:
         RunError: The run has no classifier.
         OptionError: A finding or layer does not exist, the backbone has no maps, or the folder
             holds something else.
-        DataError: Not one film could be read.
+        DataError: Not one film could be read, or the store was prepared in another way than the
+            model.
     """
-    predictor = Predictor.load(run, options.device)
+    predictor = Predictor.load(as_path("run", run), options.device)
     listener.device(describe_device(predictor.device))
-    chosen = _chosen(predictor, options.finding)
+    names = options.finding or predictor.findings
+    positions = [predictor.finding_position(name) for name in names]
+    names = tuple(predictor.findings[position] for position in positions)
     _refuse_foreign(options.out)
-    explained: list[Explained] = []
     failed: dict[str, str] = {}
+    paths, images = _images(predictor, image_files(films), options, failed, listener)
+    explained: list[Explained] = []
     note = ""
-    listener.progress("explain", 0, len(films))
-    for number, film, prepared in readable(predictor, films, failed, listener, "give image files"):
-        images = predictor.standardised([prepared])
-        found = heatmaps(predictor.classifier, images, chosen, options.layer)
-        if (
-            not explained
-        ):  # only now is anything written or removed: a call that fails before leaves all as it was
-            _begin(options.out, [_folder_name(*numbered) for numbered in enumerate(films, start=1)])
-        folder, probabilities = (
-            options.out / _folder_name(number, film),
-            predictor.probabilities(images)[0],
-        )
-        names = [predictor.findings[place] for place in chosen]
-        _draw(folder, prepared, names, found)
-        note = found.note
+    listener.progress("explain", 0, len(paths))
+    for number, path, image in images:
+        standardised = predictor.standardised([image])
+        maps = heatmaps(predictor.classifier, standardised, positions, options.layer)
+        if not explained:  # a call that fails before this line has changed nothing on disk
+            _begin(options.out, [_folder_name(*entry) for entry in enumerate(paths, start=1)])
+        folder = options.out / _folder_name(number, path)
+        _draw(folder, image, names, maps)
+        note = maps.note
+        probabilities = predictor.probabilities(standardised)[0]
         explained.append(
-            Explained(film, folder, probabilities, predictor.called(probabilities), names)
+            Explained(path, folder, probabilities, predictor.called(probabilities), list(names))
         )
-        listener.progress("explain", number, len(films))
+        listener.progress("explain", number, len(paths))
     result = ExplainResult(options.out, tuple(explained), failed, note)
     write_json(
         options.out / SUMMARY,
         {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice},
     )
     return result
+
+
+def _images(
+    predictor: Predictor,
+    files: list[Path],
+    options: ExplainOptions,
+    failed: dict[str, str],
+    listener: Listener,
+) -> tuple[list[Path], Iterator[Prepared]]:
+    """Return the paths of the films to explain, and the films prepared, one at a time."""
+    if len(files) == 1 and is_store(files[0]):
+        store = Films.open(files)
+        predictor.refuse_other_preparation(store)
+        split = options.split or "test"
+        rows = Subsets.of(store).needed(split)
+        limit = STORE_LIMIT if options.limit is None else options.limit
+        if limit < len(rows) and options.limit is None:
+            listener.note(
+                f"explains the first {limit} of {len(rows):,} films (split {split}): --limit {len(rows)} takes all"
+            )
+        rows = rows[:limit]
+        return [Path(path) for path in store.catalog["path"].iloc[rows]], prepared_films(
+            store, rows
+        )
+    if options.split is not None:
+        raise OptionError(f"--split is {options.split} and no store is given: leave it out.")
+    files = files[: options.limit]
+    return files, prepared_files(predictor, files, failed, listener)
 
 
 def _folder_name(number: int, film: Path) -> str:
@@ -126,7 +174,7 @@ def _refuse_foreign(out: Path) -> None:
 def _begin(out: Path, planned: list[str]) -> None:
     """Make the folder, without an earlier explanation's pictures.
 
-    The summary stands there before the first picture and lists the folders to come: a run that was
+    The summary is written before the first picture and lists the folders to come: a run that was
     interrupted can be repeated, and leaves nothing behind.
     """
     try:
@@ -145,8 +193,8 @@ def _no_folder(out: Path, error: OSError) -> OptionError:
 def _earlier_folders(out: Path) -> list[Path]:
     """Return the folders directly below ``out`` that its summary lists; none if it cannot be read."""
     try:
-        told = json.loads((out / SUMMARY).read_text("utf-8"))
-        names = {*told.get("planned", ()), *(film["folder"] for film in told["films"])}
+        summary = json.loads((out / SUMMARY).read_text("utf-8"))
+        names = {*summary.get("planned", ()), *(film["folder"] for film in summary["films"])}
         folders = [
             out / name
             for name in sorted(names)
@@ -157,24 +205,10 @@ def _earlier_folders(out: Path) -> list[Path]:
     return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
 
 
-def _draw(folder: Path, prepared: Picture, names: list[str], found: Heatmaps) -> None:
+def _draw(folder: Path, image: NDArray[np.uint8], names: Sequence[str], maps: Heatmaps) -> None:
     with new_folder(folder) as aside:
-        write_picture(aside / "film.png", enlarged(prepared))
-        for name, heat in zip(names, found.maps[0].cpu().numpy(), strict=True):
+        write_picture(aside / "film.png", enlarged(image))
+        for name, heat in zip(names, maps.maps[0].cpu().numpy(), strict=True):
             stem = name.casefold().replace(" ", "-").replace("/", "-")
             write_picture(aside / f"{stem}-heatmap.png", heatmap_image(heat))
-            write_picture(aside / f"{stem}-overlay.png", overlay(prepared, heat))
-
-
-def _chosen(predictor: Predictor, wanted: tuple[str, ...]) -> list[int]:
-    if not wanted:
-        return list(range(len(predictor.findings)))
-    chosen = []
-    for name, place in zip(wanted, positions(wanted, predictor.findings), strict=True):
-        if place is None:
-            raise OptionError(
-                f"unknown finding {name!r}: this model calls {', '.join(predictor.findings)}."
-                f"{did_you_mean(name, predictor.findings)}"
-            )
-        chosen.append(place)
-    return chosen
+            write_picture(aside / f"{stem}-overlay.png", overlay(image, heat))

@@ -1,60 +1,110 @@
-"""Film files as a model takes them: prepared one by one, and those that cannot be read left out with a line."""
+"""Image files and stores as the commands take them, prepared one by one; unreadable files are left out with a line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.arrays import Rows
 from hilum.bundle.predictor import Predictor
 from hilum.errors import DataError
+from hilum.images.films import Films
 from hilum.images.store import MANIFEST
 from hilum.listener import Listener
+from hilum.options import as_paths
+from hilum.sources.paths import find_films
 
-Numbered = tuple[int, Path, NDArray[np.uint8]]
-"""A film's place among those given, from 1, its file, and its prepared pixels [size, size]."""
+LIST = "@"
+"""A path that begins so names a text file with one path a line."""
 
 
-def readable(
-    predictor: Predictor,
-    films: Sequence[Path],
-    failed: dict[str, str],
-    listener: Listener,
-    store_remedy: str,
-) -> Iterator[Numbered]:
-    """Yield the films that can be read; the others go to ``failed`` with the reason.
+class Prepared(NamedTuple):
+    """One image as the network's preparation left it."""
 
-    ``store_remedy`` says what to do about a store among them.
+    number: int
+    """Which of those given, from 1."""
+    path: Path
+    image: NDArray[np.uint8]
+    """[size, size]"""
+
+
+def image_files(images: object) -> list[Path]:
+    """Return the files that paths name: a folder stands for its PNG and JPEG files, ``@list.txt`` for its lines.
+
+    Args:
+        images: A path, or a list of paths: files, folders, stores and ``@`` lists. Paths in a list
+            are relative to the working directory. A store, a folder without images and whatever is
+            not there stay as they are, for ``prepared_files`` to name.
+
+    Raises:
+        TypeError: It is something else.
+        DataError: A list cannot be read.
+    """
+    files: list[Path] = []
+    for path in as_paths("images", images):
+        listed = [path]
+        if str(path).startswith(LIST) and not path.exists():
+            listed = _lines(Path(str(path)[len(LIST) :]))
+        for entry in listed:
+            names = find_films(entry) if entry.is_dir() and not is_store(entry) else []
+            files.extend([entry / name for name in names] or [entry])
+    return files
+
+
+def is_store(path: Path) -> bool:
+    """Whether a path is a store."""
+    return (path / MANIFEST).is_file()
+
+
+def prepared_files(
+    predictor: Predictor, files: Sequence[Path], failed: dict[str, str], listener: Listener
+) -> Iterator[Prepared]:
+    """Yield the files that can be read; the others go to ``failed`` with the reason.
 
     Raises:
         DataError: At the end, if not one could be read.
     """
-    for number, film in enumerate(films, start=1):
+    for number, file in enumerate(files, start=1):
         try:
-            _refuse_folder(film, store_remedy)
-            prepared = predictor.prepare(film)
+            if is_store(file):
+                raise DataError("it is a store: give it alone")
+            if file.is_dir():
+                raise DataError("it is a folder without PNG or JPEG files")
+            image = predictor.prepare(file)
         except DataError as error:
-            failed[str(film)] = str(error)
-            listener.note(f"{film} is left out: {error}")
+            failed[str(file)] = str(error)
+            listener.note(f"{file} is left out: {error}")
             continue
-        yield number, film, prepared
-    if len(failed) == len({str(film) for film in films}):
-        raise _none_readable(films, failed)
+        yield Prepared(number, file, image)
+    if len(failed) < len({str(file) for file in files}):
+        return
+    if not files:
+        raise DataError("no film was given: name at least one image file")
+    reason = failed[str(files[0])]
+    if len(files) == 1:
+        raise DataError(f"{files[0]} could not be read: {reason}")
+    raise DataError(f"none of the {len(files)} films could be read; the first: {reason}")
 
 
-def _refuse_folder(film: Path, store_remedy: str) -> None:
-    if (film / MANIFEST).is_file():
-        raise DataError(f"it is a store: {store_remedy}")
-    if film.is_dir():
-        raise DataError("it is a folder: give image files")
+def prepared_films(films: Films, rows: Rows) -> Iterator[Prepared]:
+    """Yield films of a store, which are prepared already."""
+    for number, row in enumerate(rows, start=1):
+        yield Prepared(
+            number, Path(films.catalog["path"].iloc[row]), films.read(rows[number - 1 : number])[0]
+        )
 
 
-def _none_readable(films: Sequence[Path], failed: dict[str, str]) -> DataError:
-    if not films:
-        return DataError("no film was given: name at least one image file")
-    reason = failed[str(films[0])]
-    if len(films) == 1:
-        return DataError(f"{films[0]} could not be read: {reason}")
-    return DataError(f"none of the {len(films)} films could be read; the first: {reason}")
+def _lines(file: Path) -> list[Path]:
+    """Return the paths that a text file lists; empty lines are passed over."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text file"
+        raise DataError(
+            f"{LIST}{file} cannot be read ({reason}): give {LIST} and a text file with one path a line."
+        ) from error
+    return [Path(line.strip()) for line in lines if line.strip()]

@@ -47,15 +47,21 @@ class ExplainOptions:
     """Folder for the pictures."""
     finding: tuple[str, ...] = ()
     """Only these findings; all unless given."""
+    split: Literal["test", "val", "train", "official-test", "all"] | None = None
+    """Split of a store; test unless given."""
+    limit: int | None = None
+    """Films at most, the first ones; 20 of a store, else all unless given."""
     layer: str | None = None
     """Module whose maps are weighed; the deepest with a map of at least 7 x 7 unless given."""
     device: Device = "auto"
     """Where to compute."""
 
     def __post_init__(self) -> None:
-        """Take a text for a path and a single value for a list.
+        """Refuse values that cannot work.
 
         Raises:
+            OptionError: An option lies outside its range.
             TypeError: A path or list is something else.
         """
         take_fields(self)
+        refuse_below(self, {"limit": 1})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,22 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hilum.bundle.predictor import Predictor
+from hilum.bundle.predictor import BATCH, Predictor
 from hilum.errors import OptionError
 from hilum.files import replacing
 from hilum.images.films import Films
-from hilum.images.store import MANIFEST
 from hilum.listener import SILENT, Listener
+from hilum.options import as_path
 from hilum.training.inference import describe_device
-from hilum.workflows.inference.image_files import Numbered, readable
-
-BATCH = 64
-"""Film files that go through the network together."""
+from hilum.workflows.inference.image_files import image_files, is_store, prepared_files
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """Where the table is, how many films it has, and the films that could not be read with the reason."""
+    """The table's path, its number of films, and the films that could not be read with the reason."""
 
     out: Path
     films: int
@@ -38,16 +35,22 @@ class PredictResult:
 
 
 def predict(
-    run: Path, films: Sequence[Path], out: Path, device: str = "auto", listener: Listener = SILENT
+    run: str | Path,
+    films: str | Path | Sequence[str | Path],
+    out: str | Path,
+    device: str = "auto",
+    listener: Listener = SILENT,
 ) -> PredictResult:
     """Write one row a film: its path, the probability of every finding, and the findings called.
 
+    A file that cannot be read is left out and named in the result.
+
     Args:
         run: A fine-tuned run or its bundle.
-        films: Image files, or one store.
+        films: Image files, folders of them, ``@list.txt`` with one path a line, or one store.
         out: The CSV file to write.
         device: auto, cpu or cuda.
-        listener: Hears notes and progress.
+        listener: Receives notes and progress.
 
     Raises:
         OptionError: ``out`` is a folder.
@@ -55,57 +58,39 @@ def predict(
         DataError: Not one film could be read, or the store was prepared in another way than the
             model.
     """
+    out = as_path("out", out)
     if out.is_dir():
         raise OptionError(
             f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}."
         )
-    predictor = Predictor.load(run, device)
+    predictor = Predictor.load(as_path("run", run), device)
     listener.device(describe_device(predictor.device))
+    files = image_files(films)
     failed: dict[str, str] = {}
-    if len(films) == 1 and (films[0] / MANIFEST).is_file():
-        table = _store_table(predictor, films[0], listener)
-    else:
-        table = _file_table(predictor, films, failed, listener)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as aside:
-        table.to_csv(aside, index=False, float_format="%.6f")
-    return PredictResult(out, len(table), failed)
-
-
-def _store_table(predictor: Predictor, folder: Path, listener: Listener) -> pd.DataFrame:
-    films = Films.open([folder])
-    rows = np.arange(len(films), dtype=np.int64)
-    scores = predictor.score_films(
-        films, rows, lambda done, total: listener.progress("predict", done, total)
-    )
-    return _table(predictor, list(films.catalog["path"]), scores)
-
-
-def _file_table(
-    predictor: Predictor, films: Sequence[Path], failed: dict[str, str], listener: Listener
-) -> pd.DataFrame:
-    """Return the table of the films that can be read; the others go to ``failed`` with the reason."""
     paths: list[str] = []
     scores: list[list[float]] = []
-    listener.progress("predict", 0, len(films))
-    for batch in _batches(readable(predictor, films, failed, listener, "give it alone")):
-        images = predictor.standardised([prepared for _, _, prepared in batch])
-        scores += [list(row.values()) for row in predictor.probabilities(images)]
-        paths += [str(film) for _, film, _ in batch]
-        listener.progress("predict", batch[-1][0], len(films))
-    return _table(predictor, paths, np.array(scores, np.float32))
-
-
-def _batches(films: Iterator[Numbered]) -> Iterator[list[Numbered]]:
-    while batch := list(islice(films, BATCH)):
-        yield batch
-
-
-def _table(predictor: Predictor, paths: list[str], scores: Any) -> pd.DataFrame:
+    if len(files) == 1 and is_store(files[0]):
+        store = Films.open(files)
+        rows = np.arange(len(store), dtype=np.int64)
+        scores = predictor.score_films(
+            store, rows, lambda done, total: listener.progress("predict", done, total)
+        ).tolist()
+        paths = list(store.catalog["path"])
+    else:
+        listener.progress("predict", 0, len(files))
+        images = prepared_files(predictor, files, failed, listener)
+        while batch := list(islice(images, BATCH)):
+            standardised = predictor.standardised([film.image for film in batch])
+            scores += [list(row.values()) for row in predictor.probabilities(standardised)]
+            paths += [str(film.path) for film in batch]
+            listener.progress("predict", batch[-1].number, len(files))
     table = pd.DataFrame(scores, columns=list(predictor.findings))
     called = [
         "|".join(predictor.called(dict(zip(predictor.findings, row, strict=True))))
-        for row in scores.tolist()
+        for row in scores
     ]
     table.insert(0, "film", paths)
-    return table.assign(called=called)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as aside:
+        table.assign(called=called).to_csv(aside, index=False, float_format="%.6f")
+    return PredictResult(out, len(table), failed)
