@@ -1,6 +1,6 @@
 """Methods that measure themselves as they train, and the same methods broken so that they collapse.
 
-Each break is one that a slip in the code could bring about. ``collapse_alarm.py`` trains them
+Each break is one that a slip in the code could bring about. ``collapse_check.py`` trains them
 beside the whole ones.
 """
 

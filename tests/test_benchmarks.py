@@ -205,7 +205,7 @@ def test_the_alarm_fires_on_a_planted_collapse_of_every_method_and_keeps_quiet_o
     None
 ):
     shown = run(
-        "collapse_alarm.py", "--json", "--short", "--films", "200", "--batch", "16", "--epochs", "8"
+        "collapse_check.py", "--json", "--short", "--films", "200", "--batch", "16", "--epochs", "8"
     )
     lines = shown.stdout.splitlines()
     assert lines, shown.stderr
@@ -352,14 +352,14 @@ def test_shortcut_check_flags_the_token_and_neither_the_decoy_nor_clean_films() 
     assert decoy["auroc"]["border"] < 0.65
 
 
-def test_label_hints_check_finds_more_flipped_labels_than_chance(tmp_path: Path) -> None:
+def test_label_issues_check_finds_more_flipped_labels_than_chance(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", PhantomOptions(400, 32, prevalence="even"))
     prepare(
         read_source("chexpert", tmp_path / "phantoms"),
         tmp_path / "store",
         PrepareOptions(32, workers=1),
     )
-    shown = run("label_hints_check.py", "--data", str(tmp_path / "store"), "--seeds", "2", "--json")
+    shown = run("label_issues_check.py", "--data", str(tmp_path / "store"), "--seeds", "2", "--json")
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert len(result["seeds"]) == 2

@@ -7,7 +7,7 @@ cells among the first 50, 100, 200 and 500 of the list, beside chance: their sha
 of those that say the same (present cells are flipped ones more often, since most cells are absent).
 Research use only, not a medical device.
 
-Run: ``python benchmarks/label_hints_check.py --data STORE --run RUN [--seeds 5] [--json]``. A
+Run: ``python benchmarks/label_issues_check.py --data STORE --run RUN [--seeds 5] [--json]``. A
     minute on one core.
 """
 

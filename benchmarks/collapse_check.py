@@ -13,7 +13,7 @@ and since the first look at which the collapse was there; then the counts. ``--j
 line of JSON that holds every look. Exits 1 unless the alarm fired on every planted run and on no
 healthy one.
 
-Run: ``python benchmarks/collapse_alarm.py``. About ten minutes on one core. Research use only, not
+Run: ``python benchmarks/collapse_check.py``. About ten minutes on one core. Research use only, not
     a medical device.
 """
 
