@@ -359,7 +359,9 @@ def test_label_issues_check_finds_more_flipped_labels_than_chance(tmp_path: Path
         tmp_path / "store",
         PrepareOptions(32, workers=1),
     )
-    shown = run("label_issues_check.py", "--data", str(tmp_path / "store"), "--seeds", "2", "--json")
+    shown = run(
+        "label_issues_check.py", "--data", str(tmp_path / "store"), "--seeds", "2", "--json"
+    )
     assert shown.returncode == 0, shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert len(result["seeds"]) == 2
