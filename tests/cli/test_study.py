@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from hilum.labels import POLICIES
 from hilum.methods import METHODS
 from hilum.splits import Split
 from hilum.workflows.study.cells import cells_of
-from hilum.workflows.study.options import PLAN_KEYS
-from hilum.workflows.study.plan import StudyModel, StudyPlan
+from hilum.workflows.study.options import PLAN_KEYS, StudyEvaluation, StudyOptions
+from hilum.workflows.study.plan import PolicyComparison, StudyModel, StudyPlan
 from hilum.workflows.study.plan_file import study_block
 from hilum.workflows.study.study import ModelResult
 
@@ -293,6 +294,37 @@ def test_the_plan_of_the_page_is_one(config: Callable[[str], Path]) -> None:
 def test_the_command_leaves_the_plans_own_keys_to_it() -> None:
     assert READ_BY_COMMAND["study"] == PLAN_KEYS
     assert {*PLAN_KEYS, "options"} == {entry.name for entry in fields(StudyPlan)}
+
+
+def uncommented(text: str) -> str:
+    """Return the template with its examples put to use."""
+    return re.sub(r"^( *)# - ", r"\1", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("change", [str, uncommented])
+def test_the_template_is_a_plan_with_and_without_its_examples(hilum, tmp_path, change) -> None:
+    path = tmp_path / "plan.yaml"
+    answer = hilum("study", "--template", "--out", path)
+    assert (answer.code, answer.out.strip()) == (0, str(path))
+    assert hilum("study", "--template").out == path.read_text("utf-8")
+    assert hilum("study", "--template", "--out", path).code == 1
+    path.write_text(change(path.read_text("utf-8")), "utf-8")
+    plan = plan_of("--data", "a", "--out", "b", "--config", path)
+    assert cells_of(plan)
+    assert plan.epochs_of("from scratch", 0.1) == 10
+    assert plan.epochs_of("from scratch", 1.0) == 10
+
+
+def test_the_template_names_every_key_of_a_plan() -> None:
+    text = files("hilum.workflows.study").joinpath("template.yaml").read_text("utf-8")
+    kinds = (StudyOptions, StudyModel, PolicyComparison, StudyEvaluation)
+    keys = {entry.name for kind in kinds for entry in fields(kind)} | {*PLAN_KEYS}
+    missing = [
+        key
+        for key in keys - {"out"}
+        if not re.search(rf"\b{key}: ", f"{text} ".replace(":\n", ": "))
+    ]
+    assert not missing
 
 
 def test_a_study_needs_a_config(hilum, tmp_path) -> None:

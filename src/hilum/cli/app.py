@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App
 
-from hilum.cli.commands import COMMANDS
+from hilum.cli.commands import ALONE, COMMANDS
 from hilum.cli.configs import PARAMETER, check_and_configure
 from hilum.cli.shared import RESEARCH_ONLY
 from hilum.cli.terminal.layout import PageFormatter
@@ -59,7 +59,8 @@ def build_app(words: Sequence[str]) -> App:
     )
     for place, (name, (target, line)) in enumerate(COMMANDS.items()):
         if words[:1] == [name]:
-            _add_loaded(app, name, target, line)
+            alone = (ALONE[name, word] for word in words if (name, word) in ALONE)
+            _add_loaded(app, name, next(alone, target), line)
         else:
             app.command(target, name=name, help=line, sort_key=place)
     return app

@@ -53,6 +53,9 @@ COMMANDS = {
 """Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of
 the work."""
 
+ALONE = {("study", "--template"): "hilum.cli.study:template"}
+"""Command and option -> what runs in its place where the option is given, with no other required."""
+
 FAMILIES = {
     "prepare": ("source", "hilum.sources:SOURCES"),
     "pretrain": ("method", "hilum.methods:METHODS"),

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from hilum.cli.configs import block_of, read_config
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 from hilum.cli.terminal.tables import aligned
 from hilum.errors import OptionError, RunError
+from hilum.files import write_bytes
 from hilum.workflows.study.options import StudyOptions
 
 if TYPE_CHECKING:
@@ -21,14 +26,28 @@ SHOWN = 5
 """Failed runs that are named."""
 
 
-def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) -> None:
-    """Compare models on shares of the labels: pretrain, fine-tune, choose rates, measure, and write a page about it.
+TEMPLATE = Parameter(
+    help="Print a commented plan to start from, or write it to --out FILE; needs no other option.",
+    negative="",
+)
+PLAN_OUT = Parameter(help="File to write; printed unless given.")
 
-    The config's study block names the models and their budget: demo-study, nih14-study and
-    paper-study are shipped. Finished runs are left alone; a run that fails costs itself alone, and
-    the same line tries it again. Research use only, not a medical device.
+
+def study(
+    *,
+    options: Annotated[StudyOptions, FLAT],
+    template: Annotated[bool, TEMPLATE] = False,  # noqa: ARG001 - then the function of that name runs
+    shared: Shared = UNSHARED,
+) -> None:
+    """Compare models at several fractions of the labels: pretrain, fine-tune, choose learning rates, measure, report.
+
+    The study block of --config names the models and their budget: demo-study, nih14-study and
+    paper-study are shipped, and --template gives one to change. Finished runs are not repeated; a
+    failed run does not stop the others, and the same command tries it again. Research use only, not
+    a medical device.
 
     Examples:
+      hilum study --template --out plan.yaml
       hilum study --data store --out study --config demo-study --jobs 2
       hilum study --data nih14 --out study --config nih14-study --seeds 3
       hilum study --data chexpert --out study --config paper-study --json
@@ -44,6 +63,34 @@ def study(*, options: Annotated[StudyOptions, FLAT], shared: Shared = UNSHARED) 
     refuse_incomplete(result.record)
 
 
+def template(
+    *,
+    template: Annotated[bool, TEMPLATE] = True,  # noqa: ARG001 - the option that leads here
+    out: Annotated[Path | None, PLAN_OUT] = None,
+    shared: Shared = UNSHARED,
+) -> None:
+    """Print a commented plan of a study, to be changed and given as --config.
+
+    Examples:
+      hilum study --template
+      hilum study --template --out plan.yaml
+    """
+    text = files("hilum.workflows.study").joinpath("template.yaml").read_text(encoding="utf-8")
+    if out is None:
+        answer(shared, _Template(text), text.rstrip())
+        return
+    if out.exists():
+        raise OptionError(f"--out {out} exists: give the name of a new file.")
+    write_bytes(out, text.encode())
+    answer(shared, _Template(text, str(out)), str(out))
+
+
+@dataclass(frozen=True)
+class _Template:
+    text: str
+    plan: str | None = None
+
+
 def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
     """Return the plan that the config and the line make.
 
@@ -55,7 +102,8 @@ def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
 
     if config is None:
         raise OptionError(
-            "--config is missing: allowed are demo-study, nih14-study, paper-study or a file."
+            "--config is missing: allowed are demo-study, nih14-study, paper-study or a file, such as "
+            "hilum study --template --out FILE writes."
         )
     block = block_of(read_config(config), ("study",), config)
     if not block:

@@ -244,7 +244,7 @@ def test_policies_share_the_run_that_the_main_table_has(make: Make, tmp_path: Pa
         ({"policies": PolicyComparison(model="moco")}, "unknown model of policies.model 'moco'"),
         (
             {"epochs": {0.1: 3}},
-            "epochs has 0.1, a share that nothing is trained on: allowed are 0.5",
+            "epochs has 0.1, a fraction that nothing is trained on: allowed are 0.5",
         ),
         (
             {"models": {"a": StudyModel(init="random", epochs={0.1: 3})}},
