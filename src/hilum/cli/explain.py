@@ -11,14 +11,14 @@ from hilum.cli.terminal.tables import aligned
 from hilum.workflows.inference.options import ExplainOptions
 
 if TYPE_CHECKING:
-    from hilum.workflows.inference.explain import ExplainResult
+    from hilum.workflows.inference.explain import Explained, ExplainResult
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
 FILMS = Parameter(
     help="Image files, folders of them, @list.txt with one path a line, or one store."
 )
-MOST = 8
-"""Films in the printed table at most; the summary file has all."""
+MOST, FILMS_WIDE = 8, 90
+"""Films in the printed table at most, and their columns' width; the summary file has all."""
 
 
 def explain(
@@ -49,7 +49,9 @@ def explain(
 
 def _text(result: "ExplainResult") -> str:
     """Return the probabilities of the first films, called findings marked, and the folder of the pictures."""
-    shown = result.films[:MOST]
+    shown = list(result.films[:MOST])
+    while len(shown) > 1 and sum(len(_label(film)) + 2 for film in shown) > FILMS_WIDE:
+        shown.pop()
     rows = [
         [
             name,
@@ -63,9 +65,13 @@ def _text(result: "ExplainResult") -> str:
     left_out = f", {len(result.failed):,} left out" if result.failed else ""
     return "\n".join(
         [
-            aligned(["finding", *(film.film.name[-24:] for film in shown)], rows),
+            aligned(["finding", *map(_label, shown)], rows),
             f"* called: above the threshold chosen on validation films. {RESEARCH_ONLY}",
             f"{len(result.films):,} films{left_out}",
             str(result.out),
         ]
     )
+
+
+def _label(film: "Explained") -> str:
+    return film.film.name[-24:]

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 from hilum.cli.terminal.results import cell_text, difference_text, estimate_text
-from hilum.cli.terminal.tables import aligned
+from hilum.cli.terminal.tables import aligned, wrapped
 from hilum.workflows.evaluate.options import ProbeOptions
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def probe(
     options: Annotated[ProbeOptions, FLAT],
     shared: Shared = UNSHARED,
 ) -> None:
-    """Measure what frozen features know of the findings, by nearest neighbours and by a linear classifier.
+    """Measure how well frozen features predict the findings, by nearest neighbours and by a linear classifier.
 
     Research use only, not a medical device.
 
@@ -41,28 +41,31 @@ def probe(
 
 def _text(result: "ProbeResult") -> str:
     """Return the AUROC of both probes by finding, and their means."""
+    probes = {"nearest neighbours": result.knn, "linear": result.linear}
     pairs = zip(result.knn.findings, result.linear.findings, strict=True)
     rows = [
-        [knn.name, *(cell_text(one.measures["auroc"]) for one in (knn, linear))]
+        [knn.name, *(cell_text(row.measures["auroc"]) for row in (knn, linear))]
         for knn, linear in pairs
     ]
-    means = [
-        "mean",
-        estimate_text(result.knn.auroc_macro),
-        estimate_text(result.linear.auroc_macro),
+    rows.append(["mean", *(cell_text(probe.auroc_macro) for probe in probes.values())])
+    films, patients = result.linear.films, result.linear.patients
+    lines = [
+        f"{result.subject}: features of {result.training_films:,} films",
+        f"measured on {films:,} films of {patients:,} patients of the split {result.split}",
+        "",
+        aligned(["AUROC", *probes], rows),
     ]
-    seen = f"features of {result.training_films:,} films"
-    films = f"{result.linear.films:,} films of {result.linear.patients:,} patients of part {result.split}"
-    table = aligned(["AUROC", "nearest neighbours", "linear"], [*rows, means])
-    against = [] if result.against is None else ["", *_differences(result.subject, result.against)]
-    return "\n".join(
-        [f"{result.subject}: {seen}, measured on {films}", "", table, *against, RESEARCH_ONLY]
-    )
+    for name, probe in probes.items():
+        if probe.auroc_macro.value is None:
+            lines.append(wrapped(f"mean, {name}: {estimate_text(probe.auroc_macro)}"))
+    if result.against is not None:
+        lines += ["", *_differences(result.subject, result.against)]
+    return "\n".join([*lines, RESEARCH_ONLY])
 
 
 def _differences(subject: str, against: "Against") -> list[str]:
     """Return the differences of the means, and whether they show anything."""
     lines = [f"{subject} minus {against.subject}, mean AUROC on the same films:"]
     for name, comparison in (("nearest neighbours", against.knn), ("linear", against.linear)):
-        lines.append(f"  {name}: {difference_text(comparison.auroc_macro)}")
+        lines.append(wrapped(f"  {name}: {difference_text(comparison.auroc_macro)}", " " * 4))
     return lines

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from hilum.cli.probe import _text as probe_text
+from hilum.cli.terminal.evaluation_details import _points
 from hilum.cli.terminal.results import cell_text, difference_text, estimate_text, evaluation_text
 from hilum.cli.terminal.tables import aligned
 from hilum.metrics.intervals import Interval
+from hilum.metrics.operating import RULES, OperatingPoint
 from hilum.metrics.summary import Estimate, evaluate_findings
 from hilum.workflows.evaluate.probe import ProbeResult
 
@@ -15,8 +19,14 @@ TRUTH = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], np.float32)
 SCORES = np.array([[0.9, 0.1], [0.4, 0.2], [0.6, 0.3], [0.1, 0.4]], np.float32)
 
 
-def evaluation(resamples=100, min_positives=1):
-    patients, findings = ["a", "b", "c", "d"], ["Edema", "Hernia"]
+LONG = [
+    "Enlarged Cardiomediastinum with Widening of the Upper Mediastinum",
+    "a-finding-whose-name-has-no-space-at-all-and-is-longer-than-any-column-can-be",
+]
+
+
+def evaluation(resamples=100, min_positives=1, findings=("Edema", "Hernia")):
+    patients, findings = ["a", "b", "c", "d"], list(findings)
     known = np.ones_like(TRUTH)
     return evaluate_findings(
         TRUTH,
@@ -60,13 +70,45 @@ def test_missing_means_are_said_once_with_the_option():
 
 def test_probe_text_has_both_probes():
     text = probe_text(ProbeResult("random", "val", 1.0, 10, 0.1, evaluation(), evaluation()))
-    assert (
-        text.splitlines()[0]
-        == "random: features of 10 films, measured on 4 films of 4 patients of part val"
-    )
+    assert text.splitlines()[:2] == [
+        "random: features of 10 films",
+        "measured on 4 films of 4 patients of the split val",
+    ]
     assert "nearest neighbours" in text
     assert text.count("0.750 [") == 4
     assert text.splitlines()[-1] == "Research use only, not a medical device."
+
+
+def widest(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+def test_long_names_of_findings_stay_within_120_columns_and_whole():
+    measured = evaluation(findings=LONG)
+    text = evaluation_text(measured)
+    assert widest(text) <= 120
+    assert "".join(LONG[0].split()) in "".join(
+        line[:22] for line in text.splitlines() if not line.startswith("a-")
+    ).replace(" ", "").replace("finding", "")
+    unscored = evaluation(findings=LONG, min_positives=3)
+    for knn in (measured, unscored):
+        assert widest(probe_text(ProbeResult("random", "val", 1.0, 10, 0.1, knn, unscored))) <= 120
+
+
+def test_both_tables_of_operating_points_stay_within_120_columns():
+    value = Estimate(0.812, Interval(0.790, 0.833))
+    for prevalence in (None, 0.05):
+        chance = None if prevalence is None else value
+        points = tuple(
+            OperatingPoint(
+                rule, 0.5, 1234, 56, 78, 9012, value, value, value, prevalence, chance, chance
+            )
+            for rule in RULES
+        )
+        details = SimpleNamespace(operating_points=dict.fromkeys([*LONG, "Edema"], points))
+        text = "\n".join(_points(details))
+        assert widest(text) <= 120
+        assert text.count("0.812 [0.790, 0.833]") == 9 * (3 if prevalence is None else 4)
 
 
 def test_a_difference_says_when_it_shows_none():

@@ -9,7 +9,7 @@ from hilum.cli.terminal.tables import aligned
 if TYPE_CHECKING:
     from hilum.metrics.operating import OperatingPoint
     from hilum.metrics.reliability import Reliability
-    from hilum.metrics.results import Evaluation
+    from hilum.metrics.results import Estimate, Evaluation
     from hilum.metrics.subgroups import Subgroup
     from hilum.workflows.evaluate.details import CompetitionScores, Details, StudyScores
 
@@ -63,50 +63,48 @@ def _calibration(calibration: "Reliability") -> Iterable[str]:
 
 
 def _points(details: "Details") -> Iterable[str]:
-    every = [point for points in details.operating_points.values() for point in points]
-    if not every:
+    """Yield two tables, since one with all columns is too wide: what is called, and the rates."""
+    points = [
+        (name, point) for name, points in details.operating_points.items() for point in points
+    ]
+    if not points:
         yield "no threshold was chosen on validation films: there is no operating point"
         return
-    header = [
-        "finding",
-        "rule",
-        "threshold",
-        "found",
-        "missed",
-        "false alarms",
-        "sensitivity",
-        "specificity",
-    ]
-    prevalence = every[0].prevalence
-    if prevalence is None:
-        header.append("precision")
-    else:
-        header += [f"PPV at {prevalence:g}", f"NPV at {prevalence:g}"]
-    rows = [
-        _point(name, point) for name, points in details.operating_points.items() for point in points
-    ]
-    yield aligned(header, rows)
-
-
-def _point(name: str, point: "OperatingPoint") -> Sequence[str]:
-    counts = (point.true_positives, point.false_negatives, point.false_positives)
-    values = (
-        [point.precision]
-        if point.prevalence is None
-        else [point.ppv_at_prevalence, point.npv_at_prevalence]
+    counts = ["true positives", "false negatives", "false positives"]
+    yield aligned(
+        ["finding", "rule", "threshold", *counts],
+        [
+            [
+                name,
+                point.rule,
+                f"{point.threshold:.3f}",
+                f"{point.true_positives:,}",
+                f"{point.false_negatives:,}",
+                f"{point.false_positives:,}",
+            ]
+            for name, point in points
+        ],
     )
-    measures = [
-        cell_text(value)
-        for value in (point.sensitivity, point.specificity, *values)
-        if value is not None
-    ]
-    return [
-        name,
-        point.rule,
-        f"{point.threshold:.3f}",
-        *(f"{count:,}" for count in counts),
-        *measures,
-    ]
+    yield ""
+    prevalence = points[0][1].prevalence
+    values = ["precision"]
+    if prevalence is not None:
+        values = [f"PPV at {prevalence:g}", f"NPV at {prevalence:g}"]
+    yield aligned(
+        ["finding", "rule", "sensitivity", "specificity", *values],
+        [
+            [name, point.rule.replace("itivity", ".").replace("ificity", "."), *_rates(point)]
+            for name, point in points
+        ],
+    )
+
+
+def _rates(point: "OperatingPoint") -> Sequence[str]:
+    values: list[Estimate | None] = [point.precision]
+    if point.prevalence is not None:
+        values = [point.ppv_at_prevalence, point.npv_at_prevalence]
+    rates = [point.sensitivity, point.specificity, *values]
+    return [cell_text(rate) for rate in rates if rate is not None]
 
 
 def _subgroups(subgroups: Sequence["Subgroup"]) -> Iterable[str]:

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hilum.cli.terminal.tables import aligned
+from hilum.cli.terminal.tables import aligned, wrapped
 
 if TYPE_CHECKING:
     from hilum.metrics.summary import Estimate, Evaluation, FindingResult
 
 MEASURES = {
     "auroc": "AUROC",
-    "average_precision": "avg. precision",
+    "average_precision": "AP",
     "precision": "precision",
     "recall": "recall",
     "specificity": "specificity",
     "f1": "F1",
     "accuracy": "accuracy",
 }
-"""Measure -> its column's title, the telling ones first: on rare findings accuracy flatters."""
+"""Measure -> its column's title (AP: average precision); accuracy last, as it flatters on rare
+findings."""
 MISSING = "-"
 
 
@@ -101,5 +102,6 @@ def _reasons(evaluation: "Evaluation") -> Sequence[str]:
         finding for finding in evaluation.findings if finding.measures["auroc"].value is None
     ]
     return [
-        f"{finding.name}: not available, {finding.measures['auroc'].reason}" for finding in missing
+        wrapped(f"{finding.name}: not available, {finding.measures['auroc'].reason}")
+        for finding in missing
     ]
