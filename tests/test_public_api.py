@@ -169,6 +169,7 @@ def test_a_single_name_or_number_is_a_list_of_one() -> None:
     assert hilum.SplitOptions(fractions=[0.1, 1]).fractions == (0.1, 1)  # type: ignore[arg-type]
     assert hilum.StudyModel(init="random", fractions=1).fractions == (1,)  # type: ignore[arg-type]
     assert hilum.StudyModel(init="random").fractions is None
+    assert made(hilum.FinetuneOptions, init=Path("run")).init == "run"
     with pytest.raises(TypeError, match="fractions is a str: allowed is a float, or a list"):
         hilum.SplitOptions(fractions="0.1")  # type: ignore[arg-type]
 

@@ -48,15 +48,17 @@ def take_fields(options: Any) -> None:
     """
     for name, (kind, several, optional) in _taken_fields(options.__class__).items():
         value = getattr(options, name)
-        if value is None and optional:
-            continue
-        taken = _as_tuple(name, value, kind) if several else as_path(name, value)
-        object.__setattr__(options, name, taken)
+        if several and not (value is None and optional):
+            object.__setattr__(options, name, _as_tuple(name, value, kind))
+        elif kind is Path and not (value is None and optional):
+            object.__setattr__(options, name, as_path(name, value))
+        elif isinstance(value, Path):  # init=run_folder, which may also be a word such as "random"
+            object.__setattr__(options, name, str(value))
 
 
 @cache
 def _taken_fields(options: type) -> dict[str, tuple[type, bool, bool]]:
-    """Return the fields that are paths or tuples: of which type, whether several, whether None is allowed."""
+    """Return the fields that are paths, texts or tuples: type, whether several, whether None is allowed."""
     taken = {}
     hints = get_type_hints(options)
     for name in (entry.name for entry in fields(options)):
@@ -64,7 +66,7 @@ def _taken_fields(options: type) -> dict[str, tuple[type, bool, bool]]:
         for hint in choices:
             several = get_origin(hint) is tuple
             kind = get_args(hint)[0] if several else hint
-            if kind is Path or (several and kind in (str, int, float)):
+            if kind in (Path, str) or (several and kind in (int, float)):
                 taken[name] = (kind, several, type(None) in choices)
     return taken
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from hilum.errors import RunError
 from hilum.files import write_bytes
+from hilum.options import as_path
 from hilum.pages.card.read import read_card
 from hilum.pages.card.sections import card_sections
 from hilum.pages.read import read_run
@@ -42,7 +43,7 @@ class ReportResult:
         return {"report": str(self.report), "kind": self.kind}
 
 
-def write_report(folder: Path) -> ReportResult:
+def write_report(folder: str | Path) -> ReportResult:
     """Write ``report.html`` into the folder of a study or a run, ``card.html`` into a data card's.
 
     Equal files give equal bytes. The page of a study or run that is not finished tells of what
@@ -52,6 +53,7 @@ def write_report(folder: Path) -> ReportResult:
         RunError: The folder is none of them, or is damaged.
         DataError: A film, picture or store is missing.
     """
+    folder = as_path("folder", folder)
     if is_study(folder):
         return _write_study(folder)
     if is_card(folder):

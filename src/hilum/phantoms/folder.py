@@ -17,6 +17,7 @@ import numpy as np
 from hilum.errors import OptionError
 from hilum.files import clear_leftovers, replacing, write_bytes
 from hilum.findings import CHEXPERT
+from hilum.options import as_path
 from hilum.phantoms.cohort import Film, cohort
 from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions
@@ -46,7 +47,7 @@ class PhantomResult:
 
 
 def write_phantoms(
-    root: Path, options: PhantomOptions, progress: Progress | None = None, workers: int = 1
+    root: str | Path, options: PhantomOptions, progress: Progress | None = None, workers: int = 1
 ) -> PhantomResult:
     """Draw films below ``root`` as CheXpert lays them out, and return what was written.
 
@@ -66,6 +67,7 @@ def write_phantoms(
     Raises:
         OptionError: The folder holds something else, or ``workers`` is below 1.
     """
+    root = as_path("root", root)
     if workers < 1:
         raise OptionError(f"--workers is {workers}: give 1 or more.")
     done = _claim(root, options)

@@ -20,7 +20,7 @@ from hilum.errors import DataError, RunError
 from hilum.files import clear_leftovers, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.options import with_new_names
+from hilum.options import as_paths, with_new_names
 from hilum.splits import Split
 from hilum.training.inference import describe_device
 from hilum.version import __version__
@@ -89,9 +89,9 @@ def is_card(folder: Path) -> bool:
 
 
 def card(
-    stores: Sequence[Path],
+    stores: str | Path | Sequence[str | Path],
     options: CardOptions,
-    subject: str | None = None,
+    subject: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> CardResult:
     """Write what is known of stores into ``card.json``, with pictures and with lists of films to look at beside it.
@@ -108,12 +108,14 @@ def card(
         RunError: ``out`` holds something else, or a card of other stores or options.
         HilumError: Anything else the user can mend; see the line.
     """
+    folders = as_paths("stores", stores)
+    subject = None if subject is None else str(subject)
     for root in options.annotations:
         if not root.is_dir():
             raise DataError(
                 f"--annotations is {root}, no folder: give the data set's, as given to `hilum prepare`."
             )
-    films = Films.open(stores)
+    films = Films.open(folders)
     # Not Subsets.of: what that refuses, films and patients in two parts, is what a card is to tell
     # of.
     subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
@@ -136,7 +138,7 @@ def card(
         "format": FORMAT,
         "made_of": made_of,
         "columns": [_column(subsets, column, options, listener) for column in columns],
-        "stores": [_store(subsets, place, stores, options) for place in range(len(films.stores))],
+        "folders": [_store(subsets, place, folders, options) for place in range(len(films.stores))],
         "patients": patient_facts(subsets),
         "copies": _copies(subsets, options, listener),
         "strangers": _outliers(films, options, listener),

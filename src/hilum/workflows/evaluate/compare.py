@@ -22,6 +22,7 @@ from hilum.metrics.estimates import patients_by_class
 from hilum.metrics.ranking import auroc
 from hilum.metrics.resampling import Judged
 from hilum.metrics.results import Comparison, Difference
+from hilum.options import as_path
 from hilum.training.run_folder import METRICS, MODEL, read_metrics
 from hilum.workflows.evaluate.details import ScoredFilms
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
@@ -80,7 +81,7 @@ class CompareResult:
 
 
 def compare(
-    first: Path, second: Path, options: EvaluateOptions, listener: Listener = SILENT
+    first: str | Path, second: str | Path, options: EvaluateOptions, listener: Listener = SILENT
 ) -> CompareResult:
     """Measure two runs, and return the first one's AUROC minus the second's with intervals over patients.
 
@@ -96,6 +97,7 @@ def compare(
             neither was trained on.
         HilumError: As ``evaluate``.
     """
+    first, second = as_path("first", first), as_path("second", second)
     _refuse_other_truths(first, second, options)
     mine, other = (evaluate(run, options, listener) for run in (first, second))
     places = enumerate(positions(mine.judged.findings, other.judged.findings))

@@ -21,7 +21,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
-from hilum.options import plain
+from hilum.options import as_path, plain
 from hilum.training.inference import describe_device
 from hilum.training.run_folder import METRICS, MODEL, read_metrics
 from hilum.workflows.data.subsets import Subsets, truth_of
@@ -55,7 +55,9 @@ class EvaluateResult:
         }
 
 
-def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -> EvaluateResult:
+def evaluate(
+    run: str | Path, options: EvaluateOptions, listener: Listener = SILENT
+) -> EvaluateResult:
     """Measure a fine-tuned run on a part of a store; writes predictions and adds to the run's metrics.json.
 
     Raises:
@@ -63,6 +65,7 @@ def evaluate(run: Path, options: EvaluateOptions, listener: Listener = SILENT) -
         DataError: The model was trained on films of that part, no finding is shared, or the
             preparation differs.
     """
+    run = as_path("run", run)
     _refuse_bundle(run)
     films = Films.open([options.data])
     predictor = Predictor.load(run, options.device)

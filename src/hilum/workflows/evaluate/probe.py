@@ -162,7 +162,7 @@ class _Scores:
     penalty: float
 
 
-def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> ProbeResult:
+def probe(subject: str | Path, options: ProbeOptions, listener: Listener = SILENT) -> ProbeResult:
     """Measure what the frozen features of a run, file, ImageNet's or random weights know of the findings.
 
     The penalty of the linear probe is chosen on a fifth of the training patients; neither
@@ -174,6 +174,7 @@ def probe(subject: str, options: ProbeOptions, listener: Listener = SILENT) -> P
     Raises:
         HilumError: The user can mend it; see the line.
     """
+    subject = str(subject)
     task = _Task.of(options, listener)
     mine = _score(subject, options.backbone, task, options, listener)
     against = None

@@ -54,7 +54,7 @@ class EmbedResult:
         }
 
 
-def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> EmbedResult:
+def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILENT) -> EmbedResult:
     """Write one row a film: source, path, patient, part, and the frozen backbone's features.
 
     The file's metadata says, as JSON under ``hilum``, what the features are of; equal inputs give
@@ -70,6 +70,7 @@ def embed(subject: str, options: EmbedOptions, listener: Listener = SILENT) -> E
         DataError: The films were prepared in another way than the run's, or the part has none.
         HilumError: Anything else the user can mend; see the line.
     """
+    subject = str(subject)
     held = _held(options.out)
     films = Films.open(options.data)
     subsets = Subsets.of(films)

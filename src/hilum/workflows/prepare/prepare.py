@@ -25,6 +25,7 @@ from hilum.images.store import (
     write_table,
 )
 from hilum.listener import SILENT, Listener
+from hilum.options import as_path
 from hilum.version import __version__
 from hilum.workflows.prepare.divide import divide_store
 from hilum.workflows.prepare.plan import Plan, PrepareOptions, make_plan
@@ -62,7 +63,7 @@ class PrepareResult:
 
 def prepare(
     catalog: Catalog,
-    out: Path,
+    out: str | Path,
     options: PrepareOptions,
     listener: Listener = SILENT,
     *,
@@ -91,7 +92,7 @@ def prepare(
     reader = reader or catalog.reader or DEFAULT_READER
     part, parts = options.part()
     workers = options.worker_count()
-    plan = make_plan(Path(out), catalog, options, reader, films_a_shard)
+    plan = make_plan(as_path("out", out), catalog, options, reader, films_a_shard)
     if (manifest := plan.claim()) is not None:
         return _result(plan, manifest, already_done=True)
     numbers = range(part, plan.shards, parts)

@@ -10,6 +10,7 @@ from hilum.catalog import PRESENT
 from hilum.duplicates.stored import known_copies
 from hilum.images.store import Store
 from hilum.metrics.few_patients import PatientCounts, few_patients_line
+from hilum.options import as_path
 from hilum.splits import Split, patient_split
 from hilum.workflows.prepare.split_options import SplitOptions
 
@@ -43,7 +44,7 @@ class SplitResult:
     notes: tuple[str, ...] = ()
 
 
-def split(store: Path, options: SplitOptions) -> SplitResult:
+def split(store: str | Path, options: SplitOptions) -> SplitResult:
     """Split a store by whole patients, stratified by finding, and replace its ``split.json``.
 
     Films of the source's official test never enter train, val or test, but become
@@ -55,7 +56,7 @@ def split(store: Path, options: SplitOptions) -> SplitResult:
         DataError: The folder is no store, or its ``duplicates.parquet`` is damaged or stale.
         OptionError: A fraction is out of range.
     """
-    opened = Store.open(store)
+    opened = Store.open(as_path("store", store))
     fractions = (options.test, options.val, options.fractions)
     made = patient_split(
         opened.catalog, opened.findings, options.seed, *fractions, known_copies(opened)

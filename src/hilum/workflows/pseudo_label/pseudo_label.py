@@ -17,7 +17,7 @@ from hilum.bundle.training_manifest import joined
 from hilum.errors import OptionError
 from hilum.files import sha256
 from hilum.listener import SILENT, Listener
-from hilum.options import plain
+from hilum.options import as_path, plain
 from hilum.training.distributed import place_in
 from hilum.training.run_folder import LOG, MODEL, RunFolder, open_run, read_metrics
 from hilum.version import __version__
@@ -54,7 +54,7 @@ class PseudoLabelResult:
 
 
 def pseudo_label(
-    run: Path, options: PseudoLabelOptions, listener: Listener = SILENT
+    run: str | Path, options: PseudoLabelOptions, listener: Listener = SILENT
 ) -> PseudoLabelResult:
     """Label films by a fine-tuned run and train again with them, for some rounds; what is unfinished continues exactly.
 
@@ -67,6 +67,7 @@ def pseudo_label(
         HilumError: The user can mend it; see the line.
         Interrupted: SIGINT or SIGTERM came during training; all is saved.
     """
+    run = as_path("run", run)
     if place_in(os.environ).count > 1:
         raise OptionError(
             "pseudo-label starts the processes of its rounds itself, as many as the run had: start one."
