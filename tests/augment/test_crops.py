@@ -114,7 +114,7 @@ def test_two_crops_are_crops_0_and_1():
 
 
 @pytest.mark.parametrize(
-    "twins", [None, (films(12, 40).flip(0), torch.arange(12).flip(0))], ids=["alone", "twins"]
+    "positives", [None, (films(12, 40).flip(0), torch.arange(12).flip(0))], ids=["alone", "positives"]
 )
 def test_multi_crop_is_two_crops_and_then_the_films_own_local_crops(positives):
     images, index = films(), torch.arange(12)
