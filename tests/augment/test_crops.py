@@ -114,7 +114,9 @@ def test_two_crops_are_crops_0_and_1():
 
 
 @pytest.mark.parametrize(
-    "positives", [None, (films(12, 40).flip(0), torch.arange(12).flip(0))], ids=["alone", "positives"]
+    "positives",
+    [None, (films(12, 40).flip(0), torch.arange(12).flip(0))],
+    ids=["alone", "positives"],
 )
 def test_multi_crop_is_two_crops_and_then_the_films_own_local_crops(positives):
     images, index = films(), torch.arange(12)
