@@ -320,7 +320,8 @@ def test_what_needs_a_gpu_is_refused_without_one(options: dict[str, str]) -> Non
     ],
 )
 def test_options_outside_their_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(OptionError, match=rf"--train.{name} is .*: allowed is"):
+    flag = name.replace("_", "-")
+    with pytest.raises(OptionError, match=rf"--train.{flag} is .*: allowed is"):
         TrainOptions(**{name: value})  # type: ignore[arg-type]
 
 
