@@ -12,7 +12,7 @@ import torch
 
 from hilum.arrays import Rows
 from hilum.images.films import Films
-from hilum.training.batches import Batches, Labels, Order, ahead, repeated, shuffled
+from hilum.training.batches import Batches, Labels, Order, ahead, repeated, repeating, shuffled
 from hilum.training.distributed import Place
 
 ROWS = np.arange(3, 53)
@@ -173,3 +173,11 @@ def test_processes_take_each_draw_with_replacement_once(films: Films, processes:
 
 def test_films_that_come_once_have_no_repeats(films: Films) -> None:
     assert all(batch.repeat is None for _, batch in Batches(films, shuffled(ROWS, 0), 8).run(0, 7))
+
+
+def test_a_repeating_order_is_several_epochs_of_the_other_in_one() -> None:
+    once = shuffled(ROWS, 3)
+    thrice = repeating(once, 3)
+    assert thrice.count == len(thrice(1)) == 3 * len(ROWS)
+    assert np.array_equal(thrice(1), np.concatenate([once(epoch) for epoch in (3, 4, 5)]))
+    assert repeating(once, 1) is once

@@ -45,7 +45,7 @@ def cells(
 
 
 def options(store: Path, out: Path, **more: Any) -> FinetuneOptions:
-    train = FinetuneTrainOptions(epochs=1, batch_size=8, lr=3e-3, accelerator="cpu")
+    train = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=8, lr=3e-3, accelerator="cpu")
     given = {
         "data": (store,),
         "out": out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from hilum.files import sha256
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.metrics.calibration import Calibration
+from hilum.training.batches import repeating
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
 from hilum.workflows.data.small_sets import warn_of_few_patients
 from hilum.workflows.data.subsets import Subsets
-from hilum.workflows.train.options import FinetuneOptions
+from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import (
     RunRecord,
     TrainingResult,
@@ -89,7 +91,10 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
             f"validates on {len(validation.rows)} films of {subsets.patients(validation.rows)}"
         )
         warn_of_few_patients(subsets, training_set.columns, options.labels.unstated, listener)
-        order = training_set.order(train.seed)
+        repeats = epoch_repeats(train, len(rows), processes)
+        if repeats > 1:
+            listener.note(few_steps_note(train, len(rows), processes, repeats))
+        order = repeating(training_set.order(train.seed), repeats)
         batches = film_batches(films, order, train, team, training_set.labels)
         score = validation.score if len(validation.rows) else None
         trainer = Trainer(
@@ -107,7 +112,32 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
             seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
             model = concluded(learner, validation, description, seen, calibrate=options.calibrate)
             save_model(run.model, model)
-        return record_result(run, outcome, len(rows), patients)
+        return record_result(run, outcome, len(rows), patients, repeats)
+
+
+def epoch_repeats(train: FinetuneTrainOptions, films: int, processes: int) -> int:
+    """Return how often an epoch goes over the films, so that the run has ``min_steps`` steps.
+
+    Epochs are made longer, not more: validation, patience, warm-up and the schedule then mean the
+    same fractions of the run as the user's number of epochs says.
+
+    >>> epoch_repeats(FinetuneTrainOptions(epochs=10, batch_size=30, min_steps=60), 30, processes=1)
+    6
+    """
+    step = train.batch_size * train.accumulate * processes
+    needed = math.ceil(train.min_steps / train.epochs)  # steps of an epoch
+    return 1 if films // step >= needed else math.ceil(needed * step / films)
+
+
+def few_steps_note(train: FinetuneTrainOptions, films: int, processes: int, repeats: int) -> str:
+    """Return the line that says why epochs are longer than asked."""
+    step = train.batch_size * train.accumulate * processes
+    once, longer = films // step, films * repeats // step
+    return (
+        f"{films} films give {once * train.epochs} steps in {train.epochs} epochs, fewer than "
+        f"--train.min-steps {train.min_steps}: each epoch goes over them {repeats} times, "
+        f"{longer * train.epochs} steps in all"
+    )
 
 
 def concluded(

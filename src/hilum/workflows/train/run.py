@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -25,10 +25,12 @@ from hilum.training.run_folder import RunFolder
 from hilum.version import __version__
 from hilum.workflows.data.subsets import StoreRecord, Subsets
 
+Train = TypeVar("Train", bound=TrainOptions)
+
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run says of itself."""
+    """The result of a finished run, as metrics.json has it."""
 
     run: Path
     steps: int
@@ -38,6 +40,8 @@ class TrainingResult:
     best: float | None = None
     """Best mean AUROC on validation films; None where nothing was validated."""
     best_step: int = 0
+    repeats: int = 1
+    """How often each epoch went over the films, for the sake of --train.min-steps."""
     already_done: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -58,10 +62,8 @@ def begin(options: Any, films: Films, size: int, listener: Listener) -> InitialW
     return start
 
 
-def fit_batch(
-    train: TrainOptions, films: int, listener: Listener, processes: int = 1
-) -> TrainOptions:
-    """Return the options with a batch that so few films can fill in every process, saying so if it had to shrink.
+def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) -> Train:
+    """Return the options with a batch that the films can fill in every process, noting if it shrank.
 
     Raises:
         DataError: They do not fill batches of 2.
@@ -155,7 +157,9 @@ def describe(
     )
 
 
-def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -> TrainingResult:
+def record_result(
+    run: RunFolder, outcome: Outcome, films: int, patients: int, repeats: int = 1
+) -> TrainingResult:
     """Write metrics.json, by which the run counts as done, and return the result."""
     result = TrainingResult(
         run.path,
@@ -165,6 +169,7 @@ def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -
         patients,
         outcome.best,
         outcome.best_step,
+        repeats,
     )
     run.finish(
         {
