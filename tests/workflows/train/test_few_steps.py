@@ -71,7 +71,9 @@ def test_few_films_are_shown_several_times_and_it_is_said(tiny_store: Path, tmp_
     assert json.loads((done.run / "metrics.json").read_text())["training"]["repeats"] == 4
     content = yaml.safe_load((done.run / "options.yaml").read_text())["finetune"]
     assert content["train"]["min_steps"] == 10
-    again = finetune(read_options(FinetuneOptions, {**content, "out": str(tmp_path / "again")}))
+    again = finetune(
+        read_options(FinetuneOptions, {**content, "out": str(tmp_path / "again")}, "finetune")
+    )
     assert again.steps == 12
     model = "model/model.safetensors"
     assert (again.run / model).read_bytes() == (done.run / model).read_bytes()
