@@ -138,7 +138,7 @@ def card(
         "format": FORMAT,
         "made_of": made_of,
         "columns": [_column(subsets, column, options, listener) for column in columns],
-        "folders": [_store(subsets, place, folders, options) for place in range(len(films.stores))],
+        "stores": [_store(subsets, place, folders, options) for place in range(len(films.stores))],
         "patients": patient_facts(subsets),
         "copies": _copies(subsets, options, listener),
         "strangers": _outliers(films, options, listener),
