@@ -369,3 +369,17 @@ def test_label_issues_check_finds_more_flipped_labels_than_chance(tmp_path: Path
         assert 0.03 < seed["chance"] < 0.07
         assert seed["flipped"]["500"] > seed["chance"]
         assert seed["chance_of_same_labels"] > seed["chance"]
+
+
+def test_million_rows_gives_seconds_and_memory_of_every_step_and_their_ratios() -> None:
+    small = ["--films", "300", "--patients", "100", "--repeats", "1"]
+    source = str(BENCHMARKS.parent / "src")
+    shown = run("million_rows.py", "--json", *small, "--against", source)
+    assert shown.returncode == 0, shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    for step in ("open", "split", "first_batch", "evaluate", "total"):
+        figures = result[step]
+        for key in ("seconds", "mib"):
+            for name in (f"{key}_this", f"{key}_against", f"{key}_ratio"):
+                assert figures[name]["min"] <= figures[name]["median"] <= figures[name]["max"]
+            assert figures[f"{key}_this"]["max"] > 0 or step == "open"
