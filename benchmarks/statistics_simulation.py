@@ -39,8 +39,6 @@ from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.comparisons import compare_models
-from hilum.metrics.interval_options import IntervalOptions
-from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
 
@@ -164,17 +162,26 @@ def _judged(
     """What holds in one data set, by name; several where there are several findings."""
     mask = np.ones_like(data.truth)
     evaluated = evaluate_findings(
-        EvaluationLabels.of(data.truth, mask, data.patients),
+        data.truth,
+        mask,
         data.scores[0],
+        data.patients,
         FINDINGS,
-        options=IntervalOptions(resamples=resamples, seed=seed, min_positives=LEAST_POSITIVES),
+        None,
+        resamples,
+        seed,
+        LEAST_POSITIVES,
     )
     compared = compare_models(
-        EvaluationLabels.of(data.truth, mask, data.patients),
+        data.truth,
+        mask,
         data.scores[0],
         data.scores[1],
+        data.patients,
         FINDINGS,
-        IntervalOptions(resamples=resamples, seed=seed, min_positives=LEAST_POSITIVES),
+        resamples,
+        seed,
+        LEAST_POSITIVES,
     )
     single = [finding.measures for finding in evaluated.findings]
     return {

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hilum.files import (
     canonical_json,
@@ -85,6 +88,28 @@ def test_equal_values_give_equal_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": math.nan})
     assert list(tmp_path.iterdir()) == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.lists(st.text(max_size=5), max_size=4)
+    | st.dictionaries(st.text(max_size=3) | st.sampled_from(["a", "b"]), inner, max_size=4)
+    | st.dictionaries(st.integers(0, 9), inner, max_size=3)
+    | st.tuples(inner, inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(value=JSON)
+def test_canonical_json_is_that_of_the_json_module(value: object) -> None:
+    slow = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        expected = (slow + "\n").encode()
+    except UnicodeEncodeError:
+        return
+    assert canonical_json(value) == expected
 
 
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hilum.classifier.learner import SupervisedLearner
 from hilum.errors import OptionError, RunError
 from hilum.images.films import Films
 from hilum.listener import Listener
-from hilum.training.batches import Batches, Labels, shuffled
+from hilum.training.batches import Batches, shuffled
 from hilum.training.inference import describe_device
 from hilum.training.interrupt import Interrupted, stop_wish
 from hilum.training.loop import Trainer
@@ -90,9 +90,11 @@ def run(
     batches = Batches(
         films,
         shuffled(ROWS, train.seed),
+        len(ROWS),
         train.batch_size,
         train.accumulate,
-        Labels(films.labels, np.ones_like(films.labels)),
+        films.labels,
+        np.ones_like(films.labels),
     )
     with open_run(out, {"options": str(train)}) as folder:
         trainer = Trainer(
@@ -318,8 +320,7 @@ def test_what_needs_a_gpu_is_refused_without_one(options: dict[str, str]) -> Non
     ],
 )
 def test_options_outside_their_range_are_refused(name: str, value: float) -> None:
-    flag = name.replace("_", "-")
-    with pytest.raises(OptionError, match=rf"--train.{flag} is .*: allowed is"):
+    with pytest.raises(OptionError, match=rf"--train.{name} is .*: allowed is"):
         TrainOptions(**{name: value})  # type: ignore[arg-type]
 
 

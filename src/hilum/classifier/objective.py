@@ -146,8 +146,9 @@ def class_counts(targets: Tensor, weights: Tensor) -> Tensor:
         weights: [N, F], how often each cell counts.
     """
     uncertain = targets == UNCERTAIN_CLASS
-    present = targets.masked_fill(uncertain, 0)
-    absent = (1 - targets).masked_fill(uncertain, 0)
+    present, absent = targets, 1 - targets
+    if uncertain.any():  # else two copies of a large table are spared
+        present, absent = (cells.masked_fill(uncertain, 0) for cells in (present, absent))
     return torch.stack([(cells * weights).sum(0) for cells in (absent, present, uncertain)], dim=1)
 
 

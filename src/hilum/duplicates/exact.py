@@ -1,4 +1,4 @@
-"""Films of equal pixels, from the hashes in a store's table: no film is read."""
+"""Films of equal pixels, from the hashes that a store's table has: no film is read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from hilum.images.enhance import pixel_hash
@@ -14,19 +15,41 @@ from hilum.images.enhance import pixel_hash
 def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
     """Return rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one.
 
-    Films of one grey throughout (a failed exposure, an empty page) are equal without being copies,
+    Films of one grey throughout (a failed exposure, an empty page) are alike without being copies,
     and left out.
 
     Args:
         pixels: The pixel hash of each film, [N], in row order.
         size: Side of the films in pixels.
     """
+    among = _rows_alike(pixels)
+    pixels = pixels.iloc[among]
     codes = pd.factorize(pixels)[0]
     first = pd.Series(codes).drop_duplicates().index.to_numpy()[codes]
     later = np.flatnonzero(first != np.arange(len(codes)))
     if len(later):
         later = later[~pixels.iloc[later].isin(blank_hashes(size)).to_numpy(bool)]
-    return np.stack([first[later], later], axis=1).astype(np.int64)
+    return np.stack([among[first[later]], among[later]], axis=1).astype(np.int64)
+
+
+def _rows_alike(pixels: pd.Series) -> NDArray[np.int64]:
+    """Return the rows, ascending, whose hash begins as another row's: with those of equal pixels few others."""
+    texts = pa.array(pixels, pa.large_string(), from_pandas=True)
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    everything = np.arange(len(pixels))
+    if texts.null_count or not len(texts):
+        return everything
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    length = int(ends[1] - ends[0])
+    if length % 8 or not length or (np.diff(ends) != length).any():
+        return everything  # no hashes of `pixel_hash`, which have 32 characters
+    characters = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    begins = characters.view(np.uint64)[:: length // 8]
+    ascending = np.sort(begins)
+    twice = ascending[1:][ascending[1:] == ascending[:-1]]
+    return np.flatnonzero(np.isin(begins, twice)) if len(twice) else everything[:0]
 
 
 @lru_cache(maxsize=4)

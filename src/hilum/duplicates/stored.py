@@ -1,4 +1,4 @@
-"""``duplicates.parquet``: the copies found in a store, and those known without it."""
+"""``duplicates.parquet``: the copies that were found in a store, kept beside it, and what is known without them."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from hilum.splits import KnownCopies
 FILE_NAME = "duplicates.parquet"
 FORMAT = 1
 KEY = b"hilum"
-"""Key of the record, as JSON, in Parquet's metadata."""
+"""Where Parquet's metadata has the record, as JSON."""
 COLUMNS = ("first", "second", "kind", "correlation")
 """Paths of two films, "exact" or "near", and their correlation once aligned."""
 TEXTS = pa.string(), pa.large_string()
-"""Arrow types of a column of texts."""
+"""Types of a column of paths or kinds."""
 
 
 def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path:
     """Write a store's copies into its folder, by path; the same copies give the same bytes.
 
     Args:
-        store: The only store that was searched.
+        store: The store that they were found in, alone.
         copies: As `find_copies` returns them.
-        options: The options of the search.
+        options: What they were found by.
     """
     table = copies.pairs[list(COLUMNS)].copy()
     for side in ("first", "second"):
-        table[side] = store.catalog["path"].to_numpy(object)[copies.pairs[side].to_numpy(np.int64)]
+        rows = copies.pairs[side].to_numpy(np.int64)
+        table[side] = store.columns(["path"], rows)["path"].to_numpy(object)
     record = {
         "format": FORMAT,
         "store": store.fingerprint,
@@ -62,7 +63,7 @@ def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path
 
 
 def read_duplicates(store: Store) -> pd.DataFrame | None:
-    """Return the copies kept beside a store, with COLUMNS; None where there was no search.
+    """Return the copies kept beside a store, with COLUMNS; None where none were looked for.
 
     Raises:
         DataError: The file is damaged, or is about other films than the store has.
@@ -71,46 +72,46 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        arrow = pq.read_table(path).select(list(COLUMNS))
-        arrow.validate(full=True)  # that texts are texts
-        if not all(arrow.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
+        found = pq.read_table(path).select(list(COLUMNS))
+        found.validate(full=True)  # that texts are texts
+        if not all(found.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
             raise TypeError("a column of texts holds something else")
-        record: dict[str, Any] = json.loads((arrow.schema.metadata or {})[KEY])
-        table: pd.DataFrame = arrow.to_pandas()
-        version, fingerprint = record["format"], record["store"]
+        record: dict[str, Any] = json.loads((found.schema.metadata or {})[KEY])
+        table: pd.DataFrame = found.to_pandas()
+        known, about = record["format"], record["store"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}"
         ) from error
-    if version != FORMAT:
-        raise DataError(f"{path} is of format {version}, this version reads {FORMAT}: {_REMEDY}")
-    if fingerprint != store.fingerprint:
+    if known != FORMAT:
+        raise DataError(f"{path} is of format {known}, this version reads {FORMAT}: {_REMEDY}")
+    if about != store.fingerprint:
         raise DataError(f"{path} is about other films than the store has: {_REMEDY}")
     return table
 
 
 def known_and_found(films: Films, listener: Listener = SILENT) -> Copies:
-    """Return the copies among all films, with the near ones of each store's own file.
+    """Return the copies that a look at all films finds, and the near ones that each store's own file has besides.
 
     Args:
         films: One store or several.
-        listener: Gets progress, and where the search was cut short.
+        listener: Hears progress, and where the search was cut short.
 
     Raises:
         DataError: A store's file is damaged or stale.
     """
-    copies = find_copies(films, listener=listener)
-    pairs = copies.pairs[list(COLUMNS)]
+    found = find_copies(films, listener=listener)
+    pairs = found.pairs[list(COLUMNS)]
     known = [
         _near(store, int(start)) for store, start in zip(films.stores, films.starts, strict=False)
     ]
     every = pd.concat([pairs, *known], ignore_index=True).drop_duplicates(["first", "second"])
     rows = every.itertuples(index=False, name=None)
-    return replace(copies, pairs=pair_table(rows, np.asarray(films.patient_codes)))
+    return replace(found, pairs=pair_table(rows, np.asarray(films.patient_codes)))
 
 
 def _near(store: Store, start: int) -> pd.DataFrame:
-    """Return the near pairs of a store's file, with their rows among all films."""
+    """Return the near pairs of a store's file by their rows among all films."""
     table = read_duplicates(store)
     if table is None:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -119,18 +120,29 @@ def _near(store: Store, start: int) -> pd.DataFrame:
 
 
 def known_copies(store: Store) -> KnownCopies:
-    """Return the copies that a store's split must keep together: films of equal pixels, and those of its file.
+    """Return the copies that a split of a store has to heed: films of equal pixels, and those of its own file.
 
-    A store with that file was prepared with ``--dedup``: there a split has each picture only once.
+    A picture is wanted once in a part where the store was prepared with ``--dedup``, which is where
+    the file is.
 
     Raises:
         DataError: The file is damaged or stale.
     """
-    exact = equal_pixels(store.catalog["pixels"], store.preparation.size)
-    table = read_duplicates(store)
-    if table is None:
+    exact = equal_pixels(store.columns(["pixels"])["pixels"], store.preparation.size)
+    stored = stored_copies(store)
+    if stored is None:
         return KnownCopies(exact)
-    return KnownCopies(np.concatenate([exact, _rows(store, table)]), once=True)
+    return KnownCopies(np.concatenate([exact, stored]), once=True)
+
+
+def stored_copies(store: Store) -> NDArray[np.int64] | None:
+    """Return the pairs of a store's own file as its rows, [M, 2]; None where none were looked for.
+
+    Raises:
+        DataError: The file is damaged or stale.
+    """
+    table = read_duplicates(store)
+    return None if table is None else _rows(store, table)
 
 
 def _rows(store: Store, table: pd.DataFrame) -> NDArray[np.int64]:
@@ -139,14 +151,12 @@ def _rows(store: Store, table: pd.DataFrame) -> NDArray[np.int64]:
     Raises:
         DataError: A path is not the store's.
     """
-    paths = pd.Index(store.catalog["path"])
+    paths = pd.Index(store.columns(["path"])["path"])
     rows = np.stack(
         [paths.get_indexer(table[side]) for side in ("first", "second")], axis=1
     ).astype(np.int64)
     if (rows < 0).any():
-        raise DataError(
-            f"{store.folder / FILE_NAME} names films that the store does not have: {_REMEDY}"
-        )
+        raise DataError(f"{store.folder / FILE_NAME} names films that the store has not: {_REMEDY}")
     return rows
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from hilum.arrays import Rows
 from hilum.errors import DataError
 from hilum.images.enhance import Preparation
 from hilum.images.store import Store
@@ -27,8 +30,6 @@ class Films:
         preparation: The steps that all films went through.
         unlabelled: How many stores, the last of them, count as if they stated nothing.
         findings: The union over the other stores, in the order of their first mention.
-        catalog: One row a film: the stores' columns, a column ``source`` (the store's own, by which
-            films are known again), and patient and study as ``source:name``.
     """
 
     def __init__(self, stores: Sequence[Store], unlabelled: int = 0) -> None:
@@ -48,11 +49,6 @@ class Films:
         self.findings = tuple(
             dict.fromkeys(finding for store in self._labelled for finding in store.findings)
         )
-        tables = [
-            _named(store, name)
-            for store, name in zip(stores, _peoples(stores, self.sources), strict=True)
-        ]
-        self.catalog = pd.concat(tables, ignore_index=True)
 
     @classmethod
     def open(cls, folders: Sequence[Path], unlabelled: Sequence[Path] = ()) -> Films:
@@ -67,6 +63,60 @@ class Films:
         """Return the number of films."""
         return int(self.starts[-1])
 
+    @cached_property
+    def catalog(self) -> pd.DataFrame:
+        """One row a film: the stores' columns, a column ``source``, and patient and study as ``source:name``.
+
+        The source is the store's own, by which films are known again. All columns are read when
+        first asked for; see `columns` for less of them.
+
+        Raises:
+            DataError: A store's table is damaged.
+        """
+        return self.columns()
+
+    def columns(self, names: Sequence[str] | None = None, rows: Rows | None = None) -> pd.DataFrame:
+        """Return columns of the catalogue, all unless given, and of these rows, by which it is indexed.
+
+        Raises:
+            DataError: A store's table is damaged.
+        """
+        if rows is None:
+            tables = [self._named(origin, names, None) for origin in range(len(self.stores))]
+            return pd.concat(tables, ignore_index=True)
+        origins = np.searchsorted(self.starts, rows, side="right") - 1
+        present = np.unique(origins).tolist() or [0]
+        tables = [self._named(origin, names, rows[origins == origin]) for origin in present]
+        by_store = np.argsort(origins, kind="stable")
+        return tables[0] if len(tables) == 1 else pd.concat(tables).iloc[np.argsort(by_store)]
+
+    def _named(self, origin: int, names: Sequence[str] | None, rows: Rows | None) -> pd.DataFrame:
+        """Return a store's columns with its source, and patients and studies that no other data set can share."""
+        store, start = self.stores[origin], self.starts[origin]
+        own = None if names is None else [name for name in names if name != "source"]
+        table = store.columns(own, None if rows is None else rows - start)
+        for column in ("patient", "study"):
+            if column in table:
+                table[column] = f"{self._patient_prefixes[origin]}:" + table[column]
+        if names is None or "source" in names:
+            source = pa.repeat(pa.scalar(store.source, pa.large_string()), len(table))
+            table["source"] = pd.array(source, dtype="string")
+        table.index = table.index + start
+        return table if names is None else table[list(names)]
+
+    @cached_property
+    def _patient_prefixes(self) -> tuple[str, ...]:
+        """For each store the data set whose patients it has, by name."""
+        sources = {store.source for store in self.stores}
+        alike = {
+            source: [store for store in self.stores if store.source == source] for source in sources
+        }
+        one_set = {source: _one_data_set(stores) for source, stores in alike.items()}
+        return tuple(
+            store.source if one_set[store.source] else name
+            for store, name in zip(self.stores, self.sources, strict=True)
+        )
+
     @property
     def _labelled(self) -> tuple[Store, ...]:
         """The stores whose labels count."""
@@ -75,6 +125,8 @@ class Films:
     @cached_property
     def labels(self) -> np.ndarray:
         """Labels, float32 [N, F]; NaN where not stated, so everywhere in a source that lacks the finding."""
+        if [self.findings] == [store.findings for store in self.stores]:
+            return self.stores[0].labels
         labels = np.full((len(self), len(self.findings)), np.nan, np.float32)
         for store, start in zip(self._labelled, self.starts, strict=False):
             columns = [self.findings.index(finding) for finding in store.findings]
@@ -84,23 +136,46 @@ class Films:
     @cached_property
     def labelled_by_source(self) -> np.ndarray:
         """Whether the film's source ever states the finding, bool [N, F]; where not, the cell is masked."""
-        stated = np.zeros(self.labels.shape, bool)
-        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
-            stated[start:end] = ~np.isnan(self.labels[start:end]).all(axis=0)
-        return stated
+        by_store = [
+            (~np.isnan(self.labels[start:end])).any(axis=0)
+            for start, end in zip(self.starts[:-1], self.starts[1:], strict=True)
+        ]
+        if len(by_store) == 1:
+            return np.broadcast_to(by_store[0], self.labels.shape)  # one row for all: no memory
+        return np.repeat(by_store, np.diff(self.starts), axis=0)
 
     @cached_property
     def patient_codes(self) -> np.ndarray:
         """One number a patient, int64 [N]: equal where the patient is."""
-        return pd.factorize(self.catalog["patient"])[0].astype(np.int64)
+        return self._codes("patient")
 
     @cached_property
     def study_codes(self) -> np.ndarray:
         """One number a study, int64 [N]; a film whose source names no study is one of its own."""
-        codes, known = pd.factorize(self.catalog["study"])
+        codes = self._codes("study")
         alone = codes < 0
-        codes[alone] = len(known) + np.arange(alone.sum())
-        return codes.astype(np.int64)
+        codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+        return codes
+
+    def _codes(self, column: str) -> Rows:
+        """Return one number a text of the catalogue's column, in the order of their first mention; -1 for null, [N]."""
+        codes, names = np.empty(len(self), np.int64), []
+        known = 0
+        for store, prefix, start in zip(
+            self.stores, self._patient_prefixes, self.starts, strict=False
+        ):
+            encoded = store.texts(column).combine_chunks().dictionary_encode()
+            own = encoded.indices.fill_null(-1 - known).to_numpy().astype(np.int64)
+            codes[start : start + len(store)] = own + known
+            known += len(encoded.dictionary)
+            texts = encoded.dictionary.cast(pa.large_string())
+            prefixed = [pa.scalar(text, texts.type) for text in (prefix, ":")]
+            names.append(pc.binary_join_element_wise(prefixed[0], texts, prefixed[1]))
+        if len(self.stores) == 1:
+            return codes
+        # Stores of one data set share patients: equal names get the number of the first.
+        renamed = pa.chunked_array(names).combine_chunks().dictionary_encode().indices.to_numpy()
+        return np.where(codes < 0, -1, renamed[codes]).astype(np.int64)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -149,6 +224,8 @@ def _refuse_mixture(stores: Sequence[Store]) -> None:
                 f"{first.folder} was prepared with {first.preparation.flags()}, {store.folder} with "
                 f"{store.preparation.flags()}: prepare one of them again with the other's options."
             )
+    if len(stores) == 1:
+        return
     seen: dict[str, Path] = {}
     for store in stores:
         if store.fingerprint in seen:
@@ -167,23 +244,18 @@ def _names(stores: Sequence[Store]) -> tuple[str, ...]:
     )
 
 
-def _peoples(stores: Sequence[Store], names: Sequence[str]) -> tuple[str, ...]:
-    """Return for each store whose patients it has: stores of one source share them, as parts of one data set do.
+def _one_data_set(stores: Sequence[Store]) -> bool:
+    """Whether stores of one source are parts of one data set, so that equal names are one patient.
 
-    Unless a film of the same path has other pixels: then two data sets have one name, and so their
-    stores' own.
+    Unless a film of the same path has other pixels: then two data sets have one name.
     """
-    found = []
-    for store, name in zip(stores, names, strict=True):
-        alike = [other for other in stores if other.source == store.source]
-        pixels = pd.concat([other.catalog[["path", "pixels"]] for other in alike]).drop_duplicates()
-        found.append(name if pixels["path"].duplicated().any() else store.source)
-    return tuple(found)
-
-
-def _named(store: Store, name: str) -> pd.DataFrame:
-    """Return the store's catalogue with its source, and patients and studies that no other data set can share."""
-    table = store.catalog.assign(source=pd.array([store.source] * len(store), dtype="string"))
-    for column in ("patient", "study"):
-        table[column] = f"{name}:" + table[column]
-    return table
+    if len(stores) == 1:
+        return True
+    paths = pa.chunked_array([chunk for store in stores for chunk in store.texts("path").chunks])
+    codes = paths.combine_chunks().dictionary_encode().indices.to_numpy()
+    again = np.bincount(codes)[codes] > 1
+    if not again.any():
+        return True
+    pixels = pa.concat_arrays([chunk for store in stores for chunk in store.texts("pixels").chunks])
+    named = pd.DataFrame({"path": codes[again], "pixels": pixels.filter(again).to_pandas()})
+    return not named.drop_duplicates()["path"].duplicated().any()

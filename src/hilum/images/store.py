@@ -14,17 +14,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from hilum.arrays import Rows
 from hilum.catalog import FILM_COLUMNS, Catalog
 from hilum.errors import DataError
 from hilum.files import replacing, sha256, write_json
+from hilum.images.catalog_table import BLOCK, CatalogTable
 from hilum.images.enhance import Preparation, pixel_hash
 
 MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
@@ -71,11 +76,13 @@ def shard_header(films: int, size: int) -> bytes:
 class Store:
     """Prepared films of one source, opened for reading. Opening reads the table and the manifest, no image."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], catalog: pd.DataFrame) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], table: CatalogTable | pd.DataFrame
+    ) -> None:
         """Use `Store.open`."""
         self.folder = folder
         self.manifest = manifest
-        self.catalog = catalog
+        self.table = table if isinstance(table, CatalogTable) else CatalogTable(table)
         self.source: str = manifest["source"]
         self.findings: tuple[str, ...] = tuple(manifest["findings"])
         self.preparation = Preparation.from_json(manifest["preparation"])
@@ -93,22 +100,58 @@ class Store:
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
-        try:
-            catalog = pd.read_parquet(folder / CATALOG)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{folder / CATALOG} cannot be read: {_again(folder)}") from error
-        store = cls(folder, manifest, _with_sizes(catalog))
+        with _damaged(folder):
+            table = CatalogTable.open(folder / CATALOG)
+        store = cls(folder, manifest, table)
         store._check_lengths()
         return store
 
     def __len__(self) -> int:
         """Return the number of films."""
-        return len(self.catalog)
+        return len(self.table)
+
+    @cached_property
+    def catalog(self) -> pd.DataFrame:
+        """The whole table, one row a film, read when first asked for; see `columns` for less of it.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return self.columns()
+
+    def columns(self, names: Sequence[str] | None = None, rows: Rows | None = None) -> pd.DataFrame:
+        """Return columns of the table, all unless given, and of these rows, by which it is indexed.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        with _damaged(self.folder):
+            return self.table.frame(names, rows)
+
+    def texts(self, name: str) -> pa.ChunkedArray:
+        """Return a column of texts as Arrow has it, [N].
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        with _damaged(self.folder):
+            return self.table.read([name])[name]
+
+    def text_blocks(self, name: str) -> Iterator[pa.ChunkedArray]:
+        """Yield a column of texts some rows at a time.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        with _damaged(self.folder):
+            for block in self.table.blocks([name]):
+                yield block[name]
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Labels, float32 [N, F]: 1 present, 0 absent, -1 uncertain, NaN not stated."""
-        return self.catalog[list(self.findings)].to_numpy(np.float32)
+        with _damaged(self.folder):
+            return self.table.numbers(self.findings)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -116,9 +159,14 @@ class Store:
         digest = hashlib.sha256()
         facts = {"shards": self.shards, "findings": self.findings, "source": self.source}
         digest.update(json.dumps(facts, sort_keys=True).encode())
-        digest.update(np.where(np.isnan(self.labels), np.float32(np.nan), self.labels).tobytes())
-        for column in ("path", "patient"):
-            digest.update("\n".join(self.catalog[column]).encode())
+        for start in range(0, len(self), BLOCK):
+            labels = self.labels[start : start + BLOCK]
+            # NaN has many bit patterns: one stands for all.
+            digest.update(np.where(np.isnan(labels), np.float32(np.nan), labels).tobytes())
+        with _damaged(self.folder):
+            for column in ("path", "patient"):
+                for number, block in enumerate(self.table.blocks([column])):
+                    digest.update(b"\n" * (number > 0) + _lines(block[column]))
         return digest.hexdigest()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
@@ -163,7 +211,7 @@ class Store:
 
     def _check_lengths(self) -> None:
         expected_columns = [*FILM_COLUMNS, *self.findings, *STORED_COLUMNS]
-        if list(self.catalog.columns) != expected_columns or len(self.catalog) != self._starts[-1]:
+        if list(self.table.names) != expected_columns or len(self) != self._starts[-1]:
             raise DataError(
                 f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}"
             )
@@ -244,13 +292,6 @@ def _sides(values: Sequence[int | None]) -> pd.api.extensions.ExtensionArray:
     return pd.array(values, "Int32")
 
 
-def _with_sizes(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of an older store, which kept no sizes, with all sizes unknown; others as they are."""
-    if "pixels" not in catalog or "height" in catalog:
-        return catalog
-    return catalog.assign(**dict.fromkeys(("height", "width"), _sides([None] * len(catalog))))
-
-
 def write_table(folder: Path, table: pd.DataFrame) -> None:
     """Write ``catalog.parquet``: one row a stored film."""
     with replacing(folder / CATALOG) as aside:
@@ -313,6 +354,22 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{path} is of format {found}, this version reads {FORMAT}: {_again(folder)}"
         )
     return dict(manifest)
+
+
+@contextmanager
+def _damaged(folder: Path) -> Iterator[None]:
+    """Raise a DataError where reading the table fails."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / CATALOG} cannot be read: {_again(folder)}") from error
+
+
+def _lines(texts: pa.ChunkedArray) -> bytes:
+    """Return texts as lines: one after the other, a line feed between."""
+    together = pa.LargeListArray.from_arrays([0, len(texts)], texts.combine_chunks())
+    lines: bytes = pc.binary_join(together, pa.scalar("\n", texts.type))[0].as_buffer().to_pybytes()
+    return lines
 
 
 def _again(folder: Path) -> str:

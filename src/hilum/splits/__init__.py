@@ -3,7 +3,7 @@
 from hilum.splits.copies import NO_COPIES, KnownCopies
 from hilum.splits.division import TEST_SHARE, VAL_SHARE, official_or_patient_split, patient_split
 from hilum.splits.reading import FILE_NAME
-from hilum.splits.split import FRACTIONS, PARTS, PATIENT_PARTS, Split
+from hilum.splits.split import FRACTIONS, PARTS, PATIENT_PARTS, Placement, Split
 
 __all__ = [
     "FILE_NAME",
@@ -14,6 +14,7 @@ __all__ = [
     "TEST_SHARE",
     "VAL_SHARE",
     "KnownCopies",
+    "Placement",
     "Split",
     "official_or_patient_split",
     "patient_split",

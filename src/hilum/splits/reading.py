@@ -53,4 +53,8 @@ def texts(values: object) -> tuple[str, ...]:
     """Return a list of texts as a tuple, a TypeError if it is none."""
     if not isinstance(values, list):
         raise TypeError(f"{values!r:.40} is no list")
-    return tuple(map(text, values))
+    try:
+        "".join(values).encode()  # all at once; the first that is no text is looked for below
+    except (TypeError, ValueError):
+        return tuple(map(text, values))
+    return tuple(values)

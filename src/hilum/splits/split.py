@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hilum.errors import DataError, OptionError, choose
 from hilum.files import write_json
@@ -30,6 +33,46 @@ PARTS: dict[str, str] = {
 PATIENT_PARTS = ("train", "val", "test")
 
 FRACTIONS = (0.01, 0.1, 0.5, 1.0)
+
+
+PLACES = (*PATIENT_PARTS, "official-test")
+"""The parts that a film is in one of, or in none."""
+Texts: TypeAlias = "pd.Series[Any] | pa.ChunkedArray"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where each film of a catalogue is."""
+
+    parts: npt.NDArray[np.int8]
+    """Its part by number in PLACES, [N]; -1 where it is left out."""
+    order: npt.NDArray[np.int32]
+    """Its patient's position among all patients that the split lists, train first, [N]."""
+    train_patients: int
+    """How many patients train."""
+
+    def rows(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> npt.NDArray[np.int64]:
+        """Return the rows of a part's films, ascending; see `Split.rows`."""
+        chosen = self.parts == PLACES.index(part)
+        if (fraction, subset_seed) != (1.0, 0):
+            start, count = stretch(self.train_patients, fraction, subset_seed)
+            chosen &= (self.order - start) % max(self.train_patients, 1) < count
+        return np.flatnonzero(chosen).astype(np.int64)
+
+    def names(self) -> pd.Series:
+        """Return each film's part by name, [N]; null where it is left out."""
+        return pd.Series(np.array([*PLACES, None], object)[self.parts])
+
+
+def stretch(patients: int, fraction: float, subset_seed: int) -> tuple[int, int]:
+    """Return where a share of the circle of training patients starts, and how many it has.
+
+    Raises:
+        OptionError: The fraction is not above 0 and at most 1.
+    """
+    check_fraction(fraction)
+    start = int((subset_seed * GOLDEN) % 1 * patients)
+    return start, max(1, round(fraction * patients))
 
 
 @dataclass(frozen=True)
@@ -55,14 +98,17 @@ class Split:
         Raises:
             DataError: A patient stands in two parts or twice in one.
         """
-        place: dict[str, str] = {}
+        patients = [self.parts[part] for part in PATIENT_PARTS]
+        if len(set().union(*patients)) == sum(map(len, patients)):
+            return
+        earlier: dict[str, str] = {}
         for part in PATIENT_PARTS:
             for patient in self.parts[part]:
-                if patient in place:
-                    raise DataError(_in_two_parts(patient, place[patient], part))
-                place[patient] = part
+                if patient in earlier:
+                    raise DataError(_in_two_parts(patient, earlier[patient], part))
+                earlier[patient] = part
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of the split's canonical JSON, in hex."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -77,11 +123,9 @@ class Split:
         Raises:
             OptionError: The fraction is not above 0 and at most 1.
         """
-        check_fraction(fraction)
         train = self.parts["train"]
-        start = int((subset_seed * GOLDEN) % 1 * len(train))
-        wanted = max(1, round(fraction * len(train)))
-        return (train[start:] + train[:start])[:wanted]
+        start, count = stretch(len(train), fraction, subset_seed)
+        return (train[start:] + train[:start])[:count]
 
     def rows(
         self, table: pd.DataFrame, part: str, fraction: float = 1.0, subset_seed: int = 0
@@ -100,18 +144,20 @@ class Split:
             DataError: The table has patients that the split does not know, or a patient in two
                 parts.
         """
+        self.check_request(part, fraction, subset_seed)
+        if part == "all":
+            return np.arange(len(table), dtype=np.int64)
+        return self.place(table["patient"], lambda: [table["path"]]).rows(
+            part, fraction, subset_seed
+        )
+
+    def check_request(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> None:
+        """Raise an OptionError for an unknown part, or a fraction of another part than train."""
         choose(part, PARTS, "part")
         if part != "train" and (fraction, subset_seed) != (1.0, 0):
             raise OptionError(
                 f"a fraction is a share of the training patients, not of {part!r}: leave it out."
             )
-        if part == "all":
-            return np.arange(len(table), dtype=np.int64)
-        assigned = self.assign(table)
-        chosen = (assigned == part).to_numpy()
-        if part == "train" and (fraction, subset_seed) != (1.0, 0):
-            chosen = chosen & table["patient"].isin(self.patients(fraction, subset_seed)).to_numpy()
-        return np.flatnonzero(chosen).astype(np.int64)
 
     def assign(self, table: pd.DataFrame) -> pd.Series:
         """Return each film's part, indexed by row number; null where it is left out.
@@ -120,30 +166,45 @@ class Split:
             DataError: The table has patients that the split does not know, or a patient in two
                 parts.
         """
-        place = {patient: part for part in PATIENT_PARTS for patient in self.parts[part]}
-        paths, patients = (
-            table["path"].reset_index(drop=True),
-            table["patient"].reset_index(drop=True),
-        )
-        official, out = paths.isin(self.parts["official-test"]), paths.isin(self.left_out)
-        assigned = patients.map(place).astype(object)
-        both = official & assigned.notna()
+        return self.place(table["patient"], lambda: [table["path"]]).names()
+
+    def place(self, patients: Texts, paths: Callable[[], Iterable[Texts]]) -> Placement:
+        """Return where each film is.
+
+        Args:
+            patients: The patient of each film, [N].
+            paths: Gives the path of each film in blocks, [N] in all; called only where the split
+                names paths.
+
+        Raises:
+            DataError: A patient that the split does not know, or in two parts.
+        """
+        listed = [self.parts[part] for part in PATIENT_PARTS]
+        ends = np.cumsum([len(part) for part in listed])
+        order = _positions(patients, [patient for part in listed for patient in part])
+        parts = np.where(order < 0, -1, np.searchsorted(ends, order, side="right")).astype(np.int8)
+        official, out = np.zeros((2, len(parts)), np.bool_)
+        tests, start = self.parts["official-test"], 0
+        for block in paths() if tests or self.left_out else ():
+            rows = slice(start, start + len(block))
+            official[rows] = _positions(block, tests) >= 0
+            out[rows] = _positions(block, self.left_out) >= 0
+            start += len(block)
+        both = official & (parts >= 0)
         if both.any():
-            raise DataError(
-                _in_two_parts(
-                    str(patients[both].iloc[0]), str(assigned[both].iloc[0]), "official-test"
-                )
-            )
-        unknown = assigned.isna() & ~official & ~out
+            row = int(both.argmax())
+            patient = str(_series(patients).iloc[row])
+            raise DataError(_in_two_parts(patient, PLACES[parts[row]], "official-test"))
+        unknown = (parts < 0) & ~official & ~out
         if unknown.any():
-            first, count = patients[unknown].iloc[0], patients[unknown].nunique()
+            strange = _series(patients)[unknown]
             raise DataError(
-                f"{count} patients of the catalogue, first {first!r}, are in no part of {FILE_NAME}: "
-                "it belongs to another store. Run `hilum split STORE`."
+                f"{strange.nunique()} patients of the catalogue, first {strange.iloc[0]!r}, are in no part of "
+                f"{FILE_NAME}: it belongs to another store. Run `hilum split STORE`."
             )
-        assigned[official] = "official-test"
-        assigned[out] = None
-        return assigned
+        parts[official] = PLACES.index("official-test")
+        parts[out] = -1
+        return Placement(parts, order, ends[0])
 
     def to_json(self) -> dict[str, Any]:
         """Return the split as plain lists and numbers."""
@@ -187,6 +248,21 @@ class Split:
                 "remove its line 'sha256' to keep the change."
             )
         return split
+
+
+def _positions(texts: Texts, among: Sequence[str]) -> npt.NDArray[np.int32]:
+    """Return the position of each text among others, [N]; -1 where it is none of them."""
+    if not len(among):
+        return np.full(len(texts), -1, np.int32)
+    if isinstance(texts, pd.Series):
+        texts = pa.array(texts, pa.large_string(), from_pandas=True)
+    positions = pc.index_in(texts, value_set=pa.array(among, texts.type))
+    return np.asarray(positions.fill_null(-1), np.int32)
+
+
+def _series(texts: Texts) -> pd.Series:
+    series: pd.Series = texts if isinstance(texts, pd.Series) else texts.to_pandas()
+    return series.reset_index(drop=True)
 
 
 def _in_two_parts(patient: str, first: str, second: str) -> str:

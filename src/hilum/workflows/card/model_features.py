@@ -12,7 +12,7 @@ from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.initialization import initial_weights, input_size
 from hilum.bundle.model_folder import Model, is_model, load_model
 from hilum.bundle.predictor import choose_device
-from hilum.bundle.training_manifest import were_seen
+from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.classifier.linear_baseline import linear_baseline_scores
 from hilum.errors import RunError
 from hilum.images.enhance import Preparation
@@ -121,7 +121,11 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
             f"{subject} gives features that are no numbers: its weights are damaged, give another run."
         )
     none = np.zeros(len(films), np.bool_)
-    seen = none if model is None else were_seen(films.catalog, model.seen, films.preparation.size)
+    seen = (
+        none
+        if model is None
+        else were_seen(films.columns(FILMS), model.seen, films.preparation.size)
+    )
     findings = () if model is None else model.description.findings
     return Reader(kind, backbone.name, features, _probabilities(model, features), findings, seen)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,24 +13,13 @@ from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.duplicates.exact import equal_pixels
-from hilum.duplicates.stored import known_copies
+from hilum.duplicates.stored import stored_copies
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.labels import scored
-from hilum.splits import Split
+from hilum.splits import Placement, Split
 from hilum.splits.copies import joined
 from hilum.training.run_folder import SPLITS
-
-
-@dataclass(frozen=True)
-class StoreRecord:
-    """What identifies a store and its split in options.yaml and model.json."""
-
-    source: str
-    films: int
-    fingerprint: str
-    split: str
-    """Hash of the split."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,8 @@ class Subsets:
         sources = [store.source for store in self.films.stores]
         if len(set(sources)) == len(sources):
             return  # no patient in common
-        columns = {"patient": self.films.catalog["patient"], "split": self.split_of_each()}
+        patients = self.films.columns(["patient"])["patient"]
+        columns = {"patient": patients, "split": self.split_of_each()}
         table = pd.DataFrame(columns).dropna().drop_duplicates()
         twice = table["patient"][table["patient"].duplicated()]
         if len(twice):
@@ -71,28 +63,41 @@ class Subsets:
         Those are known that have equal pixels, in whichever stores, and those of a store's
         ``duplicates.parquet``.
         """
-        exact = equal_pixels(self.films.catalog["pixels"], self.films.preparation.size)
+        exact = equal_pixels(self.films.columns(["pixels"])["pixels"], self.films.preparation.size)
         starts = zip(self.films.stores, self.films.starts, strict=False)
+        stored = [(stored_copies(store), start) for store, start in starts]
         pairs = np.concatenate(
-            [exact, *(known_copies(store).pairs + start for store, start in starts)]
+            [exact, *(pairs + start for pairs, start in stored if pairs is not None)]
         )
         if not len(pairs):
             return
-        part = self.split_of_each().to_numpy(object)
+        split = np.concatenate([placement.parts for placement in self.placements])
         ends = [
-            (int(group[0]), int(other)) for group in _groups(part, pairs) for other in group[1:]
+            (int(group[0]), int(other)) for group in _groups(split, pairs) for other in group[1:]
         ]
-        apart = [(first, other) for first, other in ends if part[first] != part[other]]
+        apart = [(first, other) for first, other in ends if split[first] != split[other]]
         if apart:
-            raise DataError(self._copies_apart(apart, part))
+            raise DataError(self._copies_apart(apart, self.split_of_each().to_numpy(object)))
 
     def split_of_each(self) -> pd.Series:
         """Return each film's part, [N], by its store's split; null where it is in none."""
+        return pd.concat([placement.names() for placement in self.placements], ignore_index=True)
+
+    @cached_property
+    def placements(self) -> tuple[Placement, ...]:
+        """Where each store's films are.
+
+        Raises:
+            DataError: A store has patients that its split does not know.
+        """
         pairs = zip(self.films.stores, self.splits, strict=True)
-        return pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
+        return tuple(
+            split.place(store.texts("patient"), partial(store.text_blocks, "path"))
+            for store, split in pairs
+        )
 
     def _copies_apart(self, apart: list[tuple[int, int]], part: NDArray[np.object_]) -> str:
-        paths = self.films.catalog["path"]
+        paths = self.films.columns(["path"])["path"]
         origins = [np.searchsorted(self.films.starts, pair, side="right") - 1 for pair in apart]
         (first, other), (one, two) = apart[0], origins[0]
         named = f"{paths[first]!r} in {part[first]!r} and {paths[other]!r} in {part[other]!r}"
@@ -108,11 +113,14 @@ class Subsets:
 
     def rows(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:
         """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
-        found, start = [], 0
-        for store, split in zip(self.films.stores, self.splits, strict=True):
-            found.append(split.rows(store.catalog, part, fraction, subset_seed) + start)
-            start += len(store)
-        return np.concatenate(found).astype(np.int64)
+        for split in self.splits:
+            split.check_request(part, fraction, subset_seed)
+        if part == "all":
+            return np.arange(len(self.films), dtype=np.int64)
+        of_stores = zip(self.placements, self.films.starts, strict=False)
+        return np.concatenate(
+            [placement.rows(part, fraction, subset_seed) + start for placement, start in of_stores]
+        )
 
     def needed(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:
         """Return the rows of a part that must not be empty.
@@ -135,7 +143,7 @@ class Subsets:
 
     def patients(self, rows: Rows) -> int:
         """Return how many patients these films show."""
-        return len(np.unique(self.films.patient_codes[rows]))
+        return int(np.count_nonzero(np.bincount(self.films.patient_codes[rows])))
 
     def keep(self, run: Path) -> None:
         """Write a copy of each store's split into a run's folder."""
@@ -144,18 +152,23 @@ class Subsets:
             folder.mkdir(parents=True, exist_ok=True)
             split.save(folder)
 
-    def record(self) -> tuple[StoreRecord, ...]:
-        """Return what identifies the data of a run."""
-        return tuple(
-            StoreRecord(store.source, len(store), store.fingerprint, split.hash)
+    def record(self) -> list[dict[str, Any]]:
+        """Return what identifies the data of a run: sources, contents and splits, by hash."""
+        return [
+            {
+                "source": store.source,
+                "films": len(store),
+                "fingerprint": store.fingerprint,
+                "split": split.hash,
+            }
             for store, split in zip(self.films.stores, self.splits, strict=True)
-        )
+        ]
 
 
-def _groups(part: NDArray[np.object_], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the films that are copies of each other and in a part, in groups."""
-    inside = pd.notna(part)
-    return [group[inside[group]] for group in joined(len(part), pairs) if inside[group].any()]
+def _groups(split: NDArray[np.int8], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the films that are copies of each other and in a split, in groups."""
+    inside = split >= 0
+    return [group[inside[group]] for group in joined(len(split), pairs) if inside[group].any()]
 
 
 def truth_of(films: Films, rows: Rows, unstated: str) -> tuple[FloatArray, BoolArray]:

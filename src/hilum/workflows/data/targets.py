@@ -7,7 +7,7 @@ import numpy as np
 from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
-from hilum.labels import MULTICLASS, SELF_TRAIN, LabelOptions, apply_policy, policies
+from hilum.labels import BLOCK, MULTICLASS, SELF_TRAIN, LabelOptions, apply_policy, policies
 
 
 def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
@@ -21,7 +21,8 @@ def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, Fl
     targets, weights = apply_policy(
         films.labels, names, options.unstated, everything, options.smooth
     )
-    return targets, weights * films.labelled_by_source
+    weights *= films.labelled_by_source
+    return targets, weights
 
 
 def probe_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
@@ -74,7 +75,7 @@ def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:
     Raises:
         DataError: There is none.
     """
-    kept = rows[weights[rows].any(axis=1)]
+    kept = rows[np.asarray(weights.any(axis=1))[rows]]
     if len(kept) == 0:
         raise DataError(
             f"none of the {len(rows)} training films has a label that counts: check --labels and --fraction."
@@ -82,6 +83,17 @@ def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:
     return kept
 
 
-def learnt_columns(weights: FloatArray) -> list[int]:
-    """Return the findings, by place, that a label of the training films [n, F] counts for: of others none can learn."""
-    return np.flatnonzero(weights.any(axis=0)).tolist()
+def learnt_columns(weights: FloatArray, rows: Rows | None = None) -> list[int]:
+    """Return the findings, by number, that a label of these films counts for: of others none can learn.
+
+    Args:
+        weights: [N, F].
+        rows: The training films among the N; all unless given.
+    """
+    counted = np.zeros(weights.shape[1], np.bool_)
+    for start in range(0, len(weights) if rows is None else len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        counted |= weights[block if rows is None else rows[block]].any(axis=0)
+        if counted.all():  # mostly after the first block
+            break
+    return np.flatnonzero(counted).tolist()

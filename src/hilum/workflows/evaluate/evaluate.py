@@ -13,7 +13,7 @@ import pandas as pd
 from hilum.arrays import FloatArray, Rows
 from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, Description
 from hilum.bundle.predictor import Predictor
-from hilum.bundle.training_manifest import were_seen
+from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.errors import DataError, RunError, did_you_mean
 from hilum.files import replacing, sha256, write_json
 from hilum.findings import positions
@@ -35,8 +35,8 @@ class EvaluateResult:
 
     evaluation: Evaluation
     details: Details
-    films: ScoredFilms
-    """The films that were measured, with the scores."""
+    judged: ScoredFilms
+    """What was measured."""
     name: str
     """The part, with the source before it where it is not the run's own data."""
     predictions: Path
@@ -99,7 +99,7 @@ def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFram
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {remedy}") from error
-    if "path" not in table or list(table["path"]) != list(films.catalog["path"].iloc[rows]):
+    if "path" not in table or list(table["path"]) != list(films.columns(["path"], rows)["path"]):
         raise RunError(f"{path} is of other films: {remedy}")
     return table
 
@@ -117,9 +117,9 @@ def _fresh_rows(
     run: Path, predictor: Predictor, films: Films, options: EvaluateOptions
 ) -> tuple[Rows, int]:
     rows = Subsets.of(films).needed(options.split)
-    seen = were_seen(films.catalog.iloc[rows], predictor.model.seen, films.preparation.size)
+    seen = were_seen(films.columns(FILMS, rows), predictor.model.seen, films.preparation.size)
     if seen.any() and not options.exclude_training_images:
-        names = ", ".join(films.catalog["path"].iloc[rows[seen][:3]])
+        names = ", ".join(films.columns(["path"], rows[seen][:3])["path"])
         raise DataError(
             f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of {options.split!r} ({names}"
             f"{' …' if seen.sum() > 3 else ''}): give another --split, or --exclude-training-images to leave them out."
@@ -146,7 +146,7 @@ def _predictions(
         "data": films.fingerprint,
         "rows": len(rows),
     }
-    table = films.catalog.iloc[rows][["source", "path", "patient"]].reset_index(drop=True)
+    table = films.columns(["source", "path", "patient"], rows).reset_index(drop=True)
     saved = _saved(path, identity, table)
     if saved is None:
         scores = predictor.score_films(
@@ -211,17 +211,21 @@ def _judged(
         scores=scores[:, mine],
         patients=films.patient_codes[rows],
         studies=films.study_codes[rows],
-        catalog=films.catalog.iloc[rows],
+        catalog=films.columns(rows=rows),
     )
 
 
 def _evaluate(films: ScoredFilms, model: Description, options: EvaluateOptions) -> Evaluation:
     return evaluate_findings(
-        films.labels,
+        films.truth,
+        films.counts,
         films.scores,
+        films.patients,
         films.findings,
         [model.thresholds.get(name) for name in films.findings],
-        options.intervals,
+        options.resamples,
+        options.seed,
+        options.min_positives,
     )
 
 

@@ -15,21 +15,20 @@ from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.initialization import InitialWeights, initial_weights, input_size
 from hilum.bundle.model_folder import is_model
 from hilum.bundle.predictor import choose_device
-from hilum.bundle.training_manifest import were_seen
+from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.classifier.probes import PENALTIES, LinearProbe, knn_scores
 from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.ranking import auroc
-from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Comparison, Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.inference import describe_device, over_films
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 from hilum.workflows.evaluate.options import ProbeOptions
-from hilum.workflows.train.run_log import note_never_labelled
+from hilum.workflows.train.training_set import note_never_labelled
 
 HELD_OUT = 5
 """One training patient in so many chooses the linear probe's penalty."""
@@ -140,10 +139,17 @@ class _Task:
             targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
         )  # fmt: skip
 
-    @property
-    def labels(self) -> EvaluationLabels:
-        patients = self.films.patient_codes[self.tested]
-        return EvaluationLabels.of(self.truth, self.counts, patients)
+    def evaluate(self, scores: FloatArray, options: ProbeOptions) -> Evaluation:
+        return evaluate_findings(
+            self.truth, self.counts, scores, self.films.patient_codes[self.tested], self.findings,
+            None, options.resamples, options.seed, options.min_positives,
+        )  # fmt: skip
+
+    def compare(self, mine: FloatArray, others: FloatArray, options: ProbeOptions) -> Comparison:
+        return compare_models(
+            self.truth, self.counts, mine, others, self.films.patient_codes[self.tested], self.findings,
+            options.resamples, options.seed, options.min_positives,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,24 +177,18 @@ def probe(subject: str | Path, options: ProbeOptions, listener: Listener = SILEN
     subject = str(subject)
     task = _Task.of(options, listener)
     mine = _score(subject, options.backbone, task, options, listener)
-    labels, how, against = task.labels, options.intervals, None
+    against = None
     if options.against is not None:
         backbone = None if is_model(Path(options.against)) else options.backbone or mine.backbone
         other = _score(options.against, backbone, task, options, listener)
-        against = Against(
-            options.against,
-            knn=compare_models(labels, mine.knn, other.knn, task.findings, how),
-            linear=compare_models(labels, mine.linear, other.linear, task.findings, how),
+        differences = (
+            task.compare(mine.knn, other.knn, options),
+            task.compare(mine.linear, other.linear, options),
         )
+        against = Against(options.against, *differences)
+    knn, linear = task.evaluate(mine.knn, options), task.evaluate(mine.linear, options)
     return ProbeResult(
-        subject,
-        options.split,
-        options.fraction,
-        len(task.rows),
-        mine.penalty,
-        knn=evaluate_findings(labels, mine.knn, task.findings, options=how),
-        linear=evaluate_findings(labels, mine.linear, task.findings, options=how),
-        against=against,
+        subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against
     )
 
 
@@ -257,7 +257,7 @@ def _start(
         listener.note(note)
     if start.preparation is not None:
         films.refuse_other_preparation(start.preparation)
-    seen = were_seen(films.catalog.iloc[tested], start.seen, films.preparation.size)
+    seen = were_seen(films.columns(FILMS, tested), start.seen, films.preparation.size)
     if seen.any():
         raise DataError(
             f"{subject} was trained on {int(seen.sum())} of the {len(tested)} films of {options.split!r}: "

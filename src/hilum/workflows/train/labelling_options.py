@@ -37,7 +37,7 @@ class PseudoOptions:
         for name in ("precision", "absent_precision", "level"):
             if not 0.5 <= getattr(self, name) < 1:
                 raise OptionError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}: allowed is 0.5 to below 1, such as 0.9."
+                    f"--{name} is {getattr(self, name)}: allowed is 0.5 to below 1, such as 0.9."
                 )
         if not (self.cap == 0 or 1 <= self.cap < float("inf")):
             raise OptionError(

@@ -10,12 +10,11 @@ import numpy as np
 from hilum.arrays import Rows
 from hilum.bundle.initialization import seeded
 from hilum.bundle.model_folder import Model, save_model
-from hilum.bundle.training_manifest import joined, seen_films
+from hilum.bundle.training_manifest import FILMS, joined, seen_films
 from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method, positives_of
-from hilum.training.batches import shuffled
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
 from hilum.training.monitor import MonitorSettings, monitored_rows
@@ -27,7 +26,6 @@ from hilum.workflows.train.crop_grid import write_crop_grid
 from hilum.workflows.train.online_probe import online_probe
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.run import (
-    RunRecord,
     TrainingResult,
     begin,
     describe,
@@ -35,7 +33,7 @@ from hilum.workflows.train.run import (
     finished,
     fit_batch,
     record_result,
-    run_options,
+    run_record,
 )
 
 
@@ -69,8 +67,9 @@ def _pretrain(
     subsets = Subsets.of(films)
     rows = pretraining_rows(subsets, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
-    given = {**asdict(options), "method": asdict(method_options)}
-    record = run_options(("pretrain", method), given, RunRecord.of(subsets, processes))
+    record = run_record(
+        ("pretrain", method), options, subsets, {"method": asdict(method_options)}, processes
+    )
     with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
@@ -86,7 +85,7 @@ def _pretrain(
         )
         note_without_negatives(method_options, subsets.patients(rows), listener)
         positives = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
-        batches = film_batches(films, shuffled(rows, train.seed), train, team, positives=positives)
+        batches = film_batches(films, rows, train, positives=positives, team=team)
         monitoring = planned_looks(options, films, subsets, rows, size, listener)
         with mirrored(run, options.monitor.tensorboard and team.first) as log:
             trainer = Trainer(
@@ -104,7 +103,7 @@ def _pretrain(
             outcome = trainer.train()
         if team.first:
             description = describe(start, size, films, method, subsets.record())
-            seen = joined(start.seen, seen_films(films.catalog.iloc[rows]))
+            seen = joined(start.seen, seen_films(films.columns(FILMS, rows)))
             save_model(run.model, Model(description, start.backbone, None, seen))
         return record_result(run, outcome, len(rows), subsets.patients(rows))
 

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
+from hilum.arrays import FloatArray, Rows
 from hilum.bundle.initialization import InitialWeights, initial_weights
 from hilum.bundle.model_folder import Description, is_model
 from hilum.errors import DataError
-from hilum.files import sha256
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.options import plain
-from hilum.training.batches import Batches, Labels, Order
-from hilum.training.distributed import Team
+from hilum.training.batches import Batches, Order, shuffled
+from hilum.training.distributed import ALONE, Team
 from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
 from hilum.training.positive_pairs import PositivePairs
 from hilum.training.run_folder import RunFolder
 from hilum.version import __version__
-from hilum.workflows.data.subsets import StoreRecord, Subsets
-
-Train = TypeVar("Train", bound=TrainOptions)
+from hilum.workflows.data.subsets import Subsets
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of a finished run, as metrics.json has it."""
+    """What a finished run says of itself."""
 
     run: Path
     steps: int
@@ -40,8 +37,6 @@ class TrainingResult:
     best: float | None = None
     """Best mean AUROC on validation films; None where nothing was validated."""
     best_step: int = 0
-    repeats: int = 1
-    """How often each epoch went over the films, for the sake of --train.min-steps."""
     already_done: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -62,8 +57,10 @@ def begin(options: Any, films: Films, size: int, listener: Listener) -> InitialW
     return start
 
 
-def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) -> Train:
-    """Return the options with a batch that the films can fill in every process, noting if it shrank.
+def fit_batch(
+    train: TrainOptions, films: int, listener: Listener, processes: int = 1
+) -> TrainOptions:
+    """Return the options with a batch that so few films can fill in every process, saying so if it had to shrink.
 
     Raises:
         DataError: They do not fill batches of 2.
@@ -101,51 +98,34 @@ def _note_step(train: TrainOptions, films: int, listener: Listener, processes: i
         )
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What a run was made with: the ``record`` block of options.yaml."""
-
-    processes: int
-    data: tuple[StoreRecord, ...]
-    pseudo_labels: str | None = None
-    """SHA-256 of the table given as --pseudo-labels."""
-    hilum: str = __version__
-
-    @staticmethod
-    def of(subsets: Subsets, processes: int, pseudo_labels: Path | None = None) -> RunRecord:
-        """Return the record of a run on these stores."""
-        digest = None if pseudo_labels is None else sha256(pseudo_labels)
-        return RunRecord(processes, subsets.record(), digest)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for YAML."""
-        block = {
-            "hilum": self.hilum,
-            "processes": self.processes,
-            "data": [asdict(store) for store in self.data],
-        }
-        if self.pseudo_labels is not None:
-            block["pseudo_labels"] = self.pseudo_labels
-        return block
-
-
-def run_options(
-    command: tuple[str, ...], options: Mapping[str, Any], record: RunRecord
+def run_record(
+    command: tuple[str, ...],
+    options: Any,
+    subsets: Subsets,
+    more: dict[str, Any],
+    processes: int = 1,
 ) -> dict[str, Any]:
-    """Return what options.yaml holds: a config file that repeats the run, and its record."""
-    path = Path(options["init"])
-    is_path = is_model(path) or (options["init"] not in ("random", "imagenet") and path.exists())
-    # A path is written in full, so that the file repeats the run from every folder.
-    init = str(path.resolve()) if is_path else options["init"]
-    block: dict[str, Any] = plain({**options, "init": init, "devices": record.processes})
+    """Return what options.yaml holds: a config file that repeats the run, and what it was made with."""
+    given = {**asdict(options), **more, "init": _anywhere(options.init), "devices": processes}
+    block: dict[str, Any] = plain(given)
     del block["out"]
     for name in reversed(command):
         block = {name: block}
-    return {**block, "record": record.to_json()}
+    return {
+        **block,
+        "record": {"hilum": __version__, "processes": processes, "data": subsets.record()},
+    }
+
+
+def _anywhere(init: str) -> str:
+    """Return ``--init`` as it is understood from every folder: a run's or a file's whole path, else the word."""
+    path = Path(init)
+    named = is_model(path) or (init not in ("random", "imagenet") and path.exists())
+    return str(path.resolve()) if named else init
 
 
 def describe(
-    start: InitialWeights, size: int, films: Films, method: str, data: Sequence[StoreRecord]
+    start: InitialWeights, size: int, films: Films, method: str, data: list[dict[str, Any]]
 ) -> Description:
     """Return the model's description without findings."""
     return Description(
@@ -153,13 +133,11 @@ def describe(
         size=size,
         preparation=films.preparation.to_json(),
         method=method,
-        training_data={"stores": [asdict(store) for store in data]},
+        training_data={"stores": data},
     )
 
 
-def record_result(
-    run: RunFolder, outcome: Outcome, films: int, patients: int, repeats: int = 1
-) -> TrainingResult:
+def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -> TrainingResult:
     """Write metrics.json, by which the run counts as done, and return the result."""
     result = TrainingResult(
         run.path,
@@ -169,7 +147,6 @@ def record_result(
         patients,
         outcome.best,
         outcome.best_step,
-        repeats,
     )
     run.finish(
         {
@@ -191,20 +168,22 @@ def finished(run: RunFolder, listener: Listener) -> TrainingResult:
 
 def film_batches(
     films: Films,
-    order: Order,
+    rows: Rows,
     train: TrainOptions,
-    team: Team,
-    labels: Labels | None = None,
+    targets: FloatArray | None = None,
+    weights: FloatArray | None = None,
     positives: PositivePairs | None = None,
+    team: Team = ALONE,
+    order: Order | None = None,
 ) -> Batches:
-    """Return this process's batches; in pinned memory where they go to a GPU."""
+    """Return this process's batches of these rows; in pinned memory where they go to a GPU.
+
+    ``order`` is that of an epoch's rows; shuffled unless given.
+    """
+    pin = torch.cuda.is_available() and train.accelerator != "cpu"
+    order = order or shuffled(rows, train.seed)
+    size, accumulate, place = train.batch_size, train.accumulate, team.place
+    labels = targets, weights
     return Batches(
-        films,
-        order,
-        train.batch_size,
-        train.accumulate,
-        labels,
-        team.place,
-        pin=torch.cuda.is_available() and train.accelerator != "cpu",
-        positives=positives,
+        films, order, len(rows), size, accumulate, *labels, place.rank, place.count, pin, positives
     )
