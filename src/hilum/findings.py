@@ -71,7 +71,7 @@ def canonical(name: str) -> str | None:
     return _KNOWN.get(folded) or _KNOWN.get(folded.replace("_", " ")) or SYNONYMS.get(folded)
 
 
-def positions(wanted: Sequence[str], available: Sequence[str]) -> list[int | None]:
+def positions(names: Sequence[str], available: Sequence[str]) -> list[int | None]:
     """Return for each wanted finding its place among the available ones, None where it is absent.
 
     Both sides are compared by their canonical spelling; a name outside the vocabularies must agree
@@ -81,4 +81,4 @@ def positions(wanted: Sequence[str], available: Sequence[str]) -> list[int | Non
     [1, None]
     """
     places = {canonical(name) or name: place for place, name in enumerate(available)}
-    return [places.get(canonical(name) or name) for name in wanted]
+    return [places.get(canonical(name) or name) for name in names]

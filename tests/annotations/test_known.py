@@ -92,7 +92,9 @@ def test_a_film_is_known_by_its_pixels_not_by_its_path(tmp_path):
 def test_films_are_looked_for_where_the_plan_says_and_where_a_demo_lays_them(tmp_path):
     for place in ("study/phantoms", "stores/phantoms"):
         (tmp_path / place).mkdir(parents=True)
-    found = likely_roots(tmp_path / "study", tmp_path / "stores" / "a", {"truth": ["/data/x"]})
+    found = likely_roots(
+        tmp_path / "study", tmp_path / "stores" / "a", {"annotations": ["/data/x"]}
+    )
     assert found == [
         Path("/data/x"),
         tmp_path / "study" / "phantoms",

@@ -84,7 +84,7 @@ def test_of_the_source_s_own_parts_the_copy_of_lower_standing_is_left_out() -> N
     table = film_table(pd.DataFrame(rows).assign(Edema=1.0), ("Edema",))
     split = official_or_patient_split(table, ("Edema",), copies=known([(0, 1), (1, 4)]))
     assert split.left_out == ("b", "e")
-    assert split.notes == ("2 films are in no part: another part has a copy of each",)
+    assert split.notes == ("2 films are in no subset: another subset has a copy of each",)
     assert split.assign(table)[0] == "test"
 
 
@@ -103,7 +103,7 @@ def test_a_picture_wanted_once_is_there_once_in_a_part(once: bool) -> None:
     split = patient_split(table, (), 0, 0.0, 0.0, copies=known([(0, 1), (1, 2)], once))
     assert split.left_out == (("b", "c") if once else ())
     assert split.notes == (
-        ("2 films are in no part: their part has a copy of each already",) if once else ()
+        ("2 films are in no subset: their subset has a copy of each already",) if once else ()
     )
 
 

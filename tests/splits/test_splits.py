@@ -151,7 +151,7 @@ def test_other_films_of_official_test_patients_are_left_out_with_a_note() -> Non
     for split in (official_or_patient_split(table, FINDINGS), patient_split(table, FINDINGS)):
         assert set(split.left_out) == same
         assert split.notes == (
-            f"{len(same)} films are in no part: their patients belong to another part",
+            f"{len(same)} films are in no subset: their patients belong to another subset",
         )
 
 

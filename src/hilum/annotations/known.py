@@ -51,7 +51,7 @@ class Annotations(Protocol):
         """``masks`` or ``boxes``."""
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """What they are, in words."""
 
     def masks(self, path: str) -> dict[str, Mask]:
@@ -66,7 +66,7 @@ class MaskAnnotations:
     fit: str = "squash"
     """How the store's films became square, a name of ``enhance.FITS``."""
     kind = "masks"
-    said = "masks of what was drawn"
+    description = "masks of what was drawn"
 
     def masks(self, path: str) -> dict[str, Mask]:
         """Return the masks of the findings that a film shows.
@@ -87,7 +87,7 @@ class BoxAnnotations:
 
     root: Path
     boxes: Mapping[str, Sequence[Box]]
-    said: str
+    description: str
     fit: str = "squash"
     """As of ``DrawnMasks``."""
     kind = "boxes"
@@ -193,9 +193,9 @@ def shown_findings(
     found: list[Shown] = []
     films = 0
     for row in np.random.default_rng(seed).permutation(rows).tolist():
-        here = list(_called(places.masks(str(store.catalog["path"].iloc[row])), findings, row))
-        films += bool(here)
-        found += here
+        masked = list(_called(places.masks(str(store.catalog["path"].iloc[row])), findings, row))
+        films += bool(masked)
+        found += masked
         if films == most_films:
             break
     return sorted(found, key=lambda one: one.row)

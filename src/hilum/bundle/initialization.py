@@ -70,16 +70,16 @@ def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> In
     )
 
 
-def input_size(subject: str, wanted: int | None, preparation: Preparation) -> int:
+def input_size(subject: str, requested: int | None, preparation: Preparation) -> int:
     """Return the height and width in pixels of what a subject's network sees of films prepared in this way.
 
     Args:
         subject: As for ``initial_weights``.
-        wanted: ``--size``, which goes before all else; None if it is not given.
+        requested: ``--size``, which goes before all else; None if it is not given.
         preparation: Of the films, whose size is taken where the subject is no run.
     """
-    if wanted is not None:
-        return wanted
+    if requested is not None:
+        return requested
     return described(Path(subject)).size if is_model(Path(subject)) else preparation.size
 
 

@@ -85,7 +85,10 @@ def _copies(found: dict[str, int]) -> str:
     if not found:
         return ""
     kinds = f"{found['exact']:,} exact and {found['near']:,} near"
-    return f"copies: {kinds}, {found['between_patients']:,} between patients; {found['left_out']:,} films in no part\n"
+    return (
+        f"copies: {kinds}, {found['between_patients']:,} between patients; "
+        f"{found['left_out']:,} films in no subset\n"
+    )
 
 
 def __getattr__(name: str) -> Callable[..., None]:

@@ -126,7 +126,7 @@ def _find_layer(model: nn.Module, films: Tensor, layer: str | None) -> tuple[Ten
 
 @contextmanager
 def _caught(model: nn.Module, layer: str) -> Iterator[_Seen]:
-    """Catch the layer's maps and the head's input of the passes inside; the hooks go whatever happens."""
+    """Record the layer's maps and the head's input while the block runs; hooks are always removed."""
     seen = _Seen()
 
     def catch_map(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -110,7 +110,9 @@ def pointing_hits(
     peak = maps.max(axis=(1, 2), keepdims=True)
     top = (maps == peak) & (peak > 0)
     near = (
-        np.stack([_grown(mask, tolerance) for mask in masks]) if tolerance and len(masks) else masks
+        np.stack([_dilated(mask, tolerance) for mask in masks])
+        if tolerance and len(masks)
+        else masks
     )
     hits, ties = (top & near).sum(axis=(1, 2)), top.sum(axis=(1, 2))
     return np.asarray(hits / np.maximum(ties, 1), np.float64)
@@ -190,7 +192,7 @@ def _located(
     weights: NDArray[np.uint16],
     least_patients: int,
     level: float,
-    said: Callable[[DoubleArray, float, str | None, str | None, int | None], Estimate],
+    estimate_of: Callable[[DoubleArray, float, str | None, str | None, int | None], Estimate],
 ) -> Located:
     if values.shape != places.finding.shape or weights.shape[1:] != (places.patient_count,):
         raise ValueError(
@@ -205,7 +207,7 @@ def _located(
     ]
     scored = [place for place, count in enumerate(counts) if count >= least_patients]
     by_finding = {
-        name: said(
+        name: estimate_of(
             samples[:, place],
             level,
             "no film with its place known",
@@ -216,7 +218,7 @@ def _located(
     }
     none = f"no finding has {least_patients} patients with its place known"
     fewest = min((counts[place] for place in scored), default=0)
-    overall = said(macro_samples(samples, scored), level, none, _too_few(fewest), fewest)
+    overall = estimate_of(macro_samples(samples, scored), level, none, _too_few(fewest), fewest)
     return Located(overall, by_finding, tuple(places.names[place] for place in scored))
 
 
@@ -239,7 +241,7 @@ def _too_few(patients: int) -> str | None:
     return None if patients >= 2 else "one patient only"
 
 
-def _grown(mask: BoolArray, tolerance: float) -> BoolArray:
+def _dilated(mask: BoolArray, tolerance: float) -> BoolArray:
     """Return the pixels at most so far from the mask."""
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(distance <= tolerance + 1e-4, np.bool_)

@@ -55,14 +55,15 @@ def nt_xent(
     start: int = 0,
     allowed: Tensor | None = None,
 ) -> Tensor:
-    """Return how badly each crop tells its twin from all other crops of the batch, averaged over the 2B crops given.
+    """Return the cross-entropy of finding each crop's positive among all other crops of the batch.
 
-    The twin is always a candidate, the crop itself never. A crop whose negatives are all left out
+    Averaged over the 2B crops given. The positive is always a candidate, the crop itself
+    never. A crop whose negatives are all left out
     costs nothing.
 
     Args:
         first: [B, E], any length: one crop of each of this process's films.
-        second: [B, E]: row i is the twin of row i of ``first``.
+        second: [B, E]: row i is the positive of row i of ``first``.
         temperature: Above 0, no unit.
         gathered: [N, E] and [N, E], the first and second crops of the films of all processes; the
             films given alone where it is None.
@@ -89,12 +90,12 @@ def nt_xent(
         logits = anchors @ pool.T / temperature  # [2B, 2N]
         place = start + torch.arange(films, device=first.device)
         itself = torch.cat([place, place + candidates])[:, None]  # [2B, 1]
-        twin = torch.cat([place + candidates, place])  # [2B]
+        positive = torch.cat([place + candidates, place])  # [2B]
         left_out = (
             torch.zeros_like(logits, dtype=torch.bool) if allowed is None else ~allowed.repeat(2, 2)
         )
-        left_out = left_out.scatter(1, itself, True).scatter(1, twin[:, None], False)
-        return F.cross_entropy(logits.masked_fill(left_out, -torch.inf), twin)
+        left_out = left_out.scatter(1, itself, True).scatter(1, positive[:, None], False)
+        return F.cross_entropy(logits.masked_fill(left_out, -torch.inf), positive)
 
 
 def _check_films(
@@ -103,7 +104,7 @@ def _check_films(
     if not temperature > 0:
         raise ValueError(f"the temperature is {temperature}, expected above 0")
     if len(others[0]) < 2:
-        raise ValueError("there is no negative to tell the twin from")
+        raise ValueError("there is no negative to compare the positive with")
     if not 0 <= start <= len(others[0]) - len(films):
         raise ValueError(
             f"{len(films)} films from row {start} do not lie within the {len(others[0])} gathered"

@@ -74,9 +74,9 @@ def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Ten
         )
     with torch.autocast(scores.device.type, enabled=False):
         predicted = F.log_softmax(scores.float() / temperature, dim=2)  # [V, B, K]
-        wanted = codes.sum(dim=0).repeat(crops, 1, 1)  # [V, B, K], the codes of all crops ...
+        target = codes.sum(dim=0).repeat(crops, 1, 1)  # [V, B, K], the codes of all crops ...
         for own in range(coded):
-            wanted[own] = codes[:own].sum(dim=0) + codes[own + 1 :].sum(
+            target[own] = codes[:own].sum(dim=0) + codes[own + 1 :].sum(
                 dim=0
             )  # ... but a crop's own
-        return -(wanted * predicted).sum() / (scores.shape[1] * coded * (crops - 1))
+        return -(target * predicted).sum() / (scores.shape[1] * coded * (crops - 1))

@@ -120,12 +120,12 @@ def _newton(
         chance = _sigmoid(inputs @ theta + offset)
         gradient = inputs.T @ (chance - present) + precision * (theta - middle)
         curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + np.diag(precision)
-        step, here = np.linalg.solve(curvature, gradient), loss(theta)
+        step, current = np.linalg.solve(curvature, gradient), loss(theta)
         if gradient @ step < _TOLERANCE:
             break
         length = 1.0
         while (
-            loss(theta - length * step) > here and length > _TOLERANCE
+            loss(theta - length * step) > current and length > _TOLERANCE
         ):  # far from the end a full step may overshoot
             length /= 2
         theta = theta - length * step

@@ -92,7 +92,7 @@ def choose_threshold(truth: ArrayLike, scores: ArrayLike, rule: str) -> float | 
     cuts, positives, negatives = possible_cuts(present, values), present.sum(), (~present).sum()
     if word == "sensitivity":
         return cuts.threshold(int(np.argmax(cuts.found >= _enough(least, positives))))
-    served = np.flatnonzero(negatives - cuts.false_alarms >= _enough(least, negatives))
+    served = np.flatnonzero(negatives - cuts.false_positives >= _enough(least, negatives))
     return cuts.threshold(int(served[-1])) if len(served) else None
 
 

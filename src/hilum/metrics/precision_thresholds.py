@@ -8,7 +8,7 @@ of right calls reaches what is wanted.
   patient resemble each other, so n of them count as n over the design effect, which their own
   scatter shows (Korn and Graubard 1998). Where no call is wrong there is no scatter, and the films
   of a patient count as alike.
-* Candidates are the n surest films, n growing by a tenth from the fewest that could show the wanted
+* Candidates are the n surest films, n increasing by a tenth from the fewest that could show the wanted
   share at all. Of those that reach it the one of the most films is chosen. To stop at the first
   that fails would be safer by little: the shares of few films are noisy, and one error among them
   would end the walk.
@@ -39,7 +39,7 @@ from hilum.metrics.ranking import checked
 from hilum.metrics.results import Estimate
 from hilum.metrics.thresholds import Cuts, possible_cuts
 
-GROWTH = 1.1
+STEP = 1.1
 """How many times as many films the next candidate calls."""
 FEWEST = 10
 """Validation films of either class that a finding needs for a threshold."""
@@ -232,7 +232,7 @@ def _candidates(
     level: float,
 ) -> Iterator[tuple[int, float, float]]:
     """Yield place among the cuts, share of right calls and effective number of calls, from the surest films on."""
-    called = cuts.found + cuts.false_alarms
+    called = cuts.found + cuts.false_positives
     least = math.ceil(math.log(1 - level) / math.log(wanted))
     while least <= called[-1]:
         place = int(np.searchsorted(called, least))
@@ -241,7 +241,7 @@ def _candidates(
         films = np.bincount(codes).astype(np.float64)
         correct = np.bincount(codes, weights=right[chosen]).astype(np.float64)
         yield place, float(correct.sum() / films.sum()), effective_number(correct, films)
-        least = max(int(called[place]) + 1, math.ceil(called[place] * GROWTH))
+        least = max(int(called[place]) + 1, math.ceil(called[place] * STEP))
 
 
 def _mirrored(side: Side) -> Side:

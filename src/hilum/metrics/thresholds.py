@@ -28,18 +28,18 @@ class Cuts(NamedTuple):
     lowest_called: DoubleArray
     found: NDArray[np.int64]
     """[K] called films that have the finding."""
-    false_alarms: NDArray[np.int64]
+    false_positives: NDArray[np.int64]
     """[K] called films that have it not."""
 
     def threshold(self, place: int) -> float:
         """Return the middle between the last called score and the next; the former itself where no other follows."""
-        here = float(self.lowest_called[place])
+        score = float(self.lowest_called[place])
         if place + 1 == len(self.lowest_called):
-            return here
+            return score
         below = float(self.lowest_called[place + 1])
-        middle = below + (here - below) / 2.0
+        middle = below + (score - below) / 2.0
         return (
-            middle if below < middle <= here else here
+            middle if below < middle <= score else score
         )  # infinite or neighbouring scores have no middle
 
 
@@ -68,7 +68,7 @@ def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
         return float("nan")
     cuts = possible_cuts(present, values)
     # Recall + specificity - 1, times both class counts: in whole numbers, where equals are equal.
-    merit = cuts.found * (~present).sum() - cuts.false_alarms * present.sum()
+    merit = cuts.found * (~present).sum() - cuts.false_positives * present.sum()
     return cuts.threshold(int(np.argmax(merit)))
 
 

@@ -66,9 +66,9 @@ def first_says(values: Sequence[float]) -> list[float]:
     """Return the numbers that the first process gives; all must call it with as many, the others' are not looked at."""
     if process_count() == 1:
         return list(values)
-    told = torch.tensor(values, dtype=torch.float64)
-    dist.broadcast(told, src=0)
-    return [float(value) for value in told]
+    shared = torch.tensor(values, dtype=torch.float64)
+    dist.broadcast(shared, src=0)
+    return [float(value) for value in shared]
 
 
 @torch.no_grad()

@@ -65,7 +65,7 @@ def _lung(body: Body, floor: float) -> Lung:
 
 
 def _heart(size: float, floor: float) -> np.ndarray:
-    """Return the heart behind the breastbone; a larger one grows backwards and up, as on films."""
+    """Return the heart behind the breastbone; a larger one extends backwards and up, as on films."""
     keys = [
         (-0.10, -0.16),
         (-0.33, -0.04),

@@ -127,7 +127,7 @@ def _fit_correlation(
 ) -> np.ndarray:
     """Return the copula's correlations that give each pair its share of films, [D, D].
 
-    P(X > a, Y > b) grows with the correlation r by the bivariate normal density at (a, b) (Plackett
+    P(X > a, Y > b) increases with the correlation r by the bivariate normal density at (a, b) (Plackett
     1954); it is summed from r = 0 and read where it meets the wanted share. Kinds are mixed by
     their weights.
     """
@@ -136,13 +136,13 @@ def _fit_correlation(
     a, b = thresholds[:, first, None], thresholds[:, second, None]  # [K, pairs, 1]
     rest = 1 - grid**2
     density = np.exp(-(a**2 - 2 * a * b * grid + b**2) / (2 * rest)) / (2 * np.pi * np.sqrt(rest))
-    growth = np.concatenate(
+    rise = np.concatenate(
         [np.zeros_like(a), np.cumsum((density[..., 1:] + density[..., :-1]) / 2, -1)], -1
     )
-    growth = (growth - growth[..., [len(grid) // 2]]) * (grid[1] - grid[0])
+    rise = (rise - rise[..., [len(grid) // 2]]) * (grid[1] - grid[0])
     alone = np.vectorize(lambda value: 1 - NormalDist().cdf(value))(thresholds)  # [K, D]
     joint = np.einsum(
-        "k,kpr->pr", weights, growth + (alone[:, first] * alone[:, second])[..., None]
+        "k,kpr->pr", weights, rise + (alone[:, first] * alone[:, second])[..., None]
     )  # [pairs, grid]
     correlation = np.eye(thresholds.shape[1])
     fitted = [

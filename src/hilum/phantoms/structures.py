@@ -10,22 +10,22 @@ from hilum.phantoms.shapes import ellipse, smooth
 
 def cardiomegaly(scene: Scene, rng: np.random.Generator) -> None:
     """A heart wider than half the chest."""
-    growth = rng.uniform(1.2, 1.4)
+    scale = rng.uniform(1.2, 1.4)
     if scene.lateral:
         anchor = np.array([scene.heart[:, 0].min(), scene.heart[:, 1].max()])
-        scene.heart = anchor + (scene.heart - anchor) * [growth, 1 + (growth - 1) * 0.5]
+        scene.heart = anchor + (scene.heart - anchor) * [scale, 1 + (scale - 1) * 0.5]
     else:
         anchor = np.array([0.0, scene.heart[:, 1].max()])
-        scene.heart = anchor + (scene.heart - anchor) * [growth, 1 + (growth - 1) * 0.35]
+        scene.heart = anchor + (scene.heart - anchor) * [scale, 1 + (scale - 1) * 0.35]
     scene.mark("Cardiomegaly", scene.canvas.fill(scene.heart), inside_lung=False)
 
 
 def enlarged_cardiomediastinum(scene: Scene, rng: np.random.Generator) -> None:
     """An upper mediastinum that bulges to both sides."""
-    growth, height = rng.uniform(1.38, 1.8), rng.uniform(-0.46, -0.36)
+    scale, height = rng.uniform(1.38, 1.8), rng.uniform(-0.46, -0.36)
     outline = scene.mediastinum
     centre = 0.04 if scene.lateral else 0.0
-    bulge = 1 + (growth - 1) * np.exp(-(((outline[:, 1] - height) / 0.2) ** 2))
+    bulge = 1 + (scale - 1) * np.exp(-(((outline[:, 1] - height) / 0.2) ** 2))
     scene.mediastinum = np.stack([centre + (outline[:, 0] - centre) * bulge, outline[:, 1]], 1)
     area = scene.canvas.fill(scene.mediastinum)
     scene.canvas.fill(

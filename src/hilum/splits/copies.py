@@ -1,4 +1,4 @@
-"""What copies mean for a split: patients with a picture in common count as one, and no picture stands in two parts."""
+"""Copies in a split: patients with a picture in common count as one, and no picture is in two subsets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 
 from hilum.arrays import Rows
 
-STANDING = ("train", "val", "test", "official-test")
-"""Of a picture in two parts, the film in the later one of these stays."""
+PRECEDENCE = ("train", "val", "test", "official-test")
+"""Of a picture in two subsets, the film in the later one of these is kept."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,18 @@ def left_out(assigned: pd.Series, copies: KnownCopies) -> tuple[Rows, Rows]:
         assigned: Each film's part, [N]; null where it has none.
         copies: The known copies.
 
-    Returns: Rows whose picture is in a part of higher standing, and rows whose picture is in their
-        own part already, none unless it is wanted once.
+    Returns: Rows whose picture is in a subset of higher rank, and rows whose picture is in their
+        own subset already (none unless ``copies.once``).
     """
-    standing = (
-        assigned.map(dict(zip(STANDING, range(len(STANDING)), strict=True)))
+    rank = (
+        assigned.map(dict(zip(PRECEDENCE, range(len(PRECEDENCE)), strict=True)))
         .fillna(-1)
         .to_numpy(np.int64)
     )
     lower, again = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for group in joined(len(standing), copies.pairs):
-        highest = standing[group].max()
-        lower.append(group[(standing[group] >= 0) & (standing[group] < highest)])
+    for group in joined(len(rank), copies.pairs):
+        highest = rank[group].max()
+        lower.append(group[(rank[group] >= 0) & (rank[group] < highest)])
         if copies.once:
-            again.append(group[standing[group] == max(highest, 0)][1:])
+            again.append(group[rank[group] == max(highest, 0)][1:])
     return np.concatenate(lower), np.concatenate(again)

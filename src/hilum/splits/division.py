@@ -16,7 +16,7 @@ from hilum.stratify import by_patient, divide
 
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
 MIN_POSITIVES = 20
-"""A source's own validation part needs that many positives of at least half of the findings that it
+"""A source's own validation set needs that many positives of at least half of the findings that it
 states."""
 
 
@@ -25,11 +25,11 @@ def official_or_patient_split(
 ) -> Split:
     """Return the source's own split where it has one, else one by patient.
 
-    A part that the source lacks is carved from its training patients: test (20 %) and validation
+    A subset that the source lacks is drawn from its training patients: test (20 %) and validation
     (10 %), the latter also where the source's own has fewer than 20 positives of most findings (its
-    patients then train). A patient whom the source has in several parts stays in the first of test,
-    val, train; its films in the others are left out, and so is a film of which a part before its
-    own in that row has a copy.
+    patients then train). A patient whom the source has in several subsets stays in the first of test,
+    val, train; its films in the others are left out, and so is a film that has a copy in a subset
+    before its own in that order.
 
     Args:
         table: A catalogue: path, patient, part and a column a finding.
@@ -72,18 +72,18 @@ def patient_split(
     fractions: Sequence[float] = FRACTIONS,
     copies: KnownCopies = NO_COPIES,
 ) -> Split:
-    """Return a split by patient over all films but the source's own test part, which becomes a part of its own.
+    """Return a split by patient; the source's own test films are the subset official-test.
 
     Patients are stratified by their findings; those with a picture in common count as one. Other
-    films of patients in the official test are in no part.
+    films of patients in the official test are in no subset.
 
     Args:
         table: A catalogue: path, patient, part and a column a finding.
         findings: The finding columns.
         seed: Of what is drawn.
-        test: Share of the patients.
-        val: Share of the patients.
-        fractions: Shares of the training patients that will be used, written down with their size.
+        test: Fraction of the patients.
+        val: Fraction of the patients.
+        fractions: Fractions of the training patients that will be used, written down with their size.
         copies: Films that show the same picture.
 
     Raises:
@@ -177,12 +177,12 @@ def _finish(
 
 
 def _notes(astray: int, lower: int, again: int) -> tuple[str, ...]:
-    """Say why films are in no part."""
+    """Return why films are in no subset."""
     reasons = {
-        "their patients belong to another part": astray,
-        "another part has a copy of each": lower,
-        "their part has a copy of each already": again,
+        "their patients belong to another subset": astray,
+        "another subset has a copy of each": lower,
+        "their subset has a copy of each already": again,
     }
     return tuple(
-        f"{count} films are in no part: {reason}" for reason, count in reasons.items() if count
+        f"{count} films are in no subset: {reason}" for reason, count in reasons.items() if count
     )

@@ -30,8 +30,8 @@ def x_axis(
         if grid_top is not None:
             drawing.line((place, grid_top), (place, y), "grid")
         drawing.line((place, y), (place, y + 4), "axis")
-        said = "0" if tick == 0 and "+" in form else form.format(tick).replace("-", MINUS)
-        drawing.text((place, y + 18), said, "middle", "tick")
+        label = "0" if tick == 0 and "+" in form else form.format(tick).replace("-", MINUS)
+        drawing.text((place, y + 18), label, "middle", "tick")
     if title:
         drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
 
@@ -40,10 +40,10 @@ def y_axis(
     drawing: Drawing, scale: Scale, sides: tuple[float, float], title: str, form: str = ""
 ) -> None:
     """Draw the vertical axis with lines between both sides, its numbers and its turned title."""
-    for tick, said in y_ticks(scale, form):
+    for tick, label in y_ticks(scale, form):
         place = scale(tick)
         drawing.line((sides[0], place), (sides[1], place), "grid")
-        drawing.text((sides[0] - 8, place + 4.5), said, "end", "tick")
+        drawing.text((sides[0] - 8, place + 4.5), label, "end", "tick")
     drawing.line((sides[0], scale.start), (sides[1], scale.start), "axis")
     drawing.text((16, (scale.start + scale.end) / 2), title, "middle", "tick", turned=True)
 

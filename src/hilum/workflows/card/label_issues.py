@@ -1,4 +1,4 @@
-"""Label hints: films whose label their nearest neighbours, of other patients, contradict; a work list for a reader."""
+"""Label issues: labels that the nearest films of other patients contradict; a list for a radiologist."""
 
 from __future__ import annotations
 

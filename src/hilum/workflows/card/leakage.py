@@ -1,4 +1,4 @@
-"""What a card says of films that are there twice, of patients in several parts, and of films of something else."""
+"""Leaks and outliers on a card: copies, patients in several subsets, films of something else."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def _between_stores(
     within = [(place, place) for place in range(len(films.stores))]
     found = []
     for first, second in sorted({*within, *map(tuple, ends.tolist())}):
-        here = pairs[(ends == (first, second)).all(axis=1)]
-        other = ~here["same_patient"].to_numpy(bool)
-        exact = (here["kind"] == "exact").to_numpy(bool)
+        shown = pairs[(ends == (first, second)).all(axis=1)]
+        other = ~shown["same_patient"].to_numpy(bool)
+        exact = (shown["kind"] == "exact").to_numpy(bool)
         found.append({
             "stores": [films.sources[first], films.sources[second]],
             "exact": int(exact.sum()), "exact_other_patient": int((exact & other).sum()),
@@ -104,9 +104,9 @@ def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dic
     """Return for each part how many of its films have a copy in each part, its own among them."""
     found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
     for group in groups:
-        here = Counter(placed[group].tolist())
-        for part, count in here.items():
-            for other in here:
+        counts = Counter(placed[group].tolist())
+        for part, count in counts.items():
+            for other in counts:
                 found[part][other] += count if other != part or count > 1 else 0
     return found
 
@@ -157,7 +157,7 @@ def shown_copies(subsets: Subsets, copies: Copies, out: Path) -> list[dict[str, 
 
 
 def patient_facts(subsets: Subsets) -> dict[str, Any]:
-    """Return how many patients stand in several parts or stores, or in several parts of their source's own division."""
+    """Return how many patients are in several subsets or stores, also by the source's own split."""
     films, placed = subsets.films, part_of_each(subsets)
     table = pd.DataFrame({
         "patient": films.patient_codes, "part": placed, "store": store_of_each(films),
@@ -190,8 +190,8 @@ def shown_films(films: Films, found: pd.DataFrame, out: Path, kind: str) -> list
     for number, line in enumerate(first.drop(columns=["row", "source", "path"]).to_dict("records")):
         picture = keep_picture(out, f"{kind}-{number}", pictures[number])
         where = {"store": names["store"][number], "row": int(names["row"][number])}
-        said: dict[str, Any] = {str(name): _plain(value) for name, value in line.items()}
-        lines.append({"picture": picture, **where, **said})
+        details: dict[str, Any] = {str(name): _plain(value) for name, value in line.items()}
+        lines.append({"picture": picture, **where, **details})
     return lines
 
 

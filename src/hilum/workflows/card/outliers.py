@@ -1,4 +1,4 @@
-"""Strangers: films of a store that look like no chest film of it, as a limb, a negative, noise or one turned aside."""
+"""Outlier images of a store: wrong body part, inverted, rotated, blank or noise."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SAMPLE = 20_000
 TONE_DIRECTIONS, OUTLINE_DIRECTIONS = 32, 16
 """Principal components of the bulk's tones and outlines."""
 FAR = 4.0
-"""Spreads above the usual distance from the bulk at which a film is a stranger."""
+"""Spreads above the usual distance from the bulk at which a film is an outlier."""
 BETTER = 0.5
 """It is one too where it would lie nearer, had it been turned or inverted, by this much in the
 distance's logarithm."""
 FLAT = 4.0
 """Grey levels of standard deviation below which a film is blank."""
 REASONS = ("hardly any contrast", "tones unlike the others'", "outlines unlike the others'", *TURNS)
-"""Why a film is a stranger, in words."""
+"""Why a film is an outlier, in words."""
 
 
 def outliers(
     films: Films, rows: Rows | None = None, limit: float = 1.0, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the films that look like no chest film, by cheap measures against the bulk of these films.
+    """Return the films far from the bulk of these films in grey values or outlines, or blank.
 
     Args:
         films: All films.
@@ -95,7 +95,7 @@ def _looks(images: NDArray[np.uint8]) -> FloatArray:
 
 
 def _scores(images: NDArray[np.uint8], bulk: _Looks | None) -> FloatArray:
-    """Return how much each reason speaks for films [n, S, S] being strangers, [n, R]; 1 is the limit."""
+    """Return the outlier score of films [n, S, S] by reason, [n, R]; 1 is the limit."""
     blank = np.where(contrast(images) < FLAT, 100.0, 0.0)
     scores = np.zeros((len(images), len(REASONS)), np.float32)
     scores[:, 0] = blank

@@ -66,7 +66,7 @@ def _spread(values: NDArray[np.floating]) -> dict[str, float]:
 
 
 def sample_rows(store: Store, split: Split, count: int, seed: int) -> Rows:
-    """Return films drawn from a store's training part, or from all where it has none."""
+    """Return films drawn from a store's training set, or from all where it has none."""
     rows = split.rows(store.catalog, "train")
     rows = rows if len(rows) else np.arange(len(store))
     return np.random.default_rng(seed).permutation(rows)[:count]

@@ -31,10 +31,12 @@ def shortcut_facts(
 ) -> dict[str, Any]:
     """Return what the probes know of a column's films, beside a run; ``seen`` counts the films that it learnt from."""
     films = Films([subsets.films.stores[place] for place in column.stores])
-    here = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
-    scores, seen = _beside(here, None if reader is None else reader.of(column.rows), options)
+    column_subsets = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
+    scores, seen = _beside(
+        column_subsets, None if reader is None else reader.of(column.rows), options
+    )
     found = probed(
-        here,
+        column_subsets,
         column.name,
         options.split,
         options.min_positives,

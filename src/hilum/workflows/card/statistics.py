@@ -91,12 +91,12 @@ def label_facts(films: Films, rows: Rows) -> dict[str, dict[str, Any]]:
         cells = labels[labelled[:, place], place]
         if not len(cells):
             continue
-        here = patients[labelled[:, place]]
+        labelled_patients = patients[labelled[:, place]]
         found[name] = {
             **{kind: int((cells == value).sum()) for kind, value in KINDS.items()},
             "not_stated": int(np.isnan(cells).sum()),
             "not_labelled": len(rows) - len(cells),
-            "patients_present": len(np.unique(here[cells == PRESENT])),
+            "patients_present": len(np.unique(labelled_patients[cells == PRESENT])),
             "prevalence": prevalences(cells),
         }
     return found
@@ -130,9 +130,9 @@ def together(films: Films, rows: Rows) -> dict[str, Any]:
         "films": present[:, places].T @ present[:, places],
         "of": present[:, places].T @ labelled[:, places],
     }
-    told = {name: found.astype(int).tolist() for name, found in counts.items()}
+    tables = {name: found.astype(int).tolist() for name, found in counts.items()}
     names = [films.findings[place] for place in places]
-    return {"findings": names, **told, "none_present": int((~present.any(axis=1)).sum())}
+    return {"findings": names, **tables, "none_present": int((~present.any(axis=1)).sum())}
 
 
 def part_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]:

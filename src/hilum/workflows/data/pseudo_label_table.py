@@ -55,12 +55,12 @@ class PseudoLabels:
         table = pa.Table.from_pandas(
             self.cells.astype(COLUMNS)[list(COLUMNS)], preserve_index=False
         )
-        told = json.dumps(
+        metadata = json.dumps(
             {"format": FORMAT, **self.record}, sort_keys=True, ensure_ascii=False, allow_nan=False
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside:
-            pq.write_table(table.replace_schema_metadata({METADATA: told.encode()}), aside)
+            pq.write_table(table.replace_schema_metadata({METADATA: metadata.encode()}), aside)
 
     def on(
         self, films: Films, findings: Sequence[str], subsets: Subsets | None = None

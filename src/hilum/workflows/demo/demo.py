@@ -49,10 +49,10 @@ def demo(
     if plan.options.out != options.out or plan.options.data != (options.out / STORE,):
         raise ValueError(f"the plan is of {plan.options.out}, the demo of {options.out}")
     _claim(options, films)
-    wanted = PhantomOptions(
+    phantoms = PhantomOptions(
         count=films.films, size=films.drawn_size, seed=options.seed, prevalence="even"
     )
-    write_phantoms(options.out / PHANTOMS, wanted, partial(listener.progress, "draw"))
+    write_phantoms(options.out / PHANTOMS, phantoms, partial(listener.progress, "draw"))
     prepare(
         read_source("chexpert", options.out / PHANTOMS),
         options.out / STORE,
@@ -70,10 +70,10 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
     """
     if options.seed < 0:
         raise OptionError(f"--seed is {options.seed}: allowed is 0 or more.")
-    wanted = {"seed": options.seed, "full": options.full, **asdict(films)}
+    record = {"seed": options.seed, "full": options.full, **asdict(films)}
     path = options.out / RECORD
     if path.is_file():
-        if _read(path) != wanted:
+        if _read(path) != record:
             raise RunError(
                 f"{options.out} holds a demo with other options: give the same --seed and --full, or another --out."
             )
@@ -81,7 +81,7 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise RunError(f"{options.out} holds something else than a demo: give --out a new folder.")
     options.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
+    write_json(path, record)
 
 
 def _read(path: Path) -> object:

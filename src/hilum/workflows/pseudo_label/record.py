@@ -221,45 +221,45 @@ def read_rounds(folder: Path) -> Rounds:
         ) from error
 
 
-def _round(told: Mapping[str, Any]) -> Round:
-    agreement = told["on_pseudo_labels"]
+def _round(content: Mapping[str, Any]) -> Round:
+    agreement = content["on_pseudo_labels"]
     return Round(
-        number=int(told["round"]),
-        run=str(told["run"]),
-        validation_auroc=told["validation_auroc"],
-        kept=bool(told["kept"]),
-        films=int(told["films"]),
-        patients=int(told["patients"]),
-        findings={name: _finding(one) for name, one in told["findings"].items()},
-        real_precision_mean=_sides(told["real_precision_mean"], lambda mean: mean),
+        number=int(content["round"]),
+        run=str(content["run"]),
+        validation_auroc=content["validation_auroc"],
+        kept=bool(content["kept"]),
+        films=int(content["films"]),
+        patients=int(content["patients"]),
+        findings={name: _finding(one) for name, one in content["findings"].items()},
+        real_precision_mean=_sides(content["real_precision_mean"], lambda mean: mean),
         on_pseudo_labels=None if agreement is None else _agreement(agreement),
     )
 
 
-def _finding(told: Mapping[str, Any]) -> FindingRound:
+def _finding(content: Mapping[str, Any]) -> FindingRound:
     return FindingRound(
-        present=int(told["present"]),
-        absent=int(told["absent"]),
-        abstained=int(told["abstained"]),
-        cut=_sides(told["cut"], lambda cut: cut),
-        reason=told["reason"],
-        wanted=_sides(told["wanted"], lambda share: None if share is None else float(share)),
-        validation_precision=_sides(told["validation_precision"], _estimate),
+        present=int(content["present"]),
+        absent=int(content["absent"]),
+        abstained=int(content["abstained"]),
+        cut=_sides(content["cut"], lambda cut: cut),
+        reason=content["reason"],
+        wanted=_sides(content["wanted"], lambda share: None if share is None else float(share)),
+        validation_precision=_sides(content["validation_precision"], _estimate),
         real_precision=_sides(
-            told["real_precision"], lambda one: None if one is None else _estimate(one)
+            content["real_precision"], lambda one: None if one is None else _estimate(one)
         ),
-        truth_films=int(told["real_precision"]["films"]),
+        truth_films=int(content["real_precision"]["films"]),
     )
 
 
-def _agreement(told: Mapping[str, Any]) -> Agreement:
-    return Agreement(**{**told, "auroc_macro": _estimate(told["auroc_macro"])})
+def _agreement(content: Mapping[str, Any]) -> Agreement:
+    return Agreement(**{**content, "auroc_macro": _estimate(content["auroc_macro"])})
 
 
-def _sides(told: Mapping[str, Any], of: Callable[[Any], U]) -> Sides[U]:
-    return Sides(of(told["present"]), of(told["absent"]))
+def _sides(content: Mapping[str, Any], of: Callable[[Any], U]) -> Sides[U]:
+    return Sides(of(content["present"]), of(content["absent"]))
 
 
-def _estimate(told: Mapping[str, Any]) -> Estimate:
-    ends = None if told["interval"] is None else Interval(*told["interval"])
-    return Estimate(told["value"], ends, int(told["left_out"]), told["reason"])
+def _estimate(content: Mapping[str, Any]) -> Estimate:
+    ends = None if content["interval"] is None else Interval(*content["interval"])
+    return Estimate(content["value"], ends, int(content["left_out"]), content["reason"])

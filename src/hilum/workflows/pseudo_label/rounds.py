@@ -218,16 +218,16 @@ def _labelled(
     unstated = context.start.options.labels.unstated
     cuts = cuts_of(predictor, films, context.validation, unstated, options, context.listener)
     columns = [films.findings.index(name) for name in predictor.findings]
-    wanted = context.open[:, columns]
+    candidates = context.open[:, columns]
     identity = {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": number}
     labels = _written(table, identity)
     if labels is None:
-        rows = np.flatnonzero(wanted.any(axis=1)).astype(np.int64)
+        rows = np.flatnonzero(candidates.any(axis=1)).astype(np.int64)
         labels = label_films(
             predictor,
             films,
             rows,
-            wanted[rows],
+            candidates[rows],
             cuts,
             options,
             context.labelled,
@@ -238,7 +238,7 @@ def _labelled(
         labels = replace(labels, cells=context.told_apart(labels.cells))
         labels.write(table)
     return cuts, Added(
-        films, predictor.findings, wanted, _calls(labels, context, predictor.findings, cuts)
+        films, predictor.findings, candidates, _calls(labels, context, predictor.findings, cuts)
     )
 
 

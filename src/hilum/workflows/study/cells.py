@@ -130,7 +130,7 @@ def finetune_options(
 
 
 def self_training_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PseudoLabelOptions:
-    """Return how a model is grown: further stores give films to it that have no label."""
+    """Return the options of self-training; further stores give films without labels."""
     if cell.fraction is None:
         raise ValueError(f"cell {cell.id} has no share")
     template, row = plan.self_training, plan.models[cell.model]
@@ -205,7 +205,7 @@ def _trainings(
 def _self_trainings(
     plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
 ) -> Iterator[StudyCell]:
-    """Yield the cells of a model that is grown, one for each seed; the rate is that of the fine-tuning it grows."""
+    """Yield the cells of a model with self_train, one for each seed, at the rate of the fine-tuning it starts from."""
     rates = plan.options.learning_rates
     for seed in range(plan.seeds_of(model)):
         cell = StudyCell(

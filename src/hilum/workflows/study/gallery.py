@@ -100,9 +100,9 @@ def write_gallery(
         for number, choice in enumerate(read.choices(), start=1):
             entry, note = _film(aside, f"{number:02d}", read, choice, places)
             films.append(entry)
-        told = {"format": FORMAT, **about, "rule": RULE, "layer": note, "films": films}
-        told["notice"] = read.predictor.description.notice
-        (aside / SUMMARY).write_bytes(canonical_json(told))
+        summary = {"format": FORMAT, **about, "rule": RULE, "layer": note, "films": films}
+        summary["notice"] = read.predictor.description.notice
+        (aside / SUMMARY).write_bytes(canonical_json(summary))
 
 
 def _film(

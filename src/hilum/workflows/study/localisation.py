@@ -48,8 +48,8 @@ def explain_study(
 ) -> None:
     """Write ``explained/`` and ``localisation.json`` of a study from its finished fine-tunings.
 
-    Shown is the model with the best validation AUROC at the largest share of the labels; scored is
-    every model at its largest share, each beside its network with random weights.
+    Shown is the model with the best validation AUROC at the largest fraction of the labels; scored is
+    every model at its largest fraction, and its network with random weights.
 
     Args:
         folder: The study's.
@@ -82,9 +82,9 @@ def explain_study(
 
 
 def best_cells(record: StudyRecord) -> list[StudyCell]:
-    """Return each model's fine-tuning at its largest share of the labels that validation films like best.
+    """Return each model's fine-tuning at its largest fraction with the best validation AUROC.
 
-    The best one of the largest share of all comes first; the others follow in the plan's order.
+    The best one of the largest fraction of all comes first; the others follow in the plan's order.
     Test films choose nothing.
     """
     known = [cell for cell in record.chosen(group="main") if cell.validation_auroc is not None]
@@ -172,7 +172,9 @@ def _localisation(
     if not shown:
         return _unavailable(f"no {places.kind} are of the test films.")
     judge = Judge.of(store, shown, RESAMPLES, SEED, listener)
-    listener.note(f"scores {len(shown)} findings on {judge.films} films against {places.said}")
+    listener.note(
+        f"scores {len(shown)} findings on {judge.films} films against {places.description}"
+    )
     scorer = _Scorer(judge, record, device)
     stands = {name: STAND_INS[name] for name in judge.places.names if name not in store.findings}
     return {
@@ -181,7 +183,7 @@ def _localisation(
         "source": store.source,
         "truth": {
             "kind": places.kind,
-            "said": places.said,
+            "said": places.description,
             "stand_ins": {k: list(v) for k, v in stands.items()},
         },
         "parts": parts,

@@ -37,13 +37,13 @@ class StudyCell:
     method: str | None = None
     """Of a pretraining."""
     start: str | None = None
-    """Of pseudo-labels the model that is grown."""
+    """For pseudo-labels the model that they start from."""
     backbone: str
     fraction: float | None = None
-    """Share of the labels; None of a pretraining, as the policy."""
+    """Fraction of the labels; None for a pretraining, like the policy."""
     policy: str | None = None
     seed: int
-    """Place of the training seed, which is also the draw of the fraction."""
+    """Training seed and subset seed."""
     lr: float | None = None
     """Peak learning rate; None for a seed that waits for the choice."""
     chosen: bool = False
@@ -134,8 +134,8 @@ class StudyRecord:
         group: Group | None = None,
     ) -> tuple[StudyCell, ...]:
         """Return the finished classifiers that count, in the plan's order; None does not narrow."""
-        wanted = {"model": model, "fraction": fraction, "policy": policy, "group": group}
-        narrow = {name: value for name, value in wanted.items() if value is not None}
+        criteria = {"model": model, "fraction": fraction, "policy": policy, "group": group}
+        narrow = {name: value for name, value in criteria.items() if value is not None}
         return tuple(
             cell
             for cell in self.cells
@@ -221,13 +221,13 @@ def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
 def _cells(rows: Sequence[Mapping[str, Any]]) -> tuple[StudyCell, ...]:
     cells = tuple(StudyCell(**row) for row in rows)
     for cell in cells:
-        said = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
-        if any(value not in get_args(allowed) for value, allowed in said):
+        literals = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
+        if any(value not in get_args(allowed) for value, allowed in literals):
             raise ValueError(f"cell {cell.id!r} is of no known kind, group or state")
     return cells
 
 
 def _said(store: Path, folder: Path) -> str:
     """Return a store's path: from the study's folder where it lies within, so that the two can be moved together."""
-    whole, here = store.resolve(), folder.resolve()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+    whole, base = store.resolve(), folder.resolve()
+    return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)

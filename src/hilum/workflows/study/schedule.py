@@ -36,7 +36,7 @@ def settled(cells: Cells) -> Cells:
     A cell fails with what it starts from. Of the rates that the first seed tried, the best on
     validation films counts (the first of equals); its cell waits again, to be measured, and the
     later seeds take that rate. Where a trial that had failed is tried again, the rate is chosen
-    again as long as no later seed, nor a model that grows it, has begun. Pseudo-labels begin with
+    again as long as no later seed, nor its self-training, has begun. Pseudo-labels begin with
     the fine-tuning of their seed that counts.
     """
     cells = _lost(cells)
@@ -97,13 +97,13 @@ def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
 def _rate(cell: StudyCell, cells: Cells, plan: StudyPlan) -> float | None:
     """Return seconds a unit of work."""
     ended = [other for other in _runs(cells) if other.state == "done" and other.seconds]
-    told = [other for other in ended if other.kind == cell.kind]
+    timed = [other for other in ended if other.kind == cell.kind]
     if cell.kind == "pseudo-label":  # its rounds are fine-tunings
-        told = told or [other for other in ended if other.kind == "finetune"]
+        timed = timed or [other for other in ended if other.kind == "finetune"]
     alike = [
-        other for other in told if (other.backbone, other.method) == (cell.backbone, cell.method)
+        other for other in timed if (other.backbone, other.method) == (cell.backbone, cell.method)
     ]
-    used = alike or told
+    used = alike or timed
     work = sum(_work(other, plan) for other in used)
     return sum(other.seconds or 0.0 for other in used) / work if work else None
 
@@ -154,16 +154,16 @@ def _begun_with(cell: StudyCell, cells: Sequence[StudyCell]) -> list[StudyCell]:
     """Return the fine-tunings that pseudo-labels may begin with: those of their seed, of which one will be chosen."""
     if cell.kind != "pseudo-label":
         return []
-    wanted = (cell.start, cell.fraction, cell.policy, cell.group, cell.seed)
+    identity = (cell.start, cell.fraction, cell.policy, cell.group, cell.seed)
     return [
         other
         for other in cells
-        if other.kind == "finetune" and (*_group(other), other.seed) == wanted
+        if other.kind == "finetune" and (*_group(other), other.seed) == identity
     ]
 
 
 def _self_trained(cell: StudyCell, cells: Cells) -> list[StudyCell]:
-    """Return the cells that grow the models of a fine-tuning's group."""
+    """Return the self-training cells that start from a fine-tuning's group."""
     return [
         other
         for other in cells

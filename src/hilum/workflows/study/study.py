@@ -1,4 +1,4 @@
-"""The study: every model on every share of the labels, run, measured and written down; continued where it was left."""
+"""The study: train and evaluate every model at every fraction of the labels; resumable."""
 
 from __future__ import annotations
 

@@ -104,10 +104,10 @@ def line_of(error: Exception, faults: Path | None, name: str) -> str:
         faults: Folder for the traceback, which is made if need be; None keeps none.
         name: Of the work, and so of the file.
     """
-    said = " ".join(str(error).split())[:LONGEST]
+    message = " ".join(str(error).split())[:LONGEST]
     if isinstance(error, HilumError):
-        return said
-    line = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return message
+    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     if faults is None:
         return line
     faults.mkdir(exist_ok=True)

@@ -53,8 +53,7 @@ def cuts_of(
     ):
         cells = np.zeros(len(rows), np.bool_) if place is None else counts[:, place]
         right = np.zeros(len(rows), np.float32) if place is None else truth[:, place]
-        told = right[cells], probabilities[cells, mine], patients[cells]
-        cuts[name] = cut_of(*told, options)
+        cuts[name] = cut_of(right[cells], probabilities[cells, mine], patients[cells], options)
     return cuts
 
 
@@ -64,15 +63,21 @@ def cut_of(
     """Return a finding's thresholds by validation films [n]."""
     if not options.abstain:
         return even_cut(truth, probabilities, patients, options.level)
-    wanted = options.precision, options.absent_precision, options.level
-    return choose_cut(truth, probabilities, patients, *wanted)
+    return choose_cut(
+        truth,
+        probabilities,
+        patients,
+        options.precision,
+        options.absent_precision,
+        options.level,
+    )
 
 
 def label_films(
     predictor: Predictor,
     films: Films,
     rows: Rows,
-    wanted: BoolArray,
+    candidates: BoolArray,
     cuts: Mapping[str, Cut],
     options: PseudoOptions,
     labelled: Mapping[str, tuple[float, float]] | None = None,
@@ -86,7 +91,7 @@ def label_films(
         predictor: The teacher.
         films: Where to read from.
         rows: [n] of the films to label.
-        wanted: [n, F] which cells of the model's F findings to label.
+        candidates: [n, F] which cells of the model's F findings to label.
         cuts: Thresholds by finding, from ``cuts_of``.
         options: Soft or hard, abstaining or not, the cap, the weight.
         labelled: Present and absent cells by finding among the labelled training films, for the
@@ -98,30 +103,32 @@ def label_films(
     scores = _probabilities(predictor, films, rows, "label", listener)
     found = []
     for column, name in enumerate(predictor.findings):
-        values, taken = called(scores[:, column], wanted[:, column], cuts[name])
+        values, taken = called(scores[:, column], candidates[:, column], cuts[name])
         if options.abstain and options.cap and labelled is not None:
             taken = capped(scores[:, column], values, taken, *labelled[name], options.cap)
         places = np.flatnonzero(taken)
-        told = scores[places, column]
-        aim = told if options.soft else values[places].astype(np.float32)
-        found.append(_cells(films, rows[places], name, aim, told, options.weight, provenance))
-    told_so = {
+        certain = scores[places, column]
+        aim = certain if options.soft else values[places].astype(np.float32)
+        found.append(_cells(films, rows[places], name, aim, certain, options.weight, provenance))
+    made = {
         "cuts": {name: cut.to_json() for name, cut in cuts.items()},
         "options": asdict(options),
     }
     return PseudoLabels(
-        pd.concat(found, ignore_index=True).astype(COLUMNS), {**told_so, **(record or {})}
+        pd.concat(found, ignore_index=True).astype(COLUMNS), {**made, **(record or {})}
     )
 
 
-def called(probabilities: FloatArray, wanted: BoolArray, cut: Cut) -> tuple[BoolArray, BoolArray]:
+def called(
+    probabilities: FloatArray, candidates: BoolArray, cut: Cut
+) -> tuple[BoolArray, BoolArray]:
     """Return what films [n] are called, present or not, and which of the wanted ones are called at all."""
     exact = probabilities.astype(np.float64)  # thresholds lie between neighbouring float32 numbers
     present = np.zeros(len(exact), np.bool_) if cut.present is None else exact >= cut.present
     absent = (
         np.zeros(len(exact), np.bool_) if cut.absent is None else (exact <= cut.absent) & ~present
     )
-    return present, (present | absent) & wanted
+    return present, (present | absent) & candidates
 
 
 def capped(
