@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,11 @@ from hilum.augment.crops import CropRecipe
 from hilum.errors import OptionError
 from hilum.methods import METHODS, load_method
 from hilum.options import new_name, old_names, plain, read_options, with_new_names
+from hilum.training.monitor_options import MonitorOptions
+from hilum.training.options import TrainOptions
+from hilum.workflows.card.options import CardOptions
+from hilum.workflows.evaluate.options import MeasureOptions
+from hilum.workflows.train.labelling_options import PseudoOptions
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,28 @@ def test_one_crop_option_leaves_the_methods_others(method: str) -> None:
             read = read_options(type(usual), {entry.name: {"noise": "0.123"}}, "my.yaml")
             before = recipe.to_json()
             assert getattr(read, entry.name).to_json() == {**before, "noise": 0.123}
+
+
+SMALL: dict[str, Any] = {
+    "--train.batch-size": lambda: TrainOptions(batch_size=0),
+    "--train.weight-decay": lambda: TrainOptions(weight_decay=float("nan")),
+    "--monitor.probe-films": lambda: MonitorOptions(probe_films=-1),
+    "--absent-precision": lambda: PseudoOptions(absent_precision=2),
+    "--min-positives": lambda: CardOptions(out=Path(), min_positives=0),
+    "--label-issues": lambda: CardOptions(out=Path(), label_issues=-1),
+    "--subgroup-patients": lambda: MeasureOptions(subgroup_patients=0),
+    **{
+        f"--method.embedding-size of {name}": partial(load_method(name).Options, embedding_size=0)
+        for name in METHODS
+    },
+}
+
+
+@pytest.mark.parametrize("option", SMALL)
+def test_error_lines_name_options_with_dashes(option: str) -> None:
+    with pytest.raises(OptionError) as refused:
+        SMALL[option]()
+    assert str(refused.value).startswith(f"{option.partition(' ')[0]} is ")
 
 
 def test_what_lies_below_a_renamed_key_moves_with_it() -> None:

@@ -90,16 +90,15 @@ class LabelOptions:
     """What uncertain and unstated labels become."""
 
     uncertain: str = "ignore"
-    """What an uncertain label becomes in training: zeros, ones, ignore, smooth (present to a
-    degree), multiclass (a class of its own, scored present against absent) or self-train (what a
-    first model, trained without them, says where it is sure). Evaluation never scores one."""
+    """Policy for uncertain labels in training: zeros, ones, ignore, smooth (a soft target),
+    multiclass (a class of its own, scored present against absent) or self-train (pseudo-labels of a
+    first model that was trained without them). Evaluation never scores one."""
     unstated: Unstated = "absent"
-    """What a finding that is not mentioned becomes, in training and evaluation: absent or
-    ignore."""
+    """Target of a finding that is not mentioned, in training and evaluation: absent or ignore."""
     per_finding: dict[str, str] = field(default_factory=dict)
     """Another policy for single findings, as in ``--labels.per-finding.Edema ones``."""
     smooth: float = 0.7
-    """Degree from 0 (absent) to 1 (present) that smooth takes an uncertain label as."""
+    """Soft target of an uncertain label under smooth, from 0 (absent) to 1 (present)."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.

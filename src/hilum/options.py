@@ -31,6 +31,9 @@ RENAMED: dict[str, dict[str, str]] = {
 """Command -> old key -> new key, of options that version 0.1.0 had by another name. A star stands
 for one key of any name (a method, a model); what lies below a renamed key moves with it."""
 
+ADDED = (".train.min_steps",)
+"""How options end that version 0.1.0 did not have: a run is no other for lacking one."""
+
 WHOLE = re.compile(r"[+-]?\d[\d_]*")
 TRUE, FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
 NULL = ("none", "null")
@@ -122,12 +125,19 @@ def kind_of(value: object) -> str:
     )
 
 
-def refuse_below(options: Any, smallest: Mapping[str, int]) -> None:
-    """Raise an OptionError where a field is smaller than allowed; None is let through."""
+def refuse_below(options: Any, smallest: Mapping[str, int], above: str = "") -> None:
+    """Raise an OptionError where a field is smaller than allowed; None is let through.
+
+    Args:
+        options: A dataclass.
+        smallest: Field -> smallest value allowed.
+        above: The option's name on the command line up to the field's, such as ``train.``.
+    """
     for name, least in smallest.items():
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise OptionError(f"--{name.replace('_', '-')} is {value}: allowed is {least} or more.")
+        if value is not None and not value >= least:  # nan is refused too
+            dashed = name.replace("_", "-")
+            raise OptionError(f"--{above}{dashed} is {value}: allowed is {least} or more.")
 
 
 def plain(options: Any) -> Any:

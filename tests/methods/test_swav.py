@@ -129,7 +129,7 @@ def test_a_batch_of_one_film_says_what_to_do() -> None:
     of = swav()
     with pytest.raises(
         OptionError,
-        match=r"--train\.batch_size is 1: SwAV needs 2 or more, or --method\.no-batch_norm",
+        match=r"--train\.batch-size is 1: SwAV needs 2 or more, or --method\.no-batch-norm",
     ):
         of(batch(of, films=1))
     swav(batch_norm=False).eval()(batch(of, films=1))

@@ -18,21 +18,21 @@ _SIGMA_AT = 224  # the side in pixels for which a recipe's blur is given
 
 @dataclass(frozen=True)
 class CropRecipe:
-    """What may happen to a film on its way to a crop; 0 (or a scale of 1) switches a step off, at no cost.
+    """Augmentations of a crop; 0 (or a scale of 1) switches one off, at no cost.
 
     Films are grey: there is no hue, saturation, solarisation, nor a vertical flip.
     """
 
     min_scale: float = 1.0
-    """Smallest share of the film's area that a crop shows."""
+    """Smallest fraction of the film's area that a crop shows."""
     max_scale: float = 1.0
-    """Largest share of the film's area that a crop shows."""
+    """Largest fraction of the film's area that a crop shows."""
     aspect: float = 1.0
     """Largest ratio of a crop's width to its height, and of height to width."""
     flip: float = 0.0
     """Probability of mirroring left and right."""
     rotation: float = 0.0
-    """Largest turn to either side, in degrees."""
+    """Largest rotation to either side, in degrees."""
     brightness: float = 0.0
     """Brightness is multiplied by 1 - this to 1 + this."""
     contrast: float = 0.0
@@ -46,11 +46,11 @@ class CropRecipe:
     blur_sigma_max: float = 2.0
     """Widest blur, in pixels of a 224 px film."""
     noise: float = 0.0
-    """Largest standard deviation of added noise, as a share of the range from black to white."""
+    """Largest standard deviation of added noise, as a fraction of the range from black to white."""
     cutout: float = 0.0
     """Probability of blanking a square."""
     cutout_side: float = 0.3
-    """Largest side of the blanked square, as a share of the crop's side."""
+    """Largest side of the blanked square, as a fraction of the crop's side."""
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.

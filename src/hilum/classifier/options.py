@@ -10,21 +10,20 @@ from hilum.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions:
-    """What a wrong answer costs."""
+    """The loss of the classifier."""
 
     name: Literal["bce", "focal"] = "bce"
-    """Cross-entropy, or focal loss, which damps what is known already."""
+    """Binary cross-entropy, or focal loss, which gives less weight to easy cases."""
     gamma: float = 2.0
-    """How strongly the focal loss damps; 0 not at all."""
+    """Exponent of the focal loss; 0 gives easy cases full weight."""
     alpha: float = 0.25
-    """Weight of present cells in the focal loss, absent ones weighing 1 - alpha; 0.5 for both
-    alike."""
+    """Weight of present labels in the focal loss; absent ones have 1 - alpha; 0.5 is equal."""
     positive_weight: Literal["none", "balanced"] | float = "none"
-    """What a present cell weighs against an absent one: none (1), balanced (absent over present
-    cells of the finding among the training films, at most 100), or a number."""
+    """Weight of present labels relative to absent ones: none (1), balanced (absent over present
+    labels of the finding among the training films, at most 100), or a number."""
     beta: float = 0.0
-    """Class-balanced weights by the effective number of cells, such as 0.999; 0 weighs classes
-    alike."""
+    """Class-balanced weights by the effective number of labels, such as 0.999; 0 is equal
+    weights."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.

@@ -1,4 +1,4 @@
-"""Builds the command line from the tables, runs it, and turns every outcome into an exit code and at most one line."""
+"""Builds the command line, runs a command, and turns its outcome into an exit code and at most one line."""
 
 import importlib
 import inspect
@@ -29,10 +29,10 @@ START = """Examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 the user can mend it, 2 usage, 130 interrupted.
 
-    70 stands for a fault of the program itself, 141 for a reader of its output that left.
+    70 is a fault of the program itself, 141 a closed pipe.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what torch says to its makers
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # warnings for developers of torch
     try:
         build_app(words)(words)
         sys.stdout.flush()
@@ -57,12 +57,12 @@ def build_app(words: Sequence[str]) -> App:
         print_error=False,
         suppress_keyboard_interrupt=False,
     )
-    for place, (name, (target, line)) in enumerate(COMMANDS.items()):
+    for position, (name, (target, line)) in enumerate(COMMANDS.items()):
         if words[:1] == [name]:
             alone = (ALONE[name, word] for word in words if (name, word) in ALONE)
             _add_loaded(app, name, next(alone, target), line)
         else:
-            app.command(target, name=name, help=line, sort_key=place)
+            app.command(target, name=name, help=line, sort_key=position)
     return app
 
 

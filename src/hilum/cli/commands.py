@@ -1,10 +1,13 @@
-"""The commands: where each lies and its line of help, so that listing them imports none."""
+"""The commands: import string and line of help, so that listing them imports none."""
 
 from collections.abc import Iterable
 from importlib import import_module
 
 COMMANDS = {
-    "demo": ("hilum.cli.demo:demo", "Show the whole story on drawn phantoms, ending with a page."),
+    "demo": (
+        "hilum.cli.demo:demo",
+        "Run every stage on drawn phantoms, and write a page about it.",
+    ),
     "phantom": (
         "hilum.cli.phantom:phantom",
         "Draw a phantom data set in CheXpert's own layout, with masks.",
@@ -13,20 +16,20 @@ COMMANDS = {
     "split": ("hilum.cli.split:split", "Divide a store's patients into train, val and test."),
     "card": (
         "hilum.cli.card:card",
-        "Write a data card: labels, copies, odd films and shortcuts of stores.",
+        "Write a data card of stores: labels, copies, outlier images and shortcuts.",
     ),
-    "pretrain": ("hilum.cli.pretrain:app", "Learn a representation of films without labels."),
+    "pretrain": ("hilum.cli.pretrain:app", "Pretrain a backbone on films without labels."),
     "finetune": (
         "hilum.cli.finetune:finetune",
-        "Train a classifier of findings on all or a share of the labels.",
+        "Train a classifier of findings on all or a fraction of the labels.",
     ),
     "pseudo-label": (
         "hilum.cli.pseudo_label:pseudo_label",
-        "Label films by a classifier, and train again with them.",
+        "Label films by a classifier, and train again on them.",
     ),
     "study": (
         "hilum.cli.study:study",
-        "Compare models on shares of the labels: all runs of one plan, and a page.",
+        "Compare models at several fractions of the labels: all runs of one plan, and a page.",
     ),
     "probe": (
         "hilum.cli.probe:probe",
@@ -46,7 +49,7 @@ COMMANDS = {
     ),
     "explain": (
         "hilum.cli.explain:explain",
-        "Draw where a classifier looks: a heatmap and overlay per finding.",
+        "Draw where a classifier looks: a heatmap and overlay for each finding.",
     ),
     "report": ("hilum.cli.report:report", "Build the page of a study, a run or a data card."),
 }
@@ -60,8 +63,7 @@ FAMILIES = {
     "prepare": ("source", "hilum.sources:SOURCES"),
     "pretrain": ("method", "hilum.methods:METHODS"),
 }
-"""Commands that have a command for each entry of another table: what an entry is called, and that
-table."""
+"""Command -> what it has a command for, and the table of those."""
 
 
 def family_members(command: str) -> Iterable[str]:

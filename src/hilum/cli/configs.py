@@ -1,4 +1,4 @@
-"""Reads ``--config``: YAML as plain data, one block a command and method, below what stands on the line."""
+"""Reads ``--config``: YAML as plain data, one block for each command; options of the command line win."""
 
 import re
 import sys
@@ -21,25 +21,26 @@ DEEPEST = 20
 """Levels of nesting at most."""
 SHIPPED = "hilum.configs"
 RECORD = "record"
-"""The block of a run's options.yaml that says what the run was made with; it sets nothing."""
+"""The block of a run's options.yaml that records what the run was made with; it sets no option."""
 READ_BY_COMMAND = {
     "study": ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")
 }
 """Keys of a command's block that are no options of it: the command reads them itself. Those of a
 study are ``hilum.workflows.study.options.PLAN_KEYS``, which help must not import."""
 PARAMETER = Parameter(consume_multiple=(1, None), negative_iterable=())
-"""How many values a list takes; names have dashes on the line, and underscores are accepted."""
+"""A list takes one value or more; names have dashes, and underscores are accepted."""
 WHOLE = re.compile(r"[+-]?\d[\d_]*|none|null")
 
 
 def check_and_configure(
     _app: App, commands: tuple[str, ...], arguments: ArgumentCollection
 ) -> None:
-    """Fill options that the line leaves out from the ``--config`` file; the library calls this before it binds.
+    """Fill options that the command line leaves out from ``--config``; cyclopts calls this before it binds.
 
     Raises:
         UnknownOptionError: The file's block has a key that the command has no option for.
-        CoercionError: A whole number is given with a fraction, which the library would round.
+        CoercionError: A whole number is given with a fraction, which cyclopts would round.
+        CycloptsError: The file has an option's name of an older version.
         OptionError: There is no such file, or it is not a config.
     """
     given = next((argument.tokens for argument in arguments if argument.name == "--config"), [])
@@ -69,7 +70,7 @@ def check_and_configure(
 def read_config(name: str) -> dict[str, Any]:
     """Return a config by shipped name or path: mappings, lists, strings and None only.
 
-    Values stay text, so that a value means in the file what it means on the line.
+    Values stay text, so that they mean in the file what they mean on the command line.
 
     Raises:
         OptionError: There is no such config, it is no YAML, or it holds more than plain data.
@@ -90,15 +91,15 @@ def read_config(name: str) -> dict[str, Any]:
 
 def shipped_configs() -> dict[str, Any]:
     """Return the configs that come with the package, by name."""
-    found = (entry for entry in files(SHIPPED).iterdir() if entry.name.endswith(".yaml"))
+    configs = (entry for entry in files(SHIPPED).iterdir() if entry.name.endswith(".yaml"))
     return {
         entry.name.removesuffix(".yaml"): entry
-        for entry in sorted(found, key=lambda entry: entry.name)
+        for entry in sorted(configs, key=lambda entry: entry.name)
     }
 
 
 def block_of(config: Mapping[str, Any], commands: tuple[str, ...], source: str) -> dict[str, Any]:
-    """Return what a config says to a command: its block, over which a method's or source's own block wins.
+    """Return a command's block of a config; the own block of a method or source wins over the rest.
 
     Raises:
         OptionError: A block is named like no command, or is no mapping.
@@ -160,7 +161,7 @@ def _refuse_more_than_data(text: str, name: str) -> None:
             event, yaml.CollectionEndEvent
         )
         if depth > DEEPEST:
-            raise OptionError(f"{where}: blocks lie deeper than {DEEPEST} levels.")
+            raise OptionError(f"{where}: blocks are nested deeper than {DEEPEST} levels.")
 
 
 def _plain(node: yaml.Node, name: str) -> Any:
@@ -186,13 +187,13 @@ def _plain_mapping(node: yaml.MappingNode, name: str) -> dict[str, Any]:
         if not isinstance(key, yaml.ScalarNode):
             raise OptionError(f"{where}: a key is a list or mapping: allowed is a word.")
         if key.value in mapping:
-            raise OptionError(f"{where}: the key {key.value!r} stands twice: keep one.")
+            raise OptionError(f"{where}: the key {key.value!r} is given twice: keep one.")
         mapping[key.value] = _plain(value, name)
     return mapping
 
 
-def _line(place: yaml.Event | yaml.Node) -> int:
-    return place.start_mark.line + 1 if place.start_mark else 1
+def _line(node: yaml.Event | yaml.Node) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 1
 
 
 def _leaves(
@@ -206,7 +207,7 @@ def _leaves(
 
 
 def _fill(arguments: ArgumentCollection, keys: tuple[str, ...], value: Any, source: str) -> None:
-    """Give an option its value from the file unless the line has one."""
+    """Give an option its value from the file unless the command line has one."""
     name = ".".join(keys)
     try:
         argument, rest, _ = arguments.match(f"--{name}")
@@ -216,18 +217,18 @@ def _fill(arguments: ArgumentCollection, keys: tuple[str, ...], value: Any, sour
         ) from None
     if any(token.source != source and token.keys == rest for token in argument.tokens):
         return
-    for place, entry in enumerate(value if isinstance(value, list) else [value]):
-        argument.append(_token(name, entry, source, rest, place))
+    for index, entry in enumerate(value if isinstance(value, list) else [value]):
+        argument.append(_token(name, entry, source, rest, index))
 
 
-def _token(name: str, entry: Any, source: str, rest: tuple[str, ...], place: int) -> Token:
+def _token(name: str, entry: Any, source: str, rest: tuple[str, ...], index: int) -> Token:
     if isinstance(entry, dict | list):
         raise OptionError(
             f"{source}: {name} holds a list or mapping within a list: allowed are plain values."
         )
     if entry is None:
-        return Token(keyword=name, source=source, keys=rest, index=place, implicit_value=None)
-    return Token(keyword=name, value=entry, source=source, keys=rest, index=place)
+        return Token(keyword=name, source=source, keys=rest, index=index, implicit_value=None)
+    return Token(keyword=name, value=entry, source=source, keys=rest, index=index)
 
 
 def _refuse_rounding(argument: Argument) -> None:
@@ -239,12 +240,12 @@ def _refuse_rounding(argument: Argument) -> None:
 
 
 def _refuse_value_of_a_group(argument: Argument) -> None:
-    """Refuse ``--train 5`` and ``train: 5``, which the library would pass over."""
+    """Refuse ``--train 5`` and ``train: 5``, which cyclopts would ignore."""
     if argument.children and argument.tokens:
         token, first = argument.tokens[0], argument.children[0].name
         where = f"{argument.name}" + ("" if token.source in ("", "cli") else f" in {token.source}")
         raise CycloptsError(
-            msg=f"{where} is {token.value!r}, but stands for a group of options: name one, as {first}."
+            msg=f"{where} is {token.value!r}, but is a group of options: name one, such as {first}."
         )
 
 

@@ -1,8 +1,8 @@
-"""Options within options whose defaults differ from their class's: spelled out, so that help and parsing agree.
+"""Nested options whose defaults differ from their class's, so that help and parsing agree.
 
-The command line library knows the default of ``--crops.blur`` from the class of ``crops`` alone.
-Where a method has ``crops: CropRecipe = MOCO``, giving one option below ``--crops`` would reset all
-others to the class's.
+Cyclopts takes the default of ``--crops.blur`` from the class of ``crops``. Where a method has
+``crops: CropRecipe = MOCO``, one option below ``--crops`` would reset all others to the class's
+defaults. ``hilum.options.read_options`` does the same for YAML.
 """
 
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass

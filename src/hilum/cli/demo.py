@@ -1,10 +1,10 @@
-"""``hilum demo``: the whole story on drawn phantoms."""
+"""``hilum demo``: every stage on drawn phantoms."""
 
 from typing import TYPE_CHECKING, Annotated
 
 from hilum.cli.configs import block_of, read_config
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
-from hilum.cli.study import Told, refuse_incomplete, study_text
+from hilum.cli.study import StudyAnswer, refuse_incomplete, study_text
 from hilum.cli.terminal.console import listening
 from hilum.workflows.demo.options import DemoOptions
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 USUAL = DemoOptions()
 SHORT, FULL = "demo", "demo-study"
-"""Configs that name what is studied."""
+"""Configs with the plan of the study."""
 
 
 def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSHARED) -> None:
-    """Show the whole story on drawn phantoms: pretrain, fine-tune, evaluate, explain, and write a page about it.
+    """Run every stage on drawn phantoms: pretrain, fine-tune, evaluate, explain, and write a page about it.
 
     Takes a few minutes on two cores and needs no data. With --full it is a whole study: four
-    methods, two baselines, three shares of the labels. The last line is the page's path. Research
-    use only, not a medical device.
+    methods, two baselines, three fractions of the labels. The last line is the page's path.
+    Research use only, not a medical device.
 
     Examples:
       hilum demo
@@ -33,8 +33,8 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
 
     with listening() as listener:
         result = run(options, demo_plan(options), listener)
-    told = Told(result, write_report(options.out))
-    answer(shared, told, study_text(told))
+    finished = StudyAnswer(result, write_report(options.out))
+    answer(shared, finished, study_text(finished))
     refuse_incomplete(result.record)
 
 

@@ -20,8 +20,8 @@ def embed(
 ) -> None:
     """Write the frozen backbone's features of every film of stores to a Parquet file.
 
-    A row a film: source, path, patient, part, and a list of numbers. Films are prepared as the
-    run's training films were. Research use only, not a medical device.
+    One row for each film: source, path, patient, part, and a list of numbers. Films are prepared
+    as the run's training films were. Research use only, not a medical device.
 
     Examples:
       hilum embed runs/moco --data stores/nih14 --out features.parquet

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 RUN = Parameter(help="Folder of a fine-tuned run.")
 AGAINST = Parameter(
-    help="Another fine-tuned run, measured alike: tells the difference on the same films."
+    help="Another fine-tuned run, evaluated on the same films: gives the differences."
 )
 SUBGROUPS = Parameter(
     help="Print the table of subgroups by sex, age and view position too.", negative=""
 )
 OPERATING_POINTS = Parameter(
-    help="Print what is called at each threshold too: Youden's, sensitivity 0.9, specificity 0.9.",
+    help="Print counts and rates at each threshold too: Youden's, sensitivity 0.9, specificity 0.9.",
     negative="",
 )
 
@@ -39,7 +39,7 @@ def evaluate(
     operating_points: Annotated[bool, OPERATING_POINTS] = False,
     shared: Shared = UNSHARED,
 ) -> None:
-    """Measure a classifier on films it never saw, with intervals over patients.
+    """Evaluate a classifier on films that it was not trained on, with intervals over patients.
 
     Prints the table, saves the predictions and adds to the run's metrics.json, which has
     calibration, operating points, subgroups and scores by study too. Works on another data set,

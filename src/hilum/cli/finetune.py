@@ -8,7 +8,7 @@ from hilum.workflows.train.options import FinetuneOptions
 
 
 def finetune(*, options: Annotated[FinetuneOptions, FLAT], shared: Shared = UNSHARED) -> None:
-    """Train a classifier of findings on all or a share of the labels, from random weights or a pretrained backbone.
+    """Train a classifier of findings on all or a fraction of the labels, from random or pretrained weights.
 
     Validation films choose the epoch, each finding's calibration and its threshold. Research use
     only, not a medical device.

@@ -12,7 +12,7 @@ from hilum.cli.terminal.console import listening
 from hilum.phantoms.options import PhantomOptions
 
 ROOT = Parameter(help="Folder to write: new, empty, or holding the same phantoms.")
-WORKERS = Parameter(help="Processes; as many as cores unless told. The films do not depend on it.")
+WORKERS = Parameter(help="Processes; as many as cores unless given. The films do not depend on it.")
 USUAL = PhantomOptions()
 
 

@@ -13,9 +13,9 @@ FILMS = Parameter(
     help="Image files, folders of them, @list.txt with one path a line, or one store."
 )
 OUT = Parameter(
-    help="CSV file to write: a row a film, a column a finding, and the findings called."
+    help="CSV file to write: a row for each film, a column for each finding, and the findings called."
 )
-DEVICE = Parameter(help="Where to compute.")
+DEVICE = Parameter(help="Device.")
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""``hilum pseudo-label``: more labels from few."""
+"""``hilum pseudo-label``: rounds of pseudo-labels and training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 START = Parameter(
     name="from",
-    help="Folder of a finished fine-tuned run: it labels, and says how training starts.",
+    help="Folder of a finished fine-tuned run: it labels films, and training starts from its initial weights.",
 )
 
 
@@ -26,12 +26,12 @@ def pseudo_label(
     options: Annotated[PseudoLabelOptions, FLAT],
     shared: Shared = UNSHARED,
 ) -> None:
-    """Label training films that have no label by a fine-tuned run, train again with them, and so on for some rounds.
+    """Label unlabelled training films by a fine-tuned run, train again on them, and repeat for some rounds.
 
-    Validation films choose for every finding from which probability on a film is called present,
-    and up to which absent, so that those calls are right as often as wanted; a finding that cannot
-    reach that adds none. Patients of validation and test are never labelled. A round that does not
-    improve on validation films is said and not kept. Research use only, not a medical device.
+    Validation films choose two thresholds for every finding, above which a film is called present
+    and below which absent, so that both reach the required precision; a finding that cannot reach
+    it adds no label. Patients of validation and test are never labelled. A round that does not
+    improve on validation films is reported and not kept. Research use only, not a medical device.
 
     Examples:
       hilum pseudo-label --data store --from runs/few --out runs/more
@@ -65,20 +65,20 @@ def rounds_text(result: "PseudoLabelResult") -> str:
         if rounds.truth
         else "; how right is not known"
     )
-    return "\n".join([table, "", wanted_text(rounds) + known, kept_text(rounds), str(result.run)])
+    return "\n".join([table, "", required_text(rounds) + known, kept_text(rounds), str(result.run)])
 
 
-def wanted_text(rounds: "Rounds") -> str:
-    """Return how right the labels were asked to be."""
+def required_text(rounds: "Rounds") -> str:
+    """Return the precision that was required of the labels."""
     if rounds.wanted is None:
-        return "every film is labelled, however right that is"
-    return f"wanted right: {rounds.wanted.present:.0%} of present, {rounds.wanted.absent:.0%} of absent"
+        return "every film is labelled: no precision was required"
+    return f"required precision: {rounds.wanted.present:.0%} of present, {rounds.wanted.absent:.0%} of absent"
 
 
 def kept_text(rounds: "Rounds") -> str:
     """Return which round's model is kept, and what it gained on validation films."""
     if rounds.kept == 0:
-        return "no round improved on the run that they began with: the model is that run's own"
+        return "no round improved on the starting run: the model is that run's own"
     gain = rounds.best - rounds.start_auroc
     return f"the model is that of round {rounds.kept}: {gain:+.4f} on the validation films that chose it"
 

@@ -17,14 +17,16 @@ FLAT = Parameter(name="*")
 
 @dataclass(frozen=True, kw_only=True)
 class SharedOptions:
-    """What every command understands."""
+    """Options of every command."""
 
     config: str | None = None
-    """Options from a YAML file: small, gpu or paper (shipped), or a file; those on the line win."""
+    """Options from a YAML file: small, gpu or paper (shipped), or a file. Its keys have underscores
+    (batch_size); the command line has dashes (--train.batch-size, underscores are accepted too) and
+    wins."""
     json: bool = False
     """End with one line of JSON on standard output instead of text."""
     traceback: bool = False
-    """Show where an unexpected error comes from (also HILUM_TRACEBACK=1)."""
+    """Print the traceback of an unexpected error (also HILUM_TRACEBACK=1)."""
 
 
 Shared = Annotated[SharedOptions, Parameter(name="*", group=Group("Every command", sort_key=9))]
@@ -45,22 +47,22 @@ def answer(shared: SharedOptions, result: Any, text: str) -> None:
 
 
 def speaks() -> bool:
-    """Return whether this process answers: of those that train one model together, the first alone."""
+    """Return whether this process prints the result: rank 0 of those that train one model."""
     from hilum.training.distributed import place_in
 
     return place_in(os.environ).rank == 0
 
 
 def training_text(result: Any) -> str:
-    """Return what a finished run says of itself, its path last."""
+    """Return the summary of a finished run, its path last."""
     rate = (
         ""
         if result.images_per_second is None
         else f" at {result.images_per_second:,.0f} films a second"
     )
     best = "" if result.best is None else f"; best mean AUROC on validation films {result.best:.3f}"
-    seen = f"{result.films:,} films of {result.patients:,} patients"
-    return f"{result.steps:,} steps{rate} on {seen}{best}\n{result.run}"
+    films = f"{result.films:,} films of {result.patients:,} patients"
+    return f"{result.steps:,} steps{rate} on {films}{best}\n{result.run}"
 
 
 def counted(what: str, reasons: Mapping[str, int]) -> str:

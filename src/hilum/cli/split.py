@@ -27,8 +27,8 @@ def split(
 ) -> None:
     """Divide a store's patients into train, val and test, and the training patients into nested fractions.
 
-    Replaces the split that `hilum prepare` wrote. Whole patients only; films of an official test
-    become a part of their own. Runs keep the split they were made with.
+    Replaces the split that `hilum prepare` wrote. A patient's films stay together; films of an
+    official test set are a split of their own. Runs keep the split that they were trained with.
 
     Examples:
       hilum split stores/nih14 --seed 1

@@ -58,8 +58,8 @@ def study(
     plan = planned(options, shared.config)
     with listening() as listener:
         result = run(plan, listener)
-    told = Told(result, write_report(options.out))
-    answer(shared, told, study_text(told))
+    finished = StudyAnswer(result, write_report(options.out))
+    answer(shared, finished, study_text(finished))
     refuse_incomplete(result.record)
 
 
@@ -92,7 +92,7 @@ class _Template:
 
 
 def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
-    """Return the plan that the config and the line make.
+    """Return the plan of the config and the command line.
 
     Raises:
         OptionError: There is no config, it has no study, or the plan cannot work.
@@ -114,7 +114,7 @@ def planned(options: StudyOptions, config: str | None) -> "StudyPlan":
 
 
 def refuse_incomplete(record: "StudyRecord") -> None:
-    """Raise a RunError that names the failed runs, and what the page lacks for another reason, if there is any."""
+    """Raise a RunError that names the failed runs, and the failed parts of the page, if there are any."""
     failed = list(dict.fromkeys(cell.run for cell in record.failed))
     lines = [
         f"the page lacks {line.rstrip('.')}; the same line tries it again."
@@ -133,8 +133,8 @@ def refuse_incomplete(record: "StudyRecord") -> None:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the command answers: a study and its page."""
+class StudyAnswer:
+    """Result of the command: a study and its page."""
 
     study: "StudyResult"
     page: "ReportResult"
@@ -144,13 +144,13 @@ class Told:
         return {**self.study.to_json(), "report": str(self.page.report)}
 
 
-def study_text(told: Told) -> str:
+def study_text(finished: StudyAnswer) -> str:
     """Return the table of results; the page's path is the last line."""
-    return f"{results_table(told.study.models)}\n{RESEARCH_ONLY}\n{told.page.report}"
+    return f"{results_table(finished.study.models)}\n{RESEARCH_ONLY}\n{finished.page.report}"
 
 
 def results_table(models: "Sequence[ModelResult]") -> str:
-    """Return what every model reached on the test films."""
+    """Return the table of every model's result on the test films."""
     rows = [
         [row.model, f"{row.fraction:.0%}", _reached(row), _seeds(row), f"{row.lr:g}", row.policy]
         for row in models

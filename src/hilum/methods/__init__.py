@@ -30,15 +30,15 @@ class Method(Protocol):
 METHODS = {
     "moco": (
         "hilum.methods.moco:MoCo",
-        "MoCo v2: tell each crop's twin from a queue of earlier crops",
+        "MoCo v2: find each crop's positive among a queue of earlier crops",
     ),
     "simclr": (
         "hilum.methods.simclr:SimCLR",
-        "SimCLR: tell each crop's twin from all other crops of the batch",
+        "SimCLR: find each crop's positive among all crops of the batch",
     ),
     "byol": (
         "hilum.methods.byol:BYOL",
-        "BYOL: predict what a slow copy of the network makes of the other crop",
+        "BYOL: predict a slow copy of the network's embedding of the other crop",
     ),
     "swav": (
         "hilum.methods.swav:SwAV",

@@ -18,6 +18,7 @@ from hilum.losses.byol import byol_loss
 from hilum.nn.backbones import Backbone
 from hilum.nn.ema import cosine_rise, ema_update, frozen_copy
 from hilum.nn.heads import mlp
+from hilum.options import refuse_below
 from hilum.training.learner import Batch, Learner
 
 
@@ -30,16 +31,16 @@ class BYOLOptions:
     """
 
     embedding_size: int = 256
-    """Length of the compared vectors."""
+    """Size of the embeddings that are compared."""
     hidden_size: int = 1024
     """Width of the hidden layers of projector and predictor."""
     batch_norm: bool = True
     """Normalise the hidden layers over the batch of each process; without it collapse is
     likelier."""
     ema_decay: float = 0.99
-    """Share of the target network kept at each step, rising to 1 by a cosine."""
+    """EMA decay of the target network, rising to 1 by a cosine."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What the second crop is cut from: the same film, or another film of its study or patient
+    """Positive pair: the second crop is of the same film, or of another film of its study or patient
     where there is one."""
     crops: CropRecipe = BYOL_STRONG
     """The pipeline of the first crop, the strong one."""
@@ -52,11 +53,7 @@ class BYOLOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name in ("embedding_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"--method.{name} is {getattr(self, name)}: allowed is 1 or more."
-                )
+        refuse_below(self, {"embedding_size": 1, "hidden_size": 1}, "method.")
         if not 0 <= self.ema_decay <= 1:
             raise OptionError(f"--method.ema-decay is {self.ema_decay}: allowed is 0 to 1.")
 
@@ -107,7 +104,7 @@ class BYOL(Learner):
             raise ValueError("the batch has no crops")
         if len(batch.index) < 2 and self.options.batch_norm:
             raise OptionError(
-                "--train.batch-size is 1: BYOL needs 2 or more, or --method.no-batch_norm."
+                "--train.batch-size is 1: BYOL needs 2 or more, or --method.no-batch-norm."
             )
         # The two pipelines differ, so each crop has batch statistics of its own, as published.
         strong, weak = (self.predictor(self.embed(crop)) for crop in batch.crops)  # [B, E] each

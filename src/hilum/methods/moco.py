@@ -22,6 +22,7 @@ from hilum.nn.collectives import gather, own_rows, process_count
 from hilum.nn.ema import cosine_rise, ema_update, frozen_copy
 from hilum.nn.heads import mlp
 from hilum.nn.queue import Queue
+from hilum.options import refuse_below
 from hilum.training.learner import Batch, Learner
 
 SMALLEST_PART = 2
@@ -36,22 +37,22 @@ class MoCoOptions:
     """
 
     embedding_size: int = 128
-    """Length of the compared vectors."""
+    """Size of the embeddings that are compared."""
     queue_size: int = 4096
     """Earlier keys kept as negatives, at most; never above a quarter of the films."""
     temperature: float = 0.1
     """Softmax temperature; lower weighs the nearest negatives more."""
     ema_decay: float = 0.99
-    """Share of the key encoder kept at each step, rising to 1 by a cosine."""
+    """EMA decay of the key encoder, rising to 1 by a cosine."""
     mask_same_patient: bool = True
     """Leave out negatives that show the query's own patient."""
     symmetric: bool = False
-    """Let both crops be query and key: twice the work a film, for about as much more learnt."""
+    """Use both crops as query and as key: twice the work for each film."""
     key_splits: int = 2
-    """Parts in which shuffled keys are normalised, over all processes at least; 1 shuffles and
-    splits nothing."""
+    """Groups of shuffled keys that are normalised apart (shuffled batch norm), over all processes at
+    least; 1 turns it off."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What a crop's twin is cut from: the same film, or another film of its study or patient where
+    """Positive pair: two crops of the same film, or of another film of its study or patient where
     there is one."""
     crops: CropRecipe = MOCO
     """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.2 to
@@ -63,11 +64,7 @@ class MoCoOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name in ("embedding_size", "queue_size", "key_splits"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"--method.{name} is {getattr(self, name)}: allowed is 1 or more."
-                )
+        refuse_below(self, {"embedding_size": 1, "queue_size": 1, "key_splits": 1}, "method.")
         if not self.temperature > 0:
             raise OptionError(
                 f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.1."

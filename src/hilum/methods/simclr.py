@@ -19,6 +19,7 @@ from hilum.losses.contrastive import nt_xent
 from hilum.nn.backbones import Backbone
 from hilum.nn.collectives import gather, gather_with_gradient, process_rank
 from hilum.nn.heads import mlp
+from hilum.options import refuse_below
 from hilum.training.learner import Batch, Learner
 
 
@@ -26,13 +27,12 @@ from hilum.training.learner import Batch, Learner
 class SimCLROptions:
     """SimCLR for tens of thousands of films.
 
-    The paper, for a million images: batch 4096, temperature 0.1. Only the films taken at once, over
-    all processes, are
-    negatives: --train.accumulate adds none.
+    The paper, for a million images: batch 4096, temperature 0.1. Only the films of one batch, over
+    all processes, are negatives: --train.accumulate adds none.
     """
 
     embedding_size: int = 128
-    """Length of the compared vectors."""
+    """Size of the embeddings that are compared."""
     hidden_size: int = 0
     """Width of the projector's hidden layer; 0 takes the number of the backbone's features."""
     batch_norm: bool = True
@@ -42,7 +42,7 @@ class SimCLROptions:
     mask_same_patient: bool = True
     """Leave out negatives that show the crop's own patient."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What a crop's twin is cut from: the same film, or another film of its study or patient where
+    """Positive pair: two crops of the same film, or of another film of its study or patient where
     there is one."""
     crops: CropRecipe = SIMCLR
     """The pipeline of both crops; for films above 96 px the literature takes a min_scale of 0.08 to
@@ -54,11 +54,7 @@ class SimCLROptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name, smallest in (("embedding_size", 1), ("hidden_size", 0)):
-            if getattr(self, name) < smallest:
-                raise OptionError(
-                    f"--method.{name} is {getattr(self, name)}: allowed is {smallest} or more."
-                )
+        refuse_below(self, {"embedding_size": 1, "hidden_size": 0}, "method.")
         if not self.temperature > 0:
             raise OptionError(
                 f"--method.temperature is {self.temperature}: allowed is above 0, such as 0.2."

@@ -24,6 +24,7 @@ from hilum.nn.collectives import gather, own_rows
 from hilum.nn.heads import mlp
 from hilum.nn.prototypes import Prototypes, effective_count
 from hilum.nn.queue import NO_PATIENT, Queue
+from hilum.options import refuse_below
 from hilum.training.learner import Batch, Learner
 
 GLOBAL_CROPS = 2
@@ -45,22 +46,22 @@ class SwAVOptions:
     """
 
     embedding_size: int = 128
-    """Length of the compared vectors."""
+    """Size of the embeddings that are compared."""
     hidden_size: int = 0
     """Width of the projector's hidden layer; 0 takes the number of the backbone's features."""
     batch_norm: bool = True
     """Normalise the projector's hidden layer over the batch of each process."""
     prototypes: int = 200
-    """Directions that films are assigned to, at most; never above one for 30 films."""
+    """Prototypes (cluster centres) at most; never above one for 30 films."""
     freeze_epochs: int = 1
-    """Epochs at the start in which the prototypes stay as they are."""
+    """Epochs at the start in which the prototypes are frozen."""
     temperature: float = 0.1
     """Softmax temperature of the predictions."""
     epsilon: float = 0.05
     """Softness of the assignments: 0.03 leaves chance sooner, and may cost the embeddings
     dimensions."""
     iterations: int = 3
-    """How often the assignments are balanced between prototypes and films."""
+    """Sinkhorn iterations, which balance the assignments over prototypes and films."""
     queue_size: int = 1024
     """Earlier films that help to balance the assignments, at most; never above a quarter of the
     films; 0 is none."""
@@ -72,8 +73,8 @@ class SwAVOptions:
     """Height and width of local crops in pixels; 0 takes about half of the film's, or what the
     backbone needs."""
     positives: Literal["crop", "study", "patient"] = "crop"
-    """What the second global crop is cut from: the same film, or another of its study or patient
-    where there is one."""
+    """Positive pair: the second global crop is of the same film, or of another film of its study or
+    patient where there is one."""
     crops: CropRecipe = SWAV
     """The pipeline of the two global crops; for films above 96 px the literature takes a min_scale
     of 0.14 to 0.3."""
@@ -86,11 +87,7 @@ class SwAVOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name, smallest in _SMALLEST.items():
-            if getattr(self, name) < smallest:
-                raise OptionError(
-                    f"--method.{name} is {getattr(self, name)}: allowed is {smallest} or more."
-                )
+        refuse_below(self, _SMALLEST, "method.")
         for name, usual in (("temperature", 0.1), ("epsilon", 0.03)):
             if not getattr(self, name) > 0:
                 raise OptionError(
@@ -164,7 +161,7 @@ class SwAV(Learner):
             raise ValueError("the batch has no crops")
         if len(batch.index) < 2 and self.options.batch_norm:
             raise OptionError(
-                "--train.batch-size is 1: SwAV needs 2 or more, or --method.no-batch_norm."
+                "--train.batch-size is 1: SwAV needs 2 or more, or --method.no-batch-norm."
             )
         embeddings = self._embed_crops(batch.crops)  # [V, B, E]
         scores = self.prototypes(

@@ -1,4 +1,4 @@
-"""What a phantom data set is asked to be, and the one place where randomness is named."""
+"""Options of a phantom data set, and its streams of random numbers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ COHORT, BODY, POSE, EXPOSURE, FINDING = 1, 2, 3, 4, 16
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """What to draw."""
+    """Options of a phantom data set."""
 
     count: int = 2000
-    """Films in all. A larger count with the same seed begins with the same films."""
+    """Number of films. A larger count with the same seed begins with the same films."""
     size: int = 64
     """Edge of the square films in pixels."""
     seed: int = 0
-    """Same seed, same bytes."""
+    """Random seed; the same seed gives the same bytes."""
     prevalence: str = "chexpert"
-    """How often findings occur: ``chexpert``, ``even`` or, mostly uncertain, ``doubtful``."""
+    """Prevalence of the findings: ``chexpert``, ``even``, or ``doubtful`` (mostly uncertain)."""
     uncertain_truth: dict[str, float] = field(default_factory=dict)
-    """Share of a finding's uncertain cells that are truly present; 0.5 for findings not named."""
+    """Fraction of a finding's uncertain labels that are truly present; 0.5 unless given."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.

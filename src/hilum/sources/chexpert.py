@@ -56,8 +56,7 @@ class CheXpertOptions:
     """CheXpert, or a phantom data set."""
 
     dataset: str = ""
-    """What the data set is called from now on; chexpert, or phantoms with a hash of their options,
-    unless given."""
+    """Name of the data set; by default chexpert, or phantoms with a hash of their options."""
 
 
 Options = CheXpertOptions

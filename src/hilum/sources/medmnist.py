@@ -52,8 +52,7 @@ class MedMNISTOptions:
     """A flat set of MedMNIST."""
 
     dataset: str = ""
-    """What the data set is called from now on; the file's name, as in chestmnist_64, unless
-    given."""
+    """Name of the data set; by default the file's, as in chestmnist_64."""
     findings: tuple[str, ...] = ()
     """Names of the labels in order, where the set is not one of chest films; of two classes, the
     second's is enough."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hilum.errors import OptionError
+from hilum.options import refuse_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,4 @@ class MonitorOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name, smallest in {"every": 0, "films": 2, "probe_films": 0}.items():
-            value = getattr(self, name)
-            if value < smallest:
-                raise OptionError(f"--monitor.{name} is {value}: allowed is {smallest} or more.")
+        refuse_below(self, {"every": 0, "films": 2, "probe_films": 0}, "monitor.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hilum.errors import OptionError
+from hilum.options import refuse_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +57,7 @@ class TrainOptions:
         Raises:
             OptionError: An option lies outside its range.
         """
-        for name, smallest in _SMALLEST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= smallest:
-                raise OptionError(
-                    f"--train.{name.replace('_', '-')} is {value}: allowed is {smallest} or more."
-                )
+        refuse_below(self, _SMALLEST, "train.")
         if self.seed > _LARGEST_SEED:
             raise OptionError(f"--train.seed is {self.seed}: allowed is 0 to {_LARGEST_SEED}.")
         if not 0 < self.lr < float("inf"):

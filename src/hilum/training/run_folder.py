@@ -16,7 +16,7 @@ import yaml
 
 from hilum.errors import HilumError, RunError
 from hilum.files import clear_leftovers, write_bytes, write_json
-from hilum.options import with_new_names
+from hilum.options import ADDED, with_new_names
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = (
     "options.yaml",
@@ -230,7 +230,10 @@ def difference(old: Any, new: Any) -> str:
     """Return the differences of two trees of options in words, three at most; empty if there are none."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     names = [
-        name for name in {**before, **after} if not _alike(name, before.get(name), after.get(name))
+        name
+        for name in {**before, **after}
+        if not _alike(name, before.get(name), after.get(name))
+        and not (name not in before and name.endswith(ADDED))
     ]
     shown = ", ".join(
         f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3]

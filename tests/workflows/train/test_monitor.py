@@ -291,7 +291,7 @@ def test_options_outside_their_range_are_refused(name: str, value: int) -> None:
 
 def test_a_stop_on_collapse_needs_looks() -> None:
     with pytest.raises(
-        OptionError, match=r"--stop-on-collapse needs looks, and --monitor.every is 0"
+        OptionError, match=r"--stop-on-collapse needs monitoring, and --monitor.every is 0"
     ):
         PretrainOptions(
             data=(Path("x"),), out=Path("y"), stop_on_collapse=True, monitor=MonitorOptions(every=0)

@@ -161,7 +161,7 @@ def test_films_of_one_patient_have_no_negatives_where_those_are_masked() -> None
         note_without_negatives(options, patients, heard)
     assert heard.notes == []
     note_without_negatives(MoCoOptions(), 1, heard)
-    assert "--method.no-mask_same_patient" in heard.notes[0]
+    assert "--method.no-mask-same-patient" in heard.notes[0]
 
 
 def test_an_unknown_method_and_a_missing_store_are_one_line(

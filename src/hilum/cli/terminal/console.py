@@ -56,7 +56,7 @@ class Pace:
         self._bounded.add(stage)
 
     def add(self, stage: str, done: int) -> bool:
-        """Take one message; return whether it begins a stage."""
+        """Add one progress message; return whether it begins a stage."""
         begins = stage != self._stage or (bool(self._seen) and done < self._seen[-1][1])
         now = self._clock()
         if begins:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 WIDEST = 100
 """Columns at most: longer lines are hard to read."""
 UNSAID = (None, "", '""', "{}", "()", "[]", "True", "False")
-"""Defaults that are not worth their words."""
+"""Defaults that are not shown."""
 LABEL = 30
 """Columns for names at most; a longer name has its text on the next line."""
 
@@ -27,7 +27,7 @@ class PageFormatter:
             line = f"Usage: {_plain(usage).removeprefix('Usage: ')}"
             line = re.sub(
                 r"\bFILM$", "FILM...", line
-            )  # the library does not say that several may be given
+            )  # cyclopts does not show that several may be given
             _print(console, textwrap.fill(line, _width(options), subsequent_indent=" " * 9))
 
     def render_description(
@@ -42,10 +42,11 @@ class PageFormatter:
     def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
         """Print one panel: commands, or options in sections by the word before their dot."""
         label = min(LABEL, max((len(_label(entry)) for entry in panel.entries), default=0) + 4)
-        for section, entries in groupby(panel.entries, _section):
+        entries = sorted(panel.entries, key=lambda entry: not entry.required)
+        for section, rows in groupby(entries, _section):
             title = _plain(panel.title).replace("Parameters", "Options")
             _print(console, f"\n{title}, {section}:" if section else f"\n{title}:")
-            for line in _rows(entries, label, _width(options)):
+            for line in _rows(rows, label, _width(options)):
                 _print(console, line)
 
 

@@ -1,4 +1,4 @@
-"""Says a usage mistake in one line: what, the value, what is allowed, where to read more."""
+"""A usage mistake as one line: what, the value, what is allowed, where to read more."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from hilum.options import new_name
 
 
 def usage_line(error: CycloptsError, words: Sequence[str]) -> str:
-    """Return the line for a mistake that the command line library found."""
+    """Return the line for a mistake that cyclopts found."""
     command = command_of(words)
     what = _what(error)
     if isinstance(error, UnknownOptionError) and error.token.source in ("", "cli"):
@@ -61,7 +61,7 @@ def _what(error: CycloptsError) -> str:
 
 
 def _unknown_command(error: UnknownCommandError) -> str:
-    """Name the entries of the table; asking the library would import every one."""
+    """Name the entries of the table; asking cyclopts would import every one."""
     word = (error.unused_tokens or ["?"])[0]
     above = error.app.name[0] if error.app else "hilum"
     kind = FAMILIES[above][0] if above in FAMILIES else "command"

@@ -1,4 +1,4 @@
-"""What a data card can be told; light to import, since the command line's help reads it."""
+"""Options of a data card; light to import, since the command line's help reads them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hilum.errors import OptionError
-from hilum.options import Device, take_fields
+from hilum.options import Device, refuse_below, take_fields
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardOptions:
-    """What to put on the card, and where."""
+    """Options of a data card."""
 
     out: Path
     """Folder for the card: card.html, its numbers as CSV, and lists of films to look at."""
@@ -22,19 +21,19 @@ class CardOptions:
     samples: int = 8
     """Sample films of each store."""
     split: Literal["test", "val", "official-test"] = "test"
-    """Part that the shortcut probes, and the run beside them, are measured on."""
+    """Split on which shortcut probes, and the run of --from, are measured."""
     neighbours: int = 100
-    """Films of other patients that are asked about each label."""
+    """Nearest films of other patients that each label is compared with."""
     label_issues: int = 200
-    """Labels on the work list at most."""
+    """Likely label errors on the list, at most."""
     min_positives: int = 20
-    """Patients with a finding that it takes to flag a shortcut."""
+    """Patients with a finding that are needed to flag a shortcut."""
     resamples: int = 1000
     """Bootstrap resamples of the patients behind each interval."""
     seed: int = 0
-    """Seed of what is drawn: the samples and the bootstrap."""
+    """Seed of the samples and the bootstrap."""
     device: Device = "auto"
-    """Where to compute a run's features."""
+    """Device for the features of a run."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -52,6 +51,4 @@ class CardOptions:
             "resamples": 0,
             "seed": 0,
         }
-        for name, least in smallest.items():
-            if getattr(self, name) < least:
-                raise OptionError(f"--{name} is {getattr(self, name)}: allowed is {least} or more.")
+        refuse_below(self, smallest)

@@ -1,4 +1,4 @@
-"""What the demo can be told, and what it draws; light to import, since the command line's help reads it."""
+"""Options of the demo; light to import, since the command line's help reads them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hilum.options import take_fields
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """Where the demo goes, how much it shows, and what it is drawn from."""
+    """Options of the demo."""
 
     out: Path = Path("demo")
-    """Folder for everything that the demo makes; an unfinished demo is continued."""
+    """Folder for everything that the demo makes; an unfinished demo is resumed."""
     full: bool = False
-    """Study four methods and two baselines on three shares of the labels, in under an hour."""
+    """Study four methods and two baselines at three fractions of the labels, in under an hour."""
     seed: int = 0
     """Seed of the phantoms, the weights and the order of the films."""
 
@@ -30,11 +30,11 @@ class DemoOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoFilms:
-    """What the demo draws."""
+    """The phantoms of the demo."""
 
     films: int = 1800
-    """Phantoms drawn."""
+    """Number of phantoms."""
     drawn_size: int = 128
-    """Edge of the drawn films in pixels: what the report shows."""
+    """Edge of the drawn films in pixels, as the page shows them."""
     size: int = 64
-    """Edge of the stored films in pixels: what the networks see."""
+    """Edge of the stored films in pixels, as the networks take them."""

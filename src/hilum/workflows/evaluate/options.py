@@ -50,46 +50,46 @@ class MeasureOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(MeasureOptions):
-    """What to measure a fine-tuned run on."""
+    """Options of an evaluation."""
 
     data: Path
     """Store to measure on; another data set's findings are mapped by name."""
     split: Literal["test", "val", "train", "official-test", "all"] = "test"
-    """Part of the store."""
+    """Split of the store."""
     unstated: Literal["absent", "ignore"] | None = None
-    """What a finding that is not mentioned counts as: absent or ignore; as in the run's training
-    unless given."""
+    """Target of a finding that is not mentioned: absent or ignore; as in the run's training unless
+    given."""
     exclude_training_images: bool = False
-    """Leave out films that the model was trained on instead of refusing them."""
+    """Leave out films that the model was trained on, instead of refusing the store."""
     findings: tuple[str, ...] = ()
     """Only these findings; all that model and store share unless given."""
     device: Device = "auto"
-    """Where to compute."""
+    """Device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
-    """How to probe frozen features."""
+    """Options of probing frozen features."""
 
     data: tuple[Path, ...]
     """Stores with labels."""
     backbone: str | None = None
     """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
     fraction: float = DEFAULT_FRACTION
-    """Share of the training patients whose labels are used."""
+    """Fraction of the training patients whose labels are used."""
     subset_seed: int = 0
     """Seed of the labelled subset; at one seed, smaller fractions lie within larger ones."""
     split: Literal["val", "test"] = "val"
-    """Part to measure on."""
+    """Split to measure on."""
     against: str | None = None
-    """Another run, file, random or imagenet to probe alike: the difference is given with paired
+    """Another run, file, random or imagenet, probed alike: gives the difference with paired
     intervals."""
     size: int | None = None
-    """Height and width in pixels of what the network sees; the run's own, else the store's."""
+    """Height and width of the network's input in pixels; the run's own, else the store's."""
     neighbours: int = 50
     """Neighbours of the kNN probe."""
     labels: LabelOptions = field(default_factory=LabelOptions)
-    """What uncertain and unstated labels become."""
+    """Targets of uncertain and unstated labels."""
     min_positives: int = 20
     """Findings with fewer positive patients are left out of the means."""
     resamples: int = 2000
@@ -97,7 +97,7 @@ class ProbeOptions:
     seed: int = 0
     """Seed of random weights, solver and bootstrap."""
     device: Device = "auto"
-    """Where to compute."""
+    """Device."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.

@@ -11,22 +11,22 @@ from hilum.options import Device, refuse_below, take_fields
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions:
-    """What to take frozen features of, and where to."""
+    """Options of frozen features."""
 
     data: tuple[Path, ...]
-    """Stores; their labels are not looked at."""
+    """Stores; their labels are not read."""
     out: Path
-    """Parquet file to write: a row a film, with source, path, patient, part and its features."""
+    """Parquet file to write: one row for each film, with source, path, patient, part and features."""
     split: Literal["all", "train", "val", "test", "official-test"] = "all"
-    """Part to take films from."""
+    """Split of the stores."""
     backbone: str | None = None
     """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
     size: int | None = None
-    """Height and width in pixels of what the network sees; the run's own, else the store's."""
+    """Height and width of the network's input in pixels; the run's own, else the store's."""
     seed: int = 0
     """Seed of random weights."""
     device: Device = "auto"
-    """Where to compute."""
+    """Device."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -41,7 +41,7 @@ class EmbedOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
-    """What to draw heatmaps of."""
+    """Options of heatmaps."""
 
     out: Path
     """Folder for the pictures."""
@@ -52,9 +52,9 @@ class ExplainOptions:
     limit: int | None = None
     """Films at most, the first ones; 20 of a store, else all unless given."""
     layer: str | None = None
-    """Module whose maps are weighed; the deepest with a map of at least 7 x 7 unless given."""
+    """Layer for Grad-CAM; the deepest with maps of at least 7 x 7 unless given."""
     device: Device = "auto"
-    """Where to compute."""
+    """Device."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.

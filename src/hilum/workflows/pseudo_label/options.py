@@ -1,49 +1,47 @@
-"""What rounds of pseudo-labels can be told; light to import, since the command line's help reads it."""
+"""Options of rounds of pseudo-labels; light to import, since the command line's help reads them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from hilum.errors import OptionError
-from hilum.options import Device, take_fields
+from hilum.options import Device, refuse_below, take_fields
 from hilum.workflows.train.labelling_options import PseudoOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTrainOptions:
-    """What of the training differs from the run's."""
+    """Options of training that differ from the run's."""
 
     epochs: int | None = None
-    """Passes over the labelled and pseudo-labelled films, at most; the run's own number unless
+    """Epochs over the labelled and pseudo-labelled films, at most; the run's own number unless
     given."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
 
         Raises:
-            OptionError: The number of passes is below 1.
+            OptionError: The number of epochs is below 1.
         """
-        if self.epochs is not None and self.epochs < 1:
-            raise OptionError(f"--train.epochs is {self.epochs}: allowed is 1 or more.")
+        refuse_below(self, {"epochs": 1}, "train.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabelOptions(PseudoOptions):
-    """How rounds label films and train on them, and where to."""
+    """Options of rounds: labelling, training, and the output folder."""
 
     data: tuple[Path, ...]
     """The run's own stores, and further ones whose training films are labelled too; their own
     labels are not used."""
     out: Path
-    """Run folder; unfinished rounds are continued exactly."""
+    """Run folder; unfinished rounds are resumed exactly."""
     rounds: int = 3
-    """Rounds at most: in each the model kept so far labels, and training starts again from the
-    run's own start."""
+    """Rounds at most: in each the best model so far labels films, and training starts again from the
+    run's initial weights."""
     patience: int = 1
-    """End after that many rounds in a row without a better mean AUROC on validation films."""
+    """Stop after that many rounds in a row without a better mean AUROC on validation films."""
     device: Device = "auto"
-    """Where to compute what films are labelled by; the training has the run's own place."""
+    """Device for labelling; training uses the run's own."""
     train: RoundTrainOptions = field(default_factory=RoundTrainOptions)
     """The training of each round."""
 
@@ -56,9 +54,7 @@ class PseudoLabelOptions(PseudoOptions):
         """
         take_fields(self)
         super().__post_init__()
-        for name in ("rounds", "patience"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name} is {getattr(self, name)}: allowed is 1 or more.")
+        refuse_below(self, {"rounds": 1, "patience": 1})
 
     @property
     def labelling(self) -> PseudoOptions:

@@ -12,12 +12,12 @@ from hilum.workflows.evaluate.options import EvaluateOptions, MeasureOptions
 PLAN_KEYS = ("models", "pretrain", "finetune", "pseudo_label", "epochs", "policies")
 """Keys of a plan's file beside these options."""
 MOST_JOBS = 8
-"""Worker processes at most that ``--jobs 0`` starts: each takes about a gigabyte."""
+"""Processes that ``--jobs 0`` starts at most: each takes about a gigabyte."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyEvaluation(MeasureOptions):
-    """How every model is measured."""
+    """Options of the evaluation."""
 
     def on(self, store: Path, split: Literal["val", "test"]) -> EvaluateOptions:
         """Return the options by which a run is measured on a split of a store."""
@@ -26,33 +26,31 @@ class StudyEvaluation(MeasureOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """What to study, on what and where to; the config names the models."""
+    """Options of a study as a whole; the plan names its models."""
 
     data: tuple[Path, ...]
-    """Stores: the first is fine-tuned on and measured, further ones give films to pretraining and
-    pseudo-labels."""
+    """Stores: fine-tuning and evaluation use the first; pretraining and pseudo-labels use all."""
     out: Path
-    """Study folder; an unfinished study is continued."""
+    """Study folder; an unfinished study is resumed."""
     jobs: int = 1
-    """Runs at the same time, each in a process of its own; 1 takes this process, 0 one for each GPU
-    or core."""
+    """Runs at the same time, each in its own process; 1 uses this process, 0 one for each GPU or
+    core."""
     backbone: str = "resnet18"
-    """timm's name of the network of models that name none."""
+    """timm's name of the network, for models that name none."""
     fractions: tuple[float, ...] = (0.1, 0.5, 1.0)
-    """Shares of the training patients whose labels are used."""
+    """Fractions of the training patients whose labels are used."""
     seeds: int = 1
-    """Trainings of each model with other seeds, each with another draw of the share."""
+    """Runs of each model at each fraction, each with its own seed and labelled subset."""
     seed: int = 0
-    """First training seed."""
+    """First seed."""
     learning_rates: tuple[float, ...] = (5e-4,)
-    """Peak rates that the first seed of every model tries; validation films choose one."""
+    """Peak learning rates that the first seed of every model tries; validation films choose."""
     reference: str | None = None
-    """Model that every other is compared with; the first from random weights unless given."""
+    """Model that every other is compared with; by default the first from random weights."""
     annotations: tuple[Path, ...] = ()
-    """Folders in which masks or boxes of the first store's findings lie, by which localisation is
-    scored."""
+    """Folders with masks or boxes of the first store's findings, to score localisation."""
     evaluation: StudyEvaluation = field(default_factory=StudyEvaluation)
-    """How every model is measured."""
+    """Options of the evaluation."""
 
     def __post_init__(self) -> None:
         """Take a text for a path and a single value for a list.

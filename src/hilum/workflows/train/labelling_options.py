@@ -1,4 +1,4 @@
-"""What pseudo-labels can be told; light to import, since the command line's help reads it."""
+"""Options of pseudo-labels; light to import, since the command line's help reads them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from hilum.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoOptions:
-    """Which cells a model labels, and how."""
+    """Which labels a model gives, and their weight."""
 
     precision: float = 0.9
-    """Share of the films called present that shall have the finding."""
+    """Precision of the films called present that is required."""
     absent_precision: float = 0.95
-    """Share of the films called absent that shall lack it; at least 1 less half of its
+    """Precision of the films called absent that is required; at least 1 minus half the finding's
     prevalence."""
     level: float = 0.95
-    """Certainty with which validation films must show those shares, from 0.5 to below 1."""
+    """Confidence level at which validation films must show those precisions, from 0.5 to below 1."""
     soft: bool = False
-    """Aim at the model's probability in place of 1 or 0."""
+    """Use the model's probability as the target in place of 1 or 0."""
     abstain: bool = True
-    """Leave out films between the two thresholds; else every film is labelled, at 0.5, and no share
-    is promised."""
+    """Leave out films between the two thresholds; else every film is labelled, at 0.5, and no
+    precision is required."""
     cap: float = 2.0
     """Factor by which pseudo-labels may change the ratio of present to absent; 0 for no bound."""
     weight: float = 1.0
-    """What a pseudo-label weighs beside a label."""
+    """Weight of a pseudo-label in the loss; a label has 1."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -37,7 +37,7 @@ class PseudoOptions:
         for name in ("precision", "absent_precision", "level"):
             if not 0.5 <= getattr(self, name) < 1:
                 raise OptionError(
-                    f"--{name} is {getattr(self, name)}: allowed is 0.5 to below 1, such as 0.9."
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}: allowed is 0.5 to below 1, such as 0.9."
                 )
         if not (self.cap == 0 or 1 <= self.cap < float("inf")):
             raise OptionError(

@@ -20,40 +20,46 @@ class FinetuneTrainOptions(TrainOptions):
     """How long, how fast and how exactly to fine-tune."""
 
     epochs: int = 10
-    """Passes over the labelled films, at most."""
+    """Epochs over the labelled films, at most."""
     lr: float = 5e-4
     """Peak learning rate: about 0.0005 for adamw, 0.01 for sgd."""
     weight_decay: float = 1e-2
-    """Weight decay, decoupled in adamw; norms and biases are left out of it."""
+    """Weight decay, decoupled in adamw; not applied to norms and biases."""
     schedule: Literal["cosine", "onecycle"] = "onecycle"
-    """Course of the learning rate: OneCycle, or warm-up then cosine to zero."""
+    """Learning rate: OneCycle, or warm-up then cosine to zero."""
     warmup: float = 0.3
-    """Share of the steps in which the rate rises."""
+    """Fraction of the steps in which the rate rises."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainOptions:
-    """What to pretrain on, from and into."""
+class RunOptions:
+    """Data, initial weights and output of a training run."""
 
     data: tuple[Path, ...]
-    """Stores whose training films are learnt from; their labels never are."""
+    """Stores to train on; pretraining does not learn from their labels."""
     out: Path
-    """Run folder; an unfinished one is continued exactly."""
+    """Run folder; an unfinished run is resumed exactly."""
     init: str = "random"
-    """Weights to start from: random, imagenet, a run folder, or a file (safetensors or .pth)."""
+    """Initial weights: random, imagenet, a run folder, or a file (safetensors or .pth)."""
     backbone: str | None = None
     """timm's name of the network; that of --init RUN, else resnet18."""
-    with_validation: bool = False
-    """Learn from validation films too; test films are never used."""
     devices: int = 1
-    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is
-    taken by each."""
+    """Processes on this machine, each with its own GPU or an equal number of cores; each takes its
+    own batches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(RunOptions):
+    """Options of pretraining."""
+
+    with_validation: bool = False
+    """Train on validation films too; test films are never used."""
     stop_on_collapse: bool = False
-    """End the run where films come to look alike to the network; all is saved."""
+    """Stop when the embeddings collapse (all films get nearly the same one); all is saved."""
     train: TrainOptions = field(default_factory=TrainOptions)
     """The training loop."""
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
-    """The watch over it."""
+    """Monitoring of the embeddings."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -66,51 +72,39 @@ class PretrainOptions:
         refuse_below(self, {"devices": 1})
         if self.stop_on_collapse and self.monitor.every == 0:
             raise OptionError(
-                "--stop-on-collapse needs looks, and --monitor.every is 0: allowed is 1 or more."
+                "--stop-on-collapse needs monitoring, and --monitor.every is 0: allowed is 1 or more."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneOptions:
-    """What to fine-tune on, from and into."""
+class FinetuneOptions(RunOptions):
+    """Options of fine-tuning."""
 
-    data: tuple[Path, ...]
-    """Stores with labels."""
-    out: Path
-    """Run folder; an unfinished one is continued exactly."""
-    init: str = "random"
-    """Weights to start from: random, imagenet, a run folder, or a file (safetensors or .pth)."""
-    backbone: str | None = None
-    """timm's name of the network; that of --init RUN, else resnet18."""
     fraction: float = DEFAULT_FRACTION
-    """Share of the training patients whose labels are used."""
+    """Fraction of the training patients whose labels are used."""
     subset_seed: int = 0
     """Seed of the labelled subset; at one seed, smaller fractions lie within larger ones."""
     unlabelled: tuple[Path, ...] = ()
-    """Further stores, whose own labels are not looked at: their training films learn from
+    """Further stores whose labels are not read: their training films get labels from
     --pseudo-labels alone."""
     pseudo_labels: Path | None = None
-    """Table of pseudo-labels to learn from too; a label that is used goes before them."""
+    """Table of pseudo-labels to train on too; where a film has a label that is used, the label counts."""
     freeze: bool = False
     """Train the output layer only."""
     sampler: Literal["uniform", "weighted"] = "uniform"
-    """How films are drawn: uniform, each once an epoch, or weighted, with replacement, by one over
-    the prevalence of the rarest finding on a film."""
+    """Sampling of films: uniform, each once an epoch, or weighted, with replacement, by one over the
+    prevalence of the rarest finding on a film."""
     calibrate: bool = True
-    """Scale and shift the finished model's logits by what validation films show, so that
-    probabilities come true."""
+    """Calibrate the probabilities: fit a scale and a shift of the logits on validation films."""
     patience: int = 5
     """Stop after that many epochs without a better mean AUROC on validation films; 0 never stops
     early."""
-    devices: int = 1
-    """Processes on this machine, each with a GPU of its own or a share of the cores; a batch is
-    taken by each."""
     labels: LabelOptions = field(default_factory=LabelOptions)
-    """What uncertain and unstated labels become."""
+    """Targets of uncertain and unstated labels."""
     loss: LossOptions = field(default_factory=LossOptions)
-    """What a wrong answer costs."""
+    """The loss."""
     self_train: PseudoOptions = field(default_factory=PseudoOptions)
-    """How uncertain cells are labelled under the policy self-train."""
+    """Pseudo-labels of uncertain labels under the policy self-train."""
     train: FinetuneTrainOptions = field(default_factory=FinetuneTrainOptions)
     """The training loop."""
 
@@ -129,6 +123,6 @@ class FinetuneOptions:
         refuse_below(self, {"patience": 0, "subset_seed": 0, "devices": 1})
         if self.unlabelled and self.pseudo_labels is None:
             raise OptionError(
-                f"--unlabelled is {self.unlabelled[0]}, whose own labels are not looked at, and no table gives its "
+                f"--unlabelled is {self.unlabelled[0]}, whose own labels are not read, and no table gives its "
                 "films any: give --pseudo-labels FILE, or leave it out."
             )

@@ -119,7 +119,7 @@ def note_without_negatives(method_options: Any, patients: int, listener: Listene
     if patients == 1 and getattr(method_options, "mask_same_patient", False):
         listener.note(
             "all films show one patient, whose own films are no negatives: little is learnt; "
-            "give --method.no-mask_same_patient, or a store that tells patients apart"
+            "give --method.no-mask-same-patient, or a store that tells patients apart"
         )
 
 
