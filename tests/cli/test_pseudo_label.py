@@ -58,7 +58,7 @@ def test_rounds_are_told_as_a_table_and_as_json(hilum, few, start):
     assert header.split()[:3] == ["round", "films", "present"]
     assert (zero.split()[0], one.split()[0]) == ("0", "1")
     assert (
-        "wanted right: 80% of present, 80% of absent; right: mean over findings by held back labels"
+        "required precision: 80% of present, 80% of absent; right: mean over findings by held back labels"
         in said.out
     )
     again = hilum("pseudo-label", "--config", out / "options.yaml", "--out", out, "--json")
@@ -84,10 +84,10 @@ def test_without_thresholds_no_share_is_said_to_be_wanted(hilum, few, start, tmp
     said = hilum("pseudo-label", "--data", few, "--from", start, "--out", out, *words)
     assert said.code == 0
     assert (
-        "every film is labelled, however right that is; right: mean over findings by held back labels"
+        "every film is labelled: no precision was required; right: mean over findings by held back labels"
         in said.out
     )
-    assert "wanted" not in said.out
+    assert "required precision" not in said.out
     told = json.loads((out / "rounds.json").read_text())
     assert told["wanted"] is None
     for one in told["rounds"][0]["findings"].values():

@@ -152,7 +152,7 @@ def test_chance_is_a_right_angle() -> None:
 
 def test_one_film_has_no_batch_statistics() -> None:
     of = byol()
-    with pytest.raises(OptionError, match=r"--train\.batch_size is 1: .*2 or more"):
+    with pytest.raises(OptionError, match=r"--train\.batch-size is 1: .*2 or more"):
         of(batch(of, films=1))
     plain = byol(
         batch_norm=False

@@ -88,7 +88,7 @@ def test_chance_is_the_logarithm_of_the_choices() -> None:
 
 def test_one_film_has_no_negatives() -> None:
     of = simclr()
-    with pytest.raises(OptionError, match=r"--train\.batch_size is 1: .*2 or more"):
+    with pytest.raises(OptionError, match=r"--train\.batch-size is 1: .*2 or more"):
         of(batch(of, films=1))
 
 

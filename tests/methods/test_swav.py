@@ -164,14 +164,14 @@ def test_local_crops_are_as_large_as_the_backbone_needs(
             "test_resnet",
             40,
             32,
-            r"--method\.local_size is 40 and films enter at 32 px: allowed is up to 32\.",
+            r"--method\.local-size is 40 and films enter at 32 px: allowed is up to 32\.",
         ),
         (
             "inception_v3",
             32,
             128,
-            r"--method\.local_size is 32, too small for backbone 'inception_v3': "
-            r"allowed is 75 or more, or --method\.local_crops 0\.",
+            r"--method\.local-size is 32, too small for backbone 'inception_v3': "
+            r"allowed is 75 or more, or --method\.local-crops 0\.",
         ),
     ],
 )

@@ -285,7 +285,9 @@ def test_a_resumed_run_does_not_say_again_what_was_said(
 
 @pytest.mark.parametrize(("name", "value"), [("every", -1), ("films", 1), ("probe_films", -1)])
 def test_options_outside_their_range_are_refused(name: str, value: int) -> None:
-    with pytest.raises(OptionError, match=rf"--monitor.{name} is {value}: allowed is"):
+    with pytest.raises(
+        OptionError, match=rf"--monitor.{name.replace('_', '-')} is {value}: allowed is"
+    ):
         MonitorOptions(**{name: value})
 
 
