@@ -114,8 +114,8 @@ def test_plain_lines_are_sparse():
     said = stream.getvalue().splitlines()
     assert said[0] == "prepare: 1 of 100"
     assert said[-1] == "prepare: 100 of 100  1/s"
-    assert said[1] == "prepare: 6 of 100  1/s, 1:34 left"  # the first estimate, and then each 30 s
-    assert len(said) == 6
+    assert said[1] == "prepare: 11 of 100  1/s, 1:29 left"  # the first estimate, and then each 30 s
+    assert len(said) == 5
     assert "\x1b" not in stream.getvalue()
 
 
@@ -131,6 +131,15 @@ def test_plain_lines_show_a_first_estimate_as_soon_as_one_is_possible():
         "pretrain: 900 of 1,000",
         "pretrain: 901 of 1,000  0.083/s, 19:48 left  loss 2.1",
     ]
+
+
+def test_a_slow_first_unit_does_not_count_once_there_is_another():
+    clock, stream = Clock(), io.StringIO()
+    lines = PlainLines(stream, clock)
+    for done, now in enumerate((0.0, 9.0, 9.5, 10.0)):
+        clock.now = now
+        lines.progress("pretrain", done, 100)
+    assert stream.getvalue().splitlines()[-1] == "pretrain: 3 of 100  2/s, 0:48 left"
 
 
 @pytest.mark.parametrize("kind", [LiveLine, PlainLines])

@@ -17,7 +17,7 @@ SPARSE = 30.0
 at once, and so does a table's first estimate."""
 WINDOW = 20.0
 """Seconds over which the rate is taken, so that the time left follows a change of pace."""
-FIRST_ESTIMATE = 5.0
+FIRST_ESTIMATE = 10.0
 """Seconds of a stage before plain lines show its time left for the first time."""
 BAR = 20
 CLEAR = "\r\x1b[K"
@@ -71,7 +71,9 @@ class Pace:
         """Return units a second, None while it is not known."""
         if not self._seen:
             return None
-        (start, before), (now, done) = self._seen[0], self._seen[-1]
+        # The first unit is slow (caches, compiling): it counts only until there is another.
+        first = 1 if len(self._seen) > 2 and self._seen[0][0] == self.began else 0
+        (start, before), (now, done) = self._seen[first], self._seen[-1]
         return (done - before) / (now - start) if now > start and done > before else None
 
     def describe(self, done: int, total: int) -> str:
