@@ -111,7 +111,7 @@ class Board:
             known = [stage.seconds_left for stage in self._stages.values()]
             longest = max((seconds for seconds in known if seconds is not None), default=None)
             if longest is not None:
-                first += f"; at most {_span(longest)} left of the stages that run now"
+                first += f"; about {_span(longest)} left of the stages that run now"
         return (
             first,
             *(f"  {_name(run):<36} {words}" for run, words in sorted(self._running.items())),
