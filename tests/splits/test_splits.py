@@ -243,7 +243,7 @@ def test_a_split_of_another_store_is_refused() -> None:
     split = patient_split(catalog(100, 30), FINDINGS)
     other = catalog(100, 30)
     other["patient"] = "x" + other["patient"]
-    with pytest.raises(DataError, match=r"are in no part of split\.json"):
+    with pytest.raises(DataError, match=r"are in no subset of split\.json"):
         split.rows(other, "train")
 
 
@@ -295,7 +295,7 @@ def test_what_rows_refuses() -> None:
     split = patient_split(table, FINDINGS)
     with pytest.raises(HilumError, match=r"unknown part 'tset'.*Did you mean 'test'"):
         split.rows(table, "tset")
-    with pytest.raises(OptionError, match=r"share of the training patients, not of 'val'"):
+    with pytest.raises(OptionError, match=r"of the training patients, not of 'val'"):
         split.rows(table, "val", 0.5)
     with pytest.raises(OptionError, match=r"fraction 1\.5"):
         split.rows(table, "train", 1.5)

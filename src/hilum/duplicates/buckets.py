@@ -31,7 +31,7 @@ Pairs = NDArray[np.int64]
 
 
 def near_pairs(
-    marks: NDArray[np.float16], cosine: float, said: Callable[[int, int], None], most: int
+    marks: NDArray[np.float16], cosine: float, on_progress: Callable[[int, int], None], most: int
 ) -> tuple[Pairs, bool, bool]:
     """Return pairs of near fingerprints, nearly all that there are, up to a number.
 
@@ -40,7 +40,7 @@ def near_pairs(
     Args:
         marks: Fingerprints of unit length, [N, E].
         cosine: At least so near.
-        said: Hears how many bands are done, and of how many.
+        on_progress: Hears how many bands are done, and of how many.
         most: Pairs that are returned at most.
 
     Returns: int64 [M, 2], first below second, without repeats, the nearest first; whether a code
@@ -57,7 +57,7 @@ def near_pairs(
             ends = np.sort(order[places], axis=1)
             nearest.add(ends[:, 0] * len(marks) + ends[:, 1], cosines)
         crowded |= bool(_crowds(codes[order]))
-        said(band + 1, count)
+        on_progress(band + 1, count)
     pairs = nearest.names()
     return (
         np.stack([pairs // max(len(marks), 1), pairs % max(len(marks), 1)], axis=1),

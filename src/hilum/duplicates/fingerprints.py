@@ -100,21 +100,21 @@ def learn_directions(read: Read, rows: NDArray[np.int64]) -> Directions:
 
 
 def fingerprints(
-    read: Read, rows: NDArray[np.int64], said: Callable[[int], None]
+    read: Read, rows: NDArray[np.int64], on_progress: Callable[[int], None]
 ) -> NDArray[np.float16]:
     """Return the fingerprints of films, float16 [n, LENGTH]: 128 bytes a film.
 
     Args:
         read: Reads films.
         rows: Which films.
-        said: Hears how many are done.
+        on_progress: Hears how many are done.
     """
     directions = learn_directions(read, rows)
     found = np.empty((len(rows), LENGTH), np.float16)
     for start in range(0, len(rows), BLOCK):
         films = read(rows[start : start + BLOCK])
         found[start : start + len(films)] = directions.fingerprints(transforms(films))
-        said(start + len(films))
+        on_progress(start + len(films))
     return found
 
 

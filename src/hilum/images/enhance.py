@@ -43,10 +43,10 @@ ENHANCEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def resize(film: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the film, uint8 [H, W], at the wanted size: sides that shrink by area means, sides that grow linearly.
+    """Return the film, uint8 [H, W], at that size: area means for sides that shrink, linear for others.
 
     The two are done one after the other, for OpenCV's area mode turns linear (and aliases) as soon
-    as one side grows.
+    as one side is enlarged.
     """
     small = (min(width, film.shape[1]), min(height, film.shape[0]))
     if small != film.shape[::-1]:

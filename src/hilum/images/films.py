@@ -184,12 +184,12 @@ class Films:
             "".join(store.fingerprint for store in self.stores).encode()
         ).hexdigest()
 
-    def refuse_other_preparation(self, wanted: Preparation) -> None:
+    def refuse_other_preparation(self, expected: Preparation) -> None:
         """Raise a DataError, with the command that would fit, unless the films went through a model's steps."""
-        if self.preparation != wanted:
+        if self.preparation != expected:
             raise DataError(
                 f"{self.stores[0].folder} was prepared with {self.preparation.flags()}, the model with "
-                f"{wanted.flags()}: run `hilum prepare SOURCE ROOT --out NEW {wanted.flags()}`."
+                f"{expected.flags()}: run `hilum prepare SOURCE ROOT --out NEW {expected.flags()}`."
             )
 
     def read(self, rows: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     array = _open_array(found["file"], f"{found['part']}_images", state.st_mtime_ns, state.st_size)
     if not is_films(array):
         raise UnreadableFilm(
-            "damaged", f"{array.name} is {array.said()}, films are uint8 [n, h, w] or [n, h, w, 3]"
+            "damaged", f"{array.name} is {array.shown()}, films are uint8 [n, h, w] or [n, h, w, 3]"
         )
     height, width = array.shape[1:3]
     if height * width > max_pixels:
@@ -156,7 +156,7 @@ class NpzArray:
         self._rewind()
         self.close()
 
-    def said(self) -> str:
+    def shown(self) -> str:
         """Return type and shape in words."""
         return f"{self.dtype.name} [{', '.join(map(str, self.shape))}]"
 
@@ -238,7 +238,7 @@ class NpzArray:
             claimed = head + self.shape[0] * self.row_bytes
             if info.file_size != claimed or claimed > max(info.compress_size, 1) * _BEST_RATIO:
                 raise UnreadableFilm(
-                    "damaged", f"{self.name} is said to be {self.said()}, which its size cannot be"
+                    "damaged", f"{self.name} is said to be {self.shown()}, which its size cannot be"
                 )
         except UnreadableFilm:
             self.close()

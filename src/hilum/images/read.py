@@ -4,7 +4,7 @@ Everything is judged by content; the file's extension says nothing. Before OpenC
 container is walked
 here: its size is taken from the header (bombs), and it must be whole (OpenCV may hand back a
 half-grey picture for a cut file). A JPEG whose compressed bytes are damaged *between* sound markers
-passes: no decoder can tell it for sure.
+is accepted: no decoder can tell it for sure.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ TABLES = {
 PHANTOMS = "phantoms.json"
 """The file by which a folder holds drawn films; it says with which options they were drawn."""
 
-TWIN_FOLDERS = {"valid": "val", "val": "valid"}
+OTHER_NAMES = {"valid": "val", "val": "valid"}
 """CheXlocalize's tables name films in ``valid`` that lie in ``val``."""
 
 STUDY = "Study"
@@ -208,9 +208,9 @@ def _places(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
         )
     for first in _gone(root, cleaned):
         cleaned = cleaned.where(~cleaned.str.startswith(first), cleaned.str.slice(len(first)))
-    for folder, twin in TWIN_FOLDERS.items():
-        if not (root / folder).is_dir() and (root / twin).is_dir():
-            cleaned = cleaned.str.replace(f"^{folder}/", f"{twin}/", regex=True)
+    for folder, other in OTHER_NAMES.items():
+        if not (root / folder).is_dir() and (root / other).is_dir():
+            cleaned = cleaned.str.replace(f"^{folder}/", f"{other}/", regex=True)
     return pd.DataFrame({"path": cleaned, "patient": patient, "study": patient + "/" + study})
 
 

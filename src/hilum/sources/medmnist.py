@@ -136,7 +136,7 @@ def _arrays(file: Path) -> dict[str, NpzArray]:
     for films in found.values():
         if not is_films(films):
             raise DataError(
-                f"{file}: {films.name} is {films.said()}, allowed are uint8 [n, h, w] and [n, h, w, 3]: flat."
+                f"{file}: {films.name} is {films.shown()}, allowed are uint8 [n, h, w] and [n, h, w, 3]: flat."
             )
     count = sum(array.shape[0] for array in found.values())
     size = sum(array.shape[0] * array.row_bytes for array in found.values())
@@ -156,7 +156,7 @@ def _labels(file: Path, part: str, films: int) -> npt.NDArray[np.int64]:
         or not 1 <= int(np.prod(found.shape[1:])) <= MOST_CLASSES
     ):
         raise DataError(
-            f"{file}: {found.name} is {found.said()}, but there are {films} films: allowed are [{films}, 1] to "
+            f"{file}: {found.name} is {found.shown()}, but there are {films} films: allowed are [{films}, 1] to "
             f"[{films}, {MOST_CLASSES}]."
         )
     _refuse_many(file.name, films * found.row_bytes // found.dtype.itemsize)
@@ -179,7 +179,7 @@ def _films(file: str, labels: dict[str, npt.NDArray[np.int64]]) -> pd.DataFrame:
 
 
 def _columns(
-    labels: npt.NDArray[np.int64], known_as: str, wanted: Sequence[str]
+    labels: npt.NDArray[np.int64], known_as: str, given_names: Sequence[str]
 ) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
     """Return a column a finding, and a note where names are missing."""
     several = labels.shape[1] > 1
@@ -187,9 +187,11 @@ def _columns(
     if labels.size and not 0 <= labels.min() <= labels.max() <= most:
         wrong = labels.max() if labels.max() > most else labels.min()
         raise DataError(f"{known_as} has the label {wrong}: allowed are 0 to {most}.")
-    classes = labels.shape[1] if several else max(2, int(labels.max(initial=0)) + 1, len(wanted))
+    classes = (
+        labels.shape[1] if several else max(2, int(labels.max(initial=0)) + 1, len(given_names))
+    )
     _refuse_many(known_as, len(labels) * classes)
-    names, notes = _names(classes, several, known_as, wanted)
+    names, notes = _names(classes, several, known_as, given_names)
     states = labels if several else labels == np.arange(classes)[classes - len(names) :]
     return {
         name: np.where(states[:, place], PRESENT, ABSENT).astype(np.float32)
@@ -198,13 +200,13 @@ def _columns(
 
 
 def _names(
-    classes: int, several: bool, known_as: str, wanted: Sequence[str]
+    classes: int, several: bool, known_as: str, given_names: Sequence[str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the columns' names: one a class, but one alone, the second's, where there are two classes."""
     allowed = (classes, 1) if classes == 2 and not several else (classes,)
-    names = [canonical(name) or name.strip() for name in wanted or FINDINGS.get(known_as, ())]
+    names = [canonical(name) or name.strip() for name in given_names or FINDINGS.get(known_as, ())]
     if names and len(names) not in allowed:
-        given = "--findings names" if wanted else f"{known_as} should have"
+        given = "--findings names" if given_names else f"{known_as} should have"
         count = " or ".join(map(str, allowed))
         raise OptionError(
             f"{given} {len(names)} findings, the file has {classes}: give --findings with {count} names."

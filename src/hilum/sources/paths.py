@@ -43,16 +43,16 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
     return paths
 
 
-def dataset_name(wanted: str) -> str:
+def dataset_name(text: str) -> str:
     """Return a data set's name as file names can have it: films are known by data set and path, so no two share one.
 
     Raises:
         OptionError: It has no letter or digit.
     """
-    name = re.sub(r"[^\w.-]+", "-", wanted).strip("-.")
+    name = re.sub(r"[^\w.-]+", "-", text).strip("-.")
     if not name:
         raise OptionError(
-            f"--dataset {wanted!r} has no letter: name the data set, such as 'hospital-a'."
+            f"--dataset {text!r} has no letter: name the data set, such as 'hospital-a'."
         )
     return name
 

@@ -1,4 +1,4 @@
-"""Splits: whole patients only, stratified by finding, with nested shares of the training patients, hashed."""
+"""Splits: whole patients only, stratified by finding, with nested fractions of the training patients, hashed."""
 
 from hilum.splits.copies import NO_COPIES, KnownCopies
 from hilum.splits.division import TEST_SHARE, VAL_SHARE, official_or_patient_split, patient_split

@@ -1,4 +1,4 @@
-"""A split: which patient is in which part, with nested shares of the training patients, hashed."""
+"""A split: each patient's subset, with nested fractions of the training patients, hashed."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ class Split:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a patient in two parts.
+        """Refuse a patient in two subsets.
 
         Raises:
-            DataError: A patient stands in two parts or twice in one.
+            DataError: A patient is in two subsets or twice in one.
         """
         patients = [self.parts[part] for part in PATIENT_PARTS]
         if len(set().union(*patients)) == sum(map(len, patients)):
@@ -115,7 +115,7 @@ class Split:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def patients(self, fraction: float = 1.0, subset_seed: int = 0) -> tuple[str, ...]:
-        """Return a share of the training patients; at one ``subset_seed`` smaller fractions lie within larger ones.
+        """Return a fraction of the training patients; with one ``subset_seed``, smaller ones lie in larger ones.
 
         The stored order is a circle of which every stretch has the findings in proportion; a draw
         is where to start on it, so the first draws of small shares have no patient in common.
@@ -136,7 +136,7 @@ class Split:
             table: A catalogue with the columns ``path`` and ``patient``, of the store that the
                 split belongs to.
             part: One of PARTS.
-            fraction: Share of the training patients, above 0 and at most 1; only for ``train``.
+            fraction: Of the training patients, above 0 and at most 1; only for ``train``.
             subset_seed: Seed of the labelled subset, from 0.
 
         Raises:
@@ -156,7 +156,7 @@ class Split:
         choose(part, PARTS, "part")
         if part != "train" and (fraction, subset_seed) != (1.0, 0):
             raise OptionError(
-                f"a fraction is a share of the training patients, not of {part!r}: leave it out."
+                f"a fraction is of the training patients, not of {part!r}: leave it out."
             )
 
     def assign(self, table: pd.DataFrame) -> pd.Series:
@@ -177,7 +177,7 @@ class Split:
                 names paths.
 
         Raises:
-            DataError: A patient that the split does not know, or in two parts.
+            DataError: A patient that the split does not know, or in two subsets.
         """
         listed = [self.parts[part] for part in PATIENT_PARTS]
         ends = np.cumsum([len(part) for part in listed])
@@ -199,7 +199,7 @@ class Split:
         if unknown.any():
             strange = _series(patients)[unknown]
             raise DataError(
-                f"{strange.nunique()} patients of the catalogue, first {strange.iloc[0]!r}, are in no part of "
+                f"{strange.nunique()} patients of the catalogue, first {strange.iloc[0]!r}, are in no subset of "
                 f"{FILE_NAME}: it belongs to another store. Run `hilum split STORE`."
             )
         parts[official] = PLACES.index("official-test")
@@ -229,7 +229,7 @@ class Split:
         """Read ``split.json`` from a folder, or a file of that layout.
 
         Raises:
-            DataError: It is missing, is no split, has a patient in two parts or does not match its
+            DataError: It is missing, is no split, has a patient in two subsets or does not match its
                 own hash.
         """
         path = folder / FILE_NAME if folder.is_dir() else folder
@@ -276,7 +276,7 @@ def check_fraction(fraction: float) -> None:
     """Raise an OptionError unless the fraction is above 0 and at most 1."""
     if not 0 < fraction <= 1:
         raise OptionError(
-            f"fraction {fraction} is no share of the training patients: give one above 0, up to 1."
+            f"fraction {fraction} is no fraction of the training patients: give one above 0, up to 1."
         )
 
 

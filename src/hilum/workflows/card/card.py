@@ -52,7 +52,7 @@ from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 2
 CARD = "card.json"
-TOLD = ("samples", "split", "neighbours", "label_issues", "min_positives", "resamples", "seed")
+RECORDED = ("samples", "split", "neighbours", "label_issues", "min_positives", "resamples", "seed")
 """Options that change what the card says."""
 ISSUES = "label-hints"
 """Name of the work list, which only a card with a run has."""
@@ -116,7 +116,7 @@ def card(
                 f"--annotations is {root}, no folder: give the data set's, as given to `hilum prepare`."
             )
     films = Films.open(folders)
-    # Not Subsets.of: what that refuses, films and patients in two parts, is what a card is to tell
+    # Not Subsets.of: what that refuses, films and patients in two subsets, is what a card is to tell
     # of.
     subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
     made_of = _made_of(subsets, options, subject)
@@ -156,12 +156,12 @@ def card(
 
 def _made_of(subsets: Subsets, options: CardOptions, subject: str | None) -> dict[str, Any]:
     """Return what identifies a card: data, options and run; no path is in it."""
-    told = {name: getattr(options, name) for name in TOLD}
+    values = {name: getattr(options, name) for name in RECORDED}
     pairs = zip(subsets.record(), subsets.films.stores, strict=True)
     return {
         "hilum": __version__,
         "stores": [{**one, "preparation": store.preparation.to_json()} for one, store in pairs],
-        "options": {**told, "annotations": len(options.annotations)},
+        "options": {**values, "annotations": len(options.annotations)},
         "from": None if subject is None else _identity(Path(subject)),
     }
 

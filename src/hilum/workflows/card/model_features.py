@@ -24,7 +24,7 @@ from hilum.workflows.card.shortcuts import LEARNT
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 
 CLASSIFIER = "the run's own classifier"
-LINEAR = "a linear layer on the run's frozen features, learnt from the training part"
+LINEAR = "a linear layer on the run's frozen features, trained on the training set"
 
 
 @dataclass(frozen=True)

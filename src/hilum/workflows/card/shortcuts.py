@@ -126,7 +126,7 @@ def shortcut_probes(
     listener: Listener = SILENT,
     learnt: int = LEARNT,
 ) -> Shortcuts:
-    """Train each of PROBES on the training part and measure it on another.
+    """Train each of PROBES on the training set and measure it on another subset.
 
     Args:
         films: All films.
@@ -151,8 +151,8 @@ def shortcut_probes(
     scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
     everyone = range(len(task.findings))
     found = {
-        name: task.areas(told, everyone, min_positives, resamples, seed)
-        for name, told in scores.items()
+        name: task.areas(predicted, everyone, min_positives, resamples, seed)
+        for name, predicted in scores.items()
     }
     model = (
         None

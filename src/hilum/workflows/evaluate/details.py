@@ -123,8 +123,8 @@ def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None
 
 def _calibration(films: ScoredFilms, scored: tuple[str, ...], model: Description) -> Reliability:
     fitted = {
-        name: None if said is None else Calibration(**said)
-        for name, said in model.calibration.items()
+        name: None if calibration is None else Calibration(**calibration)
+        for name, calibration in model.calibration.items()
     }
     return Reliability(
         {

@@ -168,7 +168,9 @@ def _saved(path: Path, identity: dict[str, Any], table: pd.DataFrame) -> pd.Data
     return saved if fits else None
 
 
-def _shared_findings(predictor: Predictor, films: Films, wanted: tuple[str, ...]) -> dict[int, int]:
+def _shared_findings(
+    predictor: Predictor, films: Films, requested: tuple[str, ...]
+) -> dict[int, int]:
     """Return the model's column -> the store's column, of the findings to be measured."""
     if not films.findings:
         raise DataError(
@@ -176,9 +178,9 @@ def _shared_findings(predictor: Predictor, films: Films, wanted: tuple[str, ...]
         )
     places = positions(predictor.findings, films.findings)
     shared = {mine: theirs for mine, theirs in enumerate(places) if theirs is not None}
-    if wanted:
-        chosen = positions(wanted, predictor.findings)
-        for name, place in zip(wanted, chosen, strict=True):
+    if requested:
+        chosen = positions(requested, predictor.findings)
+        for name, place in zip(requested, chosen, strict=True):
             if place not in shared:
                 names = [predictor.findings[mine] for mine in shared]
                 raise DataError(
