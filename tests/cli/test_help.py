@@ -164,6 +164,14 @@ def test_research_use_is_said_where_results_are_spoken_of(hilum):
         assert RESEARCH in " ".join(hilum(*words).out.split())
 
 
+def test_help_says_once_which_form_names_have(hilum):
+    page = " ".join(hilum("finetune", "--help").out.split())
+    assert page.count("underscores") == 2
+    assert "Its keys have underscores (batch_size)" in page
+    assert "the command line has dashes (--train.batch-size, underscores are accepted too)" in page
+    assert "--train.batch_size" not in page
+
+
 def test_version(hilum):
     said = hilum("--version")
     assert said.code == 0

@@ -320,7 +320,7 @@ def test_what_needs_a_gpu_is_refused_without_one(options: dict[str, str]) -> Non
     ],
 )
 def test_options_outside_their_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(OptionError, match=rf"--train.{name} is .*: allowed is"):
+    with pytest.raises(OptionError, match=rf"--train.{name.replace('_', '-')} is .*: allowed is"):
         TrainOptions(**{name: value})  # type: ignore[arg-type]
 
 

@@ -26,8 +26,8 @@ def phantom(
 ) -> None:
     """Draw a phantom data set in CheXpert's own layout, with a mask for every finding.
 
-    A fifth of the patients lies in valid.csv, the rest in train.csv. Phantoms are drawings: nothing
-    about patients can be learnt from them.
+    A fifth of the patients is in valid.csv, the rest in train.csv. Phantoms are drawings: they say
+    nothing about patients.
 
     Examples:
       hilum phantom phantoms --count 2000 --size 64

@@ -34,7 +34,7 @@ app = App(
     group_commands=Group("Sources"),
 )
 
-OUT = Parameter(help="Folder of the store; an unfinished one is continued.")
+OUT = Parameter(help="Folder of the store; an unfinished one is resumed.")
 
 
 def source_command(name: str) -> Callable[..., None]:
@@ -80,14 +80,14 @@ def source_command(name: str) -> Callable[..., None]:
     return run
 
 
-def _copies(found: dict[str, int]) -> str:
-    """Return a line about copies where they were looked for."""
-    if not found:
+def _copies(copies: dict[str, int]) -> str:
+    """Return a line about copies, nothing where they were not searched for."""
+    if not copies:
         return ""
-    kinds = f"{found['exact']:,} exact and {found['near']:,} near"
+    kinds = f"{copies['exact']:,} exact and {copies['near']:,} near"
     return (
-        f"copies: {kinds}, {found['between_patients']:,} between patients; "
-        f"{found['left_out']:,} films in no subset\n"
+        f"copies: {kinds}, {copies['between_patients']:,} between patients; "
+        f"{copies['left_out']:,} films in no subset\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation says beside its table, as text: a few lines, and two tables for those who ask."""
+"""Details of an evaluation below its table: a few lines, and tables on request."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def _studies(studies: "StudyScores", evaluation: "Evaluation") -> Iterable[str]:
     if studies.auroc_macro.value is None:
         return
     if studies.studies == evaluation.films:
-        yield "a study is one film here: by study the numbers are the same"
+        yield "each study has one film: the numbers by study are the same"
     else:
         mean = estimate_text(studies.auroc_macro)
         yield f"mean AUROC {mean} over {studies.studies:,} studies, each by the highest of its films"
@@ -109,19 +109,27 @@ def _rates(point: "OperatingPoint") -> Sequence[str]:
 
 def _subgroups(subgroups: Sequence["Subgroup"]) -> Iterable[str]:
     if not subgroups:
-        yield "the store says nothing of sex, age or view position: there is no subgroup"
+        yield "the store has no sex, age or view position: there is no subgroup"
         return
     header = ["subgroup", "value", "films", "patients", "findings", "mean AUROC"]
-    yield aligned(header, [_subgroup(one) for one in subgroups])
-    if len({one.findings_scored for one in subgroups if one.findings_scored}) > 1:
-        yield "groups score different findings where they have too few patients of some: their means differ by that too"
+    yield aligned(header, [_subgroup(subgroup) for subgroup in subgroups])
+    scored = {subgroup.findings_scored for subgroup in subgroups if subgroup.findings_scored}
+    if len(scored) > 1:
+        yield "subgroups with too few patients of a finding leave it out, so their means are over different findings"
 
 
-def _subgroup(one: "Subgroup") -> Sequence[str]:
-    scored = str(len(one.findings_scored)) if one.findings_scored else MISSING
-    name = one.group.replace("_", " ")
-    return [name, one.value, f"{one.films:,}", f"{one.patients:,}", scored, _mean(one)]
+def _subgroup(subgroup: "Subgroup") -> Sequence[str]:
+    scored = str(len(subgroup.findings_scored)) if subgroup.findings_scored else MISSING
+    name = subgroup.group.replace("_", " ")
+    return [
+        name,
+        subgroup.value,
+        f"{subgroup.films:,}",
+        f"{subgroup.patients:,}",
+        scored,
+        _mean(subgroup),
+    ]
 
 
-def _mean(one: "Subgroup") -> str:
-    return "too few" if one.auroc_macro.value is None else estimate_text(one.auroc_macro)
+def _mean(subgroup: "Subgroup") -> str:
+    return "too few" if subgroup.auroc_macro.value is None else estimate_text(subgroup.auroc_macro)

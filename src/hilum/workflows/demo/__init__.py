@@ -1,1 +1,1 @@
-"""The whole story on phantoms."""
+"""Every stage on phantoms."""

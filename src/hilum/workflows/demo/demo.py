@@ -1,4 +1,4 @@
-"""The demo: the whole story on drawn films, from phantoms to a study of models, in one folder."""
+"""The demo: every stage on drawn films, from phantoms to a study of models, in one folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hilum.workflows.study.study import StudyResult, study
 __all__ = ["PHANTOMS", "RECORD", "STORE", "DemoFilms", "DemoOptions", "demo"]
 
 RECORD = "demo.json"
-"""The file by which a folder is a demo: what was drawn."""
+"""The file that marks a folder as a demo: the options of its phantoms."""
 PHANTOMS, STORE = "phantoms", "store"
 BESIDE = (RECORD, PHANTOMS, STORE)
 
@@ -33,13 +33,13 @@ def demo(
 ) -> StudyResult:
     """Draw phantoms, prepare them, and study what the plan names on them.
 
-    Every stage continues or leaves alone what an earlier call with the same options made.
+    Every stage resumes or keeps what an earlier call with the same options made.
 
     Args:
-        options: Where to, and the seed.
-        plan: What to study on the store that is made there; its ``data`` and ``out`` say so.
-        listener: Hears notes and progress.
-        films: How many and how large; the usual ones unless given.
+        options: Output folder and seed.
+        plan: The study; its ``data`` is the demo's store and its ``out`` the demo's folder.
+        listener: Gets notes and progress.
+        films: Number and sizes; the usual ones unless given.
 
     Raises:
         RunError: The folder holds something else, or a demo with other options.
@@ -63,7 +63,7 @@ def demo(
 
 
 def _claim(options: DemoOptions, films: DemoFilms) -> None:
-    """Make the folder this demo's, or see that it is.
+    """Claim the folder for this demo.
 
     Raises:
         RunError: It holds something else, or a demo with other options.

@@ -20,13 +20,13 @@ from hilum.workflows.study.record import RUNS, Group, StudyCell
 from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
 
 RATE = "-lr-"
-"""Stands before the learning rate in the name of a run that is one of several rates."""
+"""Before the learning rate in the name of a run, where several are tried."""
 
 
 def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
-    """Return the study's cells in the order of the work: pretraining, then model by model from few labels to many.
+    """Return the study's cells in order: pretraining, then model by model from few labels to many.
 
-    A later seed's cell has no rate yet where the first seed tries several.
+    A later seed's cell has no learning rate yet where the first seed tries several.
 
     Raises:
         OptionError: Two models' names give the same folder.
@@ -74,19 +74,19 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     subsets.needed(
         "val"
     )  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
-    shares = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
+    fractions = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
     names = [plan.finetune.labels.uncertain]
     if plan.policies is not None:
-        shares, names = [*shares, plan.policies.fraction], [*names, *plan.policies.compare]
+        fractions, names = [*fractions, plan.policies.fraction], [*names, *plan.policies.compare]
     for policy in dict.fromkeys(names):
         _, weights = training_labels(films, replace(plan.finetune.labels, uncertain=policy))
-        for fraction in dict.fromkeys(shares):
+        for fraction in dict.fromkeys(fractions):
             labelled_rows(subsets.needed("train", fraction), weights)
     return films
 
 
 def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PretrainOptions:
-    """Return how a pretraining cell is run."""
+    """Return the options of a pretraining cell."""
     template, row = plan.pretrain[str(cell.method)].options, plan.models[cell.model]
     init = row.init or template.init
     return replace(
@@ -104,9 +104,9 @@ def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> Pretrain
 def finetune_options(
     plan: StudyPlan, cell: StudyCell, folder: Path, start: StudyCell | None
 ) -> FinetuneOptions:
-    """Return how a fine-tuning cell is run; ``start`` is the pretraining that it starts from."""
+    """Return the options of a fine-tuning cell; ``start`` is the pretraining that it starts from."""
     if cell.fraction is None or cell.policy is None or cell.lr is None:
-        raise ValueError(f"cell {cell.id} has no share, policy or rate yet")
+        raise ValueError(f"cell {cell.id} has no fraction, policy or learning rate yet")
     template, row = plan.finetune, plan.models[cell.model]
     init = str((folder / start.run).resolve()) if start else str(row.init)
     train = replace(
@@ -132,7 +132,7 @@ def finetune_options(
 def self_training_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> PseudoLabelOptions:
     """Return the options of self-training; further stores give films without labels."""
     if cell.fraction is None:
-        raise ValueError(f"cell {cell.id} has no share")
+        raise ValueError(f"cell {cell.id} has no fraction")
     template, row = plan.self_training, plan.models[cell.model]
     epochs = epochs_at(row.epochs, cell.fraction) or template.train.epochs
     return replace(
@@ -145,13 +145,13 @@ def self_training_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> Pse
 
 
 def measuring(plan: StudyPlan) -> tuple[EvaluateOptions, ...]:
-    """Return how every model is measured: on validation and on test films."""
+    """Return the options of the evaluations on validation and test films."""
     how, store = plan.options.evaluation, plan.options.data[0]
     return how.on(store, "val"), how.on(store, "test")
 
 
 def rated(cell: StudyCell, lr: float) -> StudyCell:
-    """Return a later seed's cell with the rate that its first seed chose."""
+    """Return a later seed's cell with the learning rate that the first seed's runs chose."""
     return replace(cell, lr=lr, chosen=True, run=f"{cell.run}{RATE}{lr:g}")
 
 
@@ -180,7 +180,7 @@ def _pretrainings(plan: StudyPlan, names: Mapping[str, str]) -> list[StudyCell]:
 def _trainings(
     plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
 ) -> Iterator[StudyCell]:
-    """Yield the cells of one model, share and policy: the first seed at every rate, then the later seeds."""
+    """Yield the cells of one model, fraction and policy: the first seed at every rate, then the others."""
     rates = plan.options.learning_rates
     beginning = f"{name}-{100 * fraction:g}-{policy}"
     usual = StudyCell(
@@ -233,12 +233,12 @@ def _named(cell: StudyCell, run: str) -> StudyCell:
 
 
 def _folder_names(plan: StudyPlan) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for place, model in enumerate(plan.models, start=1):
-        name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{place}"
-        if name in found.values():
+    names: dict[str, str] = {}
+    for number, model in enumerate(plan.models, start=1):
+        name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{number}"
+        if name in names.values():
             raise OptionError(
                 f"models has {model!r}, whose folder {name!r} is another's: give it another name."
             )
-        found[model] = name
-    return found
+        names[model] = name
+    return names

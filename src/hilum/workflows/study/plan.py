@@ -1,4 +1,4 @@
-"""The plan of a study: its models, what all runs share, and the rules by which a plan is possible."""
+"""The plan of a study: its models, the options that all runs have in common, and every rule of a plan."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Pretraining:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """A whole study. ``finetune``, ``pretrain`` and ``pseudo_label`` are what all such runs share."""
+    """A whole study. ``finetune``, ``pretrain`` and ``pseudo_label`` hold options that all such runs share."""
 
     options: StudyOptions
     models: dict[str, StudyModel]
@@ -216,7 +216,7 @@ def validate(plan: StudyPlan) -> None:
 
 
 def _check_model(key: str, model: StudyModel) -> None:
-    """Check what one model says by itself."""
+    """Check one model alone."""
     if model.self_train is not None:
         settled = {
             "pretrain": model.pretrain,

@@ -114,7 +114,7 @@ def study_block(plan: StudyPlan) -> dict[str, Any]:
 
 
 def _shared(block: Any, command: str, source: str, where: str = "") -> dict[str, Any]:
-    """Return what a plan says for all runs of a command, with the folders that each run gets left open.
+    """Return the options of all runs of a command, with placeholders for the folders of each run.
 
     Raises:
         OptionError: The block has an option that the study sets for each run.
