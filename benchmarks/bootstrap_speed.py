@@ -26,21 +26,27 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hilum.arrays import DoubleArray
-from hilum.metrics.resampling import Judged, rank_findings, weightings
+from hilum.metrics.resampling import EvaluationLabels, rank_findings, weightings
 
 PLAIN = 3
 """Resamples of the plain way."""
 
 
-def cohort(films: int, patients: int, findings: int, most: float) -> tuple[Judged, DoubleArray]:
+def cohort(
+    films: int, patients: int, findings: int, most: float
+) -> tuple[EvaluationLabels, DoubleArray]:
     """Return films with findings from rare to as common as ``most``, and scores [N, F] that know a little of them."""
     rng = np.random.default_rng(0)
     who = np.sort(rng.integers(patients, size=films))
     truth = rng.random((films, findings)) < np.geomspace(0.002, most, findings)
-    return Judged.of(truth, np.ones_like(truth), who), rng.normal(size=truth.shape) + truth
+    return EvaluationLabels.of(truth, np.ones_like(truth), who), rng.normal(
+        size=truth.shape
+    ) + truth
 
 
-def plain(judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]) -> DoubleArray:
+def plain(
+    judged: EvaluationLabels, scores: DoubleArray, weights: NDArray[np.uint16]
+) -> DoubleArray:
     """Return both measures [2, R, F] by scikit-learn on copies of the films."""
     found = np.empty((2, len(weights), scores.shape[1]))
     for row, counts in enumerate(weights):
@@ -105,7 +111,7 @@ def main() -> None:
     sys.exit(0 if median(seconds) <= chosen.limit and error < 1e-12 else 1)
 
 
-def timed(judged: Judged, scores: DoubleArray, resamples: int) -> float:
+def timed(judged: EvaluationLabels, scores: DoubleArray, resamples: int) -> float:
     """Return the seconds of all resamples of all findings."""
     began = time.perf_counter()
     rank_findings(judged, scores[None], weightings(judged, resamples, 0))

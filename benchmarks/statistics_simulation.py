@@ -39,6 +39,8 @@ from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, DoubleArray
 from hilum.metrics.comparisons import compare_models
+from hilum.metrics.interval_options import IntervalOptions
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
 
@@ -162,26 +164,17 @@ def _judged(
     """What holds in one data set, by name; several where there are several findings."""
     mask = np.ones_like(data.truth)
     evaluated = evaluate_findings(
-        data.truth,
-        mask,
+        EvaluationLabels.of(data.truth, mask, data.patients),
         data.scores[0],
-        data.patients,
         FINDINGS,
-        None,
-        resamples,
-        seed,
-        LEAST_POSITIVES,
+        options=IntervalOptions(resamples=resamples, seed=seed, min_positives=LEAST_POSITIVES),
     )
     compared = compare_models(
-        data.truth,
-        mask,
+        EvaluationLabels.of(data.truth, mask, data.patients),
         data.scores[0],
         data.scores[1],
-        data.patients,
         FINDINGS,
-        resamples,
-        seed,
-        LEAST_POSITIVES,
+        IntervalOptions(resamples=resamples, seed=seed, min_positives=LEAST_POSITIVES),
     )
     single = [finding.measures for finding in evaluated.findings]
     return {

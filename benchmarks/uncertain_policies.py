@@ -36,6 +36,8 @@ from hilum.findings import CHEXPERT
 from hilum.images.films import Films
 from hilum.labels import POLICIES, LabelOptions
 from hilum.metrics.comparisons import compare_models
+from hilum.metrics.interval_options import IntervalOptions
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
 from hilum.phantoms import PhantomOptions, write_phantoms
@@ -104,29 +106,22 @@ class Cohort:
     def mean_auroc(self, scores: FloatArray, seed: int) -> Estimate:
         """Return the mean AUROC with its interval."""
         return evaluate_findings(
-            self.truth,
-            self.counts,
+            EvaluationLabels.of(self.truth, self.counts, self.patients),
             scores,
-            self.patients,
             FINDINGS,
-            None,
-            RESAMPLES,
-            seed,
-            self.min_positives,
+            options=IntervalOptions(
+                resamples=RESAMPLES, seed=seed, min_positives=self.min_positives
+            ),
         ).auroc_macro
 
     def difference(self, first: FloatArray, second: FloatArray, seed: int) -> Estimate:
         """Return the mean AUROC of the first less that of the second, paired."""
         return compare_models(
-            self.truth,
-            self.counts,
+            EvaluationLabels.of(self.truth, self.counts, self.patients),
             first,
             second,
-            self.patients,
             FINDINGS,
-            RESAMPLES,
-            seed,
-            self.min_positives,
+            IntervalOptions(resamples=RESAMPLES, seed=seed, min_positives=self.min_positives),
         ).auroc_macro
 
 

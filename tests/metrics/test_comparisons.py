@@ -7,9 +7,10 @@ import torch
 from hilum.metrics.comparisons import Measured, compare, compare_models, holm, in_families
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.estimates import macro_patients
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p, share_interval
 from hilum.metrics.ranking import auroc
-from hilum.metrics.resampling import Judged, weightings
+from hilum.metrics.resampling import EvaluationLabels, weightings
 from hilum.metrics.summary import evaluate_findings
 
 FINDINGS = ("Edema", "Fracture", "Hernia")
@@ -45,18 +46,21 @@ def naive_means(truth, mask, models, counts):
 def test_the_macro_difference_is_a_loop_over_resamples_and_seeds():
     truth, mask, models, who = cohort()
     found = compare_models(
-        truth, mask, *models, who, FINDINGS, resamples=40, seed=7, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=40, seed=7, min_positives=5),
     )
-    weights = weightings(Judged.of(truth, mask, who), 40, 7).astype(float)
+    weights = weightings(EvaluationLabels.of(truth, mask, who), 40, 7).astype(float)
     samples = [
         np.subtract(*naive_means(truth, mask, models, row[who]).mean(axis=1)) for row in weights
     ]
     measured = [
-        Measured.of(Judged.of(truth, mask, who), model, weights.astype(np.uint16))
+        Measured.of(EvaluationLabels.of(truth, mask, who), model, weights.astype(np.uint16))
         for model in models
     ]
     apart = measured[0].samples["auroc"] - measured[1].samples["auroc"]
-    patients = macro_patients(Judged.of(truth, mask, who), apart, range(3))
+    patients = macro_patients(EvaluationLabels.of(truth, mask, who), apart, range(3))
     error = np.std(samples[1:], ddof=1)
     assert found.findings_scored == FINDINGS
     assert found.auroc_macro.value == pytest.approx(samples[0], abs=1e-12)
@@ -71,7 +75,12 @@ def test_the_macro_difference_is_a_loop_over_resamples_and_seeds():
 
 def test_single_findings_are_by_clustered_delong():
     truth, mask, models, who = cohort()
-    found = compare_models(truth, mask, *models, who, FINDINGS, resamples=5, min_positives=5).auroc
+    found = compare_models(
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=5, min_positives=5),
+    ).auroc
     p_values = []
     for place, name in enumerate(FINDINGS):
         kept = mask[:, place]
@@ -90,8 +99,10 @@ def test_single_findings_are_by_clustered_delong():
 
 def test_the_standard_errors_of_bootstrap_and_delong_agree():
     truth, mask, models, who = cohort(patients=300)
-    found = compare_models(truth, mask, *models, who, FINDINGS, resamples=2000)
-    judged = Judged.of(truth, mask, who)
+    found = compare_models(
+        EvaluationLabels.of(truth, mask, who), *models, FINDINGS, IntervalOptions(resamples=2000)
+    )
+    judged = EvaluationLabels.of(truth, mask, who)
     weights = weightings(judged, 2000, 1)
     samples = [Measured.of(judged, model, weights).samples["auroc"] for model in models]
     resampled = (samples[0] - samples[1])[1:].std(axis=0)
@@ -102,20 +113,34 @@ def test_the_standard_errors_of_bootstrap_and_delong_agree():
 
 def test_a_model_does_not_differ_from_itself_and_a_better_one_does():
     truth, mask, (better, worse), who = cohort(patients=200, better=1.0)
-    same = compare_models(truth, mask, worse, worse, who, FINDINGS, resamples=50, min_positives=5)
+    same = compare_models(
+        EvaluationLabels.of(truth, mask, who),
+        worse,
+        worse,
+        FINDINGS,
+        IntervalOptions(resamples=50, min_positives=5),
+    )
     assert same.auroc_macro.value == 0.0
     assert same.auroc_macro.interval == (0.0, 0.0)
     assert not same.auroc_macro.shown
     assert not any(one.shown for one in same.auroc.values())
     found = compare_models(
-        truth, mask, better, worse, who, FINDINGS, resamples=200, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        better,
+        worse,
+        FINDINGS,
+        IntervalOptions(resamples=200, min_positives=5),
     )
     assert found.auroc_macro.interval.low > 0
     assert found.average_precision_macro.interval.low > 0
     assert found.auroc_macro.shown
     assert found.auroc["Edema"].shown
     turned = compare_models(
-        truth, mask, worse, better, who, FINDINGS, resamples=200, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        worse,
+        better,
+        FINDINGS,
+        IntervalOptions(resamples=200, min_positives=5),
     )
     assert turned.auroc_macro.value == -found.auroc_macro.value
     assert turned.auroc_macro.p == found.auroc_macro.p
@@ -124,17 +149,29 @@ def test_a_model_does_not_differ_from_itself_and_a_better_one_does():
 def test_one_seed_is_the_difference_of_two_evaluations():
     truth, mask, models, who = cohort(seeds=1)
     apart = [
-        evaluate_findings(truth, mask, m[0], who, FINDINGS, resamples=5, min_positives=5)
+        evaluate_findings(
+            EvaluationLabels.of(truth, mask, who),
+            m[0],
+            FINDINGS,
+            options=IntervalOptions(resamples=5, min_positives=5),
+        )
         for m in models
     ]
     found = compare_models(
-        truth, mask, models[0][0], models[1][0], who, FINDINGS, resamples=5, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        models[0][0],
+        models[1][0],
+        FINDINGS,
+        IntervalOptions(resamples=5, min_positives=5),
     )
     assert found.auroc_macro.value == pytest.approx(
         apart[0].auroc_macro.value - apart[1].auroc_macro.value
     )
     assert found == compare_models(
-        truth, mask, *models, who, FINDINGS, resamples=5, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=5, min_positives=5),
     )
 
 
@@ -142,7 +179,13 @@ def test_findings_that_one_does_not_call_are_left_out():
     truth, mask, (first, second), who = cohort()
     first[1, :, 0] = np.nan  # one seed of the first never learnt Edema
     second[:, :, 1] = np.nan
-    found = compare_models(truth, mask, first, second, who, FINDINGS, resamples=10, min_positives=5)
+    found = compare_models(
+        EvaluationLabels.of(truth, mask, who),
+        first,
+        second,
+        FINDINGS,
+        IntervalOptions(resamples=10, min_positives=5),
+    )
     assert found.findings_scored == ("Hernia",)
     assert found.auroc["Edema"].reason == found.auroc["Fracture"].reason == "not called by both"
     assert found.auroc_macro.value == pytest.approx(found.auroc["Hernia"].value)
@@ -153,11 +196,21 @@ def test_findings_of_few_positives_are_not_tested():
     truth, mask, models, who = cohort()
     truth[:, 2] = who < 4
     mask[:, 2] = True
-    found = compare_models(truth, mask, *models, who, FINDINGS, resamples=10, min_positives=5)
+    found = compare_models(
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=10, min_positives=5),
+    )
     assert found.findings_scored == FINDINGS[:2]
     assert found.auroc["Hernia"].interval is not None
     assert found.auroc["Hernia"].p is found.auroc["Hernia"].p_holm is None
-    nothing = compare_models(truth, mask, *models, who, FINDINGS, resamples=10, min_positives=1000)
+    nothing = compare_models(
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=10, min_positives=1000),
+    )
     assert nothing.auroc_macro.value is None
     assert nothing.auroc_macro.reason.endswith("lower --min-positives")
     assert not nothing.auroc_macro.shown
@@ -167,7 +220,12 @@ def test_one_positive_patient_has_no_interval():
     truth, mask, models, who = cohort()
     truth[:, 2] = who == 4
     mask[:, 2] = True
-    found = compare_models(truth, mask, *models, who, FINDINGS, resamples=10, min_positives=1)
+    found = compare_models(
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=10, min_positives=1),
+    )
     assert found.auroc["Hernia"].interval is None
     assert found.auroc_macro.interval is None
     assert found.auroc_macro.reason.startswith("no interval: 1 patients with")
@@ -195,12 +253,15 @@ def test_holm_shows_something_about_as_often_as_it_says_where_there_is_nothing()
 
 def test_a_family_counts_all_its_comparisons():
     truth, mask, models, who = cohort()
-    judged = Judged.of(truth, mask, who)
+    judged = EvaluationLabels.of(truth, mask, who)
     weights = weightings(judged, 100, 0)
     measured = [
         Measured.of(judged, scores, weights) for scores in (*models, models[1] + 0.3 * models[0])
     ]
-    alone = [compare(judged, measured[place], measured[1], FINDINGS, 5) for place in (0, 2)]
+    alone = [
+        compare(judged, measured[place], measured[1], FINDINGS, IntervalOptions(min_positives=5))
+        for place in (0, 2)
+    ]
     together = in_families(alone)
     assert [one.auroc_macro.p_holm for one in together] == pytest.approx(
         holm([one.auroc_macro.p for one in alone])
@@ -216,7 +277,10 @@ def test_a_family_counts_all_its_comparisons():
 def test_json_says_whether_a_difference_is_shown():
     truth, mask, models, who = cohort()
     plain = compare_models(
-        truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=20, min_positives=5),
     ).auroc_macro.to_json()
     assert set(plain) == {"value", "interval", "left_out", "reason", "p", "p_holm", "shown"}
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
@@ -240,15 +304,27 @@ def test_what_does_not_fit_is_refused(changed, message):
         "patients": who,
         "findings": FINDINGS,
     }
+    given = {**arguments, **changed}
+
+    def measure():
+        labels = EvaluationLabels.of(*(given.pop(name) for name in ("truth", "mask", "patients")))
+        compare_models(labels, **given, options=IntervalOptions(resamples=2))
+
     with pytest.raises(ValueError, match=message):
-        compare_models(**{**arguments, **changed}, resamples=2)
+        measure()
 
 
 def test_a_score_that_is_missing_for_one_film_is_refused():
     truth, mask, (first, second), who = cohort()
     mask[0], truth[0], first[0, 0, 0] = True, 1.0, np.nan
     with pytest.raises(ValueError, match="a score is nan"):
-        compare_models(truth, mask, first, second, who, FINDINGS, resamples=2)
+        compare_models(
+            EvaluationLabels.of(truth, mask, who),
+            first,
+            second,
+            FINDINGS,
+            IntervalOptions(resamples=2),
+        )
 
 
 def test_recall_and_specificity_rest_on_their_own_patients():
@@ -257,7 +333,13 @@ def test_recall_and_specificity_rest_on_their_own_patients():
     mask[:, 2] = True
     cuts = [None, None, float(models[0][0, :, 2].min() - 1)]
     found = (
-        evaluate_findings(truth, mask, models[0][0], who, FINDINGS, cuts, resamples=20)
+        evaluate_findings(
+            EvaluationLabels.of(truth, mask, who),
+            models[0][0],
+            FINDINGS,
+            cuts,
+            IntervalOptions(resamples=20),
+        )
         .findings[2]
         .measures
     )
@@ -270,19 +352,27 @@ def test_torch_has_as_many_threads_as_before():
     before = torch.get_num_threads()
     torch.set_num_threads(3)  # findings are then measured in threads
     try:
-        found = compare_models(truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5)
+        found = compare_models(
+            EvaluationLabels.of(truth, mask, who),
+            *models,
+            FINDINGS,
+            IntervalOptions(resamples=20, min_positives=5),
+        )
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
     assert found == compare_models(
-        truth, mask, *models, who, FINDINGS, resamples=20, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        *models,
+        FINDINGS,
+        IntervalOptions(resamples=20, min_positives=5),
     )
 
 
 def test_a_mean_rests_on_patients_by_the_findings_variances():
     who = np.arange(100)
     truth = np.stack([who < 5, who < 40, who < 40], axis=1).astype(float)
-    judged = Judged.of(truth, np.ones_like(truth), who)
+    judged = EvaluationLabels.of(truth, np.ones_like(truth), who)
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(500, 3))
     assert macro_patients(judged, samples, [1, 2]) == 40
@@ -301,7 +391,11 @@ def test_a_difference_without_error_is_not_tested():
     truth, mask, _, who = cohort()
     perfect, constant = np.nan_to_num(truth)[None], np.full((1, *truth.shape), 0.3)
     found = compare_models(
-        truth, mask, perfect, constant, who, FINDINGS, resamples=20, min_positives=2
+        EvaluationLabels.of(truth, mask, who),
+        perfect,
+        constant,
+        FINDINGS,
+        IntervalOptions(resamples=20, min_positives=2),
     )
     for one in (found.auroc_macro, *found.auroc.values()):
         assert (one.value, one.interval, one.p, one.p_holm, one.shown) == (

@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from hilum.metrics.few_patients import PatientCounts, expected_half_width, few_patients_line
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.ranking import auroc
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.summary import evaluate_findings
 
 
@@ -27,10 +29,9 @@ def test_the_expected_width_is_about_that_of_the_interval_that_is_measured() -> 
     widths = []
     for seed in range(40):
         scores = rng.exponential(np.where(truth == 1, 4.0, 1.0))
-        result = evaluate_findings(
-            truth[:, None], np.ones((72, 1)), scores[:, None], np.arange(72), ["Edema"],
-            resamples=200, seed=seed, min_positives=1,
-        )  # fmt: skip
+        labels = EvaluationLabels.of(truth[:, None], np.ones((72, 1)), np.arange(72))
+        options = IntervalOptions(resamples=200, seed=seed, min_positives=1)
+        result = evaluate_findings(labels, scores[:, None], ["Edema"], options=options)
         ends = result.findings[0].measures["auroc"].interval
         widths.append((ends.high - ends.low) / 2)
     assert expected_half_width(PatientCounts(12, 60)) == pytest.approx(np.mean(widths), rel=0.2)

@@ -14,7 +14,7 @@ from hilum.metrics.operating import (
     operating_points,
     predictive_values,
 )
-from hilum.metrics.resampling import Judged, weightings
+from hilum.metrics.resampling import EvaluationLabels, weightings
 from hilum.metrics.thresholds import best_threshold
 
 FILMS = st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=2, max_size=30)
@@ -82,7 +82,7 @@ def judged_films(seed=0, films=200, patients=70):
     scores = rng.random((films, 2)) * 0.7 + 0.3 * truth
     mask = rng.random((films, 2)) < 0.9
     truth[~mask] = -1
-    return Judged.of(truth, mask, rng.integers(0, patients, films)), scores
+    return EvaluationLabels.of(truth, mask, rng.integers(0, patients, films)), scores
 
 
 CUTS = ({"youden": 0.5, "sensitivity 0.9": 0.35, "specificity 0.9": None}, {"youden": 0.6})
@@ -143,7 +143,7 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients():
 def test_a_specificity_of_1_rests_on_the_patients_without_the_finding():
     """Not on the few with it: 200 patients, none of them called, leave little room for a false alarm."""
     truth = np.arange(203)[:, None] >= 200
-    judged = Judged.of(truth, np.ones((203, 1)), np.arange(203))
+    judged = EvaluationLabels.of(truth, np.ones((203, 1)), np.arange(203))
     point = operating_points(
         judged, truth.astype(float), [{"youden": 0.5}], weightings(judged, 50, 0)
     )[0][0]
@@ -155,7 +155,7 @@ def test_a_specificity_of_1_rests_on_the_patients_without_the_finding():
 def test_calls_that_are_all_right_say_as_much_as_there_are_of_them(calls, least):
     truth = np.arange(400)[:, None] < 60
     scores = np.where(np.arange(400) < calls, 0.9, 0.1)[:, None]
-    judged = Judged.of(truth, np.ones((400, 1)), np.arange(400))
+    judged = EvaluationLabels.of(truth, np.ones((400, 1)), np.arange(400))
     point = operating_points(
         judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.01
     )[0][0]
@@ -174,7 +174,7 @@ def test_calls_that_are_all_right_say_as_much_as_there_are_of_them(calls, least)
 def test_missing_nobody_is_no_proof_of_missing_nobody():
     truth = np.arange(300)[:, None] < 20
     scores = np.where(np.arange(300) < 100, 0.9, 0.1)[:, None]
-    judged = Judged.of(truth, np.ones((300, 1)), np.arange(300))
+    judged = EvaluationLabels.of(truth, np.ones((300, 1)), np.arange(300))
     point = operating_points(
         judged, scores, [{"youden": 0.5}], weightings(judged, 50, 0), prevalence=0.3
     )[0][0]
@@ -215,7 +215,7 @@ def test_a_prevalence_lies_between_0_and_1(prevalence):
 
 
 def test_what_cannot_be_said_has_a_reason():
-    judged = Judged.of([[1], [0], [0]], [[1]] * 3, [0, 1, 2])
+    judged = EvaluationLabels.of([[1], [0], [0]], [[1]] * 3, [0, 1, 2])
     cuts = [{"nobody": 0.9, "everybody": 0.0}]
     nobody, everybody = operating_points(
         judged, [[0.4], [0.3], [0.2]], cuts, weightings(judged, 10, 0), 0.1
@@ -228,7 +228,7 @@ def test_what_cannot_be_said_has_a_reason():
     assert everybody.npv_at_prevalence.reason == "every film is called at this threshold"
     assert everybody.sensitivity.interval is None
     assert everybody.sensitivity.reason.startswith("no interval: 1 patients with and 2 without")
-    negatives = Judged.of([[0], [0]], [[1]] * 2, [0, 1])
+    negatives = EvaluationLabels.of([[0], [0]], [[1]] * 2, [0, 1])
     (one,) = operating_points(
         negatives, [[0.4], [0.3]], [{"youden": 0.35}], weightings(negatives, 10, 0)
     )[0]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hilum.metrics.resampling import Judged
+from hilum.metrics.interval_options import IntervalOptions
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.subgroups import NOT_STATED, age_bands, groups_of, measure_subgroup
 
 
@@ -37,7 +38,12 @@ def test_a_group_is_measured_as_if_there_were_no_other_films():
     truth, mask, scores, patients = films()
     (women, _) = groups_of("sex", ["F", "F", "M", "M"] * 100)
     found = measure_subgroup(
-        women, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 50
+        women,
+        EvaluationLabels.of(truth, mask, patients),
+        scores,
+        ["A", "B", "C"],
+        20,
+        IntervalOptions(resamples=50),
     )
     aurocs = [
         roc_auc_score(truth[keep, f], scores[keep, f])
@@ -57,7 +63,12 @@ def test_too_few_patients_is_a_reason_and_no_number():
     truth, mask, scores, patients = films()
     rare = groups_of("view_position", ["LATERAL"] * 30 + ["AP"] * 370)[1]
     found = measure_subgroup(
-        rare, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 50
+        rare,
+        EvaluationLabels.of(truth, mask, patients),
+        scores,
+        ["A", "B", "C"],
+        20,
+        IntervalOptions(resamples=50),
     )
     assert (found.auroc_macro.value, found.films, found.patients) == (None, 30, 15)
     assert found.to_json()["reason"] == "too few: no finding has 20 patients with it and 20 without"
@@ -68,6 +79,11 @@ def test_patients_without_the_finding_are_needed_too():
     truth[:, 0] = np.arange(400) >= 10
     group = groups_of("sex", ["F"] * 400)[0]
     found = measure_subgroup(
-        group, Judged.of(truth, mask, patients), scores, ["A", "B", "C"], 20, 10
+        group,
+        EvaluationLabels.of(truth, mask, patients),
+        scores,
+        ["A", "B", "C"],
+        20,
+        IntervalOptions(resamples=10),
     )
     assert found.findings_scored == ("B",)

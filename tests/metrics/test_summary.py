@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.intervals import NEVER_VARIES, bootstrap_counts, share_interval
-from hilum.metrics.resampling import MEASURES
+from hilum.metrics.resampling import MEASURES, EvaluationLabels
 from hilum.metrics.summary import NO_THRESHOLD, evaluate_findings
 
 FINDINGS = ("Edema", "Fracture", "Hernia")
@@ -37,7 +38,11 @@ def naive_samples(measure, truth, mask, scores, who, resamples, seed):
 def test_intervals_equal_a_naive_loop_with_scikit_learn():
     truth, mask, scores, who = cohort()
     evaluation = evaluate_findings(
-        truth, mask, scores, who, FINDINGS, [0.5] * 3, resamples=60, seed=3, min_positives=5
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        [0.5] * 3,
+        IntervalOptions(resamples=60, seed=3, min_positives=5),
     )
     measured = {
         "auroc": roc_auc_score,
@@ -85,7 +90,12 @@ def test_resamples_without_a_class_are_left_out_and_counted():
     scores = rng.normal(size=(30, 1)) + truth
     ones = np.ones_like(truth)
     estimate = (
-        evaluate_findings(truth, ones, scores, who, ["Hernia"], resamples=400)
+        evaluate_findings(
+            EvaluationLabels.of(truth, ones, who),
+            scores,
+            ["Hernia"],
+            options=IntervalOptions(resamples=400),
+        )
         .findings[0]
         .measures["auroc"]
     )
@@ -104,7 +114,12 @@ def test_clustered_intervals_are_wider_than_intervals_over_films():
     truth = np.nan_to_num(truth)
     width = {}
     for name, codes in (("patients", who), ("films", np.arange(len(who)))):
-        result = evaluate_findings(truth, mask, scores, codes, FINDINGS, resamples=300).findings[0]
+        result = evaluate_findings(
+            EvaluationLabels.of(truth, mask, codes),
+            scores,
+            FINDINGS,
+            options=IntervalOptions(resamples=300),
+        ).findings[0]
         low, high = result.measures["auroc"].interval
         width[name] = high - low
     assert width["patients"] > 2 * width["films"]
@@ -119,13 +134,10 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         scores = 0.8**0.5 * shared + 0.2**0.5 * rng.normal(size=truth.shape) + truth
         estimate = (
             evaluate_findings(
-                truth,
-                np.ones_like(truth),
+                EvaluationLabels.of(truth, np.ones_like(truth), np.repeat(np.arange(150), 2)),
                 scores,
-                np.repeat(np.arange(150), 2),
                 ["Edema"],
-                resamples=200,
-                seed=trial,
+                options=IntervalOptions(resamples=200, seed=trial),
             )
             .findings[0]
             .measures["auroc"]
@@ -146,7 +158,11 @@ def test_a_missing_class_is_not_available_with_the_reason(column, masked, reason
     truth, mask, scores, who = cohort()
     truth[:, 1], mask[:, 1] = column, not masked
     evaluation = evaluate_findings(
-        truth, mask, scores, who, FINDINGS, [0.0] * 3, resamples=20, min_positives=2
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        [0.0] * 3,
+        IntervalOptions(resamples=20, min_positives=2),
     )
     missing = evaluation.findings[1].measures
     assert missing["auroc"].value is None
@@ -164,7 +180,12 @@ def test_one_positive_patient_has_a_value_but_no_interval():
     truth[:, 2] = (who == 7).astype(float)
     mask[:, 2] = True
     estimate = (
-        evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20)
+        evaluate_findings(
+            EvaluationLabels.of(truth, mask, who),
+            scores,
+            FINDINGS,
+            options=IntervalOptions(resamples=20),
+        )
         .findings[2]
         .measures["auroc"]
     )
@@ -178,14 +199,22 @@ def test_one_positive_patient_has_a_value_but_no_interval():
 
 def test_the_macro_value_needs_enough_positive_patients():
     truth, mask, scores, who = cohort()
-    result = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=10, min_positives=1000)
+    result = evaluate_findings(
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        options=IntervalOptions(resamples=10, min_positives=1000),
+    )
     assert result.findings_scored == ()
     assert result.auroc_macro.value is None
     needed = "1000 positive patients and a negative one"
     assert result.auroc_macro.reason == f"no finding has {needed}: lower --min-positives"
     counts = [finding.positive_patients for finding in result.findings]
     some = evaluate_findings(
-        truth, mask, scores, who, FINDINGS, resamples=10, min_positives=sorted(counts)[1]
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        options=IntervalOptions(resamples=10, min_positives=sorted(counts)[1]),
     )
     assert len(some.findings_scored) == 2
 
@@ -194,7 +223,10 @@ def test_counts_are_of_scored_cells():
     truth = np.array([[1.0], [1.0], [0.0], [np.nan], [1.0], [-1.0]])
     mask = np.array([[1], [1], [1], [0], [1], [0]])
     result = evaluate_findings(
-        truth, mask, np.arange(6.0)[:, None], list("aabbcd"), ["Edema"], resamples=5
+        EvaluationLabels.of(truth, mask, list("aabbcd")),
+        np.arange(6.0)[:, None],
+        ["Edema"],
+        options=IntervalOptions(resamples=5),
     )
     assert (result.films, result.patients) == (6, 4)
     finding = result.findings[0]
@@ -204,7 +236,11 @@ def test_counts_are_of_scored_cells():
 def test_thresholds_that_are_missing_are_said_so():
     truth, mask, scores, who = cohort()
     result = evaluate_findings(
-        truth, mask, scores, who, FINDINGS, [0.5, None, float("nan")], resamples=10
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        [0.5, None, float("nan")],
+        IntervalOptions(resamples=10),
     )
     assert result.findings[0].measures["f1"].value is not None
     for finding in result.findings[1:]:
@@ -215,7 +251,13 @@ def test_thresholds_that_are_missing_are_said_so():
 
 def test_precision_without_a_call():
     truth, mask, scores, who = cohort()
-    result = evaluate_findings(truth, mask, scores, who, FINDINGS, [99.0] * 3, resamples=10)
+    result = evaluate_findings(
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        [99.0] * 3,
+        IntervalOptions(resamples=10),
+    )
     assert result.findings[0].measures["precision"].reason == "no film is called at this threshold"
     assert result.findings[0].measures["recall"].value == 0.0
 
@@ -224,7 +266,11 @@ def test_json_has_the_keys_that_others_rely_on_and_no_nan():
     truth, mask, scores, who = cohort()
     truth[:, 1] = 0.0
     plain = evaluate_findings(
-        truth, mask, scores, who, FINDINGS, [0.5] * 3, resamples=20, min_positives=3
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        [0.5] * 3,
+        IntervalOptions(resamples=20, min_positives=3),
     ).to_json()
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert {
@@ -242,12 +288,25 @@ def test_json_has_the_keys_that_others_rely_on_and_no_nan():
 
 def test_the_same_seed_gives_the_same_numbers_whatever_the_patients_are_called():
     truth, mask, scores, who = cohort()
-    first = evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20)
+    first = evaluate_findings(
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        options=IntervalOptions(resamples=20),
+    )
     named = evaluate_findings(
-        truth, mask, scores, [f"p{code:03d}" for code in who], FINDINGS, resamples=20
+        EvaluationLabels.of(truth, mask, [f"p{code:03d}" for code in who]),
+        scores,
+        FINDINGS,
+        options=IntervalOptions(resamples=20),
     )
     assert first == named
-    assert first != evaluate_findings(truth, mask, scores, who, FINDINGS, resamples=20, seed=1)
+    assert first != evaluate_findings(
+        EvaluationLabels.of(truth, mask, who),
+        scores,
+        FINDINGS,
+        options=IntervalOptions(resamples=20, seed=1),
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,22 +328,31 @@ def test_what_does_not_fit_is_refused(changed, message):
         "scores": scores,
         "patients": who,
         "findings": FINDINGS,
-        "resamples": 5,
+        "options": IntervalOptions(resamples=5),
     }
+    given = {**arguments, **changed}
+
+    def measure():
+        labels = EvaluationLabels.of(*(given.pop(name) for name in ("truth", "mask", "patients")))
+        evaluate_findings(labels, **given)
+
     with pytest.raises(ValueError, match=message):
-        evaluate_findings(**{**arguments, **changed})
+        measure()
 
 
 def test_no_film_is_refused():
     empty = np.zeros((0, 1))
     with pytest.raises(ValueError, match="no film"):
-        evaluate_findings(empty, empty, empty, [], ["Edema"])
+        evaluate_findings(EvaluationLabels.of(empty, empty, []), empty, ["Edema"])
 
 
 def test_a_score_that_is_the_same_for_all_films_has_no_interval():
     truth, mask, scores, who = cohort()
     found = evaluate_findings(
-        truth, mask, np.full_like(scores, 0.3), who, FINDINGS, resamples=40, min_positives=2
+        EvaluationLabels.of(truth, mask, who),
+        np.full_like(scores, 0.3),
+        FINDINGS,
+        options=IntervalOptions(resamples=40, min_positives=2),
     )
     for one in (found.auroc_macro, *(finding.measures["auroc"] for finding in found.findings)):
         assert (one.value, one.interval, one.reason) == (0.5, None, NEVER_VARIES)

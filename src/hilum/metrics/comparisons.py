@@ -16,11 +16,12 @@ from hilum.metrics.estimates import (
     macro_samples,
     missing_class,
     nothing_scored,
-    scored_places,
+    scored_columns,
     too_few,
 )
+from hilum.metrics.interval_options import DEFAULTS, IntervalOptions
 from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p
-from hilum.metrics.resampling import Judged, rank_findings, weightings
+from hilum.metrics.resampling import EvaluationLabels, rank_findings, weightings
 from hilum.metrics.results import Comparison, Difference
 
 
@@ -36,11 +37,13 @@ class Measured:
     samples: Mapping[str, DoubleArray]
 
     @classmethod
-    def of(cls, judged: Judged, scores: ArrayLike, weights: NDArray[np.uint16]) -> Measured:
+    def of(
+        cls, labels: EvaluationLabels, scores: ArrayLike, weights: NDArray[np.uint16]
+    ) -> Measured:
         """Return a model's measures.
 
         Args:
-            judged: Films and labels.
+            labels: Truth, mask and patients of N films.
             scores: [S, N, F], or [N, F] of one seed.
             weights: [1 + R, P] from ``resampling.weightings``, the same for all models to be
                 compared.
@@ -51,45 +54,38 @@ class Measured:
         """
         values = np.asarray(scores, dtype=np.float64)
         seeds = values[None] if values.ndim == 2 else values
-        if seeds.ndim != 3 or seeds.shape[1:] != judged.truth.shape or not seeds.size:
+        if seeds.ndim != 3 or seeds.shape[1:] != labels.truth.shape or not seeds.size:
             raise ValueError(
-                f"truth {judged.truth.shape} and scores {values.shape} do not fit, or there is no film"
+                f"truth {labels.truth.shape} and scores {values.shape} do not fit, or there is no film"
             )
-        return cls(seeds, rank_findings(judged, seeds, weights))
+        return cls(seeds, rank_findings(labels, seeds, weights))
 
 
 def compare_models(
-    truth: ArrayLike,
-    mask: ArrayLike,
+    labels: EvaluationLabels,
     first: ArrayLike,
     second: ArrayLike,
-    patients: ArrayLike,
     findings: Sequence[str],
-    resamples: int = 2000,
-    seed: int = 0,
-    min_positives: int = 20,
-    level: float = 0.95,
+    options: IntervalOptions = DEFAULTS,
 ) -> Comparison:
     """Return first minus second, both [N, F] or [S, N, F] scores of the same films.
 
     The findings of the one comparison are a family of their own. Other arguments and errors as
     ``summary.evaluate_findings``.
     """
-    judged = Judged.of(truth, mask, patients)
-    if judged.truth.shape[1] != len(findings):
-        raise ValueError(f"{len(findings)} findings and truth {judged.truth.shape} do not fit")
-    weights = weightings(judged, resamples, seed)
-    both = Measured.of(judged, first, weights), Measured.of(judged, second, weights)
-    return in_families([compare(judged, *both, findings, min_positives, level)])[0]
+    if labels.truth.shape[1] != len(findings):
+        raise ValueError(f"{len(findings)} findings and truth {labels.truth.shape} do not fit")
+    weights = weightings(labels, options.resamples, options.seed)
+    both = Measured.of(labels, first, weights), Measured.of(labels, second, weights)
+    return in_families([compare(labels, *both, findings, options)])[0]
 
 
 def compare(
-    judged: Judged,
+    labels: EvaluationLabels,
     first: Measured,
     second: Measured,
     findings: Sequence[str],
-    min_positives: int = 20,
-    level: float = 0.95,
+    options: IntervalOptions = DEFAULTS,
 ) -> Comparison:
     """Return first minus second over the findings that both call, not yet adjusted for a family.
 
@@ -97,18 +93,16 @@ def compare(
     (``delong.auroc_covariance``) and tested where they are scored. Arguments as
     ``summary.evaluate_findings``.
     """
-    apart = {name: first.samples[name] - second.samples[name] for name in first.samples}
-    scored = scored_places(judged, apart["auroc"][0], min_positives)
+    differences = {name: first.samples[name] - second.samples[name] for name in first.samples}
+    scored = scored_columns(labels, differences["auroc"][0], options.min_positives)
     return Comparison(
-        findings_scored=tuple(findings[place] for place in scored),
+        findings_scored=tuple(findings[column] for column in scored),
         auroc={
-            name: _finding(judged, first, second, place, level, tested=place in scored)
-            for place, name in enumerate(findings)
+            name: _finding(labels, first, second, column, options.level, tested=column in scored)
+            for column, name in enumerate(findings)
         },
-        auroc_macro=_macro(judged, apart["auroc"], scored, level, min_positives),
-        average_precision_macro=_macro(
-            judged, apart["average_precision"], scored, level, min_positives
-        ),
+        auroc_macro=_macro(labels, differences["auroc"], scored, options),
+        average_precision_macro=_macro(labels, differences["average_precision"], scored, options),
     )
 
 
@@ -121,11 +115,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
     return adjusted
 
 
@@ -156,27 +150,33 @@ def family(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def _macro(
-    judged: Judged, samples: DoubleArray, scored: Sequence[int], level: float, min_positives: int
+    labels: EvaluationLabels, samples: DoubleArray, scored: Sequence[int], options: IntervalOptions
 ) -> Difference:
     if not scored:
-        return Difference(None, reason=nothing_scored(min_positives))
-    patients, lone = macro_patients(judged, samples, scored), too_few(judged, scored)
-    return difference(macro_samples(samples, scored), level, no_interval=lone, patients=patients)
+        return Difference(None, reason=nothing_scored(options.min_positives))
+    patients, lone = macro_patients(labels, samples, scored), too_few(labels, scored)
+    means = macro_samples(samples, scored)
+    return difference(means, options.level, no_interval=lone, patients=patients)
 
 
 def _finding(
-    judged: Judged, first: Measured, second: Measured, place: int, level: float, tested: bool
+    labels: EvaluationLabels,
+    first: Measured,
+    second: Measured,
+    column: int,
+    level: float,
+    tested: bool,
 ) -> Difference:
-    value = float(first.samples["auroc"][0, place] - second.samples["auroc"][0, place])
+    value = float(first.samples["auroc"][0, column] - second.samples["auroc"][0, column])
     if np.isnan(value):
-        return Difference(None, reason=missing_class(judged, place) or "not called by both")
-    lone = too_few(judged, [place])
+        return Difference(None, reason=missing_class(labels, column) or "not called by both")
+    lone = too_few(labels, [column])
     if lone is not None:
         return Difference(value, reason=lone)
-    scored = judged.mask[:, place]
-    models = [model.scores[:, scored, place] for model in (first, second)]
-    found = auroc_covariance(judged.truth[scored, place], models, judged.patients[scored])
-    _, error = found.difference(0, 1)
-    ends = difference_interval(value, error, found.patients, level)
-    p = difference_p(value, error, found.patients) if tested else None
+    scored = labels.mask[:, column]
+    models = [model.scores[:, scored, column] for model in (first, second)]
+    delong = auroc_covariance(labels.truth[scored, column], models, labels.patients[scored])
+    _, error = delong.difference(0, 1)
+    ends = difference_interval(value, error, delong.patients, level)
+    p = difference_p(value, error, delong.patients) if tested else None
     return Difference(value, ends, reason=None if ends else NEVER_VARIES, p=p)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hilum.arrays import DoubleArray
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.intervals import (
     NEVER_VARIES,
     difference_interval,
@@ -14,7 +15,7 @@ from hilum.metrics.intervals import (
     share_interval,
     standard_error,
 )
-from hilum.metrics.resampling import Judged
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Difference, Estimate
 
 
@@ -69,14 +70,14 @@ def difference(
     )
 
 
-def macro_samples(samples: DoubleArray, places: Sequence[int]) -> DoubleArray:
+def macro_samples(samples: DoubleArray, columns: Sequence[int]) -> DoubleArray:
     """Return the mean over findings within each resample, of those that it defines, [1 + R]; nan where there is none.
 
     Args:
         samples: [1 + R, F].
-        places: Which of the F findings are scored.
+        columns: Which of the F findings are scored.
     """
-    chosen = samples[:, list(places)]
+    chosen = samples[:, list(columns)]
     known = ~np.isnan(chosen)
     sums = np.where(known, chosen, 0.0).sum(axis=1)
     means = np.full(len(chosen), np.nan)
@@ -84,16 +85,18 @@ def macro_samples(samples: DoubleArray, places: Sequence[int]) -> DoubleArray:
     return means
 
 
-def patients_by_class(judged: Judged, place: int) -> tuple[int, int]:
+def patients_by_class(labels: EvaluationLabels, column: int) -> tuple[int, int]:
     """Return how many patients have a film that has the finding, and how many a film that has it not."""
-    scored = judged.mask[:, place]
-    truth, patients = judged.truth[scored, place], judged.patients[scored]
+    scored = labels.mask[:, column]
+    truth, patients = labels.truth[scored, column], labels.patients[scored]
     return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
 
 
-def patients_called(judged: Judged, place: int, scores: DoubleArray, threshold: float) -> int:
+def patients_called(
+    labels: EvaluationLabels, column: int, scores: DoubleArray, threshold: float
+) -> int:
     """Return how many patients have a scored film of a finding whose score [N] is at the threshold or above."""
-    return len(np.unique(judged.patients[judged.mask[:, place] & (scores >= threshold)]))
+    return len(np.unique(labels.patients[labels.mask[:, column] & (scores >= threshold)]))
 
 
 def too_few_called(patients: int) -> str | None:
@@ -101,7 +104,7 @@ def too_few_called(patients: int) -> str | None:
     return None if patients >= 2 else f"no interval: {patients} patient is called, 2 are needed"
 
 
-def macro_patients(judged: Judged, samples: DoubleArray, places: Sequence[int]) -> int:
+def macro_patients(labels: EvaluationLabels, samples: DoubleArray, columns: Sequence[int]) -> int:
     """Return how many patients a mean over findings rests on, for its degrees of freedom.
 
     Each finding counts by its variance over the resamples: one of few patients that moves the mean
@@ -110,14 +113,14 @@ def macro_patients(judged: Judged, samples: DoubleArray, places: Sequence[int]) 
     that number.
 
     Args:
-        judged: Films and labels.
+        labels: Truth, mask and patients of N films.
         samples: [1 + R, F], the findings' measures, nan where undefined.
-        places: Which findings the mean is over, each with two patients or more of both classes.
+        columns: Which findings the mean is over, each with two patients or more of both classes.
     """
-    errors = [standard_error(samples[1:, place]) for place in places]
+    errors = [standard_error(samples[1:, column]) for column in columns]
     variances = np.array([0.0 if error is None else error**2 for error in errors])
     degrees = np.array(
-        [max(min(patients_by_class(judged, place)) - 1, 1) for place in places], dtype=np.float64
+        [max(min(patients_by_class(labels, column)) - 1, 1) for column in columns], dtype=np.float64
     )
     if not variances.sum():
         return int(degrees.min()) + 1
@@ -125,9 +128,9 @@ def macro_patients(judged: Judged, samples: DoubleArray, places: Sequence[int]) 
     return int((share @ degrees**-0.5) ** -2 + 1e-9) + 1
 
 
-def missing_class(judged: Judged, place: int) -> str | None:
+def missing_class(labels: EvaluationLabels, column: int) -> str | None:
     """Return why the AUROC of a finding is undefined, None where it is not."""
-    present, absent = patients_by_class(judged, place)
+    present, absent = patients_by_class(labels, column)
     if not present and not absent:
         return "no scored label in this split"
     if not present:
@@ -135,37 +138,41 @@ def missing_class(judged: Judged, place: int) -> str | None:
     return None if absent else "no negatives in this split"
 
 
-def too_few(judged: Judged, places: Sequence[int]) -> str | None:
+def too_few(labels: EvaluationLabels, columns: Sequence[int]) -> str | None:
     """Return why there is no interval: one patient resampled is always the same patient."""
-    for present, absent in (patients_by_class(judged, place) for place in places):
+    for present, absent in (patients_by_class(labels, column) for column in columns):
         if min(present, absent) < 2:
             return f"no interval: {present} patients with and {absent} without the finding, 2 of each are needed"
     return None
 
 
-def scored_places(judged: Judged, aurocs: DoubleArray, min_positives: int) -> list[int]:
+def scored_columns(labels: EvaluationLabels, aurocs: DoubleArray, min_positives: int) -> list[int]:
     """Return the findings with enough positive patients and an AUROC.
 
     Args:
-        judged: Films and labels.
+        labels: Truth, mask and patients of N films.
         aurocs: [F], nan where undefined.
         min_positives: Positive patients that a finding needs.
     """
     return [
-        place
-        for place, auroc in enumerate(aurocs)
-        if patients_by_class(judged, place)[0] >= min_positives and not np.isnan(auroc)
+        column
+        for column, auroc in enumerate(aurocs)
+        if patients_by_class(labels, column)[0] >= min_positives and not np.isnan(auroc)
     ]
 
 
 def macro(
-    judged: Judged, samples: DoubleArray, places: Sequence[int], level: float, min_positives: int
+    labels: EvaluationLabels,
+    samples: DoubleArray,
+    columns: Sequence[int],
+    options: IntervalOptions,
 ) -> Estimate:
     """Return the mean over the scored findings with its interval; ``samples`` are [1 + R, F]."""
-    if not places:
-        return Estimate(None, reason=nothing_scored(min_positives))
-    means, patients = macro_samples(samples, places), macro_patients(judged, samples, places)
-    return estimate(means, level, no_interval=too_few(judged, places), patients=patients)
+    if not columns:
+        return Estimate(None, reason=nothing_scored(options.min_positives))
+    means, patients = macro_samples(samples, columns), macro_patients(labels, samples, columns)
+    lone = too_few(labels, columns)
+    return estimate(means, options.level, no_interval=lone, patients=patients)
 
 
 def nothing_scored(min_positives: int) -> str:

@@ -26,7 +26,7 @@ from hilum.metrics.estimates import (
 )
 from hilum.metrics.intervals import Interval
 from hilum.metrics.ranking import checked
-from hilum.metrics.resampling import Judged
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate
 from hilum.metrics.thresholds import Confusion, best_threshold, called_measures, possible_cuts
 
@@ -104,7 +104,7 @@ def choose_thresholds(
 
 
 def operating_points(
-    judged: Judged,
+    labels: EvaluationLabels,
     scores: ArrayLike,
     thresholds: Sequence[Mapping[str, float | None]],
     weights: NDArray[np.uint16],
@@ -114,7 +114,7 @@ def operating_points(
     """Return what is called at each finding's thresholds, with intervals over patients.
 
     Args:
-        judged: Films and labels.
+        labels: Truth, mask and patients of N films.
         scores: [N, F].
         thresholds: [F], rule -> threshold; None leaves the rule out.
         weights: [1 + R, P], from ``resampling.weightings``.
@@ -128,7 +128,7 @@ def operating_points(
         raise ValueError(f"prevalence is {prevalence}: allowed is above 0 and below 1")
     kept = [{rule: cut for rule, cut in cuts.items() if cut is not None} for cuts in thresholds]
     values = np.asarray(scores, dtype=np.float64)
-    totals = _resampled(judged, values, kept, weights)
+    totals = _resampled(labels, values, kept, weights)
     return [
         tuple(
             _point(
@@ -136,7 +136,7 @@ def operating_points(
                 cut,
                 cells,
                 prevalence,
-                _Stating.of(judged, finding, level, values[:, finding], cut),
+                _Stating.of(labels, finding, level, values[:, finding], cut),
             )
             for (rule, cut), cells in zip(cuts.items(), totals[finding], strict=True)
         )
@@ -185,16 +185,16 @@ def _enough(share: float, films: int) -> int:
 
 
 def _resampled(
-    judged: Judged,
+    labels: EvaluationLabels,
     scores: DoubleArray,
     thresholds: Sequence[Mapping[str, float]],
     weights: NDArray[np.uint16],
 ) -> list[list[Confusion]]:
     """Count each patient's films once for all thresholds; all resamples are then one matrix product."""
     columns = [
-        np.bincount(judged.patients[cell], minlength=judged.patient_count)
+        np.bincount(labels.patients[cell], minlength=labels.patient_count)
         for finding, cuts in enumerate(thresholds)
-        for cell in _cells(judged, finding, scores[:, finding], list(cuts.values()))
+        for cell in _cells(labels, finding, scores[:, finding], list(cuts.values()))
     ]
     counts = np.stack(columns, axis=1).astype(np.float64)  # [P, K]
     blocks = [
@@ -213,10 +213,10 @@ def _resampled(
 
 
 def _cells(
-    judged: Judged, finding: int, scores: DoubleArray, cuts: Sequence[float]
+    labels: EvaluationLabels, finding: int, scores: DoubleArray, cuts: Sequence[float]
 ) -> list[BoolArray]:
     """Which films are positive and negative, and of each those called at every cut."""
-    scored, has = judged.mask[:, finding], judged.truth[:, finding] == 1
+    scored, has = labels.mask[:, finding], labels.truth[:, finding] == 1
     both = [scored & has, scored & ~has]
     return both + [films & (scores >= cut) for cut in cuts for films in both]
 
@@ -235,11 +235,11 @@ class _Stating(NamedTuple):
 
     @staticmethod
     def of(
-        judged: Judged, finding: int, level: float, scores: DoubleArray, threshold: float
+        labels: EvaluationLabels, finding: int, level: float, scores: DoubleArray, threshold: float
     ) -> _Stating:
-        called = patients_called(judged, finding, scores, threshold)
+        called = patients_called(labels, finding, scores, threshold)
         return _Stating(
-            level, *patients_by_class(judged, finding), called, too_few(judged, [finding])
+            level, *patients_by_class(labels, finding), called, too_few(labels, [finding])
         )
 
     def share(self, samples: DoubleArray, undefined: str, patients: int) -> Estimate:

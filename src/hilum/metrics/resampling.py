@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The films and labels that models are judged on.
+class EvaluationLabels:
+    """The labels of the films that models are evaluated on.
 
     truth     [N, F], 1 present and 0 absent; anything where the mask is false
     mask      [N, F] bool, which cells are scored
@@ -39,19 +39,19 @@ class Judged:
     patients: NDArray[np.int64]
 
     @classmethod
-    def of(cls, truth: ArrayLike, mask: ArrayLike, patients: ArrayLike) -> Judged:
+    def of(cls, truth: ArrayLike, mask: ArrayLike, patients: ArrayLike) -> EvaluationLabels:
         """Return the films with patients, who may be named in any way, as codes.
 
         Raises:
             ValueError: The shapes do not fit.
         """
-        labels, scored = np.asarray(truth, dtype=np.float64), np.asarray(mask) > 0
+        values, scored = np.asarray(truth, dtype=np.float64), np.asarray(mask) > 0
         codes = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
-        if labels.ndim != 2 or labels.shape != scored.shape or codes.shape != labels.shape[:1]:
+        if values.ndim != 2 or values.shape != scored.shape or codes.shape != values.shape[:1]:
             raise ValueError(
-                f"truth and mask must be [N, F] and patients [N], got {labels.shape}, {scored.shape}, {codes.shape}"
+                f"truth and mask must be [N, F] and patients [N], got {values.shape}, {scored.shape}, {codes.shape}"
             )
-        return cls(labels, scored, codes)
+        return cls(values, scored, codes)
 
     @property
     def patient_count(self) -> int:
@@ -59,18 +59,18 @@ class Judged:
         return int(self.patients.max()) + 1 if len(self.patients) else 0
 
 
-def weightings(judged: Judged, resamples: int, seed: int) -> NDArray[np.uint16]:
+def weightings(labels: EvaluationLabels, resamples: int, seed: int) -> NDArray[np.uint16]:
     """Return patient weights [1 + resamples, P]: first each patient once, then the resamples.
 
     A patient's weights lie side by side in memory, as ``ranking.measures`` reads them.
     """
-    weights = np.ones((judged.patient_count, 1 + resamples), dtype=np.uint16).T
-    weights[1:] = bootstrap_counts(judged.patient_count, resamples, seed)
+    weights = np.ones((labels.patient_count, 1 + resamples), dtype=np.uint16).T
+    weights[1:] = bootstrap_counts(labels.patient_count, resamples, seed)
     return weights
 
 
 def measure_findings(
-    judged: Judged,
+    labels: EvaluationLabels,
     scores: DoubleArray,
     thresholds: Sequence[float | None],
     weights: NDArray[np.uint16],
@@ -78,26 +78,26 @@ def measure_findings(
     """Return each of MEASURES by name, float64 [R, F], nan where undefined or where no threshold is given.
 
     Args:
-        judged: Films and labels.
+        labels: Truth, mask and patients of N films.
         scores: [N, F].
         thresholds: [F], None or nan where there is none.
         weights: [R, P] patient weights, from ``weightings``.
     """
 
     def measure(finding: int) -> dict[str, DoubleArray]:
-        return measure_finding(judged, finding, scores[:, finding], thresholds[finding], weights)
+        return measure_finding(labels, finding, scores[:, finding], thresholds[finding], weights)
 
     columns = _side_by_side(measure, len(thresholds))
     return {name: np.stack([column[name] for column in columns], axis=1) for name in MEASURES}
 
 
 def rank_findings(
-    judged: Judged, scores: DoubleArray, weights: NDArray[np.uint16]
+    labels: EvaluationLabels, scores: DoubleArray, weights: NDArray[np.uint16]
 ) -> dict[str, DoubleArray]:
     """Return AUROC and average precision of a model of S seeds by name, each the mean over its seeds, [R, F].
 
     Args:
-        judged: Films and labels.
+        labels: Truth, mask and patients of N films.
         scores: [S, N, F]; a finding that a seed does not call is nan for all its films, and so are
             its measures.
         weights: [R, P] patient weights, from ``weightings``.
@@ -106,7 +106,7 @@ def rank_findings(
     nothing = np.full(len(weights), np.nan), np.full(len(weights), np.nan)
 
     def measure(finding: int) -> DoubleArray:
-        seeds = [_ranked(judged, finding, seed[:, finding], weights) for seed in scores]
+        seeds = [_ranked(labels, finding, seed[:, finding], weights) for seed in scores]
         mean: DoubleArray = np.mean(seeds, axis=0)
         return mean
 
@@ -141,27 +141,27 @@ def _one_torch_thread() -> Iterator[int]:
 
 
 def measure_finding(
-    judged: Judged,
+    labels: EvaluationLabels,
     finding: int,
     scores: DoubleArray,
     threshold: float | None,
     weights: NDArray[np.uint16],
 ) -> dict[str, DoubleArray]:
     """Return each of MEASURES of one finding, float64 [R]; arguments as ``measure_findings``, scores [N]."""
-    scored = judged.mask[:, finding]
-    present, values = checked(judged.truth[scored, finding], scores[scored])
-    patients = judged.patients[scored]
-    auroc, precision = _ranked(judged, finding, scores, weights)
+    scored = labels.mask[:, finding]
+    present, values = checked(labels.truth[scored, finding], scores[scored])
+    patients = labels.patients[scored]
+    auroc, precision = _ranked(labels, finding, scores, weights)
     cells = _resampled_confusion(present, values, patients, threshold, weights)
     return {"auroc": auroc, "average_precision": precision, **called_measures(cells)}
 
 
 def _ranked(
-    judged: Judged, finding: int, scores: DoubleArray, weights: NDArray[np.uint16]
+    labels: EvaluationLabels, finding: int, scores: DoubleArray, weights: NDArray[np.uint16]
 ) -> tuple[DoubleArray, DoubleArray]:
-    scored = judged.mask[:, finding]
+    scored = labels.mask[:, finding]
     return measures(
-        rank(judged.truth[scored, finding], scores[scored], judged.patients[scored]), weights
+        rank(labels.truth[scored, finding], scores[scored], labels.patients[scored]), weights
     )
 
 

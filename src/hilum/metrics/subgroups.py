@@ -8,15 +8,17 @@ where the intervals leave something to see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.arrays import BoolArray, DoubleArray
-from hilum.metrics.resampling import Judged
+from hilum.arrays import BoolArray
+from hilum.metrics.estimates import patients_by_class
+from hilum.metrics.interval_options import DEFAULTS, IntervalOptions
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
 
@@ -88,52 +90,38 @@ def groups_of(group: str, values: Sequence[str | None]) -> list[Group]:
 
 def measure_subgroup(
     group: Group,
-    judged: Judged,
+    labels: EvaluationLabels,
     scores: NDArray[np.generic],
     findings: Sequence[str],
     least_patients: int = LEAST_PATIENTS,
-    resamples: int = 2000,
-    seed: int = 0,
+    options: IntervalOptions = DEFAULTS,
 ) -> Subgroup:
-    """Return what a model is worth within one group of films.
+    """Return a model's mean AUROC within one group of films.
 
     Args:
         group: Which of the films, at least one.
-        judged: All films and labels.
+        labels: Of all films.
         scores: [N, F].
         findings: [F] names.
         least_patients: Patients with a finding, and patients without, that the group needs to score
-            it.
-        resamples: Resamples of the group's patients.
-        seed: Of the resampling.
+            it; ``options.min_positives`` is not used.
+        options: Of the intervals.
     """
     rows = group.rows
-    truth, mask, patients = judged.truth[rows], judged.mask[rows], judged.patients[rows]
-    counts = (int(rows.sum()), len(np.unique(patients)))
+    within = EvaluationLabels.of(labels.truth[rows], labels.mask[rows], labels.patients[rows])
+    films, patients = len(within.truth), within.patient_count
     scored = [
-        place
-        for place in range(len(findings))
-        if min(_patients(truth[:, place], mask[:, place], patients)) >= least_patients
+        column
+        for column in range(len(findings))
+        if min(patients_by_class(within, column)) >= least_patients
     ]
     if not scored:
         reason = f"too few: no finding has {least_patients} patients with it and {least_patients} without"
-        return Subgroup(group.group, group.value, *counts, Estimate(None, reason=reason), ())
-    names = tuple(findings[place] for place in scored)
-    found = evaluate_findings(
-        truth[:, scored],
-        mask[:, scored],
-        scores[rows][:, scored],
-        patients,
-        names,
-        None,
-        resamples,
-        seed,
-        1,
+        mean = Estimate(None, reason=reason)
+        return Subgroup(group.group, group.value, films, patients, mean, ())
+    names = tuple(findings[column] for column in scored)
+    of_scored = EvaluationLabels(within.truth[:, scored], within.mask[:, scored], within.patients)
+    evaluation = evaluate_findings(
+        of_scored, scores[rows][:, scored], names, options=replace(options, min_positives=1)
     )
-    return Subgroup(group.group, group.value, *counts, found.auroc_macro, names)
-
-
-def _patients(truth: DoubleArray, mask: BoolArray, patients: NDArray[np.int64]) -> tuple[int, int]:
-    """How many patients have a scored film with the finding, and one without."""
-    present, absent = (len(np.unique(patients[mask & (truth == value)])) for value in (1, 0))
-    return present, absent
+    return Subgroup(group.group, group.value, films, patients, evaluation.auroc_macro, names)

@@ -19,11 +19,12 @@ from hilum.metrics.estimates import (
     missing_class,
     patients_by_class,
     patients_called,
-    scored_places,
+    scored_columns,
     too_few,
     too_few_called,
 )
-from hilum.metrics.resampling import MEASURES, Judged, measure_findings, weightings
+from hilum.metrics.interval_options import DEFAULTS, IntervalOptions
+from hilum.metrics.resampling import MEASURES, EvaluationLabels, measure_findings, weightings
 from hilum.metrics.results import Estimate, Evaluation, FindingResult
 from hilum.metrics.thresholds import CALLED_MEASURES
 
@@ -40,137 +41,95 @@ NO_THRESHOLD = "no threshold was chosen on validation films"
 
 
 def evaluate_findings(
-    truth: ArrayLike,
-    mask: ArrayLike,
+    labels: EvaluationLabels,
     scores: ArrayLike,
-    patients: ArrayLike,
     findings: Sequence[str],
     thresholds: Sequence[float | None] | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-    min_positives: int = 20,
-    level: float = 0.95,
+    options: IntervalOptions = DEFAULTS,
 ) -> Evaluation:
     """Return every measure of every finding with its interval, as the module says.
 
     Args:
-        truth: [N, F], 1 present and 0 absent; anything where the mask is 0.
-        mask: [N, F], above 0 where the cell is scored.
+        labels: Truth, mask and patients of N films.
         scores: [N, F], higher means more likely present.
-        patients: [N], who each film shows, in any notation.
         findings: [F] names.
         thresholds: [F], None or nan for a finding without one; None for no thresholds at all.
-        resamples: Resamples of the patients; 0 leaves out the intervals.
-        seed: Of the resampling. The same seed and patients give the same resamples for another
-            model.
-        min_positives: Positive patients that a finding needs to enter the macro values.
-        level: Of the intervals.
+        options: Of the intervals and means.
 
     Raises:
         ValueError: The shapes do not fit, there is no film, a scored cell has a truth other than 0
             and 1 or no score.
     """
-    judged, values = Judged.of(truth, mask, patients), np.asarray(scores, dtype=np.float64)
-    _check(judged, values, findings)
-    cuts = _cuts(thresholds, len(findings))
-    samples = measure_findings(judged, values, cuts, weightings(judged, resamples, seed))
-    results = [
-        _finding_result(judged, i, name, cuts[i], values, samples, level)
-        for i, name in enumerate(findings)
-    ]
-    return _evaluation(judged, results, samples, min_positives, resamples, level)
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape != labels.truth.shape or values.shape[1] != len(findings):
+        raise ValueError(
+            f"{len(findings)} findings, truth {labels.truth.shape} and scores {values.shape} do not fit"
+        )
+    if not len(values) or not len(findings):
+        raise ValueError("there is no film or no finding to evaluate")
+    given = [None] * len(findings) if thresholds is None else thresholds
+    if len(given) != len(findings):
+        raise ValueError(f"{len(given)} thresholds for {len(findings)} findings")
+    cuts = [None if cut is None or np.isnan(cut) else float(cut) for cut in given]
 
-
-def _evaluation(
-    judged: Judged,
-    results: Sequence[FindingResult],
-    samples: Mapping[str, DoubleArray],
-    min_positives: int,
-    resamples: int,
-    level: float,
-) -> Evaluation:
-    scored = scored_places(judged, samples["auroc"][0], min_positives)
+    weights = weightings(labels, options.resamples, options.seed)
+    samples = measure_findings(labels, values, cuts, weights)
+    results = tuple(
+        _finding_result(labels, column, name, cuts[column], values, samples, options.level)
+        for column, name in enumerate(findings)
+    )
+    scored = scored_columns(labels, samples["auroc"][0], options.min_positives)
     return Evaluation(
-        films=len(judged.truth),
-        patients=judged.patient_count,
-        findings=tuple(results),
-        findings_scored=tuple(results[place].name for place in scored),
-        auroc_macro=macro(judged, samples["auroc"], scored, level, min_positives),
-        average_precision_macro=macro(
-            judged, samples["average_precision"], scored, level, min_positives
-        ),
-        min_positives=min_positives,
-        resamples=resamples,
-        level=level,
+        films=len(values),
+        patients=labels.patient_count,
+        findings=results,
+        findings_scored=tuple(findings[column] for column in scored),
+        auroc_macro=macro(labels, samples["auroc"], scored, options),
+        average_precision_macro=macro(labels, samples["average_precision"], scored, options),
+        min_positives=options.min_positives,
+        resamples=options.resamples,
+        level=options.level,
     )
 
 
-def _check(judged: Judged, scores: DoubleArray, findings: Sequence[str]) -> None:
-    if scores.shape != judged.truth.shape or scores.shape[1] != len(findings):
-        raise ValueError(
-            f"{len(findings)} findings, truth {judged.truth.shape} and scores {scores.shape} do not fit"
-        )
-    if not len(scores) or not len(findings):
-        raise ValueError("there is no film or no finding to evaluate")
-
-
-def _cuts(thresholds: Sequence[float | None] | None, findings: int) -> list[float | None]:
-    """One threshold a finding, None where there is none or it is nan."""
-    if thresholds is None:
-        return [None] * findings
-    if len(thresholds) != findings:
-        raise ValueError(f"{len(thresholds)} thresholds for {findings} findings")
-    return [None if cut is None or np.isnan(cut) else float(cut) for cut in thresholds]
-
-
 def _finding_result(
-    judged: Judged,
-    place: int,
+    labels: EvaluationLabels,
+    column: int,
     name: str,
     threshold: float | None,
     scores: DoubleArray,
     samples: Mapping[str, DoubleArray],
     level: float,
 ) -> FindingResult:
-    present, absent = patients_by_class(judged, place)
-    missing, lone = missing_class(judged, place), too_few(judged, [place])
-    called = 0 if threshold is None else patients_called(judged, place, scores[:, place], threshold)
+    present, absent = patients_by_class(labels, column)
     fewest = min(present, absent)
-    rests_on = {
-        "recall": present,
-        "specificity": absent,
-        "precision": min(fewest, called),
-    }  # patients
-    why_not = {"precision": lone or too_few_called(called)}
-    reasons: dict[str, str | None] = dict.fromkeys(MEASURES, missing)
-    for measure in CALLED_MEASURES:
-        reasons[measure] = (
-            _why_undefined(judged, place, measure) if threshold is not None else NO_THRESHOLD
-        )
+    called = 0
+    if threshold is not None:
+        called = patients_called(labels, column, scores[:, column], threshold)
+
+    missing, lone = missing_class(labels, column), too_few(labels, [column])
+    no_value: dict[str, str | None] = dict.fromkeys(MEASURES, missing)
+    if threshold is None:
+        no_value |= dict.fromkeys(CALLED_MEASURES, NO_THRESHOLD)
+    elif missing is None:  # both classes are there, yet precision also needs a call
+        no_value["precision"] = "no film is called at this threshold"
+    no_interval = {"precision": lone or too_few_called(called)}
+    # The patients that a measure rests on, for its degrees of freedom.
+    patients = {"recall": present, "specificity": absent, "precision": min(fewest, called)}
     return FindingResult(
         name=name,
-        films=int(judged.mask[:, place].sum()),
-        positives=int((judged.truth[:, place] == 1)[judged.mask[:, place]].sum()),
+        films=int(labels.mask[:, column].sum()),
+        positives=int((labels.truth[:, column] == 1)[labels.mask[:, column]].sum()),
         positive_patients=present,
         threshold=threshold,
         measures={
             measure: estimate(
-                samples[measure][:, place],
+                samples[measure][:, column],
                 level,
-                reasons[measure],
-                why_not.get(measure, lone),
-                rests_on.get(measure, fewest),
+                no_value[measure],
+                no_interval.get(measure, lone),
+                patients.get(measure, fewest),
             )
             for measure in MEASURES
         },
-    )
-
-
-def _why_undefined(judged: Judged, place: int, measure: str) -> str | None:
-    """Precision and F1 need a call, which a class may be there without."""
-    missing = missing_class(judged, place)
-    return (
-        "no film is called at this threshold"
-        if missing is None and measure == "precision"
-        else missing
     )

@@ -10,8 +10,10 @@ from hilum.cli.probe import _text as probe_text
 from hilum.cli.terminal.evaluation_details import _points
 from hilum.cli.terminal.results import cell_text, difference_text, estimate_text, evaluation_text
 from hilum.cli.terminal.tables import aligned
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.intervals import Interval
 from hilum.metrics.operating import RULES, OperatingPoint
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.summary import Estimate, evaluate_findings
 from hilum.workflows.evaluate.probe import ProbeResult
 
@@ -29,14 +31,11 @@ def evaluation(resamples=100, min_positives=1, findings=("Edema", "Hernia")):
     patients, findings = ["a", "b", "c", "d"], list(findings)
     known = np.ones_like(TRUTH)
     return evaluate_findings(
-        TRUTH,
-        known,
+        EvaluationLabels.of(TRUTH, known, patients),
         SCORES,
-        patients,
         findings,
         [0.5, None],
-        resamples,
-        min_positives=min_positives,
+        IntervalOptions(resamples=resamples, min_positives=min_positives),
     )
 
 

@@ -19,7 +19,8 @@ from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import holm
 from hilum.metrics.estimates import patients_by_class
-from hilum.metrics.resampling import Judged
+from hilum.metrics.interval_options import IntervalOptions
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate
 from hilum.metrics.shortcut_rule import RULE, chance_p, share_of_knowledge, tells_too_much
 from hilum.metrics.summary import evaluate_findings
@@ -229,15 +230,18 @@ class _Task:
         if not places:
             return {}
         columns = list(places)
+        patients = self.films.patient_codes[self.tested]
         evaluation = evaluate_findings(
-            self.truth[:, columns], self.counts[:, columns], scores, self.films.patient_codes[self.tested],
-            [self.findings[place] for place in columns], None, resamples, seed, min_positives,
-        )  # fmt: skip
+            EvaluationLabels.of(self.truth[:, columns], self.counts[:, columns], patients),
+            scores,
+            [self.findings[column] for column in columns],
+            options=IntervalOptions(resamples=resamples, seed=seed, min_positives=min_positives),
+        )
         return {finding.name: finding.measures["auroc"] for finding in evaluation.findings}
 
     def judged(self, min_positives: int) -> tuple[str, ...]:
         """Return the findings with enough positive patients, and two without it."""
-        judged = Judged.of(self.truth, self.counts, self.films.patient_codes[self.tested])
+        judged = EvaluationLabels.of(self.truth, self.counts, self.films.patient_codes[self.tested])
         pairs = [patients_by_class(judged, place) for place in range(len(self.findings))]
         return tuple(
             name for name, (present, absent) in zip(self.findings, pairs, strict=True)

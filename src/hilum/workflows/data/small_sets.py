@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hilum.listener import Listener
 from hilum.metrics.estimates import patients_by_class
 from hilum.metrics.few_patients import PatientCounts, few_patients_line
-from hilum.metrics.resampling import Judged
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.workflows.data.subsets import Subsets, truth_of
 
 SPLITS = ("val", "test")
@@ -28,7 +28,9 @@ def warn_of_few_patients(
     for split in SPLITS:
         rows = subsets.rows(split)
         if len(rows):
-            labels = Judged.of(*truth_of(films, rows, unstated), films.patient_codes[rows])
+            labels = EvaluationLabels.of(
+                *truth_of(films, rows, unstated), films.patient_codes[rows]
+            )
             counts = {
                 films.findings[column]: PatientCounts(*patients_by_class(labels, column))
                 for column in columns

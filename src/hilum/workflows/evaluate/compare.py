@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
+from hilum.arrays import FloatArray
 from hilum.bundle.model_folder import WEIGHTS, described
 from hilum.errors import RunError
 from hilum.files import sha256, write_json
@@ -20,11 +19,10 @@ from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.estimates import patients_by_class
 from hilum.metrics.ranking import auroc
-from hilum.metrics.resampling import Judged
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Comparison, Difference
 from hilum.options import as_path
 from hilum.training.run_folder import METRICS, MODEL, read_metrics
-from hilum.workflows.evaluate.details import ScoredFilms
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
 
@@ -98,47 +96,62 @@ def compare(
         HilumError: As ``evaluate``.
     """
     first, second = as_path("first", first), as_path("second", second)
-    _refuse_other_truths(first, second, options)
+    unstated = [described(run).unstated for run in (first, second)]
+    if options.unstated is None and unstated[0] != unstated[1]:
+        raise RunError(
+            f"{first} was trained with what is not mentioned as {unstated[0]!r}, "
+            f"{second} as {unstated[1]!r}: say which counts here by --unstated, absent or ignore."
+        )
     mine, other = (evaluate(run, options, listener) for run in (first, second))
-    places = enumerate(positions(mine.judged.findings, other.judged.findings))
-    shared = [(place, theirs) for place, theirs in places if theirs is not None]
+
+    films, other_films = mine.films, other.films
+    found = enumerate(positions(films.findings, other_films.findings))
+    shared = [(column, theirs) for column, theirs in found if theirs is not None]
     if not shared:
         raise RunError(
             f"{first} and {second} call no finding that both and the store have: nothing to compare."
         )
-    rows = mine.judged.catalog.index.intersection(
-        other.judged.catalog.index
-    )  # films that one has seen are left out
+    # Films that either run was trained on are left out of its own evaluation.
+    rows = films.catalog.index.intersection(other_films.catalog.index)
     if not len(rows):
         raise RunError(
-            f"{first} and {second} were trained on every film of {options.split!r} between them: give another --split."
+            f"{first} and {second} were trained on every film of {options.split!r} between them: "
+            "give another --split."
         )
-    columns, others_columns = zip(*shared, strict=True)
-    cells, others = _cells(mine.judged, rows, columns), _cells(other.judged, rows, others_columns)
-    truth, counts = mine.judged.truth[cells], mine.judged.counts[cells]
-    scores = mine.judged.scores[cells], other.judged.scores[others]
-    patients = mine.judged.patients[cells[0].ravel()]
-    names = [mine.judged.findings[column] for column in columns]
-    difference = compare_models(
-        truth,
-        counts,
-        *scores,
-        patients,
-        names,
-        options.resamples,
-        options.seed,
-        options.min_positives,
+    columns, other_columns = map(np.array, zip(*shared, strict=True))
+    cells = np.ix_(films.catalog.index.get_indexer(rows), columns)  # [n, F]
+    other_cells = np.ix_(other_films.catalog.index.get_indexer(rows), other_columns)
+    labels = EvaluationLabels.of(
+        films.truth[cells], films.counts[cells], films.patients[cells[0].ravel()]
     )
-    labels, findings = Judged.of(truth, counts, patients), {}
-    for column, name in enumerate(names):
-        scored = counts[:, column]
-        ours, theirs = (_known(auroc(truth[scored, column], of[scored, column])) for of in scores)
-        present, _ = patients_by_class(labels, column)
-        findings[name] = FindingComparison(present, ours, theirs, difference.auroc[name])
-    same = len({sha256(run / MODEL / WEIGHTS) for run in (first, second)}) == 1
-    result = CompareResult(mine, other, len(rows), labels.patient_count, same, difference, findings)
+    scores = films.scores[cells], other_films.scores[other_cells]
+    names = [films.findings[column] for column in columns]
+    difference = compare_models(labels, *scores, names, options.intervals)
+    result = CompareResult(
+        first=mine,
+        second=other,
+        films=len(rows),
+        patients=labels.patient_count,
+        same=len({sha256(run / MODEL / WEIGHTS) for run in (first, second)}) == 1,
+        difference=difference,
+        findings=_by_finding(labels, scores, difference),
+    )
     record_comparison(first, second, result)
     return result
+
+
+def _by_finding(
+    labels: EvaluationLabels, scores: tuple[FloatArray, FloatArray], difference: Comparison
+) -> dict[str, FindingComparison]:
+    findings = {}
+    for column, (name, change) in enumerate(difference.auroc.items()):
+        scored = labels.mask[:, column]
+        truth = labels.truth[scored, column]
+        areas = [auroc(truth, of[scored, column]) for of in scores]
+        first, second = (None if math.isnan(area) else area for area in areas)
+        present, _ = patients_by_class(labels, column)
+        findings[name] = FindingComparison(present, first, second, change)
+    return findings
 
 
 def record_comparison(first: Path, second: Path, result: CompareResult) -> None:
@@ -161,24 +174,3 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "auroc": {name: estimate.to_json() for name, estimate in comparison.auroc.items()},
         "findings_scored": list(comparison.findings_scored),
     }
-
-
-def _refuse_other_truths(first: Path, second: Path, options: EvaluateOptions) -> None:
-    """Raise a RunError unless it is clear what a finding that is not mentioned counts as."""
-    mine, other = (described(run).unstated for run in (first, second))
-    if options.unstated is None and mine != other:
-        raise RunError(
-            f"{first} was trained with what is not mentioned as {mine!r}, {second} as {other!r}: "
-            "say which counts here by --unstated, absent or ignore."
-        )
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _cells(
-    films: ScoredFilms, rows: pd.Index, columns: Sequence[int]
-) -> tuple[NDArray[np.int64], ...]:
-    """Return where the cells of some rows of the store and some columns are, as an index [n, F]."""
-    return np.ix_(films.catalog.index.get_indexer(rows), np.array(columns))

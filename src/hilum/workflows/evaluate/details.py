@@ -1,9 +1,9 @@
-"""What an evaluation says beside its table: calibration, operating points, subgroups, studies, the competition."""
+"""Details of an evaluation: calibration, operating points, subgroups, scores by study, the competition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,20 +17,20 @@ from hilum.metrics.calibration import Calibration
 from hilum.metrics.operating import OperatingPoint, operating_points
 from hilum.metrics.per_study import AGGREGATION, per_study
 from hilum.metrics.reliability import Reliability, finding_reliability
-from hilum.metrics.resampling import Judged, weightings
+from hilum.metrics.resampling import EvaluationLabels, weightings
 from hilum.metrics.results import Estimate, Evaluation
 from hilum.metrics.subgroups import Subgroup, age_bands, groups_of, measure_subgroup
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.evaluate.options import EvaluateOptions
 
 SUBGROUP_RESAMPLES = 500
-"""Resamples behind a subgroup's interval, at most: there are a dozen groups, and 500 tell a
+"""Resamples behind a subgroup's interval, at most: there are a dozen groups, and 500 give a
 standard error to 3 %."""
 
 
 @dataclass(frozen=True)
 class ScoredFilms:
-    """Films with their truth and what a model says of them, for the F findings that both know."""
+    """Films with their truth and a model's probabilities, for the F findings that both have."""
 
     findings: tuple[str, ...]
     truth: FloatArray
@@ -45,6 +45,11 @@ class ScoredFilms:
     """[n] codes."""
     catalog: pd.DataFrame
     """[n] rows with sex, age and view_position."""
+
+    @property
+    def labels(self) -> EvaluationLabels:
+        """Truth, scored cells and patients, as the metrics take them."""
+        return EvaluationLabels.of(self.truth, self.counts, self.patients)
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,38 @@ def measure_details(
     films: ScoredFilms, evaluation: Evaluation, model: Description, options: EvaluateOptions
 ) -> Details:
     """Return what is measured beside an evaluation of the same films."""
+    labels = films.labels
+    fitted = {
+        name: None if two is None else Calibration(**two) for name, two in model.calibration.items()
+    }
+    cells = zip(films.findings, films.truth.T, films.counts.T, films.scores.T, strict=True)
+    reliability = {
+        name: finding_reliability(truth[counts], scores[counts], fitted.get(name))
+        for name, truth, counts, scores in cells
+    }
+    points = operating_points(
+        labels,
+        films.scores,
+        [thresholds_of(model, name) for name in films.findings],
+        weightings(labels, options.resamples, options.seed),
+        options.prevalence,
+    )
+    table = films.catalog
+    groups = [
+        *groups_of("sex", _stated(table["sex"])),
+        *groups_of("age", age_bands(table["age"], options.age_bands)),
+        *groups_of("view_position", _stated(table["view_position"])),
+    ]
+    fewer = replace(options.intervals, resamples=min(options.resamples, SUBGROUP_RESAMPLES))
     return Details(
-        calibration=_calibration(films, evaluation.findings_scored, model),
-        operating_points=_operating_points(films, model, options),
-        subgroups=_subgroups(films, options),
+        calibration=Reliability(reliability, evaluation.findings_scored),
+        operating_points=dict(zip(films.findings, points, strict=True)),
+        subgroups=tuple(
+            measure_subgroup(
+                group, labels, films.scores, films.findings, options.subgroup_patients, fewer
+            )
+            for group in groups
+        ),
         per_study=_per_study(films, evaluation, options),
         competition=_competition(films, options),
     )
@@ -121,55 +154,6 @@ def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None
     return {rule: known[rule] for rule in sorted(known, key=lambda rule: (rule != "youden", rule))}
 
 
-def _calibration(films: ScoredFilms, scored: tuple[str, ...], model: Description) -> Reliability:
-    fitted = {
-        name: None if calibration is None else Calibration(**calibration)
-        for name, calibration in model.calibration.items()
-    }
-    return Reliability(
-        {
-            name: finding_reliability(truth[counts], scores[counts], fitted.get(name))
-            for name, truth, counts, scores in zip(
-                films.findings, films.truth.T, films.counts.T, films.scores.T, strict=True
-            )
-        },
-        scored,
-    )
-
-
-def _operating_points(
-    films: ScoredFilms, model: Description, options: EvaluateOptions
-) -> dict[str, tuple[OperatingPoint, ...]]:
-    judged = Judged.of(films.truth, films.counts, films.patients)
-    thresholds = [thresholds_of(model, name) for name in films.findings]
-    weights = weightings(judged, options.resamples, options.seed)
-    points = operating_points(judged, films.scores, thresholds, weights, options.prevalence)
-    return dict(zip(films.findings, points, strict=True))
-
-
-def _subgroups(films: ScoredFilms, options: EvaluateOptions) -> tuple[Subgroup, ...]:
-    judged = Judged.of(films.truth, films.counts, films.patients)
-    table = films.catalog
-    groups = [
-        *groups_of("sex", _stated(table["sex"])),
-        *groups_of("age", age_bands(table["age"], options.age_bands)),
-        *groups_of("view_position", _stated(table["view_position"])),
-    ]
-    resamples = min(options.resamples, SUBGROUP_RESAMPLES)
-    return tuple(
-        measure_subgroup(
-            group,
-            judged,
-            films.scores,
-            films.findings,
-            options.subgroup_patients,
-            resamples,
-            options.seed,
-        )
-        for group in groups
-    )
-
-
 def _stated(column: pd.Series) -> Sequence[str | None]:
     return [
         None if missing else str(value)
@@ -178,7 +162,7 @@ def _stated(column: pd.Series) -> Sequence[str | None]:
 
 
 def _per_study(films: ScoredFilms, evaluation: Evaluation, options: EvaluateOptions) -> StudyScores:
-    """Measure the findings that are scored film by film, so that the two means can be held against each other."""
+    """Measure the findings that are scored film by film, so that the two means can be compared."""
     count = len(np.unique(films.studies))
     scored = [films.findings.index(name) for name in evaluation.findings_scored]
     if not scored or count == len(
@@ -192,33 +176,21 @@ def _per_study(films: ScoredFilms, evaluation: Evaluation, options: EvaluateOpti
         films.studies,
         films.patients,
     )
-    found = evaluate_findings(
-        read.truth,
-        read.mask,
+    by_study = evaluate_findings(
+        EvaluationLabels.of(read.truth, read.mask, read.patients),
         read.scores,
-        read.patients,
         evaluation.findings_scored,
-        None,
-        options.resamples,
-        options.seed,
-        min_positives=1,
+        options=replace(options.intervals, min_positives=1),
     )
-    return StudyScores(count, found.auroc_macro)
+    return StudyScores(count, by_study.auroc_macro)
 
 
 def _competition(films: ScoredFilms, options: EvaluateOptions) -> CompetitionScores | None:
-    places = [place for place in positions(COMPETITION, films.findings) if place is not None]
-    if len(places) < len(COMPETITION):
+    columns = [column for column in positions(COMPETITION, films.findings) if column is not None]
+    if len(columns) < len(COMPETITION):
         return None
-    found = evaluate_findings(
-        films.truth[:, places],
-        films.counts[:, places],
-        films.scores[:, places],
-        films.patients,
-        COMPETITION,
-        None,
-        options.resamples,
-        options.seed,
-        options.min_positives,
+    labels = EvaluationLabels.of(films.truth[:, columns], films.counts[:, columns], films.patients)
+    five = evaluate_findings(
+        labels, films.scores[:, columns], COMPETITION, options=options.intervals
     )
-    return CompetitionScores(found.findings_scored, found.auroc_macro)
+    return CompetitionScores(five.findings_scored, five.auroc_macro)

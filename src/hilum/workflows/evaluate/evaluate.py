@@ -35,8 +35,8 @@ class EvaluateResult:
 
     evaluation: Evaluation
     details: Details
-    judged: ScoredFilms
-    """What was measured."""
+    films: ScoredFilms
+    """The films that were measured, with the scores."""
     name: str
     """The part, with the source before it where it is not the run's own data."""
     predictions: Path
@@ -219,15 +219,11 @@ def _judged(
 
 def _evaluate(films: ScoredFilms, model: Description, options: EvaluateOptions) -> Evaluation:
     return evaluate_findings(
-        films.truth,
-        films.counts,
+        films.labels,
         films.scores,
-        films.patients,
         films.findings,
         [model.thresholds.get(name) for name in films.findings],
-        options.resamples,
-        options.seed,
-        options.min_positives,
+        options.intervals,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from hilum.errors import OptionError
 from hilum.labels import LabelOptions
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.options import DEFAULT_FRACTION, Device, refuse_below, take_fields
 
 
@@ -46,6 +47,13 @@ class MeasureOptions:
             raise OptionError(
                 f"--age-bands is {self.age_bands}: allowed are rising years above 1, such as 40 60 80."
             )
+
+    @property
+    def intervals(self) -> IntervalOptions:
+        """How intervals and means are computed."""
+        return IntervalOptions(
+            resamples=self.resamples, seed=self.seed, min_positives=self.min_positives
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +124,10 @@ class ProbeOptions:
             "seed": 0,
         }
         refuse_below(self, smallest)
+
+    @property
+    def intervals(self) -> IntervalOptions:
+        """How intervals and means are computed."""
+        return IntervalOptions(
+            resamples=self.resamples, seed=self.seed, min_positives=self.min_positives
+        )

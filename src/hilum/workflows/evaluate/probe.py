@@ -22,6 +22,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
 from hilum.metrics.ranking import auroc
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Comparison, Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.inference import describe_device, over_films
@@ -139,17 +140,10 @@ class _Task:
             targets[rows][:, columns], weights[rows][:, columns], truth[:, columns], counts[:, columns],
         )  # fmt: skip
 
-    def evaluate(self, scores: FloatArray, options: ProbeOptions) -> Evaluation:
-        return evaluate_findings(
-            self.truth, self.counts, scores, self.films.patient_codes[self.tested], self.findings,
-            None, options.resamples, options.seed, options.min_positives,
-        )  # fmt: skip
-
-    def compare(self, mine: FloatArray, others: FloatArray, options: ProbeOptions) -> Comparison:
-        return compare_models(
-            self.truth, self.counts, mine, others, self.films.patient_codes[self.tested], self.findings,
-            options.resamples, options.seed, options.min_positives,
-        )  # fmt: skip
+    @property
+    def labels(self) -> EvaluationLabels:
+        patients = self.films.patient_codes[self.tested]
+        return EvaluationLabels.of(self.truth, self.counts, patients)
 
 
 @dataclass(frozen=True)
@@ -177,18 +171,24 @@ def probe(subject: str | Path, options: ProbeOptions, listener: Listener = SILEN
     subject = str(subject)
     task = _Task.of(options, listener)
     mine = _score(subject, options.backbone, task, options, listener)
-    against = None
+    labels, how, against = task.labels, options.intervals, None
     if options.against is not None:
         backbone = None if is_model(Path(options.against)) else options.backbone or mine.backbone
         other = _score(options.against, backbone, task, options, listener)
-        differences = (
-            task.compare(mine.knn, other.knn, options),
-            task.compare(mine.linear, other.linear, options),
+        against = Against(
+            options.against,
+            knn=compare_models(labels, mine.knn, other.knn, task.findings, how),
+            linear=compare_models(labels, mine.linear, other.linear, task.findings, how),
         )
-        against = Against(options.against, *differences)
-    knn, linear = task.evaluate(mine.knn, options), task.evaluate(mine.linear, options)
     return ProbeResult(
-        subject, options.split, options.fraction, len(task.rows), mine.penalty, knn, linear, against
+        subject,
+        options.split,
+        options.fraction,
+        len(task.rows),
+        mine.penalty,
+        knn=evaluate_findings(labels, mine.knn, task.findings, options=how),
+        linear=evaluate_findings(labels, mine.linear, task.findings, options=how),
+        against=against,
     )
 
 

@@ -12,8 +12,10 @@ from hilum.arrays import BoolArray, FloatArray
 from hilum.bundle.predictor import Predictor
 from hilum.images.films import Films
 from hilum.listener import Listener
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.precision_thresholds import Cut
 from hilum.metrics.proportions import share_right
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Estimate, Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.data.subsets import truth_of
@@ -85,10 +87,9 @@ def agreement(added: Added, model: Predictor, listener: Listener) -> Agreement:
     called = added.called[rows]
     thresholds = [model.description.thresholds.get(name) for name in added.findings]
     patients, mask = added.films.patient_codes[rows], ~np.isnan(called)
-    found = evaluate_findings(
-        np.nan_to_num(called), mask, scores[:, columns], patients, added.findings, thresholds,
-        RESAMPLES, 0, MIN_POSITIVES,
-    )  # fmt: skip
+    labels = EvaluationLabels.of(np.nan_to_num(called), mask, patients)
+    options = IntervalOptions(resamples=RESAMPLES, min_positives=MIN_POSITIVES)
+    found = evaluate_findings(labels, scores[:, columns], added.findings, thresholds, options)
     means = {name: _macro(found, name) for name in ("precision", "recall", "accuracy")}
     return Agreement(
         len(rows), found.auroc_macro, means["precision"], means["recall"], means["accuracy"]

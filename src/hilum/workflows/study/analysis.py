@@ -21,18 +21,19 @@ from hilum.metrics.estimates import (
     macro,
     missing_class,
     patients_by_class,
-    scored_places,
+    scored_columns,
     too_few,
 )
+from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.per_study import per_study
-from hilum.metrics.resampling import RANK_MEASURES, Judged, rank_findings, weightings
+from hilum.metrics.resampling import RANK_MEASURES, EvaluationLabels, rank_findings, weightings
 from hilum.metrics.results import Comparison, Estimate
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.evaluate import saved_scores
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
-PART, LEVEL = "test", 0.95
+SPLIT = "test"
 SELF_TRAINED = "grown"
 """Group of the comparisons of a model grown by pseudo-labels with the model that it grew."""
 
@@ -43,20 +44,22 @@ class _Test:
 
     films: Films
     rows: Rows
-    judged: Judged
+    judged: EvaluationLabels
     weights: NDArray[np.uint16]
-    resamples: int
-    min_positives: int
+    options: IntervalOptions
 
     @staticmethod
     def of(record: StudyRecord) -> _Test:
         how = record.plan["evaluation"]
         films = Films.open([record.stores[0].path])
-        rows = Subsets.of(films).needed(PART)
+        rows = Subsets.of(films).needed(SPLIT)
         truth, counts = truth_of(films, rows, record.plan["finetune"]["labels"]["unstated"])
-        judged = Judged.of(truth, counts, films.patient_codes[rows])
-        weights = weightings(judged, how["resamples"], how["seed"])
-        return _Test(films, rows, judged, weights, how["resamples"], how["min_positives"])
+        judged = EvaluationLabels.of(truth, counts, films.patient_codes[rows])
+        options = IntervalOptions(
+            resamples=how["resamples"], seed=how["seed"], min_positives=how["min_positives"]
+        )
+        weights = weightings(judged, options.resamples, options.seed)
+        return _Test(films, rows, judged, weights, options)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -69,30 +72,30 @@ class _Test:
         return [
             place
             for place, (has, lacks) in enumerate(classes)
-            if has >= self.min_positives and lacks
+            if has >= self.options.min_positives and lacks
         ]
 
     def scores(self, runs: Sequence[Path]) -> DoubleArray:
         """What runs say of the films, [S, N, F]; nan for a finding that a run does not call."""
         found = np.full((len(runs), *self.judged.truth.shape), np.nan)
         for seed, run in zip(found, runs, strict=True):
-            table = saved_scores(run, self.films, self.rows, PART)
+            table = saved_scores(run, self.films, self.rows, SPLIT)
             for place, name in enumerate(self.findings):
                 if name in table:
                     seed[:, place] = table[name].to_numpy(np.float64)
         return found
 
     def macro(self, samples: DoubleArray, places: Sequence[int]) -> Estimate:
-        return macro(self.judged, samples, places, LEVEL, self.min_positives)
+        return macro(self.judged, samples, places, self.options)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "films": len(self.rows),
             "patients": self.judged.patient_count,
             "findings_scored": [self.findings[place] for place in self.scored],
-            "min_positives": self.min_positives,
-            "resamples": self.resamples,
-            "level": LEVEL,
+            "min_positives": self.options.min_positives,
+            "resamples": self.options.resamples,
+            "level": self.options.level,
         }
 
 
@@ -175,7 +178,7 @@ def _row_of(cell: StudyCell) -> tuple[object, ...]:
 
 def _model_json(test: _Test, row: _Row) -> dict[str, Any]:
     samples = row.measured.samples
-    scored = scored_places(test.judged, samples["auroc"][0], test.min_positives)
+    scored = scored_columns(test.judged, samples["auroc"][0], test.options.min_positives)
     return {
         "model": row.cell.model,
         "fraction": row.cell.fraction,
@@ -211,7 +214,9 @@ def _by_finding(test: _Test, samples: DoubleArray) -> dict[str, Any]:
             too_few(test.judged, [place]),
         )
         patients = min(patients_by_class(test.judged, place))
-        found[name] = estimate(samples[:, place], LEVEL, missing, lone, patients).to_json()
+        found[name] = estimate(
+            samples[:, place], test.options.level, missing, lone, patients
+        ).to_json()
     return found
 
 
@@ -232,11 +237,11 @@ def _per_study(test: _Test, scores: DoubleArray, scored: Sequence[int]) -> dict[
     studies, places = test.films.study_codes[test.rows], list(scored)
     truth, mask = test.judged.truth[:, places], test.judged.mask[:, places]
     read = per_study(truth, mask, scores[..., places], studies, test.judged.patients)
-    judged = Judged.of(read.truth, read.mask, read.patients)
+    judged = EvaluationLabels.of(read.truth, read.mask, read.patients)
     samples = (
         rank_findings(judged, read.scores, test.weights)["auroc"] if places else np.empty((1, 0))
     )
-    found = macro(judged, samples, range(len(places)), LEVEL, test.min_positives)
+    found = macro(judged, samples, range(len(places)), test.options)
     return {"studies": len(read.patients), "auroc_macro": found.to_json()}
 
 
@@ -301,9 +306,7 @@ def _self_trained_from(
 
 
 def _compared(test: _Test, row: _Row, second: _Row) -> Comparison:
-    return compare(
-        test.judged, row.measured, second.measured, test.findings, test.min_positives, LEVEL
-    )
+    return compare(test.judged, row.measured, second.measured, test.findings, test.options)
 
 
 def _family(test: _Test, rows: Sequence[_Row], second: _Row) -> list[dict[str, Any]]:
