@@ -158,7 +158,7 @@ def markdown(rows: list[Row], chosen: argparse.Namespace) -> str:
     """Return the table and what it was measured on."""
     probe = rows[0].probe
     measured = (
-        f"{probe['films']:,} films of {probe['patients']:,} patients of the `{chosen.split}` subset, "
+        f"{probe['films']:,} films of {probe['patients']:,} patients of the `{chosen.split}`, "
         f"{probe['training_films']:,} labelled films for the probes; means over "
         f"{len(probe['findings_scored'])} findings with at least 20 positive patients."
     )

@@ -157,7 +157,7 @@ def take_turns(setting: Setting, turns: Turns, rounds: int, scratch: Path) -> As
     options = setting.train_options()
     rows = np.arange(len(setting.films))
     count = turns.steps * rounds * setting.batch
-    batches = Batches(setting.films, passes(rows, options.seed, count), count, setting.batch)
+    batches = Batches(setting.films, passes(rows, options.seed, count), setting.batch)
     monitor = MonitorOptions()
     probe = Noted(
         online_probe(setting.films, rows, monitor.probe_films, setting.size, options.seed, SILENT)
@@ -187,9 +187,12 @@ def passes(rows: Rows, seed: int, count: int) -> Order:
     into another.
     """
     once = shuffled(rows, seed)
-    return lambda _: np.concatenate(
-        [once(number) for number in range(math.ceil(count / len(rows)))]
-    )[:count]
+    return Order(
+        lambda _: np.concatenate([once(number) for number in range(math.ceil(count / len(rows)))])[
+            :count
+        ],
+        count,
+    )
 
 
 def build_lightly(

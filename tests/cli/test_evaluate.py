@@ -11,6 +11,8 @@ def test_what_flatters_either_run_is_said_with_its_name(hilum, tiny_store, tmp_p
         train = [
             "--train.epochs",
             1,
+            "--train.min-steps",
+            0,
             "--train.batch-size",
             16,
             "--train.seed",

@@ -24,6 +24,8 @@ def start(few: Path) -> Path:
     train = [
         "--train.epochs",
         3,
+        "--train.min-steps",
+        0,
         "--train.batch-size",
         8,
         "--train.lr",

@@ -38,7 +38,7 @@ study:
   pretrain:
     train: {epochs: 1, batch_size: 16, accelerator: cpu}
   finetune:
-    train: {epochs: 1, batch_size: 16, accelerator: cpu}
+    train: {epochs: 1, min_steps: 0, batch_size: 16, accelerator: cpu}
   evaluation: {min_positives: 1, resamples: 20}
 """
 

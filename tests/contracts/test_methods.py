@@ -208,7 +208,7 @@ def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(
     )
     with open_run(tmp_path, {}) as run:
         Trainer(
-            of, Batches(films, shuffled(np.arange(48), 0), 48, 16), options, run, SILENT, name
+            of, Batches(films, shuffled(np.arange(48), 0), 16), options, run, SILENT, name
         ).train()
     assert inside == {torch.bfloat16}
     assert losses == {torch.float32}

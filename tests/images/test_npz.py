@@ -94,7 +94,7 @@ def test_a_file_that_was_replaced_is_read_anew(file: Path) -> None:
 def test_arrays_are_listed_and_read_whole(file: Path) -> None:
     assert sorted(array_names(file)) == ["test_images", "train_images", "train_labels"]
     array = NpzArray(file, "train_labels")
-    assert (array.shape, array.shown()) == ((40, 1), "int64 [40, 1]")
+    assert (array.shape, array.described()) == ((40, 1), "int64 [40, 1]")
     for _ in range(2):
         np.testing.assert_array_equal(array.rows()[:, 0], np.arange(40))
         array.check()

@@ -35,7 +35,7 @@ def tiny_plan(out: Path) -> StudyPlan:
         models={"MoCo": StudyModel(pretrain="moco")},
         pretrain={"moco": Pretraining(options=pretraining, method=load_method("moco").Options())},
         finetune=FinetuneOptions(
-            patience=0, train=FinetuneTrainOptions(epochs=1, batch_size=16), **unset
+            patience=0, train=FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16), **unset
         ),
     )
 

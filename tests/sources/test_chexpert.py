@@ -190,7 +190,7 @@ def test_one_table_of_a_part_is_read_and_the_other_named(chexpert: Any, touch: A
     official_test(root, touch, name="test.csv")
     catalog = read_source("chexpert", root)
     assert (catalog.table["part"] == "test").sum() == 2
-    assert "test_labels.csv is not read: test.csv is there for the same part" in catalog.notes
+    assert "test_labels.csv is not read: test.csv is there for the same split" in catalog.notes
 
 
 def test_readers_and_majorities_label_studies_and_not_films(chexpert: Any, tmp_path: Path) -> None:

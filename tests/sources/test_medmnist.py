@@ -104,7 +104,7 @@ def test_labels_may_be_flat_and_parts_missing(medmnist: Any) -> None:
     without = dict.fromkeys(("val_images", "val_labels", "test_images", "test_labels"))
     catalog = read_source("medmnist", medmnist("pneumoniamnist", train_labels=labels, **without))
     assert catalog.labels()[:, 0].tolist() == labels.tolist()
-    assert "the file has no part val, test" in catalog.notes
+    assert "the file has no split val, test" in catalog.notes
 
 
 def test_the_set_can_be_named(medmnist: Any) -> None:

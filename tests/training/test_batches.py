@@ -12,7 +12,8 @@ import torch
 
 from hilum.arrays import Rows
 from hilum.images.films import Films
-from hilum.training.batches import Batches, ahead, repeated, shuffled
+from hilum.training.batches import Batches, Labels, Order, ahead, repeated, repeating, shuffled
+from hilum.training.distributed import Place
 
 ROWS = np.arange(3, 53)
 
@@ -39,7 +40,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
 
 def test_a_batch_holds_what_its_rows_say(films: Films) -> None:
     targets = np.arange(len(films) * 2, dtype=np.float32).reshape(-1, 2)
-    batches = Batches(films, shuffled(ROWS, 0), len(ROWS), 8, targets=targets, weights=targets + 1)
+    batches = Batches(films, shuffled(ROWS, 0), 8, labels=Labels(targets, targets + 1))
     for number, (epoch, batch) in enumerate(batches.run(0, 8)):
         rows = shuffled(ROWS, 0)(epoch)[number % 6 * 8 :][:8]
         assert epoch == number // 6
@@ -55,7 +56,7 @@ def test_a_batch_holds_what_its_rows_say(films: Films) -> None:
 
 @pytest.mark.parametrize("start", [1, 6, 8, 17])
 def test_resuming_from_the_middle_gives_the_same_batches(films: Films, start: int) -> None:
-    batches = Batches(films, shuffled(ROWS, 1), len(ROWS), 8)
+    batches = Batches(films, shuffled(ROWS, 1), 8)
     whole = list(batches.run(0, 18))
     part = list(batches.run(start, 18))
     assert len(part) == 18 - start
@@ -67,12 +68,12 @@ def test_resuming_from_the_middle_gives_the_same_batches(films: Films, start: in
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_processes_divide_the_batches_of_one(films: Films, processes: int) -> None:
-    alone = Batches(films, shuffled(ROWS, 2), len(ROWS), 12)
+    alone = Batches(films, shuffled(ROWS, 2), 12)
     shares = [
         list(
-            Batches(
-                films, shuffled(ROWS, 2), len(ROWS), 12 // processes, rank=rank, processes=processes
-            ).run(0, 9)
+            Batches(films, shuffled(ROWS, 2), 12 // processes, place=Place(rank, processes)).run(
+                0, 9
+            )
         )
         for rank in range(processes)
     ]
@@ -82,7 +83,7 @@ def test_processes_divide_the_batches_of_one(films: Films, processes: int) -> No
 
 
 def test_every_film_comes_once_an_epoch_but_for_the_last_unfilled_step(films: Films) -> None:
-    batches = Batches(films, shuffled(ROWS, 0), len(ROWS), 4, accumulate=3)
+    batches = Batches(films, shuffled(ROWS, 0), 4, accumulate=3)
     assert batches.per_epoch == 12  # four steps of three batches of four
     seen = torch.cat([batch.index for _, batch in batches.run(0, 12)]).tolist()
     assert len(set(seen)) == len(seen) == 48
@@ -91,7 +92,7 @@ def test_every_film_comes_once_an_epoch_but_for_the_last_unfilled_step(films: Fi
 
 def test_too_few_films_are_refused(films: Films) -> None:
     with pytest.raises(ValueError, match="50 films fill no step of 64"):
-        Batches(films, shuffled(ROWS, 0), len(ROWS), 64)
+        Batches(films, shuffled(ROWS, 0), 64)
 
 
 def test_reading_ahead_keeps_the_order_and_ends() -> None:
@@ -130,7 +131,7 @@ def test_an_error_in_the_thread_is_raised_after_the_items_before_it() -> None:
 
 
 def test_leaving_early_ends_the_thread(films: Films) -> None:
-    stream = Batches(films, shuffled(ROWS, 0), len(ROWS), 8).run(0, 10**6)
+    stream = Batches(films, shuffled(ROWS, 0), 8).run(0, 10**6)
     next(stream)
     assert threads() == 1
     stream.close()
@@ -153,9 +154,9 @@ def test_processes_take_each_draw_with_replacement_once(films: Films, processes:
 
     shares = [
         list(
-            Batches(films, order, len(ROWS), 12 // processes, rank=rank, processes=processes).run(
-                0, 8
-            )
+            Batches(
+                films, Order(order, len(ROWS)), 12 // processes, place=Place(rank, processes)
+            ).run(0, 8)
         )
         for rank in range(processes)
     ]
@@ -171,7 +172,12 @@ def test_processes_take_each_draw_with_replacement_once(films: Films, processes:
 
 
 def test_films_that_come_once_have_no_repeats(films: Films) -> None:
-    assert all(
-        batch.repeat is None
-        for _, batch in Batches(films, shuffled(ROWS, 0), len(ROWS), 8).run(0, 7)
-    )
+    assert all(batch.repeat is None for _, batch in Batches(films, shuffled(ROWS, 0), 8).run(0, 7))
+
+
+def test_a_repeating_order_is_several_epochs_of_the_other_in_one() -> None:
+    once = shuffled(ROWS, 3)
+    thrice = repeating(once, 3)
+    assert thrice.count == len(thrice(1)) == 3 * len(ROWS)
+    assert np.array_equal(thrice(1), np.concatenate([once(epoch) for epoch in (3, 4, 5)]))
+    assert repeating(once, 1) is once

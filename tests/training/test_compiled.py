@@ -52,7 +52,7 @@ def run(store: Path, out: Path, *, compiled: bool, after: int = 0) -> Run:
     with seeded(0):
         learner = MoCo(new_backbone("test_resnet", 32, 0), MoCoOptions(queue_size=16), 32)
     with open_run(out, {"run": "the same"}) as folder:
-        batches = Batches(Films.open([store]), shuffled(ROWS, 0), 48, 16)
+        batches = Batches(Films.open([store]), shuffled(ROWS, 0), 16)
         Trainer(learner, batches, options, folder, Stopping(after), "test").train()
     losses = {event["step"]: event["loss"] for event in read_log(out) if "loss" in event}
     return Run(losses, {name: value.clone() for name, value in learner.state_dict().items()})

@@ -21,7 +21,7 @@ from hilum.classifier.learner import SupervisedLearner
 from hilum.errors import OptionError, RunError
 from hilum.images.films import Films
 from hilum.listener import Listener
-from hilum.training.batches import Batches, shuffled
+from hilum.training.batches import Batches, Labels, shuffled
 from hilum.training.inference import describe_device
 from hilum.training.interrupt import Interrupted, stop_wish
 from hilum.training.loop import Trainer
@@ -90,11 +90,9 @@ def run(
     batches = Batches(
         films,
         shuffled(ROWS, train.seed),
-        len(ROWS),
         train.batch_size,
         train.accumulate,
-        films.labels,
-        np.ones_like(films.labels),
+        Labels(films.labels, np.ones_like(films.labels)),
     )
     with open_run(out, {"options": str(train)}) as folder:
         trainer = Trainer(

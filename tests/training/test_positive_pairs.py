@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hilum.images.films import Films
 from hilum.training.batches import Batches, shuffled
+from hilum.training.distributed import Place
 from hilum.training.positive_pairs import count_paired, pair_order
 
 GROUPS = np.array([4, 4, 9, 7, 4, 7, 1, 9, 9, 9])
@@ -88,10 +89,8 @@ def batches(films: Films, rank: int = 0, processes: int = 1) -> Batches:
     return Batches(
         films,
         shuffled(rows, 1),
-        len(rows),
         12 // processes,
-        rank=rank,
-        processes=processes,
+        place=Place(rank, processes),
         positives=positives,
     )
 
@@ -111,7 +110,7 @@ def test_a_batch_carries_its_twins_films(films):
 
 
 def test_without_twins_there_are_none(films):
-    _, batch = next(iter(Batches(films, shuffled(np.arange(8), 0), 8, 8).run(0, 1)))
+    _, batch = next(iter(Batches(films, shuffled(np.arange(8), 0), 8).run(0, 1)))
     assert batch.positives is None
 
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hilum.errors import OptionError, RunError
 from hilum.training.run_folder import LOG, OPTIONS, RunFolder, open_run, read_log
@@ -54,6 +55,23 @@ def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
     assert "clip: None there, 1 now" in line
     assert "epochs" not in line
     assert "\n" not in line
+
+
+def test_options_of_version_0_1_0_are_compared_by_their_names_of_today(tmp_path: Path) -> None:
+    old = {"pretrain": {"moco": {"watch": {"every": 2}, "seed": 0}}, "record": {"hilum": "0.1.0"}}
+    new = {"pretrain": {"moco": {"monitor": {"every": 2}, "seed": 0}}, "record": {"hilum": "0.1.0"}}
+    (tmp_path / OPTIONS).write_text(yaml.safe_dump(old, sort_keys=False))
+    with open_run(tmp_path, new) as run:
+        run.log(event="begun", step=0)
+    assert yaml.safe_load((tmp_path / OPTIONS).read_text()) == new
+    other = {**new, "pretrain": {"moco": {"monitor": {"every": 3}, "seed": 0}}}
+    (tmp_path / OPTIONS).write_text(yaml.safe_dump(old, sort_keys=False))
+    with (
+        pytest.raises(RunError, match=r"\(pretrain.moco.monitor.every: 2 there, 3 now\)"),
+        open_run(tmp_path, other),
+    ):
+        pass
+    assert yaml.safe_load((tmp_path / OPTIONS).read_text()) == old
 
 
 def test_many_differences_are_counted(tmp_path: Path) -> None:

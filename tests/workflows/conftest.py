@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parent))  # for study_plans, which is a scrip
 def classifier(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch that calls Edema and Mass on films of 32 px."""
     out = tmp_path_factory.mktemp("classifier") / "run"
-    train = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu")
+    train = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16, accelerator="cpu")
     finetune(FinetuneOptions(data=(tiny_store,), out=out, backbone="test_resnet", train=train))
     return out
 

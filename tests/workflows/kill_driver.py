@@ -47,7 +47,7 @@ def train(kind: str, store: Path, out: Path) -> None:
     loop = {"batch_size": 8, "log_every": 1, "checkpoint_every": 3, "accelerator": "cpu"}
     where = {"data": (store,), "out": out, "backbone": BACKBONE}
     if kind in CLASSIFIERS:
-        how = FinetuneTrainOptions(epochs=12, lr=3e-3, **loop)
+        how = FinetuneTrainOptions(min_steps=0, epochs=12, lr=3e-3, **loop)
         finetune(FinetuneOptions(patience=3, train=how, **CLASSIFIERS[kind], **where))
     else:
         options = load_method(kind).Options()

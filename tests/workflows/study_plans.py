@@ -33,7 +33,9 @@ def tiny_plan(store: Path, out: Path, **more: object) -> StudyPlan:
         "pretrain": {
             "moco": Pretraining(options=pretraining, method=load_method("moco").Options())
         },
-        "finetune": FinetuneOptions(patience=0, train=FinetuneTrainOptions(**train), **UNSET),
+        "finetune": FinetuneOptions(
+            patience=0, train=FinetuneTrainOptions(**{"min_steps": 0, **train}), **UNSET
+        ),
     }
     of_plan = {
         name: more.pop(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from hilum.augment.crops import CropRecipe, augment
@@ -55,6 +56,17 @@ class SupervisedLearner(Learner):
         if self.freeze:
             self.backbone.eval()
         return self
+
+    def initialise_head(self, counts: Tensor, seed: int) -> None:
+        """Start each output at its class's fraction of ``counts`` [F, 3], with weights drawn by the seed.
+
+        An output that starts at one half spends its first epoch on learning that findings are rare
+        (Lin 2017, arXiv 1708.02002, section 4.1).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.head.weight.normal_(std=0.01, generator=generator)
+            self.head.bias.copy_(self.objective.first_bias(counts))
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return one augmented crop of each film; a film that is drawn again in an epoch gets another."""

@@ -81,10 +81,10 @@ def drawn(rows: Rows, chances: Shares, seed: int) -> Order:
 
     def order(epoch: int) -> Rows:
         numbers = np.random.default_rng([seed, epoch, _PURPOSE]).random(len(rows)) * ends[-1]
-        places = np.searchsorted(ends, numbers, side="right").clip(max=len(rows) - 1)
-        return np.asarray(rows[places])
+        chosen = np.searchsorted(ends, numbers, side="right").clip(max=len(rows) - 1)
+        return np.asarray(rows[chosen])
 
-    return order
+    return Order(order, len(rows))
 
 
 def _shares(present: BoolArray, weights: FloatArray, chances: Shares) -> Shares:

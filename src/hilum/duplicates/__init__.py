@@ -1,4 +1,4 @@
-"""Films that are there more than once, as they are or altered a little: a hash proposes, alignment decides."""
+"""Duplicate films, equal or slightly altered: a hash proposes pairs, alignment decides."""
 
 from hilum.duplicates.copies import Copies
 from hilum.duplicates.find import find_copies

@@ -1,7 +1,7 @@
-"""How well two films fit once one is laid upon the other: what decides whether they are the same picture.
+"""Correlation of two films after registration, which decides whether they are copies.
 
 The second film is shifted, stretched and turned until both correlate most (Evangelidis 2008, as
-OpenCV has it). Then only structure between a fortieth and a twentieth of the edge is compared, ribs
+OpenCV implements it). Then only structure between a fortieth and a twentieth of the edge is compared, ribs
 and vessels: coarser structure all chests share, finer is lost to JPEG and resizing. A change of
 brightness or contrast changes nothing.
 """
@@ -15,12 +15,12 @@ from hilum.arrays import FloatArray
 from hilum.images.enhance import resize
 
 EDGE = 64
-"""Films are compared at that edge in pixels."""
+"""Side in pixels at which films are compared."""
 MOST_MOVED = 0.07
-"""A copy's corners move by at most that share of the edge. Farther, films of different chests are
-bent to fit."""
+"""Largest shift of a copy's corners, as a fraction of the side. Beyond it, films of different chests
+would be warped to match."""
 MARGIN = 5
-"""Pixels along the edges that are not compared: what moved in from outside."""
+"""Pixels along the edges that are not compared: they may come from outside the film."""
 FINE, COARSE = 1.4, 2.8
 """Structure between these is compared: a difference of Gaussians, standard deviations in pixels."""
 STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-4)
@@ -31,21 +31,20 @@ Film = FloatArray
 
 
 def aligned_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return how well the fine structure of two films correlates once one lies on the other.
+    """Return the correlation of two films' fine structure after registration.
 
     Args:
         one: uint8 [H, W].
         other: uint8 [H, W].
 
-    Returns: From -1 to 1, the mean of laying the second on the first and the first on the second; a
-        way counts 0 where the film would have to move farther than a copy does, or has no
-        structure.
+    Returns: From -1 to 1, the mean over registering either film to the other; a direction counts 0
+        where the film would move farther than a copy does, or has no structure.
     """
     first, second = _at_edge(one), _at_edge(other)
-    return (_laid_on(first, second) + _laid_on(second, first)) / 2
+    return (_registered(first, second) + _registered(second, first)) / 2
 
 
-def _laid_on(first: Film, second: Film) -> float:
+def _registered(first: Film, second: Film) -> float:
     moved = _best_move(first, second)
     if _farthest(moved) > MOST_MOVED:
         return 0.0
@@ -59,20 +58,20 @@ def _at_edge(film: np.ndarray) -> Film:
 
 
 def _best_move(first: Film, second: Film) -> Film:
-    """Return the affine map, [2, 3], from places in the first film to those in the second; none where none is found."""
+    """Return the affine map, [2, 3], from the first film to the second; the identity where none is found."""
     unmoved = np.eye(2, 3, dtype=np.float32)
     try:
         one, other = _smooth(first, 1), _smooth(second, 1)
-        found = cv2.findTransformECC(
+        _, matrix = cv2.findTransformECC(
             one, other, unmoved.copy(), cv2.MOTION_AFFINE, STEPS, _EVERYWHERE, 1
         )
-        return np.asarray(found[1], np.float32)
+        return np.asarray(matrix, np.float32)
     except cv2.error:  # two films without anything in common, or one of a single grey
         return unmoved
 
 
 def _farthest(move: Film) -> float:
-    """Return how far a map moves a corner of the film, as a share of the edge."""
+    """Return how far a map moves a corner of the film, as a fraction of the side."""
     end = EDGE - 1
     corners = np.array([[0, 0, end, end], [0, end, 0, end], [1, 1, 1, 1]], np.float64)
     return float(np.abs(move @ corners - corners[:2]).max() / EDGE)
@@ -83,7 +82,7 @@ def _smooth(film: Film, deviation: float) -> Film:
 
 
 def _structure(film: Film) -> Film:
-    """Return what is neither fine nor coarse, without the margin and without its mean."""
+    """Return the band of structure between fine and coarse, without the margin and without its mean."""
     inner = (_smooth(film, FINE) - _smooth(film, COARSE))[MARGIN:-MARGIN, MARGIN:-MARGIN]
     return np.asarray(inner - inner.mean())
 

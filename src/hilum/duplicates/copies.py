@@ -1,4 +1,4 @@
-"""Which films are copies of which: pairs, and the groups they join to."""
+"""Copies among films: pairs, and the groups that they form."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Copies:
     ``pairs`` has a row for each pair found, sorted: ``first`` < ``second`` (row numbers among the
     films), ``kind`` ("exact": equal pixels; "near"), ``correlation`` of the aligned films (1 for
     exact ones) and ``same_patient``. Of films with equal pixels the first is paired with each other
-    one, and stands for them in near pairs: `groups` has who belongs together.
+    one, and represents them in near pairs; `groups` joins them.
     """
 
     films: int
     pairs: pd.DataFrame
     candidates: int = 0
-    """Pairs that the hash proposed and that were looked at."""
+    """Pairs that the hash proposed and alignment compared."""
     notes: tuple[str, ...] = ()
-    """What the user should know: where a search was cut short."""
+    """Notes for the user: where the search was cut short."""
 
     def groups(self) -> list[NDArray[np.int64]]:
         """Return films that are copies of each other, directly or by way of others: rows ascending, groups by first."""

@@ -1,4 +1,4 @@
-"""Films of equal pixels, from the hashes that a store's table has: no film is read."""
+"""Films of equal pixels, from the hashes in a store's table: no film is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hilum.images.enhance import pixel_hash
 def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
     """Return rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one.
 
-    Films of one grey throughout (a failed exposure, an empty page) are alike without being copies,
+    Films of one grey throughout (a failed exposure, an empty page) are equal without being copies,
     and left out.
 
     Args:

@@ -19,16 +19,16 @@ from hilum.listener import SILENT, Listener
 USUAL = CopyOptions()
 
 NEAREST = 0.75
-"""Cosine of two fingerprints from which a pair is looked at: altered copies have 0.95 in the
+"""Smallest cosine of two fingerprints of a pair that is compared: altered copies have 0.95 in the
 median, and of other films one pair in two hundred thousand comes so near."""
 FEW, NEAREST_OF_FEW = 128, 0.8
-"""So many films are too few to learn what sets them apart: fixed fingerprints of all of them are
+"""Up to so many films are too few to learn directions from: fixed fingerprints of all are
 compared."""
 SURE_SIZE = 64
-"""Side of the films in pixels, on which the limits were measured; smaller ones hold little of what
-is compared."""
+"""Side in pixels of the films on which the limits were measured; smaller ones have little of the
+structure that is compared."""
 PAIRS_A_FILM = 20
-"""Pairs that are looked at for each film in the mean, at most; the nearest first."""
+"""Largest mean number of pairs compared for each film; the nearest first."""
 BLOCK = 1024
 
 Pairs = NDArray[np.int64]
@@ -46,7 +46,7 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
     Args:
         films: One store or several.
         options: What counts as a copy.
-        listener: Hears progress, and where a search was cut short.
+        listener: Gets progress, and where a search was cut short.
     """
     exact = equal_pixels(films.catalog["pixels"], films.preparation.size)
     pairs = [(int(first), int(second), "exact", 1.0) for first, second in exact]
@@ -72,7 +72,7 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
 def _proposed(
     films: Films, rows: NDArray[np.int64], listener: Listener
 ) -> tuple[Pairs, tuple[str, ...]]:
-    """Return the pairs of films that are worth a look, and where some were passed over."""
+    """Return the pairs of films to compare, and notes where some were left out."""
     if len(rows) <= FEW:
         plain = plain_fingerprints(films.read(rows))
         return rows[np.argwhere(np.triu(plain @ plain.T >= NEAREST_OF_FEW, 1))], ()
@@ -82,7 +82,7 @@ def _proposed(
     of_one_grey = ~marks.any(axis=1)
     marks, rows = marks[~of_one_grey], rows[~of_one_grey]
     most, notes = PAIRS_A_FILM * len(rows), []
-    found, crowded, more = near_pairs(
+    pairs, crowded, more = near_pairs(
         marks, NEAREST, lambda *done: listener.progress("near films", *done), most
     )
     if crowded:
@@ -93,7 +93,7 @@ def _proposed(
         notes.append(
             f"more than {most} pairs of films are nearly alike: only the nearest {most} were looked at"
         )
-    return rows[found], tuple(notes)
+    return rows[pairs], tuple(notes)
 
 
 def _copies_among(
@@ -101,13 +101,13 @@ def _copies_among(
 ) -> Iterator[tuple[int, int, str, float]]:
     """Yield the near copies among proposed pairs."""
     patients = films.patient_codes
-    for first, second, correlation in _looked_at(films, proposed, listener):
+    for first, second, correlation in _compared(films, proposed, listener):
         same = patients[first] == patients[second]
         if correlation >= (options.same_patient if same else options.correlation):
             yield first, second, "near", correlation
 
 
-def _looked_at(films: Films, pairs: Pairs, listener: Listener) -> Iterator[tuple[int, int, float]]:
+def _compared(films: Films, pairs: Pairs, listener: Listener) -> Iterator[tuple[int, int, float]]:
     """Yield each pair with the correlation of its films."""
     for start in range(0, len(pairs), BLOCK):
         block = pairs[start : start + BLOCK]

@@ -1,10 +1,10 @@
-"""A film as 64 numbers that an altered copy nearly shares and another patient's film does not.
+"""Fingerprints: 64 numbers of a film, nearly equal for an altered copy and unlike those of other films.
 
-Chest films look alike, so what a usual perceptual hash keeps (the coarse picture) is what they have
-in common. Here the films themselves say what sets them apart: of their cosine transforms those
-directions are kept in which films differ most, compared with how much a film differs from itself
-after a small shift, stretch or zoom; each is brought to unit spread. Fingerprints of different
-films are then as good as random, and few pairs have to be looked at.
+Chest films look alike: a usual perceptual hash keeps the coarse picture, which they have in common.
+Here the features are learned from the films: of their cosine transforms those directions are kept
+in which films differ most, relative to how much a film differs from itself after a small shift,
+stretch or zoom; each is scaled to unit spread. Fingerprints of different films are then close to
+random, and few pairs have to be compared.
 
 Source: the cosine transform as in Zauner 2010 (perceptual hashes); the directions are Fisher's
 discriminants, as in Strecha 2012 (LDAHash), with drawn alterations in place of labelled pairs.
@@ -27,22 +27,21 @@ Read = Callable[[NDArray[np.int64]], np.ndarray]
 Floats = FloatArray
 
 LENGTH = 64
-"""Numbers a fingerprint."""
+"""Numbers of a fingerprint."""
 EDGE, WAVES = 32, 12
-"""Films are shrunk to that edge, and so many half waves an axis are kept."""
+"""Side to which films are reduced, and half waves kept along each axis."""
 SAMPLE, ALTERATIONS = 2048, 1024
-"""Films learned from at most, and altered films at least."""
+"""Largest number of films to learn from, and least number of altered films."""
 STRETCH, SHIFT = 0.04, 0.02
-"""How far alterations that are drawn go: stretched by up to 4 %, shifted by up to 2 % of the
-edge."""
+"""Random alterations: stretched by up to 4 %, shifted by up to 2 % of the side."""
 SHRINKAGE = 0.05
-"""Share of the spread that is taken as independent, so that few films suffice."""
+"""Shrinkage of the covariance towards its diagonal, so that few films suffice."""
 BLOCK = 1024
 
 
 @dataclass(frozen=True)
 class Directions:
-    """What sets the films of a set apart: the mean of their transforms, and LENGTH directions from it."""
+    """The directions in which the films of a set differ: the mean of their transforms, and LENGTH axes."""
 
     mean: Floats
     axes: Floats
@@ -50,9 +49,9 @@ class Directions:
 
     def fingerprints(self, transforms: Floats) -> Floats:
         """Return fingerprints of unit length, float32 [n, LENGTH]; zeros for a film of one grey."""
-        found = (transforms - self.mean) @ self.axes
-        found[~transforms.any(axis=1)] = 0
-        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6))
+        marks = (transforms - self.mean) @ self.axes
+        marks[~transforms.any(axis=1)] = 0
+        return np.asarray(marks / np.maximum(np.linalg.norm(marks, axis=1, keepdims=True), 1e-6))
 
 
 def transforms(films: np.ndarray) -> Floats:
@@ -67,16 +66,16 @@ def transforms(films: np.ndarray) -> Floats:
     small: Floats = np.stack([resize(film, EDGE, EDGE) for film in films]).astype(np.float32)
     small -= small.mean(axis=(1, 2), keepdims=True)
     small /= small.std(axis=(1, 2), keepdims=True) + 1
-    found = _COSINES @ small @ _COSINES.T
-    return np.asarray(found.reshape(len(films), -1)[:, 1:], np.float32)
+    waves = _COSINES @ small @ _COSINES.T
+    return np.asarray(waves.reshape(len(films), -1)[:, 1:], np.float32)
 
 
 def learn_directions(read: Read, rows: NDArray[np.int64]) -> Directions:
-    """Return what sets these films apart, from a sample of them; the same films give the same directions.
+    """Learn the directions in which these films differ, from a sample; equal films give equal directions.
 
     Args:
         read: Reads films.
-        rows: Which films, ascending; at least a few dozen.
+        rows: Rows of the films, ascending; at least a few dozen.
     """
     rng = np.random.default_rng(0)
     sample = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
@@ -88,38 +87,36 @@ def learn_directions(read: Read, rows: NDArray[np.int64]) -> Directions:
             changes.append(
                 transforms(np.stack([_altered(film, rng) for film in films])) - plain[-1]
             )
-    found, change = (
-        np.concatenate(plain).astype(np.float64),
-        np.concatenate(changes).astype(np.float64),
-    )
-    mean = found.mean(axis=0)
-    axes = _discriminants(
-        _shrunk((found - mean).T @ (found - mean) / len(found)), change.T @ change / len(change)
-    )
+    values = np.concatenate(plain).astype(np.float64)
+    change = np.concatenate(changes).astype(np.float64)
+    mean = values.mean(axis=0)
+    between = _shrunk((values - mean).T @ (values - mean) / len(values))
+    axes = _discriminants(between, change.T @ change / len(change))
     return Directions(mean.astype(np.float32), axes.astype(np.float32))
 
 
 def fingerprints(
-    read: Read, rows: NDArray[np.int64], on_progress: Callable[[int], None]
+    read: Read, rows: NDArray[np.int64], progress: Callable[[int], None]
 ) -> NDArray[np.float16]:
     """Return the fingerprints of films, float16 [n, LENGTH]: 128 bytes a film.
 
     Args:
         read: Reads films.
-        rows: Which films.
-        on_progress: Hears how many are done.
+        rows: Rows of the films.
+        progress: Called with the number of films done, first before any is done.
     """
+    progress(0)
     directions = learn_directions(read, rows)
-    found = np.empty((len(rows), LENGTH), np.float16)
+    marks = np.empty((len(rows), LENGTH), np.float16)
     for start in range(0, len(rows), BLOCK):
         films = read(rows[start : start + BLOCK])
-        found[start : start + len(films)] = directions.fingerprints(transforms(films))
-        on_progress(start + len(films))
-    return found
+        marks[start : start + len(films)] = directions.fingerprints(transforms(films))
+        progress(start + len(films))
+    return marks
 
 
 def plain_fingerprints(films: np.ndarray) -> Floats:
-    """Return fingerprints, of unit length, of films too few to learn from: fine waves count as much as broad ones.
+    """Return fingerprints, of unit length, of films too few to learn from: fine waves weigh as much as coarse ones.
 
     Args:
         films: uint8 [n, H, W].
@@ -127,10 +124,9 @@ def plain_fingerprints(films: np.ndarray) -> Floats:
     Returns:
         float32 [n, WAVES * WAVES - 1]; zeros for a film of one grey.
     """
-    found = transforms(films) * np.hypot(*np.mgrid[:WAVES, :WAVES]).ravel()[1:]
-    return np.asarray(
-        found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6), np.float32
-    )
+    marks = transforms(films) * np.hypot(*np.mgrid[:WAVES, :WAVES]).ravel()[1:]
+    lengths = np.maximum(np.linalg.norm(marks, axis=1, keepdims=True), 1e-6)
+    return np.asarray(marks / lengths, np.float32)
 
 
 def _discriminants(between: np.ndarray, within: np.ndarray) -> np.ndarray:
@@ -160,8 +156,8 @@ def _altered(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _cosines() -> Floats:
     """Return the first WAVES rows of the orthonormal cosine transform (DCT-II) of length EDGE."""
-    waves, places = np.arange(WAVES)[:, None], np.arange(EDGE) + 0.5
-    rows = np.cos(np.pi * waves * places / EDGE) * np.sqrt(2 / EDGE)
+    waves, positions = np.arange(WAVES)[:, None], np.arange(EDGE) + 0.5
+    rows = np.cos(np.pi * waves * positions / EDGE) * np.sqrt(2 / EDGE)
     rows[0] /= np.sqrt(2)
     return np.asarray(rows, np.float32)
 

@@ -12,14 +12,11 @@ class CopyOptions:
     """What counts as a copy of a film."""
 
     correlation: float = 0.935
-    """Films of two patients whose fine structure correlates at least so much once aligned are near
-    copies."""
+    """Smallest correlation of the aligned fine structure of near copies from two patients."""
     same_patient: float = 0.99
-    """The same for two films of one patient: a later film of a chest comes close to the first
-    without being a copy."""
+    """The same for two films of one patient, whose follow-up films are similar without being copies."""
     near: bool = True
-    """Look for near copies too; without it only for films of equal pixels, which takes no
-    reading."""
+    """Search for near copies too; otherwise only for films of equal pixels, which reads no film."""
 
     def __post_init__(self) -> None:
         """Refuse limits that are no correlations.

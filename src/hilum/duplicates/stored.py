@@ -1,4 +1,4 @@
-"""``duplicates.parquet``: the copies that were found in a store, kept beside it, and what is known without them."""
+"""``duplicates.parquet``: the copies found in a store, and those known without it."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from hilum.splits import KnownCopies
 FILE_NAME = "duplicates.parquet"
 FORMAT = 1
 KEY = b"hilum"
-"""Where Parquet's metadata has the record, as JSON."""
+"""Key of the record, as JSON, in Parquet's metadata."""
 COLUMNS = ("first", "second", "kind", "correlation")
 """Paths of two films, "exact" or "near", and their correlation once aligned."""
 TEXTS = pa.string(), pa.large_string()
-"""Types of a column of paths or kinds."""
+"""Arrow types of a column of texts."""
 
 
 def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path:
     """Write a store's copies into its folder, by path; the same copies give the same bytes.
 
     Args:
-        store: The store that they were found in, alone.
+        store: The only store that was searched.
         copies: As `find_copies` returns them.
-        options: What they were found by.
+        options: The options of the search.
     """
     table = copies.pairs[list(COLUMNS)].copy()
     for side in ("first", "second"):
@@ -63,7 +63,7 @@ def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path
 
 
 def read_duplicates(store: Store) -> pd.DataFrame | None:
-    """Return the copies kept beside a store, with COLUMNS; None where none were looked for.
+    """Return the copies kept beside a store, with COLUMNS; None where there was no search.
 
     Raises:
         DataError: The file is damaged, or is about other films than the store has.
@@ -72,46 +72,46 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        found = pq.read_table(path).select(list(COLUMNS))
-        found.validate(full=True)  # that texts are texts
-        if not all(found.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
+        arrow = pq.read_table(path).select(list(COLUMNS))
+        arrow.validate(full=True)  # that texts are texts
+        if not all(arrow.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
             raise TypeError("a column of texts holds something else")
-        record: dict[str, Any] = json.loads((found.schema.metadata or {})[KEY])
-        table: pd.DataFrame = found.to_pandas()
-        known, about = record["format"], record["store"]
+        record: dict[str, Any] = json.loads((arrow.schema.metadata or {})[KEY])
+        table: pd.DataFrame = arrow.to_pandas()
+        version, fingerprint = record["format"], record["store"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}"
         ) from error
-    if known != FORMAT:
-        raise DataError(f"{path} is of format {known}, this version reads {FORMAT}: {_REMEDY}")
-    if about != store.fingerprint:
+    if version != FORMAT:
+        raise DataError(f"{path} is of format {version}, this version reads {FORMAT}: {_REMEDY}")
+    if fingerprint != store.fingerprint:
         raise DataError(f"{path} is about other films than the store has: {_REMEDY}")
     return table
 
 
 def known_and_found(films: Films, listener: Listener = SILENT) -> Copies:
-    """Return the copies that a look at all films finds, and the near ones that each store's own file has besides.
+    """Return the copies among all films, with the near ones of each store's own file.
 
     Args:
         films: One store or several.
-        listener: Hears progress, and where the search was cut short.
+        listener: Gets progress, and where the search was cut short.
 
     Raises:
         DataError: A store's file is damaged or stale.
     """
-    found = find_copies(films, listener=listener)
-    pairs = found.pairs[list(COLUMNS)]
+    copies = find_copies(films, listener=listener)
+    pairs = copies.pairs[list(COLUMNS)]
     known = [
         _near(store, int(start)) for store, start in zip(films.stores, films.starts, strict=False)
     ]
     every = pd.concat([pairs, *known], ignore_index=True).drop_duplicates(["first", "second"])
     rows = every.itertuples(index=False, name=None)
-    return replace(found, pairs=pair_table(rows, np.asarray(films.patient_codes)))
+    return replace(copies, pairs=pair_table(rows, np.asarray(films.patient_codes)))
 
 
 def _near(store: Store, start: int) -> pd.DataFrame:
-    """Return the near pairs of a store's file by their rows among all films."""
+    """Return the near pairs of a store's file, with their rows among all films."""
     table = read_duplicates(store)
     if table is None:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -120,10 +120,9 @@ def _near(store: Store, start: int) -> pd.DataFrame:
 
 
 def known_copies(store: Store) -> KnownCopies:
-    """Return the copies that a split of a store has to heed: films of equal pixels, and those of its own file.
+    """Return the copies that a store's split must keep together: films of equal pixels, and those of its file.
 
-    A picture is wanted once in a part where the store was prepared with ``--dedup``, which is where
-    the file is.
+    A store with that file was prepared with ``--dedup``: there a split has each picture only once.
 
     Raises:
         DataError: The file is damaged or stale.
@@ -156,7 +155,9 @@ def _rows(store: Store, table: pd.DataFrame) -> NDArray[np.int64]:
         [paths.get_indexer(table[side]) for side in ("first", "second")], axis=1
     ).astype(np.int64)
     if (rows < 0).any():
-        raise DataError(f"{store.folder / FILE_NAME} names films that the store has not: {_REMEDY}")
+        raise DataError(
+            f"{store.folder / FILE_NAME} names films that the store does not have: {_REMEDY}"
+        )
     return rows
 
 

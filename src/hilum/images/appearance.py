@@ -1,4 +1,4 @@
-"""How a film looks at a glance: its tones and its outlines, in a few hundred numbers."""
+"""Coarse features of a film: its tones and its outlines, in a few hundred numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hilum.arrays import FloatArray
 from hilum.images.enhance import resize
 
 TONES_SIDE = 16
-"""Pixels of the side of a film whose tones are compared."""
+"""Side in pixels at which tones are compared."""
 OUTLINES_SIDE, DIRECTIONS = 8, 4
-"""Cells in a row, and directions of outlines told apart in each."""
+"""Cells in a row, and directions of edges in each."""
 
 TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "turned to the left": lambda tones: np.rot90(tones, -1, (1, 2)),
@@ -22,11 +22,11 @@ TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "turned to the right": lambda tones: np.rot90(tones, 1, (1, 2)),
     "a negative": lambda tones: -tones,
 }
-"""What may have happened to a film, each undone on tones [n, s, s]; by what it is then called."""
+"""Changes of orientation or polarity by name, each undone on tones [n, s, s]."""
 
 
 def tones(films: NDArray[np.uint8]) -> FloatArray:
-    """Return films uint8 [n, S, S] small, their histogram made flat, standardised: float32 [n, s, s]."""
+    """Return films uint8 [n, S, S] equalised, reduced and standardised: float32 [n, s, s]."""
     flat = (cv2.equalizeHist(np.ascontiguousarray(film)) for film in films)
     small = np.stack([resize(film, TONES_SIDE, TONES_SIDE) for film in flat]).astype(np.float32)
     spread = np.maximum(small.std(axis=(1, 2), keepdims=True), 1.0)
@@ -34,9 +34,9 @@ def tones(films: NDArray[np.uint8]) -> FloatArray:
 
 
 def outlines(films: NDArray[np.uint8]) -> FloatArray:
-    """Return where films uint8 [n, S, S] have outlines and how these run, float32 [n, D].
+    """Return positions and directions of edges in films uint8 [n, S, S], float32 [n, D].
 
-    The share of the film's outlines in each cell and direction, as its square root (Dalal and
+    The fraction of the film's edges in each cell and direction, as its square root (Dalal and
     Triggs 2005, coarse; the root of Arandjelovic and Zisserman 2012).
     """
     return np.stack([_outlines(film) for film in films])
@@ -57,11 +57,11 @@ def _outlines(film: NDArray[np.uint8]) -> FloatArray:
     side = (OUTLINES_SIDE, OUTLINES_SIDE)
     layers = [
         cv2.resize(
-            np.where(direction == place, strength, 0).astype(np.float32),
+            np.where(direction == number, strength, 0).astype(np.float32),
             side,
             interpolation=cv2.INTER_AREA,
         )
-        for place in range(DIRECTIONS)
+        for number in range(DIRECTIONS)
     ]
     cells = np.stack(layers).ravel()
     return np.asarray(np.sqrt(cells / (cells.sum() + 1e-6)), np.float32)

@@ -1,4 +1,4 @@
-"""From a grey film of any size to the square that is stored: resize, enhance, fit. Training and use do the same."""
+"""From a grey film of any size to the stored square: resize, enhance, fit; the same in training and prediction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def keep(film: np.ndarray) -> np.ndarray:
 
 
 def denoise_and_equalise(film: np.ndarray) -> np.ndarray:
-    """Return the film, uint8 [H, W], as the published recipe enhances it: non-local means, then a flat histogram.
+    """Return the film, uint8 [H, W], by the published recipe: non-local means, then histogram equalisation.
 
     OpenCV's own defaults (strength 3, 7 px patches, 21 px search), as the recipe states none.
     """
@@ -39,14 +39,13 @@ ENHANCEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "paper": denoise_and_equalise,
     "clahe": equalise_locally,
 }
-"""What may be done to the resized film, by name."""
+"""Enhancements of the resized film, by name."""
 
 
 def resize(film: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the film, uint8 [H, W], at that size: area means for sides that shrink, linear for others.
+    """Return the film, uint8 [H, W], at another size: area means to shrink a side, linear interpolation to enlarge it.
 
-    The two are done one after the other, for OpenCV's area mode turns linear (and aliases) as soon
-    as one side is enlarged.
+    In two calls, since OpenCV's area mode becomes linear (and aliases) if one side is enlarged.
     """
     small = (min(width, film.shape[1]), min(height, film.shape[0]))
     if small != film.shape[::-1]:
@@ -71,17 +70,17 @@ FITS: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
     "squash": squashed_size,
     "pad": padded_size,
 }
-"""How a film that is not square becomes square, by name."""
+"""Ways to make a film square, by name."""
 
 
 def pixel_hash(film: np.ndarray) -> str:
-    """Return the hash by which equal films are known: SHA-256 over the stored bytes, cut to 128 bits."""
+    """Return the hash that identifies equal films: SHA-256 of the stored bytes, cut to 128 bits."""
     return hashlib.sha256(np.ascontiguousarray(film).data).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The steps from a grey film to a stored one. They travel with store and model, so that all see the same films."""
+    """The steps from a grey film to a stored one; kept with store and model, so that both prepare alike."""
 
     size: int
     """Side of the stored square in pixels."""

@@ -1,8 +1,8 @@
-"""What a simple reader takes from a film: how bright each cell is, and the brightest and darkest small things in it.
+"""Hand-made features of a film for linear baselines: brightness of cells, and their small bright and dark details.
 
-A part of the film may be hidden. Nothing of what is hidden reaches the numbers: brightness is taken
-against the mean and the standard deviation of the visible part, and small things against their
-visible surroundings.
+A region of the film may be masked. No masked pixel enters the features: brightness is relative to
+the mean and the standard deviation of the visible region, and details to their visible
+surroundings.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ from hilum.arrays import BoolArray, FloatArray
 from hilum.images.enhance import resize
 
 SIDE = 64
-"""Pixels of the side that films are read at, at most."""
+"""Largest side in pixels at which films are read."""
 BRIGHTNESS_CELLS, DETAIL_CELLS = 16, 8
 """Cells in a row."""
 _SURROUNDINGS = 9  # pixels of the square that a pixel is compared with, of 64
-_SMALL = 5  # pixels of the square that a small thing does not fill, of 64
+_SMALL = 5  # pixels of the square that a small detail does not fill, of 64
 _BEYOND = np.float32(1e3)  # standard deviations: brighter than any pixel
 _FILMS = 512  # read and reduced at a time
 
 
 def everything(side: int) -> BoolArray:
-    """Return a film of which all is visible, bool [side, side]."""
+    """Return a mask in which all pixels are visible, bool [side, side]."""
     return np.ones((side, side), np.bool_)
 
 
-def frame(side: int, share: float) -> BoolArray:
-    """Return a film of which a frame is visible that is ``share`` of the side wide, bool [side, side]."""
-    visible, width = everything(side), max(round(share * side), 1)
+def frame(side: int, fraction: float) -> BoolArray:
+    """Return a mask with a visible frame of width ``fraction`` of the side, bool [side, side]."""
+    visible, width = everything(side), max(round(fraction * side), 1)
     visible[width : side - width, width : side - width] = False
     return visible
 
 
-def border(side: int, share: float, corner: float) -> BoolArray:
+def border(side: int, fraction: float, corner: float) -> BoolArray:
     """Return a frame as ``frame`` does, with both upper corners to ``corner`` of the side, bool [side, side]."""
-    visible, width = frame(side, share), round(corner * side)
+    visible, width = frame(side, fraction), round(corner * side)
     visible[:width, :width] = visible[:width, side - width :] = True
     return visible
 
 
 def cell_features(films: NDArray[np.uint8], visible: BoolArray) -> FloatArray:
-    """Return brightness and small things of all cells that show something.
+    """Return brightness and small details of all cells with visible pixels.
 
     Args:
         films: uint8 [n, S, S].
-        visible: bool [S, S], what the reader may see.
+        visible: bool [S, S], pixels that may be used.
 
-    Returns: float32 [n, D], in standard deviations of the visible part: the mean of each of up to
+    Returns: float32 [n, D], in standard deviations of the visible region: the mean of each of up to
         16 x 16 cells; then of each of up to 8 x 8 cells the highest and the lowest difference of a
-        pixel from its surroundings, and how far the brightest small thing stands out, and the
-        darkest (white and black top-hat: edges are none).
+        pixel from its surroundings, and the contrast of the brightest small detail and of the
+        darkest (white and black top-hat, which ignore edges).
     """
     grey = standardised(films, visible)
     detail = np.where(visible, _detail(grey, visible), 0)
-    bright, dark = _small_things(grey, visible), _small_things(-grey, visible)
+    bright, dark = _small_details(grey, visible), _small_details(-grey, visible)
     shown = _by_cell(visible[None], DETAIL_CELLS, np.maximum)[0] > 0
     extremes = [
         _by_cell(values, DETAIL_CELLS, np.maximum)[:, shown]
@@ -75,7 +75,7 @@ def thumbnail_features(films: NDArray[np.uint8], side: int) -> FloatArray:
 
 
 def standardised(films: NDArray[np.uint8], visible: BoolArray) -> FloatArray:
-    """Return films float32 [n, S, S] less the mean of the visible part, over its standard deviation."""
+    """Return films float32 [n, S, S] less the mean of the visible region, over its standard deviation."""
     grey = films.astype(np.float32)
     seen = grey[:, visible]  # [n, v]
     mean, spread = seen.mean(axis=1), np.maximum(seen.std(axis=1), 1.0)
@@ -94,7 +94,7 @@ def over_stored(
     rows: NDArray[np.int64],
     reduce: Callable[[NDArray[np.uint8]], FloatArray],
 ) -> Iterator[FloatArray]:
-    """Yield what ``reduce`` makes of the films of these rows, some at a time, read at SIDE pixels at most."""
+    """Yield ``reduce`` of the films of these rows, block by block, read at SIDE pixels at most."""
     for start in range(0, len(rows), _FILMS):
         yield reduce(at_reading_size(read(rows[start : start + _FILMS])))
 
@@ -115,8 +115,8 @@ def _detail(grey: FloatArray, visible: BoolArray) -> FloatArray:
     return np.asarray(grey - blurred / around, np.float32)
 
 
-def _small_things(grey: FloatArray, visible: BoolArray) -> FloatArray:
-    """Return films [n, S, S] less their opening by a square: what is brighter and smaller than that; hidden: 0."""
+def _small_details(grey: FloatArray, visible: BoolArray) -> FloatArray:
+    """Return the white top-hat of films [n, S, S]: bright details smaller than a square; 0 where masked."""
     square = np.ones(2 * [_pixels(_SMALL, visible)], np.uint8)
     eroded = [cv2.erode(np.where(visible, film, _BEYOND), square) for film in grey]
     opened = np.stack([cv2.dilate(np.where(visible, film, -_BEYOND), square) for film in eroded])

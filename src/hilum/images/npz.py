@@ -1,9 +1,9 @@
-"""Films in the arrays of an ``.npz`` file, read one after the other: a zip of NumPy arrays, and never a pickle.
+"""Films in the arrays of an ``.npz`` file (a zip of NumPy arrays), read one after the other; never a pickle.
 
-An array lies there as a packed stream, in which a film can be reached only by unpacking those
-before it. So a stream stays open between films and moves on: films asked for in order cost one
-pass, in constant memory, however large the array is. Heads are matched, not evaluated; an array of
-Python objects is refused before one byte of it is read.
+An array is a compressed stream, in which a film is reached only by unpacking those before it. So a
+stream stays open between films: films read in order take one pass, in constant memory, however
+large the array is. Headers are matched, not evaluated; an array of Python objects is refused
+before any of it is read.
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ import numpy as np
 from hilum.images.read import MAX_PIXELS, UnreadableFilm, read_grey
 
 NPZ_READER = "hilum.images.npz:read_npz_film"
-"""What a catalogue whose paths are of ``film_path`` names as its reader."""
+"""Reader of a catalogue whose paths are made by ``film_path``."""
 
 _PATH = re.compile(
-    r"(?P<file>.+\.npz)#(?P<part>\w+)/(?P<place>\d{1,12})", re.DOTALL | re.IGNORECASE
+    r"(?P<file>.+\.npz)#(?P<part>\w+)/(?P<index>\d{1,12})", re.DOTALL | re.IGNORECASE
 )
-_HEAD = re.compile(
+_HEADER = re.compile(
     rb"\{'descr': '(?P<kind>[^']{1,16})', 'fortran_order': (?P<fortran>True|False), "
     rb"'shape': \((?P<shape>[\d, ]{0,120})\), \} *\n?"
 )
 _KINDS = re.compile(r"[|<][ui][1248]|\|b1")
 _CHUNK = 2**20
-_MOST_HEAD = 4096
+_MOST_HEADER = 4096
 _BEST_RATIO = 1032
-"""Deflate packs no more than that many bytes into one; an array that claims more cannot be
-whole."""
+"""Largest compression ratio of deflate; an array that claims more is damaged."""
 _UNPACKS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -54,19 +53,19 @@ _DAMAGE = (
 )
 
 
-def film_path(file: str, part: str, place: int) -> str:
+def film_path(file: str, part: str, index: int) -> str:
     """Return the path that names one film of ``<part>_images`` in a catalogue.
 
     >>> film_path("chestmnist.npz", "train", 17)
     'chestmnist.npz#train/17'
     """
-    return f"{file}#{part}/{place}"
+    return f"{file}#{part}/{index}"
 
 
 def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Return a film as grey, uint8 [H, W]; colour becomes luma (Rec. 601), as `read_grey` has it to within one level.
+    """Return a film as grey, uint8 [H, W]; colour becomes luma (Rec. 601), equal to `read_grey` to within one level.
 
-    Keeps the last array open: meant for one thread, which asks for films in rising order.
+    Keeps the last array open: meant for one thread that reads films in rising order.
 
     Args:
         path: As by `film_path`.
@@ -76,22 +75,23 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnreadableFilm: There is no such film, the archive is damaged, or the film has more than
             ``max_pixels`` pixels.
     """
-    found = _PATH.fullmatch(str(path))
-    if not found:
+    match = _PATH.fullmatch(str(path))
+    if not match:
         raise UnreadableFilm("missing", "an array's film is named FILE.npz#PART/NUMBER")
     with _one_reason():
-        state = Path(found["file"]).stat()
-    array = _open_array(found["file"], f"{found['part']}_images", state.st_mtime_ns, state.st_size)
+        state = Path(match["file"]).stat()
+    array = _open_array(match["file"], f"{match['part']}_images", state.st_mtime_ns, state.st_size)
     if not is_films(array):
         raise UnreadableFilm(
-            "damaged", f"{array.name} is {array.shown()}, films are uint8 [n, h, w] or [n, h, w, 3]"
+            "damaged",
+            f"{array.name} is {array.described()}, films are uint8 [n, h, w] or [n, h, w, 3]",
         )
     height, width = array.shape[1:3]
     if height * width > max_pixels:
         raise UnreadableFilm(
             "too many pixels", f"{width} x {height}, at most {max_pixels} are read"
         )
-    film = array.row(int(found["place"]))
+    film = array.row(int(match["index"]))
     return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
 
 
@@ -130,18 +130,18 @@ def array_names(file: Path) -> list[str]:
 
 
 class NpzArray:
-    """One array of an archive: its head is read at once, its rows when they are asked for.
+    """One array of an archive: its header is read at once, its rows on demand.
 
-    The file stays open from the first row asked for on, until ``close``.
+    The file stays open from the first row on, until ``close``.
 
     Attributes:
-        name: What it is called in the archive.
+        name: Its name in the archive.
         shape: Its shape; the first axis counts rows.
         dtype: Whole numbers or bool, little-endian.
     """
 
     def __init__(self, file: Path, name: str) -> None:
-        """Open the array and read its head.
+        """Open the array and read its header.
 
         Raises:
             UnreadableFilm: It is not there, holds Python objects or anything but whole numbers, is
@@ -156,7 +156,7 @@ class NpzArray:
         self._rewind()
         self.close()
 
-    def shown(self) -> str:
+    def described(self) -> str:
         """Return type and shape in words."""
         return f"{self.dtype.name} [{', '.join(map(str, self.shape))}]"
 
@@ -165,30 +165,29 @@ class NpzArray:
         """Bytes of one row."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def row(self, place: int) -> np.ndarray:
-        """Return one row; a place before the last one asked for costs a pass from the beginning.
+    def row(self, index: int) -> np.ndarray:
+        """Return one row; an index below the previous one costs a pass from the beginning.
 
         Raises:
             UnreadableFilm: There is no such row, or the archive is damaged before its end.
         """
-        if not 0 <= place < self.shape[0]:
+        if not 0 <= index < self.shape[0]:
             raise UnreadableFilm(
                 "missing",
-                f"{self.name} has {self.shape[0]} films, number {place} is not one of them",
+                f"{self.name} has {self.shape[0]} films, number {index} is not one of them",
             )
-        if (
-            self._lost and place >= self._lost[0]
-        ):  # behind damage all is lost: no need to unpack again to see it
+        # All rows behind a damaged one are lost: no need to unpack again.
+        if self._lost and index >= self._lost[0]:
             raise UnreadableFilm(*self._lost[1:])
-        if place < self._next or self._stream.closed:
+        if index < self._next or self._stream.closed:
             self._rewind()
         try:
-            self._pass_over((place - self._next) * self.row_bytes)
+            self._skip((index - self._next) * self.row_bytes)
             data = self._take(self.row_bytes)
         except UnreadableFilm as error:
-            self._lost = place, error.reason, error.detail
+            self._lost = index, error.reason, error.detail
             raise
-        self._next = place + 1
+        self._next = index + 1
         return np.frombuffer(data, self.dtype).reshape(self.shape[1:])
 
     def rows(self) -> np.ndarray:
@@ -209,13 +208,13 @@ class NpzArray:
             UnreadableFilm: The archive is damaged.
         """
         self._rewind()
-        self._pass_over(self.shape[0] * self.row_bytes)
+        self._skip(self.shape[0] * self.row_bytes)
         with _one_reason():
             self._stream.read(1)  # the checksum is compared at the end
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._stream.close()
 
     def _rewind(self) -> None:
@@ -234,28 +233,29 @@ class NpzArray:
                 )
             self._stream, self._next = archive.open(info), 0
         try:
-            self.shape, self.dtype, head = self._read_head()
-            claimed = head + self.shape[0] * self.row_bytes
+            self.shape, self.dtype, header = self._read_header()
+            claimed = header + self.shape[0] * self.row_bytes
             if info.file_size != claimed or claimed > max(info.compress_size, 1) * _BEST_RATIO:
                 raise UnreadableFilm(
-                    "damaged", f"{self.name} is said to be {self.shown()}, which its size cannot be"
+                    "damaged",
+                    f"{self.name} claims to be {self.described()}, which its size cannot be",
                 )
         except UnreadableFilm:
             self.close()
             raise
 
-    def _read_head(self) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
-        """Return shape, type and the head's bytes."""
+    def _read_header(self) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+        """Return shape, type and the header's bytes."""
         magic = self._take(8)
         if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
             raise UnreadableFilm("damaged", f"{self.name} is no NumPy array")
         form = "<H" if magic[6] == 1 else "<I"
         (length,) = struct.unpack(form, self._take(struct.calcsize(form)))
-        shape, kind = _parsed(self._take(min(length, _MOST_HEAD)), self.name)
+        shape, kind = _parsed(self._take(min(length, _MOST_HEADER)), self.name)
         return shape, kind, len(magic) + struct.calcsize(form) + length
 
-    def _pass_over(self, count: int) -> None:
-        """Unpack and forget; an alarm set on the film's reading begins anew with each piece, for this is no hang."""
+    def _skip(self, count: int) -> None:
+        """Unpack and discard; a running timer of the decoding worker starts anew with each chunk: this is no hang."""
         patience, again = signal.getitimer(signal.ITIMER_REAL)
         while count:
             count -= len(self._take(min(count, _CHUNK)))
@@ -275,19 +275,19 @@ class NpzArray:
         return data
 
 
-def _parsed(head: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Return shape and type as an array's head says them."""
-    found = _HEAD.fullmatch(head)
-    if not found or found["fortran"] == b"True":
+def _parsed(header: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Return shape and type from an array's header."""
+    match = _HEADER.fullmatch(header)
+    if not match or match["fortran"] == b"True":
         raise UnreadableFilm(
             "damaged", f"{name} is of a form that is not read: arrays in C order are"
         )
-    kind = found["kind"].decode("latin-1")
+    kind = match["kind"].decode("latin-1")
     if not _KINDS.fullmatch(kind):
         raise UnreadableFilm(
             "damaged", f"{name} is of the type {kind!r}: arrays of whole numbers are read"
         )
-    shape = tuple(int(size) for size in found["shape"].decode().split(",") if size.strip())
+    shape = tuple(int(size) for size in match["shape"].decode().split(",") if size.strip())
     if not shape:
         raise UnreadableFilm("damaged", f"{name} is a single number")
     return shape, np.dtype(kind)
@@ -295,7 +295,7 @@ def _parsed(head: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.generi
 
 @contextmanager
 def _one_reason() -> Iterator[None]:
-    """Turn what zip files can go wrong with into the one error that says why a film cannot be read."""
+    """Turn the errors of damaged zip files into an UnreadableFilm with the reason."""
     try:
         yield
     except UnreadableFilm:

@@ -1,10 +1,9 @@
-"""Read a radiograph file into grey: PNG and JPEG of every kind that occurs, in bounded memory, or a reason why not.
+"""Read a radiograph file into grey: PNG and JPEG of all kinds, in bounded memory, or the reason why it failed.
 
-Everything is judged by content; the file's extension says nothing. Before OpenCV sees a byte, the
-container is walked
-here: its size is taken from the header (bombs), and it must be whole (OpenCV may hand back a
-half-grey picture for a cut file). A JPEG whose compressed bytes are damaged *between* sound markers
-is accepted: no decoder can tell it for sure.
+Only the content counts, not the file's extension. Before OpenCV gets the bytes, the container is
+parsed here: its size is taken from the header (decompression bombs), and it must be complete
+(OpenCV may return a half-grey picture for a truncated file). A JPEG whose compressed bytes are
+damaged *between* valid markers is read: no decoder detects that reliably.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ import numpy as np
 from hilum.errors import DataError
 
 MAX_PIXELS = 100_000_000
-"""Films above this many pixels are refused unless told otherwise; a large mammograph has 30
-million."""
+"""Default limit of pixels; a large mammograph has 30 million."""
 
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"eXIf")
@@ -34,14 +32,14 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
 
 
-class UnreadableFilm(DataError):  # noqa: N818 - it says what the film is
+class UnreadableFilm(DataError):  # noqa: N818 - named after the film
     """A film cannot be read.
 
     Attributes:
         reason: One of a handful of short phrases, fit for counting: "missing", "empty", "not a PNG
             or JPEG image", "truncated", "damaged", "zero size", "too many pixels", "not a plain
             file", "unreadable".
-        detail: What exactly, or an empty string. Never a path.
+        detail: Details, or an empty string. Never a path.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -51,17 +49,17 @@ class UnreadableFilm(DataError):  # noqa: N818 - it says what the film is
 
 
 class _Encoded(NamedTuple):
-    """A walked file: what OpenCV gets, and how many bits a 16-bit sample is said to hold."""
+    """A parsed file: the bytes for OpenCV, and the declared bits of a 16-bit sample."""
 
     data: bytes
     declared_bits: int | None = None
 
 
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Return the film as grey, uint8 [H, W], upright as its EXIF orientation says.
+    """Return the film as grey, uint8 [H, W], turned by its EXIF orientation.
 
-    Colour becomes luma (Rec. 601), transparency is ignored: the film's values lie below it. 16-bit
-    samples are scaled as `to_eight_bits` says.
+    Colour becomes luma (Rec. 601), transparency is ignored. 16-bit samples are scaled by
+    `to_eight_bits`.
 
     Raises:
         UnreadableFilm: The file is missing, cut, damaged, no PNG or JPEG, or has more than
@@ -93,7 +91,7 @@ def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndar
 
     Args:
         grey: uint8 or uint16, [H, W].
-        declared_bits: Significant bits a sample (PNG's sBIT chunk), None if the file says nothing.
+        declared_bits: Significant bits a sample (PNG's sBIT chunk), None if the file has none.
     """
     if grey.dtype == np.uint8:
         return grey
@@ -107,14 +105,14 @@ def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndar
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:
-    """Return the file's bytes; a file larger than any sound film of ``max_pixels`` is not even read."""
+    """Return the file's bytes; a file larger than any valid film of ``max_pixels`` is not read."""
     try:
-        found, largest = path.stat(), 8 * max_pixels + 2**24
-        if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever
+        status, largest = path.stat(), 8 * max_pixels + 2**24
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever
             raise UnreadableFilm("not a plain file")
-        if found.st_size > largest:
+        if status.st_size > largest:
             raise UnreadableFilm(
-                "too many pixels", f"a file of {found.st_size} bytes, at most {largest} are read"
+                "too many pixels", f"a file of {status.st_size} bytes, at most {largest} are read"
             )
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -135,10 +133,10 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _walk_png(data: bytes, max_pixels: int) -> _Encoded:
-    """Check size, order and checksums; keep only what the grey picture needs.
+    """Check size, order and checksums; keep only the chunks that grey pixels need.
 
-    Colour profiles and gamma would bend grey values in some OpenCV versions, text chunks may be
-    bombs: both are left out.
+    Colour profiles and gamma would change grey values in some OpenCV versions, and text chunks may
+    be decompression bombs: both are left out.
     """
     kept, at, bits = [_PNG_MAGIC], len(_PNG_MAGIC), 0
     names: set[bytes] = set()
@@ -158,7 +156,7 @@ def _walk_png(data: bytes, max_pixels: int) -> _Encoded:
 
 
 def _png_chunk(data: bytes, at: int) -> tuple[bytes, bytes, int]:
-    """Return the chunk's name, its body and where it ends."""
+    """Return the chunk's name, its body and its end."""
     if at + 12 > len(data):
         raise UnreadableFilm("truncated", "the PNG ends before its IEND chunk")
     length, name = struct.unpack_from(">I4s", data, at)
@@ -184,10 +182,10 @@ def _walk_jpeg(data: bytes, max_pixels: int) -> _Encoded:
     """Check the size and follow the markers, scan by scan, to the end of the picture."""
     at, sized, scanned = 2, False, False
     while True:
-        found = _JPEG_MARKER.search(data, at)
-        if found is None:
+        match = _JPEG_MARKER.search(data, at)
+        if match is None:
             raise UnreadableFilm("truncated", "the JPEG ends before its end marker")
-        marker, at = found[1][0], found.end()
+        marker, at = match[1][0], match.end()
         if marker == _JPEG_END:
             break
         if marker in _JPEG_ALONE:
@@ -203,7 +201,7 @@ def _walk_jpeg(data: bytes, max_pixels: int) -> _Encoded:
 
 
 def _jpeg_segment(data: bytes, at: int) -> tuple[bytes, int]:
-    """Return the segment's body and where it ends."""
+    """Return the segment's body and its end."""
     if at + 2 > len(data):
         raise UnreadableFilm("truncated", "the JPEG ends inside a segment")
     end = at + max(2, struct.unpack_from(">H", data, at)[0])

@@ -1,4 +1,4 @@
-"""Data sets as they lie on disk, each read into the same Catalog: one file and one line in SOURCES for each."""
+"""Data sets on disk, each read into the same Catalog: one file and one line in SOURCES for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.errors import DataError, OptionError, choose, did_you_mean
 
 
 class SourceEntry(NamedTuple):
-    """Where a source's module is, so that listing the sources imports none of them, and what it reads."""
+    """A source's module, imported only when needed, and what it reads."""
 
     module: str
     help: str
@@ -22,12 +22,12 @@ class SourceEntry(NamedTuple):
 
 
 class SourceModule(Protocol):
-    """What a source's module has: ``Options``, a frozen dataclass, and ``read``."""
+    """A source's module: ``Options``, a frozen dataclass, and ``read``."""
 
     Options: type[Any]
 
     def read(self, root: Path, options: Any) -> Catalog:
-        """Read what lies below ``root``."""
+        """Read the data set below ``root``."""
 
 
 SOURCES: dict[str, SourceEntry] = {

@@ -30,20 +30,20 @@ TABLES = {
     "val": ("valid.csv", "val.csv", "val_labels.csv"),
     "test": ("test.csv", "test_labels.csv"),
 }
-"""The names that each part's table has in the several releases."""
+"""Names of each split's table in the releases."""
 
 PHANTOMS = "phantoms.json"
-"""The file by which a folder holds drawn films; it says with which options they were drawn."""
+"""File of a folder of phantoms, with the options that drew them."""
 
-OTHER_NAMES = {"valid": "val", "val": "valid"}
-"""CheXlocalize's tables name films in ``valid`` that lie in ``val``."""
+OTHER_FOLDER = {"valid": "val", "val": "valid"}
+"""CheXlocalize's tables name films in ``valid`` that are in ``val``."""
 
 STUDY = "Study"
-"""Column of tables that label studies: what single readers, their majority or a labeler say of the
-official test."""
+"""Column of tables that label studies: single readers, their majority or a labeler on the official
+test."""
 
 READERS = "groundtruth.csv"
-"""The majority's labels, by which a folder of such tables is known (cheXpert-test-set-labels)."""
+"""The majority's labels: the file that marks a folder of such tables (cheXpert-test-set-labels)."""
 
 PATH, SEX, AGE, LATERALITY, PROJECTION = "Path", "Sex", "Age", "Frontal/Lateral", "AP/PA"
 _COLUMNS = (PATH, SEX, AGE, LATERALITY, PROJECTION, *CHEXPERT)
@@ -63,60 +63,60 @@ Options = CheXpertOptions
 
 
 def read(root: Path, options: CheXpertOptions) -> Catalog:
-    """Read the tables and see which films are there.
+    """Read the tables and check which films exist.
 
-    ``valid.csv`` is part ``test``, unless the official test's table is there too: then it is
+    ``valid.csv`` is the split ``test``, unless the official test's table is there too: then it is
     ``val``.
 
     Raises:
         OptionError: The data set's name has no letter.
         DataError: No table is there, or one is not the set's own; one line says why.
     """
-    found, unread = _tables(root)
-    if not found:
+    read_tables, unread = _tables(root)
+    if not read_tables:
         raise DataError(_wrong_root(root))
     name = paths.dataset_name(options.dataset) if options.dataset else _usual_name(root)
-    if "test" not in found and "val" in found:
-        found["test"] = found.pop("val")
+    if "test" not in read_tables and "val" in read_tables:
+        read_tables["test"] = read_tables.pop("val")
     parts, notes = zip(
-        *(_read_table(root, path, part) for part, path in found.items()), strict=True
+        *(_read_table(root, path, part) for part, path in read_tables.items()), strict=True
     )
     rows = pd.concat(parts, ignore_index=True)
-    paths.refuse_twice(rows["path"], " and ".join(path.name for path in found.values()))
+    paths.refuse_twice(rows["path"], " and ".join(path.name for path in read_tables.values()))
     there = paths.on_disk(root, rows["path"].tolist())
     excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
     findings = tuple(name for name in CHEXPERT if name in rows)
     table = film_table(rows if there.all() else rows[there], findings)
-    all_notes = (*unread, *(note for of_one in notes for note in of_one))
+    all_notes = (*unread, *(note for of_table in notes for note in of_table))
     return Catalog(name, root, findings, table, len(rows), excluded, all_notes)
 
 
 def _usual_name(root: Path) -> str:
-    """Return what the set is called: every phantom set has the same paths, so each needs a name of its own."""
+    """Return the set's default name; phantom sets have equal paths, so each gets a name of its own."""
     record = root / PHANTOMS
     if not record.is_file():
         return "chexpert"
     try:
-        drawn_with = json.loads(record.read_bytes())["options"]
+        options = json.loads(record.read_bytes())["options"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{record} is damaged: draw the phantoms again, or name the data set by --dataset."
         ) from error
-    return f"phantoms-{hashlib.sha256(canonical_json(drawn_with)).hexdigest()[:8]}"
+    return f"phantoms-{hashlib.sha256(canonical_json(options)).hexdigest()[:8]}"
 
 
 def _tables(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Return each part's table, and notes on those that another one of the same part stands in for."""
-    found: dict[str, Path] = {}
+    """Return each split's table, and notes on tables that are not read beside another of the same split."""
+    chosen: dict[str, Path] = {}
     notes: list[str] = []
     for part, names in TABLES.items():
         there = [name for name in names if (root / name).is_file()]
         if there:
-            found[part] = root / there[0]
+            chosen[part] = root / there[0]
             notes += [
-                f"{name} is not read: {there[0]} is there for the same part" for name in there[1:]
+                f"{name} is not read: {there[0]} is there for the same split" for name in there[1:]
             ]
-    return found, tuple(notes)
+    return chosen, tuple(notes)
 
 
 def _wrong_root(root: Path) -> str:
@@ -142,7 +142,7 @@ def _read_table(root: Path, path: Path, part: str) -> tuple[pd.DataFrame, tuple[
     cells = _renamed(tables.read_csv(path), path.name)
     tables.need_columns(cells, (PATH,), path.name)
     tables.need_cells(cells[PATH], path.name)
-    rows = _places(root, cells[PATH], path.name)
+    rows = _paths(root, cells[PATH], path.name)
     labels = {
         name: tables.numbers(
             *tables.parse_cells(cells[name], tables.label, path.name, "a label: 1, 0, -1 or empty")
@@ -157,7 +157,7 @@ def _read_table(root: Path, path: Path, part: str) -> tuple[pd.DataFrame, tuple[
 
 
 def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Give columns the set's spelling, and refuse what it does not have, for a misspelt finding would pass unseen.
+    """Rename columns to the set's spelling; unknown ones are refused, since a misspelt finding would be lost.
 
     Raises:
         DataError: A column that CheXpert's tables do not have.
@@ -169,9 +169,7 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     known = {column.casefold(): column for column in _COLUMNS}
     names: dict[str, str] = {}
     for column in map(str, cells.columns):
-        if re.fullmatch(
-            r"column \d+", column
-        ):  # without a name: the row numbers that some tools write
+        if re.fullmatch(r"column \d+", column):  # nameless: the row numbers that some tools write
             continue
         spelt = known.get(column.casefold()) or canonical(column)
         if spelt not in _COLUMNS:
@@ -187,17 +185,17 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     return cells.rename(columns=names)
 
 
-def _places(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
+def _paths(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
     """Return path, patient and study of each row.
 
     Paths begin with the release's folder (``CheXpert-v1.0-small/train/…``), which is ROOT itself
     whatever its name now.
     """
     cleaned = paths.clean_paths(cells, name)
-    # By Arrow, which takes a tenth of what pandas takes for 223,414 rows.
-    found = pc.extract_regex(pa.array(cleaned, pa.string()), _FORM)
+    # By Arrow, in a tenth of pandas' time for 223,414 rows.
+    groups = pc.extract_regex(pa.array(cleaned, pa.string()), _FORM)
     patient, study = (
-        tables.as_text(pc.struct_field(found, group)) for group in ("patient", "study")
+        tables.as_text(pc.struct_field(groups, group)) for group in ("patient", "study")
     )
     wrong = patient.isna().to_numpy(bool)
     if wrong.any():
@@ -206,15 +204,15 @@ def _places(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
             f"{name}, line {row + tables.FIRST_ROW}: path {tables.show(cells.iloc[row])} is not of CheXpert's form "
             "…/patient00001/study1/view1_frontal.jpg."
         )
-    for first in _gone(root, cleaned):
+    for first in _missing_folders(root, cleaned):
         cleaned = cleaned.where(~cleaned.str.startswith(first), cleaned.str.slice(len(first)))
-    for folder, other in OTHER_NAMES.items():
+    for folder, other in OTHER_FOLDER.items():
         if not (root / folder).is_dir() and (root / other).is_dir():
             cleaned = cleaned.str.replace(f"^{folder}/", f"{other}/", regex=True)
     return pd.DataFrame({"path": cleaned, "patient": patient, "study": patient + "/" + study})
 
 
-def _gone(root: Path, cleaned: pd.Series) -> list[str]:
+def _missing_folders(root: Path, cleaned: pd.Series) -> list[str]:
     """Return the first folders, as ``CheXpert-v1.0-small/``, that are not below the root."""
     firsts = pc.struct_field(
         pc.extract_regex(pa.array(cleaned, pa.string()), r"^(?P<first>[^/]+/)"), "first"
@@ -229,13 +227,13 @@ def _gone(root: Path, cleaned: pd.Series) -> list[str]:
 def _describe(
     cells: pd.DataFrame, name: str
 ) -> tuple[dict[str, npt.NDArray[np.generic]], tuple[str, ...]]:
-    """Return view_position, sex and age as far as the table has them, and notes."""
-    found: dict[str, npt.NDArray[np.generic]] = {}
+    """Return view_position, sex and age where the table has them, and notes."""
+    columns: dict[str, npt.NDArray[np.generic]] = {}
     notes: tuple[str, ...] = ()
     if SEX in cells:
-        found["sex"], notes = tables.described(cells[SEX], tables.SEXES, name)
+        columns["sex"], notes = tables.described(cells[SEX], tables.SEXES, name)
     if AGE in cells:
-        found["age"], age_notes = tables.ages(cells[AGE], name)
+        columns["age"], age_notes = tables.ages(cells[AGE], name)
         notes += age_notes
     views = np.full(len(cells), None, object)
     if PROJECTION in cells:
@@ -247,4 +245,4 @@ def _describe(
         else cells[PATH].str.extract(r"_([a-z]+)\.[a-z]+$")[0]
     )
     views[(lateral.str.casefold() == "lateral").fillna(False).to_numpy(bool)] = "LATERAL"
-    return {**found, "view_position": views}, notes
+    return {**columns, "view_position": views}, notes

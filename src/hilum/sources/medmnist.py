@@ -1,8 +1,7 @@
-"""MedMNIST's flat sets: one ``.npz`` of films, labels and parts, at 28 to 224 pixels.
+"""MedMNIST's flat sets: one ``.npz`` of films, labels and splits, at 28 to 224 pixels.
 
-Yang 2023, doi 10.1038/s41597-022-01721-8. The archive is read as it lies, film by film, never
-unpacked to disk. It names no patients, so each film is one of its own, and the parts are the
-published ones.
+Yang 2023, doi 10.1038/s41597-022-01721-8. The archive is read film by film, never unpacked to disk.
+It names no patients, so each film is one of its own, and the splits are the published ones.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ from hilum.sources.folder import refuse_reserved
 SUFFIX = ".npz"
 PARTS = ("train", "val", "test")
 MOST_FILMS, MOST_CLASSES, MOST_CELLS, MOST_BYTES = 2_000_000, 256, 20_000_000, 2**35
-"""Films, labels a film, both multiplied, and bytes of pixels: no set has nearly as many; what
-claims more is none."""
+"""Limits of films, labels a film, their product, and bytes of pixels: far above any real set."""
 
 FINDINGS = {"chestmnist": NIH14, "pneumoniamnist": ("Pneumonia",)}
 """Names of the label columns of the sets of chest films, in the published order (``INFO`` of
@@ -70,7 +68,7 @@ Options = MedMNISTOptions
 
 
 def read(root: Path, options: MedMNISTOptions) -> Catalog:
-    """Read the labels, and see that every film is there: the archive's checksums are compared, no film is kept.
+    """Read the labels and check the archive's checksums; no film is kept.
 
     Raises:
         OptionError: The findings named do not fit the set.
@@ -85,17 +83,17 @@ def read(root: Path, options: MedMNISTOptions) -> Catalog:
             array.check()
     except UnreadableFilm as error:
         raise DataError(f"{file}: {error}. Is the download complete?") from error
-    if len({found.shape[1] for found in labels.values()}) > 1:
+    if len({table.shape[1] for table in labels.values()}) > 1:
         raise DataError(
-            f"{file}: its parts have different numbers of labels: is the download complete?"
+            f"{file}: its splits have different numbers of labels: is the download complete?"
         )
-    known_as = _set_name(file)
-    columns, notes = _columns(np.concatenate(list(labels.values())), known_as, options.findings)
+    set_name = _set_name(file)
+    columns, notes = _columns(np.concatenate(list(labels.values())), set_name, options.findings)
     findings = tuple(columns)
     table = film_table(_films(file.name, labels).assign(**columns), findings)
     name, notes = (
         paths.dataset_name(options.dataset or file.stem),
-        (*notes, *_notes(images, known_as)),
+        (*notes, *_notes(images, set_name)),
     )
     return Catalog(name, file.parent, findings, table, len(table), notes=notes, reader=NPZ_READER)
 
@@ -103,19 +101,19 @@ def read(root: Path, options: MedMNISTOptions) -> Catalog:
 def _the_file(root: Path) -> Path:
     if root.is_file():
         return root
-    found = sorted(
+    files = sorted(
         entry for entry in root.iterdir() if entry.suffix.lower() == SUFFIX and entry.is_file()
     )
-    if len(found) > 1:
-        names = ", ".join(entry.name for entry in found[:8])
+    if len(files) > 1:
+        names = ", ".join(entry.name for entry in files[:8])
         raise DataError(
-            f"{root} holds several sets or sizes ({names}): give the file of one, as {str(found[0])!r}."
+            f"{root} holds several sets or sizes ({names}): give the file of one, as {str(files[0])!r}."
         )
-    if not found:
+    if not files:
         raise DataError(
             f"{root} is no folder of a MedMNIST set: looked for a file such as chestmnist{SUFFIX} there."
         )
-    return found[0]
+    return files[0]
 
 
 def _set_name(file: Path) -> str:
@@ -124,7 +122,7 @@ def _set_name(file: Path) -> str:
 
 
 def _arrays(file: Path) -> dict[str, NpzArray]:
-    """Return the films of each part that the file has."""
+    """Return the films of each split in the file."""
     names = array_names(file)
     parts = [part for part in PARTS if f"{part}_images" in names]
     if not parts:
@@ -132,35 +130,35 @@ def _arrays(file: Path) -> dict[str, NpzArray]:
         raise DataError(
             f"{file} is no MedMNIST set: looked for train_images, val_images, test_images; it has {there}."
         )
-    found = {part: NpzArray(file, f"{part}_images") for part in parts}
-    for films in found.values():
+    images = {part: NpzArray(file, f"{part}_images") for part in parts}
+    for films in images.values():
         if not is_films(films):
             raise DataError(
-                f"{file}: {films.name} is {films.shown()}, allowed are uint8 [n, h, w] and [n, h, w, 3]: flat."
+                f"{file}: {films.name} is {films.described()}, allowed are uint8 [n, h, w] and [n, h, w, 3]: flat."
             )
-    count = sum(array.shape[0] for array in found.values())
-    size = sum(array.shape[0] * array.row_bytes for array in found.values())
+    count = sum(array.shape[0] for array in images.values())
+    size = sum(array.shape[0] * array.row_bytes for array in images.values())
     if count > MOST_FILMS or size > MOST_BYTES:
         raise DataError(
             f"{file} claims {count} films of {size} bytes, at most {MOST_FILMS} and {MOST_BYTES} are read."
         )
-    return found
+    return images
 
 
 def _labels(file: Path, part: str, films: int) -> npt.NDArray[np.int64]:
-    """Return one part's labels, [n, k]: k is 1 where they are numbers of classes."""
-    found = NpzArray(file, f"{part}_labels")
+    """Return one split's labels, [n, k]: k is 1 where they are numbers of classes."""
+    table = NpzArray(file, f"{part}_labels")
     if (
-        found.shape[0] != films
-        or len(found.shape) > 2
-        or not 1 <= int(np.prod(found.shape[1:])) <= MOST_CLASSES
+        table.shape[0] != films
+        or len(table.shape) > 2
+        or not 1 <= int(np.prod(table.shape[1:])) <= MOST_CLASSES
     ):
         raise DataError(
-            f"{file}: {found.name} is {found.shown()}, but there are {films} films: allowed are [{films}, 1] to "
+            f"{file}: {table.name} is {table.described()}, but there are {films} films: allowed are [{films}, 1] to "
             f"[{films}, {MOST_CLASSES}]."
         )
-    _refuse_many(file.name, films * found.row_bytes // found.dtype.itemsize)
-    return found.rows().reshape(films, -1).astype(np.int64)
+    _refuse_many(file.name, films * table.row_bytes // table.dtype.itemsize)
+    return table.rows().reshape(films, -1).astype(np.int64)
 
 
 def _refuse_many(name: str, cells: int) -> None:
@@ -169,47 +167,45 @@ def _refuse_many(name: str, cells: int) -> None:
 
 
 def _films(file: str, labels: dict[str, npt.NDArray[np.int64]]) -> pd.DataFrame:
-    """Return path, patient, study and part of each film, in the order of the labels."""
-    counts = {part: len(found) for part, found in labels.items()}
+    """Return path, patient, study and split of each film, in the order of the labels."""
+    counts = {part: len(table) for part, table in labels.items()}
     names = [
-        film_path(file, part, place) for part, count in counts.items() for place in range(count)
+        film_path(file, part, index) for part, count in counts.items() for index in range(count)
     ]
     parts = np.repeat(list(counts), list(counts.values()))
     return pd.DataFrame({"path": names, "patient": names, "study": names, "part": parts})
 
 
 def _columns(
-    labels: npt.NDArray[np.int64], known_as: str, given_names: Sequence[str]
+    labels: npt.NDArray[np.int64], set_name: str, given: Sequence[str]
 ) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
     """Return a column a finding, and a note where names are missing."""
     several = labels.shape[1] > 1
     most = 1 if several else MOST_CLASSES - 1
     if labels.size and not 0 <= labels.min() <= labels.max() <= most:
         wrong = labels.max() if labels.max() > most else labels.min()
-        raise DataError(f"{known_as} has the label {wrong}: allowed are 0 to {most}.")
-    classes = (
-        labels.shape[1] if several else max(2, int(labels.max(initial=0)) + 1, len(given_names))
-    )
-    _refuse_many(known_as, len(labels) * classes)
-    names, notes = _names(classes, several, known_as, given_names)
+        raise DataError(f"{set_name} has the label {wrong}: allowed are 0 to {most}.")
+    classes = labels.shape[1] if several else max(2, int(labels.max(initial=0)) + 1, len(given))
+    _refuse_many(set_name, len(labels) * classes)
+    names, notes = _names(classes, several, set_name, given)
     states = labels if several else labels == np.arange(classes)[classes - len(names) :]
     return {
-        name: np.where(states[:, place], PRESENT, ABSENT).astype(np.float32)
-        for place, name in enumerate(names)
+        name: np.where(states[:, column], PRESENT, ABSENT).astype(np.float32)
+        for column, name in enumerate(names)
     }, notes
 
 
 def _names(
-    classes: int, several: bool, known_as: str, given_names: Sequence[str]
+    classes: int, several: bool, set_name: str, given: Sequence[str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the columns' names: one a class, but one alone, the second's, where there are two classes."""
     allowed = (classes, 1) if classes == 2 and not several else (classes,)
-    names = [canonical(name) or name.strip() for name in given_names or FINDINGS.get(known_as, ())]
+    names = [canonical(name) or name.strip() for name in given or FINDINGS.get(set_name, ())]
     if names and len(names) not in allowed:
-        given = "--findings names" if given_names else f"{known_as} should have"
+        origin = "--findings names" if given else f"{set_name} should have"
         count = " or ".join(map(str, allowed))
         raise OptionError(
-            f"{given} {len(names)} findings, the file has {classes}: give --findings with {count} names."
+            f"{origin} {len(names)} findings, the file has {classes}: give --findings with {count} names."
         )
     if len(set(names)) < len(names) or not all(names):
         raise OptionError(
@@ -219,22 +215,22 @@ def _names(
     if names:
         return names, ()
     first = 1 if 1 in allowed else 0
-    generic = [f"class {place}" for place in range(first, classes)]
+    generic = [f"class {number}" for number in range(first, classes)]
     return generic, (
         f"names of the classes are not known here, {', '.join(generic[:3])} ...: give --findings",
     )
 
 
-def _notes(images: dict[str, NpzArray], known_as: str) -> tuple[str, ...]:
+def _notes(images: dict[str, NpzArray], set_name: str) -> tuple[str, ...]:
     sizes = sorted({f"{array.shape[2]} x {array.shape[1]}" for array in images.values()})
     notes = [
         "MedMNIST gives no patients: every film counts as a patient of its own, splits are the published ones"
     ]
     notes.append(f"films are {', '.join(sizes)} pixels")
-    if known_as in TAKEN_FROM:
+    if set_name in TAKEN_FROM:
         notes.append(
-            f"films are taken from {TAKEN_FROM[known_as]}: do not train on one and test on the other"
+            f"films are taken from {TAKEN_FROM[set_name]}: do not train on one and test on the other"
         )
     if missing := [part for part in PARTS if part not in images]:
-        notes.append(f"the file has no part {', '.join(missing)}")
+        notes.append(f"the file has no split {', '.join(missing)}")
     return tuple(notes)

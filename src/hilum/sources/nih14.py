@@ -31,17 +31,16 @@ class NIH14Options:
     """NIH ChestX-ray14."""
 
     table: str = ""
-    """The label table's name below the root; empty: Data_Entry_2017_v2020.csv, else
-    Data_Entry_2017.csv."""
+    """File name of the label table; by default Data_Entry_2017_v2020.csv, else Data_Entry_2017.csv."""
 
 
 Options = NIH14Options
 
 
 def read(root: Path, options: NIH14Options) -> Catalog:
-    """Read the label table, the official lists and what lies in the image folders.
+    """Read the label table and the official lists, and list the image folders.
 
-    Films of the official test list are part ``test``, those of the other list ``train``.
+    Films of the official test list are the split ``test``, those of the other list ``train``.
 
     Raises:
         OptionError: The table named by the option leaves the root.
@@ -68,9 +67,9 @@ def read(root: Path, options: NIH14Options) -> Catalog:
     films, notes = _describe(rows, sex, path.name)
     films["part"], part_notes = _parts(root, names)
     labels = pd.DataFrame(_labels(rows["Finding Labels"], path.name), columns=list(NIH14))
-    places = names.map(paths.list_films(root, _image_folders(root)))
-    kept = places.notna().to_numpy(bool)
-    table = film_table(pd.concat([films.assign(path=places), labels], axis=1)[kept], NIH14)
+    below = names.map(paths.list_films(root, _image_folders(root)))
+    kept = below.notna().to_numpy(bool)
+    table = film_table(pd.concat([films.assign(path=below), labels], axis=1)[kept], NIH14)
     excluded = {paths.NOT_ON_DISK: int((~kept).sum())} if not kept.all() else {}
     return Catalog("nih14", root, NIH14, table, len(rows), excluded, (*notes, *part_notes))
 
@@ -84,13 +83,13 @@ def _table_path(root: Path, name: str) -> Path:
         if (root / candidate).is_file():
             return root / candidate
     looked = name or " or ".join(TABLES)
-    below = next((found.parent.name for found in sorted(root.glob("*/Data_Entry_2017*.csv"))), None)
+    below = next((table.parent.name for table in sorted(root.glob("*/Data_Entry_2017*.csv"))), None)
     hint = f" Did you mean {str(root / below)!r}?" if below else ""
     raise DataError(f"{root} is no NIH ChestX-ray14 folder: looked for {looked} there.{hint}")
 
 
 def _image_folders(root: Path) -> list[str]:
-    """Where the set's films may lie: as the archive of one folder, of twelve, or flat."""
+    """Folders that may hold the films: one archive's folder, twelve, or the root."""
     numbered = sorted(entry.name for entry in root.glob("images_*") if entry.is_dir())
     return ["images", *(f"{name}/images" for name in numbered), *numbered, ""]
 
@@ -143,12 +142,12 @@ def _states(text: str, name: str) -> FloatArray:
 
 
 def _parts(root: Path, names: pd.Series) -> tuple[npt.NDArray[np.object_], tuple[str, ...]]:
-    """Return each row's part by the official lists, null where neither names it, and notes."""
+    """Return each row's split by the official lists, null where neither names it, and notes."""
     lists = {part: _read_list(root / file) for part, file in LISTS.items()}
     both = lists["train"] & lists["test"]
     if both:
         raise DataError(
-            f"{len(both)} films stand in both official lists, first {tables.show(min(both))}: keep one."
+            f"{len(both)} films are in both official lists, first {tables.show(min(both))}: keep one."
         )
     parts = np.full(len(names), None, object)
     for part, named in lists.items():
@@ -156,7 +155,7 @@ def _parts(root: Path, names: pd.Series) -> tuple[npt.NDArray[np.object_], tuple
     missing = [LISTS[part] for part, named in lists.items() if not named]
     notes = [f"official list {file} is not there" for file in missing]
     if len(missing) < len(LISTS) and (unlisted := int(pd.isna(parts).sum())):
-        notes.append(f"{unlisted} films stand in no official list")
+        notes.append(f"{unlisted} films are in no official list")
     return parts, tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""Which of the films that a table names lie on disk, and whether any path leaves the root."""
+"""Paths of films: which of a table's exist on disk, and whether any leaves the root."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from hilum.sources.tables import FIRST_ROW, show
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 NOT_ON_DISK = "not on disk"
 _WORTH_LISTING = 8
-"""A folder is listed once if a table names that many of its entries; below, asking for each is
-quicker."""
+"""A folder is listed once if a table names that many of its entries; for fewer, one call each is
+faster."""
 
 
 def clean_paths(cells: pd.Series, name: str) -> pd.Series:
     """Return a table's paths as POSIX paths below the root, without ``./`` and doubled slashes.
 
     Raises:
-        DataError: A path is absolute or climbs out by ``..``, or stands twice.
+        DataError: A path is absolute, leaves the root by ``..``, or occurs twice.
     """
     paths = cells.str.strip().str.replace("\\", "/", regex=False)
     odd = _is_odd(paths)
@@ -44,7 +44,7 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
 
 
 def dataset_name(text: str) -> str:
-    """Return a data set's name as file names can have it: films are known by data set and path, so no two share one.
+    """Return a data set's name with the characters of file names alone; films are identified by it and their path.
 
     Raises:
         OptionError: It has no letter or digit.
@@ -58,7 +58,7 @@ def dataset_name(text: str) -> str:
 
 
 def _is_odd(paths: pd.Series) -> BoolArray:
-    """Return which paths need a closer look; plain substrings, for a regular expression takes ten times as long."""
+    """Return which paths need normalising; by substrings, ten times as fast as a regular expression."""
     odd = paths.str.startswith(("/", "."), na=False) | paths.str.endswith("/", na=False)
     for sign in ("//", "/.", ":"):
         odd |= paths.str.contains(sign, regex=False, na=False)
@@ -83,31 +83,31 @@ def refuse_twice(paths: pd.Series, name: str) -> None:
 def on_disk(root: Path, paths: Sequence[str]) -> BoolArray:
     """Return which paths below the root are files, [N].
 
-    Folders of which many entries are named are listed once; for the rest each entry is asked for
-    once. (CheXpert has a folder for each study, so that listing them all would take longer than
-    asking; NIH has one folder for all.)
+    Folders of which many entries are named are listed once; the other entries are checked one by
+    one. (CheXpert has a folder for each study, and listing them all would take longer; NIH has one
+    folder for all.)
 
     Raises:
         DataError: A path leads out of the root through a symbolic link.
     """
-    found = np.zeros(len(paths), bool)
+    exists = np.zeros(len(paths), bool)
     if not len(paths):
-        return found
+        return exists
     codes, folders = pd.factorize(np.array([path.rpartition("/")[0] for path in paths], object))
     full = _full_folders(folders.tolist(), np.bincount(codes))
     inside = _Inside(root, full)
     there = np.array([inside.is_folder(folder) for folder in folders])[codes]
     listed = np.array([folder in full for folder in folders])[codes]
     for row in np.flatnonzero(there & listed).tolist():
-        found[row] = inside.kind(paths[row]) == stat.S_IFREG
-    found[there & ~listed] = [
-        inside.ask(paths[row]) == stat.S_IFREG for row in np.flatnonzero(there & ~listed).tolist()
+        exists[row] = inside.kind(paths[row]) == stat.S_IFREG
+    exists[there & ~listed] = [
+        inside.check(paths[row]) == stat.S_IFREG for row in np.flatnonzero(there & ~listed).tolist()
     ]
-    return found
+    return exists
 
 
 class _Inside:
-    """Answers what lies below a root; follows links that stay inside, refuses those that leave."""
+    """Entries below a root; follows links that stay inside, refuses those that leave."""
 
     def __init__(self, root: Path, full: Container[str] = ()) -> None:
         self.root = os.path.realpath(root)
@@ -117,12 +117,12 @@ class _Inside:
         self._full = full
 
     def kind(self, path: str) -> int:
-        """Return S_IFREG for a file, S_IFDIR for a folder, else 0; its folder must have been found to exist."""
+        """Return S_IFREG for a file, S_IFDIR for a folder, else 0; its folder must exist."""
         folder, _, name = path.rpartition("/")
-        return self.listing(folder).get(name, 0) if folder in self._full else self.ask(path)
+        return self.listing(folder).get(name, 0) if folder in self._full else self.check(path)
 
     def is_folder(self, path: str) -> bool:
-        """Return whether a folder lies at a path; asks once."""
+        """Whether a path is a folder; checked once."""
         known = self._is_folder.get(path)
         if known is None:
             known = self.is_folder(path.rpartition("/")[0]) and self.kind(path) == stat.S_IFDIR
@@ -141,11 +141,11 @@ class _Inside:
 
     def _kind_of(self, entry: os.DirEntry[str], prefix: str) -> int:
         if entry.is_symlink():
-            return self.ask(prefix + entry.name)
+            return self.check(prefix + entry.name)
         return stat.S_IFREG if entry.is_file() else stat.S_IFDIR if entry.is_dir() else 0
 
-    def ask(self, path: str) -> int:
-        """Return what ``kind`` does, by a question of its own."""
+    def check(self, path: str) -> int:
+        """Return the same as ``kind``, by a system call of its own."""
         try:
             kind = stat.S_IFMT(os.lstat(self._start + path).st_mode)
             if kind == stat.S_IFLNK:
@@ -162,7 +162,7 @@ class _Inside:
 
 
 def _full_folders(folders: Sequence[str], counts: npt.NDArray[np.int64]) -> set[str]:
-    """Return the folders, at any height, of which so many entries are named that listing is quicker than asking."""
+    """Return the folders, at any level, of which enough entries are named that listing them is faster."""
     full = {
         folder for folder, count in zip(folders, counts, strict=True) if count >= _WORTH_LISTING
     }
@@ -175,14 +175,14 @@ def _full_folders(folders: Sequence[str], counts: npt.NDArray[np.int64]) -> set[
 
 
 def find_films(root: Path) -> list[str]:
-    """Return every PNG and JPEG below the root, sorted, as POSIX paths; hidden files and links are passed over."""
-    found: list[str] = []
+    """Return every PNG and JPEG below the root, sorted, as POSIX paths; hidden files and links are skipped."""
+    films: list[str] = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
-        found.extend(f"{prefix}{name}" for name in names if _is_film(folder, name))
-    return sorted(found)
+        films.extend(f"{prefix}{name}" for name in names if _is_film(folder, name))
+    return sorted(films)
 
 
 def _is_film(folder: str, name: str) -> bool:
@@ -196,13 +196,13 @@ def _is_film(folder: str, name: str) -> bool:
 def list_films(root: Path, folders: Iterable[str]) -> dict[str, str]:
     """Return file name -> path below the root for the files of the given folders; the first folder wins."""
     inside = _Inside(root)
-    found: dict[str, str] = {}
+    films: dict[str, str] = {}
     for folder in folders:
         if inside.is_folder(folder):
             for name, kind in inside.listing(folder).items():
                 if kind == stat.S_IFREG:
-                    found.setdefault(name, f"{folder}/{name}" if folder else name)
-    return found
+                    films.setdefault(name, f"{folder}/{name}" if folder else name)
+    return films
 
 
 def _leaves_root(path: object, where: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading label tables: strictly, as text first, so that every bad cell can be named by its row and value."""
+"""Reading label tables: strictly, as text first, so that an error names the row and value of a cell."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hilum.errors import DataError, did_you_mean
 
 T = TypeVar("T")
 OLDEST = 120
-"""Years; an age beyond is a slip of the pen."""
+"""Years; a greater age is a mistake."""
 FIRST_ROW = 2
 """The line number of a table's first row, as an editor shows it."""
 
 
 def show(value: object) -> str:
-    """Return a value as it can stand in an error line: quoted, without line breaks, at most 60 characters.
+    """Return a value for an error line: quoted, without line breaks, at most 60 characters.
 
     >>> show("a" * 70)
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...'"
@@ -87,7 +87,7 @@ def _header(path: Path, content: bytes) -> list[str]:
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:
         raise DataError(f"{path} has the column {show(twice[0])} more than once: keep one of them.")
-    return [name or f"column {place}" for place, name in enumerate(names, start=1)]
+    return [name or f"column {number}" for number, name in enumerate(names, start=1)]
 
 
 def _text_of(path: Path) -> bytes:
@@ -97,9 +97,9 @@ def _text_of(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if not content.strip():
         raise DataError(f"{path} is empty: is the download complete?")
-    place = content.find(b"\0")
-    if place >= 0:
-        raise DataError(f"{path} is no text: byte {place} is NUL. Save it as CSV in UTF-8.")
+    at = content.find(b"\0")
+    if at >= 0:
+        raise DataError(f"{path} is no text: byte {at} is NUL. Save it as CSV in UTF-8.")
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -111,10 +111,10 @@ def _text_of(path: Path) -> bytes:
 
 
 def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str, option: str = "") -> None:
-    """Refuse a table that lacks a column; ``option`` is the one that names columns, if any does.
+    """Refuse a table that lacks a column; ``option`` is the one that names columns, if there is one.
 
     Raises:
-        DataError: Names the first missing column, the nearest and what there is.
+        DataError: Names the first missing column, the nearest one and all columns.
     """
     for column in columns:
         if column not in table:
@@ -146,7 +146,7 @@ def parse_cells(
     """Parse each distinct cell once.
 
     Returns:
-        For each row [N] the place of its value in the list, -1 for an empty cell; and the list.
+        For each row [N] the index of its value in the list, -1 for an empty cell; and the list.
 
     Raises:
         DataError: ``parse`` returned None for a cell; the line names row, column, value and what is
@@ -154,10 +154,10 @@ def parse_cells(
     """
     codes, uniques = pd.factorize(cells)
     values: list[T] = []
-    for place, text in enumerate(uniques):
+    for code, text in enumerate(uniques):
         value = parse(str(text).strip())
         if value is None:
-            row = int((codes == place).argmax()) + FIRST_ROW
+            row = int((codes == code).argmax()) + FIRST_ROW
             raise DataError(
                 f"{name}, line {row}: {show(str(text))} in column {show(cells.name)} is not {allowed}."
             )
@@ -166,17 +166,17 @@ def parse_cells(
 
 
 def numbers(codes: npt.NDArray[np.int64], values: Sequence[float]) -> FloatArray:
-    """Return what ``parse_cells`` found as float32 [N], NaN for empty cells."""
+    """Return the values of ``parse_cells`` as float32 [N], NaN for empty cells."""
     return np.array([*values, np.nan], np.float32)[codes]
 
 
 def texts(codes: npt.NDArray[np.int64], values: Sequence[str | None]) -> npt.NDArray[np.object_]:
-    """Return what ``parse_cells`` found as text [N], None for empty cells."""
+    """Return the values of ``parse_cells`` as text [N], None for empty cells."""
     return np.array([*values, None], object)[codes]
 
 
 def label(text: str) -> float | None:
-    """Return 1, 0, -1 (uncertain) or NaN (an empty cell) for a cell that says so in any spelling of the number.
+    """Return 1, 0, -1 (uncertain) or NaN (an empty cell), whatever the spelling of the number; else None.
 
     >>> label("1.0"), label("-1"), label("yes")
     (1.0, -1.0, None)
@@ -218,10 +218,10 @@ VIEWS = {
 def described(
     cells: pd.Series, spellings: dict[str, str], name: str
 ) -> tuple[npt.NDArray[np.object_], tuple[str, ...]]:
-    """Return text cells in one spelling, null for values outside the table, and a note if there were any."""
+    """Return text cells in one spelling, null for unknown values, and a note if there were any."""
     codes, values = parse_cells(cells, lambda text: spellings.get(text.casefold(), ""), name, "")
-    found = texts(codes, [value or None for value in values])
-    return found, _dropped(cells, pd.isna(found))
+    spelt = texts(codes, [value or None for value in values])
+    return spelt, _dropped(cells, pd.isna(spelt))
 
 
 def ages(cells: pd.Series, name: str) -> tuple[FloatArray, tuple[str, ...]]:

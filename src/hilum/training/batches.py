@@ -14,21 +14,51 @@ from torch import Tensor
 
 from hilum.arrays import FloatArray, Rows
 from hilum.images.films import Films
+from hilum.training.distributed import Place
 from hilum.training.learner import Batch
 from hilum.training.positive_pairs import PositivePairs
 
 T = TypeVar("T")
-Order = Callable[[int], Rows]
 READ_AHEAD = 3
+ONE = Place()
+"""The place of a process that trains by itself."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The row numbers of each epoch, ``count`` of them, as a pure function of the epoch's number."""
+
+    of_epoch: Callable[[int], Rows]
+    count: int
+
+    def __call__(self, epoch: int) -> Rows:
+        """Return the rows of an epoch, [count]."""
+        return self.of_epoch(epoch)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a supervised learner is trained on, by row number."""
+
+    targets: FloatArray
+    """[N, F] of all films."""
+    weights: FloatArray
+    """[N, F], 0 leaves a cell out."""
 
 
 def shuffled(rows: Rows, seed: int) -> Order:
     """Return an order that visits every row once an epoch, each epoch differently."""
+    return Order(lambda epoch: np.random.default_rng([seed, epoch]).permutation(rows), len(rows))
 
-    def order(epoch: int) -> Rows:
-        return np.random.default_rng([seed, epoch]).permutation(rows)
 
-    return order
+def repeating(order: Order, times: int) -> Order:
+    """Return an order whose epoch is so many epochs of another, one after the other."""
+    if times == 1:
+        return order
+    return Order(
+        lambda epoch: np.concatenate([order(epoch * times + i) for i in range(times)]),
+        order.count * times,
+    )
 
 
 def repeated(rows: Rows) -> Rows | None:
@@ -47,20 +77,16 @@ def repeated(rows: Rows) -> Rows | None:
 class Batches:
     """Batches of whole epochs; an incomplete last step of ``accumulate`` batches is dropped.
 
-    ``films`` gives images and codes, ``order`` the ``count`` rows of an epoch, ``targets`` and
-    ``weights`` [N, F] the labels by row. Each of ``processes`` takes its own slice of every batch.
-    ``positives`` gives the other film of each positive pair.
+    ``films`` gives images and codes. Each process takes ``batch_size`` films of every batch, by its
+    rank. ``positives`` names each film's positive: another film of its study or patient.
     """
 
     films: Films
     order: Order
-    count: int
     batch_size: int
     accumulate: int = 1
-    targets: FloatArray | None = None
-    weights: FloatArray | None = None
-    rank: int = 0
-    processes: int = 1
+    labels: Labels | None = None
+    place: Place = ONE
     pin: bool = False
     positives: PositivePairs | None = None
     per_epoch: int = field(init=False)
@@ -71,10 +97,10 @@ class Batches:
         Raises:
             ValueError: Not one batch can be filled.
         """
-        a_step = self.batch_size * self.processes * self.accumulate
-        object.__setattr__(self, "per_epoch", self.count // a_step * self.accumulate)
+        step = self.batch_size * self.place.count * self.accumulate
+        object.__setattr__(self, "per_epoch", self.order.count // step * self.accumulate)
         if self.per_epoch < 1:
-            raise ValueError(f"{self.count} films fill no step of {a_step}")
+            raise ValueError(f"{self.order.count} films fill no step of {step}")
 
     def run(self, start: int, stop: int) -> Generator[tuple[int, Batch], None, None]:
         """Yield (epoch, batch) for the batches numbered ``start`` to below ``stop``, counted over the whole run."""
@@ -87,28 +113,30 @@ class Batches:
                 epoch = number // self.per_epoch
                 rows = self.order(epoch)
                 repeats = repeated(rows)
-            first = (number % self.per_epoch * self.processes + self.rank) * self.batch_size
-            own = slice(first, first + self.batch_size)
-            batch = self._read(epoch, rows[own])
+            batch_of_all = number % self.per_epoch * self.place.count + self.place.rank
+            mine = slice(batch_of_all * self.batch_size, (batch_of_all + 1) * self.batch_size)
+            batch = self._read(epoch, rows[mine])
             if repeats is not None:
-                batch = batch._replace(repeat=torch.from_numpy(repeats[own]))
+                batch = batch._replace(repeat=torch.from_numpy(repeats[mine]))
             yield epoch, batch
 
     def _read(self, epoch: int, rows: Rows) -> Batch:
         films = self.films
-        positives: tuple[Tensor, Tensor] | None = None
+        batch = Batch(
+            self._images(rows),
+            torch.from_numpy(rows),
+            torch.from_numpy(films.patient_codes[rows]),
+            torch.from_numpy(films.study_codes[rows]),
+        )
+        if self.labels is not None:
+            batch = batch._replace(
+                labels=torch.from_numpy(self.labels.targets[rows]),
+                weights=torch.from_numpy(self.labels.weights[rows]),
+            )
         if self.positives is not None:
             others = self.positives(epoch, rows)
-            positives = self._images(others), torch.from_numpy(others)
-        return Batch(
-            images=self._images(rows),
-            index=torch.from_numpy(rows),
-            patient=torch.from_numpy(films.patient_codes[rows]),
-            study=torch.from_numpy(films.study_codes[rows]),
-            labels=None if self.targets is None else torch.from_numpy(self.targets[rows]),
-            weights=None if self.weights is None else torch.from_numpy(self.weights[rows]),
-            positives=positives,
-        )
+            batch = batch._replace(positives=(self._images(others), torch.from_numpy(others)))
+        return batch
 
     def _images(self, rows: Rows) -> Tensor:
         images = torch.from_numpy(self.films.read(rows)).unsqueeze(1)  # [B, 1, H, W]

@@ -91,7 +91,7 @@ class Trainer:
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
         self.total = self.steps_per_epoch * options.epochs
         self.meter = StepMeter(options.lr, skips_overflow=scales_loss)
-        self.chance = self.learner.chance_loss(self.batches.batch_size * self.batches.processes)
+        self.chance = self.learner.chance_loss(self.batches.batch_size * self.batches.place.count)
         detector = CollapseDetector(
             self.chance, options.lr, quiet_steps(options.warmup, self.total), self.learner.remedy
         )

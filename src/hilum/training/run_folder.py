@@ -186,9 +186,7 @@ def _same_options(path: Path, text: str) -> None:
                 f"{path} holds a run with other options ({differing}): give the same, or another --out."
             )
         if not differing:
-            if (
-                old != written
-            ):  # the other ranks read this file as a config, which has today's names
+            if old != written:  # the other ranks read this file as a config, under today's names
                 write_bytes(known, text.encode())
             return
         ours |= {OPTIONS, SPLITS, CROPS, TEACHER} if "record" in old else set()

@@ -446,7 +446,7 @@ def finetuned(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 
     run = tmp_path_factory.mktemp("run") / "run"
-    train = FinetuneTrainOptions(epochs=1, batch_size=16)
+    train = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16)
     finetune(
         FinetuneOptions(data=(small,), out=run, backbone="test_resnet", patience=0, train=train)
     )

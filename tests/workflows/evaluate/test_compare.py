@@ -32,7 +32,7 @@ def how(tiny_store: Path) -> EvaluateOptions:
 
 
 def train(store: Path, out: Path, seed: int, **more: Any) -> Path:
-    loop = FinetuneTrainOptions(epochs=1, batch_size=16, seed=seed, accelerator="cpu")
+    loop = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16, seed=seed, accelerator="cpu")
     finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", train=loop, **more))
     return out
 

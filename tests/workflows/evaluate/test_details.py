@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("details") / "run"
-    train = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu")
+    train = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16, accelerator="cpu")
     finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", train=train))
     return out
 

@@ -33,7 +33,7 @@ from hilum.workflows.prepare.split import SplitOptions, split
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 
-TRAIN = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu")
+TRAIN = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16, accelerator="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_nothing_is_written_into_a_bundle(run: Path, tiny_store: Path) -> None:
 
 def test_weights_out_of_range_end_the_run_in_one_line(tiny_store: Path, tmp_path: Path) -> None:
     train = FinetuneTrainOptions(
-        epochs=1, batch_size=26, lr=1e30, warmup=0, clip=0, accelerator="cpu"
+        min_steps=0, epochs=1, batch_size=26, lr=1e30, warmup=0, clip=0, accelerator="cpu"
     )
     options = FinetuneOptions(
         data=(tiny_store,), out=tmp_path / "run", backbone="test_resnet", train=train

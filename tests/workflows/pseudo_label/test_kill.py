@@ -48,7 +48,7 @@ def store(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def start(store: Path) -> Path:
     loop = {"batch_size": 8, "log_every": 1, "checkpoint_every": 3, "accelerator": "cpu"}
-    train = FinetuneTrainOptions(epochs=2, lr=3e-3, **loop)
+    train = FinetuneTrainOptions(min_steps=0, epochs=2, lr=3e-3, **loop)
     out = store.parent / "start"
     finetune(
         FinetuneOptions(data=(store,), out=out, backbone="test_resnet", fraction=0.1, train=train)

@@ -42,7 +42,9 @@ FINDINGS = ("Edema", "Mass")
 
 
 def trained(store: Path, out: Path, epochs: int = 3, **options: Any) -> Path:
-    train = FinetuneTrainOptions(epochs=epochs, batch_size=8, lr=3e-3, accelerator="cpu")
+    train = FinetuneTrainOptions(
+        min_steps=0, epochs=epochs, batch_size=8, lr=3e-3, accelerator="cpu"
+    )
     given = {
         "data": (store,),
         "out": out,

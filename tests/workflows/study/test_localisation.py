@@ -76,7 +76,9 @@ def make_study(
 
 
 def train(store: Path, out: Path, seed: int) -> Path:
-    options = FinetuneTrainOptions(epochs=1, batch_size=16, accelerator="cpu", seed=seed)
+    options = FinetuneTrainOptions(
+        min_steps=0, epochs=1, batch_size=16, accelerator="cpu", seed=seed
+    )
     finetune(
         FinetuneOptions(data=(store,), out=out, backbone="test_resnet", patience=0, train=options)
     )

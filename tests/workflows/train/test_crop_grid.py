@@ -41,7 +41,7 @@ def read(path: Path) -> np.ndarray:
 def parts(store: Path) -> tuple[MoCo, Batches]:
     films = Films.open([store])
     learner = MoCo(new_backbone("test_resnet", SIZE, 0), MoCoOptions(queue_size=8), SIZE)
-    return learner, Batches(films, shuffled(np.arange(40), 3), 40, 16)
+    return learner, Batches(films, shuffled(np.arange(40), 3), 16)
 
 
 def test_the_grid_shows_the_crops_of_the_first_step(tiny_store: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_every_film_of_a_short_batch_is_shown(
     make_store: Callable[..., Path], tmp_path: Path, films: int
 ) -> None:
     learner, _ = parts(make_store(tmp_path / "store", films=films))
-    batches = Batches(Films.open([tmp_path / "store"]), shuffled(np.arange(4), 0), 4, 4)
+    batches = Batches(Films.open([tmp_path / "store"]), shuffled(np.arange(4), 0), 4)
     write_crop_grid(tmp_path / "crops.png", learner, batches, seed=0)
     assert read(tmp_path / "crops.png").shape[0] == 4 * SIDE + 3 * THIN
 

@@ -71,7 +71,7 @@ def run(store: Path, out: Path, listener: Listener = SILENT, **options: Any) -> 
         "data": (store,),
         "out": out,
         "backbone": "test_resnet",
-        "train": FinetuneTrainOptions(**train),
+        "train": FinetuneTrainOptions(**{"min_steps": 0, **train}),
     }
     return finetune(FinetuneOptions(**{**given, **options}), listener)
 

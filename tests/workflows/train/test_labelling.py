@@ -45,7 +45,7 @@ def cells(
 
 
 def options(store: Path, out: Path, **more: Any) -> FinetuneOptions:
-    train = FinetuneTrainOptions(epochs=1, batch_size=8, lr=3e-3, accelerator="cpu")
+    train = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=8, lr=3e-3, accelerator="cpu")
     given = {
         "data": (store,),
         "out": out,
@@ -292,7 +292,7 @@ def test_a_model_labels_what_it_is_sure_of(
     )
 
 
-def test_a_lesson_joins_pseudo_labels_where_no_label_is_used(
+def test_a_training_set_joins_pseudo_labels_where_no_label_is_used(
     films: Films, held_back: np.ndarray, tiny_store: Path
 ) -> None:
     subsets = Subsets.of(films)
@@ -305,16 +305,16 @@ def test_a_lesson_joins_pseudo_labels_where_no_label_is_used(
     )
     assert training_set.labelled == len(own)
     assert training_set.rows.tolist() == sorted([*own, *held_back[:5]])
-    assert (training_set.targets[own] == films.labels[own]).all()  # real labels always win
-    assert (training_set.targets[held_back[:5], 0] == 0.25).all()
+    assert (training_set.labels.targets[own] == films.labels[own]).all()  # real labels always win
+    assert (training_set.labels.targets[held_back[:5], 0] == 0.25).all()
     assert (
-        training_set.weights[held_back[:5]] == [0.5, 0]
+        training_set.labels.weights[held_back[:5]] == [0.5, 0]
     ).all()  # and labels that were held back stay so
     assert training_set.pseudo is not None
     assert training_set.pseudo.sum() == 5
 
 
-def test_a_lesson_draws_pseudo_labelled_films_by_their_findings_too(
+def test_a_training_set_draws_pseudo_labelled_films_by_their_findings_too(
     films: Films, held_back: np.ndarray, tiny_store: Path
 ) -> None:
     how = options(tiny_store, Path("out"), sampler="weighted")
@@ -322,10 +322,10 @@ def test_a_lesson_draws_pseudo_labelled_films_by_their_findings_too(
     joined = TrainingSet.of(
         films, Subsets.of(films), how, PseudoLabels(cells(films, held_back, value=0.0))
     )
-    assert joined.draws is not None
-    assert plain.draws is not None
-    assert joined.draws.before[0] < plain.draws.before[0]
-    assert joined.counts()[0, 0] > plain.counts()[0, 0]
+    assert joined.sampling is not None
+    assert plain.sampling is not None
+    assert joined.sampling.before[0] < plain.sampling.before[0]
+    assert joined.class_counts()[0, 0] > plain.class_counts()[0, 0]
 
 
 def test_fine_tuning_learns_from_the_table_and_says_so(

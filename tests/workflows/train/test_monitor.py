@@ -242,7 +242,7 @@ class Blind(Learner):
 def train_blind(store: Path, out: Path, listener: Listener) -> None:
     films, rows = Films.open([store]), np.arange(50)
     options = TrainOptions(epochs=11, batch_size=10, accelerator="cpu", log_every=2)
-    batches = Batches(films, shuffled(rows, 0), 50, 10)
+    batches = Batches(films, shuffled(rows, 0), 10)
     with seeded(0):
         learner = Blind(new_backbone("test_resnet", 32, 0))
     with open_run(out, {}) as folder:

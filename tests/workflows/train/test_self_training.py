@@ -73,7 +73,7 @@ def doubtful(truth: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def options(store: Path, out: Path, **more: Any) -> FinetuneOptions:
     epochs = more.pop("epochs", 4)
     train = FinetuneTrainOptions(
-        epochs=epochs, batch_size=8, lr=3e-3, checkpoint_every=5, accelerator="cpu"
+        min_steps=0, epochs=epochs, batch_size=8, lr=3e-3, checkpoint_every=5, accelerator="cpu"
     )
     labels = LabelOptions(uncertain="self-train")
     given = {

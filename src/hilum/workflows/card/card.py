@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def card(
 def _made_of(subsets: Subsets, options: CardOptions, subject: str | None) -> dict[str, Any]:
     """Return what identifies a card: data, options and run; no path is in it."""
     values = {name: getattr(options, name) for name in RECORDED}
-    pairs = zip(subsets.record(), subsets.films.stores, strict=True)
+    pairs = zip(map(asdict, subsets.record()), subsets.films.stores, strict=True)
     return {
         "hilum": __version__,
         "stores": [{**one, "preparation": store.preparation.to_json()} for one, store in pairs],

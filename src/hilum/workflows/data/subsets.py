@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,17 @@ from hilum.labels import scored
 from hilum.splits import Placement, Split
 from hilum.splits.copies import joined
 from hilum.training.run_folder import SPLITS
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """What identifies a store and its split in options.yaml and model.json."""
+
+    source: str
+    films: int
+    fingerprint: str
+    split: str
+    """Hash of the split."""
 
 
 @dataclass(frozen=True)
@@ -152,17 +162,12 @@ class Subsets:
             folder.mkdir(parents=True, exist_ok=True)
             split.save(folder)
 
-    def record(self) -> list[dict[str, Any]]:
-        """Return what identifies the data of a run: sources, contents and splits, by hash."""
-        return [
-            {
-                "source": store.source,
-                "films": len(store),
-                "fingerprint": store.fingerprint,
-                "split": split.hash,
-            }
+    def record(self) -> tuple[StoreRecord, ...]:
+        """Return what identifies the data of a run."""
+        return tuple(
+            StoreRecord(store.source, len(store), store.fingerprint, split.hash)
             for store, split in zip(self.films.stores, self.splits, strict=True)
-        ]
+        )
 
 
 def _groups(split: NDArray[np.int8], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:

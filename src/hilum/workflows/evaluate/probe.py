@@ -29,7 +29,7 @@ from hilum.training.inference import describe_device, over_films
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
 from hilum.workflows.evaluate.options import ProbeOptions
-from hilum.workflows.train.training_set import note_never_labelled
+from hilum.workflows.train.run_log import note_never_labelled
 
 HELD_OUT = 5
 """One training patient in so many chooses the linear probe's penalty."""

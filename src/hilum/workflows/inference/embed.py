@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def _record(
         "preparation": subsets.films.preparation.to_json(),
         "size": size,
         "split": split,
-        "data": subsets.record(),
+        "data": [asdict(store) for store in subsets.record()],
         "hilum": __version__,
         "notice": NOTICE,
     }

@@ -94,7 +94,7 @@ def _record(context: RoundContext, run: Path) -> dict[str, Any]:
         "hilum": __version__,
         "processes": 1,
         "from": teacher,
-        "data": context.subsets.record(),
+        "data": [asdict(store) for store in context.subsets.record()],
     }
     return {"pseudo-label": block, "record": made_with}
 

@@ -29,6 +29,19 @@ class FinetuneTrainOptions(TrainOptions):
     """Learning rate: OneCycle, or warm-up then cosine to zero."""
     warmup: float = 0.3
     """Fraction of the steps in which the rate rises."""
+    min_steps: int = 60
+    """Least number of optimiser steps: where films are so few that the epochs give less, each epoch
+    goes over them several times. 0 turns this off."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            OptionError: An option lies outside its range.
+        """
+        super().__post_init__()
+        if self.min_steps < 0:
+            raise OptionError(f"--train.min-steps is {self.min_steps}: allowed is 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from hilum.errors import OptionError
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method, positives_of
+from hilum.training.batches import shuffled
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
 from hilum.training.monitor import MonitorSettings, monitored_rows
@@ -26,6 +27,7 @@ from hilum.workflows.train.crop_grid import write_crop_grid
 from hilum.workflows.train.online_probe import online_probe
 from hilum.workflows.train.options import PretrainOptions
 from hilum.workflows.train.run import (
+    RunRecord,
     TrainingResult,
     begin,
     describe,
@@ -33,7 +35,7 @@ from hilum.workflows.train.run import (
     finished,
     fit_batch,
     record_result,
-    run_record,
+    run_options,
 )
 
 
@@ -67,9 +69,8 @@ def _pretrain(
     subsets = Subsets.of(films)
     rows = pretraining_rows(subsets, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
-    record = run_record(
-        ("pretrain", method), options, subsets, {"method": asdict(method_options)}, processes
-    )
+    given = {**asdict(options), "method": asdict(method_options)}
+    record = run_options(("pretrain", method), given, RunRecord.of(subsets, processes))
     with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)
@@ -85,7 +86,7 @@ def _pretrain(
         )
         note_without_negatives(method_options, subsets.patients(rows), listener)
         positives = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
-        batches = film_batches(films, rows, train, positives=positives, team=team)
+        batches = film_batches(films, shuffled(rows, train.seed), train, team, positives=positives)
         monitoring = planned_looks(options, films, subsets, rows, size, listener)
         with mirrored(run, options.monitor.tensorboard and team.first) as log:
             trainer = Trainer(

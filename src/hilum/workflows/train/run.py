@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from hilum.arrays import FloatArray, Rows
 from hilum.bundle.initialization import InitialWeights, initial_weights
 from hilum.bundle.model_folder import Description, is_model
 from hilum.errors import DataError
+from hilum.files import sha256
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.options import plain
-from hilum.training.batches import Batches, Order, shuffled
-from hilum.training.distributed import ALONE, Team
+from hilum.training.batches import Batches, Labels, Order
+from hilum.training.distributed import Team
 from hilum.training.loop import Outcome
 from hilum.training.options import TrainOptions
 from hilum.training.positive_pairs import PositivePairs
 from hilum.training.run_folder import RunFolder
 from hilum.version import __version__
-from hilum.workflows.data.subsets import Subsets
+from hilum.workflows.data.subsets import StoreRecord, Subsets
+
+Train = TypeVar("Train", bound=TrainOptions)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run says of itself."""
+    """The result of a finished run, as metrics.json has it."""
 
     run: Path
     steps: int
@@ -37,6 +40,8 @@ class TrainingResult:
     best: float | None = None
     """Best mean AUROC on validation films; None where nothing was validated."""
     best_step: int = 0
+    repeats: int = 1
+    """How often each epoch went over the films, for the sake of --train.min-steps."""
     already_done: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -57,10 +62,8 @@ def begin(options: Any, films: Films, size: int, listener: Listener) -> InitialW
     return start
 
 
-def fit_batch(
-    train: TrainOptions, films: int, listener: Listener, processes: int = 1
-) -> TrainOptions:
-    """Return the options with a batch that so few films can fill in every process, saying so if it had to shrink.
+def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) -> Train:
+    """Return the options with a batch that the films can fill in every process, noting if it shrank.
 
     Raises:
         DataError: They do not fill batches of 2.
@@ -98,34 +101,51 @@ def _note_step(train: TrainOptions, films: int, listener: Listener, processes: i
         )
 
 
-def run_record(
-    command: tuple[str, ...],
-    options: Any,
-    subsets: Subsets,
-    more: dict[str, Any],
-    processes: int = 1,
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was made with: the ``record`` block of options.yaml."""
+
+    processes: int
+    data: tuple[StoreRecord, ...]
+    pseudo_labels: str | None = None
+    """SHA-256 of the table given as --pseudo-labels."""
+    hilum: str = __version__
+
+    @staticmethod
+    def of(subsets: Subsets, processes: int, pseudo_labels: Path | None = None) -> RunRecord:
+        """Return the record of a run on these stores."""
+        digest = None if pseudo_labels is None else sha256(pseudo_labels)
+        return RunRecord(processes, subsets.record(), digest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for YAML."""
+        block = {
+            "hilum": self.hilum,
+            "processes": self.processes,
+            "data": [asdict(store) for store in self.data],
+        }
+        if self.pseudo_labels is not None:
+            block["pseudo_labels"] = self.pseudo_labels
+        return block
+
+
+def run_options(
+    command: tuple[str, ...], options: Mapping[str, Any], record: RunRecord
 ) -> dict[str, Any]:
-    """Return what options.yaml holds: a config file that repeats the run, and what it was made with."""
-    given = {**asdict(options), **more, "init": _anywhere(options.init), "devices": processes}
-    block: dict[str, Any] = plain(given)
+    """Return what options.yaml holds: a config file that repeats the run, and its record."""
+    path = Path(options["init"])
+    is_path = is_model(path) or (options["init"] not in ("random", "imagenet") and path.exists())
+    # A path is written in full, so that the file repeats the run from every folder.
+    init = str(path.resolve()) if is_path else options["init"]
+    block: dict[str, Any] = plain({**options, "init": init, "devices": record.processes})
     del block["out"]
     for name in reversed(command):
         block = {name: block}
-    return {
-        **block,
-        "record": {"hilum": __version__, "processes": processes, "data": subsets.record()},
-    }
-
-
-def _anywhere(init: str) -> str:
-    """Return ``--init`` as it is understood from every folder: a run's or a file's whole path, else the word."""
-    path = Path(init)
-    named = is_model(path) or (init not in ("random", "imagenet") and path.exists())
-    return str(path.resolve()) if named else init
+    return {**block, "record": record.to_json()}
 
 
 def describe(
-    start: InitialWeights, size: int, films: Films, method: str, data: list[dict[str, Any]]
+    start: InitialWeights, size: int, films: Films, method: str, data: Sequence[StoreRecord]
 ) -> Description:
     """Return the model's description without findings."""
     return Description(
@@ -133,11 +153,13 @@ def describe(
         size=size,
         preparation=films.preparation.to_json(),
         method=method,
-        training_data={"stores": data},
+        training_data={"stores": [asdict(store) for store in data]},
     )
 
 
-def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -> TrainingResult:
+def record_result(
+    run: RunFolder, outcome: Outcome, films: int, patients: int, repeats: int = 1
+) -> TrainingResult:
     """Write metrics.json, by which the run counts as done, and return the result."""
     result = TrainingResult(
         run.path,
@@ -147,6 +169,7 @@ def record_result(run: RunFolder, outcome: Outcome, films: int, patients: int) -
         patients,
         outcome.best,
         outcome.best_step,
+        repeats,
     )
     run.finish(
         {
@@ -168,22 +191,20 @@ def finished(run: RunFolder, listener: Listener) -> TrainingResult:
 
 def film_batches(
     films: Films,
-    rows: Rows,
+    order: Order,
     train: TrainOptions,
-    targets: FloatArray | None = None,
-    weights: FloatArray | None = None,
+    team: Team,
+    labels: Labels | None = None,
     positives: PositivePairs | None = None,
-    team: Team = ALONE,
-    order: Order | None = None,
 ) -> Batches:
-    """Return this process's batches of these rows; in pinned memory where they go to a GPU.
-
-    ``order`` is that of an epoch's rows; shuffled unless given.
-    """
-    pin = torch.cuda.is_available() and train.accelerator != "cpu"
-    order = order or shuffled(rows, train.seed)
-    size, accumulate, place = train.batch_size, train.accumulate, team.place
-    labels = targets, weights
+    """Return this process's batches; in pinned memory where they go to a GPU."""
     return Batches(
-        films, order, len(rows), size, accumulate, *labels, place.rank, place.count, pin, positives
+        films,
+        order,
+        train.batch_size,
+        train.accumulate,
+        labels,
+        team.place,
+        pin=torch.cuda.is_available() and train.accelerator != "cpu",
+        positives=positives,
     )
