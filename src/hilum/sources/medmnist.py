@@ -50,7 +50,7 @@ class MedMNISTOptions:
     """A flat set of MedMNIST."""
 
     dataset: str = ""
-    """Name of the data set; by default the file's, as in chestmnist_64."""
+    """Name of the data set; by default that of the file, as in chestmnist_64."""
     findings: tuple[str, ...] = ()
     """Names of the labels in order, where the set is not one of chest films; of two classes, the
     second's is enough."""
