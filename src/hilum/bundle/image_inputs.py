@@ -1,4 +1,4 @@
-"""The images that a trained model takes from Python: paths, arrays, PIL images and tensors, each read as grey uint8.
+"""What a trained model takes from Python: paths, arrays, PIL images, tensors, read as grey uint8.
 
 Every other kind is refused at once, before anything is iterated: a torch Dataset would be read to
 its end.
@@ -155,7 +155,7 @@ def _of_tensor(images: Tensor) -> NDArray[Any]:
 
 
 def _of_pillow(image: Any, name: str) -> NDArray[Any]:
-    """Return a PIL image as an array [H, W], upright as its EXIF orientation says (as files are read)."""
+    """Return a PIL image as an array [H, W], turned upright by its EXIF orientation as files are."""
     array = np.asarray(image)
     if image.mode == "I" and array.min() >= 0 and array.max() <= 65535:
         array = array.astype(np.uint16)  # what older versions of Pillow make of a 16-bit PNG

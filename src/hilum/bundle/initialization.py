@@ -1,4 +1,4 @@
-"""The backbone that a run starts from, as ``--init`` names it."""
+"""The initial weights of a run, as ``--init`` names them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ DEFAULT_BACKBONE = "resnet18"
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """A backbone, the films its weights have seen, and lines that say where they come from."""
+    """A backbone, the films that its weights were trained on, and notes on their origin."""
 
     backbone: Backbone
     seen: pd.DataFrame
     notes: tuple[str, ...]
     preparation: Preparation | None = None
-    """How the films of the run that it comes from were prepared; None where it comes from no
-    run."""
+    """Preparation of the films of the run that the weights come from; None without such a run."""
 
 
 def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> InitialWeights:
@@ -70,16 +69,16 @@ def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> In
     )
 
 
-def input_size(subject: str, requested: int | None, preparation: Preparation) -> int:
-    """Return the height and width in pixels of what a subject's network sees of films prepared in this way.
+def input_size(subject: str, size: int | None, preparation: Preparation) -> int:
+    """Return the height and width in pixels of a network's input.
 
     Args:
         subject: As for ``initial_weights``.
-        requested: ``--size``, which goes before all else; None if it is not given.
+        size: ``--size``, which is taken where it is given.
         preparation: Of the films, whose size is taken where the subject is no run.
     """
-    if requested is not None:
-        return requested
+    if size is not None:
+        return size
     return described(Path(subject)).size if is_model(Path(subject)) else preparation.size
 
 
@@ -91,14 +90,14 @@ def new_backbone(name: str, size: int, seed: int) -> Backbone:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Make what modules draw for their first weights depend on the seed alone; the global generator ends as it was."""
+    """Draw initial weights from the seed alone; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def enlarging(backbone: Backbone, size: int) -> tuple[str, ...]:
-    """Return a line that says so if films are enlarged (or, for one that takes a single size, shrunk)."""
+    """Return a note if batches are resized for the network, else nothing."""
     if backbone.input_size is None:
         return ()
     done = "enlarged" if backbone.input_size > size else "shrunk"

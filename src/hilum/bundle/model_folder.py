@@ -1,4 +1,4 @@
-"""The bundle: a trained model on disk, weights beside a description of everything its use needs."""
+"""The bundle: a trained model on disk, its weights and the description needed to use it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NOTICE = "Research use only, not a medical device."
 
 @dataclass(frozen=True)
 class Description:
-    """What model.json says; there is no time stamp in it, so equal runs give equal files."""
+    """The content of model.json. It has no time stamp, so equal runs give equal files."""
 
     backbone: str
     """timm's name of the architecture."""
     size: int
-    """Height and width in pixels of what the network sees."""
+    """Height and width of the network's input in pixels."""
     preparation: Mapping[str, Any]
     """How films were prepared, see ``hilum.images.enhance.Preparation``."""
     method: str
@@ -39,28 +39,28 @@ class Description:
     findings: tuple[str, ...] = ()
     """Outputs in order; none after pretraining."""
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
-    """Probability from which a finding is called, chosen on validation films; null where they could
-    not tell."""
+    """Probability threshold of each finding, chosen on validation films; null where there were too
+    few."""
     operating_points: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """Finding -> rule -> probability from which it is called, see ``hilum.metrics.operating``;
-    chosen as thresholds."""
+    """Finding -> rule -> probability threshold, see ``hilum.metrics.operating``;
+    chosen like the thresholds."""
     calibration: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
-    """Finding -> temperature and shift that are folded into the head already; null where validation
-    could not tell."""
+    """Finding -> temperature and shift, already folded into the head; null where validation films
+    were too few."""
     training_data: Mapping[str, Any] = field(default_factory=dict)
-    """Sources, counts and hashes of what it was trained on."""
+    """Sources, counts and hashes of the training data."""
     unstated: str = "absent"
-    """What a finding that is not mentioned counted as in training, of ``hilum.labels.UNSTATED``."""
+    """Treatment of unstated findings in training, a name of ``hilum.labels.UNSTATED``."""
     format: int = FORMAT
     notice: str = NOTICE
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle in memory: its description, its network, and the films it was trained on.
+    """A bundle in memory: description, network and training manifest.
 
-    ``head`` is None after pretraining. ``seen`` has a row a film: ``name`` and ``pixels``, both
-    hashes.
+    ``head`` is None after pretraining. ``seen`` has a row for each training film with two hashes,
+    ``name`` and ``pixels``.
     """
 
     description: Description
@@ -83,7 +83,7 @@ class Model:
 
 
 def save_model(folder: Path, model: Model) -> None:
-    """Write a bundle, replacing an older one of that place."""
+    """Write a bundle, replacing an older one in the same folder."""
     tensors: dict[str, Tensor] = {
         f"backbone.{name}": value for name, value in model.backbone.network.state_dict().items()
     }
@@ -107,7 +107,7 @@ def load_model(path: Path) -> Model:
     Raises:
         RunError: There is none, it is damaged, or it was written by a later version.
     """
-    folder, description = _place(path), described(path)
+    folder, description = _bundle_folder(path), described(path)
     _refuse_other_weights(folder)
     backbone = Backbone(description.backbone, description.size)
     try:
@@ -130,12 +130,12 @@ def load_model(path: Path) -> Model:
 
 
 def described(path: Path) -> Description:
-    """Read what a bundle, in its folder or in the run folder that holds it, says of itself.
+    """Read the description of a bundle, from its folder or the run folder that holds it.
 
     Raises:
         RunError: There is none, it is damaged, or of a later version.
     """
-    folder = _place(path)
+    folder = _bundle_folder(path)
     try:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
@@ -150,7 +150,7 @@ def described(path: Path) -> Description:
         ) from error
 
 
-def _place(path: Path) -> Path:
+def _bundle_folder(path: Path) -> Path:
     folder = path if (path / DESCRIPTION).is_file() else path / "model"
     if not (folder / DESCRIPTION).is_file():
         raise RunError(

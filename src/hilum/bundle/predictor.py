@@ -34,7 +34,7 @@ from hilum.training.inference import as_probabilities, over_films
 BATCH = 64
 """Images that go through the network together, and are held in memory."""
 Several = list[Any] | tuple[Any, ...] | pd.Series | pd.Index | Tensor
-"""What always is several images, even if it holds one."""
+"""Kinds that are always several images, even with one entry."""
 
 
 def load(run: str | Path, device: str = "auto") -> Predictor:
@@ -104,7 +104,7 @@ class Predictor:
 
     @property
     def description(self) -> Description:
-        """What model.json says."""
+        """The content of model.json."""
         return self.model.description
 
     @property
@@ -173,7 +173,7 @@ class Predictor:
         bits: int | None = None,
         unreadable: Literal["raise", "nan"] = "raise",
     ) -> FloatArray:
-        """Return the backbone's pooled features, float32 [N, E], a row an image; also after pretraining alone.
+        """Return the backbone's pooled features, float32 [N, E]; also of a run only pretrained.
 
         Arguments and errors are those of ``predict``; one image gives [1, E].
         """
@@ -223,7 +223,7 @@ class Predictor:
         return _over_original(maps[0, 0].cpu().numpy(), self.preparation, *grey.shape)
 
     def preprocess(self, images: Any, *, bits: int | None = None) -> Tensor:
-        """Return images as the network sees them: prepared, standardised, float32 [N, 1, size, size].
+        """Return images prepared and standardised for the network, float32 [N, 1, size, size].
 
         Arguments and errors are those of ``features``; all images are held in memory.
         """
@@ -260,7 +260,7 @@ class Predictor:
         return [dict(zip(self.findings, row, strict=True)) for row in rows]
 
     def called(self, probabilities: dict[str, float]) -> list[str]:
-        """Return the findings whose probability reaches the threshold chosen on validation films."""
+        """Return the findings whose probability reaches their threshold (from validation films)."""
         thresholds: dict[str, Any] = dict(self.description.thresholds)
         return [
             name
@@ -295,13 +295,13 @@ class Predictor:
         return as_probabilities(logits)
 
     def refuse_other_preparation(self, films: Films) -> None:
-        """Raise a DataError, with the command that would fit, if the films were prepared in another way."""
+        """Raise a DataError, with the command that fits, for films prepared in another way."""
         films.refuse_other_preparation(self.preparation)
 
     def _batches(
         self, inputs: ImageInputs, unreadable: str
     ) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
-        """Yield the positions of up to BATCH images, and the images prepared; no more are in memory."""
+        """Yield up to BATCH images prepared, with their positions; no more are in memory."""
         for start in range(0, len(inputs), BATCH):
             rows: list[int] = []
             prepared: list[NDArray[np.uint8]] = []
@@ -353,7 +353,7 @@ def _store(images: object) -> Films | None:
 def _over_original(
     heat: FloatArray, preparation: Preparation, height: int, width: int
 ) -> FloatArray:
-    """Return a heatmap of a prepared square as it lies over the image that came, float32 [height, width]."""
+    """Return a heatmap of the prepared square over the original image, float32 [height, width]."""
     size = preparation.size
     inner = FITS[preparation.fit](height, width, size)  # without the black margins of "pad"
     top, left = (size - inner[0]) // 2, (size - inner[1]) // 2

@@ -1,4 +1,4 @@
-"""Where a backbone's weights start: random, ImageNet's, an earlier run's, or a file's. Nothing here unpickles."""
+"""A backbone's weights from ImageNet or a file; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hilum.errors import OptionError, RunError
 from hilum.nn.backbones import Backbone
 
 ENOUGH = 0.95
-"""Share of a backbone's values that a file must have; less is another network's file."""
+"""Fraction of a backbone's values that a file must have; less is another network's file."""
 
 PREFIXES = (
     "",
@@ -40,7 +40,7 @@ PREFIXES = (
 
 @dataclass(frozen=True)
 class Matched:
-    """What a file gave a backbone: values taken of values in all, and keys that found no partner."""
+    """The result of loading a file: values taken, values in all, and keys without a match."""
 
     taken: int
     total: int
@@ -102,7 +102,7 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Matched:
-    """Copy the tensors that fit into a network: names under the best prefix, three-channel stems summed to one.
+    """Copy matching tensors into a network; three-channel stems are summed to one channel.
 
     Raises:
         RunError: Less than 95 % of the network's values are found; nothing is then copied.
@@ -113,27 +113,27 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Matc
         if not name.endswith("num_batches_tracked")
     }
     prefix = max(PREFIXES, key=lambda prefix: sum(prefix + name in tensors for name in own))
-    found, summed = {}, []
+    matched, summed = {}, []
     for name, value in own.items():
         given = tensors.get(prefix + name)
         if given is not None and given.shape != value.shape and _sums_to(given, value):
             given = given.float().sum(dim=1, keepdim=True)
             summed.append(name)
         if given is not None and given.shape == value.shape:
-            found[name] = given
-    taken, total = (sum(own[name].numel() for name in names) for names in (found, own))
-    missing = tuple(name for name in own if name not in found)
+            matched[name] = given
+    taken, total = (sum(own[name].numel() for name in names) for names in (matched, own))
+    missing = tuple(name for name in own if name not in matched)
     if taken < ENOUGH * total:
         raise RunError(
             f"{origin} has only {taken / total:.1%} of the backbone's values (missing: {', '.join(missing[:3])}); "
             f"at least {ENOUGH:.0%} are needed: choose the --backbone that the file was made for."
         )
-    network.load_state_dict(found, strict=False)
+    network.load_state_dict(matched, strict=False)
     return Matched(
         taken,
         total,
         missing,
-        tuple(set(tensors) - {prefix + name for name in found}),
+        tuple(set(tensors) - {prefix + name for name in matched}),
         tuple(summed),
     )
 
@@ -190,7 +190,7 @@ def _quiet_hub() -> Iterator[None]:
 
 
 def _hub_is_found() -> bool:
-    """Return whether the hub's name resolves; behind a proxy it need not, for the proxy resolves it."""
+    """Return whether the hub's name resolves; behind a proxy the proxy resolves it."""
     if getproxies():
         return True
     try:

@@ -1,1 +1,1 @@
-"""Where a model looks."""
+"""Heatmaps: which regions raised a model's score."""

@@ -1,4 +1,4 @@
-"""Grad-CAM: how much each place of a film speaks for a finding (Selvaraju 2017, arXiv 1610.02391)."""
+"""Grad-CAM: which regions of an image raise a finding's score (arXiv 1610.02391)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hilum.errors import OptionError
 from hilum.heatmaps.layers import LEAST_SIDE, Trace
 
 _LARGEST_SIDE = 512  # pixels up to which small films are enlarged in search of a map
-_LIFT = 1024.0  # keeps gradients of half precision above their smallest number; a power of two rounds nothing
+_LIFT = 1024.0  # keeps half-precision gradients from underflow; a power of two is exact
 
 
 @dataclass(frozen=True)
 class Heatmaps:
-    """Where a model looked.
+    """The heatmaps of a batch.
 
-    Maps are not comparable in strength: each is divided by its own maximum, also for a finding that
-    the model denies.
+    Maps are not comparable in strength: each is divided by its own maximum, also where the model
+    rejects the finding.
     """
 
     maps: Tensor
-    """[B, F, H, W] float32 from 0 to 1 at the films' size; all 0 where no place speaks for the
-    finding."""
+    """[B, F, H, W] float32 from 0 to 1 at the films' size; all 0 where no region raises the
+    score."""
     raw: Tensor
     """[B, F, h, w] float32, at least 0, as the layer gives them: not divided, not enlarged."""
     layer: str
@@ -41,8 +41,8 @@ class Heatmaps:
 
 
 @dataclass
-class _Seen:
-    """What the hooks catch in one pass."""
+class _Recorded:
+    """What the hooks record in one forward pass."""
 
     maps: list[Tensor] = field(default_factory=list)
     head_inputs: list[Tensor] = field(default_factory=list)
@@ -89,15 +89,15 @@ def layer_maps(model: nn.Module, images: Tensor, findings: Sequence[int], layer:
     (eq. 1 and 2). Arguments as ``explain``, but ``layer`` is a full name and the films are taken as
     they are.
     """
-    with torch.enable_grad(), _caught(model, layer) as seen:
+    with torch.enable_grad(), _caught(model, layer) as recorded:
         logits = model(images)
         _check_findings(findings, logits.shape[1])
-        if len(seen.maps) != 1:
-            raise ValueError(f"layer {layer!r} was called {len(seen.maps)} times in one pass")
-        weights = _pooled_linear_weights(model, seen, findings)
+        if len(recorded.maps) != 1:
+            raise ValueError(f"layer {layer!r} was called {len(recorded.maps)} times in one pass")
+        weights = _pooled_linear_weights(model, recorded, findings)
         if weights is None:
-            weights = _mean_gradients(logits, seen.maps[0], findings)
-    activations = seen.maps[0].detach().float()
+            weights = _mean_gradients(logits, recorded.maps[0], findings)
+    activations = recorded.maps[0].detach().float()
     return torch.einsum("bfc,bchw->bfhw", weights, activations).clamp_(min=0.0)
 
 
@@ -125,42 +125,44 @@ def _find_layer(model: nn.Module, films: Tensor, layer: str | None) -> tuple[Ten
 
 
 @contextmanager
-def _caught(model: nn.Module, layer: str) -> Iterator[_Seen]:
-    """Record the layer's maps and the head's input while the block runs; hooks are always removed."""
-    seen = _Seen()
+def _caught(model: nn.Module, layer: str) -> Iterator[_Recorded]:
+    """Record the layer's maps and the head's input; the hooks are removed in any case."""
+    recorded = _Recorded()
 
     def catch_map(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         # The gradient ends here: nothing is computed back through the layers before. The rest of
         # the model gets a copy, because its next layer may work in place.
-        seen.maps.append(output.detach().clone().requires_grad_())
-        return seen.maps[-1].clone()
+        recorded.maps.append(output.detach().clone().requires_grad_())
+        return recorded.maps[-1].clone()
 
     def catch_head_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.head_inputs.append(inputs[0].detach())
+        recorded.head_inputs.append(inputs[0].detach())
 
     handles = [model.get_submodule(layer).register_forward_hook(catch_map)]
     head = getattr(model, "head", None)
     if isinstance(head, nn.Linear):
         handles.append(head.register_forward_pre_hook(catch_head_input))
     try:
-        yield seen
+        yield recorded
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _pooled_linear_weights(model: nn.Module, seen: _Seen, findings: Sequence[int]) -> Tensor | None:
-    """Return the weights [B, F, C] in closed form, if the logits are a linear head on the mean of the layer's map.
+def _pooled_linear_weights(
+    model: nn.Module, recorded: _Recorded, findings: Sequence[int]
+) -> Tensor | None:
+    """Return the weights [B, F, C] in closed form for a linear head on the pooled layer, else None.
 
     The gradient of such a logit is the head's weight over h x w at every place (CAM, Zhou 2016,
     arXiv 1512.04150).
     """
-    maps = seen.maps[0].detach().float()
-    if len(seen.head_inputs) != 1 or seen.head_inputs[0].shape != maps.shape[:2]:
+    maps = recorded.maps[0].detach().float()
+    if len(recorded.head_inputs) != 1 or recorded.head_inputs[0].shape != maps.shape[:2]:
         return None
-    exact = seen.head_inputs[0].dtype == torch.float32
+    exact = recorded.head_inputs[0].dtype == torch.float32
     tolerance = 1e-4 if exact else 2e-2
-    pooled, entered = maps.mean(dim=(2, 3)), seen.head_inputs[0].float()
+    pooled, entered = maps.mean(dim=(2, 3)), recorded.head_inputs[0].float()
     if not torch.allclose(
         pooled, entered, rtol=tolerance, atol=tolerance * float(pooled.abs().max())
     ):
@@ -171,7 +173,11 @@ def _pooled_linear_weights(model: nn.Module, seen: _Seen, findings: Sequence[int
 
 
 def _mean_gradients(logits: Tensor, maps: Tensor, findings: Sequence[int]) -> Tensor:
-    """Return each channel's gradient, meaned over the map, float32 [B, F, C]; films do not mix, so their sum serves."""
+    """Return each channel's gradient averaged over the map, float32 [B, F, C].
+
+    Images of a batch do not interact in evaluation mode, so one backward pass of the summed logits
+    serves all of them.
+    """
     means = []
     for finding in findings:
         (gradient,) = torch.autograd.grad(logits[:, finding].sum() * _LIFT, maps, retain_graph=True)

@@ -1,7 +1,7 @@
 """Which layer of a network a heatmap is taken from.
 
-The deepest maps know most about findings, but a map of 2 x 2 tells nothing of where: on films of 64
-px that is the last map of a ResNet. So the deepest layer counts whose map is at least 7 x 7.
+The deepest maps carry most of a finding's meaning, but a map of 2 x 2 (a ResNet's last on 64 px
+images) localises nothing. So the deepest layer with a map of at least 7 x 7 is used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from hilum.errors import OptionError, did_you_mean
 
 LEAST_SIDE = 7
-"""Least rows and columns of a map that says where."""
+"""Least rows and columns of a map that localises."""
 _STEM_STRIDE = 4  # maps finer than a quarter of the film show edges and textures, not findings
 
 
 class Trace:
-    """What each module of a network gave in one pass over one film, in the order in which they ended."""
+    """The output shapes of all modules in one forward pass of one image, in order of completion."""
 
     def __init__(self, model: nn.Module, image: Tensor) -> None:
         """Run the film through the model.
@@ -45,7 +45,7 @@ class Trace:
                 self._shapes.pop(name, None)
 
     def deepest(self) -> str | None:
-        """Return the deepest layer of the main path with a map of at least 7 x 7, or None where there is none."""
+        """Return the deepest layer of the main path with a map of at least 7 x 7, or None."""
         fine = [
             name
             for name in self.main_path()
@@ -60,12 +60,14 @@ class Trace:
             OptionError: No layer is called so, several end so, or it gives no maps.
         """
         maps = [name for name in self._shapes if name and self._is_map(name)]
-        found = [layer] if layer in maps else [name for name in maps if name.endswith(f".{layer}")]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        matches = (
+            [layer] if layer in maps else [name for name in maps if name.endswith(f".{layer}")]
+        )
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise OptionError(
-                f"layer {layer!r} is ambiguous: name one of {', '.join(found)} in full."
+                f"layer {layer!r} is ambiguous: name one of {', '.join(matches)} in full."
             )
         path = self.main_path()
         hint = did_you_mean(layer, [*maps, *(name.rpartition(".")[2] for name in path)])
@@ -78,11 +80,11 @@ class Trace:
         return self._shapes[layer][-2], self._shapes[layer][-1]
 
     def main_path(self) -> list[str]:
-        """Return the layers that all knowledge passes through, shallow to deep.
+        """Return the layers that every path through the network passes, shallow to deep.
 
         These are the children of the network, and of every plain chain (nn.Sequential) among them.
         Other modules are
-        blocks: inside them are branches that are not all that the network knows at that depth.
+        blocks: a branch inside them is only part of the features at that depth.
         Modules that only wrap the network are passed through.
         """
         path: list[str] = []
@@ -98,7 +100,7 @@ class Trace:
                 path.append(name)
 
     def _children(self, parent: str) -> Iterator[str]:
-        """The nearest modules below ``parent`` that were called; a module that only holds others is looked through."""
+        """Yield the nearest called modules below ``parent``, through mere containers."""
         for child, _ in self._model.get_submodule(parent).named_children():
             name = f"{parent}.{child}" if parent else child
             if name in self._shapes:
@@ -107,7 +109,7 @@ class Trace:
                 yield from self._children(name)
 
     def _is_map(self, name: str) -> bool:
-        """Whether the output is [1, C, h, w] of the film's proportions, to one pixel; channels-last maps are not."""
+        """Whether the output is [1, C, h, w] of the image's proportions; channels-last is not."""
         shape = self._shapes[name]
         if len(shape) != 4:
             return False

@@ -1,7 +1,6 @@
-"""Whether a heatmap points at a finding: the pointing game and the overlap with a mask, against a control.
+"""Heatmap localisation scores: pointing game and overlap with a mask.
 
-Scores are taken where a finding is present and its place known. Nothing is said of films without
-it.
+Only images with the finding and a known mask or box are scored.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from hilum.metrics.intervals import bootstrap_counts
 from hilum.metrics.results import Estimate
 
 LEAST_PATIENTS = 5
-"""Patients that a finding needs to enter the overall mean."""
+"""Least patients of a finding in the overall mean."""
 _LEVELS = 256  # of a map before it is cut in two
 
 
@@ -28,7 +27,7 @@ _LEVELS = 256  # of a map before it is cut in two
 class Places:
     """Which finding and whom each scored map belongs to.
 
-    finding   [n] place of the finding among ``names``
+    finding   [n] index of the finding among ``names``
     patient   [n] codes from 0 to P - 1 without gaps
     names     the findings
     """
@@ -46,7 +45,7 @@ class Places:
         """
         if len(finding) != len(patient):
             raise ValueError(f"{len(finding)} findings and {len(patient)} patients do not fit")
-        order = {name: place for place, name in enumerate(names)}
+        order = {name: position for position, name in enumerate(names)}
         if missing := sorted(set(finding) - set(order)):
             raise ValueError(f"finding {missing[0]!r} is not among {list(names)}")
         codes = np.unique(np.asarray(patient, dtype=np.str_), return_inverse=True)[1]
@@ -59,14 +58,14 @@ class Places:
         return int(self.patient.max()) + 1 if len(self.patient) else 0
 
     def weightings(self, resamples: int, seed: int) -> NDArray[np.uint16]:
-        """Return patient weights [1 + resamples, P]: first each patient once, then the resamples."""
+        """Return patient weights [1 + resamples, P]: row 0 is all ones, then the resamples."""
         counts = bootstrap_counts(self.patient_count, resamples, seed)
         return np.concatenate([np.ones((1, self.patient_count), np.uint16), counts])
 
 
 @dataclass(frozen=True)
 class Located:
-    """A score's mean by finding, and the mean of those over the findings that enough patients have."""
+    """A score's mean by finding, and over the findings with enough patients."""
 
     overall: Estimate
     findings: dict[str, Estimate]
@@ -74,7 +73,7 @@ class Located:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        by_finding = {name: one.to_json() for name, one in self.findings.items()}
+        by_finding = {name: value.to_json() for name, value in self.findings.items()}
         return {
             "overall": self.overall.to_json(),
             "findings": by_finding,
@@ -87,8 +86,8 @@ def pointing_hits(
 ) -> DoubleArray:
     """Return for each map whether its highest place lies on the mask, float64 [N] from 0 to 1.
 
-    Where several pixels share the maximum, the score is the share of them that hit: what drawing
-    one of them by lot scores in the mean. A map of zeros points nowhere and misses.
+    Where several pixels share the maximum, the score is the fraction of them that hit: the
+    expected score of choosing one at random. A map of zeros points nowhere and misses.
 
     Args:
         maps: [N, H, W], at least 0.
@@ -119,7 +118,7 @@ def pointing_hits(
 
 
 def overlaps(maps: NDArray[np.floating], masks: BoolArray) -> DoubleArray:
-    """Return each map's intersection over union with its mask, float64 [N], the map cut in two by Otsu's threshold.
+    """Return each map's IoU with its mask, float64 [N], after Otsu's threshold.
 
     A map of zeros, and any map of one value, chooses nothing and scores 0.
 
@@ -134,7 +133,7 @@ def overlaps(maps: NDArray[np.floating], masks: BoolArray) -> DoubleArray:
     """
     _check(maps, masks)
     chosen = (
-        np.stack([chosen_pixels(one) for one in maps])
+        np.stack([chosen_pixels(heat) for heat in maps])
         if len(maps)
         else np.zeros(maps.shape, np.bool_)
     )
@@ -143,7 +142,7 @@ def overlaps(maps: NDArray[np.floating], masks: BoolArray) -> DoubleArray:
 
 
 def chosen_pixels(heat: NDArray[np.floating]) -> BoolArray:
-    """Return the pixels above Otsu's threshold of a map [H, W], bool [H, W]; none where all are equal."""
+    """Return the pixels above Otsu's threshold, bool [H, W]; none in a constant map."""
     low, high = float(heat.min()), float(heat.max())
     if high <= low:
         return np.zeros(heat.shape, np.bool_)
@@ -159,7 +158,7 @@ def located(
     least_patients: int = LEAST_PATIENTS,
     level: float = 0.95,
 ) -> Located:
-    """Return the mean of a score from 0 to 1 by finding and over findings, with intervals over patients.
+    """Return a score's mean by finding and over findings, with intervals over patients.
 
     Args:
         values: [n], one score a map.
@@ -182,7 +181,7 @@ def located_difference(
     least_patients: int = LEAST_PATIENTS,
     level: float = 0.95,
 ) -> Located:
-    """Return the mean difference of two models' scores on the same maps, which pairs them; arguments as ``located``."""
+    """Return the paired mean difference of two models' scores; arguments as ``located``."""
     return _located(values, places, weights, least_patients, level, difference)
 
 
@@ -192,7 +191,7 @@ def _located(
     weights: NDArray[np.uint16],
     least_patients: int,
     level: float,
-    estimate_of: Callable[[DoubleArray, float, str | None, str | None, int | None], Estimate],
+    to_estimate: Callable[[DoubleArray, float, str | None, str | None, int | None], Estimate],
 ) -> Located:
     if values.shape != places.finding.shape or weights.shape[1:] != (places.patient_count,):
         raise ValueError(
@@ -202,30 +201,30 @@ def _located(
         [_means(values, places, weights, f) for f in range(len(places.names))], axis=1
     )  # [1 + R, F]
     counts = [
-        len(np.unique(places.patient[places.finding == place]))
-        for place in range(len(places.names))
+        len(np.unique(places.patient[places.finding == position]))
+        for position in range(len(places.names))
     ]
-    scored = [place for place, count in enumerate(counts) if count >= least_patients]
+    scored = [position for position, count in enumerate(counts) if count >= least_patients]
     by_finding = {
-        name: estimate_of(
-            samples[:, place],
+        name: to_estimate(
+            samples[:, position],
             level,
             "no film with its place known",
-            _too_few(counts[place]),
-            counts[place],
+            _too_few(counts[position]),
+            counts[position],
         )
-        for place, name in enumerate(places.names)
+        for position, name in enumerate(places.names)
     }
     none = f"no finding has {least_patients} patients with its place known"
-    fewest = min((counts[place] for place in scored), default=0)
-    overall = estimate_of(macro_samples(samples, scored), level, none, _too_few(fewest), fewest)
-    return Located(overall, by_finding, tuple(places.names[place] for place in scored))
+    fewest = min((counts[position] for position in scored), default=0)
+    overall = to_estimate(macro_samples(samples, scored), level, none, _too_few(fewest), fewest)
+    return Located(overall, by_finding, tuple(places.names[position] for position in scored))
 
 
 def _means(
     values: DoubleArray, places: Places, weights: NDArray[np.uint16], finding: int
 ) -> DoubleArray:
-    """One finding's mean in each resample, [1 + R]; nan where the resample has no patient with it."""
+    """Return one finding's mean in each resample, [1 + R]; nan where no patient has it."""
     mine = places.finding == finding
     patients, size = places.patient[mine], places.patient_count
     sums = np.bincount(patients, weights=values[mine], minlength=size)
@@ -237,7 +236,7 @@ def _means(
 
 
 def _too_few(patients: int) -> str | None:
-    """One patient resampled is always the same patient: an interval would have no width."""
+    """Return the reason for no interval: resampling one patient has no variance."""
     return None if patients >= 2 else "one patient only"
 
 

@@ -1,4 +1,4 @@
-"""Heatmaps as pictures: alone, and laid over the film."""
+"""Heatmaps as pictures: alone, and over the film."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.arrays import FloatArray
 
 LEAST_SIDE = 256
 """Least pixels of a picture's shorter side; smaller films are shown enlarged."""
-_STRONGEST = 0.65  # share of colour where the heat is 1, so that the film stays visible below
+_STRONGEST = 0.65  # opacity where the heat is 1, so that the film stays visible below
 # Inferno: equal steps of heat look equally large, also in grey print and to the colour-blind.
 # OpenCV gives BGR.
 _INFERNO: NDArray[np.uint8] = np.asarray(
@@ -22,7 +22,7 @@ _INFERNO: NDArray[np.uint8] = np.asarray(
 
 
 def overlay(film: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the film with the heat in colour over it; where there is no heat, the film is as it is.
+    """Return the film with the heat in colour over it; without heat the film is unchanged.
 
     Args:
         film: Grey [H, W].
@@ -41,12 +41,12 @@ def overlay(film: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.u
     grey = cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)[
         ..., None
     ]
-    share = _STRONGEST * strength[..., None]
-    return _to_uint8((1.0 - share) * grey + share * _coloured(strength))
+    opacity = _STRONGEST * strength[..., None]
+    return _to_uint8((1.0 - opacity) * grey + opacity * _coloured(strength))
 
 
 def heatmap_image(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the heat [H, W] from 0 to 1 alone in colour, RGB [h, w, 3], the shorter side at least 256 pixels.
+    """Return the heat [H, W] from 0 to 1 in colour, RGB [h, w, 3], at least 256 pixels a side.
 
     Raises:
         ValueError: The heat is not [H, W] from 0 to 1.
@@ -55,7 +55,7 @@ def heatmap_image(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def picture_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size of a picture of a film: the film's own, or the least whole multiple that is large enough.
+    """Return a picture's size: the film's, or the least multiple with sides of 256 pixels.
 
     >>> picture_size(64, 64), picture_size(224, 224), picture_size(320, 300)
     ((256, 256), (448, 448), (320, 300))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,13 +29,13 @@ from hilum.workflows.inference.options import EmbedOptions
 GROUP = 8 * BATCH
 """Films that are held in memory and written together: 16 MB of features at 2048 a film."""
 RECORD = b"hilum"
-"""Key of the file's metadata under which it says, as JSON, what it holds."""
+"""Key of the file's metadata whose JSON describes the content."""
 NOTICE = "Research use only, not a medical device."
 
 
 @dataclass(frozen=True)
 class EmbedResult:
-    """Where the table is, how many films it has, and how many features each."""
+    """The table's path, its number of films, and the number of features each."""
 
     out: Path
     films: int
@@ -55,23 +53,23 @@ class EmbedResult:
 
 
 def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILENT) -> EmbedResult:
-    """Write one row a film: source, path, patient, part, and the frozen backbone's features.
+    """Write one row a film: source, path, patient, split, and the frozen backbone's features.
 
-    The file's metadata says, as JSON under ``hilum``, what the features are of; equal inputs give
-    equal bytes on one kind of device.
+    The file's metadata describes the features as JSON under ``hilum``. Equal inputs give equal bytes
+    on one kind of device.
 
     Args:
         subject: A run folder, a weights file, ``random`` or ``imagenet``.
-        options: Films and place.
-        listener: Hears notes and progress.
+        options: Films, and the file to write.
+        listener: Receives notes and progress.
 
     Raises:
         OptionError: ``out`` is a folder or another file.
-        DataError: The films were prepared in another way than the run's, or the part has none.
+        DataError: The films were prepared in another way than the run's, or the split has none.
         HilumError: Anything else the user can mend; see the line.
     """
     subject = str(subject)
-    held = _held(options.out)
+    existing = _existing(options.out)
     films = Films.open(options.data)
     subsets = Subsets.of(films)
     rows = subsets.needed(options.split)
@@ -81,10 +79,10 @@ def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILEN
         films.refuse_other_preparation(start.preparation)
     record = _record(subject, start, size, subsets, options.split)
     result = EmbedResult(
-        options.out, len(rows), start.backbone.out_features, already_done=held is not None
+        options.out, len(rows), start.backbone.out_features, already_done=existing is not None
     )
-    if held is not None:
-        _refuse_other(options.out, held, record)
+    if existing is not None:
+        _refuse_other(options.out, existing, record)
         listener.note(f"{options.out} is already done")
         return result
     for note in start.notes:
@@ -92,72 +90,54 @@ def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILEN
     device = choose_device(options.device)
     listener.device(describe_device(device))
     start.backbone.to(device)
-    schema = _schema(start.backbone.out_features, record)
-    _write(
-        options.out,
-        schema,
-        _named(subsets, rows),
-        _features(start.backbone, films, rows, size, listener),
-    )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(options.out) as aside:
+        _write_features(aside, start.backbone, subsets, rows, size, record, listener)
     return result
 
 
-def _write(
-    out: Path, schema: pa.Schema, table: pd.DataFrame, groups: Iterable[tuple[int, np.ndarray]]
+def _write_features(
+    file: Path,
+    backbone: Backbone,
+    subsets: Subsets,
+    rows: Rows,
+    size: int,
+    record: dict[str, Any],
+    listener: Listener,
 ) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as aside, pq.ParquetWriter(aside, schema) as writer:
-        for place, features in groups:
-            writer.write_table(_group(table.iloc[place : place + len(features)], features, schema))
-
-
-def _features(
-    backbone: Backbone, films: Films, rows: Rows, size: int, listener: Listener
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the features [n, D] of one group of films after the other, each with the place of its first film."""
-    for begin in range(0, len(rows), GROUP):
-
-        def progress(done: int, _: int, begin: int = begin) -> None:
-            if done or not begin:  # each group begins with 0, the whole only once
-                listener.progress("embed", begin + done, len(rows))
-
-        yield begin, over_films(backbone, films, rows[begin : begin + GROUP], size, progress)
-
-
-def _named(subsets: Subsets, rows: Rows) -> pd.DataFrame:
-    """Return source, path, patient and part of the films; the part is null where a film belongs to none."""
-    films = subsets.films
-    pairs = zip(films.stores, subsets.splits, strict=True)
-    assigned = pd.concat([split.assign(store.catalog) for store, split in pairs], ignore_index=True)
-    return (
-        films.catalog[["source", "path", "patient"]]
-        .assign(part=assigned.astype("string"))
-        .iloc[rows]
+    """Write the rows group by group, so that only one group's features are in memory."""
+    columns = ["source", "path", "patient", "part"]
+    table = subsets.films.catalog[columns[:3]]
+    table = table.assign(part=subsets.split_of_each().astype("string")).iloc[rows]
+    kind = pa.list_(pa.float32(), backbone.out_features)
+    schema = pa.schema(
+        [*((name, pa.string()) for name in columns), ("features", kind)],
+        {RECORD: canonical_json(record)},
     )
+    with pq.ParquetWriter(file, schema) as writer:
+        for begin in range(0, len(rows), GROUP):
 
+            def progress(done: int, _: int, begin: int = begin) -> None:
+                if done or not begin:  # each group begins with 0, the whole only once
+                    listener.progress("embed", begin + done, len(rows))
 
-def _schema(features: int, record: dict[str, Any]) -> pa.Schema:
-    names = [(name, pa.string()) for name in ("source", "path", "patient", "part")]
-    return pa.schema(
-        [*names, ("features", pa.list_(pa.float32(), features))], {RECORD: canonical_json(record)}
-    )
-
-
-def _group(table: pd.DataFrame, features: np.ndarray, schema: pa.Schema) -> pa.Table:
-    columns = [pa.array(table[name], pa.string(), from_pandas=True) for name in table.columns]
-    flat = pa.array(np.ascontiguousarray(features, np.float32).reshape(-1))
-    return pa.table(
-        [*columns, pa.FixedSizeListArray.from_arrays(flat, features.shape[1])], schema=schema
-    )
+            group = slice(begin, begin + GROUP)
+            features = over_films(backbone, subsets.films, rows[group], size, progress)
+            values = pa.array(np.ascontiguousarray(features, np.float32).reshape(-1))
+            arrays = [
+                pa.array(table[name].iloc[group], pa.string(), from_pandas=True) for name in columns
+            ]
+            arrays.append(pa.FixedSizeListArray.from_arrays(values, backbone.out_features))
+            writer.write_table(pa.table(arrays, schema=schema))
 
 
 def _record(
     subject: str, start: InitialWeights, size: int, subsets: Subsets, split: str
 ) -> dict[str, Any]:
-    """Return what the file says of itself; no path and no time is in it."""
-    named = Path(subject)
+    """Return the description of the features for the file's metadata, without paths and times."""
+    path = Path(subject)
     return {
-        "model": described(named).method if is_model(named) else named.name,
+        "model": described(path).method if is_model(path) else path.name,
         "backbone": start.backbone.name,
         "weights": _weights_hash(start.backbone),
         "preparation": subsets.films.preparation.to_json(),
@@ -178,8 +158,8 @@ def _weights_hash(backbone: Backbone) -> str:
     return digest.hexdigest()
 
 
-def _held(out: Path) -> dict[str, Any] | None:
-    """Return what an older result at ``out`` says of itself, None where there is no file.
+def _existing(out: Path) -> dict[str, Any] | None:
+    """Return the description in an older result at ``out``, None where there is no file.
 
     Raises:
         OptionError: There is something else.
@@ -201,8 +181,8 @@ def _held(out: Path) -> dict[str, Any] | None:
     return record
 
 
-def _refuse_other(out: Path, held: dict[str, Any], record: dict[str, Any]) -> None:
-    differing = [name for name in {**record, **held} if held.get(name) != record.get(name)]
+def _refuse_other(out: Path, existing: dict[str, Any], record: dict[str, Any]) -> None:
+    differing = [name for name in {**record, **existing} if existing.get(name) != record.get(name)]
     if differing:
         raise OptionError(
             f"--out is {out}, which holds other features (not the same: {', '.join(differing)}): give another name."

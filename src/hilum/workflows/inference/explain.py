@@ -39,7 +39,7 @@ STORE_LIMIT = 20
 
 @dataclass(frozen=True)
 class Explained:
-    """One film: its folder of pictures, all probabilities, the findings called, and the findings drawn."""
+    """One film: its folder of pictures, probabilities, called findings and drawn findings."""
 
     film: Path
     folder: Path
@@ -50,7 +50,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """The films explained, those that could not be read, and a line that names the layer and the reason for it."""
+    """The explained films, the unreadable ones, and a line about the layer that was used."""
 
     out: Path
     films: tuple[Explained, ...]
@@ -78,7 +78,7 @@ def explain(
     options: ExplainOptions,
     listener: Listener = SILENT,
 ) -> ExplainResult:
-    """Write a folder a film with ``film.png`` and, for each finding, its heatmap and overlay; and a summary as JSON.
+    """Write for each film a folder with a heatmap and overlay per finding, and a summary as JSON.
 
     A file that cannot be read is left out and named in the result.
 
@@ -96,6 +96,7 @@ def explain(
         DataError: Not one film could be read, or the store was prepared in another way than the
             model.
     """
+    files = image_files(films)
     predictor = Predictor.load(as_path("run", run), options.device)
     listener.device(describe_device(predictor.device))
     names = options.finding or predictor.findings
@@ -103,7 +104,7 @@ def explain(
     names = tuple(predictor.findings[position] for position in positions)
     _refuse_foreign(options.out)
     failed: dict[str, str] = {}
-    paths, images = _images(predictor, image_files(films), options, failed, listener)
+    paths, images = _images(predictor, files, options, failed, listener)
     explained: list[Explained] = []
     note = ""
     listener.progress("explain", 0, len(paths))
@@ -161,7 +162,7 @@ def _folder_name(number: int, film: Path) -> str:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Raise if the folder holds anything but an earlier explanation: nothing else is ever replaced."""
+    """Raise if the folder holds anything but an earlier explanation, which alone is replaced."""
     try:
         if out.exists() and any(out.iterdir()) and not (out / SUMMARY).is_file():
             raise OptionError(
@@ -191,7 +192,7 @@ def _no_folder(out: Path, error: OSError) -> OptionError:
 
 
 def _earlier_folders(out: Path) -> list[Path]:
-    """Return the folders directly below ``out`` that its summary lists; none if it cannot be read."""
+    """Return the folders directly below ``out`` in its summary; none if that is unreadable."""
     try:
         summary = json.loads((out / SUMMARY).read_text("utf-8"))
         names = {*summary.get("planned", ()), *(film["folder"] for film in summary["films"])}

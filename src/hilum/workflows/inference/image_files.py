@@ -1,4 +1,4 @@
-"""Image files and stores as the commands take them, prepared one by one; unreadable files are left out with a line."""
+"""Image files and films of a store, prepared one by one; unreadable files are left out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
 
 
 def image_files(images: object) -> list[Path]:
-    """Return the files that paths name: a folder stands for its PNG and JPEG files, ``@list.txt`` for its lines.
+    """Return files: those of a folder, those that ``@list.txt`` lists, and all others as given.
 
     Args:
         images: A path, or a list of paths: files, folders, stores and ``@`` lists. Paths in a list
@@ -45,7 +45,7 @@ def image_files(images: object) -> list[Path]:
         DataError: A list cannot be read.
     """
     files: list[Path] = []
-    for path in as_paths("images", images):
+    for path in as_paths("films", images):
         listed = [path]
         if str(path).startswith(LIST) and not path.exists():
             listed = _lines(Path(str(path)[len(LIST) :]))

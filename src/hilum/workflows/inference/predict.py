@@ -23,7 +23,7 @@ from hilum.workflows.inference.image_files import image_files, is_store, prepare
 
 @dataclass(frozen=True)
 class PredictResult:
-    """The table's path, its number of films, and the films that could not be read with the reason."""
+    """The table's path, its number of films, and the reason for each unreadable file."""
 
     out: Path
     films: int
@@ -63,9 +63,9 @@ def predict(
         raise OptionError(
             f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}."
         )
+    files = image_files(films)
     predictor = Predictor.load(as_path("run", run), device)
     listener.device(describe_device(predictor.device))
-    files = image_files(films)
     failed: dict[str, str] = {}
     paths: list[str] = []
     scores: list[list[float]] = []
