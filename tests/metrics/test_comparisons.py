@@ -8,7 +8,12 @@ from hilum.metrics.comparisons import Measured, compare, compare_models, holm, i
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.estimates import macro_patients
 from hilum.metrics.interval_options import IntervalOptions
-from hilum.metrics.intervals import NEVER_VARIES, difference_interval, difference_p, share_interval
+from hilum.metrics.intervals import (
+    NEVER_VARIES,
+    difference_interval,
+    difference_p,
+    proportion_interval,
+)
 from hilum.metrics.ranking import auroc
 from hilum.metrics.resampling import EvaluationLabels, weightings
 from hilum.metrics.summary import evaluate_findings
@@ -343,8 +348,8 @@ def test_recall_and_specificity_rest_on_their_own_patients():
         .findings[2]
         .measures
     )
-    assert found["recall"].interval == share_interval(1.0, 0.0, 8)
-    assert found["specificity"].interval == share_interval(0.0, 0.0, 52)
+    assert found["recall"].interval == proportion_interval(1.0, 0.0, 8)
+    assert found["specificity"].interval == proportion_interval(0.0, 0.0, 52)
 
 
 def test_torch_has_as_many_threads_as_before():

@@ -9,7 +9,7 @@ from hilum.metrics.intervals import (
     bootstrap_counts,
     difference_interval,
     difference_p,
-    share_interval,
+    proportion_interval,
     standard_error,
 )
 
@@ -53,27 +53,29 @@ def test_a_share_is_taken_on_the_logit_scale_with_students_factor(value, error, 
     factor = stats.t.ppf(0.95, patients - 1)
     centre, spread = np.log(value / (1 - value)), error / (value * (1 - value))
     expected = [1 / (1 + np.exp(-(centre + sign * factor * spread))) for sign in (-1, 1)]
-    assert share_interval(value, error, patients, level=0.9) == pytest.approx(
+    assert proportion_interval(value, error, patients, level=0.9) == pytest.approx(
         tuple(expected), abs=1e-12
     )
 
 
 def test_ends_of_a_share_stay_within_0_and_1():
     for value in (1e-9, 0.5, 1 - 1e-9):
-        low, high = share_interval(value, 0.3, patients=2)
+        low, high = proportion_interval(value, 0.3, patients=2)
         assert 0.0 <= low <= value <= high <= 1.0
 
 
 @pytest.mark.parametrize("patients", [2, 8, 60])
 def test_all_right_or_none_is_judged_as_that_many_patients(patients):
     exact = stats.binomtest(patients, patients).proportion_ci(0.95, "exact")
-    assert share_interval(1.0, 0.0, patients) == pytest.approx((exact.low, 1.0), abs=1e-12)
-    assert share_interval(0.0, 0.0, patients) == pytest.approx((0.0, 1.0 - exact.low), abs=1e-12)
+    assert proportion_interval(1.0, 0.0, patients) == pytest.approx((exact.low, 1.0), abs=1e-12)
+    assert proportion_interval(0.0, 0.0, patients) == pytest.approx(
+        (0.0, 1.0 - exact.low), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("error", [0.0, 1e-17])
 def test_of_what_never_varies_between_the_ends_nothing_is_known(error):
-    assert share_interval(0.5, error, 30) is None
+    assert proportion_interval(0.5, error, 30) is None
     assert (difference_interval(0.1, error, 30), difference_p(0.1, error, 30)) == (None, None)
 
 
@@ -98,12 +100,12 @@ def test_very_many_patients_are_the_normal_distribution():
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0, np.nan])
 def test_a_level_outside_0_to_1_is_refused(level):
     with pytest.raises(ValueError, match="level is"):
-        share_interval(0.5, 0.1, 9, level)
+        proportion_interval(0.5, 0.1, 9, level)
 
 
 def test_one_patient_has_no_interval():
     with pytest.raises(ValueError, match="needs 2"):
-        share_interval(0.5, 0.1, 1)
+        proportion_interval(0.5, 0.1, 1)
 
 
 def students_p(t: float, degrees: int) -> float:

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
-from hilum.metrics.intervals import bootstrap_counts, share_interval
+from hilum.metrics.intervals import bootstrap_counts, proportion_interval
 from hilum.metrics.operating import (
     RULES,
     choose_threshold,
@@ -136,7 +136,7 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients():
         rests_on = people[1] if name == "specificity" else people[0]
         found = getattr(point, name)
         assert found.interval == pytest.approx(
-            share_interval(found.value, np.std(values, ddof=1), rests_on)
+            proportion_interval(found.value, np.std(values, ddof=1), rests_on)
         )
 
 

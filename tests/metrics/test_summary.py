@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from hilum.metrics.interval_options import IntervalOptions
-from hilum.metrics.intervals import NEVER_VARIES, bootstrap_counts, share_interval
+from hilum.metrics.intervals import NEVER_VARIES, bootstrap_counts, proportion_interval
 from hilum.metrics.resampling import MEASURES, EvaluationLabels
 from hilum.metrics.summary import NO_THRESHOLD, evaluate_findings
 
@@ -61,7 +61,9 @@ def test_intervals_equal_a_naive_loop_with_scikit_learn():
             present, absent = (
                 len(set(who[mask[:, place] & (truth[:, place] == kind)])) for kind in (1, 0)
             )
-            expected = share_interval(estimate.value, samples.std(ddof=1), min(present, absent))
+            expected = proportion_interval(
+                estimate.value, samples.std(ddof=1), min(present, absent)
+            )
             fewest.append(min(present, absent))
             assert estimate.interval == pytest.approx(expected, abs=1e-12)
             assert estimate.left_out == np.isnan(samples).sum() == 0
@@ -78,7 +80,7 @@ def test_intervals_equal_a_naive_loop_with_scikit_learn():
         ** 2
     )
     assert min(fewest) - 1 < degrees < max(fewest) - 1
-    expected = share_interval(evaluation.auroc_macro.value, error, int(degrees) + 1)
+    expected = proportion_interval(evaluation.auroc_macro.value, error, int(degrees) + 1)
     assert evaluation.auroc_macro.interval == pytest.approx(expected, abs=1e-12)
 
 
@@ -102,7 +104,7 @@ def test_resamples_without_a_class_are_left_out_and_counted():
     samples = naive_samples(roc_auc_score, truth[:, 0], ones[:, 0] > 0, scores[:, 0], who, 400, 0)
     assert estimate.left_out == np.isnan(samples).sum() > 20
     assert estimate.interval == pytest.approx(
-        share_interval(estimate.value, np.nanstd(samples, ddof=1), 2), abs=1e-12
+        proportion_interval(estimate.value, np.nanstd(samples, ddof=1), 2), abs=1e-12
     )
 
 

@@ -1,4 +1,4 @@
-"""Calibration: two numbers a finding, so that a probability of 0.3 comes true three times in ten.
+"""Calibration: two numbers a finding, so that of films with probability 0.3 three in ten are positive.
 
 A network's probabilities are off in two ways. It is too sure or not sure enough, which a
 temperature mends (Guo 2017, arXiv 1706.04599). And where training drew or weighed films with a
@@ -22,15 +22,15 @@ from hilum.metrics.ranking import checked
 LEAST_FILMS = 10
 """Films with and films without a finding, each, that two numbers are fitted to."""
 TEMPERATURES = (0.01, 100.0)
-"""Where a temperature is held. It is above 0, so that a network which ranks upside down is damped
-but not turned."""
+"""Limits of a temperature. It is above 0, so that a network which ranks upside down is damped but
+not inverted."""
 _SPREADS = (1.0, 5.0)
 """Standard deviations of the prior on 1 / temperature, about 1, and on the shift, about 0."""
 _ITERATIONS, _TOLERANCE = 100, 1e-10
 
 
 class Calibration(NamedTuple):
-    """What turns a finding's raw logit into one that can be believed: ``logit / temperature + shift``."""
+    """Calibrates a finding's raw logit: ``logit / temperature + shift``."""
 
     temperature: float
     """Above 0; above 1 makes the network less sure."""
@@ -39,7 +39,7 @@ class Calibration(NamedTuple):
 
 
 def why_not_fitted(truth: ArrayLike) -> str | None:
-    """Return why these films [N] (1 present, 0 absent) cannot tell a temperature and a shift, None where they can."""
+    """Return why temperature and shift cannot be fitted to these films [N], None where they can."""
     present = np.asarray(truth)
     positives, negatives = int((present == 1).sum()), int((present == 0).sum())
     if min(positives, negatives) >= LEAST_FILMS:
@@ -50,9 +50,9 @@ def why_not_fitted(truth: ArrayLike) -> str | None:
 def fit_calibration(truth: ArrayLike, logits: ArrayLike) -> Calibration | None:
     """Return the temperature and shift of the smallest log loss on these films, None where they are too few.
 
-    Fit it on validation films, never on those that it is judged on. A prior worth about one film
-    holds it near (1, 0): a few films that are ranked without a mistake would otherwise make the
-    network boundlessly sure.
+    Fit it on validation films, never on those that it is evaluated on. A prior with the weight of
+    about one film keeps it near (1, 0): a few films that are ranked without an error would
+    otherwise make the network infinitely sure.
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -71,10 +71,10 @@ def fit_calibration(truth: ArrayLike, logits: ArrayLike) -> Calibration | None:
     slope, shift = _newton(
         np.stack([raw, np.ones_like(raw)], axis=1), np.zeros_like(raw), present, (1.0, 0.0)
     )
-    temperature = _held(slope)
+    temperature = _clipped_temperature(slope)
     if (
         temperature in TEMPERATURES
-    ):  # the slope was held: the shift is fitted to what it was held at
+    ):  # the slope was clipped: fit the shift to the clipped temperature
         (shift,) = _newton(np.ones((len(raw), 1)), raw / temperature, present, (0.0,))
     return Calibration(temperature, float(shift))
 
@@ -132,7 +132,7 @@ def _newton(
     return theta
 
 
-def _held(slope: float) -> float:
+def _clipped_temperature(slope: float) -> float:
     """The temperature of a slope, within TEMPERATURES; the highest for a slope of 0 or below."""
     low, high = TEMPERATURES
     return float(min(max(1.0 / slope, low), high)) if slope > 0 else high

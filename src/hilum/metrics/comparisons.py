@@ -1,4 +1,4 @@
-"""Models compared on the same films: differences paired within each resample, and what a family of them shows."""
+"""Models compared on the same films: paired differences, and p values adjusted for a family."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def compare(
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p values adjusted for their number by the step-down procedure of Holm 1979 (Scand J Statist 6:65).
 
-    Below 5 %, the chance of one false finding or more among the whole family is at most 5 %,
-    however its tests hang together.
+    Below 5 %, the probability of any false positive in the whole family is at most 5 %, whatever
+    the dependence of its tests.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -20,17 +20,17 @@ from hilum.metrics.ranking import checked
 
 
 class Components(NamedTuple):
-    """How each film of one finding contributes to the AUROC; both have the AUROC as mean."""
+    """Structural components of one finding's AUROC by film; both have the AUROC as mean."""
 
     positives: DoubleArray
-    """[n+] share of the negatives that each positive outscores, in the films' order; a tie counts
+    """[n+] fraction of the negatives that each positive outscores, in the films' order; a tie counts
     half."""
     negatives: DoubleArray
-    """[n-] share of the positives that outscore each negative."""
+    """[n-] fraction of the positives that outscore each negative."""
 
 
 class AurocCovariance(NamedTuple):
-    """AUROC of M models on one finding, and how far chance takes them together."""
+    """AUROC of M models on one finding, and their covariance over patients."""
 
     auroc: DoubleArray
     """[M]"""
@@ -81,8 +81,8 @@ def auroc_covariance(
         ValueError: Fewer than two patients have a film with the finding, or without; or as
             ``components``.
 
-    >>> found = auroc_covariance([0, 1, 0, 1], [[0.1, 0.3, 0.2, 0.15]], ["a", "b", "c", "d"])
-    >>> found.auroc, found.covariance
+    >>> result = auroc_covariance([0, 1, 0, 1], [[0.1, 0.3, 0.2, 0.15]], ["a", "b", "c", "d"])
+    >>> result.auroc, result.covariance
     (array([0.75]), array([[0.125]]))
     """
     present = np.asarray(truth) == 1
@@ -92,11 +92,13 @@ def auroc_covariance(
         raise ValueError(
             f"{with_it} patients with and {without} without the finding: 2 of each are needed"
         )
-    found = [_mean_components(truth, np.atleast_2d(np.asarray(scores))) for scores in models]
-    auroc = np.array([parts.positives.mean() for parts in found])
+    models_components = [
+        _mean_components(truth, np.atleast_2d(np.asarray(scores))) for scores in models
+    ]
+    auroc = np.array([parts.positives.mean() for parts in models_components])
     positives, negatives = (
-        np.stack([parts.positives for parts in found]),
-        np.stack([parts.negatives for parts in found]),
+        np.stack([parts.positives for parts in models_components]),
+        np.stack([parts.negatives for parts in models_components]),
     )
     above = _by_patient(positives - auroc[:, None], who[present], who.max() + 1)  # [M, P]
     below = _by_patient(negatives - auroc[:, None], who[~present], who.max() + 1)
@@ -112,8 +114,8 @@ def auroc_covariance(
 def _outscored(scores: DoubleArray, others: DoubleArray) -> DoubleArray:
     rising = np.sort(others)
     below, through = (np.searchsorted(rising, scores, side=side) for side in ("left", "right"))
-    share: DoubleArray = (below + through) / (2.0 * len(others))
-    return share
+    fraction: DoubleArray = (below + through) / (2.0 * len(others))
+    return fraction
 
 
 def _mean_components(truth: ArrayLike, seeds: NDArray[np.generic]) -> Components:
@@ -129,5 +131,5 @@ def _by_patient(deviations: DoubleArray, who: NDArray[np.int64], patients: int) 
 
 
 def _unbiased(patients: int) -> float:
-    """Of the class's patients for a class's own part, of all patients for what the classes share: I / (I - 1)."""
+    """I / (I - 1), with I the patients of a class, or all patients for what the classes share."""
     return patients / (patients - 1)

@@ -1,4 +1,4 @@
-"""From resamples to what is stated: a value with its interval, or the reason why there is none."""
+"""From resamples to estimates: a value with its interval, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.metrics.intervals import (
     NEVER_VARIES,
     difference_interval,
     difference_p,
-    share_interval,
+    proportion_interval,
     standard_error,
 )
 from hilum.metrics.resampling import EvaluationLabels
@@ -31,9 +31,9 @@ def estimate(
     Args:
         samples: The value, then the measure in each resample, nan where undefined.
         level: Of the interval.
-        no_value: The reason to state if the value is nan.
-        no_interval: A reason not to state an interval; None states it.
-        patients: How many patients the measure rests on, as ``intervals.share_interval`` takes it.
+        no_value: The reason if the value is nan.
+        no_interval: A reason for no interval; None for none.
+        patients: How many patients the measure rests on, as ``intervals.proportion_interval`` takes it.
     """
     value, resampled = samples[0], samples[1:]
     if np.isnan(value):
@@ -43,7 +43,7 @@ def estimate(
     error, left_out = standard_error(resampled), int(np.isnan(resampled).sum())
     if error is None:
         return Estimate(float(value), None, left_out)
-    ends = share_interval(min(max(float(value), 0.0), 1.0), error, patients, level)
+    ends = proportion_interval(min(max(float(value), 0.0), 1.0), error, patients, level)
     return Estimate(float(value), ends, left_out, NEVER_VARIES if ends is None else None)
 
 
@@ -71,7 +71,7 @@ def difference(
 
 
 def macro_samples(samples: DoubleArray, columns: Sequence[int]) -> DoubleArray:
-    """Return the mean over findings within each resample, of those that it defines, [1 + R]; nan where there is none.
+    """Return the mean over the findings that each resample defines, [1 + R]; nan without any.
 
     Args:
         samples: [1 + R, F].
@@ -86,7 +86,7 @@ def macro_samples(samples: DoubleArray, columns: Sequence[int]) -> DoubleArray:
 
 
 def patients_by_class(labels: EvaluationLabels, column: int) -> tuple[int, int]:
-    """Return how many patients have a film that has the finding, and how many a film that has it not."""
+    """Return how many patients have a film with the finding, and how many a film without it."""
     scored = labels.mask[:, column]
     truth, patients = labels.truth[scored, column], labels.patients[scored]
     return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
@@ -107,8 +107,8 @@ def too_few_called(patients: int) -> str | None:
 def macro_patients(labels: EvaluationLabels, samples: DoubleArray, columns: Sequence[int]) -> int:
     """Return how many patients a mean over findings rests on, for its degrees of freedom.
 
-    Each finding counts by its variance over the resamples: one of few patients that moves the mean
-    little takes little away. The formula is Satterthwaite's (1946, Biometrics Bulletin 2:110) for
+    Each finding counts by its variance over the resamples: one of few patients that hardly moves
+    the mean costs few degrees. The formula is Satterthwaite's (1946, Biometrics Bulletin 2:110) for
     variances that err all together, which is the worst case; findings of equally many patients give
     that number.
 

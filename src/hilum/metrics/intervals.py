@@ -1,9 +1,9 @@
 """Intervals by resampling patients, because the films of one patient resemble each other.
 
-They say how the measure of this one model would vary over other patients. They say nothing of other
-training seeds.
+They show how the measure of this one model would vary over other patients, not over other training
+seeds.
 
-There is one way for every number of the package: the bootstrap gives the standard error, Student's
+One method serves every number of the package: the bootstrap gives the standard error, Student's
 t the factor (what Hesterberg 2015, arXiv 1411.5279, recommends over percentiles, which are too
 narrow in small samples), and measures between 0 and 1 are taken on the logit scale, so that an end
 never leaves that range (Pepe 2003, section 5.2.4). ``benchmarks/statistics_simulation.py`` measures
@@ -22,10 +22,10 @@ from scipy import special
 from hilum.arrays import DoubleArray
 
 MANY = 10_000
-"""Degrees of freedom that stand for the normal distribution."""
+"""Degrees of freedom from which on the normal distribution is meant."""
 NO_ERROR = 1e-12
-"""Standard errors up to this are rounding: the measure is the same in every resample, which says
-nothing of it."""
+"""Standard errors up to this are rounding: the measure is the same in every resample, so its error
+is unknown."""
 NEVER_VARIES = "no interval: it is the same in every resample"
 """The reason that such a measure has none."""
 _DRAWN_AT_ONCE = 1 << 16  # patients drawn at a time, over resamples: half a megabyte
@@ -39,7 +39,9 @@ class Interval(NamedTuple):
 
 
 def bootstrap_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """Return how often each patient stands in each resample, uint16 [resamples, patients]; every row sums to patients.
+    """Return how often each patient is in each resample, uint16 [resamples, patients].
+
+    Every row sums to ``patients``.
 
     A film takes its patient's count as weight (the cluster bootstrap: Davison and Hinkley 1997,
     section 3.8).
@@ -56,10 +58,8 @@ def bootstrap_counts(patients: int, resamples: int, seed: int) -> NDArray[np.uin
     rows = max(1, _DRAWN_AT_ONCE // patients)
     for start in range(0, resamples, rows):
         block = counts[start : start + rows]
-        places = (
-            rng.integers(patients, size=block.shape) + patients * np.arange(len(block))[:, None]
-        )
-        block[:] = np.bincount(places.ravel(), minlength=block.size).reshape(block.shape)
+        draws = rng.integers(patients, size=block.shape) + patients * np.arange(len(block))[:, None]
+        block[:] = np.bincount(draws.ravel(), minlength=block.size).reshape(block.shape)
     return counts
 
 
@@ -69,13 +69,13 @@ def standard_error(samples: DoubleArray) -> float | None:
     return float(numbers.std(ddof=1)) if len(numbers) > 1 else None
 
 
-def share_interval(
+def proportion_interval(
     value: float, error: float, patients: int | None = None, level: float = 0.95
 ) -> Interval | None:
-    """Return the interval of a measure from 0 to 1, None where nothing is known of its error.
+    """Return the interval of a measure from 0 to 1, None where its error is unknown.
 
-    A value between 0 and 1 that no resample changes is such a one: it comes of a score that is the
-    same for all films.
+    That is so of a value between 0 and 1 that no resample changes: the score is the same for all
+    films.
 
     Args:
         value: The measure, from 0 to 1.
@@ -83,12 +83,12 @@ def share_interval(
         patients: How many patients it rests on: those of the class with fewer, and
             ``estimates.macro_patients`` for a mean over findings; one less are the degrees of
             freedom. None for very many.
-        level: Share of such intervals that cover the truth.
+        level: Confidence level: the fraction of such intervals that cover the truth.
 
-    Where the value is 0 or 1 no resample differs from it. The other end then is that of as many
-    patients of whom none, or each, is right (Clopper and Pearson 1934).
+    Where the value is 0 or 1 no resample differs from it. The other end is then that of a
+    proportion of none, or all, of the patients (Clopper and Pearson 1934).
 
-    >>> low, high = share_interval(0.9, 0.02, patients=50)
+    >>> low, high = proportion_interval(0.9, 0.02, patients=50)
     >>> round(low, 3), round(high, 3)
     (0.852, 0.934)
     """
@@ -108,7 +108,7 @@ def difference_interval(
 ) -> Interval | None:
     """Return the interval of a difference of two measures from 0 to 1; it lies within -1 and 1.
 
-    It excludes 0 just where ``difference_p`` is below 1 - level. Arguments as ``share_interval``,
+    It excludes 0 just where ``difference_p`` is below 1 - level. Arguments as ``proportion_interval``,
     the value from -1 to 1. None where a difference other than 0 has no error.
     """
     _check(level, patients)
@@ -119,9 +119,9 @@ def difference_interval(
 
 
 def difference_p(value: float, error: float, patients: int | None = None) -> float | None:
-    """Return the chance of a difference at least this far from 0 were there none (two-sided t test).
+    """Return the two-sided p value of a difference by a t test.
 
-    Arguments as ``share_interval``. Models that never differ have 1; None where a difference other
+    Arguments as ``proportion_interval``. Models that never differ have 1; None where a difference other
     than 0 has no error.
     """
     _check(0.95, patients)

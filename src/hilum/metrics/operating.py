@@ -1,10 +1,10 @@
-"""Operating points: thresholds by several rules, and what is called rightly and wrongly at each.
+"""Operating points: thresholds by several rules, and the confusion matrix at each.
 
 A rule is a word: ``youden`` (the largest sensitivity + specificity), ``sensitivity 0.9`` (at least
-that, and then as few calls as can be: to miss little) or ``specificity 0.9`` (at least that, and
-then as many calls as can be: to alarm little). Thresholds are chosen on validation films; on others
-the promised value is met in the mean only, and from few positives hardly: so what it is there is
-measured.
+that, then as few calls as possible: to miss little) or ``specificity 0.9`` (at least that, and
+then as many calls as possible: few false alarms). Thresholds are chosen on validation films; on
+others the promised value is met on average only, and hardly with few positives: so it is measured
+there.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from hilum.metrics.results import Estimate
 from hilum.metrics.thresholds import Confusion, best_threshold, called_measures, possible_cuts
 
 RULES = ("youden", "sensitivity 0.9", "specificity 0.9")
-"""Rules that thresholds are chosen by when a model is made."""
+"""Rules by which thresholds are chosen when a model is made."""
 NOBODY, EVERYBODY = "no film is called at this threshold", "every film is called at this threshold"
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What is called at one threshold of one finding."""
+    """The calls at one threshold of one finding."""
 
     rule: str
     threshold: float
@@ -48,14 +48,13 @@ class OperatingPoint:
     sensitivity: Estimate
     specificity: Estimate
     precision: Estimate
-    """Share of the called films that have the finding, among these films."""
+    """Fraction of the called films that have the finding, among these films."""
     prevalence: float | None
-    """Share of films with the finding where the model is to be used; None where it was not
-    given."""
+    """Prevalence where the model will be used; None where it was not given."""
     ppv_at_prevalence: Estimate | None
-    """The chance of the finding where it is called, at that prevalence."""
+    """Positive predictive value at that prevalence."""
     npv_at_prevalence: Estimate | None
-    """The chance of no finding where it is not called, at that prevalence."""
+    """Negative predictive value at that prevalence."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -91,7 +90,7 @@ def choose_threshold(truth: ArrayLike, scores: ArrayLike, rule: str) -> float | 
         return best_threshold(present, values)
     cuts, positives, negatives = possible_cuts(present, values), present.sum(), (~present).sum()
     if word == "sensitivity":
-        return cuts.threshold(int(np.argmax(cuts.found >= _enough(least, positives))))
+        return cuts.threshold(int(np.argmax(cuts.hits >= _enough(least, positives))))
     served = np.flatnonzero(negatives - cuts.false_positives >= _enough(least, negatives))
     return cuts.threshold(int(served[-1])) if len(served) else None
 
@@ -111,7 +110,7 @@ def operating_points(
     prevalence: float | None = None,
     level: float = 0.95,
 ) -> list[tuple[OperatingPoint, ...]]:
-    """Return what is called at each finding's thresholds, with intervals over patients.
+    """Return the operating points of each finding, with intervals over patients.
 
     Args:
         labels: Truth, mask and patients of N films.
@@ -180,7 +179,7 @@ def _rule(rule: str) -> tuple[str, float]:
 
 
 def _enough(share: float, films: int) -> int:
-    """The least number of films that is this share of them, with 0.9 of 10 being 9 whatever the rounding."""
+    """Return the fewest films that are this fraction of them; 0.9 of 10 is 9 despite rounding."""
     return int(np.ceil(share * films - 1e-9))
 
 
@@ -215,14 +214,14 @@ def _resampled(
 def _cells(
     labels: EvaluationLabels, finding: int, scores: DoubleArray, cuts: Sequence[float]
 ) -> list[BoolArray]:
-    """Which films are positive and negative, and of each those called at every cut."""
+    """Return which films are positive and negative, and of each those called at every cut."""
     scored, has = labels.mask[:, finding], labels.truth[:, finding] == 1
     both = [scored & has, scored & ~has]
     return both + [films & (scores >= cut) for cut in cuts for films in both]
 
 
 class _Stating(NamedTuple):
-    """How the measures of one finding become estimates."""
+    """Turns the measures of one finding into estimates."""
 
     level: float
     present: int
@@ -242,12 +241,12 @@ class _Stating(NamedTuple):
             level, *patients_by_class(labels, finding), called, too_few(labels, [finding])
         )
 
-    def share(self, samples: DoubleArray, undefined: str, patients: int) -> Estimate:
-        """The estimate of a share that rests on so many patients."""
+    def proportion(self, samples: DoubleArray, undefined: str, patients: int) -> Estimate:
+        """Return the estimate of a proportion that rests on so many patients."""
         return estimate(samples, self.level, undefined, self.too_few, patients)
 
     def precision(self, samples: DoubleArray) -> Estimate:
-        """That of precision: one call that is right says little, however many patients have the finding."""
+        """Return that of precision, which rests on the patients called, however many have the finding."""
         rests_on = min(self.present, self.absent, self.called)
         return estimate(
             samples, self.level, NOBODY, self.too_few or too_few_called(self.called), rests_on
@@ -256,22 +255,27 @@ class _Stating(NamedTuple):
     def predictive(
         self, samples: DoubleArray, undefined: str, low: DoubleArray, high: DoubleArray
     ) -> Estimate:
-        """That of a predictive value; ``low`` and ``high`` are those at the ends of sensitivity and specificity.
+        """Return that of a predictive value.
 
-        A value of 0 or 1 is so in every resample, and its interval is theirs.
+        A value of 0 or 1 is the same in every resample: its interval is from ``low`` to ``high``,
+        the predictive values at the ends of the intervals of sensitivity and specificity.
         """
-        found = self.share(samples, undefined, min(self.present, self.absent))
-        if found.interval is None or found.value not in (0.0, 1.0):
-            return found
-        return replace(found, interval=Interval(float(low), float(high)))
+        value = self.proportion(samples, undefined, min(self.present, self.absent))
+        if value.interval is None or value.value not in (0.0, 1.0):
+            return value
+        return replace(value, interval=Interval(float(low), float(high)))
 
 
 def _point(
     rule: str, threshold: float, cells: Confusion, prevalence: float | None, stating: _Stating
 ) -> OperatingPoint:
     shares = called_measures(cells)
-    sensitivity = stating.share(shares["recall"], "no positives in this split", stating.present)
-    specificity = stating.share(shares["specificity"], "no negatives in this split", stating.absent)
+    sensitivity = stating.proportion(
+        shares["recall"], "no positives in this split", stating.present
+    )
+    specificity = stating.proportion(
+        shares["specificity"], "no negatives in this split", stating.absent
+    )
     positive = negative = None
     if prevalence is not None:
         chances = predictive_values(shares["recall"], shares["specificity"], prevalence)

@@ -1,4 +1,4 @@
-"""How far from the bulk of many points one lies: in the directions that the bulk spreads in, and off them."""
+"""Distance of a point from the bulk of many: along the directions of their spread, and off them."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Bulk:
         )
 
     def __call__(self, points: FloatArray) -> FloatArray:
-        """Return how far points [n, D] lie from the bulk, in spreads above the usual, [n]."""
+        """Return the distance of points [n, D] from the bulk, in spreads above the usual, [n]."""
         logs = np.log(np.maximum(self._distances(points), 1e-12))
         return np.asarray((logs - self.usual) / self.spread, np.float32)
 
     def ratio(self, points: FloatArray, others: FloatArray) -> FloatArray:
         """Return the logarithm of how many times further than others [n, D] points [n, D] lie, [n]."""
-        found = np.log(
+        ratio = np.log(
             np.maximum(self._distances(points), 1e-12) / np.maximum(self._distances(others), 1e-12)
         )
-        return np.asarray(found, np.float32)
+        return np.asarray(ratio, np.float32)
 
     @classmethod
     def _fitted(cls, points: FloatArray, directions: int) -> Bulk:

@@ -1,25 +1,25 @@
-"""Thresholds for a wanted precision: from which score on films may be called without looking at them.
+"""Thresholds for a target precision: from which score on films may be called without review.
 
 Calling is either way: present at or above one threshold, absent at or below another, nothing
-between. Each threshold is chosen on validation films so that a one-sided lower bound of the share
-of right calls reaches what is wanted.
+between. Each threshold is chosen on validation films so that a one-sided lower bound of the
+precision reaches the target.
 
 * The bound is that of Clopper and Pearson (1934) for the effective number of films: films of one
   patient resemble each other, so n of them count as n over the design effect, which their own
-  scatter shows (Korn and Graubard 1998). Where no call is wrong there is no scatter, and the films
-  of a patient count as alike.
-* Candidates are the n surest films, n increasing by a tenth from the fewest that could show the wanted
-  share at all. Of those that reach it the one of the most films is chosen. To stop at the first
-  that fails would be safer by little: the shares of few films are noisy, and one error among them
-  would end the walk.
+  scatter shows (Korn and Graubard 1998). Where no call is wrong there is no scatter, and a
+  patient's films count as equal.
+* Candidates are the n surest films, n rising by a tenth from the fewest that could show the target
+  at all. Of those that reach it the one with the most films is chosen. Stopping at the first that
+  fails would be little safer: the precision of few films is noisy, and one error among them would
+  end the search.
 
-What holds: at any one candidate the bound exceeds the true share in about one validation set of 1 /
+What holds: at any one candidate the bound exceeds the true precision in about one validation set of 1 /
 (1 - level) at most, for films drawn like the validation films. What does not: several candidates
 are tried, which resemble each other, so the chosen one is wrong somewhat more often; and of the
-findings that reach the wanted share some do by luck, the more the fewer reach it truly. By
-simulation (``tests/metrics/test_selection.py``) with 50 to 300 positives and AUROC 0.75 to 0.95,
-0.9 wanted at level 0.95: of 181 findings that are called the mean share is 0.944, that of 9 % lies
-below 0.9, and 2 % miss it beyond the 95 % interval of their share.
+findings that reach the target some do by luck, the more the fewer truly reach it. By
+simulation (``tests/metrics/test_precision_thresholds.py``) with 50 to 300 positives and AUROC 0.75 to 0.95,
+target 0.9 at level 0.95: of 181 findings that are called the mean precision is 0.944, that of 9 %
+is below 0.9, and 2 % miss it beyond their 95 % interval.
 """
 
 from __future__ import annotations
@@ -40,26 +40,25 @@ from hilum.metrics.results import Estimate
 from hilum.metrics.thresholds import Cuts, possible_cuts
 
 STEP = 1.1
-"""How many times as many films the next candidate calls."""
+"""Ratio of the films that successive candidates call."""
 FEWEST = 10
 """Validation films of either class that a finding needs for a threshold."""
 EVEN = 0.5
-"""Where every film is called, the probability from which it is called present."""
+"""Where every film is called, the probability from which it counts as present."""
 NO_CALLS = "no validation film is called so"
 NO_FILMS = "no threshold: validation films of both classes are too few"
 
 
 @dataclass(frozen=True)
 class Side:
-    """How films are called one way, present or absent, and how right that is on validation films."""
+    """Calls one way, present or absent, and their precision on validation films."""
 
     threshold: float | None
     """Called at or above it (present) or at or below it (absent); None calls no film."""
     wanted: float | None
-    """Share of right calls that was wanted; None where any is taken."""
+    """Target precision; None where any is accepted."""
     precision: Estimate
-    """Share of right calls on validation films; the interval runs from the one-sided lower bound to
-    1."""
+    """On validation films; the interval runs from the one-sided lower bound to 1."""
     films: int = 0
     """Validation films called."""
     patients: int = 0
@@ -115,25 +114,23 @@ def choose_cut(
     absent_precision: float,
     level: float,
 ) -> Cut:
-    """Return the thresholds at which a finding is called with the wanted precision, as far as validation films show.
+    """Return the thresholds at which a finding is called with the target precision.
 
     Args:
         truth: [n], 1 present and 0 absent; uncertain films left out.
         probabilities: [n].
         patients: [n] code of each film's patient.
-        precision: Wanted share of the films called present that have the finding.
-        absent_precision: Wanted share of the films called absent that lack it. Of a rare finding
-            most films lack it
-            anyway: what is wanted is at least 1 less half of its prevalence, so that being called
-                absent tells.
-        level: Of the one-sided bound, above 0 and below 1.
+        precision: Target of the calls present.
+        absent_precision: Target of the calls absent. Most films lack a rare finding anyway, so the
+            target is raised to 1 less half of its prevalence: a call must be informative.
+        level: Confidence level of the one-sided bound, above 0 and below 1.
 
     Raises:
-        ValueError: As ``ranking.auroc``, or a share or level is not between 0 and 1.
+        ValueError: As ``ranking.auroc``, or a precision or level is not between 0 and 1.
     """
     if not all(0 < value < 1 for value in (precision, absent_precision, level)):
         raise ValueError(
-            f"shares and level are {precision}, {absent_precision}, {level}: allowed is between 0 and 1"
+            f"precisions and level are {precision}, {absent_precision}, {level}: allowed is between 0 and 1"
         )
     present, scores = checked(truth, probabilities)
     if len(present) == 0:
@@ -149,7 +146,7 @@ def choose_cut(
 def even_cut(
     truth: ArrayLike, probabilities: ArrayLike, patients: NDArray[np.int64], level: float
 ) -> Cut:
-    """Return the thresholds that call every film, at one half, and how right that is on validation films.
+    """Return the thresholds that call every film, at one half, with their precision.
 
     Args:
         truth: [n], 1 present and 0 absent; uncertain films left out.
@@ -175,9 +172,8 @@ def effective_number(right: DoubleArray, films: DoubleArray) -> float:
         right: [m] right calls of each patient.
         films: [m] calls of each patient, at least 1.
 
-    Their number over the design effect of the share of right calls: its variance between patients
-    over that of as many independent films, at least 1 and at most what it is where all films of a
-    patient are alike.
+    Their number over the design effect of the precision: its variance between patients over that
+    of as many independent films, at least 1 and at most its value for equal films of a patient.
     """
     count, share = films.sum(), right.sum() / films.sum()
     alike = float((films**2).sum() / count)
@@ -209,12 +205,12 @@ def _chance(share: float, number: float, least: float) -> float:
 def _side(
     right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], wanted: float, level: float
 ) -> Side:
-    """Return the lowest threshold at which calls are right [n] often enough."""
+    """Return the lowest threshold at which calls, right or not [n], reach the target."""
     cuts, chosen, best = possible_cuts(right, scores), None, 0.0
-    for place, share, number in _candidates(cuts, right, scores, patients, wanted, level):
+    for index, share, number in _candidates(cuts, right, scores, patients, wanted, level):
         best = max(best, lower_bound(share, number, level))
         if _chance(share, number, wanted) <= 1 - level:
-            chosen = place
+            chosen = index
     if chosen is None:
         return _none(
             wanted, f"at no threshold is the bound of precision {wanted:.3g} (at most {best:.3g})"
@@ -231,21 +227,21 @@ def _candidates(
     wanted: float,
     level: float,
 ) -> Iterator[tuple[int, float, float]]:
-    """Yield place among the cuts, share of right calls and effective number of calls, from the surest films on."""
-    called = cuts.found + cuts.false_positives
+    """Yield index among the cuts, precision and effective number of calls, surest films first."""
+    called = cuts.hits + cuts.false_positives
     least = math.ceil(math.log(1 - level) / math.log(wanted))
     while least <= called[-1]:
-        place = int(np.searchsorted(called, least))
-        chosen = scores >= cuts.lowest_called[place]
+        index = int(np.searchsorted(called, least))
+        chosen = scores >= cuts.lowest_called[index]
         codes = np.unique(patients[chosen], return_inverse=True)[1]
         films = np.bincount(codes).astype(np.float64)
         correct = np.bincount(codes, weights=right[chosen]).astype(np.float64)
-        yield place, float(correct.sum() / films.sum()), effective_number(correct, films)
-        least = max(int(called[place]) + 1, math.ceil(called[place] * STEP))
+        yield index, float(correct.sum() / films.sum()), effective_number(correct, films)
+        least = max(int(called[index]) + 1, math.ceil(called[index] * STEP))
 
 
 def _mirrored(side: Side) -> Side:
-    """Return the side of absent calls as a threshold of the probability itself."""
+    """Return the absent side with its threshold as a probability."""
     return side if side.threshold is None else replace(side, threshold=-side.threshold)
 
 
@@ -257,7 +253,7 @@ def _apart(
     patients: NDArray[np.int64],
     level: float,
 ) -> Side:
-    """Return the side of absent calls without the films that are called present, by the numbers of those left."""
+    """Return the absent side without the films that are called present."""
     if side.threshold is None or present is None or side.threshold < present:
         return side
     called = scores < present
@@ -273,7 +269,7 @@ def _shown(
     patients: NDArray[np.int64],
     level: float,
 ) -> Side:
-    """Return a side by the films [n] that it calls."""
+    """Return a side with the precision of the films [n] that it calls."""
     if not len(right):
         return Side(threshold, wanted, Estimate(None, reason=NO_CALLS))
     codes = np.unique(patients, return_inverse=True)[1]

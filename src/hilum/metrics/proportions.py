@@ -1,4 +1,4 @@
-"""The share of right calls among films, some of which show one patient, with its interval."""
+"""The proportion of right calls with an interval that allows for several films of a patient."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hilum.metrics.results import Estimate
 def share_right(
     right: BoolArray, patients: NDArray[np.int64], level: float = 0.95, nothing: str = "no film"
 ) -> Estimate:
-    """Return the share of right calls with its two-sided interval, which counts films of one patient as they resemble.
+    """Return the proportion of right calls with its two-sided interval over effective films.
 
     Args:
         right: [n] whether each call is right.
         patients: [n] code of each film's patient.
         level: Of the interval, above 0 and below 1.
-        nothing: The reason to state where there is no call.
+        nothing: The reason where there is no call.
 
     Source: Clopper and Pearson (1934) for the effective number of films (Korn and Graubard 1998),
-        as ``selection``.
+        as ``precision_thresholds``.
 
     >>> right, patients = np.array([True] * 9 + [False]), np.arange(10)
-    >>> found = share_right(right, patients)
-    >>> found.value, [round(end, 3) for end in found.interval]
+    >>> estimate = share_right(right, patients)
+    >>> estimate.value, [round(end, 3) for end in estimate.interval]
     (0.9, [0.555, 0.997])
     """
     if len(right) != len(patients):

@@ -19,7 +19,7 @@ from hilum.arrays import BoolArray, DoubleArray
 
 _BLOCK_CELLS = (
     1 << 15
-)  # scores times resamples held at a time: 256 kB an array, so that they stay in the cache
+)  # scores times resamples at a time: 256 kB an array, which stays in the cache
 _BLOCK_ROWS = 32  # resamples side by side at least, or adding up films would not pay
 _EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
@@ -166,12 +166,12 @@ def _measure_block(
     above, all_negative = _passed(table, ranking.negatives, ranking.above)
     tied = not np.array_equal(ranking.above, ranking.through)
     through = _passed(table, ranking.negatives, ranking.through)[0] if tied else above
-    found = np.cumsum(at_score, axis=1)
+    hits = np.cumsum(at_score, axis=1)
     all_positive = at_score.sum(axis=1)
     beaten_by = np.einsum("rk,rk->r", at_score, (above + through) * 0.5 if tied else above)
-    called = found + through
+    called = hits + through
     precision = np.divide(
-        found, called, out=called, where=called > 0
+        hits, called, out=called, where=called > 0
     )  # and 0 where nothing is called
     gained = np.einsum("rk,rk->r", at_score, precision)
     wins = all_positive * all_negative - beaten_by

@@ -1,4 +1,4 @@
-"""Reliability: how often what is given a probability of 0.3 is there, in bins of films, and what chance adds to it."""
+"""Reliability: observed against predicted probability in bins of films, and the error by chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hilum.metrics.ranking import checked
 
 BINS = 15
 LEAST_IN_BIN = 20
-"""Films a bin: with fewer the observed share jumps in steps too coarse to be held against a
+"""Films a bin: with fewer the observed fraction has steps too coarse to compare with a
 probability."""
 NOT_FITTED = (
     "not calibrated: too few validation films with the finding or without it, or not asked for"
@@ -29,13 +29,13 @@ class Bin(NamedTuple):
     predicted: float
     """Their mean probability."""
     observed: float
-    """The share of them that has the finding."""
+    """The fraction of them that has the finding."""
     films: int
 
 
 @dataclass(frozen=True)
 class FindingReliability:
-    """How far one finding's probabilities can be believed; None where no film is scored, with the reason."""
+    """Calibration of one finding's probabilities; None where no film is scored, with the reason."""
 
     ece: float | None
     """Expected calibration error."""
@@ -59,7 +59,7 @@ class FindingReliability:
             "brier_raw": self.brier_raw,
             "temperature": None if self.calibration is None else self.calibration.temperature,
             "shift": None if self.calibration is None else self.calibration.shift,
-            "reliability": [one._asdict() for one in self.bins],
+            "reliability": [each._asdict() for each in self.bins],
             "reason": self.reason,
         }
 
@@ -113,7 +113,7 @@ class Reliability:
 def finding_reliability(
     truth: ArrayLike, probabilities: ArrayLike, calibration: Calibration | None
 ) -> FindingReliability:
-    """Return what one finding's probabilities [N] are worth, as they are and before the calibration in them."""
+    """Return the reliability of one finding's probabilities [N], calibrated and before."""
     after, before = (
         np.asarray(probabilities, dtype=np.float64),
         uncalibrated(probabilities, calibration),
@@ -138,8 +138,8 @@ def finding_reliability(
 def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> tuple[Bin, ...]:
     """Return films in bins of equal mass by their probability, from the lowest.
 
-    There are fewer bins where one would hold fewer than LEAST_IN_BIN films, or where films share a
-    probability: those stand in one bin. The edges are scikit-learn's
+    There are fewer bins where one would have fewer than LEAST_IN_BIN films, or where films share a
+    probability: those are in one bin. The edges are scikit-learn's
     (``calibration_curve(strategy="quantile")``).
 
     Args:
@@ -148,7 +148,7 @@ def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) ->
         bins: At most.
 
     Raises:
-        ValueError: As ``ranking.auroc``; a probability lies outside 0 to 1; ``bins`` is below 1.
+        ValueError: As ``ranking.auroc``; a probability is outside 0 to 1; ``bins`` is below 1.
     """
     present, values = _checked_probabilities(truth, probabilities)
     if bins < 1:
@@ -157,46 +157,45 @@ def reliability(truth: ArrayLike, probabilities: ArrayLike, bins: int = BINS) ->
         return ()
     count = max(1, min(bins, len(values) // LEAST_IN_BIN))
     edges = np.percentile(values, np.linspace(0.0, 1.0, count + 1)[1:-1] * 100)
-    places = np.searchsorted(edges, values)
-    films = np.bincount(places, minlength=count)
+    indices = np.searchsorted(edges, values)
+    films = np.bincount(indices, minlength=count)
     predicted, observed = (
-        np.bincount(places, weights=of, minlength=count) for of in (values, present)
+        np.bincount(indices, weights=of, minlength=count) for of in (values, present)
     )
     return tuple(
         Bin(
-            float(predicted[place] / films[place]),
-            float(observed[place] / films[place]),
-            int(films[place]),
+            float(predicted[index] / films[index]),
+            float(observed[index] / films[index]),
+            int(films[index]),
         )
-        for place in np.flatnonzero(films)
+        for index in np.flatnonzero(films)
     )
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float:
     """Return the mean distance of predicted and observed over bins, by their films; nan without a film.
 
-    It is never 0, and too high where films are few: chance alone moves the observed share of every
-    bin, and distances do not cancel. Hold it against ``error_by_chance`` of the same bins.
+    It is never 0, and too high where films are few: chance alone moves the observed fraction of
+    every bin, and distances do not cancel. Compare it with ``error_by_chance`` of the same bins.
 
     Source: Naeini 2015 (ECE), with bins of equal mass as Nixon 2019 (arXiv 1904.01685) advises.
     """
-    films = sum(one.films for one in bins)
+    films = sum(each.films for each in bins)
     return (
-        sum(one.films * abs(one.predicted - one.observed) for one in bins) / films
+        sum(each.films * abs(each.predicted - each.observed) for each in bins) / films
         if films
         else math.nan
     )
 
 
 def error_by_chance(bins: Sequence[Bin]) -> float:
-    """Return the expected calibration error that perfect probabilities would show in such bins; nan without a film.
+    """Return the ECE that perfect probabilities would show in such bins; nan without a film.
 
-    The positives of a bin then are binomial, of which de Moivre gave the mean distance from the
-    mean.
+    The positives of a bin are then binomial; de Moivre gave their mean distance from the mean.
     """
-    films = sum(one.films for one in bins)
+    films = sum(each.films for each in bins)
     return (
-        sum(_mean_deviation(one.films, one.predicted) for one in bins) / films
+        sum(_mean_deviation(each.films, each.predicted) for each in bins) / films
         if films
         else math.nan
     )
@@ -205,8 +204,8 @@ def error_by_chance(bins: Sequence[Bin]) -> float:
 def brier_score(truth: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean squared distance of probability and truth (Brier 1950), 0 to 1; nan without a film.
 
-    Saying the share of present films of every film scores ``share * (1 - share)``: rare findings
-    score low untold.
+    Predicting the prevalence p for every film scores ``p * (1 - p)``, so rare findings score low
+    by themselves.
     """
     present, values = _checked_probabilities(truth, probabilities)
     return float(np.mean((values - present) ** 2)) if len(values) else math.nan

@@ -1,4 +1,4 @@
-"""Every measure of every finding, on the films as they are and on each resample of the patients, in one pass."""
+"""Every measure of every finding, on the films as they are and on each resample of the patients."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class EvaluationLabels:
 def weightings(labels: EvaluationLabels, resamples: int, seed: int) -> NDArray[np.uint16]:
     """Return patient weights [1 + resamples, P]: first each patient once, then the resamples.
 
-    A patient's weights lie side by side in memory, as ``ranking.measures`` reads them.
+    A patient's weights are contiguous in memory, as ``ranking.measures`` reads them.
     """
     weights = np.ones((labels.patient_count, 1 + resamples), dtype=np.uint16).T
     weights[1:] = bootstrap_counts(labels.patient_count, resamples, seed)
@@ -87,7 +87,7 @@ def measure_findings(
     def measure(finding: int) -> dict[str, DoubleArray]:
         return measure_finding(labels, finding, scores[:, finding], thresholds[finding], weights)
 
-    columns = _side_by_side(measure, len(thresholds))
+    columns = _in_threads(measure, len(thresholds))
     return {name: np.stack([column[name] for column in columns], axis=1) for name in MEASURES}
 
 
@@ -110,7 +110,7 @@ def rank_findings(
         mean: DoubleArray = np.mean(seeds, axis=0)
         return mean
 
-    columns = _side_by_side(
+    columns = _in_threads(
         lambda finding: nothing if uncalled[finding] else measure(finding), scores.shape[2]
     )
     return {
@@ -119,8 +119,8 @@ def rank_findings(
     }
 
 
-def _side_by_side(measure: Callable[[int], T], findings: int) -> list[T]:
-    """In threads: most of the time is spent where numpy and torch let others work."""
+def _in_threads(measure: Callable[[int], T], findings: int) -> list[T]:
+    """Run in threads: most of the time is spent where numpy and torch release the GIL."""
     with _one_torch_thread() as before:
         threads = min(THREADS, before, findings)
         if threads < 2:
@@ -131,7 +131,7 @@ def _side_by_side(measure: Callable[[int], T], findings: int) -> list[T]:
 
 @contextmanager
 def _one_torch_thread() -> Iterator[int]:
-    """Keep torch from sharing each small step among threads, which then wait for each other; gives what it had."""
+    """Set torch to one thread, since many small steps would wait for each other; yield its number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -172,7 +172,7 @@ def _resampled_confusion(
     threshold: float | None,
     weights: NDArray[np.uint16],
 ) -> Confusion:
-    """A patient's films are counted once; a resample is then a sum over patients. All 0 without a threshold."""
+    """Count each patient's films once; a resample is a sum over patients. All 0 without threshold."""
     if threshold is None or np.isnan(threshold):
         return Confusion(*np.zeros((4, len(weights))))
     cells = confusion_cells(present, scores, threshold)
@@ -187,6 +187,6 @@ def _resampled_confusion(
 
 
 def _row_blocks(weights: NDArray[np.uint16], rows: int = 256) -> Iterator[NDArray[np.uint16]]:
-    """In blocks, so that the weights never stand in memory as floating numbers at once."""
+    """Yield blocks of rows, so that never all weights are in memory as floats at once."""
     for start in range(0, len(weights), rows):
         yield weights[start : start + rows]

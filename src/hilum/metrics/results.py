@@ -18,8 +18,7 @@ class Estimate:
     interval: Interval | None = None
     """Its ends, as metrics/intervals.py has it; None where it is not available."""
     left_out: int = 0
-    """Resamples that did not define the measure, because a class was missing, and so tell nothing
-    of it."""
+    """Resamples that did not define the measure because a class was missing."""
     reason: str | None = None
     """Why there is no value or no interval."""
 
@@ -59,7 +58,7 @@ class Difference(Estimate):
 
 @dataclass(frozen=True)
 class FindingResult:
-    """What is known of one finding; ``measures`` has every name of MEASURES."""
+    """The measures of one finding; ``measures`` has every name of MEASURES."""
 
     name: str
     films: int

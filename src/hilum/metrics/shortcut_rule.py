@@ -1,4 +1,4 @@
-"""When a finding counts as told by what is not the finding."""
+"""Rule that flags a finding as predictable from a shortcut."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from hilum.metrics.intervals import difference_p
 from hilum.metrics.results import SHOWN_BELOW
 
 LEAST = 0.6
-"""AUROC below which what a blind probe knows is a trifle."""
+"""AUROC below which a blind probe is ignored."""
 SHARE = 0.7
-"""Of what the best reader of the whole film knows above chance, the part that a blind probe must
-hold."""
+"""Fraction of the best whole-film reader's AUROC above chance that a blind probe must reach."""
 
 RULE = (
     "A finding is flagged where a probe that sees no chest (the border, or the table) has an AUROC of at least "
@@ -38,9 +37,9 @@ def chance_p(truth: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> float:
         patients: [N], who each film shows, at least two of each class.
     """
     values: DoubleArray = np.asarray(scores, np.float64)
-    found = auroc_covariance(truth, [values], patients)
-    error = math.sqrt(max(float(found.covariance[0, 0]), 0.0))
-    p = difference_p(float(found.auroc[0]) - 0.5, error, found.patients)
+    area = auroc_covariance(truth, [values], patients)
+    error = math.sqrt(max(float(area.covariance[0, 0]), 0.0))
+    p = difference_p(float(area.auroc[0]) - 0.5, error, area.patients)
     return 0.0 if p is None else p
 
 

@@ -1,8 +1,8 @@
-"""Subgroups: how well findings are ranked among women, among the old, on lateral views.
+"""Subgroups by sex, age and view position: the mean AUROC of each.
 
 Each group's mean is over the findings that it has enough patients of, which may be others in
-another group: only groups that score the same findings can be held against each other, and only
-where the intervals leave something to see.
+another group: compare only groups that score the same findings, and only as far as the intervals
+allow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hilum.metrics.summary import evaluate_findings
 AGE_BANDS = (40, 60, 80)
 """Years at which a new band of ages begins."""
 OLDEST = 120
-"""Years above which an age is a slip of the pen."""
+"""Years above which an age is an error."""
 NOT_STATED = "not stated"
 LEAST_PATIENTS = 20
 
@@ -81,7 +81,7 @@ def age_bands(ages: ArrayLike, begins: Sequence[int] = AGE_BANDS) -> list[str | 
 
 
 def groups_of(group: str, values: Sequence[str | None]) -> list[Group]:
-    """Return the films of each value in alphabetical order, those without one last; none if no film has one."""
+    """Return a group for each value, in alphabetical order, and last the films without one."""
     named = np.array([NOT_STATED if value is None else str(value) for value in values])
     stated = sorted(set(named.tolist()) - {NOT_STATED})
     last = [NOT_STATED] if stated and (named == NOT_STATED).any() else []

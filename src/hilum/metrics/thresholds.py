@@ -1,4 +1,4 @@
-"""Calling a finding present at a threshold: choosing it, counting what is right and wrong, and the usual shares."""
+"""Calling a finding present at a threshold: choosing it, the confusion matrix and its measures."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ class Cuts(NamedTuple):
     """Ways to call films, by the lowest score called: falling, [K]."""
 
     lowest_called: DoubleArray
-    found: NDArray[np.int64]
+    hits: NDArray[np.int64]
     """[K] called films that have the finding."""
     false_positives: NDArray[np.int64]
-    """[K] called films that have it not."""
+    """[K] called films that lack it."""
 
-    def threshold(self, place: int) -> float:
-        """Return the middle between the last called score and the next; the former itself where no other follows."""
-        score = float(self.lowest_called[place])
-        if place + 1 == len(self.lowest_called):
-            return score
-        below = float(self.lowest_called[place + 1])
-        middle = below + (score - below) / 2.0
+    def threshold(self, index: int) -> float:
+        """Return the middle between a cut's lowest called score and the next lower one, if any."""
+        lowest = float(self.lowest_called[index])
+        if index + 1 == len(self.lowest_called):
+            return lowest
+        below = float(self.lowest_called[index + 1])
+        middle = below + (lowest - below) / 2.0
         return (
-            middle if below < middle <= score else score
+            middle if below < middle <= lowest else lowest
         )  # infinite or neighbouring scores have no middle
 
 
 def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
     """Return the threshold of the largest recall + specificity on these films (Youden 1950).
 
-    A score at or above it counts as present. It lies halfway between two neighbouring scores. Of
-    thresholds that serve alike the highest is taken, which calls the fewest films. Choose it on
-    validation films, never on those that it is judged on.
+    A score at or above it counts as present. It is halfway between two neighbouring scores. Of
+    equally good thresholds the highest is taken, which calls the fewest films. Choose it on
+    validation films, never on those that it is evaluated on.
 
     Args:
         truth: [N], 1 present and 0 absent.
@@ -68,19 +68,19 @@ def best_threshold(truth: ArrayLike, scores: ArrayLike) -> float:
         return float("nan")
     cuts = possible_cuts(present, values)
     # Recall + specificity - 1, times both class counts: in whole numbers, where equals are equal.
-    merit = cuts.found * (~present).sum() - cuts.false_positives * present.sum()
+    merit = cuts.hits * (~present).sum() - cuts.false_positives * present.sum()
     return cuts.threshold(int(np.argmax(merit)))
 
 
 def possible_cuts(present: BoolArray, scores: DoubleArray) -> Cuts:
     """Return the ways to divide these films [N] into called and not called, the fewest calls first."""
     falling = np.argsort(-scores, kind="stable")
-    found: NDArray[np.int64] = np.cumsum(present[falling], dtype=np.int64)
+    hits: NDArray[np.int64] = np.cumsum(present[falling], dtype=np.int64)
     called, sorted_scores = np.arange(1, len(scores) + 1, dtype=np.int64), scores[falling]
     last = np.flatnonzero(
         np.append(sorted_scores[1:] < sorted_scores[:-1], True)
     )  # the last film of each score
-    return Cuts(sorted_scores[last], found[last], (called - found)[last])
+    return Cuts(sorted_scores[last], hits[last], (called - hits)[last])
 
 
 def confusion_cells(
@@ -99,15 +99,15 @@ def called_measures(cells: Confusion) -> dict[str, DoubleArray]:
     """
     tp, fp, fn, tn = cells
     return {
-        "accuracy": _share(tp + tn, tp + fp + fn + tn),
-        "precision": _share(tp, tp + fp),
-        "recall": _share(tp, tp + fn),
-        "specificity": _share(tn, tn + fp),
-        "f1": _share(2.0 * tp, 2.0 * tp + fp + fn),
+        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "specificity": _ratio(tn, tn + fp),
+        "f1": _ratio(2.0 * tp, 2.0 * tp + fp + fn),
     }
 
 
-def _share(part: DoubleArray, whole: DoubleArray) -> DoubleArray:
+def _ratio(part: DoubleArray, whole: DoubleArray) -> DoubleArray:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    share: DoubleArray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-    return share
+    ratio: DoubleArray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return ratio

@@ -22,7 +22,7 @@ from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.metrics.comparisons import holm
 from hilum.metrics.delong import auroc_covariance
-from hilum.metrics.intervals import bootstrap_counts, difference_p, share_interval
+from hilum.metrics.intervals import bootstrap_counts, difference_p, proportion_interval
 from hilum.splits import patient_split
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.study.analysis import analyse
@@ -224,7 +224,7 @@ def test_intervals_are_those_of_a_loop_over_resampled_patients(
         ** 2
     )
     macro = row_of(analysed, "MoCo")["auroc_macro"]
-    expected = share_interval(
+    expected = proportion_interval(
         macro["value"], np.mean(samples, axis=1).std(ddof=1), int(degrees) + 1
     )
     assert macro["interval"] == pytest.approx(list(expected), abs=1e-12)

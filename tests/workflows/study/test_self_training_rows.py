@@ -255,7 +255,7 @@ def test_it_is_compared_with_the_reference_and_with_its_start(finished: StudyRes
     assert pairs == [("main", "more", "from scratch"), ("grown", "more", "from scratch")]
     last = told["comparisons"][-1]
     assert last["family"].startswith(
-        "the mean AUROC of the model that was grown by pseudo-labels against what it began"
+        "the mean AUROC of the model that was self-trained with pseudo-labels against what it began"
     )
     values = {row["model"]: row["auroc_macro"]["value"] for row in told["models"]}
     assert last["auroc_macro"]["value"] == pytest.approx(values["more"] - values["from scratch"])

@@ -27,7 +27,7 @@ from hilum.metrics.estimates import (
 from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.per_study import per_study
 from hilum.metrics.resampling import RANK_MEASURES, EvaluationLabels, rank_findings, weightings
-from hilum.metrics.results import Comparison, Estimate
+from hilum.metrics.results import Comparison
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.evaluate import saved_scores
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
@@ -35,31 +35,31 @@ from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 FORMAT = 1
 SPLIT = "test"
 SELF_TRAINED = "grown"
-"""Group of the comparisons of a model grown by pseudo-labels with the model that it grew."""
+"""Key of the comparisons of a self-trained model with the model that it started from."""
 
 
 @dataclass(frozen=True)
-class _Test:
-    """The films that all models are judged on, and how."""
+class _TestSet:
+    """The films that all models are evaluated on, and how."""
 
     films: Films
     rows: Rows
-    judged: EvaluationLabels
+    labels: EvaluationLabels
     weights: NDArray[np.uint16]
     options: IntervalOptions
 
     @staticmethod
-    def of(record: StudyRecord) -> _Test:
-        how = record.plan["evaluation"]
+    def of(record: StudyRecord) -> _TestSet:
+        plan = record.plan["evaluation"]
+        options = IntervalOptions(
+            resamples=plan["resamples"], seed=plan["seed"], min_positives=plan["min_positives"]
+        )
         films = Films.open([record.stores[0].path])
         rows = Subsets.of(films).needed(SPLIT)
         truth, counts = truth_of(films, rows, record.plan["finetune"]["labels"]["unstated"])
-        judged = EvaluationLabels.of(truth, counts, films.patient_codes[rows])
-        options = IntervalOptions(
-            resamples=how["resamples"], seed=how["seed"], min_positives=how["min_positives"]
-        )
-        weights = weightings(judged, options.resamples, options.seed)
-        return _Test(films, rows, judged, weights, options)
+        labels = EvaluationLabels.of(truth, counts, films.patient_codes[rows])
+        weights = weightings(labels, options.resamples, options.seed)
+        return _TestSet(films, rows, labels, weights, options)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -68,31 +68,28 @@ class _Test:
     @property
     def scored(self) -> list[int]:
         """Findings that a model which calls them is scored on."""
-        classes = [patients_by_class(self.judged, place) for place in range(len(self.findings))]
+        classes = [patients_by_class(self.labels, column) for column in range(len(self.findings))]
         return [
-            place
-            for place, (has, lacks) in enumerate(classes)
-            if has >= self.options.min_positives and lacks
+            column
+            for column, (present, absent) in enumerate(classes)
+            if present >= self.options.min_positives and absent
         ]
 
-    def scores(self, runs: Sequence[Path]) -> DoubleArray:
-        """What runs say of the films, [S, N, F]; nan for a finding that a run does not call."""
-        found = np.full((len(runs), *self.judged.truth.shape), np.nan)
-        for seed, run in zip(found, runs, strict=True):
+    def measure(self, runs: Sequence[Path]) -> Measured:
+        """Return the measures of a model of S runs; scores of a finding that a run lacks are nan."""
+        scores = np.full((len(runs), *self.labels.truth.shape), np.nan)  # [S, N, F]
+        for of_run, run in zip(scores, runs, strict=True):
             table = saved_scores(run, self.films, self.rows, SPLIT)
-            for place, name in enumerate(self.findings):
+            for column, name in enumerate(self.findings):
                 if name in table:
-                    seed[:, place] = table[name].to_numpy(np.float64)
-        return found
-
-    def macro(self, samples: DoubleArray, places: Sequence[int]) -> Estimate:
-        return macro(self.judged, samples, places, self.options)
+                    of_run[:, column] = table[name].to_numpy(np.float64)
+        return Measured.of(self.labels, scores, self.weights)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "films": len(self.rows),
-            "patients": self.judged.patient_count,
-            "findings_scored": [self.findings[place] for place in self.scored],
+            "patients": self.labels.patient_count,
+            "findings_scored": [self.findings[column] for column in self.scored],
             "min_positives": self.options.min_positives,
             "resamples": self.options.resamples,
             "level": self.options.level,
@@ -100,8 +97,8 @@ class _Test:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A model at one share of the labels under one policy, over its seeds."""
+class _Model:
+    """A model at one fraction of the labels under one policy, over its seeds."""
 
     cells: tuple[StudyCell, ...]
     measured: Measured
@@ -114,7 +111,7 @@ class _Row:
 
     @property
     def name(self) -> str:
-        """What tells it from those that it is compared with."""
+        """What distinguishes it from those that it is compared with."""
         return str(self.cell.policy) if self.cell.group == "policies" else self.cell.model
 
 
@@ -122,9 +119,9 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
     """Measure every model of a study on the test films, compare them, and write ``analysis.json``.
 
     A model's number is the mean of its seeds' numbers. Intervals and tests are over patients, with
-    the same resamples for all models: they say how far other patients would move the numbers, and
-    not how far other training seeds or other draws of the labels would; each seed is listed for
-    that. Runs that failed are left out.
+    the same resamples for all models: they show how far other patients would move the numbers, not
+    how far other training seeds or labelled subsets would; each seed is listed for that. Runs that
+    failed are left out.
 
     Args:
         folder: The study's.
@@ -135,207 +132,210 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
         DataError: The first store is gone or has no test films.
     """
     record = read_study(folder)
-    test, groups = _Test.of(record), _cells_by_row(record)
-    rows = []
-    for done, cells in enumerate(groups):
+    test = _TestSet.of(record)
+    groups: dict[tuple[object, ...], list[StudyCell]] = {}
+    for cell in record.chosen():
+        groups.setdefault(_identity(cell), []).append(cell)
+    models = []
+    for done, (identity, cells) in enumerate(groups.items()):
         listener.progress("analyse", done, len(groups))
-        measured = Measured.of(
-            test.judged, test.scores([record.path(c) for c in cells]), test.weights
-        )
-        rows.append(_Row(cells, measured, _planned(record, cells[0])))
+        planned = {
+            cell.seed
+            for cell in record.cells
+            if cell.kind != "pretrain" and _identity(cell) == identity
+        }
+        measured = test.measure([record.path(cell) for cell in cells])
+        models.append(_Model(tuple(cells), measured, len(planned)))
     listener.progress("analyse", len(groups), len(groups))
     content = {
         "format": FORMAT,
         "test": test.to_json(),
-        "models": [_model_json(test, row) for row in rows],
+        "models": [_model_json(test, model) for model in models],
         "comparisons": [
-            *_comparisons(test, rows, record, listener),
-            *_self_training_gains(test, rows, record),
+            *_comparisons(test, models, record, listener),
+            *_self_training_gains(test, models, record),
         ],
     }
     write_json(record.analysis, content)
     return content
 
 
-def _cells_by_row(record: StudyRecord) -> list[tuple[StudyCell, ...]]:
-    found: dict[tuple[object, ...], list[StudyCell]] = {}
-    for cell in record.chosen():
-        found.setdefault(_row_of(cell), []).append(cell)
-    return [tuple(cells) for cells in found.values()]
-
-
-def _planned(record: StudyRecord, like: StudyCell) -> int:
-    """Return how many seeds a model was to be trained with at a share and policy."""
-    wanted = _row_of(like)
-    return len(
-        {cell.seed for cell in record.cells if cell.kind != "pretrain" and _row_of(cell) == wanted}
-    )
-
-
-def _row_of(cell: StudyCell) -> tuple[object, ...]:
+def _identity(cell: StudyCell) -> tuple[object, ...]:
+    """Return what the seeds of one model have in common."""
     return cell.group, cell.model, cell.fraction, cell.policy
 
 
-def _model_json(test: _Test, row: _Row) -> dict[str, Any]:
-    samples = row.measured.samples
-    scored = scored_columns(test.judged, samples["auroc"][0], test.options.min_positives)
+def _model_json(test: _TestSet, model: _Model) -> dict[str, Any]:
+    samples = model.measured.samples
+    scored = scored_columns(test.labels, samples["auroc"][0], test.options.min_positives)
+    seeds = []
+    for cell, scores in zip(model.cells, model.measured.scores, strict=True):
+        areas = rank_findings(test.labels, scores[None], test.weights[:1])["auroc"][0, scored]
+        seeds.append({"seed": cell.seed, "auroc_macro": float(areas.mean()) if scored else None})
     return {
-        "model": row.cell.model,
-        "fraction": row.cell.fraction,
-        "policy": row.cell.policy,
-        "group": row.cell.group,
-        "lr": row.cell.lr,
-        "cells": [cell.id for cell in row.cells],
-        "findings_scored": [test.findings[place] for place in scored],
-        "seeds": _seeds(test, row, scored),
-        "seeds_planned": row.planned,
-        **{f"{name}_macro": test.macro(samples[name], scored).to_json() for name in RANK_MEASURES},
+        "model": model.cell.model,
+        "fraction": model.cell.fraction,
+        "policy": model.cell.policy,
+        "group": model.cell.group,
+        "lr": model.cell.lr,
+        "cells": [cell.id for cell in model.cells],
+        "findings_scored": [test.findings[column] for column in scored],
+        "seeds": seeds,
+        "seeds_planned": model.planned,
+        **{
+            f"{name}_macro": macro(test.labels, samples[name], scored, test.options).to_json()
+            for name in RANK_MEASURES
+        },
         **{name: _by_finding(test, samples[name]) for name in RANK_MEASURES},
         "competition": _competition(test, samples["auroc"], scored),
-        "per_study": _per_study(test, row.measured.scores, scored),
+        "per_study": _per_study(test, model.measured.scores, scored),
     }
 
 
-def _seeds(test: _Test, row: _Row, scored: Sequence[int]) -> list[dict[str, Any]]:
-    """Each seed alone, over the findings that all of them call."""
-    once = test.weights[:1]
-    found = []
-    for cell, scores in zip(row.cells, row.measured.scores, strict=True):
-        areas = rank_findings(test.judged, scores[None], once)["auroc"][0, list(scored)]
-        found.append({"seed": cell.seed, "auroc_macro": float(areas.mean()) if scored else None})
-    return found
-
-
-def _by_finding(test: _Test, samples: DoubleArray) -> dict[str, Any]:
-    found = {}
-    for place, name in enumerate(test.findings):
-        missing, lone = (
-            missing_class(test.judged, place) or "not called",
-            too_few(test.judged, [place]),
-        )
-        patients = min(patients_by_class(test.judged, place))
-        found[name] = estimate(
-            samples[:, place], test.options.level, missing, lone, patients
+def _by_finding(test: _TestSet, samples: DoubleArray) -> dict[str, Any]:
+    return {
+        name: estimate(
+            samples[:, column],
+            test.options.level,
+            no_value=missing_class(test.labels, column) or "not called",
+            no_interval=too_few(test.labels, [column]),
+            patients=min(patients_by_class(test.labels, column)),
         ).to_json()
-    return found
+        for column, name in enumerate(test.findings)
+    }
 
 
-def _competition(test: _Test, samples: DoubleArray, scored: Sequence[int]) -> dict[str, Any] | None:
-    """CheXpert's five, those that are scored among them; None where the store or the model lacks one of them."""
-    places = [place for place in positions(COMPETITION, test.findings) if place is not None]
-    if len(places) < len(COMPETITION):
+def _competition(
+    test: _TestSet, samples: DoubleArray, scored: Sequence[int]
+) -> dict[str, Any] | None:
+    """Return the mean over those of CheXpert's five that are scored.
+
+    None where the store lacks one of the five, or the model one that others are scored on.
+    """
+    columns = [column for column in positions(COMPETITION, test.findings) if column is not None]
+    if len(columns) < len(COMPETITION):
         return None
-    five = [place for place in places if place in scored]
-    if any(place in test.scored for place in set(places) - set(five)):
+    five = [column for column in columns if column in scored]
+    if any(column in test.scored for column in set(columns) - set(five)):
         return None
-    names = [test.findings[place] for place in five]
-    return {"findings": names, "auroc_macro": test.macro(samples, five).to_json()}
+    mean = macro(test.labels, samples, five, test.options)
+    return {"findings": [test.findings[column] for column in five], "auroc_macro": mean.to_json()}
 
 
-def _per_study(test: _Test, scores: DoubleArray, scored: Sequence[int]) -> dict[str, Any]:
-    """The findings that are scored film by film, where a study counts once."""
-    studies, places = test.films.study_codes[test.rows], list(scored)
-    truth, mask = test.judged.truth[:, places], test.judged.mask[:, places]
-    read = per_study(truth, mask, scores[..., places], studies, test.judged.patients)
-    judged = EvaluationLabels.of(read.truth, read.mask, read.patients)
-    samples = (
-        rank_findings(judged, read.scores, test.weights)["auroc"] if places else np.empty((1, 0))
+def _per_study(test: _TestSet, scores: DoubleArray, scored: Sequence[int]) -> dict[str, Any]:
+    """Return the mean over the findings that are scored film by film, where a study counts once."""
+    columns = list(scored)
+    read = per_study(
+        test.labels.truth[:, columns],
+        test.labels.mask[:, columns],
+        scores[..., columns],
+        test.films.study_codes[test.rows],
+        test.labels.patients,
     )
-    found = macro(judged, samples, range(len(places)), test.options)
-    return {"studies": len(read.patients), "auroc_macro": found.to_json()}
+    labels = EvaluationLabels.of(read.truth, read.mask, read.patients)
+    samples = np.empty((1, 0))
+    if columns:
+        samples = rank_findings(labels, read.scores, test.weights)["auroc"]
+    mean = macro(labels, samples, range(len(columns)), test.options)
+    return {"studies": len(read.patients), "auroc_macro": mean.to_json()}
 
 
 def _comparisons(
-    test: _Test, rows: Sequence[_Row], record: StudyRecord, listener: Listener
+    test: _TestSet, models: Sequence[_Model], record: StudyRecord, listener: Listener
 ) -> list[dict[str, Any]]:
-    """Every model against the reference at each share of the labels; every policy against the plan's first."""
-    found = []
-    fractions = dict.fromkeys((row.cell.group, row.cell.fraction) for row in rows)
-    for group, fraction in fractions:
-        together = [row for row in rows if (row.cell.group, row.cell.fraction) == (group, fraction)]
+    """Compare models with the reference at each fraction, and policies with the plan's first."""
+    comparisons = []
+    for group, fraction in dict.fromkeys((one.cell.group, one.cell.fraction) for one in models):
         against = record.plan["policies"]["compare"][0] if group == "policies" else record.reference
-        second = next((row for row in together if row.name == against), None)
+        together = [
+            one for one in models if (one.cell.group, one.cell.fraction) == (group, fraction)
+        ]
+        second = next((model for model in together if model.name == against), None)
         if second is None:
             listener.note(
                 f"{against} gave no numbers with {fraction:.3g} of the labels: nothing is compared there"
             )
-        else:
-            found += _family(test, [row for row in together if row is not second], second)
-    return found
+            continue
+        firsts = [model for model in together if model is not second]
+        noun = ("policy", "policies") if group == "policies" else ("model", "models")
+        family = (
+            f"the mean AUROC of {len(firsts)} {noun[len(firsts) != 1]} against {second.name} "
+            f"with {fraction:.3g} of the labels; single findings: all of these together"
+        )
+        comparisons += _family(test, [(model, second) for model in firsts], family)
+    return comparisons
 
 
 def _self_training_gains(
-    test: _Test, rows: Sequence[_Row], record: StudyRecord
+    test: _TestSet, models: Sequence[_Model], record: StudyRecord
 ) -> list[dict[str, Any]]:
-    """Every model that was grown by pseudo-labels against the model that it grew, at each share of the labels."""
-    found = []
-    pairs = [
-        (row, start)
-        for row in rows
-        if (start := _self_trained_from(test, row, rows, record)) is not None
-    ]
-    for fraction in dict.fromkeys(row.cell.fraction for row, _ in pairs):
-        together = [(row, start) for row, start in pairs if row.cell.fraction == fraction]
+    """Compare every self-trained model with the model that it started from, at each fraction."""
+    pairs = []
+    for model in models:
+        start = _start_of(test, model, models, record)
+        if start is not None:
+            pairs.append((model, start))
+    comparisons = []
+    for fraction in dict.fromkeys(model.cell.fraction for model, _ in pairs):
+        together = [pair for pair in pairs if pair[0].cell.fraction == fraction]
         several = f"{len(together)} models that were" if len(together) > 1 else "the model that was"
-        text = (
-            f"the mean AUROC of {several} grown by pseudo-labels against what it began with, "
+        family = (
+            f"the mean AUROC of {several} self-trained with pseudo-labels against what it began with, "
             f"with {fraction:.3g} of the labels; single findings: all of these together"
         )
-        apart = [_compared(test, row, start) for row, start in together]
-        for (row, start), one in zip(together, in_families(apart), strict=True):
-            found.append({**_comparison_json(row, start, one, text), "group": SELF_TRAINED})
-    return found
+        comparisons += [
+            {**comparison, "group": SELF_TRAINED} for comparison in _family(test, together, family)
+        ]
+    return comparisons
 
 
-def _self_trained_from(
-    test: _Test, row: _Row, rows: Sequence[_Row], record: StudyRecord
-) -> _Row | None:
-    """Return the model that a row grew, of the seeds that the row has; None where it grew none, or that has none."""
-    wanted = (row.cell.group, row.cell.start, row.cell.fraction, row.cell.policy)
+def _start_of(
+    test: _TestSet, model: _Model, models: Sequence[_Model], record: StudyRecord
+) -> _Model | None:
+    """Return the model that a self-trained one started from, over the seeds that both have.
+
+    None where the model was not self-trained, or no seed of its start is there.
+    """
+    identity = (model.cell.group, model.cell.start, model.cell.fraction, model.cell.policy)
     start = next(
-        (other for other in rows if row.cell.start and _row_of(other.cell) == wanted), None
+        (one for one in models if model.cell.start and _identity(one.cell) == identity), None
     )
-    if start is None or [cell.seed for cell in start.cells] == [cell.seed for cell in row.cells]:
+    if start is None or [cell.seed for cell in start.cells] == [cell.seed for cell in model.cells]:
         return start
-    seeds = {cell.seed for cell in row.cells}
+    seeds = {cell.seed for cell in model.cells}
     cells = tuple(cell for cell in start.cells if cell.seed in seeds)
     if not cells:
         return None
-    scores = test.scores([record.path(cell) for cell in cells])
-    return _Row(cells, Measured.of(test.judged, scores, test.weights), start.planned)
+    return _Model(cells, test.measure([record.path(cell) for cell in cells]), start.planned)
 
 
-def _compared(test: _Test, row: _Row, second: _Row) -> Comparison:
-    return compare(test.judged, row.measured, second.measured, test.findings, test.options)
-
-
-def _family(test: _Test, rows: Sequence[_Row], second: _Row) -> list[dict[str, Any]]:
-    apart = [_compared(test, row, second) for row in rows]
-    one, several = (
-        ("policy", "policies") if second.cell.group == "policies" else ("model", "models")
-    )
-    text = (
-        f"the mean AUROC of {len(rows)} {one if len(rows) == 1 else several} against {second.name} "
-        f"with {second.cell.fraction:.3g} of the labels; single findings: all of these together"
-    )
-    adjusted = in_families(apart)
+def _family(
+    test: _TestSet, pairs: Sequence[tuple[_Model, _Model]], family: str
+) -> list[dict[str, Any]]:
+    """Return the comparisons of some pairs, adjusted for each other; ``family`` says what they are."""
+    apart = [
+        compare(test.labels, first.measured, second.measured, test.findings, test.options)
+        for first, second in pairs
+    ]
     return [
-        _comparison_json(row, second, found, text)
-        for row, found in zip(rows, adjusted, strict=True)
+        _comparison_json(*pair, comparison, family)
+        for pair, comparison in zip(pairs, in_families(apart), strict=True)
     ]
 
 
-def _comparison_json(row: _Row, second: _Row, found: Comparison, text: str) -> dict[str, Any]:
+def _comparison_json(
+    first: _Model, second: _Model, comparison: Comparison, family: str
+) -> dict[str, Any]:
     return {
-        "fraction": row.cell.fraction,
-        "policy": row.cell.policy,
-        "group": row.cell.group,
-        "model": row.cell.model,
-        "first": row.name,
+        "fraction": first.cell.fraction,
+        "policy": first.cell.policy,
+        "group": first.cell.group,
+        "model": first.cell.model,
+        "first": first.name,
         "second": second.name,
-        "family": text,
-        "findings_scored": list(found.findings_scored),
-        "auroc_macro": found.auroc_macro.to_json(),
-        "average_precision_macro": found.average_precision_macro.to_json(),
-        "auroc": {name: one.to_json() for name, one in found.auroc.items()},
+        "family": family,
+        "findings_scored": list(comparison.findings_scored),
+        "auroc_macro": comparison.auroc_macro.to_json(),
+        "average_precision_macro": comparison.average_precision_macro.to_json(),
+        "auroc": {name: change.to_json() for name, change in comparison.auroc.items()},
     }

@@ -1,4 +1,4 @@
-"""A study's folder: claimed for one plan and one process, and brought up to what the plan says now of measuring."""
+"""A study's folder: locked for one process, bound to one plan, updated to its evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import yaml
 from hilum.errors import RunError
 from hilum.files import clear_leftovers, write_bytes
 from hilum.images.films import Films
-from hilum.images.store import Store
 from hilum.options import with_new_names
 from hilum.splits import Split
 from hilum.training.run_folder import difference, hold
@@ -38,23 +37,23 @@ from hilum.workflows.study.record import (
 
 PACKAGES = ("torch", "timm", "numpy", "lightning-fabric")
 FAULTS = "faults"
-"""Folder of tracebacks of runs that a fault of the program ended."""
+"""Folder of tracebacks of runs that ended with an error of the program."""
 LOCK = ".lock"
 ANNOTATIONS, EVALUATION = "annotations", "evaluation"
-"""What no training depends on, so that it may change between two calls."""
+"""Keys that no training depends on, so they may change between two calls."""
 
 
 @contextmanager
 def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[None]:
-    """Make the folder this study's, or see that it is, and hold it against other processes.
+    """Make the folder this study's, or check that it is, and lock it against other processes.
 
     Args:
         folder: Where to.
         plan: What is studied.
-        beside: Names of what else may lie in the folder.
+        beside: Names of other files that the folder may hold.
 
     Raises:
-        RunError: It holds something else, a study with another plan, or a study that is going on.
+        RunError: It holds something else, a study with another plan, or a study that is running.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,19 +79,23 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
 
 
 def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: int) -> StudyRecord:
-    """Return what is recorded of a study, brought up to its plan, or a new record.
+    """Return the study's record, updated to its plan, or a new record.
 
     Raises:
         RunError: The record is damaged, or a store holds other films, or is split otherwise, than
             when it was begun.
     """
     folder = plan.options.out
-    stores = tuple(_store(store) for store in [films.stores[0], *_further(plan)])
+    further = [Films.open([path]).stores[0] for path in plan.options.data[1:]]
+    stores = tuple(
+        StudyStore(store.folder, store.source, store.fingerprint, Split.load(store.folder).hash)
+        for store in [films.stores[0], *further]
+    )
     if is_study(folder):
         record = read_study(folder)
         for old, now in zip(record.stores, stores, strict=True):
-            _refuse_other(old, now, folder)
-        return _brought_up(record, study_block(plan))
+            _refuse_changed_store(old, now, folder)
+        return _updated(record, study_block(plan))
     return StudyRecord(
         folder=folder,
         hilum=__version__,
@@ -109,15 +112,7 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
     )
 
 
-def _further(plan: StudyPlan) -> list[Store]:
-    return [Films.open([path]).stores[0] for path in plan.options.data[1:]]
-
-
-def _store(store: Store) -> StudyStore:
-    return StudyStore(store.folder, store.source, store.fingerprint, Split.load(store.folder).hash)
-
-
-def _refuse_other(old: StudyStore, now: StudyStore, folder: Path) -> None:
+def _refuse_changed_store(old: StudyStore, now: StudyStore, folder: Path) -> None:
     """Raise a RunError where a store is not what it was when the study in the folder began."""
     if old.fingerprint != now.fingerprint:
         raise RunError(
@@ -130,12 +125,12 @@ def _refuse_other(old: StudyStore, now: StudyStore, folder: Path) -> None:
         )
 
 
-def _brought_up(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
-    """Take over what the plan says now of measuring and of where findings lie, and undo what rests on the old words.
+def _updated(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
+    """Take over the plan's new evaluation and annotations, and remove results of the old ones.
 
-    Runs that count wait again where they are to be measured anew: their predictions are there
-    already. What is undone goes before the record is written, so that a stop between the two leaves
-    nothing old beside the new plan.
+    Runs that count wait again where they must be measured anew: their predictions are there
+    already. Old results are removed before the record is written, so that a stop between the two
+    leaves nothing old beside the new plan.
     """
     if not difference(_changeable(record.plan), _changeable(block)):
         return record
@@ -143,14 +138,15 @@ def _brought_up(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
     changed = replace(record, plan=block)
     if difference(record.plan.get(EVALUATION), block[EVALUATION]):
         record.analysis.unlink(missing_ok=True)
-        changed = replace(changed, cells=tuple(map(_to_measure, record.cells)), finished=False)
+        cells = tuple(
+            replace(cell, state="waiting")
+            if cell.kind != "pretrain" and cell.chosen and cell.state == "done"
+            else cell
+            for cell in record.cells
+        )
+        changed = replace(changed, cells=cells, finished=False)
     write_study(changed)
     return changed
-
-
-def _to_measure(cell: StudyCell) -> StudyCell:
-    again = cell.kind != "pretrain" and cell.chosen and cell.state == "done"
-    return replace(cell, state="waiting") if again else cell
 
 
 def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +154,7 @@ def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _binding(content: Any) -> Any:
-    """Return of a plan's file what may not change between two calls."""
+    """Return the values of a plan's file that must not change between two calls."""
     block = content.get("study") if isinstance(content, dict) else None
     block = with_new_names("study", block)
     if not isinstance(block, dict):

@@ -1,4 +1,4 @@
-"""The films of a study's gallery: pictures of where its best model looks, and a description without patients."""
+"""A study's gallery: films with heatmaps of its best model, and a description without patients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True)
 class Read:
-    """What a model says of test films beside their labels; columns are the model's findings."""
+    """A model's probabilities of films with their labels; columns are the model's findings."""
 
     predictor: Predictor
     films: Films
@@ -44,21 +44,21 @@ class Read:
     """[n, F], which cells of the truth are known."""
 
     @classmethod
-    def of(cls, predictor: Predictor, run: Path, films: Films, part: str) -> Read:
-        """Read a part of the films by the model, from its saved predictions where they are of these films.
+    def of(cls, predictor: Predictor, run: Path, films: Films, split: str) -> Read:
+        """Score a split by the model, from its saved predictions where they are of these films.
 
         Raises:
-            DataError: The part is empty, or the films were prepared in another way than the
+            DataError: The split is empty, or the films were prepared in another way than the
                 model's.
         """
         predictor.refuse_other_preparation(films)
-        rows = Subsets.of(films).needed(part)
+        rows = Subsets.of(films).needed(split)
         truth, counts = truth_of(films, rows, predictor.description.unstated)
-        places = positions(predictor.findings, films.findings)
-        columns = [place for place in places if place is not None]
-        if len(columns) < len(places):
+        found = positions(predictor.findings, films.findings)
+        columns = [column for column in found if column is not None]
+        if len(columns) < len(found):
             raise ValueError("the model calls findings that the store it was trained on lacks")
-        probabilities = _saved(run / f"predictions-{part}.parquet", predictor, films, rows)
+        probabilities = _saved(run / f"predictions-{split}.parquet", predictor, films, rows)
         if probabilities is None:
             probabilities = predictor.score_films(films, rows)
         labels = films.labels[rows][:, columns]
@@ -79,17 +79,17 @@ class Read:
 
 
 def write_gallery(
-    folder: Path, read: Read, places: Annotations | None, about: dict[str, Any]
+    folder: Path, read: Read, annotations: Annotations | None, about: dict[str, Any]
 ) -> None:
-    """Write pictures and ``gallery.json`` into a folder, replacing an earlier gallery as a whole.
+    """Write pictures and ``gallery.json`` into a folder, in column of an earlier gallery.
 
     No name, path or patient of a film is written: a film is the store's row. ``about`` says which
     model it is.
 
     Args:
         folder: Where to.
-        read: What the model says.
-        places: Where findings lie, None where that is not known.
+        read: The model's probabilities.
+        annotations: Masks or boxes of the findings, None where there are none.
         about: Put before the films.
 
     Raises:
@@ -98,7 +98,7 @@ def write_gallery(
     with new_folder(folder) as aside:
         films, note = [], ""
         for number, choice in enumerate(read.choices(), start=1):
-            entry, note = _film(aside, f"{number:02d}", read, choice, places)
+            entry, note = _film(aside, f"{number:02d}", read, choice, annotations)
             films.append(entry)
         summary = {"format": FORMAT, **about, "rule": RULE, "layer": note, "films": films}
         summary["notice"] = read.predictor.description.notice
@@ -106,23 +106,28 @@ def write_gallery(
 
 
 def _film(
-    folder: Path, stem: str, read: Read, choice: Choice, places: Annotations | None
+    folder: Path, stem: str, read: Read, choice: Choice, annotations: Annotations | None
 ) -> tuple[dict[str, Any], str]:
     row = int(read.rows[choice.film])
     film = read.films.read(np.array([row]))[0]
-    found = explain(
+    explained = explain(
         read.predictor.classifier, read.predictor.standardised([film]), [choice.finding]
     )
     name = read.predictor.findings[choice.finding]
-    mask = places.masks(str(read.films.catalog["path"].iloc[row])).get(name) if places else None
+    mask = (
+        annotations.masks(str(read.films.catalog["path"].iloc[row])).get(name)
+        if annotations
+        else None
+    )
     pictures = {
         "film": enlarged(film),
-        "overlay": overlay(film, found.maps[0, 0].detach().cpu().numpy()),
+        "overlay": overlay(film, explained.maps[0, 0].detach().cpu().numpy()),
     }
     if mask is not None:
         pictures["mask"] = np.where(mask, np.uint8(255), np.uint8(0))
     for kind, picture in pictures.items():
         write_picture(folder / f"{stem}-{kind}.png", picture)
+    view = read.films.catalog["view_position"].iloc[row]
     entry = {
         "pictures": {
             kind: f"{stem}-{kind}.png" if kind in pictures else None
@@ -132,35 +137,35 @@ def _film(
         "outcome": choice.outcome,
         "source": str(read.films.catalog["source"].iloc[row]),
         "row": row,
-        "view": _view(read.films, row),
-        **_told(read, choice.film),
+        "view": None if pd.isna(view) else str(view),
+        **_findings(read, choice.film),
     }
-    return entry, found.note
+    return entry, explained.note
 
 
-def _told(read: Read, film: int) -> dict[str, Any]:
-    """Return all that the model says of a film beside its labels, most probable finding first."""
+def _findings(read: Read, film: int) -> dict[str, Any]:
+    """Return a film's probabilities and labels, most probable finding first, and its errors."""
     rows = []
-    for place in np.argsort(-read.probabilities[film], kind="stable").tolist():
-        probability, threshold = float(read.probabilities[film, place]), read.thresholds[place]
+    for column in np.argsort(-read.probabilities[film], kind="stable").tolist():
+        probability, threshold = float(read.probabilities[film, column]), read.thresholds[column]
         called = threshold is not None and probability >= threshold
-        known = bool(read.counts[film, place])
+        known = bool(read.counts[film, column])
         rows.append(
             {
-                "finding": read.predictor.findings[place],
+                "finding": read.predictor.findings[column],
                 "probability": probability,
                 "threshold": threshold,
                 "called": called,
-                "label": WORDS.get(float(read.labels[film, place]), NOT_STATED),
-                "present": bool(read.truth[film, place] == PRESENT) if known else None,
+                "label": WORDS.get(float(read.labels[film, column]), NOT_STATED),
+                "present": bool(read.truth[film, column] == PRESENT) if known else None,
             }
         )
     return {
         "findings": rows,
-        "called": [one["finding"] for one in rows if one["called"]],
-        "missed": [one["finding"] for one in rows if one["present"] and not one["called"]],
+        "called": [row["finding"] for row in rows if row["called"]],
+        "missed": [row["finding"] for row in rows if row["present"] and not row["called"]],
         "false_calls": [
-            one["finding"] for one in rows if one["called"] and one["present"] is False
+            row["finding"] for row in rows if row["called"] and row["present"] is False
         ],
     }
 
@@ -176,8 +181,3 @@ def _saved(path: Path, predictor: Predictor, films: Films, rows: Rows) -> FloatA
     ):
         return None
     return table[list(predictor.findings)].to_numpy(np.float32)
-
-
-def _view(films: Films, row: int) -> str | None:
-    view = films.catalog["view_position"].iloc[row]
-    return None if pd.isna(view) else str(view)

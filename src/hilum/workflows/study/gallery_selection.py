@@ -1,4 +1,4 @@
-"""Which films a gallery shows: by a rule that looks at probabilities and labels, and never at a heatmap."""
+"""The films of a gallery: chosen by a rule on probabilities and labels, never on heatmaps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Choice:
-    """A film of the gallery: its place among those given, the finding it is shown for, and what came out."""
+    """A film of the gallery: its index, the finding it is shown for, and the outcome."""
 
     film: int
     finding: int
@@ -51,24 +51,24 @@ def choose_films(
     """
     present = ((truth == 1) & counts).sum(axis=0)
     order = [
-        place
-        for place in np.argsort(-present, kind="stable").tolist()
-        if present[place] and thresholds[place] is not None and findings[place] != NO_FINDING
+        column
+        for column in np.argsort(-present, kind="stable").tolist()
+        if present[column] and thresholds[column] is not None and findings[column] != NO_FINDING
     ]
     chosen: list[Choice] = []
-    for place in order[:FINDINGS]:
-        known, called = counts[:, place], probabilities[:, place] >= thresholds[place]
+    for column in order[:FINDINGS]:
+        known, called = counts[:, column], probabilities[:, column] >= thresholds[column]
         for outcome in OUTCOMES:
             positive, right = outcome.endswith("positive"), outcome.startswith("true")
             of_outcome = (
-                known & (called == positive) & ((truth[:, place] == 1) == (positive == right))
+                known & (called == positive) & ((truth[:, column] == 1) == (positive == right))
             )
             taken = [choice.film for choice in chosen]
             films = np.setdiff1d(
                 np.flatnonzero(of_outcome), taken
             )  # ascending, so that ties go to the first
             if len(films):
-                values = probabilities[films, place]
+                values = probabilities[films, column]
                 best = films[values.argmax() if positive else values.argmin()]
-                chosen.append(Choice(int(best), place, outcome))
+                chosen.append(Choice(int(best), column, outcome))
     return chosen

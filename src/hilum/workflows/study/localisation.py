@@ -1,4 +1,4 @@
-"""Where a study's models look: a gallery of the best model's right and wrong calls, and localisation scores."""
+"""A study's heatmaps: a gallery of the best model's right and wrong calls, and localisation."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 FORMAT = 1
 PART = "test"
 MOST_FILMS = {"masks": 200, "boxes": 500}
-"""Films scored at most, drawn by a fixed seed among the unseen ones whose findings' places are
-known; boxes mark one or two findings of a film, masks all of them."""
+"""Most films scored, drawn by a fixed seed among the unseen ones with annotations; boxes mark one or
+two findings of a film, masks all of them."""
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 
 
@@ -48,15 +48,15 @@ def explain_study(
 ) -> None:
     """Write ``explained/`` and ``localisation.json`` of a study from its finished fine-tunings.
 
-    Shown is the model with the best validation AUROC at the largest fraction of the labels; scored is
-    every model at its largest fraction, and its network with random weights.
+    The gallery shows the model with the best validation AUROC at the largest fraction of the
+    labels. Every model is scored at its largest fraction, with its network of random weights as
+    control.
 
     Args:
         folder: The study's.
         listener: Hears notes and progress.
-        roots: Folders of the data sets that the first store was prepared from, in which masks or
-            boxes lie. Those that the study's plan names as ``annotations`` are looked through as
-            well.
+        roots: Folders of the data sets that the first store was prepared from, which hold
+            masks or boxes. Those that the study's plan names as ``annotations`` are searched too.
         device: Of the networks.
 
     Raises:
@@ -70,21 +70,23 @@ def explain_study(
         write_json(record.localisation, _unavailable("no fine-tuning has finished"))
         return
     films = Films.open([record.stores[0].path])
-    places = annotations_of(
+    annotations = annotations_of(
         films.stores[0], [*roots, *likely_roots(folder, record.stores[0].path, record.plan)]
     )
-    _explain_best(record, cells[0], films, places, listener, device)
-    if isinstance(places, str):
-        listener.note(f"localisation is not scored: {places}")
-        write_json(record.localisation, _unavailable(places))
+    _explain_best(record, cells[0], films, annotations, listener, device)
+    if isinstance(annotations, str):
+        listener.note(f"localisation is not scored: {annotations}")
+        write_json(record.localisation, _unavailable(annotations))
         return
-    write_json(record.localisation, _localisation(record, cells, films, places, listener, device))
+    write_json(
+        record.localisation, _localisation(record, cells, films, annotations, listener, device)
+    )
 
 
 def best_cells(record: StudyRecord) -> list[StudyCell]:
-    """Return each model's fine-tuning at its largest fraction with the best validation AUROC.
+    """Return each model's fine-tuning of the best validation AUROC at its largest fraction.
 
-    The best one of the largest fraction of all comes first; the others follow in the plan's order.
+    The best one of the largest fraction comes first; the others follow in the plan's order.
     Test films choose nothing.
     """
     known = [cell for cell in record.chosen(group="main") if cell.validation_auroc is not None]
@@ -100,10 +102,10 @@ def best_cells(record: StudyRecord) -> list[StudyCell]:
 
 
 def unseen_rows(films: Films) -> tuple[Rows, list[str]]:
-    """Return the rows of films that no model of the store learnt from or was chosen by, and the parts they are of."""
+    """Return the rows of films that no model learnt from or was chosen by, and their splits."""
     subsets = Subsets.of(films)
-    rows = {part: subsets.rows(part) for part in (PART, "official-test")}
-    return np.concatenate(list(rows.values())), [part for part, found in rows.items() if len(found)]
+    rows = {split: subsets.rows(split) for split in (PART, "official-test")}
+    return np.concatenate(list(rows.values())), [name for name, of in rows.items() if len(of)]
 
 
 def _rank(cell: StudyCell) -> tuple[float, float]:
@@ -114,7 +116,7 @@ def _explain_best(
     record: StudyRecord,
     cell: StudyCell,
     films: Films,
-    places: Annotations | str,
+    annotations: Annotations | str,
     listener: Listener,
     device: str,
 ) -> None:
@@ -123,7 +125,10 @@ def _explain_best(
     read = Read.of(predictor, record.path(cell), films, PART)
     try:
         write_gallery(
-            record.explained, read, None if isinstance(places, str) else places, _about(cell)
+            record.explained,
+            read,
+            None if isinstance(annotations, str) else annotations,
+            _about(cell),
         )
     except OptionError as error:
         listener.note(f"{cell.model} has no heatmaps: {error}")
@@ -131,7 +136,7 @@ def _explain_best(
 
 @dataclass
 class _Scorer:
-    """Scores models on the same films; a control serves all models of one network."""
+    """Scores models on the same films; one control serves all models of a network."""
 
     judge: Judge
     record: StudyRecord
@@ -139,7 +144,7 @@ class _Scorer:
     controls: dict[tuple[str, int, tuple[str, ...]], Scores] = field(default_factory=dict)
 
     def entry(self, cell: StudyCell) -> dict[str, Any]:
-        """Return a model's part of localisation.json."""
+        """Return a model's entry of localisation.json."""
         predictor = Predictor.load(self.record.path(cell), self.device)
         try:
             scores = model_scores(self.judge, predictor, cell.model)
@@ -160,39 +165,38 @@ def _localisation(
     record: StudyRecord,
     cells: Sequence[StudyCell],
     films: Films,
-    places: Annotations,
+    annotations: Annotations,
     listener: Listener,
     device: str,
 ) -> dict[str, Any]:
     store = films.stores[0]
     rows, parts = unseen_rows(films)
     shown = shown_findings(
-        store, rows, places, _called_by_all(record, cells), MOST_FILMS[places.kind], SEED
+        store, rows, annotations, _called_by_all(record, cells), MOST_FILMS[annotations.kind], SEED
     )
     if not shown:
-        return _unavailable(f"no {places.kind} are of the test films.")
+        return _unavailable(f"no {annotations.kind} are of the test films.")
     judge = Judge.of(store, shown, RESAMPLES, SEED, listener)
     listener.note(
-        f"scores {len(shown)} findings on {judge.films} films against {places.description}"
+        f"scores {len(shown)} findings on {judge.films} films against {annotations.description}"
     )
     scorer = _Scorer(judge, record, device)
-    stands = {name: STAND_INS[name] for name in judge.places.names if name not in store.findings}
+    names = judge.places.names
     return {
         "format": FORMAT,
         "reason": None,
         "source": store.source,
         "truth": {
-            "kind": places.kind,
-            "said": places.description,
-            "stand_ins": {k: list(v) for k, v in stands.items()},
+            "kind": annotations.kind,
+            "said": annotations.description,
+            "stand_ins": {
+                name: list(STAND_INS[name]) for name in names if name not in store.findings
+            },
         },
         "parts": parts,
         "films": judge.films,
         "patients": judge.places.patient_count,
-        "maps": {
-            name: int((judge.places.finding == f).sum())
-            for f, name in enumerate(judge.places.names)
-        },
+        "maps": {name: int((judge.places.finding == f).sum()) for f, name in enumerate(names)},
         "least_patients": LEAST_PATIENTS,
         "tolerance": 0.0,
         "resamples": RESAMPLES,
@@ -204,7 +208,7 @@ def _localisation(
 
 
 def _called_by_all(record: StudyRecord, cells: Sequence[StudyCell]) -> list[str]:
-    """Return the findings that every model calls: of few labels one may have learnt fewer."""
+    """Return the findings that every model calls: with few labels one may have learnt fewer."""
     lists = [described(record.path(cell)).findings for cell in cells]
     return [name for name in lists[0] if all(name in names for names in lists)]
 

@@ -1,4 +1,4 @@
-"""What is said of a study while it runs: a table that is drawn again and again, and a line where a run ends."""
+"""Progress of a running study: a table that is redrawn, and a line where a run ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Stage(NamedTuple):
 
 
 class Board:
-    """Knows the cells and how far the running ones are."""
+    """The cells and the progress of the running ones, as a table."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Board:
         self._running: dict[str, str] = {}
 
     def show(self, cells: tuple[StudyCell, ...]) -> None:
-        """Take the cells as they are now."""
+        """Update the cells and redraw the table."""
         self._cells = cells
         running = {cell.run for cell in cells if cell.state == "running"}
         self._running = {run: self._running.get(run, "begins") for run in running}
@@ -53,14 +53,14 @@ class Board:
         self._draw()
 
     def hearing(self, run: str) -> Listener:
-        """Return who hears what a run says: its progress goes to the table.
+        """Return the listener of a run: its progress goes to the table.
 
-        Of notes a pretraining's are shown, and what rounds of pseudo-labels come to.
+        Of notes only a pretraining's and the results of pseudo-label rounds are shown.
         """
         return _Hearing(self, run)
 
     def note(self, run: str, line: str) -> None:
-        """Hear a note of a run."""
+        """Show a note of a run."""
         kinds = {cell.kind for cell in self._cells if cell.run == run}
         if "pretrain" in kinds or ("pseudo-label" in kinds and line.startswith("round ")):
             self._listener.note(f"{_name(run)}: {line}")
@@ -80,7 +80,7 @@ class Board:
         self._draw()
 
     def ended(self, cell: StudyCell, *, again: bool) -> None:
-        """Say that a run has ended; ``again`` where it had been trained before, and was measured now."""
+        """Note that a run has ended; ``again`` if it was trained before and is measured now."""
         if cell.state == "failed":
             self._listener.note(f"{_name(cell.run)} failed: {cell.error}")
             return
@@ -98,7 +98,7 @@ class Board:
         self._listener.table(())
 
     def lines(self) -> tuple[str, ...]:
-        """Return the table: counts and the time left, then a line for each run at work."""
+        """Return the table: counts and the time left, then a line for each running run."""
         states = [cell.state for cell in {cell.run: cell for cell in self._cells}.values()]
         counts = [f"{states.count('done')} done", f"{states.count('running')} running"]
         counts.append(f"{states.count('waiting')} to do")

@@ -1,4 +1,4 @@
-"""A study on disk: what was planned, which runs stand for it, how far each is."""
+"""A study on disk: its plan, its runs and the state of each."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class StudyCell:
     method: str | None = None
     """Of a pretraining."""
     start: str | None = None
-    """For pseudo-labels the model that they start from."""
+    """Of pseudo-labels the model that self-training starts from."""
     backbone: str
     fraction: float | None = None
-    """Fraction of the labels; None for a pretraining, like the policy."""
+    """Fraction of the labels; None of a pretraining, as the policy."""
     policy: str | None = None
     seed: int
-    """Training seed and subset seed."""
+    """Index of the training seed, which is also the seed of the labelled subset."""
     lr: float | None = None
     """Peak learning rate; None for a seed that waits for the choice."""
     chosen: bool = False
@@ -71,7 +71,7 @@ class StudyStore:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
-    """What ``study.json`` says."""
+    """Content of ``study.json``."""
 
     folder: Path
     hilum: str
@@ -85,7 +85,7 @@ class StudyRecord:
     """Whether every cell is done or failed."""
     cells: tuple[StudyCell, ...]
     faults: tuple[str, ...] = ()
-    """A line for each part of the page that could not be worked out when the runs had ended."""
+    """A line for each section of the page that could not be computed when the runs had ended."""
 
     @property
     def analysis(self) -> Path:
@@ -94,7 +94,7 @@ class StudyRecord:
 
     @property
     def data(self) -> Path:
-        """What a check of the data found."""
+        """Results of the data checks."""
         return self.folder / DATA
 
     @property
@@ -134,8 +134,8 @@ class StudyRecord:
         group: Group | None = None,
     ) -> tuple[StudyCell, ...]:
         """Return the finished classifiers that count, in the plan's order; None does not narrow."""
-        criteria = {"model": model, "fraction": fraction, "policy": policy, "group": group}
-        narrow = {name: value for name, value in criteria.items() if value is not None}
+        given = {"model": model, "fraction": fraction, "policy": policy, "group": group}
+        narrow = {name: value for name, value in given.items() if value is not None}
         return tuple(
             cell
             for cell in self.cells
@@ -194,7 +194,8 @@ def write_study(record: StudyRecord) -> None:
     content |= {
         "format": FORMAT,
         "stores": [
-            {**asdict(store), "path": _said(store.path, record.folder)} for store in record.stores
+            {**asdict(store), "path": _portable(store.path, record.folder)}
+            for store in record.stores
         ],
         "cells": [asdict(cell) for cell in record.cells],
     }
@@ -221,13 +222,13 @@ def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
 def _cells(rows: Sequence[Mapping[str, Any]]) -> tuple[StudyCell, ...]:
     cells = tuple(StudyCell(**row) for row in rows)
     for cell in cells:
-        literals = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
-        if any(value not in get_args(allowed) for value, allowed in literals):
+        typed = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
+        if any(value not in get_args(allowed) for value, allowed in typed):
             raise ValueError(f"cell {cell.id!r} is of no known kind, group or state")
     return cells
 
 
-def _said(store: Path, folder: Path) -> str:
-    """Return a store's path: from the study's folder where it lies within, so that the two can be moved together."""
-    whole, base = store.resolve(), folder.resolve()
-    return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
+def _portable(store: Path, folder: Path) -> str:
+    """Return a store's path, relative to the study's folder if within, so both can be moved together."""
+    store, folder = store.resolve(), folder.resolve()
+    return str(store.relative_to(folder) if store.is_relative_to(folder) else store)

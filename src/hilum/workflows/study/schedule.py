@@ -49,14 +49,14 @@ def settled(cells: Cells) -> Cells:
 
 def ready(cells: Cells) -> Cells:
     """Return the cells that can start now, each run once, in the order of the work."""
-    found: dict[str, StudyCell] = {}
+    by_run: dict[str, StudyCell] = {}
     busy = {cell.run for cell in cells if cell.state == "running"}
     for cell in cells:
         start = start_of(cell, cells)
         begins = (start is None or start.state == "done") and cell.lr is not None
         if begins and cell.state == "waiting" and cell.run not in busy:
-            found[cell.run] = _counting(cell, found.get(cell.run))
-    return tuple(found.values())
+            by_run[cell.run] = _counting(cell, by_run.get(cell.run))
+    return tuple(by_run.values())
 
 
 def start_of(cell: StudyCell, cells: Sequence[StudyCell]) -> StudyCell | None:
@@ -81,7 +81,7 @@ def ended(cells: Cells, run: str, **news: object) -> Cells:
 def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
     """Return an estimate of the time left, None before anything has ended that it could be taken from.
 
-    Time is taken in proportion to passes over the films, and to the share of them, from ended cells
+    Time is taken in proportion to epochs and to the fraction of the films, from ended cells
     of the same kind and network, else of the same kind.
     """
     left = 0.0
@@ -131,14 +131,14 @@ def _group(cell: StudyCell) -> tuple[object, ...]:
 
 
 def _lost(cells: Cells) -> Cells:
-    found = []
+    settled_cells = []
     for cell in cells:
         failed = _failed_start(cell, cells)
         if cell.state == "waiting" and failed is not None:
             what = "pretraining" if failed.kind == "pretrain" else "start"
             cell = replace(cell, state="failed", error=f"its {what} {failed.id} failed")
-        found.append(cell)
-    return tuple(found)
+        settled_cells.append(cell)
+    return tuple(settled_cells)
 
 
 def _failed_start(cell: StudyCell, cells: Cells) -> StudyCell | None:
@@ -172,7 +172,7 @@ def _self_trained(cell: StudyCell, cells: Cells) -> list[StudyCell]:
 
 
 def _following(cell: StudyCell, cells: Cells) -> StudyCell:
-    """Return pseudo-labels that have not begun with the rate of what they begin with, in a folder of that rate."""
+    """Return a waiting pseudo-label cell with its start's rate, in a folder of that rate."""
     if cell.kind != "pseudo-label" or cell.state != "waiting":
         return cell
     start = start_of(cell, cells)
@@ -188,7 +188,7 @@ def _following(cell: StudyCell, cells: Cells) -> StudyCell:
 
 
 def _chosen(group: list[StudyCell], self_trained: list[StudyCell]) -> list[StudyCell]:
-    """Return a model's cells at one share and policy with its rate chosen, if all trials have ended."""
+    """Return a model's cells at one fraction and policy, with its rate chosen if all trials ended."""
     trials = [cell for cell in group if cell.seed == 0]
     now = next((cell for cell in trials if cell.chosen), None)
     if len(trials) == 1 and now is not None:
@@ -207,14 +207,14 @@ def _chosen(group: list[StudyCell], self_trained: list[StudyCell]) -> list[Study
 
 
 def _trained(cell: StudyCell) -> bool:
-    """Whether a trial has been trained: the chosen one waits, or is at work, once more to be measured."""
+    """Whether a trial has been trained; the chosen one may wait or run again to be measured."""
     return cell.state == "done" or (
         cell.state in ("waiting", "running") and cell.validation_auroc is not None
     )
 
 
 def _open(now: StudyCell | None, group: list[StudyCell]) -> bool:
-    """Whether a rate can be chosen, or another one than now: nothing that takes it has begun, nor is it at work.
+    """Whether a rate can be chosen or changed: no cell that takes it has begun or is running.
 
     A chosen trial whose measuring failed stays chosen: measuring chooses nothing.
     """
@@ -240,7 +240,7 @@ def _unchosen(now: StudyCell | None, group: list[StudyCell]) -> list[StudyCell]:
 
 
 def _taking(best: StudyCell, group: list[StudyCell]) -> list[StudyCell]:
-    """Return the cells with a trial's rate chosen: it waits to be measured, the later seeds take its rate."""
+    """Return the cells with a trial's rate: it waits to be measured, later seeds take its rate."""
     if best.lr is None:
         raise ValueError(f"trial {best.id} has no rate")
     return [

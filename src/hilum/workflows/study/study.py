@@ -78,15 +78,15 @@ class StudyResult:
 
 
 def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = ()) -> StudyResult:
-    """Run what a study plans into its folder; what an earlier call finished is left alone, what failed is tried again.
+    """Run what a study plans into its folder; finished runs are kept, failed ones repeated.
 
-    A run that fails costs itself and what starts from it; the others go on. What cannot be worked
-    out across the runs is a line of the result's ``faults``, and is tried again by the next call.
+    A run that fails costs itself and what starts from it; the others go on. A result across runs
+    that cannot be computed is a line of ``faults``, and the next call tries it again.
 
     Args:
-        plan: Models, shares, seeds, budget, and where to.
+        plan: Models, fractions, seeds, budget and output folder.
         listener: Hears notes and the table.
-        beside: Names of what else may lie in the folder.
+        beside: Names of other files that the folder may hold.
 
     Raises:
         HilumError: The plan cannot work, or the folder holds something else; nothing was run.
@@ -113,12 +113,12 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
 
 
 def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
-    """Work out the numbers across runs, where the models look and what is wrong with the data.
+    """Compute the numbers across runs, the heatmaps and the data checks.
 
-    What was worked out since the last run ended is kept.
+    Results that are newer than the last run are kept.
 
     Returns:
-        The record with a line for each of them that ended in an error, as it is on disk.
+        The record, as on disk, with a line for each of them that ended in an error.
     """
     works = (
         ("numbers across runs", record.analysis, analyse),
@@ -128,7 +128,7 @@ def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
     faults = tuple(
         f"{what}: {line}"
         for what, path, work in works
-        if not path.is_file() and (line := _tried(work, record.folder, path.stem, listener))
+        if not path.is_file() and (line := _error_of(work, record.folder, path.stem, listener))
     )
     if faults != record.faults:
         record = replace(record, faults=faults)
@@ -136,15 +136,15 @@ def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
     return record
 
 
-def _tried(
+def _error_of(
     work: Callable[[Path, Listener], object], folder: Path, name: str, listener: Listener
 ) -> str:
-    """Do some work and return its error as a line, nothing where there is none."""
+    """Run one step and return its error as a line, empty where there is none."""
     try:
         work(folder, listener)
     except Interrupted:
         raise
-    except Exception as error:  # noqa: BLE001 - hours of runs are done: whatever ends this, the page tells of them
+    except Exception as error:  # noqa: BLE001 - hours of runs are done: the page shows them in any case
         return line_of(error, folder / FAULTS, name)
     return ""
 
@@ -178,7 +178,7 @@ def results(record: StudyRecord) -> tuple[ModelResult, ...]:
 
 
 class Study:
-    """A study at work: its record, kept on disk after each change, and the pool that its runs take place in."""
+    """A running study: its record, saved after each change, and the pool of its runs."""
 
     def __init__(self, plan: StudyPlan, record: StudyRecord, listener: Listener, jobs: int) -> None:
         self.plan, self.record = plan, record
@@ -193,7 +193,7 @@ class Study:
         """
         self._keep(self.record.cells)
         for path in (self.record.analysis, self.record.localisation, self.record.data):
-            path.unlink(missing_ok=True)  # of the runs that there were before
+            path.unlink(missing_ok=True)  # of earlier runs
         try:
             with pool_of(self.jobs, self.board.hearing) as pool:
                 while self._begin(pool):
@@ -210,14 +210,14 @@ class Study:
         return self.record
 
     def _begin(self, pool: Pool) -> bool:
-        """Start what can start; return whether anything is at work."""
+        """Start the runs that can start; return whether any is running."""
         for cell in ready(self.record.cells)[: pool.room]:
             pool.start(self._task(cell))
             self._keep(ended(self.record.cells, cell.run, state="running"))
         return any(cell.state == "running" for cell in self.record.cells)
 
     def _end(self, end: TaskEnd) -> None:
-        """Take the end of a run, and what follows from it."""
+        """Record the end of a run, and what follows from it."""
         before = next(cell for cell in self.record.cells if cell.run == end.run)
         news = {
             "state": "failed" if end.error else "done",

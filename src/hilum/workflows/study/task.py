@@ -1,4 +1,4 @@
-"""One run of a study: trained, measured if it counts, its checkpoints dropped; a fault becomes one line."""
+"""One run of a study: trained, measured if it counts, its checkpoints removed; an error is one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST = 400
 
 @dataclass(frozen=True)
 class Task:
-    """A run to be brought to its end."""
+    """A run to do."""
 
     run: str
     options: PretrainOptions | FinetuneOptions | PseudoLabelOptions
@@ -53,7 +53,7 @@ class TaskEnd:
 
 
 def do(task: Task, listener: Listener) -> TaskEnd:
-    """Bring a run to its end; what it had done before is left as it is.
+    """Do a run to its end, from where it was stopped.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; all is saved.
@@ -70,7 +70,7 @@ def do(task: Task, listener: Listener) -> TaskEnd:
 
 
 def drop_checkpoints(run: Path) -> None:
-    """Remove a finished run's checkpoints, ten times the size of its model: there is nothing left to continue."""
+    """Remove a finished run's checkpoints, ten times the size of its model: nothing is left to continue."""
     shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
 
 
