@@ -15,6 +15,7 @@ from heard import Heard
 from study_plans import tiny_plan, weights
 
 from hilum.options import RENAMED, old_names, with_new_names
+from hilum.training.run_folder import difference
 from hilum.workflows.card.card import card
 from hilum.workflows.card.options import CardOptions
 from hilum.workflows.pseudo_label.starting_run import start_run
@@ -160,6 +161,14 @@ def test_the_options_of_0_1_0_are_those_of_today(tmp_path: Path, tiny_store: Pat
     known = {**vars(FinetuneOptions(data=(tiny_store,), out=tmp_path))}
     assert block.keys() <= known.keys()
     assert block["train"].keys() <= vars(FinetuneTrainOptions()).keys()
+
+
+def test_an_option_that_0_1_0_did_not_have_makes_no_other_run() -> None:
+    old = {"finetune": {"train": {"epochs": 1}}}
+    now = {"finetune": {"train": {"epochs": 1, "min_steps": 60}}}
+    assert difference(old, now) == ""
+    assert "min_steps" in difference({"finetune": {"train": {"min_steps": 0, "epochs": 1}}}, now)
+    assert "size" in difference(old, {"finetune": {"train": {"epochs": 1, "size": 60}}})
 
 
 def test_an_old_run_is_known_to_be_done(tiny_store: Path, tmp_path: Path) -> None:
