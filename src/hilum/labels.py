@@ -25,7 +25,7 @@ UNCERTAIN_CLASS = 2
 """Target of an uncertain cell where uncertain is a class of its own, beside 0 absent and 1
 present."""
 
-BLOCK = 1 << 14
+BLOCK = 1 << 12
 """Rows worked on at a time, so that what comes between lies in the processor's cache."""
 
 UNSTATED: dict[str, str] = {
@@ -191,7 +191,9 @@ def apply_policy(
             rows = uncertain_cells[:, column]
             values, counts = chosen[column](block[rows, column], smooth)
             target[rows, column], weight[rows, column] = values, counts
-    weights[:, ~(labelled(labels) if stated is None else stated)] = 0
+    unlabelled = ~(labelled(labels) if stated is None else stated)
+    if unlabelled.any():
+        weights[:, unlabelled] = 0
     return targets, weights
 
 

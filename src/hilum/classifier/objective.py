@@ -147,8 +147,10 @@ def class_counts(targets: Tensor, weights: Tensor) -> Tensor:
     """
     uncertain = targets == UNCERTAIN_CLASS
     present, absent = targets, 1 - targets
-    if uncertain.any():  # else two copies of a large table are spared
-        present, absent = (cells.masked_fill(uncertain, 0) for cells in (present, absent))
+    if not uncertain.any():  # mostly: copies of a large table are spared
+        counts = [(cells * weights).sum(0) for cells in (absent, present)]
+        return torch.stack([*counts, torch.zeros_like(counts[0])], dim=1)
+    present, absent = (cells.masked_fill(uncertain, 0) for cells in (present, absent))
     return torch.stack([(cells * weights).sum(0) for cells in (absent, present, uncertain)], dim=1)
 
 

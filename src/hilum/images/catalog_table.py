@@ -18,6 +18,8 @@ from hilum.arrays import FloatArray, Rows
 
 BLOCK = 1 << 16
 """Rows read at a time where a whole column is not needed at once."""
+_STRIP = 1 << 12
+"""Rows of a table that stay in the processor's cache while its columns are filled."""
 SIZES = ("height", "width")
 """Columns that stores lacked which were written before sizes were kept."""
 
@@ -108,8 +110,10 @@ class CatalogTable:
         values = np.empty((len(self), len(names)), np.float32)
         start = 0
         for block in self.blocks(names) if names else ():
-            for column, name in enumerate(names):
-                numbers = block[name].to_numpy()
-                values[start : start + block.num_rows, column] = numbers
+            columns = [block[name].to_numpy() for name in names]
+            for first in range(0, block.num_rows, _STRIP):
+                strip = slice(first, min(first + _STRIP, block.num_rows))
+                for column, numbers in enumerate(columns):
+                    values[start + strip.start : start + strip.stop, column] = numbers[strip]
             start += block.num_rows
         return values

@@ -164,7 +164,10 @@ class Films:
         for store, prefix, start in zip(
             self.stores, self._patient_prefixes, self.starts, strict=False
         ):
-            encoded = store.texts(column).combine_chunks().dictionary_encode()
+            if column == "patient":
+                encoded = store.patients
+            else:
+                encoded = store.texts(column).combine_chunks().dictionary_encode()
             own = encoded.indices.fill_null(-1 - known).to_numpy().astype(np.int64)
             codes[start : start + len(store)] = own + known
             known += len(encoded.dictionary)

@@ -137,6 +137,15 @@ class Store:
         with _damaged(self.folder):
             return self.table.read([name])[name]
 
+    @cached_property
+    def patients(self) -> pa.DictionaryArray:
+        """The patient of each film, [N], as a number into the names in the order of their first mention.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return self.texts("patient").combine_chunks().dictionary_encode()
+
     def text_blocks(self, name: str) -> Iterator[pa.ChunkedArray]:
         """Yield a column of texts some rows at a time.
 

@@ -89,7 +89,8 @@ def patients_by_class(labels: EvaluationLabels, column: int) -> tuple[int, int]:
     """Return how many patients have a film with the finding, and how many a film without it."""
     scored = labels.mask[:, column]
     truth, patients = labels.truth[scored, column], labels.patients[scored]
-    return len(np.unique(patients[truth == 1])), len(np.unique(patients[truth == 0]))
+    present, absent = (np.bincount(patients[truth == value]) for value in (1, 0))  # [P] films
+    return int(np.count_nonzero(present)), int(np.count_nonzero(absent))
 
 
 def patients_called(

@@ -37,7 +37,7 @@ FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 
 PLACES = (*PATIENT_PARTS, "official-test")
 """The parts that a film is in one of, or in none."""
-Texts: TypeAlias = "pd.Series[Any] | pa.ChunkedArray"
+Texts: TypeAlias = "pd.Series[Any] | pa.Array | pa.ChunkedArray"
 
 
 @dataclass(frozen=True)
@@ -254,6 +254,9 @@ def _positions(texts: Texts, among: Sequence[str]) -> npt.NDArray[np.int32]:
     """Return the position of each text among others, [N]; -1 where it is none of them."""
     if not len(among):
         return np.full(len(texts), -1, np.int32)
+    if isinstance(texts, pa.DictionaryArray):  # each name is looked up once
+        by_name = np.append(_positions(texts.dictionary, among), np.int32(-1))
+        return np.asarray(by_name[np.asarray(texts.indices.fill_null(-1))])
     if isinstance(texts, pd.Series):
         texts = pa.array(texts, pa.large_string(), from_pandas=True)
     positions = pc.index_in(texts, value_set=pa.array(among, texts.type))

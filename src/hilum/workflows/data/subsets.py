@@ -102,7 +102,7 @@ class Subsets:
         """
         pairs = zip(self.films.stores, self.splits, strict=True)
         return tuple(
-            split.place(store.texts("patient"), partial(store.text_blocks, "path"))
+            split.place(store.patients, partial(store.text_blocks, "path"))
             for store, split in pairs
         )
 

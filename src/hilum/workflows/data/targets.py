@@ -21,7 +21,8 @@ def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, Fl
     targets, weights = apply_policy(
         films.labels, names, options.unstated, everything, options.smooth
     )
-    weights *= films.labelled_by_source
+    if not films.labelled_by_source.all():
+        weights *= films.labelled_by_source
     return targets, weights
 
 
