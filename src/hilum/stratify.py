@@ -1,4 +1,4 @@
-"""Dividing patients so that every part, and every share of a part, has the findings in proportion."""
+"""Stratified division of patients: each subset, and each fraction of one, has the findings in proportion."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ number's."""
 def spread(
     positives: BoolArray, films: npt.NDArray[np.int64], rng: np.random.Generator
 ) -> DoubleArray:
-    """Return a place on a circle [0, 1) for each patient, so that every stretch has the findings in proportion.
+    """Return a position on a circle [0, 1) for each patient; every arc has the findings in proportion.
 
-    Patients are sorted by their findings, the rarest first, then by how many films they have, then
-    by lot; the r-th gets the fractional part of r times the golden ratio. Of neighbours in that
-    order, who are alike, any stretch of the circle then holds its proportion to within one or two:
-    also of three patients with a hernia.
+    Patients are sorted by their findings, the rarest first, then by their number of films, then at
+    random; the r-th gets the fractional part of r times the golden ratio. Any arc of the circle then
+    holds its proportion of neighbours in that order, who are alike, to within one or two: also of
+    three patients with a hernia.
 
     Args:
         positives: [P, F], whether any film of the patient shows the finding.
@@ -37,9 +37,9 @@ def spread(
     rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
     keys = [rng.random(len(films)), np.floor(np.log2(np.maximum(films, 1)))]
     order = np.lexsort([*keys, *(~positives[:, column] for column in rarest_first[::-1])])
-    places = np.empty(len(films))
-    places[order] = (np.arange(len(films)) * GOLDEN + rng.random()) % 1
-    return places
+    positions = np.empty(len(films))
+    positions[order] = (np.arange(len(films)) * GOLDEN + rng.random()) % 1
+    return positions
 
 
 def by_patient(
@@ -52,7 +52,7 @@ def by_patient(
 
 
 def divide(pool: pd.DataFrame, shares: Sequence[float], seed: int) -> tuple[tuple[str, ...], ...]:
-    """Return parts of a pool of patients: one for each share, then the rest; each in the circle's order.
+    """Return subsets of a pool of patients, one for each fraction, then the rest; in the circle's order.
 
     Args:
         pool: What ``by_patient`` returns.
@@ -60,8 +60,8 @@ def divide(pool: pd.DataFrame, shares: Sequence[float], seed: int) -> tuple[tupl
         seed: Of the draw.
     """
     positives = pool.drop(columns="films").to_numpy(bool)
-    places = spread(positives, pool["films"].to_numpy(np.int64), np.random.default_rng(seed))
-    order = pool.index.to_numpy()[np.argsort(places, kind="stable")]
+    positions = spread(positives, pool["films"].to_numpy(np.int64), np.random.default_rng(seed))
+    order = pool.index.to_numpy()[np.argsort(positions, kind="stable")]
     ends = np.cumsum([_size(share, len(pool)) for share in shares])
     return tuple(tuple(map(str, part)) for part in np.split(order, np.minimum(ends, len(pool))))
 

@@ -1,4 +1,4 @@
-"""Several stores as one pile of films, with one identity for patients and one list of findings."""
+"""Several stores read as one: rows one after the other, shared patients, one list of findings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Films:
             source.
         starts: int64 [S + 1], the first row of each store, and the number of films.
         preparation: The steps that all films went through.
-        unlabelled: How many stores, the last of them, count as if they stated nothing.
+        unlabelled: How many of the stores, the last ones, have their labels ignored.
         findings: The union over the other stores, in the order of their first mention.
     """
 

@@ -42,11 +42,11 @@ came, upright.
 The sizes are null where they are not known, as in stores that were written before sizes were kept.
 """
 HEADER_BYTES = 128
-"""Every shard's header is that long, so that rows lie at fixed places while it is written."""
+"""Every shard's header is that long, so that each row's offset is known while the shard is written."""
 
 
 class ShardEntry(TypedDict):
-    """What the manifest says of one shard."""
+    """A shard's entry in the manifest."""
 
     file: str
     films: int
@@ -164,7 +164,7 @@ class Store:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over the shards' hashes, the labels and whom they belong to."""
+        """Hex SHA-256 over the shards' hashes, the labels, the paths and the patients."""
         digest = hashlib.sha256()
         facts = {"shards": self.shards, "findings": self.findings, "source": self.source}
         digest.update(json.dumps(facts, sort_keys=True).encode())
@@ -194,10 +194,10 @@ class Store:
             )
         films = np.empty((len(rows), self.preparation.size, self.preparation.size), np.uint8)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
-        for place, (number, row) in enumerate(
+        for index, (number, row) in enumerate(
             zip(shards.tolist(), (rows - self._starts[shards]).tolist(), strict=True)
         ):
-            films[place] = self._map(number)[row]
+            films[index] = self._map(number)[row]
         return films
 
     def verify(self) -> None:
@@ -242,7 +242,7 @@ def write_store(
 ) -> Store:
     """Write films that are already prepared, as one shard, and open the store.
 
-    `hilum prepare` is the way from files; this is the one from memory.
+    `hilum prepare` makes a store from files, this one from arrays in memory.
 
     Args:
         folder: Where; made if need be.
@@ -322,7 +322,7 @@ def make_manifest(
     failed: dict[str, int],
     **plan: Any,
 ) -> dict[str, Any]:
-    """Return what ``manifest.json`` says of a store; once that is written, the store is one.
+    """Return the content of ``manifest.json``; a store is finished once it is written.
 
     Raises:
         ValueError: The rows read are not the rows kept, excluded and failed.
@@ -353,14 +353,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(path.read_bytes())
-        found = manifest["format"]
+        version = manifest["format"]
         _ = [(shard["file"], int(shard["films"]), shard["sha256"]) for shard in manifest["shards"]]
         _ = manifest["source"], manifest["findings"], manifest["preparation"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {_again(folder)}") from error
-    if found != FORMAT:
+    if version != FORMAT:
         raise DataError(
-            f"{path} is of format {found}, this version reads {FORMAT}: {_again(folder)}"
+            f"{path} is of format {version}, this version reads {FORMAT}: {_again(folder)}"
         )
     return dict(manifest)
 

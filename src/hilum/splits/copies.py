@@ -74,7 +74,7 @@ def members(
 
 
 def left_out(assigned: pd.Series, copies: KnownCopies) -> tuple[Rows, Rows]:
-    """Return the rows that copies put out of their part.
+    """Return the rows that are left out of their split because of copies.
 
     Args:
         assigned: Each film's part, [N]; null where it has none.

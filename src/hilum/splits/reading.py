@@ -1,4 +1,4 @@
-"""The file that a split lies in, read with care: anybody may have changed it."""
+"""Reading ``split.json``, with every value checked: anybody may have edited it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def count_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Return counts by part and by what is counted, as whole numbers."""
+    """Return the counts of each split (films, patients) as integers."""
     return {
         part: {what: int(count) for what, count in counts.items()}
         for part, counts in tables.items()
@@ -42,7 +42,7 @@ def count_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
 
 
 def text(value: object) -> str:
-    """Return the value, a TypeError if it is no text, a ValueError if no table can hold it (half a character)."""
+    """Return the value; a TypeError if it is no text, a ValueError if UTF-8 cannot encode it."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.40} is no text")
     value.encode()
