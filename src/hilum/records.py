@@ -16,6 +16,7 @@ def read_record(kind: type[T], content: Any) -> T:
 
     A field may be a plain value, ``X | None``, ``tuple[X, ...]``, ``tuple[X, Y]``,
     ``Mapping[str, X]``, a NamedTuple, another such dataclass, or ``Any``. A field with a default may be missing.
+    A field whose key is another name has it as ``field(metadata={"key": ...})``.
 
     Raises:
         ValueError: A field is missing or of another type, with the field's name.
@@ -32,10 +33,11 @@ def read_record(kind: type[T], content: Any) -> T:
         raise ValueError(f"{kind.__name__} is no mapping")
     values = {}
     for entry, hint in _fields(cast(Hashable, kind)):
-        if entry.name in content:
-            values[entry.name] = _read(hint, content[entry.name], entry.name)
+        key = entry.metadata.get("key", entry.name)
+        if key in content:
+            values[entry.name] = _read(hint, content[key], key)
         elif entry.default is MISSING and entry.default_factory is MISSING:
-            raise ValueError(f"no {entry.name}")
+            raise ValueError(f"no {key}")
     return kind(**values)
 
 

@@ -281,7 +281,9 @@ def test_the_record_holds_every_key_of_the_file(made_card):
     def compare(written: object, read: object, name: str) -> None:
         if isinstance(written, dict) and is_dataclass(read):
             for key, value in written.items():
-                field = {"from": "run"}.get(key, key)
+                field = {"from": "run", "strangers": "outliers", "hints": "label_issues"}.get(
+                    key, key
+                )
                 if hasattr(read, field):
                     compare(value, getattr(read, field), f"{name}.{key}")
                 else:
@@ -321,7 +323,7 @@ def test_what_could_not_be_tested_is_said_and_not_shown_as_passed(made_card, pag
     check = replace(check, findings=(EVIL, "Edema"), findings_judged=("Edema",))
     (text,) = texts(replace(record, shortcuts=(check,)), "shortcuts")
     assert text.startswith("No shortcut is flagged for 1 finding tested. Not tested: <script>")
-    assert texts(replace(record, hints=None), "label-issues") == [
+    assert texts(replace(record, label_issues=None), "label-issues") == [
         "Label issues: not tested: no run was given (--from RUN)."
     ]
 

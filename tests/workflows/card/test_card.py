@@ -273,7 +273,7 @@ def test_films_of_uncertain_labels_alone_are_not_probed(tmp_path):
 
 def test_a_part_without_films_is_not_probed(tmp_path):
     said = told(tmp_path / "out", made(tmp_path / "store"), split="official-test")
-    assert said["shortcuts"][0]["reason"] == "no film is in part official-test"
+    assert said["shortcuts"][0]["reason"] == "no film is in the official-test split"
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path):

@@ -37,7 +37,7 @@ def card_checks(card: CardRecord) -> Iterator[Check]:
     yield from shortcut_checks(card.shortcuts)
     if untested := metadata_untested(card.whole):
         yield Check("shortcuts", untested)
-    yield outlier_check({name: count for name, (count, _) in films.items()}, card.strangers.films)
+    yield outlier_check({name: count for name, (count, _) in films.items()}, card.outliers.films)
     yield label_issues_check(card)
 
 
@@ -136,15 +136,15 @@ def metadata_untested(column: StoreColumn) -> str | None:
 
 def label_issues_check(card: CardRecord) -> Check:
     """Return how many labels are to be read again, or why none was looked for."""
-    if card.hints is None:
+    if card.label_issues is None:
         return Check("label-issues", "Label issues: not tested: no run was given (--from RUN).")
     if not card.whole.labels:
         return Check("label-issues", "Label issues: not tested: no finding is labelled.")
     options = card.made_of.options
     if options.get("label_issues", options.get("hints")) == 0:
         return Check("label-issues", "Label issues: not tested: --label-issues is 0.")
-    if not card.hints.labels:
+    if not card.label_issues.labels:
         return Check("label-issues", "No label contradicts those of similar films.")
-    verb = "is" if card.hints.labels == 1 else "are"
-    labels = counted(card.hints.labels, "label")
+    verb = "is" if card.label_issues.labels == 1 else "are"
+    labels = counted(card.label_issues.labels, "label")
     return Check("label-issues", f"{labels} {verb} listed for a second reading.")

@@ -91,11 +91,11 @@ def card_sections(card: Card) -> dict[str, Any]:
         "copies_check": by_section["copies"],
         "copies": _copies(card, record.copies),
         "outliers_check": by_section["outliers"],
-        "outliers": [_shown(card, film) for film in record.strangers.shown],
+        "outliers": [_shown(card, film) for film in record.outliers.shown],
         "label_issues_check": by_section["label-issues"],
         "label_issues": [
             replace(_shown(card, film), label=LABELS.get(film.label, "not stated"))
-            for film in (record.hints.shown if record.hints else ())
+            for film in (record.label_issues.shown if record.label_issues else ())
         ],
         "shortcuts": [_shortcuts(check) for check in record.shortcuts],
         "metadata_untested": metadata_untested(record.whole),

@@ -26,7 +26,7 @@ UNSEEN = "-"
 
 
 def split_name(name: str) -> str:
-    """Return a split's name as it is shown; on file, films outside are "in no part"."""
+    """Return a split's name as it is shown; films outside have another name on file."""
     return "in no split" if name == OUTSIDE else name
 
 

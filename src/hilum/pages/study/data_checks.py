@@ -49,7 +49,7 @@ def _checks(study: Study, data: DataChecks) -> Iterator[Check]:
     yield copies_check(data.copies)
     yield patients_check(data.patients, films, splits)
     counts = {name: count for name, (count, _) in films.items()}
-    yield outlier_check(counts, sum(data.strangers.values()))
+    yield outlier_check(counts, sum(data.outliers.values()))
     if data.shortcuts.flags:
         for flag in data.shortcuts.flags:
             yield Check("checked", f"Possible shortcut. {flag.words}", True)

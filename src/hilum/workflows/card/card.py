@@ -1,4 +1,4 @@
-"""The data card: what is in one or several stores, what leaks between their parts, and which labels look wrong."""
+"""The data card: contents of one or several stores, leaks between splits, outliers, label issues and shortcuts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ ISSUES = "label-hints"
 SHOWN_AS = ("mean", "sample", "step", "copy", "stranger", "hint")
 """What the names of a card's pictures begin with."""
 LOOKED_FOR = 8
-"""Films that are looked for as they came, before none is taken to be at hand."""
+"""Films whose originals are searched before they count as not available."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ def card(
     subject: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> CardResult:
-    """Write what is known of stores into ``card.json``, with pictures and with lists of films to look at beside it.
+    """Write a card of stores: ``card.json``, pictures, and lists of films to look at.
 
     Args:
         stores: Prepared alike; each with its split.
         options: What to put on the card, and where.
-        subject: A run whose features find labels that may be wrong, and whose AUROC stands beside
-            the shortcut probes'; None leaves the work list out.
+        subject: A run whose features find label issues, and whose AUROC is compared with the
+            shortcut probes'; None leaves label issues out.
         listener: Hears notes and progress.
 
     Raises:
@@ -287,9 +287,9 @@ def _outliers(films: Films, options: CardOptions, listener: Listener) -> dict[st
     spans = zip(films.starts[:-1].tolist(), films.starts[1:].tolist(), strict=True)
     found = []
     for place, span in enumerate(spans):
-        listener.progress("strangers", place, len(films.stores))
+        listener.progress("outliers", place, len(films.stores))
         found.append(outliers(films, np.arange(*span)))
-    listener.progress("strangers", len(films.stores), len(films.stores))
+    listener.progress("outliers", len(films.stores), len(films.stores))
     table = pd.concat(found, ignore_index=True).sort_values(
         "score", ascending=False, ignore_index=True, kind="stable"
     )
@@ -309,12 +309,12 @@ def _issues(
     films: Films, reader: Reader, options: CardOptions, listener: Listener
 ) -> dict[str, Any]:
     """Return the work list of labels that the neighbours of their films contradict."""
-    listener.progress("work list", 0, 1)
+    listener.progress("label issues", 0, 1)
     rows = np.arange(len(films), dtype=np.int64)
     table = label_issues(
         films, rows, reader.features, options.neighbours, options.label_issues, seed=options.seed
     )
-    listener.progress("work list", 1, 1)
+    listener.progress("label issues", 1, 1)
     listed = pd.concat(
         [
             named_films(films, table["row"].to_numpy(np.int64)),

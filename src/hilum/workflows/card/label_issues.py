@@ -15,10 +15,9 @@ from hilum.labels import Unstated, scored
 COLUMNS = ("row", "source", "path", "finding", "label", "expected", "score")
 NEIGHBOURS = 100
 MEMORY = 50_000
-"""Films that neighbours are sought among, at most."""
+"""Films that neighbours are searched among, at most."""
 LEAST = 1e-6
-"""Nats of surprise above which a label is listed: where all neighbours speak alike, rounding leaves
-some 1e-8."""
+"""Nats of surprise above which a label is listed: where all neighbours agree, rounding leaves 1e-8."""
 _BLOCK = 512
 
 
@@ -31,16 +30,16 @@ def label_issues(
     unstated: Unstated = "absent",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the labels that are most at odds with those of the films that look alike.
+    """Return the labels that disagree most with those of similar films.
 
     Args:
         films: All films.
-        rows: [n] of the films to look at; neighbours are sought among them too.
-        features: [n, E] of a network, or other numbers that are near for films that look alike.
-        neighbours: How many films of other patients speak.
+        rows: [n] of the films; neighbours are searched among them too.
+        features: [n, E] of a network, or other vectors that are close for similar films.
+        neighbours: How many films of other patients are compared.
         count: Rows of the list at most.
-        unstated: What a finding that is not mentioned counts as: absent, or nothing.
-        seed: Draws the films that neighbours are sought among, where there are more than MEMORY.
+        unstated: How an unstated finding counts: as absent, or not at all.
+        seed: Draws the films that neighbours are searched among, where there are more than MEMORY.
 
     Returns: COLUMNS, the highest score first: ``row`` among the films, ``label`` as the source
         states it (nan: not stated), ``expected`` the share of the neighbours that have the finding,
@@ -87,13 +86,12 @@ def expected_labels(
 ) -> FloatArray:
     """Return the share of each film's neighbours of other patients that have each finding, [n, F].
 
-    As if two more neighbours had the finding as often as films have it at large, so that few do not
-    speak too loudly.
+    Smoothed by two more neighbours with the mean prevalence, so that few neighbours do not dominate.
 
     Args:
         features: [n, E].
         truth: [n, F], 1 present and 0 absent.
-        counts: [n, F] bool, which cells speak.
+        counts: [n, F] bool, which cells count.
         patients: [n].
         neighbours: How many.
         seed: Draws the memory.

@@ -28,12 +28,12 @@ PARTS_SHOWN = (*PATIENT_PARTS, "official-test", OUTSIDE)
 
 
 def part_of_each(subsets: Subsets) -> NDArray[np.object_]:
-    """Return the part of every film, [N]; OUTSIDE where it is in none."""
+    """Return the split of every film, [N]; OUTSIDE where it is in none."""
     return subsets.split_of_each().fillna(OUTSIDE).to_numpy(object)
 
 
 def store_of_each(films: Films) -> NDArray[np.int64]:
-    """Return the place of every film's store, [N]."""
+    """Return the index of every film's store, [N]."""
     return np.repeat(np.arange(len(films.stores)), np.diff(films.starts))
 
 
@@ -62,7 +62,7 @@ def _harmless(value: Any) -> Any:
 
 
 def copy_facts(subsets: Subsets, copies: Copies) -> dict[str, Any]:
-    """Return how many copies there are, in and between stores, and which part's films have a copy in which part."""
+    """Return the number of copies in and between stores, and which split's films have a copy in which split."""
     films = subsets.films
     pairs, groups = copies.pairs, copies.groups()
     origin, placed = store_of_each(films), part_of_each(subsets)
@@ -101,7 +101,7 @@ def _between_stores(
 
 
 def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dict[str, int]]:
-    """Return for each part how many of its films have a copy in each part, its own among them."""
+    """Return for each split how many of its films have a copy in each split, itself included."""
     found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
     for group in groups:
         counts = Counter(placed[group].tolist())
@@ -112,7 +112,7 @@ def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dic
 
 
 def copy_list(subsets: Subsets, copies: Copies) -> pd.DataFrame:
-    """Return every pair with the names of its films and their parts, those of other patients and parts first."""
+    """Return every pair with its films' names and splits, those between splits and patients first."""
     placed, pairs = part_of_each(subsets), copies.pairs
     sides = []
     for name in ("first", "second"):
@@ -127,7 +127,7 @@ def copy_list(subsets: Subsets, copies: Copies) -> pd.DataFrame:
 
 
 def _worst_first(subsets: Subsets, copies: Copies) -> NDArray[np.int64]:
-    """Return the order of pairs: between parts first, then of different patients, then by correlation."""
+    """Return the order of pairs: between splits first, then of different patients, then by correlation."""
     placed, pairs = part_of_each(subsets), copies.pairs
     first, second = (placed[pairs[name].to_numpy(np.int64)] for name in ("first", "second"))
     between = (first != second) & (first != OUTSIDE) & (second != OUTSIDE)
@@ -136,7 +136,7 @@ def _worst_first(subsets: Subsets, copies: Copies) -> NDArray[np.int64]:
 
 
 def shown_copies(subsets: Subsets, copies: Copies, out: Path) -> list[dict[str, Any]]:
-    """Keep the pictures of some pairs, the most telling first, and return what is said of each; no path."""
+    """Write the pictures of some pairs, the worst first, and return each pair's facts without paths."""
     placed, films = part_of_each(subsets), subsets.films
     found = []
     for number, place in enumerate(_worst_first(subsets, copies)[:SHOWN].tolist()):
@@ -177,7 +177,7 @@ def _in_several(table: pd.DataFrame, column: str) -> int:
 
 
 def shown_films(films: Films, found: pd.DataFrame, out: Path, kind: str) -> list[dict[str, Any]]:
-    """Keep the pictures of the first films of a list that has a column ``row``, and return its lines without paths.
+    """Write the pictures of the first films of a list with a column ``row``; return its lines without paths.
 
     Of a list by finding no more than ALIKE of each are shown, so that one finding does not fill the
     page.

@@ -1,4 +1,4 @@
-"""What a card takes from a run: features of all films for the work list, and its AUROC beside the shortcut probes."""
+"""What a card takes from a run: features of all films for label issues, and its AUROC for the shortcut probes."""
 
 from __future__ import annotations
 

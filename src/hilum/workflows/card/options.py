@@ -16,8 +16,7 @@ class CardOptions:
     out: Path
     """Folder for the card: card.html, its numbers as CSV, and lists of films to look at."""
     annotations: tuple[Path, ...] = ()
-    """Folders of the data sets, as given to `hilum prepare`: to show films before they were
-    enhanced."""
+    """Folders of the data sets, as given to `hilum prepare`: to show original films."""
     samples: int = 8
     """Sample films of each store."""
     split: Literal["test", "val", "official-test"] = "test"

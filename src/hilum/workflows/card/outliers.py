@@ -16,7 +16,7 @@ from hilum.metrics.outlier_distance import Bulk
 
 COLUMNS = ("row", "source", "path", "score", "reason")
 FEWEST = 200
-"""Films that are needed to know what films look like; of fewer only blank ones are found."""
+"""Films needed to estimate the bulk; of fewer only blank ones are found."""
 SAMPLE = 20_000
 """Films that the bulk is fitted on, at most."""
 TONE_DIRECTIONS, OUTLINE_DIRECTIONS = 32, 16
@@ -24,8 +24,7 @@ TONE_DIRECTIONS, OUTLINE_DIRECTIONS = 32, 16
 FAR = 4.0
 """Spreads above the usual distance from the bulk at which a film is an outlier."""
 BETTER = 0.5
-"""It is one too where it would lie nearer, had it been turned or inverted, by this much in the
-distance's logarithm."""
+"""It is one too where rotating or inverting it reduces the distance by this much in its logarithm."""
 FLAT = 4.0
 """Grey levels of standard deviation below which a film is blank."""
 REASONS = ("hardly any contrast", "tones unlike the others'", "outlines unlike the others'", *TURNS)
@@ -39,7 +38,7 @@ def outliers(
 
     Args:
         films: All films.
-        rows: [n] of those to look at, which are the bulk too; None takes all.
+        rows: [n] of the films, which are the bulk too; None takes all.
         limit: Score above which a film is listed; at 1 the limits are those above.
         seed: Draws the films that the bulk is fitted on, where there are more than SAMPLE.
 

@@ -1,4 +1,4 @@
-"""What the pictures of a store look like: grey values, the mean film, samples, and films before their enhancement."""
+"""Pictures of a store: grey values, the mean film, samples, and films before and after enhancement."""
 
 from __future__ import annotations
 

@@ -384,7 +384,7 @@ class MadeOf:
     hilum: str
     stores: tuple[StoreIdentity, ...]
     options: Mapping[str, Any]
-    run: str | None
+    run: str | None = field(metadata={"key": "from"})
 
 
 @dataclass(frozen=True)
@@ -397,8 +397,8 @@ class CardRecord:
     stores: tuple[StorePictures, ...]
     patients: PatientOverlap
     copies: CopyCounts
-    strangers: Outliers
-    hints: LabelIssues | None
+    outliers: Outliers = field(metadata={"key": "strangers"})
+    label_issues: LabelIssues | None = field(metadata={"key": "hints"})
     shortcuts: tuple[ShortcutCheck, ...]
     reader: RunReader | None
 
@@ -409,9 +409,6 @@ class CardRecord:
         Raises:
             ValueError: A key is missing or holds something else.
         """
-        made_of = content.get("made_of")
-        if isinstance(made_of, Mapping):  # "from" is no name that a field can have
-            content = {**content, "made_of": {**made_of, "run": made_of.get("from")}}
         record = read_record(cls, content)
         if len(record.columns) != len(record.stores) + (len(record.stores) > 1):
             raise ValueError("columns do not fit the stores")

@@ -1,4 +1,4 @@
-"""The shortcut probes on a card: run where there is something to learn and to measure, else the reason why not."""
+"""The shortcut probes on a card: run where there are films to train on and to measure, else the reason why not."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ def shortcut_facts(
     options: CardOptions,
     listener: Listener,
 ) -> dict[str, Any]:
-    """Return what the probes know of a column's films, beside a run; ``seen`` counts the films that it learnt from."""
+    """Return the probes' results on a column's films, with a run's; ``seen`` counts films that it was trained on."""
     films = Films([subsets.films.stores[place] for place in column.stores])
-    column_subsets = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
-    scores, seen = _beside(
-        column_subsets, None if reader is None else reader.of(column.rows), options
-    )
-    found = probed(
-        column_subsets,
+    subset = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
+    scores, seen = _beside(subset, None if reader is None else reader.of(column.rows), options)
+    result = probed(
+        subset,
         column.name,
         options.split,
         options.min_positives,
@@ -45,7 +43,7 @@ def shortcut_facts(
         scores,
         listener,
     )
-    return {**found, "seen": seen}
+    return {**result, "seen": seen}
 
 
 def probed(
@@ -62,11 +60,11 @@ def probed(
     reason = _why_not(subsets, split)
     if reason:
         return {"name": name, "reason": reason}
-    found = shortcut_probes(
+    result = shortcut_probes(
         subsets.films, subsets, split=split, min_positives=min_positives, resamples=resamples, seed=seed,
         model_scores=scores, listener=listener,
     )  # fmt: skip
-    return {"name": name, "reason": None, **found.to_json()}
+    return {"name": name, "reason": None, **result.to_json()}
 
 
 def _beside(
@@ -83,7 +81,7 @@ def _beside(
 def _why_not(subsets: Subsets, split: str) -> str | None:
     rows, tested = subsets.rows("train"), subsets.rows(split)
     if not len(rows) or not len(tested):
-        return f"no film is in part {'train' if not len(rows) else split}"
+        return f"no film is in the {'train' if not len(rows) else split} split"
     counts = (
         probe_labels(subsets.films, LabelOptions())[1]
         if subsets.films.findings

@@ -1,4 +1,4 @@
-"""What each shortcut probe may see of a film: its border, its surroundings, a thumbnail, its row in the table."""
+"""The inputs of the shortcut probes: a film's border, its surroundings, a thumbnail, its row in the table."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ THUMBNAIL = 8
 
 @dataclass(frozen=True)
 class Probe:
-    """What a simple reader is given."""
+    """The input of one linear probe."""
 
     sees: str
     """In words."""
     blind: bool
-    """Whether it sees no lung and no heart, so that it should know of hardly any finding."""
+    """Whether it sees no lung and no heart, so that it should predict hardly any finding."""
     features: Callable[[Films, Rows], FloatArray]
     """Films and rows [n] -> [n, D]."""
 
@@ -64,7 +64,7 @@ def thumbnail(films: Films, rows: Rows) -> FloatArray:
 
 
 def metadata(films: Films, rows: Rows) -> FloatArray:
-    """Return age, sex, view position, and of several stores which, of these films; what is missing is a value too."""
+    """Return age, sex, view position and, of several stores, which; a missing value is a category."""
     table = films.catalog.iloc[rows]
     age = table["age"].to_numpy(np.float32, na_value=np.nan)
     decades = np.where(np.isnan(age), 5.0, age / 10) - 5  # around 50 years
@@ -88,7 +88,7 @@ PROBES: dict[str, Probe] = {
         f"the film without its middle {HIDDEN_SHARE:.0%} in both directions", False, centre_masked
     ),
     "thumbnail": Probe(f"the film at {THUMBNAIL} x {THUMBNAIL} pixels", False, thumbnail),
-    "whole": Probe("the whole film, by the same simple reader", False, whole_film),
+    "whole": Probe("the whole film, by the same linear probe", False, whole_film),
 }
 """By name; the last one is what the others are compared with."""
 

@@ -1,4 +1,4 @@
-"""Shortcuts: what a simple reader knows of each finding that sees no chest, beside one that does and beside a model."""
+"""Shortcuts: how well linear probes that see no chest predict each finding, against probes of the whole film."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MODEL, WHOLE = "model", "whole"
 
 @dataclass(frozen=True)
 class Flag:
-    """A finding that a probe without sight of the chest tells too well."""
+    """A finding that a probe without sight of the chest predicts too well."""
 
     finding: str
     probe: str
@@ -56,7 +56,7 @@ class Flag:
     @property
     def words(self) -> str:
         """The flag as a sentence."""
-        reader = "the model" if self.reference == MODEL else "the same reader with the whole film"
+        reader = "the model" if self.reference == MODEL else "the same probe of the whole film"
         return (
             f"{self.finding}: AUROC {self.auroc.value:.3f} from {PROBES[self.probe].sees}; "
             f"{reader} has {self.reference_auroc:.3f}."
@@ -73,7 +73,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """What each probe knows of each finding, on films of patients that it did not learn from."""
+    """AUROC of each probe for each finding, on films of patients that it was not trained on."""
 
     split: str
     films: int
@@ -132,8 +132,8 @@ def shortcut_probes(
     Args:
         films: All films.
         subsets: Their splits.
-        labels: What uncertain and unstated labels become; None takes the defaults.
-        split: The part to measure on: val, test or official-test.
+        labels: How uncertain and unstated labels are taken; None takes the defaults.
+        split: The split to measure on: val, test or official-test.
         min_positives: Positive patients there that a finding needs to be flagged.
         resamples: Of the patients, for the intervals.
         seed: Of the resampling, and of the patients that choose a probe's ridge.
@@ -143,13 +143,13 @@ def shortcut_probes(
         learnt: Training films at most, drawn by the seed, so that millions take no longer.
 
     Raises:
-        DataError: A part is empty, or no training film of another patient has a label that counts.
-        OptionError: An unknown part, ``split`` is a part that the probes learn from, or labels that
-            no probe can learn.
+        DataError: A split is empty, or no training film of another patient has a label that counts.
+        OptionError: An unknown split, one that the probes are trained on, or labels that no probe can
+            learn.
         ValueError: The model's scores are not [n, M].
     """
     task = _Task.of(films, subsets, labels or LabelOptions(), split).with_at_most(learnt, seed)
-    scores = {name: task.read(probe, seed) for name, probe in _told(PROBES, listener)}
+    scores = {name: task.read(probe, seed) for name, probe in _with_progress(PROBES, listener)}
     everyone = range(len(task.findings))
     found = {
         name: task.areas(predicted, everyone, min_positives, resamples, seed)
@@ -170,7 +170,7 @@ def shortcut_probes(
 
 @dataclass(frozen=True)
 class _Task:
-    """What every probe learns and is measured on."""
+    """The training and test data of every probe."""
 
     films: Films
     rows: Rows
@@ -208,7 +208,7 @@ class _Task:
         )
 
     def read(self, probe: Probe, seed: int) -> FloatArray:
-        """Return what the simple reader says of the tested films [n, F] by what a probe sees."""
+        """Return a probe's scores of the tested films [n, F]."""
         features, learnt = (
             probe.features(self.films, np.concatenate([self.rows, self.tested])),
             len(self.rows),
@@ -276,8 +276,8 @@ class _Task:
         return scores[:, [column for column in found if column is not None]], places
 
 
-def _told(probes: Mapping[str, Probe], listener: Listener) -> Iterator[tuple[str, Probe]]:
-    """Yield each probe by name, telling how far it is."""
+def _with_progress(probes: Mapping[str, Probe], listener: Listener) -> Iterator[tuple[str, Probe]]:
+    """Yield each probe by name, with progress."""
     for done, (name, probe) in enumerate(probes.items()):
         listener.progress("shortcuts", done, len(probes), name)
         yield name, probe

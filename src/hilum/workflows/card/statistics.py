@@ -1,4 +1,4 @@
-"""What the tables of stores say of their films, counted: people, labels, what occurs together, parts, sizes."""
+"""Counts from the tables of stores: people, labels, co-occurrence, splits, sizes."""
 
 from __future__ import annotations
 

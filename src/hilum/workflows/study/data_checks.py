@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class DataChecks:
 
     copies: CopyCounts
     patients: PatientOverlap
-    strangers: Mapping[str, int]
-    """Outlier images by store."""
+    outliers: Mapping[str, int] = field(metadata={"key": "strangers"})
+    """Their number by store."""
     shortcuts: ShortcutCheck
 
 
