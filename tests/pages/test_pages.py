@@ -107,8 +107,9 @@ def test_a_run_that_is_not_measured_says_how(own_demo, plain):
     run = own_demo / FEW
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))
     (run / "metrics.json").write_text(json.dumps({"training": metrics["training"]}), "utf-8")
-    assert f"hilum evaluate {run} --data STORE" in plain(run_page(run))
-    assert f"--config {run}/options.yaml --out NEW" in plain(run_page(run))
+    text = plain(run_page(run))
+    assert f"hilum evaluate {run.name} --data STORE" in text
+    assert f"--config {run.name}/options.yaml --out NEW" in text
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
-"""Reads what a report tells from a folder: everything on the page comes from files, nothing from memory."""
+"""Reads a run's folder for its page, and JSON and pictures for all pages."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hilum.errors import DataError, RunError
+from hilum.records import read_record
 from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_log, read_metrics
+from hilum.training.run_record import TrainingRecord
+from hilum.workflows.evaluate.record import ComparisonRecord, EvaluationRecord, Evaluations
 from hilum.workflows.pseudo_label.record import ROUNDS, Rounds, read_rounds
 
 NOT_A_REPORT = (
@@ -23,22 +26,39 @@ FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """What the pages show of ``model.json``."""
+
+    backbone: str = ""
+    findings: tuple[str, ...] = ()
+    unstated: str = "absent"
+    weights_sha256: str = ""
+    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    learnt: bool | None = None
+    """Whether validation films show that it learnt anything; None where that was not tested."""
+    not_called: Mapping[str, str] = field(default_factory=dict)
+    """Finding -> why it has no threshold."""
+
+
+@dataclass(frozen=True)
 class Run:
-    """One run, as its files tell it; see ``finished``."""
+    """One run as its files have it, finished or not."""
 
     path: Path
     command: tuple[str, ...]
     """``("finetune",)`` or ``("pretrain", METHOD)``."""
     options: Mapping[str, Any]
     record: Mapping[str, Any]
-    """What the run was made with: version and data, by hash."""
+    """Version and data of the run, by hash."""
     events: tuple[Mapping[str, Any], ...]
     """Lines of log.jsonl, see ``curve`` and ``named``."""
-    training: Mapping[str, Any]
-    """What metrics.json says of the training; empty before its end."""
-    evaluations: Mapping[str, Mapping[str, Any]]
-    model: Mapping[str, Any]
-    """What model.json says; empty before the end of the training."""
+    training: TrainingRecord | None
+    """None before the end of the training."""
+    evaluations: Mapping[str, EvaluationRecord] = field(default_factory=dict)
+    comparisons: Mapping[str, Mapping[str, ComparisonRecord]] = field(default_factory=dict)
+    """With other runs, by evaluation and the other run's name."""
+    model: ModelRecord = ModelRecord()
+    """Empty before the end of the training."""
     crops: bytes | None = None
     """The picture of the crops that a method sees; None where the run has none."""
     rounds: Rounds | None = None
@@ -47,42 +67,38 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run reached its end."""
-        return bool(self.training)
+        return self.training is not None
 
     @property
     def step(self) -> int:
-        """The step at which the run stands, as far as its log says."""
+        """The last step of the log."""
         return max(
             (event["step"] for event in self.events if _number(event.get("step"))), default=0
         )
 
     @property
     def total(self) -> int | None:
-        """How many steps the run has if nothing ends it early; None where the log does not say."""
+        """Steps of the run unless it stops early; None where the log does not say."""
         return next((int(value) for _, value in self.curve("total", "begun")), None)
 
     @property
     def chance(self) -> float | None:
-        """The loss in nats of a network that knows nothing; None where the log has none."""
+        """The loss in nats of chance; None where the log has none."""
         return next((value for _, value in self.curve("value", "chance")), None)
 
     def named(self, kind: str) -> list[Mapping[str, Any]]:
-        """Return the log's events of a kind in the order of their steps; ``step`` stands for the lines of losses."""
-        found = [
+        """Return the log's events of a kind by step; ``step`` is the kind of the lines of losses."""
+        events = [
             event
             for event in self.events
             if event.get("event", "step") == kind and _number(event.get("step"))
         ]
-        return sorted(found, key=lambda event: event["step"])
+        return sorted(events, key=lambda event: event["step"])
 
     def curve(self, value: str, kind: str = "step") -> list[tuple[float, float]]:
         """Return (step, value) of the events of a kind, leaving out those that lack the value or have none."""
         events = self.named(kind)
         return [(event["step"], event[value]) for event in events if _number(event.get(value))]
-
-    def weights_hash(self) -> str:
-        """Return the SHA-256 of the model's weights, as model.json has it."""
-        return str(self.model.get("weights_sha256", ""))
 
 
 def read_run(folder: Path) -> Run:
@@ -99,20 +115,24 @@ def read_run(folder: Path) -> Run:
         record = options.pop("record", {})
         command, block = _command(options)
         events = tuple(read_log(folder))
-        training = dict(metrics.get("training", {}))
-        if not training and not events:
+        training = metrics.get("training") or None
+        if training is None and not events:
             raise RunError(
                 f"{folder} holds a run that has not begun to train: build its page once it has."
             )
+        measured = Evaluations.from_json(metrics)
         return Run(
             path=folder,
             command=command,
             options=block,
             record=record,
             events=events,
-            training=training,
-            evaluations=metrics.get("evaluations", {}),
-            model=read_json(folder / MODEL / "model.json") if training else {},
+            training=training and read_record(TrainingRecord, training),
+            evaluations=measured.evaluations,
+            comparisons=measured.comparisons,
+            model=read_record(ModelRecord, read_json(folder / MODEL / "model.json"))
+            if training
+            else ModelRecord(),
             crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
             rounds=read_rounds(folder) if (folder / ROUNDS).is_file() else None,
         )

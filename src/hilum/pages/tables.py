@@ -12,7 +12,7 @@ from typing import Any
 
 from hilum.metrics.results import Estimate
 from hilum.pages.charts.axes import NOT_AVAILABLE
-from hilum.pages.wording import FormattedValue, said
+from hilum.pages.wording import formatted
 from hilum.records import read_record
 
 Value = str | int | float | None
@@ -107,7 +107,7 @@ def word(text: str, style: str = "", small: str = "") -> Cell:
 
 
 def share(value: float) -> Cell:
-    """Return a share of the labels.
+    """Return a fraction of the labels.
 
     >>> share(0.1).text, share(0.015).text
     ('10%', '1.5%')
@@ -131,11 +131,11 @@ def estimate(measure: Estimate | Mapping[str, Any] | None, signed: bool = False)
     if isinstance(measure, Mapping):
         measure = read_record(Estimate, measure)
     measure = measure or Estimate(None)
-    in_words = said(measure.value, measure.interval, measure.reason, signed=signed)
+    text = formatted(measure, signed)
     return Cell(
-        in_words.value,
+        text.value,
         (measure.value, *(measure.interval or (None, None))),
-        _below(in_words),
+        text.interval or text.reason,
         "" if measure.value is not None else "soft",
     )
 
@@ -149,10 +149,6 @@ def p_value(value: float | None) -> Cell:
     if value is not None and value < 0.001:
         return Cell("< 0.001", (value,))
     return number(value, "{:.3f}")
-
-
-def _below(in_words: FormattedValue) -> str:
-    return in_words.interval or in_words.reason
 
 
 def _harmless(value: Value) -> Value:

@@ -1,11 +1,11 @@
-"""How the report says numbers: values with their intervals, differences with what they show."""
+"""How the pages write numbers: values with their intervals, differences with their verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from hilum.metrics.results import Estimate
 from hilum.pages.charts.axes import MINUS, NOT_AVAILABLE
 
 NO_DIFFERENCE = "no difference shown"
@@ -28,33 +28,64 @@ SPELLED = (
 
 @dataclass(frozen=True)
 class FormattedValue:
-    """A measure in words: the value, its interval, and the reason if one of them is missing."""
+    """A measure as text: the value, its interval, and the reason if one of them is missing."""
 
     value: str
     interval: str = ""
     reason: str = ""
 
 
-def said(
-    value: float | None, interval: Any, reason: str | None = None, signed: bool = False
-) -> FormattedValue:
-    """Return a measure in words.
+def formatted(measure: Estimate, signed: bool = False) -> FormattedValue:
+    """Return a measure as text.
 
-    >>> said(0.8123, [0.79, 0.834])
-    Said(value='0.812', interval='0.790 to 0.834', reason='')
-    >>> said(None, None, "no positives in this split").value
+    >>> from hilum.metrics.intervals import Interval
+    >>> formatted(Estimate(0.8123, Interval(0.79, 0.834)))
+    FormattedValue(value='0.812', interval='0.790 to 0.834', reason='')
+    >>> formatted(Estimate(None, reason="no positives in this split")).value
     'not available'
     """
-    if value is None:
-        return FormattedValue(NOT_AVAILABLE, reason=reason or "")
+    if measure.value is None:
+        return FormattedValue(NOT_AVAILABLE, reason=measure.reason or "")
     form = difference if signed else "{:.3f}".format
-    ends = f"{form(interval[0])} to {form(interval[1])}" if interval else ""
-    return FormattedValue(form(value), ends, "" if interval else reason or "")
+    ends = " to ".join(map(form, measure.interval)) if measure.interval else ""
+    return FormattedValue(
+        form(measure.value), ends, "" if measure.interval else measure.reason or ""
+    )
 
 
-def macro(result: Mapping[str, Any], prefix: str = "auroc_macro") -> FormattedValue:
-    """Return a mean over findings in words, from an evaluation's JSON."""
-    return said(result[prefix], result.get(f"{prefix}_interval"), result.get(f"{prefix}_reason"))
+RULES = {
+    "youden": "sensitivity + specificity at its highest",
+    "sensitivity": "sensitivity of at least {}",
+    "specificity": "specificity of at least {}",
+}
+
+
+def rule_in_words(rule: str) -> str:
+    """Return how thresholds were chosen.
+
+    >>> rule_in_words("sensitivity 0.9")
+    'sensitivity of at least 0.9'
+    """
+    kind, _, value = rule.partition(" ")
+    return RULES[kind].format(value) if kind in RULES else rule
+
+
+def told_apart(value: float, threshold: float | None) -> tuple[str, str]:
+    """Return a probability and its threshold with two decimals, or more where they would look alike.
+
+    >>> told_apart(0.4961, 0.5012), told_apart(0.8, 0.5), told_apart(0.1, None)
+    (('0.496', '0.501'), ('0.80', '0.50'), ('0.10', '-'))
+    """
+    if threshold is None:
+        return f"{value:.2f}", "-"
+    decimals = 2 if abs(value - threshold) >= 0.02 else 3
+    while (
+        value != threshold
+        and decimals < 8
+        and f"{value:.{decimals}f}" == f"{threshold:.{decimals}f}"
+    ):
+        decimals += 1
+    return f"{value:.{decimals}f}", f"{threshold:.{decimals}f}"
 
 
 def difference(value: float) -> str:
@@ -76,7 +107,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def listed(names: list[str], none: str = "none") -> str:
+def listed(names: Sequence[str], none: str = "none") -> str:
     """Return names as a sentence has them.
 
     >>> listed(["Edema", "Fracture", "Pneumonia"])

@@ -17,7 +17,7 @@ from hilum.errors import DataError, RunError
 from hilum.pages.charts.crop_grid import crop_picture
 from hilum.pages.pages import run_page
 from hilum.pages.read import read_run
-from hilum.pages.run import training_curves as course
+from hilum.pages.run import training_curves
 from hilum.training import collapse as health
 from hilum.training.run_folder import read_log
 from hilum.workflows.train.crop_grid import crop_grid
@@ -72,7 +72,7 @@ def test_a_bare_run_has_the_charts_of_its_steps_each_with_how_to_read_it(
     page = run_page(run)
     assert titles(page) == ["Loss", "Learning rate", "Gradient norm", "Pace", "Waiting for films"]
     assert page.count("<figcaption>") == page.count("<figure") == 6  # with the crops
-    assert not {"health", "probe"} & set(parsed(page).ids)
+    assert not {"monitor", "probe"} & set(parsed(page).ids)
     assert "the watch found nothing" not in page
 
 
@@ -83,16 +83,14 @@ def test_a_watched_run_has_curves_of_health_and_probe_and_the_last_look(
     page = run_page(run)
     assert titles(page)[5:] == [
         "Spread of the embeddings",
-        "Likeness of different films",
+        "Similarity of different films",
         "Effective rank",
         "Prototypes used",
-        "What the features know of the findings",
-        "AUROC of each finding, last look",
+        "AUROC of the frozen features",
+        "AUROC of each finding, last measurement",
     ]
-    assert {"health", "probe", "crops"} <= set(parsed(page).ids)
-    assert "In 3 looks at its embeddings the watch found nothing to warn of; those of the" in plain(
-        page
-    )
+    assert {"monitor", "probe", "crops"} <= set(parsed(page).ids)
+    assert "The collapse monitor measured the embeddings 3 times and gave no warning" in plain(page)
     assert "At step 3, on 64 films." in plain(page)
     assert re.search(r"Edema</th><td class=\"n\">0\.700</td><td class=\"n\">0\.810<", page)
     for name in ("kNN", "linear", "embeddings", "features"):
@@ -112,10 +110,10 @@ def test_warnings_stand_at_the_top_in_the_order_of_their_steps(run: Path, plain:
         ],
     )
     text = plain(run_page(run))
-    top = text.partition("The course of training")[0]
-    assert "2 warnings of the watch" in top
+    top = text.partition("Training curves")[0]
+    assert "2 warnings of the collapse monitor" in top
     assert top.index(lines[4]) < top.index(lines[9])
-    assert "found nothing to warn of" not in text
+    assert "gave no warning" not in text
     assert "<code>--train.lr</code>, such as" in run_page(run)
 
 
@@ -141,10 +139,10 @@ def test_what_a_look_lacks_is_left_out(run: Path, lacking: str) -> None:
     event = {"event": "health", "step": 2, **HEALTH}
     del event[lacking]
     log(run, [event])
-    drawn = [chart.title for chart in course.health(read_run(run))]
+    drawn = [chart.title for chart in training_curves.monitor_charts(read_run(run))]
     gone = {
         "embedding_std": "Spread of the embeddings",
-        "mean_cosine": "Likeness of different films",
+        "mean_cosine": "Similarity of different films",
     }
     assert gone.get(lacking) not in drawn
     assert len(drawn) == (2 if lacking in gone else 3)
@@ -200,7 +198,7 @@ def test_a_finding_that_a_probe_could_not_score_is_said(run: Path) -> None:
             }
         ],
     )
-    look = course.online_probe(read_run(run))
+    look = training_curves.online_probe(read_run(run))
     assert look is not None
     assert look.rows == (("Mass", "not available", "0.500"),)
 
@@ -254,7 +252,7 @@ def test_a_long_run_says_what_its_bands_are(run: Path) -> None:
 
 def test_the_watchs_levels_are_those_drawn() -> None:
     for name in ("LEAST_STD", "HIGHEST_COSINE", "LEAST_RANK"):
-        assert getattr(course, name) == getattr(health, name)
+        assert getattr(training_curves, name) == getattr(health, name)
 
 
 def test_the_page_has_the_runs_own_picture_of_crops(run: Path, parsed: Parsed) -> None:

@@ -19,7 +19,7 @@ from hilum.listener import Listener
 from hilum.methods.moco import MoCoOptions
 from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
-from hilum.pages.run.status import standing
+from hilum.pages.run.status import status
 from hilum.training.interrupt import Interrupted
 from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
@@ -61,9 +61,9 @@ def test_the_command_that_continues_it_can_be_pasted_whatever_the_folder_is_call
     run: Path,
 ) -> None:
     spaced = run.rename(run.with_name("my run"))
-    found = standing(read_run(spaced))
+    found = status(read_run(spaced))
     assert found is not None
-    assert shlex.split(found.command or "")[-1] == str(spaced)
+    assert shlex.split(found.command or "")[-1] == "my run"
 
 
 def log(run: Path, *events: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def without(run: Path, kind: str) -> None:
 
 
 def lead(page: str) -> str:
-    return page.partition("The course of training")[0]
+    return page.partition("Training curves")[0]
 
 
 def test_an_interrupted_run_says_so_at_the_top_and_shows_what_there_is(
@@ -88,10 +88,11 @@ def test_an_interrupted_run_says_so_at_the_top_and_shows_what_there_is(
 ) -> None:
     page = run_page(run)
     top = lead(plain(page))
-    assert "This run is not finished: it stands at step 7 of 18 (39%)" in top
+    assert "This run is not finished: last step 7 of 18 (39%)" in top
     assert "It was interrupted; all is saved." in top
-    assert f"hilum pretrain moco --config {run}/options.yaml --out {run}" in top
-    assert {"training", "health", "crops", "options", "repeat"} <= set(parsed(page).ids)
+    assert "hilum pretrain moco --config run/options.yaml --out run" in top
+    assert str(run.parent) not in page
+    assert {"training", "monitor", "crops", "options", "repeat"} <= set(parsed(page).ids)
     assert "<h3>Loss</h3>" in page
     assert "Not measured yet There is nothing to measure before the end" in plain(page)
     assert ">weights<" not in page
@@ -99,28 +100,31 @@ def test_an_interrupted_run_says_so_at_the_top_and_shows_what_there_is(
 
 
 def test_the_command_on_the_page_continues_the_run_which_then_is_finished(
-    run: Path, plain: Plain
+    run: Path, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["pretrain", "moco", "--config", f"{run}/options.yaml", "--out", str(run)]) == 0
+    monkeypatch.chdir(run.parent)
+    found = status(read_run(run))
+    assert found is not None
+    assert main(shlex.split(found.command or "")[1:]) == 0
     text = plain(run_page(run))
     assert "not finished" not in text
     assert "in 18 steps" in text
     assert "The run was interrupted and continued at step 7." in text
 
 
-def test_a_run_that_goes_on_or_was_killed_stands_where_its_log_ends(
+def test_a_run_that_goes_on_or_was_killed_is_at_the_last_step_of_its_log(
     run: Path, plain: Plain
 ) -> None:
     without(run, "interrupted")
-    assert "It is still going on, or it was broken off." in plain(run_page(run))
+    assert "It is still running, or it was broken off." in plain(run_page(run))
     with (run / "log.jsonl").open("a") as file:
         file.write('{"step": 8, "lo')  # half a line, while it is being written
-    assert "stands at step 7 of 18" in plain(run_page(run))
+    assert "last step 7 of 18" in plain(run_page(run))
     (run / "log.jsonl").write_text((run / "log.jsonl").read_text("utf-8") + 'ss": 2.0}\n', "utf-8")
     log(run, {"event": "resumed", "step": 6})
-    assert "stands at step 6 of 18" in plain(run_page(run))  # what came after it was lost
+    assert "last step 6 of 18" in plain(run_page(run))  # what came after it was lost
     log(run, *({"step": step, "loss": 2.0} for step in range(7, 10)))
-    assert "stands at step 9 of 18" in plain(run_page(run))
+    assert "last step 9 of 18" in plain(run_page(run))
 
 
 def test_a_run_ended_by_a_collapse_says_so_and_offers_no_going_on(run: Path, plain: Plain) -> None:
@@ -154,9 +158,9 @@ def test_a_fine_tuned_run_may_end_early_and_one_of_an_older_version_has_no_end(
     assert read.total == read.step
     options = run / "options.yaml"
     options.write_text(options.read_text("utf-8").replace("patience: 0", "patience: 2"), "utf-8")
-    assert f"stands at step {read.step} of at most {read.step} (100%)" in plain(run_page(run))
+    assert f"last step {read.step} of at most {read.step} (100%)" in plain(run_page(run))
     without(run, "begun")
-    assert f"stands at step {read.step} " in plain(run_page(run))
+    assert f"last step {read.step} " in plain(run_page(run))
     assert "at most" not in plain(run_page(run))
 
 

@@ -15,8 +15,10 @@ from hilum.errors import DataError, RunError
 from hilum.pages.charts.dots import Measured
 from hilum.pages.charts.pointing_hits import HitRow, hits_chart
 from hilum.pages.pages import study_page
-from hilum.pages.study.gallery import gallery_sections, verdict
+from hilum.pages.study.localisation import gallery_sections, verdict
 from hilum.pages.study.read import read_study_folder
+from hilum.records import read_record
+from hilum.workflows.study.localisation_record import ModelLocalisation
 from hilum.workflows.study.record import read_study
 
 EVIL = "<script>alert(1)</script>"
@@ -30,7 +32,7 @@ SAID = (
     "Missed: Edema",
     "Called though absent: Fracture",
     "4.0 times as often",
-    "a point drawn by lot",
+    "a random point",
 )
 
 
@@ -68,6 +70,10 @@ def model(
         "beyond_chance": scores(hit - 0.05, findings),
         "habit": scores(hit / 2, findings),
     }
+
+
+def record_of(content: dict[str, Any]) -> ModelLocalisation:
+    return read_record(ModelLocalisation, content)
 
 
 def write_localisation(
@@ -266,17 +272,17 @@ def test_no_picture_is_taken_from_elsewhere(study: Path) -> None:
 def test_the_verdict_says_what_the_paired_interval_shows(
     hit: float, control: float, said: str
 ) -> None:
-    assert said in verdict(model("MoCo", hit, control), 0.05)
-    assert verdict(model("MoCo", hit, control), 0.05).endswith(
-        "what pointing at the usual place gives."
+    assert said in verdict(record_of(model("MoCo", hit, control)), 0.05)
+    assert verdict(record_of(model("MoCo", hit, control)), 0.05).endswith(
+        "the hit rate of pointing at the usual location."
     )
-    assert "times as often" not in verdict(model("MoCo", 0.1, 0.3), None)
+    assert "times as often" not in verdict(record_of(model("MoCo", 0.1, 0.3)), None)
 
 
 def test_the_verdict_says_why_there_is_none() -> None:
     one = model("MoCo", 0.4, 0.1)
     one["hit_rate"]["overall"] = estimate(None)
-    assert verdict(one, 0.05) == "The hit rate is not available: too few."
+    assert verdict(record_of(one), 0.05) == "The hit rate is not available: too few."
 
 
 def test_the_chart_marks_model_control_and_chance_and_says_what_is_missing() -> None:

@@ -17,11 +17,14 @@ import yaml
 
 from hilum.cli import main
 from hilum.errors import RunError
+from hilum.metrics.intervals import Interval
+from hilum.metrics.results import Difference
 from hilum.pages.pages import study_page, write_report
+from hilum.pages.study import results
 from hilum.pages.study.model_card import nameless
 from hilum.pages.study.read import read_study_folder
 from hilum.pages.study.results import results_table
-from hilum.pages.wording import difference
+from hilum.pages.wording import NO_DIFFERENCE, difference
 from hilum.workflows.study.record import read_study, write_study
 
 SECTIONS = [
@@ -89,7 +92,7 @@ def test_better_and_no_difference_are_said_where_the_corrected_test_says_so(writ
 
         def set_shown(content, shown=shown):
             for one in content["comparisons"]:
-                one["auroc_macro"]["shown"] = shown
+                one["auroc_macro"] |= {"shown": shown, "p_holm": 0.001 if shown else 0.5}
 
         rewrite(folder / "analysis.json", set_shown)
         study = read_study_folder(folder)
@@ -309,7 +312,7 @@ def test_limits_are_those_of_this_study(page, plain, write_study_of, write_films
     assert "Labels mined from reports." in text
     assert "32 px." in text
     assert "Fewer than 50 test patients have No Finding (30)" in text
-    assert "MoCo 4 passes over" in text
+    assert "MoCo 4 epochs over" in text
     assert "One pretraining a model." in text
     drawn = write_study_of(write_films(source="phantoms-1"), seeds=6)
     text = plain(study_page(read_study_folder(drawn)))
@@ -330,7 +333,7 @@ def test_models_with_passes_of_their_own_are_named(write_study_of, plain):
         ),
     )
     text = plain(study_page(read_study_folder(folder)))
-    assert "the same for all, but for the passes over the films of from scratch." in text
+    assert "the same for all, but for the epochs of from scratch." in text
 
 
 def test_a_mean_over_other_findings_is_named(write_study_of, plain):
@@ -450,3 +453,34 @@ def test_the_command_writes_the_page(write_study_of, capsys):
     folder = write_study_of(policies=("ignore",), fractions=(1.0,), seeds=1)
     assert main(["report", str(folder)]) == 0
     assert capsys.readouterr().out.strip().endswith("report.html")
+
+
+def test_a_comparison_that_was_not_tested_is_not_called_without_difference():
+    untested = Difference(0.1, Interval(-0.1, 0.3))
+    assert results.shown(untested, "from scratch") == "not tested"
+    assert results.shown(replace(untested, p=0.4, p_holm=0.4), "from scratch") == NO_DIFFERENCE
+    assert results.shown(replace(untested, p=0.001, p_holm=0.001), "x") == "better than x"
+
+
+def test_models_whose_calibration_is_worse_or_missing_are_named(write_study_of, plain):
+    folder = write_study_of()
+    runs = sorted(folder.glob("runs/*/metrics.json"))
+    assert runs
+
+    def worse(content):
+        if "test" in content["evaluations"]:
+            content["evaluations"]["test"]["calibration"] |= {"ece_raw_mean": 0.01, "ece_mean": 0.2}
+
+    def none(content):
+        if "test" in content["evaluations"]:
+            for one in content["evaluations"]["test"]["calibration"]["findings"].values():
+                one["temperature"] = None
+
+    for path in runs:
+        rewrite(path, worse)
+    words = plain(study_page(read_study_folder(folder)))
+    assert re.search(r"Calibration made the ECE worse for .*0\.010 before, 0\.200 after", words)
+    for path in runs:
+        rewrite(path, none)
+    words = plain(study_page(read_study_folder(folder)))
+    assert re.search(r"Calibration of .* and .*: not tested: no temperature was fitted", words)

@@ -1,4 +1,4 @@
-"""Models grown by pseudo-labels on a study's page: what their files say, and nothing that they do not."""
+"""Self-trained models on a study's page: what their files say, and nothing that they do not."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hilum.metrics.intervals import Interval
 from hilum.metrics.results import Estimate
 from hilum.pages.charts.dots import Measured
 from hilum.pages.charts.pseudo_labels import (
-    Course,
     Right,
+    ScoreCurve,
     Step,
     labels_added,
     rightness,
@@ -89,7 +89,7 @@ def rounds_of(
 
 @pytest.fixture
 def self_train(write_study_of: Callable[..., Path]) -> Callable[..., Path]:
-    """Give a study whose second seed of 10 % was grown too, with these findings and scores of its rounds."""
+    """Give a study whose second seed of 10 % was self-trained too, with these findings and scores of its rounds."""
 
     def make(
         findings: dict[str, FindingRound],
@@ -107,11 +107,11 @@ def self_train(write_study_of: Callable[..., Path]) -> Callable[..., Path]:
         start = record.path(like)
         cell = replace(
             like,
-            id="grown-0",
+            id="self-trained-0",
             kind="pseudo-label",
             model=SELF_TRAINED,
             start="MoCo",
-            run="runs/grown-0",
+            run="runs/self-trained-0",
         )
         shutil.copytree(start, record.path(cell))
         write_rounds(record.path(cell), rounds_of(start, findings, scores, truth))
@@ -123,7 +123,7 @@ def self_train(write_study_of: Callable[..., Path]) -> Callable[..., Path]:
 
 
 def analyse(folder: Path, cell: StudyCell) -> None:
-    """Add a grown model to the numbers across runs: its row is that of its start, moved a little."""
+    """Add a self-trained model to the numbers across runs: its row is that of its start, moved a little."""
     told = json.loads((folder / "analysis.json").read_text())
     of_start = ("MoCo", 0.1, "main")
     row = next(
@@ -169,7 +169,7 @@ def test_the_section_says_what_the_rounds_did(self_train, plain, parsed):
     text = study_page(read_study_folder(folder))
     words = plain(text)
     assert parsed(text).open == []
-    assert "growth" in parsed(text).ids
+    assert "self-training" in parsed(text).ids
     assert (
         f"{SELF_TRAINED} with 10% of the labels: kept by validation films is round 1 of 2." in words
     )
@@ -179,41 +179,45 @@ def test_the_section_says_what_the_rounds_did(self_train, plain, parsed):
         in words
     )
     assert "agreement, not truth" in words
-    section = text[text.index('id="growth"') :]
+    section = text[text.index('id="self-training"') :]
     assert section.count(' hollow"') == 1
 
 
 def test_the_limits_name_what_was_less_right_than_wanted_and_what_got_none(self_train, plain):
     words = plain(study_page(read_study_folder(self_train(MIXED))))
-    assert "With Cardiomegaly (present) pseudo-labels were less often right than wanted" in words
+    assert (
+        "With Cardiomegaly (present) pseudo-labels were less often right than the target" in words
+    )
     assert "No round called Fracture present" in words
     assert (
-        "87.0% of those called present (90% wanted) and 95.0% of those called absent (95% wanted, of rare"
+        "87.0% of those called present (target 90%) and 95.0% of those called absent (target 95%, of rare"
         in words
     )
 
 
-def test_where_every_film_is_labelled_no_share_is_said_to_be_wanted(self_train, plain):
+def test_where_every_film_is_labelled_no_target_is_named(self_train, plain):
     everything = {
         name: replace(one, wanted=Sides(None, None), reason=None) for name, one in MIXED.items()
     }
     folder = self_train(everything)
-    run = folder / "runs/grown-0"
+    run = folder / "runs/self-trained-0"
     write_rounds(run, replace(read_rounds(run), wanted=None))
     assert read_rounds(run).wanted is None
     words = plain(study_page(read_study_folder(folder)))
-    assert "Every film is labelled, at a probability of 0.5, however right that is." in words
+    assert "Every film is labelled, at a probability of 0.5, however precise that is." in words
     assert "87.0% of those called present and 95.0% of those called absent were right" in words
     assert "Validation films decide twice." in words
-    section = words[words.index("More labels from few") : words.index("Every round of every run")]
+    start = words.index("Self-training with pseudo-labels")
+    section = words[start : words.index("Every round of every run")]
+    assert "target" not in section
     assert "wanted" not in section
-    assert "Less right than wanted" not in words
+    assert "Less right than" not in words
 
 
 def test_rounds_that_labelled_nothing_are_not_called_wrong(self_train, plain):
     none = replace(finding(0, None, reason="too few"), absent=0)
     folder = self_train({"Edema": none})
-    run = folder / "runs/grown-0"
+    run = folder / "runs/self-trained-0"
     told = read_rounds(run)
     empty = replace(
         told.rounds[0],
@@ -232,8 +236,7 @@ def test_rounds_that_labelled_nothing_are_not_called_wrong(self_train, plain):
 def test_without_a_kept_round_the_model_is_called_what_it_is(self_train, plain):
     words = plain(study_page(read_study_folder(self_train(MIXED, scores=(0.69, 0.66)))))
     assert (
-        "no round was better on validation films, so the model is still what it began with."
-        in words
+        "no round was better on validation films, so the model is still the initial one." in words
     )
     assert "On test films +0.021" not in words
     assert f"{SELF_TRAINED} no round was kept" in words
@@ -271,7 +274,7 @@ def test_tables_have_the_numbers_in_full_and_the_store_s_order(self_train):
     assert read["pseudo-labels-agreement"]["precision_macro"].tolist() == [0.9, 0.9]
 
 
-def test_the_card_of_a_grown_model_says_what_it_learnt_from(self_train, plain):
+def test_the_card_of_a_self_trained_model_says_what_it_learnt_from(self_train, plain):
     folder = self_train(MIXED, fractions=(0.1,))
     record = read_study(folder)
     cells = [
@@ -286,9 +289,9 @@ def test_the_card_of_a_grown_model_says_what_it_learnt_from(self_train, plain):
     )
 
 
-def test_a_study_without_growth_has_no_such_part(study_folder, plain):
+def test_a_study_without_self_training_has_no_such_section(study_folder, plain):
     text = study_page(read_study_folder(study_folder))
-    assert 'id="growth"' not in text
+    assert 'id="self-training"' not in text
     assert "pseudo-labels" not in plain(text).casefold()
 
 
@@ -304,14 +307,14 @@ def test_markup_in_findings_and_reasons_stays_inert(self_train, write_films, par
 
 def test_damaged_rounds_are_one_line(self_train):
     folder = self_train(MIXED)
-    (folder / "runs/grown-0/rounds.json").write_text("{")
+    (folder / "runs/self-trained-0/rounds.json").write_text("{")
     with pytest.raises(RunError, match=r"rounds.json is damaged"):
         read_study_folder(folder)
 
 
 def test_a_score_that_rises_is_drawn_higher_and_rounds_not_kept_are_hollow():
     steps = [Step(0, 0.70, True), Step(1, 0.74, True), Step(2, 0.72, False)]
-    drawn = scores_by_round([Course("MoCo", 0, steps)], "AUROC")
+    drawn = scores_by_round([ScoreCurve("MoCo", 0, steps)], "AUROC")
     heights = [
         float(y)
         for y in re.findall(r'<circle class="mark c0[^"]*" cx="[\d.]+" cy="([\d.]+)"', drawn)
@@ -333,7 +336,7 @@ def test_labels_that_are_less_right_than_wanted_stand_left_of_the_line():
         Right("Mass", 0, Measured(None), Measured(None), 0.9),
     ]
     drawn = rightness(rows, "right")
-    line = float(re.search(r'<line class="wanted" x1="([\d.]+)"', drawn).group(1))
+    line = float(re.search(r'<line class="target" x1="([\d.]+)"', drawn).group(1))
     real = float(re.search(r'<circle class="mark c0" cx="([\d.]+)"', drawn).group(1))
     assert real < line
     assert drawn.count("adds none") == 1

@@ -10,7 +10,7 @@ from hilum.pages.charts.svg import Drawing, Scale
 WIDTH = 480.0
 """Of every chart, in its own units: two stand side by side on a desk, one fills a phone."""
 NOT_AVAILABLE = "not available"
-"""What is said where a value is missing."""
+"""What is label where a value is missing."""
 MINUS = "\u2212"
 
 

@@ -49,7 +49,7 @@ def curves(
         shown: Values that the vertical axis reaches in any case.
     """
     points = [point for line in lines for point in line.points]
-    drawing = Drawing(WIDTH, 270, f"{y_title} by {x_title}", "course")
+    drawing = Drawing(WIDTH, 270, f"{y_title} by {x_title}", "wide-ticks")
     if not points:
         drawing.text((WIDTH / 2, 135), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()
@@ -127,5 +127,5 @@ def fitting_step(values: Sequence[float]) -> float:
 
 def _margins(scale: Scale, last: float, form: str) -> tuple[float, float]:
     """Return the room left of the vertical axis for its numbers, and right of it for half of the last number below."""
-    longest = max(len(said) for _, said in y_ticks(scale, form))
+    longest = max(len(label) for _, label in y_ticks(scale, form))
     return max(62.0, 38 + LETTER * longest), max(16.0, LETTER * len(f"{last:,.0f}") / 2 + 3)

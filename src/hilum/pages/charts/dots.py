@@ -103,10 +103,10 @@ def against_labels(
     lines: Mapping[str, Mapping[float, Measured]],
     seeds: Mapping[str, Mapping[float, Sequence[float]]] | None = None,
 ) -> Markup:
-    """Draw the mean AUROC of every model against the share of labels, on a logarithmic axis, with interval bands.
+    """Draw the mean AUROC of every model against the fraction of labels, on a logarithmic axis, with interval bands.
 
     Args:
-        lines: Model -> share of the labels -> mean AUROC.
+        lines: Model -> fraction of the labels -> mean AUROC.
         seeds: The same of every seed alone, drawn as small dots.
     """
     seeds = seeds or {}
@@ -116,7 +116,7 @@ def against_labels(
     ]
     height = 330.0 + 25 * max(0, len(lines) - 3)
     bottom, top = height - 48, 12.0
-    drawing = Drawing(WIDTH, height, "Mean AUROC against the share of labels")
+    drawing = Drawing(WIDTH, height, "Mean AUROC against the fraction of labels")
     if not values:
         drawing.text((WIDTH / 2, height / 2), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()

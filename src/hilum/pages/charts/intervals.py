@@ -27,10 +27,10 @@ class Level:
     beside: str = ""
 
 
-def key(names: Sequence[str]) -> Markup:
-    """Return the marks of the models with their names."""
+def key(names: Sequence[str], first: int = 0) -> Markup:
+    """Return the marks of the models with their names, from the first colour and shape on."""
     items = []
-    for place, name in enumerate(names):
+    for place, name in enumerate(names, start=first):
         mark = Drawing(12, 12, "")
         mark.mark((6, 6), f"mark c{place % COLOURS}", place % len(SHAPES))
         items.append(

@@ -26,7 +26,7 @@ class HitRow:
 
 
 def hits_chart(rows: Sequence[HitRow], model: str, control: str) -> Markup:
-    """Draw hit rates with intervals on an axis from 0 to 1; a tick marks the chance of a point drawn by lot.
+    """Draw hit rates with intervals on an axis from 0 to 1; a tick marks the chance of a random point.
 
     Args:
         rows: From the top.

@@ -32,15 +32,15 @@ class ScoreCurve:
     steps: Sequence[Step]
 
 
-def scores_by_round(courses: Sequence[ScoreCurve], title: str) -> Markup:
+def scores_by_round(curves: Sequence[ScoreCurve], title: str) -> Markup:
     """Draw a score by round; the marks of rounds that were not kept are hollow.
 
     Args:
-        courses: One line each.
+        curves: One line each.
         title: Beside the axis.
     """
-    drawing = Drawing(WIDTH, 270, f"{title} by round", "course")
-    steps = [step for curve in courses for step in curve.steps]
+    drawing = Drawing(WIDTH, 270, f"{title} by round", "wide-ticks")
+    steps = [step for curve in curves for step in curve.steps]
     if not steps:
         drawing.text((WIDTH / 2, 135), NOT_AVAILABLE, "middle", "muted")
         return drawing.svg()
@@ -49,7 +49,7 @@ def scores_by_round(courses: Sequence[ScoreCurve], title: str) -> Markup:
     x = Scale(-0.15, last + 0.15, 72, WIDTH - 16)
     y_axis(drawing, y, (x.start, x.end), title)
     x_axis(drawing, x, 222, list(range(last + 1)), "{:.0f}", "round; 0 is what it began with")
-    for curve in courses:
+    for curve in curves:
         _curve(drawing, curve, x, y)
     return drawing.svg()
 
@@ -88,28 +88,28 @@ def labels_added(rounds: Sequence[tuple[str, int, int]]) -> Markup:
 
 @dataclass(frozen=True)
 class Right:
-    """How often the labels of one finding are right: where the truth is known, on validation films, and as wanted."""
+    """How often the labels of one finding are right: where the truth is known, on validation films, and as target."""
 
     finding: str
     labels: int
     real: Measured
     validation: Measured
-    wanted: float | None
+    target: float | None
 
 
 def rightness(rows: Sequence[Right], title: str) -> Markup:
     """Draw for each finding the share of right labels with its interval, beside what validation films showed.
 
     Args:
-        rows: The findings, from the top; the line within a row is what was wanted, if anything was.
+        rows: The findings, from the top; the line within a row is what was target, if anything was.
         title: Below the axis.
     """
     height, top = 27.0, 4.0
     bottom = top + height * len(rows)
     drawing = Drawing(WIDTH, bottom + 42, title)
     known = [value for row in rows for one in (row.real, row.validation) for value in one.values()]
-    wanted = [row.wanted for row in rows if row.wanted is not None]
-    scale = Scale(*domain([*known, *wanted, 1.0], 0.1), NAMES, WIDTH - 58)
+    target = [row.target for row in rows if row.target is not None]
+    scale = Scale(*domain([*known, *target, 1.0], 0.1), NAMES, WIDTH - 58)
     for place in range(0, len(rows), 2):
         drawing.box((0, top + height * place), (WIDTH, height), "band")
     x_axis(drawing, scale, bottom, scale.ticks(5), "{:.0%}", title, top)
@@ -124,10 +124,10 @@ def _right(drawing: Drawing, scale: Scale, top: float, height: float, row: Right
     if not row.labels:
         drawing.text((NAMES + 6, middle + 4.5), ADDS_NONE, style="muted")
         return
-    if row.wanted is not None:
-        drawing.line((scale(row.wanted), top + 2), (scale(row.wanted), top + height - 2), "wanted")
+    if row.target is not None:
+        drawing.line((scale(row.target), top + 2), (scale(row.target), top + height - 2), "target")
     drawing.text((WIDTH - 2, middle + 4.5), f"{row.labels:,}", "end", "muted")
-    about = "" if row.wanted is None else f" (wanted {row.wanted:.3f})"
+    about = "" if row.target is None else f" (target {row.target:.3f})"
     _share(
         drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back{about}"
     )

@@ -79,7 +79,7 @@ def domain(values: Iterable[float], step: float) -> tuple[float, float]:
 
 @dataclass
 class Drawing:
-    """An SVG picture that grows shape by shape; its text is escaped."""
+    """An SVG picture, built shape by shape; its text is escaped."""
 
     width: float
     height: float
@@ -157,12 +157,12 @@ class Drawing:
 
 
 def _attributes(values: dict[str, float | str]) -> str:
-    said = {
+    attributes = {
         name: value if isinstance(value, str) else _number(value)
         for name, value in values.items()
         if value != ""
     }
-    return "".join(f' {name}="{escape(value)}"' for name, value in said.items())
+    return "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
 
 
 def _number(value: float) -> str:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
 from hilum.pages.charts.crop_grid import crop_picture
 from hilum.pages.charts.dots import Measured, dots
+from hilum.pages.charts.intervals import key
+from hilum.pages.charts.roc import roc_chart
 from hilum.pages.charts.svg import domain
 from hilum.pages.read import Run
-from hilum.pages.run.status import standing
+from hilum.pages.run.films import Curve, RunFilms, run_films
+from hilum.pages.run.status import status
 from hilum.pages.run.training_curves import (
     continued,
-    course,
     has_band,
-    health,
+    monitor_charts,
     online_probe,
+    training_charts,
     warnings,
 )
-from hilum.pages.wording import macro, said
+from hilum.pages.wording import counted, difference, formatted, listed, rule_in_words
 from hilum.training.run_folder import CROPS
+from hilum.workflows.evaluate.record import ComparisonRecord, EvaluationRecord
 from hilum.workflows.pseudo_label.record import Rounds
 
 MEASURES = {
@@ -34,34 +41,51 @@ MEASURES = {
     "accuracy": "accuracy",
 }
 """Measure -> its column's title."""
+ABSOLUTE = re.compile(r"(?<![\w.~:/-])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
+"""A path of this machine in a line."""
 
 
 def run_sections(run: Run) -> dict[str, Any]:
     """Return everything that a run's page shows, by the names that its template uses."""
+    films = run_films(run) if run.finished and run.evaluations else RunFilms()
     return {
         "run": run,
-        "standing": standing(run),
+        "name": run.path.resolve().name,
+        "status": status(run),
         "measures": MEASURES,
-        "warnings": warnings(run),
-        "looks": len(run.named("health")),
-        "course": course(run),
+        "warnings": [without_paths(line) for line in warnings(run)],
+        "checks": len(run.named("health")),
+        "monitored": run.command[0] == "pretrain",
+        "training": training_charts(run),
         "has_band": has_band(run),
         "continued": continued(run),
-        "health": health(run),
+        "monitor": monitor_charts(run),
         "probe": online_probe(run),
         "crops": crop_picture(run.crops, CROPS) if run.crops is not None else None,
+        "films": films,
         "evaluations": [
-            _evaluation(name, told, run.model.get("findings", ()))
-            for name, told in run.evaluations.items()
+            _evaluation(run, name, evaluation, films)
+            for name, evaluation in run.evaluations.items()
         ],
-        "options": list(leaves(run.options)),
+        "never_called": _never_called(run),
+        "options": [(name, without_paths(value)) for name, value in leaves(run.options)],
         "hashes": list(_hashes(run)),
         "rounds": None if run.rounds is None else _rounds(run.rounds),
     }
 
 
+def without_paths(line: Any) -> Any:
+    """Return a line in which each absolute path is its last name.
+
+    >>> without_paths("/data/films/store is gone"), without_paths("runs/moco")
+    ('store is gone', 'runs/moco')
+    """
+    shortened = ABSOLUTE.sub(r"\1", str(line))
+    return Markup(shortened) if isinstance(line, Markup) else shortened
+
+
 def _rounds(rounds: Rounds) -> list[tuple[str, ...]]:
-    """Return a row a round of pseudo-labels in words, the start first."""
+    """Return a row a round of pseudo-labels, the initial model first."""
     rows: list[tuple[str, ...]] = [("0", *["-"] * 5, f"{rounds.start_auroc:.4f}", "the start")]
     for one in rounds.rounds:
         cells = [(finding.present, finding.absent) for finding in one.findings.values()]
@@ -70,59 +94,173 @@ def _rounds(rounds: Rounds) -> list[tuple[str, ...]]:
         labels = (
             f"{one.films:,}",
             f"{present:,}",
-            _share(mean.present),
+            _percentage(mean.present),
             f"{absent:,}",
-            _share(mean.absent),
+            _percentage(mean.absent),
         )
         verdict = "yes" if one.kept else "not trained" if score is None else "no"
         rows.append((str(one.number), *labels, "-" if score is None else f"{score:.4f}", verdict))
     return rows
 
 
-def _share(value: float | None) -> str:
+def _percentage(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
 def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Return every option's full name and its value in words."""
-    for key, value in tree.items():
+    """Return every option's full name and its value as text; of an absolute path the last name."""
+    for name, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{above}{key}.")
+            yield from leaves(value, f"{above}{name}.")
         else:
-            yield f"{above}{key}", _plain(value)
+            yield f"{above}{name}", _plain(value)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
-    return "-" if value in (None, {}) else str(value)
+        return ", ".join(map(_plain, value)) or "-"
+    if value in (None, {}):
+        return "-"
+    text = str(value)
+    for kind in (PurePosixPath, PureWindowsPath):
+        if kind(text).is_absolute():
+            return kind(text).name or text
+    return text
 
 
-def _evaluation(name: str, told: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+def _evaluation(
+    run: Run, name: str, evaluation: EvaluationRecord, films: RunFilms
+) -> dict[str, Any]:
     """Return an evaluation with its findings in the model's order; on file they are sorted by name."""
     findings = {
-        finding: told["findings"][finding] for finding in order if finding in told["findings"]
+        finding: evaluation.findings[finding]
+        for finding in run.model.findings
+        if finding in evaluation.findings
     }
-    estimates = {finding: about["auroc"] for finding, about in findings.items()}
-    series = [Measured.of(one["value"], one["interval"]) for one in estimates.values()]
+    series = [Measured.of(one.auroc.value, one.auroc.interval) for one in findings.values()]
     known = [value for one in series for value in one.values()]
     return {
         "name": name,
-        "told": told,
-        "auroc": macro(told),
-        "average_precision": macro(told, "average_precision_macro"),
-        "chart": _dots(list(findings), series, known),
-        "rows": [(finding, about, _cells(about)) for finding, about in findings.items()],
+        "record": evaluation,
+        "auroc": formatted(evaluation.auroc),
+        "average_precision": formatted(evaluation.average_precision),
+        "chart": dots(list(findings), [series], ["this model"], domain([*known, 0.4, 0.9], 0.1)),
+        "rows": [
+            (finding, one, [formatted(getattr(one, measure)) for measure in MEASURES])
+            for finding, one in findings.items()
+        ],
+        "calibration": _calibration(evaluation),
+        "key": key([rule_in_words(rule) for rule in _rules(evaluation)], first=1),
+        "roc": _roc(evaluation, films.curves.get(name, {}), list(findings)),
+        "roc_reason": films.curves_reason.get(name),
+        "comparisons": [
+            _comparison(other, comparison, list(findings))
+            for other, comparison in run.comparisons.get(name, {}).items()
+        ],
     }
 
 
-def _dots(findings: list[str], series: list[Measured], known: list[float]) -> Markup:
-    return dots(findings, [series], ["this model"], domain([*known, 0.4, 0.9], 0.1))
+def _rules(evaluation: EvaluationRecord) -> list[str]:
+    points = (point for points in evaluation.operating_points.values() for point in points)
+    return list(dict.fromkeys(point.rule for point in points))
 
 
-def _cells(about: Mapping[str, Any]) -> list[Any]:
-    estimates = [about[measure] for measure in MEASURES]
-    return [said(one["value"], one["interval"], one["reason"]) for one in estimates]
+def _roc(
+    evaluation: EvaluationRecord, curves: Mapping[str, Curve], findings: Sequence[str]
+) -> list[tuple[str, Markup, str]]:
+    """Return each finding's ROC curve with its operating points, and its AUROC."""
+    rules, charts = _rules(evaluation), []
+    for name in findings:
+        if name not in curves:
+            continue
+        marks = [
+            (1 - point.specificity.value, point.sensitivity.value, rule_in_words(point.rule))
+            for rule in rules
+            for point in evaluation.operating_points.get(name, ())
+            if point.rule == rule
+            and point.specificity is not None
+            and point.sensitivity is not None
+            and point.specificity.value is not None
+            and point.sensitivity.value is not None
+        ]
+        area = evaluation.findings[name].auroc
+        label = (
+            f"AUROC {area.value:.3f}" if area.value is not None else area.reason or "not available"
+        )
+        charts.append((name, roc_chart(curves[name], marks, name), label))
+    return charts
+
+
+def _calibration(evaluation: EvaluationRecord) -> dict[str, Any]:
+    """Return the calibration error before and after in a sentence, with the findings that got worse."""
+    record = evaluation.calibration
+    calibrated = [one for one in record.findings.values() if one.calibrated] if record else []
+    if not record or not calibrated:
+        return {
+            "text": "Not tested: no finding was calibrated, for lack of validation films or because of --no-calibrate.",
+            "wrong": False,
+        }
+    before = fmean(one.ece_raw or 0.0 for one in calibrated)
+    after = fmean(one.ece or 0.0 for one in calibrated)
+    text = (
+        f"Mean expected calibration error (ECE) of {counted(len(calibrated), 'calibrated finding')}: "
+        f"{before:.3f} before and {after:.3f} after calibration on validation films."
+    )
+    worse = record.worsened()
+    if after > before:
+        text += " Calibration made the probabilities worse on these films."
+    if worse:
+        text += f" It raised the ECE of {listed(worse)}."
+    left_out = [name for name, one in record.findings.items() if one.temperature is None]
+    if left_out:
+        text += f" Not calibrated: {listed(left_out)}."
+    return {"text": text, "wrong": after > before}
+
+
+def _comparison(
+    other: str, comparison: ComparisonRecord, findings: Sequence[str]
+) -> dict[str, Any]:
+    """Return the difference to another run, over all findings and for each."""
+    rows = []
+    for name in [one for one in findings if one in comparison.findings]:
+        one = comparison.findings[name]
+        tested = one.difference.p_holm is not None
+        verdict = "not tested" if not tested else "shown" if one.difference.shown else "not shown"
+        cells = [f"{value:.3f}" if value is not None else "-" for value in (one.first, one.second)]
+        change = formatted(one.difference, signed=True)
+        rows.append((name, one.positive_patients, *cells, change, verdict))
+    mean = comparison.auroc_macro
+    if comparison.same_model:
+        verdict = "Both are one model."
+    elif mean.value is None:
+        verdict = (
+            f"The mean AUROC was not compared: not tested: {mean.reason or 'no finding is scored'}."
+        )
+    else:
+        change = formatted(mean, signed=True)
+        ends = f" ({change.interval})" if change.interval else ""
+        excluded = mean.interval is not None and not mean.interval[0] <= 0 <= mean.interval[1]
+        shown = (
+            ""
+            if mean.interval is None
+            else ": a difference is shown"
+            if excluded
+            else ": no difference is shown"
+        )
+        if mean.interval is None:
+            shown = ": not tested, there is no interval"
+        verdict = f"Mean AUROC minus that of {other}: {difference(mean.value)}{ends}{shown}."
+    return {"other": other, "record": comparison, "verdict": verdict, "rows": rows}
+
+
+def _never_called(run: Run) -> dict[str, str]:
+    """Return the findings without a threshold, which the model calls on no film, and why."""
+    reason = "validation films could not choose a threshold"
+    return {
+        name: run.model.not_called.get(name, reason)
+        for name in run.model.findings
+        if run.model.thresholds.get(name) is None
+    }
 
 
 def _hashes(run: Run) -> Iterator[tuple[str, str]]:
@@ -130,4 +268,4 @@ def _hashes(run: Run) -> Iterator[tuple[str, str]]:
         yield f"data, {data['source']}", str(data["fingerprint"])
         yield f"split of {data['source']}", str(data["split"])
     if run.finished:
-        yield "weights", run.weights_hash()
+        yield "weights", run.model.weights_sha256

@@ -1,4 +1,4 @@
-"""Where a run stands that has not reached its end, why, and what continues it."""
+"""The status of a run that has not reached its end: its step, the reason, and the command that continues it."""
 
 from __future__ import annotations
 
@@ -10,42 +10,32 @@ from hilum.training.run_folder import OPTIONS
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The step at which a run stands, why it does in words, and the command that continues it, if one does."""
+class Status:
+    """The last step of an unfinished run, the reason, and the command that continues it, if one does."""
 
-    place: str
-    why: str
+    step: str
+    reason: str
     command: str | None
 
 
-def standing(run: Run) -> Standing | None:
-    """Return where an unfinished run stands; None for one that reached its end."""
+def status(run: Run) -> Status | None:
+    """Return the status of an unfinished run; None for one that reached its end."""
     if run.finished:
         return None
-    if _collapsed(run):
-        why = "It was ended by --stop-on-collapse; the warning below says what the watch saw and what to try."
-        return Standing(_place(run), why, None)
-    stopped = any(event["step"] == run.step for event in run.named("interrupted"))
-    why = (
-        "It was interrupted; all is saved."
-        if stopped
-        else "It is still going on, or it was broken off."
-    )
-    command = shlex.join(
-        ["hilum", *run.command, "--config", str(run.path / OPTIONS), "--out", str(run.path)]
-    )
-    return Standing(_place(run), why, command)
-
-
-def _place(run: Run) -> str:
-    """Return the step, and of how many, such as ``step 1,200 of 3,000 (40%)``."""
-    if not run.total:
-        return f"step {run.step:,}"
-    most = "at most " if run.options.get("patience") else ""  # it may stop early
-    return f"step {run.step:,} of {most}{run.total:,} ({run.step / run.total:.0%})"
-
-
-def _collapsed(run: Run) -> bool:
-    """Whether the run was told to stop on a collapse and saw one: it goes on from there no more."""
+    step = f"{run.step:,}"
+    if run.total:
+        most = "at most " if run.options.get("patience") else ""  # it may stop early
+        step += f" of {most}{run.total:,} ({run.step / run.total:.0%})"
     warned = any(event.get("kind") == "collapse" for event in run.named("warning"))
-    return warned and bool(run.options.get("stop_on_collapse"))
+    if warned and run.options.get("stop_on_collapse"):
+        reason = "It was ended by --stop-on-collapse; the warning below says what was measured and what to try."
+        return Status(step, reason, None)
+    interrupted = any(event["step"] == run.step for event in run.named("interrupted"))
+    reason = (
+        "It was interrupted; all is saved."
+        if interrupted
+        else "It is still running, or it was broken off."
+    )
+    name = run.path.resolve().name  # no path of this machine is on the page
+    command = shlex.join(["hilum", *run.command, "--config", f"{name}/{OPTIONS}", "--out", name])
+    return Status(step, reason, command)

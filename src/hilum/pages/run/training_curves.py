@@ -1,4 +1,4 @@
-"""How a run went, as charts that say how to be read: its loss, its pace, what its watch and its online probe saw."""
+"""Training curves of a run, each with how to read it: loss, pace, collapse monitor and online probe."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hilum.pages.charts.axes import NOT_AVAILABLE
 from hilum.pages.charts.curves import Line, curves, is_long
 from hilum.pages.read import Run
 
-OPTION = re.compile(r"(?<!\S)--[a-z][a-z_.]*[a-z]")
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z_.-]*[a-z]")
 LEAST_STD, HIGHEST_COSINE, LEAST_RANK = 0.2, 0.95, 2.0
-"""Where the watch warns of collapse, as ``hilum.training.collapse`` has it (which imports too much
+"""Where the monitor warns of collapse, as ``hilum.training.collapse`` has it (which imports too much
 for a page)."""
 
 
@@ -30,8 +30,8 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the online probe saw: its chart, and the last look's AUROC of each finding by kNN and by a linear layer."""
+class OnlineProbe:
+    """Results of the online probe: its chart, and the last AUROC of each finding by kNN and a linear layer."""
 
     chart: Chart
     step: int
@@ -39,7 +39,7 @@ class Look:
     rows: tuple[tuple[str, str, str], ...]
 
 
-def course(run: Run) -> list[Chart]:
+def training_charts(run: Run) -> list[Chart]:
     """Return the charts of loss, validation, learning rate, gradient and pace; what the log lacks is left out."""
     charts = [_loss(run), *_validation(run)]
     for key, title, y_title, reading, form, shown in PACE:
@@ -49,8 +49,8 @@ def course(run: Run) -> list[Chart]:
     return charts
 
 
-def health(run: Run) -> list[Chart]:
-    """Return the charts of what the watch saw of the embeddings; none where it never looked."""
+def monitor_charts(run: Run) -> list[Chart]:
+    """Return the charts of the collapse monitor's measures of the embeddings; none where it never ran."""
     charts = []
     if spread := run.curve("embedding_std", "health"):
         charts.append(_spread(spread))
@@ -67,31 +67,32 @@ def health(run: Run) -> list[Chart]:
     return charts
 
 
-def online_probe(run: Run) -> Look | None:
-    """Return what the online probe saw, None where it never looked."""
-    looks = run.named("online-probe")
-    if not looks:
+def online_probe(run: Run) -> OnlineProbe | None:
+    """Return the results of the online probe, None where it never ran."""
+    results = run.named("online-probe")
+    if not results:
         return None
     lines = [
-        Line(name, place, run.curve(name, "online-probe"))
-        for place, name in enumerate(("knn", "linear"))
+        Line(name, index, run.curve(name, "online-probe"))
+        for index, name in enumerate(("knn", "linear"))
     ]
     chart = Chart(
-        "What the features know of the findings",
+        "AUROC of the frozen features",
         curves(lines, "step", "mean AUROC", ("guessing", 0.5), step=0.1, shown=(0.4,)),
         "Mean AUROC over the findings, read from the frozen backbone's features by nearest neighbours (kNN) and by a "
         "linear classifier. 0.5 is guessing; a curve that rises says that the findings become easier to tell apart.",
         ("kNN", "linear"),
     )
-    last = looks[-1]
+    last = results[-1]
     rows = tuple(
-        (str(name), _said(told, "knn"), _said(told, "linear")) for name, told in _findings(last)
+        (str(name), _auroc(finding, "knn"), _auroc(finding, "linear"))
+        for name, finding in _findings(last)
     )
-    return Look(chart, last["step"], last.get("films"), rows)
+    return OnlineProbe(chart, last["step"], last.get("films"), rows)
 
 
 def warnings(run: Run) -> list[Markup]:
-    """Return what the watch warned of, in the order of the steps, with options as code."""
+    """Return the monitor's warnings in the order of the steps, with options as code."""
     lines = [str(escape(event["line"])) for event in run.named("warning") if "line" in event]
     return [Markup(OPTION.sub(r"<code>\g<0></code>", line)) for line in lines]
 
@@ -120,8 +121,8 @@ PACE = (
         "gradient_norm",
         "Gradient norm",
         "gradient norm",
-        "Length of the gradient before clipping, which should keep its order of size. Leaps go with a rate that is too "
-        "high; near 0 nothing is learnt any more.",
+        "Norm of the gradient before clipping, which should keep its order of magnitude. Leaps go with a rate that is "
+        "too high; near 0 nothing is learnt any more.",
         "",
         (0.0,),
     ),
@@ -129,16 +130,16 @@ PACE = (
         "images_per_second",
         "Pace",
         "films a second",
-        "Films trained on in a second. A dip says that something else had the machine.",
+        "Films trained on in a second. A dip means that something else used the machine.",
         "",
         (0.0,),
     ),
     (
         "waiting",
         "Waiting for films",
-        "share of the time",
-        "Share of the time in which training waited for films to be read. Near 0% the network sets the pace; above "
-        "about 10% the disk does.",
+        "fraction of the time",
+        "Fraction of the time in which training waited for films to be read. Near 0% the network is the bottleneck; "
+        "above about 10% the disk is.",
         "{:.0%}",
         (0.0, 0.2),
     ),
@@ -151,12 +152,12 @@ def _loss(run: Run) -> Chart:
     losses, chance = run.curve("loss"), run.chance
     reading = "Mean loss of the steps since the last point; lower is better. "
     if chance is None:
-        reading += "Losses of different methods or options say nothing of each other."
+        reading += "Losses of different methods or options cannot be compared."
     else:
         reading += (
-            f"The broken line is chance: the loss of a network that knows nothing, {chance:.2f}. A curve that falls "
+            f"The broken line is chance: the loss of guessing, {chance:.2f}. A curve that falls "
             "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low "
-            "loss too: what the watch saw would show it."
+            "loss too: the collapse monitor would show it."
         )
     picture = curves(
         [Line("loss", 0, losses)], "step", "loss", None if chance is None else ("chance", chance)
@@ -199,10 +200,10 @@ def _cosine(points: Sequence[tuple[float, float]]) -> Chart:
         shown=(0.0, 1.0),
     )
     return Chart(
-        "Likeness of different films",
+        "Similarity of different films",
         picture,
-        "Mean cosine of the embeddings of two different films: about 0 where films differ, 1 where they all look the "
-        "same to the network (collapse).",
+        "Mean cosine of the embeddings of two different films: about 0 where films differ, 1 where they all get the "
+        "same embedding (collapse).",
     )
 
 
@@ -211,7 +212,7 @@ def _rank(ranks: dict[str, list[tuple[float, float]]]) -> Chart:
     return Chart(
         "Effective rank",
         curves(lines, "step", "effective rank", ("warns below", LEAST_RANK), shown=(0.0,)),
-        "How many directions the vectors really use: the embeddings that the loss compares, and the backbone's "
+        "Number of directions that the vectors use: the embeddings that the loss compares, and the backbone's "
         "features, which are what is kept. More is richer; near 1 all films lie along one line (collapse).",
         tuple(ranks),
     )
@@ -222,8 +223,8 @@ def _prototypes(points: Sequence[tuple[float, float]], there_are: Any) -> Chart:
     return Chart(
         "Prototypes used",
         curves([Line("prototypes", 0, points)], "step", "prototypes", shown=(0.0,)),
-        f"How many{of} prototypes are really assigned to, counting those that few films go to for less. A handful "
-        "says that all films fall into the same few groups.",
+        f"Effective number{of} of prototypes that films are assigned to. A handful "
+        "means that all films fall into the same few groups.",
     )
 
 
@@ -232,6 +233,6 @@ def _findings(look: Any) -> list[tuple[Any, Any]]:
     return list(findings.items()) if isinstance(findings, dict) else []
 
 
-def _said(told: Any, probe: str) -> str:
-    value = told.get(probe) if isinstance(told, dict) else None
+def _auroc(finding: Any, probe: str) -> str:
+    value = finding.get(probe) if isinstance(finding, dict) else None
     return f"{value:.3f}" if isinstance(value, float | int) else NOT_AVAILABLE

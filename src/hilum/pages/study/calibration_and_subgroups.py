@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
+from hilum.pages.charts.dots import Measured
 from hilum.pages.charts.intervals import Level, levels, reliability
 from hilum.pages.study.read import Study
-from hilum.pages.study.results import of, percent
+from hilum.pages.study.results import percent
 from hilum.pages.tables import (
     Cell,
     Table,
@@ -24,14 +26,16 @@ from hilum.pages.tables import (
     word,
     words,
 )
-from hilum.pages.wording import listed
+from hilum.pages.wording import listed, rule_in_words
+from hilum.workflows.evaluate.record import (
+    CalibrationRecord,
+    EvaluationRecord,
+    OperatingPointRecord,
+    SubgroupRecord,
+)
+from hilum.workflows.study.analysis_record import ModelResult
 from hilum.workflows.study.record import StudyCell
 
-RULES = {
-    "youden": "sensitivity + specificity at its highest",
-    "sensitivity": "sensitivity of at least {}",
-    "specificity": "specificity of at least {}",
-}
 GROUPS = {"sex": "sex", "age": "age", "view_position": "view"}
 VALUES = {"sex": {"F": "female", "M": "male"}, "view_position": {"LATERAL": "lateral"}}
 
@@ -39,19 +43,24 @@ VALUES = {"sex": {"F": "female", "M": "male"}, "view_position": {"LATERAL": "lat
 def measure_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of calibration, operating points and subgroups, by its template's names."""
     best = study.best
-    told, findings = study.evaluation(best) if best else {}, study.store.findings
+    evaluation = study.evaluation(best) if best else None
+    findings = study.store.findings
+    calibration = evaluation.calibration if evaluation else None
+    colour = study.names.index(best.model) if best else 0
     return {
         "calibration": calibration_table(study),
-        "calibration_findings": calibration_findings(findings, told)
-        if told.get("calibration")
+        "uncalibrated": uncalibrated(study),
+        "worsened": worsened(study),
+        "calibration_findings": calibration_findings(findings, calibration)
+        if calibration
         else None,
-        "reliability": _reliability(findings, told),
-        "bins": (told.get("calibration") or {}).get("bins"),
-        "operating": operating_tables(findings, told),
-        "has_prevalence": _has_prevalence(told),
+        "reliability": _reliability(findings, calibration) if calibration else [],
+        "bins": calibration.bins if calibration else None,
+        "operating": operating_tables(findings, evaluation) if evaluation else [],
+        "has_prevalence": evaluation is not None and _has_prevalence(evaluation),
         "subgroups": subgroups_table(study),
-        "subgroup_findings": other_findings(study, told),
-        "subgroup_chart": _subgroup_chart(told, study.names.index(best.model) if best else 0),
+        "subgroup_findings": other_findings(study, evaluation),
+        "subgroup_chart": _subgroup_chart(evaluation, colour) if evaluation else None,
     }
 
 
@@ -71,28 +80,61 @@ def calibration_table(study: Study) -> Table | None:
     columns += [numbers(*titles) for titles in CALIBRATION.values()]
     rows = []
     for row in study.rows:
-        found = [
-            told for cell in study.cells(row) if (told := study.evaluation(cell).get("calibration"))
-        ]
-        if found:
-            means = [_mean_of(found, f"{measure}_mean") for measure in CALIBRATION]
+        records = _calibrations(study, row)
+        if records:
+            means = [_mean_of(records, f"{measure}_mean") for measure in CALIBRATION]
             rows.append(
                 [
-                    word(row["model"]),
-                    share(row["fraction"]),
+                    word(row.model),
+                    share(row.fraction),
                     *(number(mean, "{:.3f}") for mean in means),
                 ]
             )
     return table("calibration", "Calibration of every model", columns, rows) if rows else None
 
 
-def _mean_of(calibrations: Sequence[Mapping[str, Any]], key: str) -> float | None:
+def _calibrations(study: Study, row: ModelResult) -> list[CalibrationRecord]:
+    evaluations = [study.evaluation(cell) for cell in study.cells(row)]
+    return [one.calibration for one in evaluations if one and one.calibration]
+
+
+def _mean_of(records: Sequence[CalibrationRecord], measure: str) -> float | None:
     """Return the mean over runs, None where no run has a value."""
-    known = [told[key] for told in calibrations if told.get(key) is not None]
+    known = [value for one in records if (value := getattr(one, measure)) is not None]
     return fmean(known) if known else None
 
 
-def calibration_findings(findings: Sequence[str], told: Mapping[str, Any]) -> Table:
+def uncalibrated(study: Study) -> str | None:
+    """Return which models no calibration was fitted for, None where all have one."""
+    names = [
+        f"{row.model} ({percent(row.fraction)})"
+        for row in study.rows
+        if not any(
+            one.temperature is not None
+            for record in _calibrations(study, row)
+            for one in record.findings.values()
+        )
+    ]
+    if not names:
+        return None
+    reason = "no temperature was fitted, for lack of validation films or because it is switched off"
+    return f"Calibration of {listed(names)}: not tested: {reason}."
+
+
+def worsened(study: Study) -> str | None:
+    """Return the models whose mean ECE calibration raised on the test films, None where there is none."""
+    names = []
+    for row in study.rows:
+        records = _calibrations(study, row)
+        before, after = (_mean_of(records, name) for name in ("ece_raw_mean", "ece_mean"))
+        if before is not None and after is not None and after > before:
+            names.append(
+                f"{row.model} ({percent(row.fraction)}: {before:.3f} before, {after:.3f} after)"
+            )
+    return f"Calibration made the ECE worse for {listed(names)}." if names else None
+
+
+def calibration_findings(findings: Sequence[str], record: CalibrationRecord) -> Table:
     """Return calibration by finding of one run."""
     columns = [
         words("finding", "finding"),
@@ -103,10 +145,10 @@ def calibration_findings(findings: Sequence[str], told: Mapping[str, Any]) -> Ta
     keys = ("temperature", "shift", *CALIBRATION)
     rows = [
         [
-            word(name, small=one.get("reason") or ""),
-            *(number(one.get(key), "{:.3f}") for key in keys),
+            word(name, small=one.reason or ""),
+            *(number(getattr(one, key), "{:.3f}") for key in keys),
         ]
-        for name, one in _ordered(findings, told["calibration"]["findings"])
+        for name, one in _ordered(findings, record.findings)
     ]
     return table(
         "calibration-by-finding", "Calibration of the chosen model on every finding", columns, rows
@@ -118,43 +160,37 @@ def _ordered(findings: Sequence[str], by_finding: Mapping[str, Any]) -> list[tup
     return [(name, by_finding[name]) for name in findings if name in by_finding]
 
 
-def _reliability(findings: Sequence[str], told: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
-    """Return each finding's chart of reliability with its error in words."""
+def _reliability(
+    findings: Sequence[str], record: CalibrationRecord
+) -> list[tuple[str, Markup, str]]:
+    """Return each finding's reliability diagram with its error."""
     charts = []
-    for name, one in _ordered(findings, (told.get("calibration") or {}).get("findings", {})):
-        points = [(point["predicted"], point["observed"]) for point in one.get("reliability") or ()]
-        error = (
-            f"ECE {one['ece']:.3f}"
-            if one.get("ece") is not None
-            else one.get("reason") or "not available"
-        )
+    for name, one in _ordered(findings, record.findings):
+        points = [(point.predicted, point.observed) for point in one.reliability]
+        error = f"ECE {one.ece:.3f}" if one.ece is not None else one.reason or "not available"
         charts.append((name, reliability(points, name), error))
     return charts
 
 
-def operating_tables(findings: Sequence[str], told: Mapping[str, Any]) -> list[tuple[str, Table]]:
+def operating_tables(
+    findings: Sequence[str], evaluation: EvaluationRecord
+) -> list[tuple[str, Table]]:
     """Return for each rule, in words, what the thresholds that it chose do on the test films."""
-    points = _ordered(findings, told.get("operating_points") or {})
-    rules = list(dict.fromkeys(one["rule"] for _, found in points for one in found))
+    points = _ordered(findings, evaluation.operating_points)
+    rules = list(dict.fromkeys(one.rule for _, of_finding in points for one in of_finding))
     tables = []
     for rule in rules:
-        rows = [(name, one) for name, found in points for one in found if one["rule"] == rule]
+        rows = [
+            (name, one) for name, of_finding in points for one in of_finding if one.rule == rule
+        ]
         stem = f"operating-points-{re.sub(r'[^a-z0-9.]+', '-', rule)}"  # a file's name
-        tables.append((rule_in_words(rule), _operating(stem, rows, _has_prevalence(told))))
+        tables.append((rule_in_words(rule), _operating(stem, rows, _has_prevalence(evaluation))))
     return tables
 
 
-def rule_in_words(rule: str) -> str:
-    """Return how thresholds were chosen.
-
-    >>> rule_in_words("sensitivity 0.9")
-    'sensitivity of at least 0.9'
-    """
-    kind, _, value = rule.partition(" ")
-    return RULES[kind].format(value) if kind in RULES else rule
-
-
-def _operating(stem: str, rows: Sequence[tuple[str, Mapping[str, Any]]], prevalence: bool) -> Table:
+def _operating(
+    stem: str, rows: Sequence[tuple[str, OperatingPointRecord]], prevalence: bool
+) -> Table:
     columns = [
         words("finding", "finding"),
         numbers("threshold", "threshold"),
@@ -180,23 +216,25 @@ def _operating(stem: str, rows: Sequence[tuple[str, Mapping[str, Any]]], prevale
     )
 
 
-def _point(name: str, one: Mapping[str, Any], prevalence: bool) -> list[Cell]:
-    counts = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+def _point(name: str, point: OperatingPointRecord, prevalence: bool) -> list[Cell]:
     cells = [
-        word(name),
-        number(one.get("threshold"), "{:.3f}"),
-        *(number(one.get(key)) for key in counts),
+        word(name, small="no threshold" if point.threshold is None else ""),
+        number(point.threshold, "{:.3f}"),
+        number(point.true_positives),
+        number(point.false_positives),
+        number(point.false_negatives),
+        number(point.true_negatives),
+        *(estimate(one) for one in (point.sensitivity, point.specificity, point.precision)),
     ]
-    cells += [estimate(one.get(key)) for key in ("sensitivity", "specificity", "precision")]
     if prevalence:
-        cells.append(number(one.get("prevalence"), "{:.3f}"))
-        cells += [estimate(one.get(key)) for key in ("ppv_at_prevalence", "npv_at_prevalence")]
+        cells.append(number(point.prevalence, "{:.3f}"))
+        cells += [estimate(point.ppv_at_prevalence), estimate(point.npv_at_prevalence)]
     return cells
 
 
-def _has_prevalence(told: Mapping[str, Any]) -> bool:
-    points = (one for found in (told.get("operating_points") or {}).values() for one in found)
-    return any(one.get("prevalence") is not None for one in points)
+def _has_prevalence(evaluation: EvaluationRecord) -> bool:
+    points = (one for of_finding in evaluation.operating_points.values() for one in of_finding)
+    return any(one.prevalence is not None for one in points)
 
 
 def subgroups_table(study: Study) -> Table | None:
@@ -216,59 +254,68 @@ def subgroups_table(study: Study) -> Table | None:
         _subgroup(cell, one)
         for row in study.rows
         for cell in study.cells(row)
-        for one in study.evaluation(cell).get("subgroups") or ()
+        if (evaluation := study.evaluation(cell))
+        for one in evaluation.subgroups
     ]
     return table("subgroups", "Mean AUROC in subgroups, every run", columns, rows) if rows else None
 
 
-def _subgroup(cell: StudyCell, one: Mapping[str, Any]) -> list[Cell]:
-    told = {**one["auroc_macro"], "reason": one.get("reason") or one["auroc_macro"].get("reason")}
+def _subgroup(cell: StudyCell, group: SubgroupRecord) -> list[Cell]:
+    mean = replace(group.auroc_macro, reason=group.reason or group.auroc_macro.reason)
     return [
-        word(GROUPS.get(one["group"], one["group"])),
-        word(_value(one)),
+        word(GROUPS.get(group.group, group.group)),
+        word(_value(group)),
         word(cell.model),
         share(cell.fraction or 1.0),
         number(cell.seed),
-        number(one["films"]),
-        number(one["patients"]),
-        number(len(one["findings_scored"])),
-        estimate(told),
+        number(group.films),
+        number(group.patients),
+        number(len(group.findings_scored)),
+        estimate(mean),
     ]
 
 
-def _value(one: Mapping[str, Any]) -> str:
-    return VALUES.get(one["group"], {}).get(one["value"], str(one["value"]))
+def _value(group: SubgroupRecord) -> str:
+    return VALUES.get(group.group, {}).get(group.value, group.value)
 
 
-def _subgroup_chart(told: Mapping[str, Any], colour: int) -> Markup | None:
+def _subgroup_chart(evaluation: EvaluationRecord, colour: int) -> Markup | None:
     """Draw one run's mean AUROC in each subgroup, below that over all films."""
-    found = told.get("subgroups") or ()
-    if not found:
+    if not evaluation.subgroups:
         return None
-    whole = {"value": told["auroc_macro"], "interval": told.get("auroc_macro_interval")}
-    rows = [Level("all films", colour, of(whole), f"{told['films']:,} films")]
+    whole = evaluation.auroc
+    rows = [
+        Level(
+            "all films",
+            colour,
+            Measured.of(whole.value, whole.interval),
+            f"{evaluation.films:,} films",
+        )
+    ]
     rows += [
         Level(
-            f"{GROUPS.get(one['group'], one['group'])}: {_value(one)}",
+            f"{GROUPS.get(group.group, group.group)}: {_value(group)}",
             colour,
-            of(one["auroc_macro"]),
-            f"{one['films']:,} films",
+            Measured.of(group.auroc_macro.value, group.auroc_macro.interval),
+            f"{group.films:,} films"
+            if group.auroc_macro.value is not None
+            else "too few: not tested",
         )
-        for one in found
+        for group in evaluation.subgroups
     ]
-    return levels(rows, "mean AUROC", 0.05, whole["value"])
+    return levels(rows, "mean AUROC", 0.05, whole.value)
 
 
-def other_findings(study: Study, told: Mapping[str, Any]) -> str:
+def other_findings(study: Study, evaluation: EvaluationRecord | None) -> str:
     """Return how a run's mean is over other findings than the means across runs, as a clause; empty where it is not."""
-    pages = study.analysis["test"]["findings_scored"] if study.analysis else []
-    own = told.get("findings_scored", pages)
+    common = study.analysis.test.findings_scored if study.analysis else ()
+    own = evaluation.findings_scored if evaluation else common
     changes = {
-        "without": [name for name in pages if name not in own],
-        "with": [name for name in own if name not in pages],
+        "without": [name for name in common if name not in own],
+        "with": [name for name in own if name not in common],
     }
-    said = [f"{how} {listed(names)}" for how, names in changes.items() if names]
-    return f", {' and '.join(said)}, unlike the means across runs" if said and pages else ""
+    clauses = [f"{how} {listed(names)}" for how, names in changes.items() if names]
+    return f", {' and '.join(clauses)}, unlike the means across runs" if clauses and common else ""
 
 
 def in_words(study: Study) -> str:

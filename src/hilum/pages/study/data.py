@@ -70,7 +70,7 @@ def _store_facts(store: Store) -> dict[str, Any]:
 def parts_table(study: Study) -> Table:
     """Return patients, films and labels of each part of the store that is measured on."""
     columns = [
-        words("part", "part"),
+        words("split", "part"),
         numbers("patients", "patients"),
         numbers("films", "films"),
         words("used for", "used_for"),
@@ -81,11 +81,11 @@ def parts_table(study: Study) -> Table:
         if len(places):
             patients = int(study.store.catalog["patient"].iloc[places].nunique())
             rows.append([word(name), number(patients), number(len(places)), word(purpose)])
-    return table("data-parts", "Patients and films of each part", columns, rows)
+    return table("data-parts", "Patients and films of each split", columns, rows)
 
 
 def cells_table(study: Study) -> Table:
-    """Return how often each finding is present, absent, uncertain and not stated in the training and test parts."""
+    """Return how often each finding is present, absent, uncertain and not stated in the training and test split."""
     columns = [words("finding", "finding")]
     counts: list[tuple[NDArray[np.int64], ...]] = []
     for part in ("train", "test"):
@@ -99,7 +99,7 @@ def cells_table(study: Study) -> Table:
         [word(name), *(number(int(column[place])) for column in counts)]
         for place, name in enumerate(study.store.findings)
     ]
-    return table("labels", "What the labels say, in films", columns, rows)
+    return table("labels", "Labels, in films", columns, rows)
 
 
 def _shares(findings: tuple[str, ...], labels: FloatArray) -> Markup:

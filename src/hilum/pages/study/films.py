@@ -65,7 +65,7 @@ class Prepared:
 
 
 def film_sections(study: Study) -> dict[str, Any]:
-    """Return the films that the page shows, drawn by a fixed seed from the training part."""
+    """Return the films that the page shows, drawn by a fixed seed from the training split."""
     rows = study.split.rows(study.store.catalog, "train")
     chosen = np.random.default_rng(0).permutation(rows)
     samples = [_sample(study, int(row)) for row in chosen[:SAMPLES]]

@@ -14,7 +14,7 @@ from hilum.pages.study.results import percent
 from hilum.pages.wording import counted, listed
 
 FEW_SEEDS, FEW_PATIENTS, FEW_EPOCHS, SMALL = 5, 50, 100, 224
-"""Below which seeds, positive patients, pretraining's passes and pixels are named as limits."""
+"""Below which seeds, positive patients, pretraining's epochs and pixels are named as limits."""
 MINED = ("nih14", "chexpert", "mimic", "chestmnist")
 """Sources whose training labels programs took from reports."""
 
@@ -24,7 +24,7 @@ Limit = tuple[str, str]
 def limits(study: Study) -> list[Limit]:
     """Return each limitation: its first words, and the sentence that gives the study's own numbers."""
     found = [
-        *_standing(study),
+        *_status(study),
         *_data(study),
         *_seeds(study),
         *_few(study),
@@ -48,7 +48,7 @@ ALWAYS: tuple[Limit, ...] = (
 )
 
 
-def _standing(study: Study) -> Iterator[Limit]:
+def _status(study: Study) -> Iterator[Limit]:
     left = [cell for cell in study.record.cells if cell.state in ("waiting", "running")]
     if left:
         yield (
@@ -85,7 +85,7 @@ def _data(study: Study) -> Iterator[Limit]:
 
 
 def _seeds(study: Study) -> Iterator[Limit]:
-    counts = [len(row["seeds"]) for row in study.rows]
+    counts = [len(row.seeds) for row in study.rows]
     if counts and min(counts) < FEW_SEEDS:
         many = (
             f"{min(counts)} to {max(counts)} seeds"
@@ -94,9 +94,9 @@ def _seeds(study: Study) -> Iterator[Limit]:
         )
         yield (
             f"{many[:1].upper()}{many[1:]}.",
-            "Each model was trained that often at each share of the labels"
+            "Each model was trained that often at each fraction of the labels"
             + (
-                ", each time on another draw of the share: their spread holds both."
+                ", each time on another labelled subset: their spread holds both."
                 if max(counts) > 1
                 else ". Another seed would give other numbers, often by a few hundredths."
             ),
@@ -122,11 +122,11 @@ def _few(study: Study) -> Iterator[Limit]:
             "Few positive patients.",
             f"Fewer than {FEW_PATIENTS} test patients have {listed(few)}: their numbers are uncertain.",
         )
-    scored = study.analysis["test"]["findings_scored"] if study.analysis else []
+    scored = study.analysis.test.findings_scored if study.analysis else ()
     yield from _fewer_findings(study, scored)
     out = [name for name in counts if name not in scored]
-    if out and scored:
-        least = study.analysis["test"]["min_positives"]
+    if out and study.analysis:
+        least = study.analysis.test.min_positives
         yield (
             "Findings left out.",
             f"The means leave out {listed(out)}: fewer than {least} positive test patients, or no score.",
@@ -136,9 +136,9 @@ def _few(study: Study) -> Iterator[Limit]:
 def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
     """Yield where a mean is over other findings than the page's words say."""
     short = [
-        f"{row['model']} on {percent(row['fraction'])}"
+        f"{row.model} on {percent(row.fraction)}"
         for row in study.rows
-        if row.get("findings_scored", scored) != scored
+        if row.findings_scored is not None and row.findings_scored != tuple(scored)
     ]
     if short:
         yield (
@@ -147,9 +147,7 @@ def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
             "of some finding to learn from and cannot call it: that mean is over the others. Differences are over the "
             "findings that both models call.",
         )
-    five = next(
-        (row["competition"]["findings"] for row in study.rows if row.get("competition")), ()
-    )
+    five = next((row.competition.findings for row in study.rows if row.competition), ())
     if 0 < len(five) < len(COMPETITION):
         yield (
             "Not all of the five.",
@@ -168,39 +166,39 @@ def _budget(study: Study) -> Iterator[Limit]:
             f"The first seed of every model tried {counted(len(rates), 'learning rate')} ({tried}); all other options "
             f"of fine-tuning are the same for all{_but(study)}. A model may do better with options of its own.",
         )
-    passes = list(_passes(study))
-    if passes and min(count for _, count, _ in passes) < FEW_EPOCHS:
-        said = listed(
+    epochs = list(_pretraining_epochs(study))
+    if epochs and min(count for _, count, _ in epochs) < FEW_EPOCHS:
+        trainings = listed(
             [
-                f"{name} {counted(count, 'pass', 'passes')} over {counted(films, 'film')}"
-                for name, count, films in passes
+                f"{name} {counted(count, 'epoch')} over {counted(films, 'film')}"
+                for name, count, films in epochs
             ]
         )
         yield (
             "Short pretraining.",
-            f"{said}: published pretraining takes hundreds of passes over far more films.",
+            f"{trainings}: published pretraining takes hundreds of epochs over far more films.",
         )
 
 
 def _but(study: Study) -> str:
-    """Return in words which models have passes of their own, or train their output layer only."""
+    """Return in words which models have their own number of epochs, or train their output layer only."""
     rows: Any = study.record.plan.get("models")
     rows = rows if isinstance(rows, dict) else {}
-    passes = [name for name, row in rows.items() if row.get("epochs")]
+    own_epochs = [name for name, row in rows.items() if row.get("epochs")]
     frozen = [name for name, row in rows.items() if row.get("freeze")]
-    said = [f"the passes over the films of {listed(passes)}"] * bool(passes)
-    said += [f"that of {listed(frozen)} only the output layer learns"] * bool(frozen)
-    return f", but for {' and '.join(said)}" if said else ""
+    clauses = [f"the epochs of {listed(own_epochs)}"] * bool(own_epochs)
+    clauses += [f"that of {listed(frozen)} only the output layer learns"] * bool(frozen)
+    return f", but for {' and '.join(clauses)}" if clauses else ""
 
 
-def _passes(study: Study) -> Iterator[tuple[str, int, int]]:
+def _pretraining_epochs(study: Study) -> Iterator[tuple[str, int, int]]:
     for cell in study.record.cells:
         run = study.run(cell)
         epochs: Any = run.options.get("train", {}).get("epochs") if run else None
         if cell.kind == "pretrain" and run is not None and isinstance(epochs, int):
-            yield cell.model, epochs, int(run.training.get("films", 0))
+            yield cell.model, epochs, run.training.films if run.training else 0
 
 
 def fractions_in_words(fractions: Sequence[float]) -> str:
-    """Return shares of the labels as a sentence has them."""
+    """Return fractions of the labels as a sentence has them."""
     return listed([percent(fraction) for fraction in fractions])

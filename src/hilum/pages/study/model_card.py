@@ -11,7 +11,7 @@ from hilum.pages.study.pseudo_labels import self_training_in_words
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import percent, trained_on
 from hilum.pages.tables import Cell, Table, number, numbers, share, table, word, words
-from hilum.pages.wording import counted, listed, macro
+from hilum.pages.wording import counted, formatted, listed
 from hilum.workflows.study.record import StudyCell
 
 FILM, PATIENT = "\0", "\1"
@@ -131,7 +131,7 @@ def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
         "Input",
         f"one grey film, brought to {size} x {size} px by the preparation that is stored with the model",
     )
-    findings = list(run.model.get("findings", ()))
+    findings = list(run.model.findings)
     yield (
         "Output",
         f"a probability for each of {counted(len(findings), 'finding')}: {listed(findings)}",
@@ -140,7 +140,7 @@ def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
     for one in study.self_trained:
         if one.cell == best:
             yield "Pseudo-labels", self_training_in_words(one)
-    unstated = run.model.get("unstated", "absent")
+    unstated = run.model.unstated
     yield "Uncertain labels", f"policy {best.policy}; what is not stated counts as: {unstated}"
 
 
@@ -150,11 +150,11 @@ def _limits(run: Run) -> Iterator[tuple[str, str]]:
         "chosen on validation films and stored in the model; see the tables of operating points",
     )
     yield "Limits", "see the section above; it was measured on one source only"
-    yield "Weights", f"SHA-256 {run.weights_hash()}"
+    yield "Weights", f"SHA-256 {run.model.weights_sha256}"
 
 
 def _trained(study: Study, best: StudyCell) -> str:
-    row = next((row for row in study.rows if best.id in row["cells"]), None)
+    row = next((row for row in study.rows if best.id in row.cells), None)
     if row is None:
         return study.store.source
     films, patients = trained_on(study, row)
@@ -163,23 +163,26 @@ def _trained(study: Study, best: StudyCell) -> str:
 
 def _worth(study: Study, best: StudyCell) -> Iterator[tuple[str, str]]:
     """Yield what the model reached on test films, where it was measured."""
-    told = study.evaluation(best)
-    if not told:
+    evaluation = study.evaluation(best)
+    if evaluation is None:
         return
-    reached, scored = macro(told), counted(len(told["findings_scored"]), "finding")
+    mean, scored = formatted(evaluation.auroc), counted(len(evaluation.findings_scored), "finding")
     ends = (
-        f" ({told['level']:.0%} interval over patients {reached.interval})"
-        if reached.interval
-        else ""
+        f" ({evaluation.level:.0%} interval over patients {mean.interval})" if mean.interval else ""
     )
-    films = f"{counted(told['films'], 'test film')} of {counted(told['patients'], 'patient')}"
+    films = f"{counted(evaluation.films, 'test film')} of {counted(evaluation.patients, 'patient')}"
     yield (
-        "Worth",
-        f"mean AUROC {reached.value}{ends} over {scored}{other_findings(study, told)}, on {films}",
+        "Result",
+        f"mean AUROC {mean.value}{ends} over {scored}{other_findings(study, evaluation)}, on {films}",
     )
-    error = (told.get("calibration") or {}).get("ece_mean")
-    if error is not None:
-        yield (
-            "Calibration",
-            f"mean expected calibration error {error:.3f}, after scaling on validation films",
-        )
+    calibration = evaluation.calibration
+    if calibration is None or calibration.ece_mean is None:
+        yield "Calibration", "not tested: no probability of a scored finding is known"
+        return
+    before = calibration.ece_raw_mean
+    worse = before is not None and calibration.ece_mean > before
+    yield (
+        "Calibration",
+        f"mean expected calibration error {calibration.ece_mean:.3f}, after scaling on validation films"
+        + (f"; worse than the {before:.3f} before it" if worse else ""),
+    )

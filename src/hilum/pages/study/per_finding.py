@@ -40,16 +40,16 @@ def finding_sections(study: Study) -> dict[str, Any]:
 
 
 def by_finding(study: Study, fraction: float) -> list[Markup]:
-    """Draw the AUROC of every model on every finding at one share of the labels, in two charts where one is crowded."""
-    rows = {row["model"]: row for row in study.rows if row["fraction"] == fraction}
+    """Draw every model's AUROC on every finding at one fraction of the labels; a crowded chart is cut in two."""
+    rows = {row.model: row for row in study.rows if row.fraction == fraction}
     series = [
         [
-            of(rows[name]["auroc"].get(finding)) if name in rows else Measured(None)
+            of(rows[name].auroc.get(finding)) if name in rows else Measured(None)
             for finding in study.store.findings
         ]
         for name in study.names
     ]
-    known = [of(told) for row in study.rows for told in row["auroc"].values()]
+    known = [of(area) for row in study.rows for area in row.auroc.values()]
     return finding_charts(study.store.findings, series, study.names, known)
 
 
@@ -75,20 +75,18 @@ def finding_charts(
 
 
 def findings_table(study: Study, fraction: float | None, measure: str = "auroc") -> Table:
-    """Return a measure of every model on every finding, at one share of the labels or at all."""
-    rows = [row for row in study.rows if fraction is None or row["fraction"] == fraction]
+    """Return a measure of every model on every finding, at one fraction of the labels or at all."""
+    rows = [row for row in study.rows if fraction is None or row.fraction == fraction]
     several = fraction is None
-    titles = [
-        f"{row['model']}, {percent(row['fraction'])}" if several else row["model"] for row in rows
-    ]
+    titles = [f"{row.model}, {percent(row.fraction)}" if several else row.model for row in rows]
     columns = [words("finding", "finding"), numbers("positive patients", "positive_patients")]
     columns += [estimates(title, title) for title in titles]
-    told = positive_patients(study)
+    patients = positive_patients(study)
     body = [
         [
             word(name, small="" if _scored(study, name) else "not in the mean"),
-            number(told.get(name)),
-            *(estimate(row[measure].get(name)) for row in rows),
+            number(patients.get(name)),
+            *(estimate(getattr(row, measure).get(name)) for row in rows),
         ]
         for name in study.store.findings
     ]
@@ -106,17 +104,18 @@ def findings_table(study: Study, fraction: float | None, measure: str = "auroc")
 
 
 def _scored(study: Study, finding: str) -> bool:
-    return finding in study.analysis["test"]["findings_scored"]
+    return study.analysis is not None and finding in study.analysis.test.findings_scored
 
 
 def positive_patients(study: Study) -> dict[str, int]:
     """Return how many test patients have each finding, empty where nothing was evaluated."""
     for cell in study.record.chosen():
-        if found := study.evaluation(cell).get("findings"):
+        evaluation = study.evaluation(cell)
+        if evaluation and evaluation.findings:
             return {
-                name: int(found[name]["positive_patients"])
+                name: evaluation.findings[name].positive_patients
                 for name in study.store.findings
-                if name in found
+                if name in evaluation.findings
             }
     return {}
 
@@ -133,24 +132,20 @@ def finding_differences(study: Study) -> Table:
         words("what it shows", "verdict"),
     ]
     rows = []
-    for one in study.analysis.get("comparisons", ()):
-        if one["group"] == "main":
-            for finding, told in one["auroc"].items():
-                verdict = shown({"auroc_macro": told}, study.reference)
-                rows.append(
-                    (
-                        told.get("p"),
-                        [
-                            word(finding),
-                            word(one["first"]),
-                            share(one["fraction"]),
-                            estimate(told, signed=True),
-                            p_value(told.get("p")),
-                            p_value(told.get("p_holm")),
-                            word(verdict),
-                        ],
-                    )
-                )
+    for one in study.analysis.comparisons if study.analysis else ():
+        if one.group != "main":
+            continue
+        for finding, change in one.auroc.items():
+            cells = [
+                word(finding),
+                word(one.first),
+                share(one.fraction),
+                estimate(change, signed=True),
+                p_value(change.p),
+                p_value(change.p_holm),
+                word(shown(change, study.reference)),
+            ]
+            rows.append((change.p, cells))
     rows.sort(key=lambda row: (row[0] is None, row[0] or 0.0))
     return table(
         "differences-by-finding",

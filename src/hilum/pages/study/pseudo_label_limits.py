@@ -13,15 +13,15 @@ SIDES = ("present", "absent")
 
 
 def self_training_limits(study: Study) -> Iterator[tuple[str, str]]:
-    """Yield each limitation of the models that were grown by pseudo-labels: its first words, and a sentence."""
+    """Yield each limitation of the self-trained models: its first words, and a sentence."""
     if not study.self_trained:
         return
     yield "Pseudo-labels are a model's guesses.", _right(study.self_trained)
     short = _short(study.self_trained)
     if short:
         yield (
-            "Less right than wanted.",
-            f"With {listed(short)} pseudo-labels were less often right than wanted, by more than their interval.",
+            "Less right than the target.",
+            f"With {listed(short)} pseudo-labels were less often right than the target, by more than their interval.",
         )
     none = _adding_none(study.self_trained)
     if none:
@@ -45,7 +45,7 @@ def _right(self_trained: Sequence[SelfTrained]) -> str:
         return "How many of them are right is not known here."
     parts = []
     for side in SIDES:
-        means = [getattr(one.told.real_precision_mean, side) for one in self_trained]
+        means = [getattr(one.shown_round.real_precision_mean, side) for one in self_trained]
         known = [mean for mean in means if mean is not None]
         if known:
             parts.append(
@@ -59,12 +59,12 @@ def _right(self_trained: Sequence[SelfTrained]) -> str:
     return f"In the mean over findings and runs {listed(parts)} were right. {source}"
 
 
-def _asked(wanted: Target | None, side: str) -> str:
-    """Return in brackets which share was wanted; nothing where any was taken."""
-    if wanted is None:
+def _asked(target: Target | None, side: str) -> str:
+    """Return in brackets the target precision; nothing where every film was labelled."""
+    if target is None:
         return ""
     more = ", of rare findings more" if side == "absent" else ""
-    return f" ({getattr(wanted, side):.0%} wanted{more})"
+    return f" (target {getattr(target, side):.0%}{more})"
 
 
 def _why_none(self_trained: Sequence[SelfTrained]) -> str:
@@ -74,13 +74,13 @@ def _why_none(self_trained: Sequence[SelfTrained]) -> str:
 
 
 def _short(self_trained: Sequence[SelfTrained]) -> list[str]:
-    """Return the findings whose labels were less often right than wanted, beyond the interval."""
+    """Return the findings whose labels were less often right than the target, beyond the interval."""
     found: dict[str, None] = {}
     for one in self_trained:
-        for name, finding in one.told.findings.items():
+        for name, finding in one.shown_round.findings.items():
             for side in SIDES:
-                real, wanted = getattr(finding.real_precision, side), getattr(finding.wanted, side)
-                if real and real.interval and wanted is not None and real.interval[1] < wanted:
+                real, target = getattr(finding.real_precision, side), getattr(finding.wanted, side)
+                if real and real.interval and target is not None and real.interval[1] < target:
                     found[f"{name} ({side})"] = None
     return list(found)
 

@@ -1,10 +1,8 @@
-"""Tables of models that were grown by pseudo-labels, on a study's page."""
+"""Tables of models that were self-trained with pseudo-labels, on a study's page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
 
 from hilum.metrics.results import Estimate
 from hilum.pages.study.read import SelfTrained, Study
@@ -22,7 +20,9 @@ from hilum.pages.tables import (
     word,
     words,
 )
+from hilum.workflows.evaluate.record import EvaluationRecord
 from hilum.workflows.pseudo_label.record import FindingRound, Round
+from hilum.workflows.study.analysis_record import ModelResult
 
 NOTHING = Cell("-", (None,))
 SAME = (Cell("-", (None, None, None)), NOTHING, word("the same model", "verdict soft"))
@@ -32,46 +32,44 @@ MEASURES = {"precision": "precision", "recall": "recall", "accuracy": "accuracy"
 
 
 def self_training_table(study: Study) -> Table:
-    """Return each grown model beside what it began with, on test films."""
+    """Return each self-trained model and its initial model, on test films."""
     columns = [
         words("model", "model"),
         numbers("labels", "fraction"),
-        words("began with", "start"),
+        words("initial model", "start"),
         words("kept round, by seed", "kept"),
-        estimates("mean AUROC at the start", "start_auroc_macro"),
+        estimates("mean AUROC before", "start_auroc_macro"),
         estimates("mean AUROC after", "auroc_macro"),
         estimates("difference", "difference"),
         numbers("p, Holm", "p_holm"),
         words("what it shows", "verdict"),
     ]
     rows = [_self_trained(study, row) for row in study.self_trained_rows]
-    return table(
-        "pseudo-labels", "Models grown by pseudo-labels beside what they began with", columns, rows
-    )
+    return table("pseudo-labels", "Self-trained models and their initial models", columns, rows)
 
 
-def _self_trained(study: Study, row: Mapping[str, Any]) -> list[Cell]:
-    self_trained = [one for one in study.self_trained if one.cell.id in row["cells"]]
+def _self_trained(study: Study, row: ModelResult) -> list[Cell]:
+    self_trained = [one for one in study.self_trained if one.cell.id in row.cells]
     start = str(self_trained[0].cell.start)
     before = next(
-        (one for one in study.rows if (one["model"], one["fraction"]) == (start, row["fraction"])),
+        (one for one in study.rows if (one.model, one.fraction) == (start, row.fraction)),
         None,
     )
     return [
-        word(row["model"]),
-        share(row["fraction"]),
+        word(row.model),
+        share(row.fraction),
         word(start),
         word(
             ", ".join(
                 f"{one.rounds.kept or 'none'} of {len(one.rounds.rounds)}" for one in self_trained
             )
         ),
-        estimate(before["auroc_macro"] if before else None),
-        estimate(row["auroc_macro"]),
+        estimate(before.auroc_macro if before else None),
+        estimate(row.auroc_macro),
         *(
             SAME
             if study.is_its_start(row)
-            else compared_cells(study.compared_with_start(row), start, row["model"])
+            else compared_cells(study.compared_with_start(row), start, row.model)
         ),
     ]
 
@@ -161,18 +159,18 @@ def findings_table(study: Study) -> Table:
     return table("pseudo-labels-by-finding", "Pseudo-labels of every finding", columns, rows)
 
 
-def _finding(told: FindingRound) -> list[Cell]:
-    cells = [cell for side in ("present", "absent") for cell in _side(told, side)]
-    return [*cells, number(told.abstained), word(told.reason or "-", "reason")]
+def _finding(finding: FindingRound) -> list[Cell]:
+    cells = [cell for side in ("present", "absent") for cell in _side(finding, side)]
+    return [*cells, number(finding.abstained), word(finding.reason or "-", "reason")]
 
 
-def _side(told: FindingRound, side: str) -> list[Cell]:
-    cut, wanted = getattr(told.cut, side), getattr(told.wanted, side)
+def _side(finding: FindingRound, side: str) -> list[Cell]:
+    cut, target = getattr(finding.cut, side), getattr(finding.wanted, side)
     return [
-        number(getattr(told, side)),
-        _estimate(getattr(told.real_precision, side)),
-        NOTHING if wanted is None else number(wanted, "{:.3f}"),
-        _estimate(getattr(told.validation_precision, side)),
+        number(getattr(finding, side)),
+        _estimate(getattr(finding.real_precision, side)),
+        NOTHING if target is None else number(target, "{:.3f}"),
+        _estimate(getattr(finding.validation_precision, side)),
         NOTHING if cut is None else number(cut, "{:.3f}"),
     ]
 
@@ -185,7 +183,7 @@ def _estimate(one: Estimate | None) -> Cell:
 
 
 def labelled_table(study: Study) -> Table | None:
-    """Return what grown models and their starts reach on the labelled test films, run by run."""
+    """Return what self-trained models and their starts reach on the labelled test films, run by run."""
     columns = [
         words("model", "model"),
         numbers("labels", "fraction"),
@@ -200,24 +198,29 @@ def labelled_table(study: Study) -> Table | None:
     fractions = {one.cell.fraction for one in study.self_trained}
     rows = []
     for cell in study.record.chosen(group="main"):
-        told = study.evaluation(cell) if cell.model in starts and cell.fraction in fractions else {}
-        if told:
-            reached = {"value": told["auroc_macro"], "interval": told.get("auroc_macro_interval")}
-            means = [number(_mean(told, measure), "{:.3f}") for measure in MEASURES]
-            start = [
-                word(cell.model),
-                share(cell.fraction or 1.0),
-                number(cell.seed),
-                number(told["films"]),
-            ]
-            rows.append([*start, estimate(reached), *means])
+        if cell.model not in starts or cell.fraction not in fractions:
+            continue
+        evaluation = study.evaluation(cell)
+        if evaluation:
+            rows.append(
+                [
+                    word(cell.model),
+                    share(cell.fraction or 1.0),
+                    number(cell.seed),
+                    number(evaluation.films),
+                    estimate(evaluation.auroc),
+                    *(number(_mean(evaluation, measure), "{:.3f}") for measure in MEASURES),
+                ]
+            )
     return table("pseudo-labels-test", "On labelled test films", columns, rows) if rows else None
 
 
-def _mean(told: Mapping[str, Any], measure: str) -> float | None:
+def _mean(evaluation: EvaluationRecord, measure: str) -> float | None:
     """Return the mean of a measure over the findings that are scored, None where there is none."""
-    found = [told["findings"][name].get(measure) or {} for name in told["findings_scored"]]
-    known = [one["value"] for one in found if one.get("value") is not None]
+    values = [
+        getattr(evaluation.findings[name], measure).value for name in evaluation.findings_scored
+    ]
+    known = [value for value in values if value is not None]
     return fmean(known) if known else None
 
 
@@ -232,13 +235,13 @@ def agreement_table(study: Study) -> Table | None:
     rows = []
     for one in study.self_trained:
         for each in one.rounds.rounds:
-            told = each.on_pseudo_labels
-            if told is not None:
+            scores = each.on_pseudo_labels
+            if scores is not None:
                 means = [
-                    number(getattr(told, f"{measure}_macro"), "{:.3f}") for measure in MEASURES
+                    number(getattr(scores, f"{measure}_macro"), "{:.3f}") for measure in MEASURES
                 ]
-                start = [*_run_cells(one, each.number), number(told.films)]
-                rows.append([*start, estimate(told.auroc_macro.to_json()), *means])
+                start = [*_run_cells(one, each.number), number(scores.films)]
+                rows.append([*start, estimate(scores.auroc_macro), *means])
     return (
         table("pseudo-labels-agreement", "Agreement with pseudo-labels", columns, rows)
         if rows

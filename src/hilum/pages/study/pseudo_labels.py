@@ -1,8 +1,8 @@
-"""Models grown by pseudo-labels, on a study's page: scores by round, the labels added, how right they were."""
+"""Self-training on a study's page: scores by round, the pseudo-labels and their precision."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +28,15 @@ from hilum.pages.study.pseudo_label_tables import (
 )
 from hilum.pages.study.read import SelfTrained, Study
 from hilum.pages.study.results import of, percent, shown
-from hilum.pages.wording import counted, difference, listed, said
+from hilum.pages.wording import counted, formatted, listed
+from hilum.workflows.study.analysis_record import ModelResult
 
-Row = Mapping[str, Any]
 SIDES = ("present", "absent")
 
 
 def self_training_sections(study: Study) -> dict[str, Any]:
-    """Return what the page says of pseudo-labels, by the name that its template uses; None where no model was grown."""
-    return {"growth": _self_training(study) if study.self_trained else None}
+    """Return the sections on pseudo-labels by the name that the template uses; None where no model was self-trained."""
+    return {"self_training": _self_training(study) if study.self_trained else None}
 
 
 def _self_training(study: Study) -> dict[str, Any]:
@@ -57,26 +57,25 @@ def _self_training(study: Study) -> dict[str, Any]:
     }
 
 
-def _answer(study: Study, row: Row) -> str:
-    """Return in a sentence what a grown model reached beside what it began with, and which rounds were kept."""
-    self_trained = [one for one in study.self_trained if one.cell.id in row["cells"]]
-    told, start = study.compared_with_start(row), str(self_trained[0].cell.start)
-    text = f"{row['model']} with {percent(row['fraction'])} of the labels: {_kept(self_trained)}."
+def _answer(study: Study, row: ModelResult) -> str:
+    """Return in a sentence what a self-trained model reached beside its initial model, and which rounds were kept."""
+    self_trained = [one for one in study.self_trained if one.cell.id in row.cells]
+    comparison, start = study.compared_with_start(row), str(self_trained[0].cell.start)
+    text = f"{row.model} with {percent(row.fraction)} of the labels: {_kept(self_trained)}."
     if not any(one.rounds.kept for one in self_trained):
         return text
-    if told is None or told["auroc_macro"]["value"] is None:
+    if comparison is None or comparison.auroc_macro.value is None:
         return f"{text} It is not compared with {start}."
-    change = told["auroc_macro"]
-    in_words = said(change["value"], change["interval"], change.get("reason"), signed=True)
-    ends = f", {in_words.interval}" if in_words.interval else ""
-    verdict = shown(told, start)
-    return f"{text} On test films {difference(change['value'])}{ends} against {start}: {verdict}."
+    change = formatted(comparison.auroc_macro, signed=True)
+    ends = f", {change.interval}" if change.interval else ""
+    verdict = shown(comparison.auroc_macro, start)
+    return f"{text} On test films {change.value}{ends} against {start}: {verdict}."
 
 
 def _kept(self_trained: Sequence[SelfTrained]) -> str:
     """Return which rounds validation films kept, over the seeds."""
     if not any(one.rounds.kept for one in self_trained):
-        return "no round was better on validation films, so the model is still what it began with"
+        return "no round was better on validation films, so the model is still the initial one"
     parts = [
         f"round {one.rounds.kept} of {len(one.rounds.rounds)}"
         + (f" (seed {one.cell.seed})" if len(self_trained) > 1 else "")
@@ -85,13 +84,11 @@ def _kept(self_trained: Sequence[SelfTrained]) -> str:
     ]
     text = f"kept by validation films {'is' if len(parts) == 1 else 'are'} {listed(parts)}"
     none = [str(one.cell.seed) for one in self_trained if not one.rounds.kept]
-    return text + (
-        f"; of seed {listed(none)} none, whose model is what it began with" if none else ""
-    )
+    return text + (f"; of seed {listed(none)} none, whose model is the initial one" if none else "")
 
 
 def _together(study: Study) -> list[list[SelfTrained]]:
-    """Return the grown runs of one share of the labels together."""
+    """Return the self-trained runs of one fraction of the labels together."""
     fractions = sorted({one.cell.fraction or 1.0 for one in study.self_trained})
     return [
         [one for one in study.self_trained if one.cell.fraction == fraction]
@@ -128,8 +125,8 @@ def _curve(study: Study, one: SelfTrained) -> ScoreCurve:
 
 
 def _test_chart(study: Study, fraction: float) -> Markup | None:
-    """Draw what grown models and their starts reach on test films."""
-    rows = {row["model"]: row for row in study.rows if row["fraction"] == fraction}
+    """Draw what self-trained models and their starts reach on test films."""
+    rows = {row.model: row for row in study.rows if row.fraction == fraction}
     names = [
         name
         for one in study.self_trained
@@ -140,11 +137,11 @@ def _test_chart(study: Study, fraction: float) -> Markup | None:
         Level(
             name,
             study.names.index(name),
-            of(rows[name]["auroc_macro"]),
-            f"{rows[name]['auroc_macro']['value']:.3f}",
+            of(rows[name].auroc_macro),
+            f"{rows[name].auroc_macro.value:.3f}",
         )
         for name in dict.fromkeys(map(str, names))
-        if name in rows and rows[name]["auroc_macro"]["value"] is not None
+        if name in rows and rows[name].auroc_macro.value is not None
     ]
     return levels(found, "mean AUROC, test", 0.02) if found else None
 
@@ -171,9 +168,10 @@ def shown_labels(one: SelfTrained) -> ShownLabels:
         )
         for each in one.rounds.rounds
     ]
-    counts = one.told
+    counts = one.shown_round
     rows = {
-        side: [_right(name, told, side) for name, told in counts.findings.items()] for side in SIDES
+        side: [_right(name, finding, side) for name, finding in counts.findings.items()]
+        for side in SIDES
     }
     return ShownLabels(
         title=f"{one.cell.model}, seed {one.cell.seed}",
@@ -197,7 +195,7 @@ def _right(name: str, finding: Any, side: str) -> Right:
         labels=getattr(finding, side),
         real=_measured(getattr(finding.real_precision, side)),
         validation=_measured(getattr(finding.validation_precision, side)),
-        wanted=getattr(finding.wanted, side),
+        target=getattr(finding.wanted, side),
     )
 
 
@@ -211,7 +209,7 @@ def self_training_in_words(one: SelfTrained) -> str:
         return (
             f"none: no round was better on validation films, so it is the model of {one.cell.start}"
         )
-    sides = {side: getattr(one.told.real_precision_mean, side) for side in SIDES}
+    sides = {side: getattr(one.shown_round.real_precision_mean, side) for side in SIDES}
     known = [
         f"{value:.0%} of those called {side}" for side, value in sides.items() if value is not None
     ]
@@ -220,5 +218,5 @@ def self_training_in_words(one: SelfTrained) -> str:
         if known
         else "how right they are is not known"
     )
-    films = counted(one.told.films, "film")
+    films = counted(one.shown_round.films, "film")
     return f"round {one.rounds.kept} of {len(one.rounds.rounds)}, with pseudo-labels on {films}; {right}"

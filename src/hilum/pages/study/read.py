@@ -6,30 +6,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from hilum.errors import RunError
 from hilum.images.store import Store
 from hilum.pages.read import Run, read_json, read_run
 from hilum.records import read_record
 from hilum.splits import Split
+from hilum.workflows.evaluate.record import EvaluationRecord
 from hilum.workflows.pseudo_label.record import Round, Rounds, read_rounds
 from hilum.workflows.study.analysis import SELF_TRAINED
+from hilum.workflows.study.analysis_record import Analysis, ModelComparison, ModelResult
 from hilum.workflows.study.data_checks import DataChecks
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
-
-ANALYSIS_KEYS = ("test", "models", "comparisons")
 
 
 @dataclass(frozen=True)
 class SelfTrained:
-    """A run that was grown by pseudo-labels, and its rounds."""
+    """A run that was self-trained with pseudo-labels, and its rounds."""
 
     cell: StudyCell
     rounds: Rounds
 
     @property
-    def told(self) -> Round:
+    def shown_round(self) -> Round:
         """The round whose labels stand for the run: the one that was kept, else the first."""
         return self.rounds.rounds[max(self.rounds.kept - 1, 0)]
 
@@ -39,8 +38,8 @@ class Study:
     """A study, finished or not, as its files tell it."""
 
     record: StudyRecord
-    analysis: Mapping[str, Any]
-    """What analysis.json says; empty where nothing has been compared yet."""
+    analysis: Analysis | None
+    """The numbers across runs; None where nothing has been compared yet."""
     runs: Mapping[str, Run]
     """The runs that stand for a result, by their cells' ids: pretrainings and chosen
     fine-tunings."""
@@ -49,7 +48,7 @@ class Study:
     checks: DataChecks | None = None
     """What data.json holds; None where the data was not checked yet."""
     self_trained: tuple[SelfTrained, ...] = ()
-    """The finished runs that were grown by pseudo-labels, in the plan's order."""
+    """The finished runs that were self-trained with pseudo-labels, in the plan's order."""
 
     @property
     def folder(self) -> Path:
@@ -79,7 +78,7 @@ class Study:
     @cached_property
     def names(self) -> list[str]:
         """The models that gave numbers, in the plan's order; a name's place gives its colour."""
-        known = {row["model"] for row in self.group("main")} or {
+        known = {row.model for row in self.group("main")} or {
             cell.model for cell in self.record.chosen()
         }
         return [name for name in self.record.models if name in known]
@@ -90,76 +89,71 @@ class Study:
         return [name for name in self.record.models if name not in self.names]
 
     @cached_property
-    def rows(self) -> list[Mapping[str, Any]]:
-        """The models of the main comparison, by share of the labels and then in the plan's order."""
+    def rows(self) -> list[ModelResult]:
+        """The models of the main comparison, by fraction of the labels and then in the plan's order."""
         return sorted(
-            self.group("main"), key=lambda row: (row["fraction"], self.names.index(row["model"]))
+            self.group("main"), key=lambda row: (row.fraction, self.names.index(row.model))
         )
 
     @cached_property
     def fractions(self) -> list[float]:
-        """The shares of the labels that something was measured at; before that, that something was fine-tuned at."""
-        known = {float(row["fraction"]) for row in self.rows}
+        """The fractions of the labels that something was measured at; before that, that something was fine-tuned at."""
+        known = {row.fraction for row in self.rows}
         return sorted(
             known or {cell.fraction for cell in self.record.chosen(group="main") if cell.fraction}
         )
 
     @property
-    def self_trained_rows(self) -> list[Mapping[str, Any]]:
-        """The models of the main comparison that were grown by pseudo-labels, as ``rows``."""
+    def self_trained_rows(self) -> list[ModelResult]:
+        """The models of the main comparison that were self-trained with pseudo-labels, as ``rows``."""
         ids = {one.cell.id for one in self.self_trained}
-        return [row for row in self.rows if ids & set(row["cells"])]
+        return [row for row in self.rows if ids & set(row.cells)]
 
-    def is_its_start(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of numbers is of a grown model of which no round was kept: it is what it began with."""
-        own = [one for one in self.self_trained if one.cell.id in row["cells"]]
+    def is_its_start(self, row: ModelResult) -> bool:
+        """Whether a row of numbers is of a self-trained model of which no round was kept: it is what it began with."""
+        own = [one for one in self.self_trained if one.cell.id in row.cells]
         return bool(own) and not any(one.rounds.kept for one in own)
 
-    def group(self, name: str) -> list[Mapping[str, Any]]:
+    def group(self, name: str) -> list[ModelResult]:
         """Return the numbers of a group of the study, in the order of the file."""
-        return [row for row in self.analysis.get("models", ()) if row["group"] == name]
+        return [row for row in (self.analysis.models if self.analysis else ()) if row.group == name]
 
-    def compared(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def compared(self, row: ModelResult) -> ModelComparison | None:
         """Return a model's comparison with the reference of its group; None for the reference."""
-        subject = "policy" if row["group"] == "policies" else "model"
-        matching = (
-            one
-            for one in self.analysis.get("comparisons", ())
-            if (one["group"], one["fraction"]) == (row["group"], row["fraction"])
-            and one["first"] == row[subject]
-            and (row["group"] == "policies" or one["policy"] == row["policy"])
-        )
-        return next(matching, None)
+        policies = row.group == "policies"
+        for one in self.analysis.comparisons if self.analysis else ():
+            if (one.group, one.fraction) == (row.group, row.fraction):
+                same_policy = policies or one.policy == row.policy
+                if one.first == (row.policy if policies else row.model) and same_policy:
+                    return one
+        return None
 
-    def compared_with_start(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return a grown model's comparison with what it began with, None where there is none."""
-        wanted = (SELF_TRAINED, row["model"], row["fraction"], row["policy"])
-        keys = ("group", "first", "fraction", "policy")
-        found = (
-            one
-            for one in self.analysis.get("comparisons", ())
-            if tuple(one[key] for key in keys) == wanted
-        )
-        return next(found, None)
+    def compared_with_start(self, row: ModelResult) -> ModelComparison | None:
+        """Return a self-trained model's comparison with its initial model, None where there is none."""
+        key = (SELF_TRAINED, row.model, row.fraction, row.policy)
+        for one in self.analysis.comparisons if self.analysis else ():
+            if (one.group, one.first, one.fraction, one.policy) == key:
+                return one
+        return None
 
-    def cells(self, row: Mapping[str, Any]) -> list[StudyCell]:
+    def cells(self, row: ModelResult) -> list[StudyCell]:
         """Return the fine-tunings behind a row of numbers."""
         known = {cell.id: cell for cell in self.record.cells}
-        return [known[name] for name in row["cells"] if name in known]
+        return [known[name] for name in row.cells if name in known]
 
     def run(self, cell: StudyCell) -> Run | None:
         """Return a cell's run, None where it has none to show."""
         return self.runs.get(cell.id)
 
-    def evaluation(self, cell: StudyCell, part: str = "test") -> Mapping[str, Any]:
-        """Return a run's evaluation on a part of the store that is measured on, empty where it was not made."""
+    def evaluation(self, cell: StudyCell, part: str = "test") -> EvaluationRecord | None:
+        """Return a run's evaluation on a split of the first store, None where it was not made."""
         run = self.run(cell)
-        found = run.evaluations if run else {}
-        return found.get(part) or found.get(f"{self.store.source}-{part}") or {}
+        evaluations = run.evaluations if run else {}
+        return evaluations.get(part) or evaluations.get(f"{self.store.source}-{part}")
 
     @cached_property
     def best(self) -> StudyCell | None:
-        """The fine-tuning with the best validation AUROC at the largest share of the labels."""
+        """The fine-tuning with the best validation AUROC at the largest fraction of the labels."""
         known = [
             cell for cell in self.record.chosen(group="main") if cell.validation_auroc is not None
         ]
@@ -181,8 +175,8 @@ def read_study_folder(folder: Path) -> Study:
     stores = tuple(Store.open(store.path) for store in record.stores)
     if not stores:
         raise RunError(f"{folder / 'study.json'} names no store: run the study again.")
-    for store, told in zip(stores, record.stores, strict=True):
-        if store.fingerprint != told.fingerprint:
+    for store, recorded in zip(stores, record.stores, strict=True):
+        if store.fingerprint != recorded.fingerprint:
             raise RunError(
                 f"{store.folder} holds other films than the study in {folder} was made with."
             )
@@ -214,7 +208,7 @@ def _data_checks(path: Path) -> DataChecks | None:
 
 
 def _self_trained(record: StudyRecord, findings: Sequence[str]) -> Iterator[SelfTrained]:
-    """Yield the finished runs that were grown; of one that labelled no film there is a round that says so."""
+    """Yield the finished runs that were self-trained; of one that labelled no film there is a round that says so."""
     for cell in record.chosen():
         if cell.kind == "pseudo-label":
             rounds = read_rounds(record.path(cell))
@@ -224,25 +218,24 @@ def _self_trained(record: StudyRecord, findings: Sequence[str]) -> Iterator[Self
 
 def _ordered(rounds: Rounds, findings: Sequence[str]) -> Rounds:
     """Return rounds with their findings in the store's order; on file they are sorted by name."""
-    told = [
+    by_round = [
         {name: one.findings[name] for name in findings if name in one.findings}
         for one in rounds.rounds
     ]
     return replace(
         rounds,
         rounds=tuple(
-            replace(one, findings=new) for one, new in zip(rounds.rounds, told, strict=True)
+            replace(one, findings=new) for one, new in zip(rounds.rounds, by_round, strict=True)
         ),
     )
 
 
-def _analysis(path: Path) -> Mapping[str, Any]:
+def _analysis(path: Path) -> Analysis | None:
     if not path.is_file():
-        return {}
-    content = read_json(path)
-    missing = [key for key in ANALYSIS_KEYS if key not in content]
-    if missing:
+        return None
+    try:
+        return Analysis.from_json(read_json(path))
+    except ValueError as error:
         raise RunError(
-            f"{path} is damaged (no {missing[0]}): delete it and run the study again, which keeps its runs."
-        )
-    return content
+            f"{path} is damaged ({error!s:.80}): delete it and run the study again, which keeps its runs."
+        ) from error

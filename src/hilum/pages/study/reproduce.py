@@ -49,7 +49,7 @@ def flow(study: Study) -> list[tuple[str, str]]:
 
 
 def _self_trained(study: Study) -> str:
-    """Return in words which models were grown."""
+    """Return in words which models were self-trained."""
     names = list(dict.fromkeys(str(one.cell.start) for one in study.self_trained))
     return f"; {listed(names)} labelled more films and began again" if names else ""
 
@@ -108,7 +108,7 @@ def weights_table(study: Study) -> Table:
         words("SHA-256 of the weights", "weights_sha256"),
     ]
     rows = [
-        [word(cell.id), word(cell.model), word(run.weights_hash())]
+        [word(cell.id), word(cell.model), word(run.model.weights_sha256)]
         for cell in study.record.cells
         if (run := study.run(cell))
     ]

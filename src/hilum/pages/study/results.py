@@ -1,12 +1,13 @@
-"""The results on a study's page: the answer, the main table, and what each model reaches on each finding."""
+"""The results on a study's page: the answers, the main table and the comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from hilum.metrics.results import Difference, Estimate
 from hilum.pages.charts.dots import Measured, against_labels
 from hilum.pages.charts.intervals import Level, levels
 from hilum.pages.study.read import Study
@@ -25,12 +26,11 @@ from hilum.pages.tables import (
     words,
 )
 from hilum.pages.wording import NO_DIFFERENCE, difference, listed
-
-Row = Mapping[str, Any]
+from hilum.workflows.study.analysis_record import ModelComparison, ModelResult
 
 
 def result_sections(study: Study) -> dict[str, Any]:
-    """Return what the page says of the results, by the names that its template uses."""
+    """Return the results by the names that the template uses."""
     return {
         "answers": answers(study),
         "results": results_table(study),
@@ -38,7 +38,9 @@ def result_sections(study: Study) -> dict[str, Any]:
         "forests": [(fraction, forest(study, fraction)) for fraction in study.fractions],
         "protocols": protocols_table(study),
         "families": list(
-            dict.fromkeys(str(one["family"]) for one in study.analysis.get("comparisons", ()))
+            dict.fromkeys(
+                one.family for one in (study.analysis.comparisons if study.analysis else ())
+            )
         ),
     }
 
@@ -52,50 +54,55 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:g}%"
 
 
-def shown(compared: Row | None, reference: str) -> str:
+def shown(measure: Difference | None, reference: str) -> str:
     """Return in words what a comparison shows after the correction for many."""
-    if compared is None:
+    if measure is None:
         return "the reference"
-    told = compared["auroc_macro"]
-    if told["value"] is None:
+    if measure.value is None:
         return "not available"
-    if not told.get("shown"):
+    if measure.p is None:  # too few patients, or no interval
+        return "not tested"
+    if not measure.shown:
         return NO_DIFFERENCE
-    return f"better than {reference}" if told["value"] > 0 else f"worse than {reference}"
+    return f"better than {reference}" if measure.value > 0 else f"worse than {reference}"
 
 
 def answers(study: Study) -> list[str]:
-    """Return for each share of the labels one sentence that says which models differ from the reference."""
+    """Return for each fraction of the labels one sentence on which models differ from the reference."""
     return [_answer(study, fraction) for fraction in study.fractions]
 
 
 def _answer(study: Study, fraction: float) -> str:
-    rows = [row for row in study.rows if row["fraction"] == fraction]
-    compared = [(row, study.compared(row)) for row in rows if row["model"] != study.reference]
-    said: dict[str, list[str]] = {}
-    for row, told in compared:
-        verdict = shown(told, study.reference).split(" than ")[0] if told else "not compared"
-        said.setdefault(verdict, []).append(_named(row, told, verdict))
-    own = next((row for row in rows if row["model"] == study.reference), None)
+    rows = [row for row in study.rows if row.fraction == fraction]
+    verdicts: dict[str, list[str]] = {}
+    for row in rows:
+        if row.model == study.reference:
+            continue
+        comparison, name = study.compared(row), row.model
+        verdict = _verdict(study, comparison)
+        if comparison and verdict != NO_DIFFERENCE and comparison.auroc_macro.value is not None:
+            name += f" ({difference(comparison.auroc_macro.value)})"
+        verdicts.setdefault(verdict, []).append(name)
+    own = next((row for row in rows if row.model == study.reference), None)
     start = f"With {percent(fraction)} of the labels"
-    if own is not None and own["auroc_macro"]["value"] is not None:
-        start += f" {study.reference} reaches {own['auroc_macro']['value']:.3f}"
-    parts = [
+    if own is not None and own.auroc_macro.value is not None:
+        start += f" {study.reference} reaches {own.auroc_macro.value:.3f}"
+    sentences = [
         f"{verdict[:1].upper()}{verdict[1:]}: {listed(names)}."
-        for verdict, names in sorted(said.items())
+        for verdict, names in sorted(verdicts.items())
     ]
-    return f"{start}. {' '.join(parts) or 'No other model was measured.'}"
+    return f"{start}. {' '.join(sentences) or 'No other model was measured.'}"
 
 
-def _named(row: Row, told: Row | None, verdict: str) -> str:
-    """Return a model's name, with its difference where one is shown."""
-    if told is None or verdict == NO_DIFFERENCE or told["auroc_macro"]["value"] is None:
-        return str(row["model"])
-    return f"{row['model']} ({difference(told['auroc_macro']['value'])})"
+def _verdict(study: Study, comparison: ModelComparison | None) -> str:
+    """Return a comparison's verdict in a word or two."""
+    if comparison is None:
+        return "not compared"
+    return shown(comparison.auroc_macro, study.reference).split(" than ")[0]
 
 
 def results_table(study: Study) -> Table:
-    """Return the main table: each model at each share of the labels."""
+    """Return the main table: each model at each fraction of the labels."""
     columns = [
         words("model", "model"),
         numbers("labels", "fraction"),
@@ -108,7 +115,7 @@ def results_table(study: Study) -> Table:
     ]
     return table(
         "results",
-        "Mean AUROC by model and share of labels",
+        "Mean AUROC by model and fraction of labels",
         columns,
         [_result(study, row) for row in study.rows],
     )
@@ -117,14 +124,14 @@ def results_table(study: Study) -> Table:
 SPREAD = (numbers("seeds", "seeds"), numbers("lowest to highest seed", "seed_lowest"))
 
 
-def _result(study: Study, row: Row) -> list[Cell]:
+def _result(study: Study, row: ModelResult) -> list[Cell]:
     films, patients = trained_on(study, row)
     return [
-        word(row["model"], small="no round was kept" if study.is_its_start(row) else ""),
-        share(row["fraction"]),
-        estimate(row["auroc_macro"]),
-        *compared_cells(study.compared(row), study.reference, row["model"]),
-        estimate(row["average_precision_macro"]),
+        word(row.model, small="no round was kept" if study.is_its_start(row) else ""),
+        share(row.fraction),
+        estimate(row.auroc_macro),
+        *compared_cells(study.compared(row), study.reference, row.model),
+        estimate(row.average_precision_macro),
         *spread(row),
         films,
         patients,
@@ -140,39 +147,41 @@ def compared_columns(reference: str) -> list[Column]:
     ]
 
 
-def compared_cells(told: Row | None, reference: str, name: str) -> list[Cell]:
-    """Return the difference to the reference, its p value after Holm, and what it shows, of what is called ``name``."""
-    if told is None:  # the reference itself, or it gave no numbers at this share of the labels
+def compared_cells(comparison: ModelComparison | None, reference: str, name: str) -> list[Cell]:
+    """Return the difference to the reference, its p value after Holm, and the verdict, of what is called ``name``."""
+    if comparison is None:  # the reference itself, or it gave no numbers at this fraction
         verdict = "the reference" if name == reference else "not compared"
         return [Cell("-", (None, None, None)), Cell("-", (None,)), word(verdict, "verdict soft")]
-    verdict = shown(told, reference)
+    mean = comparison.auroc_macro
+    verdict = shown(mean, reference)
     style = {"better": "found", "worse": "missed"}.get(verdict.split()[0], "")
     return [
-        estimate(told["auroc_macro"], signed=True),
-        p_value(told["auroc_macro"].get("p_holm")),
+        estimate(mean, signed=True),
+        p_value(mean.p_holm),
         word(verdict, f"verdict {style}".rstrip()),
     ]
 
 
-def spread(row: Row) -> list[Cell]:
+def spread(row: ModelResult) -> list[Cell]:
     """Return how many seeds there are, of how many where some failed, and the range of what they reach alone."""
-    alone = [one["auroc_macro"] for one in row["seeds"] if one["auroc_macro"] is not None]
+    alone = [one.auroc_macro for one in row.seeds if one.auroc_macro is not None]
     if not alone:
         return [_seeds(row), number(None)]
     text = f"{min(alone):.3f} to {max(alone):.3f}" if len(alone) > 1 else f"{alone[0]:.3f}"
     return [_seeds(row), Cell(text, (min(alone),))]
 
 
-def _seeds(row: Row) -> Cell:
-    count, planned = len(row["seeds"]), row.get("seeds_planned", len(row["seeds"]))
+def _seeds(row: ModelResult) -> Cell:
+    count = len(row.seeds)
+    planned = count if row.seeds_planned is None else row.seeds_planned
     return number(count) if count == planned else Cell(f"{count} of {planned}", (count,))
 
 
-def trained_on(study: Study, row: Row) -> tuple[Cell, Cell]:
+def trained_on(study: Study, row: ModelResult) -> tuple[Cell, Cell]:
     """Return films and patients whose labels were used, as a range where the draws differ."""
     runs = [run for cell in study.cells(row) if (run := study.run(cell))]
     return tuple(
-        _range([run.training[key] for run in runs if key in run.training])
+        _range([getattr(run.training, key) for run in runs if run.training])
         for key in ("films", "patients")
     )  # type: ignore[return-value]
 
@@ -187,29 +196,27 @@ def _by_labels(study: Study) -> Markup:
     lines: dict[str, dict[float, Measured]] = {name: {} for name in study.names}
     seeds: dict[str, dict[float, list[float]]] = {name: {} for name in study.names}
     for row in study.rows:
-        lines[row["model"]][row["fraction"]] = of(row["auroc_macro"])
-        alone = [one["auroc_macro"] for one in row["seeds"] if one["auroc_macro"] is not None]
-        seeds[row["model"]][row["fraction"]] = alone
+        lines[row.model][row.fraction] = of(row.auroc_macro)
+        alone = [one.auroc_macro for one in row.seeds if one.auroc_macro is not None]
+        seeds[row.model][row.fraction] = alone
     return against_labels(lines, seeds)
 
 
-def of(told: Row | None) -> Measured:
+def of(measure: Estimate | None) -> Measured:
     """Return an estimate for a chart."""
-    return Measured(None) if told is None else Measured.of(told["value"], told.get("interval"))
+    return Measured(None) if measure is None else Measured.of(measure.value, measure.interval)
 
 
 def forest(study: Study, fraction: float) -> Markup:
-    """Draw every model's difference to the reference at one share of the labels."""
-    rows = [
-        row for row in study.rows if row["fraction"] == fraction and row["model"] != study.reference
-    ]
-    found = []
-    for row in rows:
-        told = study.compared(row)
-        value = of(told["auroc_macro"]) if told else Measured(None)
-        verdict = shown(told, study.reference).split(" than ")[0] if told else "not compared"
-        found.append(Level(row["model"], study.names.index(row["model"]), value, verdict))
-    return levels(found, f"mean AUROC minus that of {study.reference}", 0.02, 0.0, "{:+.2f}")
+    """Draw every model's difference to the reference at one fraction of the labels."""
+    rows = []
+    for row in study.rows:
+        if row.fraction == fraction and row.model != study.reference:
+            comparison = study.compared(row)
+            change = of(comparison.auroc_macro) if comparison else Measured(None)
+            colour = study.names.index(row.model)
+            rows.append(Level(row.model, colour, change, _verdict(study, comparison)))
+    return levels(rows, f"mean AUROC minus that of {study.reference}", 0.02, 0.0, "{:+.2f}")
 
 
 def protocols_table(study: Study) -> Table:
@@ -223,15 +230,13 @@ def protocols_table(study: Study) -> Table:
     ]
     rows = []
     for row in study.rows:
-        five = (row.get("competition") or {}).get("auroc_macro")
-        one = (row.get("per_study") or {}).get("auroc_macro")
         rows.append(
             [
-                word(row["model"]),
-                share(row["fraction"]),
-                estimate(row["auroc_macro"]),
-                estimate(one),
-                estimate(five),
+                word(row.model),
+                share(row.fraction),
+                estimate(row.auroc_macro),
+                estimate(row.per_study.auroc_macro if row.per_study else None),
+                estimate(row.competition.auroc_macro if row.competition else None),
             ]
         )
     return table("protocols", "The same models by other protocols", columns, rows)

@@ -9,8 +9,8 @@ from hilum.pages.study.calibration_and_subgroups import in_words, measure_sectio
 from hilum.pages.study.data import data_sections
 from hilum.pages.study.data_checks import data_check_sections
 from hilum.pages.study.films import film_sections
-from hilum.pages.study.gallery import gallery_sections
 from hilum.pages.study.limitations import fractions_in_words, limits
+from hilum.pages.study.localisation import gallery_sections
 from hilum.pages.study.model_card import card, failed_table, nameless
 from hilum.pages.study.per_finding import finding_sections, positive_patients
 from hilum.pages.study.pseudo_labels import self_training_sections
@@ -47,7 +47,7 @@ def study_sections(study: Study) -> dict[str, Any]:
         "names": study.names,
         "key": key(study.names),
         "fractions": fractions_in_words(study.fractions),
-        "test": study.analysis.get("test"),
+        "test": study.analysis.test if study.analysis else None,
         "fewest": min(positive_patients(study).values(), default=None),
         "chosen": in_words(study),
         "limits": limits(study),

@@ -1,4 +1,4 @@
-"""The course of a study's trainings on its page: losses without labels, validation scores, the rates tried."""
+"""Training curves of a study: pretraining losses, validation scores, the learning rates tried."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def _validation(study: Study, fraction: float) -> Markup:
 
 
 def pretraining_table(study: Study) -> Table | None:
-    """Return what every pretraining saw: films, passes, steps."""
+    """Return the films, epochs and steps of every pretraining."""
     columns = [
         words("model", "model"),
         words("method", "method"),
         words("network", "backbone"),
         numbers("films", "films"),
-        numbers("passes", "epochs"),
+        numbers("epochs", "epochs"),
         numbers("batch", "batch_size"),
         numbers("steps", "steps"),
         numbers("seconds", "seconds"),
@@ -73,10 +73,10 @@ def pretraining_table(study: Study) -> Table | None:
                     word(cell.model),
                     word(str(cell.method)),
                     word(cell.backbone),
-                    number(run.training.get("films")),
+                    number(run.training.films if run.training else None),
                     number(train.get("epochs")),
                     number(train.get("batch_size")),
-                    number(run.training.get("steps")),
+                    number(run.training.steps if run.training else None),
                     number(cell.seconds, "{:,.0f}"),
                 ]
             )

@@ -26,6 +26,7 @@ from hilum.pages.tables import (
     word,
     words,
 )
+from hilum.workflows.study.analysis_record import ModelResult
 
 POLICIES = {
     "zeros": "uncertain counts as absent",
@@ -46,16 +47,16 @@ def _policies(study: Study) -> dict[str, Any] | None:
     rows = study.group("policies")
     if not rows:
         return None
-    names = [str(row["policy"]) for row in rows]
+    names = [str(row.policy) for row in rows]
     return {
-        "model": rows[0]["model"],
-        "fraction": rows[0]["fraction"],
+        "model": rows[0].model,
+        "fraction": rows[0].fraction,
         "first": names[0],
         "meanings": [(name, _meaning(study, row)) for name, row in zip(names, rows, strict=True)],
         "table": policies_table(study),
         "chart": levels(
             [
-                Level(name, place, of(row["auroc_macro"]))
+                Level(name, place, of(row.auroc_macro))
                 for place, (name, row) in enumerate(zip(names, rows, strict=True))
             ],
             "mean AUROC",
@@ -67,9 +68,9 @@ def _policies(study: Study) -> dict[str, Any] | None:
     }
 
 
-def _meaning(study: Study, row: Mapping[str, Any]) -> str:
+def _meaning(study: Study, row: ModelResult) -> str:
     """Return what a policy does; of the one that has a value, with the value that its runs had."""
-    policy = str(row["policy"])
+    policy = str(row.policy)
     runs = [run for cell in study.cells(row) if (run := study.run(cell))]
     degrees = [
         degree
@@ -87,7 +88,7 @@ def _meaning(study: Study, row: Mapping[str, Any]) -> str:
 def policies_table(study: Study) -> Table:
     """Return each policy's numbers and its difference to the first one."""
     rows = study.group("policies")
-    first = str(rows[0]["policy"])
+    first = str(rows[0].policy)
     columns = [
         words("policy", "policy"),
         words("model", "model"),
@@ -101,14 +102,14 @@ def policies_table(study: Study) -> Table:
     return table("policies", "Policies for uncertain labels", columns, body)
 
 
-def _policy(study: Study, row: Mapping[str, Any], first: str) -> list[Cell]:
+def _policy(study: Study, row: ModelResult, first: str) -> list[Cell]:
     return [
-        word(row["policy"]),
-        word(row["model"]),
-        share(row["fraction"]),
-        estimate(row["auroc_macro"]),
-        *compared_cells(study.compared(row), first, str(row["policy"])),
-        estimate(row["average_precision_macro"]),
+        word(row.policy),
+        word(row.model),
+        share(row.fraction),
+        estimate(row.auroc_macro),
+        *compared_cells(study.compared(row), first, str(row.policy)),
+        estimate(row.average_precision_macro),
         *spread(row),
     ]
 
@@ -125,32 +126,35 @@ def policy_findings(study: Study) -> Table:
     rows = []
     for finding in study.store.findings:
         for row in study.group("policies"):
-            told = ((study.compared(row) or {}).get("auroc") or {}).get(finding)
+            comparison = study.compared(row)
+            difference = comparison.auroc.get(finding) if comparison else None
             change = (
-                [estimate(told, signed=True), p_value(told.get("p_holm"))]
-                if told
+                [estimate(difference, signed=True), p_value(difference.p_holm)]
+                if difference
                 else [Cell("-", (None,) * 3), Cell("-", (None,))]
             )
             rows.append(
-                [word(finding), word(row["policy"]), estimate(row["auroc"].get(finding)), *change]
+                [word(finding), word(row.policy), estimate(row.auroc.get(finding)), *change]
             )
     return table("policies-by-finding", "Policies on single findings", columns, rows)
 
 
-def _by_finding(study: Study, rows: list[Mapping[str, Any]]) -> list[Markup]:
+def _by_finding(study: Study, rows: list[ModelResult]) -> list[Markup]:
     series: list[list[Measured]] = [
-        [of(row["auroc"].get(name)) for name in study.store.findings] for row in rows
+        [of(row.auroc.get(name)) for name in study.store.findings] for row in rows
     ]
-    return finding_charts(study.store.findings, series, [str(row["policy"]) for row in rows])
+    return finding_charts(study.store.findings, series, [str(row.policy) for row in rows])
 
 
 def _sampler(study: Study) -> dict[str, Any] | None:
     """Return what the first run with a weighted sampler said of it, None where no run used one."""
     for cell in study.record.chosen():
         run = study.run(cell)
-        told = _event(run) if run else None
-        if told:
-            findings, before, after = (list(told[key]) for key in ("findings", "before", "after"))
+        sampler = _event(run) if run else None
+        if sampler:
+            findings, before, after = (
+                list(sampler[key]) for key in ("findings", "before", "after")
+            )
             columns = [
                 words("finding", "finding"),
                 numbers("as labelled", "before"),
