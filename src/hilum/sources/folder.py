@@ -93,11 +93,7 @@ class FolderOptions:
     """Words for uncertain in finding columns."""
 
     def __post_init__(self) -> None:
-        """Take a text for a path and a single value for a list.
-
-        Raises:
-            TypeError: A path or list is something else.
-        """
+        """Take a text for a path and a single value for a list; a TypeError refuses anything else."""
         take_fields(self)
 
 
@@ -381,26 +377,23 @@ def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, No
     if not options.patient_pattern:
         note = "each film counts as a patient of its own: give --patient-column or --patient-pattern if some share one"
         return rows["path"].str.replace(r"\.[^./]+$", "", regex=True), (note,)
-    patients = rows["path"].str.extract(_pattern(options.patient_pattern), expand=False)
+    shown = tables.show(options.patient_pattern)
+    try:
+        pattern = re.compile(options.patient_pattern)
+    except re.error as error:
+        raise OptionError(
+            f"--patient-pattern {shown} is no regular expression: {error}."
+        ) from error
+    if pattern.groups != 1:
+        raise OptionError(
+            f"--patient-pattern {shown} has {pattern.groups} groups: put round brackets around the patient."
+        )
+    patients = rows["path"].str.extract(pattern, expand=False)
     missing = (patients.isna() | (patients == "")).to_numpy(bool)
     if missing.any():
         first = tables.show(rows["path"].iloc[int(missing.argmax())])
         raise DataError(
-            f"--patient-pattern {tables.show(options.patient_pattern)} finds no patient in {int(missing.sum())} paths, "
+            f"--patient-pattern {shown} finds no patient in {int(missing.sum())} paths, "
             f"first {first}: mend the pattern."
         )
     return patients, ()
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise OptionError(
-            f"--patient-pattern {tables.show(text)} is no regular expression: {error}."
-        ) from error
-    if pattern.groups != 1:
-        raise OptionError(
-            f"--patient-pattern {tables.show(text)} has {pattern.groups} groups: put round brackets around the patient."
-        )
-    return pattern
