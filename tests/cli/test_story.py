@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,12 @@ def pretrained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def classifier(store: Path, pretrained: Path) -> Path:
+def classifier(store: Path, pretrained: Path, give_thresholds: Callable[[Path], None]) -> Path:
     run = pretrained.parent / "classifier"
     words = ["finetune", "--data", store, "--out", run, "--init", pretrained, *TINY]
     words += ["--train.min-steps", 0]
     assert main([str(word) for word in words]) == 0
+    give_thresholds(run)
     return run
 
 

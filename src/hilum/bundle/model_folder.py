@@ -41,6 +41,11 @@ class Description:
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
     """Probability threshold of each finding, chosen on validation films; null where there were too
     few."""
+    learnt: bool | None = None
+    """Whether the mean validation AUROC is shown to be above 0.5; null where that was not asked, as
+    after pretraining and by earlier versions."""
+    not_called: Mapping[str, str] = field(default_factory=dict)
+    """Finding -> why it has no threshold: its validation AUROC is not shown to be above 0.5."""
     operating_points: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Finding -> rule -> probability threshold, see ``hilum.metrics.operating``;
     chosen like the thresholds."""
@@ -53,6 +58,12 @@ class Description:
     """Treatment of unstated findings in training, a name of ``hilum.labels.UNSTATED``."""
     format: int = FORMAT
     notice: str = NOTICE
+
+    def call_notes(self) -> list[str]:
+        """Return the lines on findings that are never called; one where nothing was learnt."""
+        if self.learnt is False:
+            return ["this model is not shown to have learnt anything: it calls no finding"]
+        return [f"{name}: {why}: it is never called" for name, why in self.not_called.items()]
 
 
 @dataclass(frozen=True)

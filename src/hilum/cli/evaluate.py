@@ -67,7 +67,8 @@ def evaluate(
 
 
 def _text(result: "EvaluateResult", subgroups: bool, operating_points: bool) -> str:
-    table = f"{result.name}: {evaluation_text(result.evaluation)}"
+    table = f"{result.name}: {evaluation_text(result.evaluation, result.not_called)}"
+    table = "\n".join([table, *result.call_notes])
     return (
         f"{table}\n{details_text(result.details, result.evaluation, subgroups, operating_points)}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(
+    store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    give_thresholds: Callable[[Path], None],
+) -> Path:
     out = tmp_path_factory.mktemp("details") / "run"
     train = FinetuneTrainOptions(min_steps=0, epochs=1, batch_size=16, accelerator="cpu")
     finetune(FinetuneOptions(data=(store,), out=out, backbone="test_resnet", train=train))
+    give_thresholds(out)
     return out
 
 

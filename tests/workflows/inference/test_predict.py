@@ -20,7 +20,7 @@ def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
     films = [film_files[0]] * (BATCH - 1) + film_files
     result = predict(classifier, films, tmp_path / "below" / "table.csv", "cpu")
     assert (result.films, list(result.failed)) == (BATCH + 3, [str(film_files[2])])
-    table = pd.read_csv(result.out)
+    table = pd.read_csv(result.out, dtype={"called": "string"})
     assert list(table.columns) == ["film", "Edema", "Mass", "called"]
     assert list(table["film"]) == [str(film) for film in films if film != film_files[2]]
     predictor = Predictor.load(classifier, "cpu")

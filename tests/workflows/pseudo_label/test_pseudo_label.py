@@ -427,7 +427,7 @@ def test_a_run_that_is_none_or_not_finished_is_refused(
     (unfinished / "options.yaml").write_text(
         "finetune: {data: [a], colour: red}\nrecord: {data: []}\n"
     )
-    assert "unknown option colour" in refused(RunError, unfinished, store, tmp_path / "out")
+    assert "unknown key colour" in refused(RunError, unfinished, store, tmp_path / "out")
 
 
 def test_the_runs_own_stores_must_be_given_and_split_as_then(

@@ -111,8 +111,12 @@ def test_the_same_store_by_another_path_is_the_same_study(
     assert study(make(own, **TWO_RATES, data=(Path(tiny_store.name),))).already_done
 
 
-def test_measuring_may_change_and_costs_no_run(own: Path, make: Make) -> None:
+def test_measuring_may_change_and_costs_no_run(
+    own: Path, make: Make, give_thresholds: Callable[[Path], None]
+) -> None:
     before, told = weights(own), json.loads((own / "analysis.json").read_text())
+    for cell in read_study(own).chosen():
+        give_thresholds(read_study(own).path(cell))
     measured = StudyEvaluation(min_positives=1, resamples=30, subgroup_patients=2, prevalence=0.1)
     again = study(make(own, **TWO_RATES, evaluation=measured))
     assert weights(own) == before

@@ -1,6 +1,6 @@
 """An evaluation as text: a table of findings with their intervals, and what is not available with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from hilum.cli.terminal.tables import aligned, wrapped
@@ -19,13 +19,16 @@ MEASURES = {
 }
 """Measure -> its column's title (AP: average precision); accuracy last, as it flatters on rare
 findings."""
-MISSING = "-"
+MISSING, NEVER = "-", "never"
 
 
-def evaluation_text(evaluation: "Evaluation") -> str:
-    """Return the table of an evaluation, the means below it, and why something is missing."""
+def evaluation_text(evaluation: "Evaluation", not_called: Collection[str] = ()) -> str:
+    """Return the table of an evaluation, the means below it, and why something is missing.
+
+    Findings that the model never calls have "never" as their threshold.
+    """
     header = ["finding", "positive", "threshold", *MEASURES.values()]
-    rows = [_row(finding) for finding in evaluation.findings]
+    rows = [_row(finding, finding.name in not_called) for finding in evaluation.findings]
     drawn = any(
         one.interval for finding in evaluation.findings for one in finding.measures.values()
     )
@@ -66,8 +69,10 @@ def cell_text(estimate: "Estimate") -> str:
     return MISSING if estimate.value is None else estimate_text(estimate)
 
 
-def _row(finding: "FindingResult") -> Sequence[str]:
-    threshold = MISSING if finding.threshold is None else f"{finding.threshold:.3f}"
+def _row(finding: "FindingResult", never_called: bool) -> Sequence[str]:
+    threshold = NEVER if never_called else MISSING
+    if finding.threshold is not None:
+        threshold = f"{finding.threshold:.3f}"
     plain = [_number(finding.measures[name]) for name in list(MEASURES)[1:]]
     return [
         finding.name,

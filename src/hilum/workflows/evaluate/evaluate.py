@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class EvaluateResult:
     dropped: int
     """Films left out because the model was trained on them."""
     lines: tuple[str, ...]
+    not_called: Mapping[str, str] = field(default_factory=dict)
+    """Finding -> why the model never calls it."""
+    call_notes: tuple[str, ...] = ()
+    """The same as lines for the user."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values, with the keys that others rely on."""
@@ -50,6 +54,7 @@ class EvaluateResult:
             "name": self.name,
             **self.evaluation.to_json(),
             **self.details.to_json(),
+            "not_called": dict(self.not_called),
             "dropped_seen": self.dropped,
             "predictions": str(self.predictions),
         }
@@ -82,7 +87,12 @@ def evaluate(
     evaluation = _evaluate(judged, predictor.description, options)
     details = measure_details(judged, evaluation, predictor.description, options)
     lines = _lines(predictor, films, options, dropped, details.calibration.worsened())
-    result = EvaluateResult(evaluation, details, judged, name, predictions, dropped, lines)
+    model = predictor.description
+    result = EvaluateResult(
+        evaluation, details, judged, name, predictions, dropped, lines,
+        {finding: model.not_called[finding] for finding in judged.findings if finding in model.not_called},
+        tuple(model.call_notes()),
+    )  # fmt: skip
     _record(run, result, options, unstated)
     return result
 

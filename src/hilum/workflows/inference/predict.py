@@ -66,6 +66,8 @@ def predict(
     files = image_files(films)
     predictor = Predictor.load(as_path("run", run), device)
     listener.device(describe_device(predictor.device))
+    for line in predictor.description.call_notes():
+        listener.note(line)
     failed: dict[str, str] = {}
     paths: list[str] = []
     scores: list[list[float]] = []

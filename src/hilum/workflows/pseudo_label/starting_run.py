@@ -48,7 +48,7 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
         record = content["record"]["data"]
         block = with_new_names("finetune", content["finetune"])
         # Runs of 0.1.0 had no floor of steps: their rounds have none either.
-        block = {**block, "train": {"min_steps": 0, **block["train"]}}
+        block = {**block, "train": {"min_steps": 0, **block.get("train", {})}}
         options = read_options(FinetuneOptions, {**block, "out": str(path)}, f"{OPTIONS}: finetune")
         best = read_metrics(path).get("training", {}).get("best", 0)
         finished = "training" in read_metrics(path)

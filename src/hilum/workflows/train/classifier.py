@@ -18,6 +18,7 @@ from hilum.classifier.objective import Objective, class_weights
 from hilum.files import sha256
 from hilum.images.films import Films
 from hilum.listener import Listener
+from hilum.metrics.above_chance import AboveChance
 from hilum.metrics.calibration import Calibration
 from hilum.training.batches import repeating
 from hilum.training.distributed import Team, team_for
@@ -103,16 +104,22 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         log_sampling(training_set, run, listener)
         if table is not None:
             log_pseudo_labels(training_set, run, listener, sha256(table))
-        outcome = trainer.train()
+        outcome, more = trainer.train(), {}
         if team.first:
             description = replace(
                 describe(start, size, films, "supervised", subsets.record()),
                 unstated=options.labels.unstated,
             )
             seen = joined(start.seen, seen_films(films.columns(FILMS, rows)))
-            model = concluded(learner, validation, description, seen, calibrate=options.calibrate)
+            model, evidence = concluded(
+                learner, validation, description, seen, calibrate=options.calibrate
+            )
+            for line in evidence.notes():
+                listener.note(line)
             save_model(run.model, model)
-        return record_result(run, outcome, len(rows), patients, repeats)
+            more = {"validation": evidence.to_json()}
+        result = TrainingResult.of(run, outcome, len(rows), patients, repeats)
+        return record_result(run, result, more)
 
 
 def epoch_repeats(train: FinetuneTrainOptions, films: int, processes: int) -> int:
@@ -147,22 +154,30 @@ def concluded(
     seen: pd.DataFrame,
     *,
     calibrate: bool,
-) -> Model:
-    """Return the trained model with one output a finding, calibrated, and with thresholds of those probabilities."""
+) -> tuple[Model, AboveChance]:
+    """Return the calibrated model with its thresholds, and how its validation AUROC compares with chance.
+
+    A finding whose AUROC is not shown to be above 0.5 gets no threshold.
+    """
     trained = learner.classifier
     fitted: list[Calibration | None] = [None] * len(validation.findings)
     if calibrate:
         fitted = validation.calibrations(trained, learner.size)
     final = Classifier(learner.backbone, fold(trained.head, fitted))
-    points = validation.operating_points(final, learner.size)
+    probabilities = validation.probabilities(final, learner.size)
+    evidence = validation.above_chance(probabilities)
+    not_called = evidence.reasons()
+    points = validation.operating_points(probabilities, not_called)
     description = replace(
         description,
         findings=validation.findings,
         thresholds={finding: cuts[CALLED_BY] for finding, cuts in points.items()},
+        learnt=evidence.learnt,
+        not_called=not_called,
         operating_points=points,
         calibration={
-            finding: None if one is None else one._asdict()
-            for finding, one in zip(validation.findings, fitted, strict=True)
+            finding: None if calibration is None else calibration._asdict()
+            for finding, calibration in zip(validation.findings, fitted, strict=True)
         },
     )
-    return Model(description, learner.backbone, final.head, seen)
+    return Model(description, learner.backbone, final.head, seen), evidence

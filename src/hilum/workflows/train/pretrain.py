@@ -106,7 +106,8 @@ def _pretrain(
             description = describe(start, size, films, method, subsets.record())
             seen = joined(start.seen, seen_films(films.columns(FILMS, rows)))
             save_model(run.model, Model(description, start.backbone, None, seen))
-        return record_result(run, outcome, len(rows), subsets.patients(rows))
+        result = TrainingResult.of(run, outcome, len(rows), subsets.patients(rows))
+        return record_result(run, result)
 
 
 def pretraining_rows(subsets: Subsets, *, with_validation: bool) -> Rows:

@@ -44,6 +44,22 @@ class TrainingResult:
     """How often each epoch went over the films, for the sake of --train.min-steps."""
     already_done: bool = False
 
+    @staticmethod
+    def of(
+        run: RunFolder, outcome: Outcome, films: int, patients: int, repeats: int = 1
+    ) -> TrainingResult:
+        """Return the result of a training loop that reached its end."""
+        return TrainingResult(
+            run=run.path,
+            steps=outcome.steps,
+            images_per_second=outcome.images_per_second,
+            films=films,
+            patients=patients,
+            best=outcome.best,
+            best_step=outcome.best_step,
+            repeats=repeats,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
         return {**asdict(self), "run": str(self.run)}
@@ -158,28 +174,12 @@ def describe(
 
 
 def record_result(
-    run: RunFolder, outcome: Outcome, films: int, patients: int, repeats: int = 1
+    run: RunFolder, result: TrainingResult, more: Mapping[str, Any] | None = None
 ) -> TrainingResult:
     """Write metrics.json, by which the run counts as done, and return the result."""
-    result = TrainingResult(
-        run.path,
-        outcome.steps,
-        outcome.images_per_second,
-        films,
-        patients,
-        outcome.best,
-        outcome.best_step,
-        repeats,
-    )
-    run.finish(
-        {
-            "training": {
-                key: value
-                for key, value in result.to_json().items()
-                if key not in ("run", "already_done")
-            }
-        }
-    )
+    training = result.to_json()
+    del training["run"], training["already_done"]
+    run.finish({"training": training, **(more or {})})
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -12,9 +12,11 @@ from hilum.classifier.network import Classifier
 from hilum.errors import RunError
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
+from hilum.metrics.above_chance import AboveChance, above_chance
 from hilum.metrics.calibration import Calibration, fit_calibrations
 from hilum.metrics.operating import RULES, choose_thresholds
 from hilum.metrics.ranking import auroc
+from hilum.metrics.resampling import EvaluationLabels
 from hilum.training.inference import as_probabilities, over_films
 from hilum.training.learner import Learner
 from hilum.workflows.data.subsets import truth_of
@@ -75,16 +77,28 @@ class Validation:
             return [None] * len(self.findings)
         return fit_calibrations(self.truth, self.counts, self.logits(classifier, size))
 
-    def operating_points(
-        self, classifier: Classifier, size: int
-    ) -> dict[str, dict[str, float | None]]:
-        """Return each finding's threshold by each rule, None where the validation films lack one of the classes."""
+    def probabilities(self, classifier: Classifier, size: int) -> FloatArray:
+        """Return the probabilities of the validation films, [n, F]; of none where there are none."""
         if len(self.rows) == 0:
-            return {finding: dict.fromkeys(RULES) for finding in self.findings}
-        cells = self._cells(as_probabilities(self.logits(classifier, size)))
+            return np.empty((0, len(self.findings)), np.float32)
+        return as_probabilities(self.logits(classifier, size))
+
+    def above_chance(self, probabilities: FloatArray) -> AboveChance:
+        """Return each finding's AUROC and their mean, with intervals over patients."""
+        patients = self.films.patient_codes[self.rows]
+        labels = EvaluationLabels.of(self.truth, self.counts, patients)
+        return above_chance(labels, probabilities, self.findings)
+
+    def operating_points(
+        self, probabilities: FloatArray, not_called: Collection[str] = ()
+    ) -> dict[str, dict[str, float | None]]:
+        """Return each finding's threshold by each rule, None where the validation films lack a class.
+
+        Findings that are not to be called have none.
+        """
         return {
-            finding: choose_thresholds(*cell)
-            for finding, cell in zip(self.findings, cells, strict=True)
+            finding: dict.fromkeys(RULES) if finding in not_called else choose_thresholds(*cell)
+            for finding, cell in zip(self.findings, self._cells(probabilities), strict=True)
         }
 
     def _cells(self, probabilities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
