@@ -147,7 +147,7 @@ def two_crops(
     positives: tuple[Tensor, Tensor] | None = None,
     second: CropRecipe | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return crop 0 of each film and crop 1 of the film or its twin; other arguments and results as ``augment``.
+    """Return crop 0 of each film and crop 1 of the film or its positive; other arguments and results as ``augment``.
 
     Args:
         images: As for ``augment``.

@@ -1,4 +1,4 @@
-"""MoCo v2: tell each crop's twin from a queue of earlier crops.
+"""MoCo v2: tell each crop's positive from a queue of earlier crops.
 
 Source: He 2020, arXiv 1911.05722; Chen 2020, arXiv 2003.04297.
 """
@@ -138,8 +138,8 @@ class MoCo(Learner):
         everyone = gather(crops)
         order = shuffled_order(len(everyone), crops.device)
         own = everyone[own_rows(order)]
-        wanted = math.ceil(self.options.key_splits / process_count())
-        parts = own.tensor_split(max(1, min(wanted, len(own) // SMALLEST_PART)))
+        groups = math.ceil(self.options.key_splits / process_count())
+        parts = own.tensor_split(max(1, min(groups, len(own) // SMALLEST_PART)))
         shuffled = gather(torch.cat([self._encoded(part) for part in parts]))
         return shuffled[order.argsort()]
 

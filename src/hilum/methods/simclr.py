@@ -1,4 +1,4 @@
-"""SimCLR: tell each crop's twin from all other crops of the batch.
+"""SimCLR: tell each crop's positive from all other crops of the batch.
 
 Source: Chen 2020, arXiv 2002.05709.
 """
@@ -123,5 +123,5 @@ class SimCLR(Learner):
         return embeddings
 
     def chance_loss(self, batch_size: int) -> float:
-        """Return ln(2B - 1): the twin is one of so many candidates."""
+        """Return ln(2B - 1): the positive is one of so many candidates."""
         return math.log(2 * batch_size - 1)

@@ -140,7 +140,7 @@ class SwAV(Learner):
         )
 
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
-        """Return two global crops of each film, the second from its twin, then the film's local crops."""
+        """Return two global crops of each film, the second from its positive, then the film's local crops."""
         options = self.options
         return multi_crop(
             batch.images,
@@ -234,18 +234,18 @@ class SwAV(Learner):
         return torch.stack([own_rows(code) for code in codes])
 
 
-def fitting_local_size(backbone: Backbone, wanted: int, size: int) -> int:
-    """Return the side in pixels of local crops: the one wanted, or about half of the film's, or what the network needs.
+def fitting_local_size(backbone: Backbone, local_size: int, size: int) -> int:
+    """Return the side in pixels of local crops: as given, about half the film's, or what the network needs.
 
     Args:
         backbone: Built for films of ``size``.
-        wanted: Side in pixels; 0 leaves it open.
+        local_size: Side in pixels; 0 leaves it open.
         size: Side of the global crops in pixels.
 
     Raises:
-        OptionError: The side wanted is larger than the film's, or the backbone cannot take it.
+        OptionError: It is larger than the film's, or the backbone cannot take it.
     """
-    side = wanted or min(max(SMALLEST_LOCAL, math.ceil(size / 16) * 8), size)
+    side = local_size or min(max(SMALLEST_LOCAL, math.ceil(size / 16) * 8), size)
     if side > size:
         raise OptionError(
             f"--method.local-size is {side} and films enter at {size} px: allowed is up to {size}."
@@ -253,9 +253,9 @@ def fitting_local_size(backbone: Backbone, wanted: int, size: int) -> int:
     if backbone.input_size is not None:
         return side  # the backbone enlarges what is smaller
     needed = min(enlarged_size(backbone.network, backbone.name, side) or side, size)
-    if wanted and needed > wanted:
+    if local_size and needed > local_size:
         raise OptionError(
-            f"--method.local-size is {wanted}, too small for backbone {backbone.name!r}: "
+            f"--method.local-size is {local_size}, too small for backbone {backbone.name!r}: "
             f"allowed is {needed} or more, or --method.local-crops 0."
         )
     return needed

@@ -2,7 +2,7 @@
 
 A rule is a word: ``youden`` (the largest sensitivity + specificity), ``sensitivity 0.9`` (at least
 that, then as few calls as possible: to miss little) or ``specificity 0.9`` (at least that, and
-then as many calls as possible: few false alarms). Thresholds are chosen on validation films; on
+then as many calls as possible: few false positives). Thresholds are chosen on validation films; on
 others the promised value is met on average only, and hardly with few positives: so it is measured
 there.
 """

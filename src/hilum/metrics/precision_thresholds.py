@@ -203,20 +203,20 @@ def _chance(share: float, number: float, least: float) -> float:
 
 
 def _side(
-    right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], wanted: float, level: float
+    right: BoolArray, scores: DoubleArray, patients: NDArray[np.int64], target: float, level: float
 ) -> Side:
     """Return the lowest threshold at which calls, right or not [n], reach the target."""
     cuts, chosen, best = possible_cuts(right, scores), None, 0.0
-    for index, share, number in _candidates(cuts, right, scores, patients, wanted, level):
+    for index, share, number in _candidates(cuts, right, scores, patients, target, level):
         best = max(best, lower_bound(share, number, level))
-        if _chance(share, number, wanted) <= 1 - level:
+        if _chance(share, number, target) <= 1 - level:
             chosen = index
     if chosen is None:
         return _none(
-            wanted, f"at no threshold is the bound of precision {wanted:.3g} (at most {best:.3g})"
+            target, f"at no threshold is the bound of precision {target:.3g} (at most {best:.3g})"
         )
     called = scores >= cuts.lowest_called[chosen]
-    return _shown(cuts.threshold(chosen), wanted, right[called], patients[called], level)
+    return _shown(cuts.threshold(chosen), target, right[called], patients[called], level)
 
 
 def _candidates(
@@ -224,12 +224,12 @@ def _candidates(
     right: BoolArray,
     scores: DoubleArray,
     patients: NDArray[np.int64],
-    wanted: float,
+    target: float,
     level: float,
 ) -> Iterator[tuple[int, float, float]]:
     """Yield index among the cuts, precision and effective number of calls, surest films first."""
     called = cuts.hits + cuts.false_positives
-    least = math.ceil(math.log(1 - level) / math.log(wanted))
+    least = math.ceil(math.log(1 - level) / math.log(target))
     while least <= called[-1]:
         index = int(np.searchsorted(called, least))
         chosen = scores >= cuts.lowest_called[index]
@@ -264,21 +264,21 @@ def _apart(
 
 def _shown(
     threshold: float,
-    wanted: float | None,
+    target: float | None,
     right: BoolArray,
     patients: NDArray[np.int64],
     level: float,
 ) -> Side:
     """Return a side with the precision of the films [n] that it calls."""
     if not len(right):
-        return Side(threshold, wanted, Estimate(None, reason=NO_CALLS))
+        return Side(threshold, target, Estimate(None, reason=NO_CALLS))
     codes = np.unique(patients, return_inverse=True)[1]
     films = np.bincount(codes).astype(np.float64)
     number = effective_number(np.bincount(codes, weights=right).astype(np.float64), films)
     share = float(right.mean())
     bound = Estimate(share, Interval(lower_bound(share, number, level), 1.0))
-    return Side(threshold, wanted, bound, len(right), len(films))
+    return Side(threshold, target, bound, len(right), len(films))
 
 
-def _none(wanted: float | None, reason: str) -> Side:
-    return Side(None, wanted, Estimate(None, reason=reason))
+def _none(target: float | None, reason: str) -> Side:
+    return Side(None, target, Estimate(None, reason=reason))
