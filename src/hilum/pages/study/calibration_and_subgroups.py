@@ -30,11 +30,9 @@ from hilum.pages.wording import listed, rule_in_words
 from hilum.workflows.evaluate.record import (
     CalibrationRecord,
     EvaluationRecord,
-    OperatingPointRecord,
     SubgroupRecord,
 )
 from hilum.workflows.study.analysis_record import ModelResult
-from hilum.workflows.study.record import StudyCell
 
 GROUPS = {"sex": "sex", "age": "age", "view_position": "view"}
 VALUES = {"sex": {"F": "female", "M": "male"}, "view_position": {"LATERAL": "lateral"}}
@@ -176,21 +174,7 @@ def operating_tables(
     findings: Sequence[str], evaluation: EvaluationRecord
 ) -> list[tuple[str, Table]]:
     """Return for each rule, in words, what the thresholds that it chose do on the test films."""
-    points = _ordered(findings, evaluation.operating_points)
-    rules = list(dict.fromkeys(one.rule for _, of_finding in points for one in of_finding))
-    tables = []
-    for rule in rules:
-        rows = [
-            (name, one) for name, of_finding in points for one in of_finding if one.rule == rule
-        ]
-        stem = f"operating-points-{re.sub(r'[^a-z0-9.]+', '-', rule)}"  # a file's name
-        tables.append((rule_in_words(rule), _operating(stem, rows, _has_prevalence(evaluation))))
-    return tables
-
-
-def _operating(
-    stem: str, rows: Sequence[tuple[str, OperatingPointRecord]], prevalence: bool
-) -> Table:
+    prevalence = _has_prevalence(evaluation)
     columns = [
         words("finding", "finding"),
         numbers("threshold", "threshold"),
@@ -208,28 +192,29 @@ def _operating(
             estimates("PPV there", "ppv_at_prevalence"),
             estimates("NPV there", "npv_at_prevalence"),
         ]
-    return table(
-        stem,
-        "Confusion at an operating point",
-        columns,
-        [_point(name, one, prevalence) for name, one in rows],
-    )
-
-
-def _point(name: str, point: OperatingPointRecord, prevalence: bool) -> list[Cell]:
-    cells = [
-        word(name, small="no threshold" if point.threshold is None else ""),
-        number(point.threshold, "{:.3f}"),
-        number(point.true_positives),
-        number(point.false_positives),
-        number(point.false_negatives),
-        number(point.true_negatives),
-        *(estimate(one) for one in (point.sensitivity, point.specificity, point.precision)),
-    ]
-    if prevalence:
-        cells.append(number(point.prevalence, "{:.3f}"))
-        cells += [estimate(point.ppv_at_prevalence), estimate(point.npv_at_prevalence)]
-    return cells
+    rows_by_rule: dict[str, list[list[Cell]]] = {}
+    for name, points in _ordered(findings, evaluation.operating_points):
+        for point in points:
+            measures = (point.sensitivity, point.specificity, point.precision)
+            cells = [
+                word(name, small="no threshold" if point.threshold is None else ""),
+                number(point.threshold, "{:.3f}"),
+                number(point.true_positives),
+                number(point.false_positives),
+                number(point.false_negatives),
+                number(point.true_negatives),
+                *(estimate(measure) for measure in measures),
+            ]
+            if prevalence:
+                cells.append(number(point.prevalence, "{:.3f}"))
+                cells += [estimate(point.ppv_at_prevalence), estimate(point.npv_at_prevalence)]
+            rows_by_rule.setdefault(point.rule, []).append(cells)
+    tables = []
+    for rule, rows in rows_by_rule.items():
+        stem = f"operating-points-{re.sub(r'[^a-z0-9.]+', '-', rule)}"  # a file's name
+        confusion = table(stem, "Confusion at an operating point", columns, rows)
+        tables.append((rule_in_words(rule), confusion))
+    return tables
 
 
 def _has_prevalence(evaluation: EvaluationRecord) -> bool:
@@ -250,29 +235,26 @@ def subgroups_table(study: Study) -> Table | None:
         numbers("findings in the mean", "findings_scored"),
         estimates("mean AUROC", "auroc_macro"),
     ]
-    rows = [
-        _subgroup(cell, one)
-        for row in study.rows
-        for cell in study.cells(row)
-        if (evaluation := study.evaluation(cell))
-        for one in evaluation.subgroups
-    ]
+    rows = []
+    cells = [cell for row in study.rows for cell in study.cells(row)]
+    for cell in cells:
+        evaluation = study.evaluation(cell)
+        for group in evaluation.subgroups if evaluation else ():
+            mean = replace(group.auroc_macro, reason=group.reason or group.auroc_macro.reason)
+            rows.append(
+                [
+                    word(GROUPS.get(group.group, group.group)),
+                    word(_value(group)),
+                    word(cell.model),
+                    share(cell.fraction or 1.0),
+                    number(cell.seed),
+                    number(group.films),
+                    number(group.patients),
+                    number(len(group.findings_scored)),
+                    estimate(mean),
+                ]
+            )
     return table("subgroups", "Mean AUROC in subgroups, every run", columns, rows) if rows else None
-
-
-def _subgroup(cell: StudyCell, group: SubgroupRecord) -> list[Cell]:
-    mean = replace(group.auroc_macro, reason=group.reason or group.auroc_macro.reason)
-    return [
-        word(GROUPS.get(group.group, group.group)),
-        word(_value(group)),
-        word(cell.model),
-        share(cell.fraction or 1.0),
-        number(cell.seed),
-        number(group.films),
-        number(group.patients),
-        number(len(group.findings_scored)),
-        estimate(mean),
-    ]
 
 
 def _value(group: SubgroupRecord) -> str:

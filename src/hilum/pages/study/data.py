@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
-from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
-from hilum.images.store import Store
 from hilum.pages.charts.dots import label_shares
 from hilum.pages.study.films import ENHANCED
 from hilum.pages.study.read import Study
@@ -29,41 +26,37 @@ FITS = {"squash": "squashed to a square", "pad": "padded to a square"}
 
 def data_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of the data, by the names that its template uses."""
-    rows = study.split.rows(study.store.catalog, "train")
-    return {
-        "data": _facts(study),
-        "parts": parts_table(study),
-        "cells": cells_table(study),
-        "shares": _shares(study.store.findings, study.store.labels[rows]),
-        "is_drawn": study.is_drawn,
-    }
-
-
-def _facts(study: Study) -> dict[str, Any]:
-    """Return the counts of every store in words' order."""
-    return {
-        "stores": [_store_facts(store) for store in study.stores],
-        "size": study.store.preparation.size,
-        "enhance": ENHANCED.get(study.store.preparation.enhance, study.store.preparation.enhance),
-        "enhanced": study.store.preparation.enhance != "none",
-        "fit": FITS.get(study.store.preparation.fit, ""),
+    preparation = study.store.preparation
+    facts = {
+        "stores": [
+            {
+                "source": store.source,
+                "films": len(store),
+                "patients": int(store.catalog["patient"].nunique()),
+                "laterals": int(store.catalog["view_position"].value_counts().get("LATERAL", 0)),
+                "read": store.manifest["rows_read"],
+                "excluded": store.manifest["rows_excluded"],
+                "failed": store.manifest["rows_failed"],
+            }
+            for store in study.stores
+        ],
+        "size": preparation.size,
+        "enhance": ENHANCED.get(preparation.enhance, preparation.enhance),
+        "enhanced": preparation.enhance != "none",
+        "fit": FITS.get(preparation.fit, ""),
         "findings": len(study.store.findings),
         "split": study.split.kind,
         "left_out": len(study.split.left_out),
     }
-
-
-def _store_facts(store: Store) -> dict[str, Any]:
-    views = store.catalog["view_position"].value_counts()
-    manifest = store.manifest
+    labels = study.store.labels[study.split.rows(study.store.catalog, "train")]
+    shares = {name: np.mean(labels == value, axis=0).tolist() for name, value in KINDS.items()}
+    shares["not stated"] = np.mean(np.isnan(labels), axis=0).tolist()
     return {
-        "source": store.source,
-        "films": len(store),
-        "patients": int(store.catalog["patient"].nunique()),
-        "laterals": int(views.get("LATERAL", 0)),
-        "read": manifest["rows_read"],
-        "excluded": manifest["rows_excluded"],
-        "failed": manifest["rows_failed"],
+        "data": facts,
+        "parts": parts_table(study),
+        "cells": cells_table(study),
+        "shares": label_shares(study.store.findings, shares),
+        "is_drawn": study.is_drawn,
     }
 
 
@@ -100,9 +93,3 @@ def cells_table(study: Study) -> Table:
         for place, name in enumerate(study.store.findings)
     ]
     return table("labels", "Labels, in films", columns, rows)
-
-
-def _shares(findings: tuple[str, ...], labels: FloatArray) -> Markup:
-    shares = {name: np.mean(labels == value, axis=0).tolist() for name, value in KINDS.items()}
-    shares["not stated"] = np.mean(np.isnan(labels), axis=0).tolist()
-    return label_shares(findings, shares)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,30 +80,26 @@ def film_sections(study: Study) -> dict[str, Any]:
 
 
 def _sample(study: Study, row: int) -> Sample:
-    labels = dict(zip(study.store.findings, study.store.labels[row].tolist(), strict=True))
-    came = original(study, row)
+    """Return a film with its labels and, of a phantom, the outlines of what was drawn."""
+    findings = study.store.findings
+    labels = dict(zip(findings, study.store.labels[row].tolist(), strict=True))
+    drawing = original(study, row)
+    masks = {}
+    if drawing is not None:
+        file = drawing.root / MASKS / str(study.store.catalog["path"].iloc[row])
+        # Missing or damaged masks: the film is shown without outlines.
+        with suppress(DataError):
+            masks = read_masks(file.with_suffix(".png"))
+    drawn = [name for name in findings if name in masks and masks[name].any()]
     return Sample(
-        picture=picture(came.film if came else _stored(study, row)),
+        picture=picture(drawing.film if drawing else _stored(study, row)),
         view=VIEWS.get(str(study.store.catalog["view_position"].iloc[row]), "view not stated"),
         present=[name for name, label in labels.items() if label == PRESENT],
         uncertain=[name for name, label in labels.items() if label == UNCERTAIN],
-        outlines=_outlines(study, row, came),
+        outlines=[
+            Outline(name, outline(masks[name]), index % COLOURS) for index, name in enumerate(drawn)
+        ],
     )
-
-
-def _outlines(study: Study, row: int, came: Original | None) -> list[Outline]:
-    """Return the outlines of what was drawn on a phantom whose masks lie beside it."""
-    if came is None:
-        return []
-    file = (came.root / MASKS / str(study.store.catalog["path"].iloc[row])).with_suffix(".png")
-    try:
-        masks = read_masks(file)
-    except DataError:  # missing or damaged: the film is shown without outlines
-        return []
-    drawn = [name for name in study.store.findings if name in masks and masks[name].any()]
-    return [
-        Outline(name, outline(masks[name]), place % COLOURS) for place, name in enumerate(drawn)
-    ]
 
 
 def _prepared(study: Study, row: int) -> Prepared:

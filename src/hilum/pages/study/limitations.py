@@ -23,7 +23,7 @@ Limit = tuple[str, str]
 
 def limits(study: Study) -> list[Limit]:
     """Return each limitation: its first words, and the sentence that gives the study's own numbers."""
-    found = [
+    own = [
         *_status(study),
         *_data(study),
         *_seeds(study),
@@ -32,7 +32,7 @@ def limits(study: Study) -> list[Limit]:
         *_budget(study),
         *data_limits(study),
     ]
-    return [*found, *ALWAYS]
+    return [*own, *ALWAYS]
 
 
 ALWAYS: tuple[Limit, ...] = (
@@ -115,6 +115,7 @@ def _seeds(study: Study) -> Iterator[Limit]:
 
 
 def _few(study: Study) -> Iterator[Limit]:
+    """Yield findings with few positive patients, and means over fewer findings."""
     counts = positive_patients(study)
     few = [f"{name} ({count})" for name, count in counts.items() if count < FEW_PATIENTS]
     if few:
@@ -123,27 +124,15 @@ def _few(study: Study) -> Iterator[Limit]:
             f"Fewer than {FEW_PATIENTS} test patients have {listed(few)}: their numbers are uncertain.",
         )
     scored = study.analysis.test.findings_scored if study.analysis else ()
-    yield from _fewer_findings(study, scored)
-    out = [name for name in counts if name not in scored]
-    if out and study.analysis:
-        least = study.analysis.test.min_positives
-        yield (
-            "Findings left out.",
-            f"The means leave out {listed(out)}: fewer than {least} positive test patients, or no score.",
-        )
-
-
-def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
-    """Yield where a mean is over other findings than the page's words say."""
-    short = [
+    fewer = [
         f"{row.model} on {percent(row.fraction)}"
         for row in study.rows
         if row.findings_scored is not None and row.findings_scored != tuple(scored)
     ]
-    if short:
+    if fewer:
         yield (
             "Means over fewer findings.",
-            f"{listed(short)} of the labels had no label "
+            f"{listed(fewer)} of the labels had no label "
             "of some finding to learn from and cannot call it: that mean is over the others. Differences are over the "
             "findings that both models call.",
         )
@@ -153,50 +142,48 @@ def _fewer_findings(study: Study, scored: Sequence[str]) -> Iterator[Limit]:
             "Not all of the five.",
             f"Of CheXpert's five findings only {listed(list(five))} had enough positive test patients to be scored.",
         )
+    out = [name for name in counts if name not in scored]
+    if out and study.analysis:
+        least = study.analysis.test.min_positives
+        yield (
+            "Findings left out.",
+            f"The means leave out {listed(out)}: fewer than {least} positive test patients, or no score.",
+        )
 
 
 def _budget(study: Study) -> Iterator[Limit]:
-    rates = sorted(
-        {cell.lr for cell in study.record.cells if cell.kind == "finetune" and cell.lr is not None}
-    )
+    """Yield how few learning rates and epochs were tried."""
+    cells = study.record.cells
+    rates = sorted({cell.lr for cell in cells if cell.kind == "finetune" and cell.lr is not None})
     if rates:
         tried = listed([f"{rate:g}" for rate in rates])
+        models: Any = study.record.plan.get("models")
+        models = models if isinstance(models, dict) else {}
+        own_epochs = [name for name, options in models.items() if options.get("epochs")]
+        frozen = [name for name, options in models.items() if options.get("freeze")]
+        but = [f"the epochs of {listed(own_epochs)}"] * bool(own_epochs)
+        but += [f"that of {listed(frozen)} only the output layer learns"] * bool(frozen)
+        exceptions = f", but for {' and '.join(but)}" if but else ""
         yield (
             "A small tuning budget.",
             f"The first seed of every model tried {counted(len(rates), 'learning rate')} ({tried}); all other options "
-            f"of fine-tuning are the same for all{_but(study)}. A model may do better with options of its own.",
+            f"of fine-tuning are the same for all{exceptions}. A model may do better with options of its own.",
         )
-    epochs = list(_pretraining_epochs(study))
-    if epochs and min(count for _, count, _ in epochs) < FEW_EPOCHS:
-        trainings = listed(
-            [
-                f"{name} {counted(count, 'epoch')} over {counted(films, 'film')}"
-                for name, count, films in epochs
-            ]
-        )
-        yield (
-            "Short pretraining.",
-            f"{trainings}: published pretraining takes hundreds of epochs over far more films.",
-        )
-
-
-def _but(study: Study) -> str:
-    """Return in words which models have their own number of epochs, or train their output layer only."""
-    rows: Any = study.record.plan.get("models")
-    rows = rows if isinstance(rows, dict) else {}
-    own_epochs = [name for name, row in rows.items() if row.get("epochs")]
-    frozen = [name for name, row in rows.items() if row.get("freeze")]
-    clauses = [f"the epochs of {listed(own_epochs)}"] * bool(own_epochs)
-    clauses += [f"that of {listed(frozen)} only the output layer learns"] * bool(frozen)
-    return f", but for {' and '.join(clauses)}" if clauses else ""
-
-
-def _pretraining_epochs(study: Study) -> Iterator[tuple[str, int, int]]:
-    for cell in study.record.cells:
+    fewest, trainings = FEW_EPOCHS, []
+    for cell in cells:
         run = study.run(cell)
         epochs: Any = run.options.get("train", {}).get("epochs") if run else None
         if cell.kind == "pretrain" and run is not None and isinstance(epochs, int):
-            yield cell.model, epochs, run.training.films if run.training else 0
+            films = run.training.films if run.training else 0
+            fewest = min(fewest, epochs)
+            trainings.append(
+                f"{cell.model} {counted(epochs, 'epoch')} over {counted(films, 'film')}"
+            )
+    if fewest < FEW_EPOCHS:
+        yield (
+            "Short pretraining.",
+            f"{listed(trainings)}: published pretraining takes hundreds of epochs over far more films.",
+        )
 
 
 def fractions_in_words(fractions: Sequence[float]) -> str:

@@ -88,7 +88,10 @@ def nameless(line: str, patients: Collection[str] = (), paths: Collection[str] =
     spoken_of = "patient" in line.casefold()
     for name in _longest_first(name for name in patients if name and name in line):
         bare = spoken_of or len(name) >= LONG or not name.isdigit()
-        line = re.sub(_alone(name) if bare else f"'{re.escape(name)}'", PATIENT, line)
+        quoted = f"'{re.escape(name)}'"
+        # A bare name only where it is no part of a longer word or number.
+        alone = rf"{quoted}|(?<![\w.]){re.escape(name)}(?!\w|\.\d)"
+        line = re.sub(alone if bare else quoted, PATIENT, line)
     return NAMED_PATH.sub(FILM, line).replace(FILM, "(a film)").replace(PATIENT, "(a patient)")
 
 
@@ -97,18 +100,22 @@ def _longest_first(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (-len(name), name))
 
 
-def _alone(name: str) -> str:
-    """Return the pattern of a name, with its quotes, where it is no part of a longer word or number."""
-    return rf"'{re.escape(name)}'|(?<![\w.]){re.escape(name)}(?!\w|\.\d)"
-
-
 def card(study: Study) -> list[tuple[str, str]] | None:
     """Return the card of the model that validation films like best: what it is for, made of, worth, and not."""
     best = study.best
     run = study.run(best) if best else None
     if best is None or run is None:
         return None
-    return [*_made(study, best, run), *_worth(study, best), *_limits(run)]
+    return [
+        *_made(study, best, run),
+        *_worth(study, best),
+        (
+            "Thresholds",
+            "chosen on validation films and stored in the model; see the tables of operating points",
+        ),
+        ("Limits", "see the section above; it was measured on one source only"),
+        ("Weights", f"SHA-256 {run.model.weights_sha256}"),
+    ]
 
 
 def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
@@ -136,29 +143,17 @@ def _made(study: Study, best: StudyCell, run: Run) -> Iterator[tuple[str, str]]:
         "Output",
         f"a probability for each of {counted(len(findings), 'finding')}: {listed(findings)}",
     )
-    yield "Trained on", _trained(study, best)
+    trained = study.store.source
+    row = next((row for row in study.rows if best.id in row.cells), None)
+    if row is not None:
+        films, patients = trained_on(study, row)
+        trained = f"{films.text} films of {patients.text} patients of {study.store.source}"
+    yield "Trained on", trained
     for one in study.self_trained:
         if one.cell == best:
             yield "Pseudo-labels", self_training_in_words(one)
     unstated = run.model.unstated
     yield "Uncertain labels", f"policy {best.policy}; what is not stated counts as: {unstated}"
-
-
-def _limits(run: Run) -> Iterator[tuple[str, str]]:
-    yield (
-        "Thresholds",
-        "chosen on validation films and stored in the model; see the tables of operating points",
-    )
-    yield "Limits", "see the section above; it was measured on one source only"
-    yield "Weights", f"SHA-256 {run.model.weights_sha256}"
-
-
-def _trained(study: Study, best: StudyCell) -> str:
-    row = next((row for row in study.rows if best.id in row.cells), None)
-    if row is None:
-        return study.store.source
-    films, patients = trained_on(study, row)
-    return f"{films.text} films of {patients.text} patients of {study.store.source}"
 
 
 def _worth(study: Study, best: StudyCell) -> Iterator[tuple[str, str]]:

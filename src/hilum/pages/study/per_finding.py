@@ -82,9 +82,10 @@ def findings_table(study: Study, fraction: float | None, measure: str = "auroc")
     columns = [words("finding", "finding"), numbers("positive patients", "positive_patients")]
     columns += [estimates(title, title) for title in titles]
     patients = positive_patients(study)
+    scored = study.analysis.test.findings_scored if study.analysis else ()
     body = [
         [
-            word(name, small="" if _scored(study, name) else "not in the mean"),
+            word(name, small="" if name in scored else "not in the mean"),
             number(patients.get(name)),
             *(estimate(getattr(row, measure).get(name)) for row in rows),
         ]
@@ -101,10 +102,6 @@ def findings_table(study: Study, fraction: float | None, measure: str = "auroc")
         columns,
         body,
     )
-
-
-def _scored(study: Study, finding: str) -> bool:
-    return study.analysis is not None and finding in study.analysis.test.findings_scored
 
 
 def positive_patients(study: Study) -> dict[str, int]:

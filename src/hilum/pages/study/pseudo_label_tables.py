@@ -21,8 +21,6 @@ from hilum.pages.tables import (
     words,
 )
 from hilum.workflows.evaluate.record import EvaluationRecord
-from hilum.workflows.pseudo_label.record import FindingRound, Round
-from hilum.workflows.study.analysis_record import ModelResult
 
 NOTHING = Cell("-", (None,))
 SAME = (Cell("-", (None, None, None)), NOTHING, word("the same model", "verdict soft"))
@@ -44,34 +42,29 @@ def self_training_table(study: Study) -> Table:
         numbers("p, Holm", "p_holm"),
         words("what it shows", "verdict"),
     ]
-    rows = [_self_trained(study, row) for row in study.self_trained_rows]
+    before = {(row.model, row.fraction): row.auroc_macro for row in reversed(study.rows)}
+    rows = []
+    for row in study.self_trained_rows:
+        runs = [run for run in study.self_trained if run.cell.id in row.cells]
+        start = str(runs[0].cell.start)
+        kept = [f"{run.rounds.kept or 'none'} of {len(run.rounds.rounds)}" for run in runs]
+        comparison = study.compared_with_start(row)
+        rows.append(
+            [
+                word(row.model),
+                share(row.fraction),
+                word(start),
+                word(", ".join(kept)),
+                estimate(before.get((start, row.fraction))),
+                estimate(row.auroc_macro),
+                *(
+                    SAME
+                    if study.is_its_start(row)
+                    else compared_cells(comparison, start, row.model)
+                ),
+            ]
+        )
     return table("pseudo-labels", "Self-trained models and their initial models", columns, rows)
-
-
-def _self_trained(study: Study, row: ModelResult) -> list[Cell]:
-    self_trained = [one for one in study.self_trained if one.cell.id in row.cells]
-    start = str(self_trained[0].cell.start)
-    before = next(
-        (one for one in study.rows if (one.model, one.fraction) == (start, row.fraction)),
-        None,
-    )
-    return [
-        word(row.model),
-        share(row.fraction),
-        word(start),
-        word(
-            ", ".join(
-                f"{one.rounds.kept or 'none'} of {len(one.rounds.rounds)}" for one in self_trained
-            )
-        ),
-        estimate(before.auroc_macro if before else None),
-        estimate(row.auroc_macro),
-        *(
-            SAME
-            if study.is_its_start(row)
-            else compared_cells(study.compared_with_start(row), start, row.model)
-        ),
-    ]
 
 
 def _run_columns() -> list[Column]:
@@ -106,73 +99,57 @@ def rounds_table(study: Study) -> Table:
         numbers("validation AUROC", "validation_auroc"),
         words("kept", "kept"),
     ]
-    rows = [row for one in study.self_trained for row in _rounds(one)]
+    rows = []
+    for run in study.self_trained:
+        score = number(run.rounds.start_auroc, "{:.4f}")
+        rows.append([*_run_cells(run, 0), *[NOTHING] * 6, score, word("the start")])
+        for each in run.rounds.rounds:
+            mean, untrained = each.real_precision_mean, each.validation_auroc is None
+            rows.append(
+                [
+                    *_run_cells(run, each.number),
+                    number(each.films),
+                    number(each.patients),
+                    number(sum(finding.present for finding in each.findings.values())),
+                    number(mean.present, "{:.1%}"),
+                    number(sum(finding.absent for finding in each.findings.values())),
+                    number(mean.absent, "{:.1%}"),
+                    number(each.validation_auroc, "{:.4f}"),
+                    word("yes" if each.kept else "not trained" if untrained else "no"),
+                ]
+            )
     return table("pseudo-label-rounds", "Every round", columns, rows)
 
 
-def _rounds(one: SelfTrained) -> list[list[Cell]]:
-    score = number(one.rounds.start_auroc, "{:.4f}")
-    begun = [*_run_cells(one, 0), *[NOTHING] * 6, score, word("the start")]
-    return [begun, *([*_run_cells(one, each.number), *_round(each)] for each in one.rounds.rounds)]
-
-
-def _round(one: Round) -> list[Cell]:
-    mean = one.real_precision_mean
-    return [
-        number(one.films),
-        number(one.patients),
-        number(sum(finding.present for finding in one.findings.values())),
-        number(mean.present, "{:.1%}"),
-        number(sum(finding.absent for finding in one.findings.values())),
-        number(mean.absent, "{:.1%}"),
-        number(one.validation_auroc, "{:.4f}"),
-        word("yes" if one.kept else "not trained" if one.validation_auroc is None else "no"),
-    ]
-
-
 def findings_table(study: Study) -> Table:
-    """Return every finding of every round: thresholds, labels, and how right they were beside what was wanted."""
-    sides = [
-        column
-        for side in ("present", "absent")
-        for column in (
+    """Return every finding of every round: thresholds, labels, precision and its target."""
+    columns = [words("finding", "finding"), *_run_columns()]
+    for side in ("present", "absent"):
+        columns += [
             numbers(side, side),
             estimates("right", f"{side}_right"),
             numbers("wanted", f"{side}_wanted"),
             estimates("right, validation", f"{side}_validation"),
             numbers("threshold", f"{side}_threshold"),
-        )
-    ]
-    columns = [
-        words("finding", "finding"),
-        *_run_columns(),
-        *sides,
-        numbers("left open", "abstained"),
-        words("why none", "reason"),
-    ]
-    rows = [
-        [word(name), *_run_cells(one, each.number), *_finding(finding)]
-        for one in study.self_trained
-        for each in one.rounds.rounds
-        for name, finding in each.findings.items()
-    ]
+        ]
+    columns += [numbers("left open", "abstained"), words("why none", "reason")]
+    rows = []
+    rounds = [(run, each) for run in study.self_trained for each in run.rounds.rounds]
+    for run, each in rounds:
+        for name, finding in each.findings.items():
+            cells = [word(name), *_run_cells(run, each.number)]
+            for side in ("present", "absent"):
+                cut, target = getattr(finding.cut, side), getattr(finding.wanted, side)
+                cells += [
+                    number(getattr(finding, side)),
+                    _estimate(getattr(finding.real_precision, side)),
+                    NOTHING if target is None else number(target, "{:.3f}"),
+                    _estimate(getattr(finding.validation_precision, side)),
+                    NOTHING if cut is None else number(cut, "{:.3f}"),
+                ]
+            cells += [number(finding.abstained), word(finding.reason or "-", "reason")]
+            rows.append(cells)
     return table("pseudo-labels-by-finding", "Pseudo-labels of every finding", columns, rows)
-
-
-def _finding(finding: FindingRound) -> list[Cell]:
-    cells = [cell for side in ("present", "absent") for cell in _side(finding, side)]
-    return [*cells, number(finding.abstained), word(finding.reason or "-", "reason")]
-
-
-def _side(finding: FindingRound, side: str) -> list[Cell]:
-    cut, target = getattr(finding.cut, side), getattr(finding.wanted, side)
-    return [
-        number(getattr(finding, side)),
-        _estimate(getattr(finding.real_precision, side)),
-        NOTHING if target is None else number(target, "{:.3f}"),
-        _estimate(getattr(finding.validation_precision, side)),
-        NOTHING if cut is None else number(cut, "{:.3f}"),
-    ]
 
 
 def _estimate(one: Estimate | None) -> Cell:

@@ -36,92 +36,79 @@ SIDES = ("present", "absent")
 
 def self_training_sections(study: Study) -> dict[str, Any]:
     """Return the sections on pseudo-labels by the name that the template uses; None where no model was self-trained."""
-    return {"self_training": _self_training(study) if study.self_trained else None}
-
-
-def _self_training(study: Study) -> dict[str, Any]:
+    if not study.self_trained:
+        return {"self_training": None}
     first = study.self_trained[0].rounds
     rows = study.self_trained_rows
-    return {
-        "names": list(dict.fromkeys(one.cell.model for one in study.self_trained)),
-        "starts": list(dict.fromkeys(str(one.cell.start) for one in study.self_trained)),
+    fractions = sorted({run.cell.fraction or 1.0 for run in study.self_trained})
+    by_fraction = [
+        [run for run in study.self_trained if run.cell.fraction == fraction]
+        for fraction in fractions
+    ]
+    sections = {
+        "names": list(dict.fromkeys(run.cell.model for run in study.self_trained)),
+        "starts": list(dict.fromkeys(str(run.cell.start) for run in study.self_trained)),
         "wanted": first.wanted,
         "truth": first.truth,
         "answers": [_answer(study, row) for row in rows],
         "table": self_training_table(study) if rows else None,
-        "charts": [_charts(study, together) for together in _together(study)],
+        "charts": [_charts(study, runs) for runs in by_fraction],
         "rounds": rounds_table(study),
         "findings": findings_table(study),
         "labelled": labelled_table(study),
         "agreement": agreement_table(study),
     }
+    return {"self_training": sections}
 
 
 def _answer(study: Study, row: ModelResult) -> str:
     """Return in a sentence what a self-trained model reached beside its initial model, and which rounds were kept."""
-    self_trained = [one for one in study.self_trained if one.cell.id in row.cells]
-    comparison, start = study.compared_with_start(row), str(self_trained[0].cell.start)
-    text = f"{row.model} with {percent(row.fraction)} of the labels: {_kept(self_trained)}."
-    if not any(one.rounds.kept for one in self_trained):
-        return text
+    runs = [run for run in study.self_trained if run.cell.id in row.cells]
+    start = str(runs[0].cell.start)
+    text = f"{row.model} with {percent(row.fraction)} of the labels"
+    kept = [
+        f"round {run.rounds.kept} of {len(run.rounds.rounds)}"
+        + (f" (seed {run.cell.seed})" if len(runs) > 1 else "")
+        for run in runs
+        if run.rounds.kept
+    ]
+    if not kept:
+        return f"{text}: no round was better on validation films, so the model is still the initial one."
+    text += f": kept by validation films {'is' if len(kept) == 1 else 'are'} {listed(kept)}"
+    without = [str(run.cell.seed) for run in runs if not run.rounds.kept]
+    if without:
+        text += f"; of seed {listed(without)} none, whose model is the initial one"
+    comparison = study.compared_with_start(row)
     if comparison is None or comparison.auroc_macro.value is None:
-        return f"{text} It is not compared with {start}."
+        return f"{text}. It is not compared with {start}."
     change = formatted(comparison.auroc_macro, signed=True)
     ends = f", {change.interval}" if change.interval else ""
     verdict = shown(comparison.auroc_macro, start)
-    return f"{text} On test films {change.value}{ends} against {start}: {verdict}."
+    return f"{text}. On test films {change.value}{ends} against {start}: {verdict}."
 
 
-def _kept(self_trained: Sequence[SelfTrained]) -> str:
-    """Return which rounds validation films kept, over the seeds."""
-    if not any(one.rounds.kept for one in self_trained):
-        return "no round was better on validation films, so the model is still the initial one"
-    parts = [
-        f"round {one.rounds.kept} of {len(one.rounds.rounds)}"
-        + (f" (seed {one.cell.seed})" if len(self_trained) > 1 else "")
-        for one in self_trained
-        if one.rounds.kept
-    ]
-    text = f"kept by validation films {'is' if len(parts) == 1 else 'are'} {listed(parts)}"
-    none = [str(one.cell.seed) for one in self_trained if not one.rounds.kept]
-    return text + (f"; of seed {listed(none)} none, whose model is the initial one" if none else "")
-
-
-def _together(study: Study) -> list[list[SelfTrained]]:
-    """Return the self-trained runs of one fraction of the labels together."""
-    fractions = sorted({one.cell.fraction or 1.0 for one in study.self_trained})
-    return [
-        [one for one in study.self_trained if one.cell.fraction == fraction]
-        for fraction in fractions
-    ]
-
-
-def _charts(study: Study, self_trained: Sequence[SelfTrained]) -> dict[str, Any]:
-    """Return the charts of one share: all runs' scores, then of every model's first seed the labels that it added."""
-    fraction = self_trained[0].cell.fraction or 1.0
-    firsts = {one.cell.model: one for one in reversed(self_trained)}
+def _charts(study: Study, runs: Sequence[SelfTrained]) -> dict[str, Any]:
+    """Return the charts of one fraction: all runs' scores, and the labels that first seeds added."""
+    fraction = runs[0].cell.fraction or 1.0
+    scores = []
+    for run in runs:
+        steps = [Step(0, run.rounds.start_auroc, kept=True)]
+        steps += [
+            Step(each.number, each.validation_auroc, each.kept)
+            for each in run.rounds.rounds
+            if each.validation_auroc is not None
+        ]
+        colour = study.names.index(run.cell.model) if run.cell.model in study.names else 0
+        scores.append(ScoreCurve(f"{run.cell.model}, seed {run.cell.seed}", colour, steps))
+    firsts = {run.cell.model: run for run in reversed(runs)}
     return {
         "fraction": fraction,
-        "scores": scores_by_round(
-            [_curve(study, one) for one in self_trained], "mean AUROC, validation"
-        ),
+        "scores": scores_by_round(scores, "mean AUROC, validation"),
         "test": _test_chart(study, fraction),
         "models": [
-            shown_labels(firsts[name])
-            for name in dict.fromkeys(one.cell.model for one in self_trained)
+            shown_labels(firsts[name]) for name in dict.fromkeys(run.cell.model for run in runs)
         ],
     }
-
-
-def _curve(study: Study, one: SelfTrained) -> ScoreCurve:
-    start = Step(0, one.rounds.start_auroc, kept=True)
-    rounds = [
-        Step(each.number, each.validation_auroc, each.kept)
-        for each in one.rounds.rounds
-        if each.validation_auroc is not None
-    ]
-    colour = study.names.index(one.cell.model) if one.cell.model in study.names else 0
-    return ScoreCurve(f"{one.cell.model}, seed {one.cell.seed}", colour, [start, *rounds])
 
 
 def _test_chart(study: Study, fraction: float) -> Markup | None:
@@ -133,7 +120,7 @@ def _test_chart(study: Study, fraction: float) -> Markup | None:
         if one.cell.fraction == fraction
         for name in (one.cell.start, one.cell.model)
     ]
-    found = [
+    rows_shown = [
         Level(
             name,
             study.names.index(name),
@@ -143,7 +130,7 @@ def _test_chart(study: Study, fraction: float) -> Markup | None:
         for name in dict.fromkeys(map(str, names))
         if name in rows and rows[name].auroc_macro.value is not None
     ]
-    return levels(found, "mean AUROC, test", 0.02) if found else None
+    return levels(rows_shown, "mean AUROC, test", 0.02) if rows_shown else None
 
 
 @dataclass(frozen=True)
@@ -158,44 +145,36 @@ class ShownLabels:
     none."""
 
 
-def shown_labels(one: SelfTrained) -> ShownLabels:
+def shown_labels(run: SelfTrained) -> ShownLabels:
     """Return the charts of the labels that a run added; how right those are is shown of the round that counts."""
-    rounds = [
+    added = [
         (
             f"round {each.number}",
             sum(finding.present for finding in each.findings.values()),
             sum(finding.absent for finding in each.findings.values()),
         )
-        for each in one.rounds.rounds
+        for each in run.rounds.rounds
     ]
-    counts = one.shown_round
-    rows = {
-        side: [_right(name, finding, side) for name, finding in counts.findings.items()]
-        for side in SIDES
-    }
+    counts = run.shown_round
+    charts: dict[str, Markup | None] = {}
+    for side in SIDES:
+        rows = [
+            Right(
+                finding=name,
+                labels=getattr(finding, side),
+                real=_measured(getattr(finding.real_precision, side)),
+                validation=_measured(getattr(finding.validation_precision, side)),
+                target=getattr(finding.wanted, side),
+            )
+            for name, finding in counts.findings.items()
+        ]
+        labelled = any(row.labels for row in rows)
+        charts[side] = rightness(rows, f"right, of those labelled {side}") if labelled else None
     return ShownLabels(
-        title=f"{one.cell.model}, seed {one.cell.seed}",
-        added=labels_added(rounds),
+        title=f"{run.cell.model}, seed {run.cell.seed}",
+        added=labels_added(added),
         round=counts.number,
-        charts={side: _rightness(rows[side], side) for side in SIDES},
-    )
-
-
-def _rightness(rows: Sequence[Right], side: str) -> Markup | None:
-    return (
-        rightness(rows, f"right, of those labelled {side}")
-        if any(row.labels for row in rows)
-        else None
-    )
-
-
-def _right(name: str, finding: Any, side: str) -> Right:
-    return Right(
-        finding=name,
-        labels=getattr(finding, side),
-        real=_measured(getattr(finding.real_precision, side)),
-        validation=_measured(getattr(finding.validation_precision, side)),
-        target=getattr(finding.wanted, side),
+        charts=charts,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from hilum.errors import RunError
 from hilum.images.store import Store
@@ -18,6 +19,8 @@ from hilum.workflows.study.analysis import SELF_TRAINED
 from hilum.workflows.study.analysis_record import Analysis, ModelComparison, ModelResult
 from hilum.workflows.study.data_checks import DataChecks
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -180,27 +183,25 @@ def read_study_folder(folder: Path) -> Study:
             raise RunError(
                 f"{store.folder} holds other films than the study in {folder} was made with."
             )
+    pretrained = [cell for cell in record.cells if cell.kind == "pretrain" and cell.state == "done"]
+    shown = [*pretrained, *record.chosen()]
     return Study(
         record=record,
-        analysis=_analysis(record.analysis),
-        runs={cell.id: read_run(record.path(cell)) for cell in _shown(record)},
+        analysis=_read(record.analysis, Analysis.from_json),
+        runs={cell.id: read_run(record.path(cell)) for cell in shown},
         stores=stores,
         splits=tuple(Split.load(store.folder) for store in stores),
-        checks=_data_checks(record.data),
+        checks=_read(record.data, partial(read_record, DataChecks)),
         self_trained=tuple(_self_trained(record, stores[0].findings)),
     )
 
 
-def _shown(record: StudyRecord) -> Sequence[StudyCell]:
-    pretrained = [cell for cell in record.cells if cell.kind == "pretrain" and cell.state == "done"]
-    return [*pretrained, *record.chosen()]
-
-
-def _data_checks(path: Path) -> DataChecks | None:
+def _read(path: Path, parse: Callable[[Any], T]) -> T | None:
+    """Return what a file of the study holds, None where it is not there."""
     if not path.is_file():
         return None
     try:
-        return read_record(DataChecks, read_json(path))
+        return parse(read_json(path))
     except ValueError as error:
         raise RunError(
             f"{path} is damaged ({error!s:.80}): delete it and run the study again, which keeps its runs."
@@ -210,32 +211,16 @@ def _data_checks(path: Path) -> DataChecks | None:
 def _self_trained(record: StudyRecord, findings: Sequence[str]) -> Iterator[SelfTrained]:
     """Yield the finished runs that were self-trained; of one that labelled no film there is a round that says so."""
     for cell in record.chosen():
-        if cell.kind == "pseudo-label":
-            rounds = read_rounds(record.path(cell))
-            if rounds.rounds:
-                yield SelfTrained(cell, _ordered(rounds, findings))
-
-
-def _ordered(rounds: Rounds, findings: Sequence[str]) -> Rounds:
-    """Return rounds with their findings in the store's order; on file they are sorted by name."""
-    by_round = [
-        {name: one.findings[name] for name in findings if name in one.findings}
-        for one in rounds.rounds
-    ]
-    return replace(
-        rounds,
-        rounds=tuple(
-            replace(one, findings=new) for one, new in zip(rounds.rounds, by_round, strict=True)
-        ),
-    )
-
-
-def _analysis(path: Path) -> Analysis | None:
-    if not path.is_file():
-        return None
-    try:
-        return Analysis.from_json(read_json(path))
-    except ValueError as error:
-        raise RunError(
-            f"{path} is damaged ({error!s:.80}): delete it and run the study again, which keeps its runs."
-        ) from error
+        rounds = read_rounds(record.path(cell)) if cell.kind == "pseudo-label" else None
+        if rounds is not None and rounds.rounds:
+            # Findings in the store's order; on file they are sorted by name.
+            ordered = tuple(
+                replace(
+                    each,
+                    findings={
+                        name: each.findings[name] for name in findings if name in each.findings
+                    },
+                )
+                for each in rounds.rounds
+            )
+            yield SelfTrained(cell, replace(rounds, rounds=ordered))

@@ -26,6 +26,8 @@ def flow(study: Study) -> list[tuple[str, str]]:
         f"{len(study.split.rows(store.catalog, part)):,}" for part in ("train", "val", "test")
     )
     shares = fractions_in_words(study.fractions) if study.fractions else "shares"
+    starts = list(dict.fromkeys(str(run.cell.start) for run in study.self_trained))
+    self_trained = f"; {listed(starts)} labelled more films and began again" if starts else ""
     return [
         (
             "Draw" if study.is_drawn else "Read",
@@ -41,63 +43,43 @@ def flow(study: Study) -> list[tuple[str, str]]:
         ),
         (
             "Fine-tune",
-            f"{counted(len(study.names), 'model')} on {shares} of the labels{_self_trained(study)}",
+            f"{counted(len(study.names), 'model')} on {shares} of the labels{self_trained}",
         ),
         ("Evaluate", f"on {test} films of patients that no model has seen"),
         ("Explain", "Grad-CAM on test films, beside truth and probabilities"),
     ]
 
 
-def _self_trained(study: Study) -> str:
-    """Return in words which models were self-trained."""
-    names = list(dict.fromkeys(str(one.cell.start) for one in study.self_trained))
-    return f"; {listed(names)} labelled more films and began again" if names else ""
-
-
 def repeat(study: Study) -> dict[str, Any]:
     """Return commands, versions, options and hashes."""
-    return {
-        "commands": _commands(study),
-        "seeds": _seeds(study),
-        "versions": [("Hilum", study.record.hilum), *study.record.versions.items()],
-        "machine": list(leaves(study.record.machine)),
-        "options": list(leaves(study.record.plan)),
-        "hashes": _hashes(study),
-        "weights": weights_table(study),
-    }
-
-
-def _commands(study: Study) -> list[str]:
-    """Return the lines that make the study again: of a demo what draws its films as well."""
     folder = study.folder.name or "study"
     data = [str(store.path) for store in study.record.stores]
     line = ["hilum", "study", "--data", *data, "--config", f"{folder}/study.yaml", "--out", "NEW"]
-    if (study.folder / DEMO).is_file():
-        drawn = read_json(study.folder / DEMO)
-        full = ["--full"] if drawn.get("full") else []
-        line = ["hilum", "demo", "--out", "NEW", *full, "--seed", str(drawn.get("seed", 0))]
-    return [
-        f"{shlex.join(line)}    # all of it",
-        f"{shlex.join(['hilum', 'report', folder])}    # this page again",
-    ]
-
-
-def _seeds(study: Study) -> str:
-    """Return the training seeds, which follow the plan's first one."""
+    if (study.folder / DEMO).is_file():  # its command draws the films as well
+        demo = read_json(study.folder / DEMO)
+        full = ["--full"] if demo.get("full") else []
+        line = ["hilum", "demo", "--out", "NEW", *full, "--seed", str(demo.get("seed", 0))]
+    # A cell's seed counts from the plan's.
     first = int(study.record.plan.get("seed") or 0)
-    return listed(
-        [str(first + place) for place in sorted({cell.seed for cell in study.record.cells})]
-    )
-
-
-def _hashes(study: Study) -> list[tuple[str, str]]:
-    found = []
+    seeds = [str(first + seed) for seed in sorted({cell.seed for cell in study.record.cells})]
+    hashes = []
     for store, split in zip(study.stores, study.splits, strict=True):
-        found += [
+        hashes += [
             (f"store {store.source}, films and labels", store.fingerprint),
             (f"split of {store.source}", split.hash),
         ]
-    return found
+    return {
+        "commands": [
+            f"{shlex.join(line)}    # all of it",
+            f"{shlex.join(['hilum', 'report', folder])}    # this page again",
+        ],
+        "seeds": listed(seeds),
+        "versions": [("Hilum", study.record.hilum), *study.record.versions.items()],
+        "machine": list(leaves(study.record.machine)),
+        "options": list(leaves(study.record.plan)),
+        "hashes": hashes,
+        "weights": weights_table(study),
+    }
 
 
 def weights_table(study: Study) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -69,29 +68,26 @@ def shown(measure: Difference | None, reference: str) -> str:
 
 def answers(study: Study) -> list[str]:
     """Return for each fraction of the labels one sentence on which models differ from the reference."""
-    return [_answer(study, fraction) for fraction in study.fractions]
-
-
-def _answer(study: Study, fraction: float) -> str:
-    rows = [row for row in study.rows if row.fraction == fraction]
-    verdicts: dict[str, list[str]] = {}
-    for row in rows:
-        if row.model == study.reference:
-            continue
-        comparison, name = study.compared(row), row.model
-        verdict = _verdict(study, comparison)
-        if comparison and verdict != NO_DIFFERENCE and comparison.auroc_macro.value is not None:
-            name += f" ({difference(comparison.auroc_macro.value)})"
-        verdicts.setdefault(verdict, []).append(name)
-    own = next((row for row in rows if row.model == study.reference), None)
-    start = f"With {percent(fraction)} of the labels"
-    if own is not None and own.auroc_macro.value is not None:
-        start += f" {study.reference} reaches {own.auroc_macro.value:.3f}"
-    sentences = [
-        f"{verdict[:1].upper()}{verdict[1:]}: {listed(names)}."
-        for verdict, names in sorted(verdicts.items())
-    ]
-    return f"{start}. {' '.join(sentences) or 'No other model was measured.'}"
+    sentences = []
+    for fraction in study.fractions:
+        start = f"With {percent(fraction)} of the labels"
+        verdicts: dict[str, list[str]] = {}
+        for row in [row for row in study.rows if row.fraction == fraction]:
+            if row.model == study.reference:
+                if row.auroc_macro.value is not None:
+                    start += f" {study.reference} reaches {row.auroc_macro.value:.3f}"
+                continue
+            comparison, name = study.compared(row), row.model
+            verdict = _verdict(study, comparison)
+            if comparison and verdict != NO_DIFFERENCE and comparison.auroc_macro.value is not None:
+                name += f" ({difference(comparison.auroc_macro.value)})"
+            verdicts.setdefault(verdict, []).append(name)
+        clauses = [
+            f"{verdict[:1].upper()}{verdict[1:]}: {listed(names)}."
+            for verdict, names in sorted(verdicts.items())
+        ]
+        sentences.append(f"{start}. {' '.join(clauses) or 'No other model was measured.'}")
+    return sentences
 
 
 def _verdict(study: Study, comparison: ModelComparison | None) -> str:
@@ -113,29 +109,22 @@ def results_table(study: Study) -> Table:
         numbers("films", "films"),
         numbers("patients", "patients"),
     ]
-    return table(
-        "results",
-        "Mean AUROC by model and fraction of labels",
-        columns,
-        [_result(study, row) for row in study.rows],
-    )
+    rows = [
+        [
+            word(row.model, small="no round was kept" if study.is_its_start(row) else ""),
+            share(row.fraction),
+            estimate(row.auroc_macro),
+            *compared_cells(study.compared(row), study.reference, row.model),
+            estimate(row.average_precision_macro),
+            *spread(row),
+            *trained_on(study, row),
+        ]
+        for row in study.rows
+    ]
+    return table("results", "Mean AUROC by model and fraction of labels", columns, rows)
 
 
 SPREAD = (numbers("seeds", "seeds"), numbers("lowest to highest seed", "seed_lowest"))
-
-
-def _result(study: Study, row: ModelResult) -> list[Cell]:
-    films, patients = trained_on(study, row)
-    return [
-        word(row.model, small="no round was kept" if study.is_its_start(row) else ""),
-        share(row.fraction),
-        estimate(row.auroc_macro),
-        *compared_cells(study.compared(row), study.reference, row.model),
-        estimate(row.average_precision_macro),
-        *spread(row),
-        films,
-        patients,
-    ]
 
 
 def compared_columns(reference: str) -> list[Column]:
@@ -178,18 +167,15 @@ def _seeds(row: ModelResult) -> Cell:
 
 
 def trained_on(study: Study, row: ModelResult) -> tuple[Cell, Cell]:
-    """Return films and patients whose labels were used, as a range where the draws differ."""
+    """Return films and patients whose labels were used, a range where the subsets differ."""
     runs = [run for cell in study.cells(row) if (run := study.run(cell))]
-    return tuple(
-        _range([getattr(run.training, key) for run in runs if run.training])
-        for key in ("films", "patients")
-    )  # type: ignore[return-value]
-
-
-def _range(counts: Sequence[int]) -> Cell:
-    if not counts or min(counts) == max(counts):
-        return number(counts[0] if counts else None)
-    return Cell(f"{min(counts):,} to {max(counts):,}", (min(counts),))
+    cells = []
+    for key in ("films", "patients"):
+        counts = [getattr(run.training, key) for run in runs if run.training]
+        low, high = min(counts, default=None), max(counts, default=None)
+        cells.append(number(low) if low == high else Cell(f"{low:,} to {high:,}", (low,)))
+    films, patients = cells
+    return films, patients
 
 
 def _by_labels(study: Study) -> Markup:

@@ -42,6 +42,7 @@ def study_sections(study: Study) -> dict[str, Any]:
         "card": card(study),
         "repeat": repeat(study),
     }
+    states = [cell.state for cell in study.record.cells]
     return {
         "study": study,
         "names": study.names,
@@ -51,12 +52,8 @@ def study_sections(study: Study) -> dict[str, Any]:
         "fewest": min(positive_patients(study).values(), default=None),
         "chosen": in_words(study),
         "limits": limits(study),
-        "counts": _counts(study),
+        "counts": {
+            state: states.count(state) for state in ("done", "failed", "waiting", "running")
+        },
         **parts,
     }
-
-
-def _counts(study: Study) -> dict[str, int]:
-    """Return how many runs are in which state."""
-    states = [cell.state for cell in study.record.cells]
-    return {state: states.count(state) for state in ("done", "failed", "waiting", "running")}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from markupsafe import Markup
-
 from hilum.pages.charts.curves import Line, curves
 from hilum.pages.study.read import Study
 from hilum.pages.tables import Table, number, numbers, share, table, word, words
@@ -13,42 +11,32 @@ from hilum.pages.tables import Table, number, numbers, share, table, word, words
 
 def training_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of the trainings, by the names that its template uses."""
-    return {
-        "pretraining": _pretraining(study),
-        "finetuning": [(fraction, _validation(study, fraction)) for fraction in study.fractions],
-        "tuning": tuning_table(study),
-        "pretrainings": pretraining_table(study),
-    }
-
-
-def _pretraining(study: Study) -> list[tuple[str, Markup]]:
-    """Return the loss of every pretraining, each on axes of its own: their losses are of different kinds."""
-    charts = []
+    # Pretrainings' losses are of different kinds: each has axes of its own.
+    pretraining = []
     for cell in study.record.cells:
         run = study.run(cell)
         if cell.kind == "pretrain" and run is not None:
-            place = study.names.index(cell.model) if cell.model in study.names else 0
+            colour = study.names.index(cell.model) % 7 if cell.model in study.names else 0
             chance = ("chance", run.chance) if run.chance is not None else None
-            charts.append(
-                (
-                    cell.model,
-                    curves(
-                        [Line(cell.model, place % 7, run.curve("loss"))], "step", "loss", chance
-                    ),
-                )
-            )
-    return charts
-
-
-def _validation(study: Study, fraction: float) -> Markup:
-    """Draw the validation AUROC of each model's first chosen run."""
-    lines = []
-    for place, name in enumerate(study.names):
-        cells = study.record.chosen(model=name, fraction=fraction, group="main")
-        run = study.run(cells[0]) if cells and cells[0].kind == "finetune" else None
-        if run:
-            lines.append(Line(name, place % 7, run.curve("score", "validation")))
-    return curves(lines, "step", "mean AUROC, validation", ("chance", 0.5), step=0.1)
+            lines = [Line(cell.model, colour, run.curve("loss"))]
+            pretraining.append((cell.model, curves(lines, "step", "loss", chance)))
+    # The validation AUROC of each model's first chosen run.
+    finetuning = []
+    for fraction in study.fractions:
+        lines = []
+        for index, name in enumerate(study.names):
+            cells = study.record.chosen(model=name, fraction=fraction, group="main")
+            run = study.run(cells[0]) if cells and cells[0].kind == "finetune" else None
+            if run:
+                lines.append(Line(name, index % 7, run.curve("score", "validation")))
+        title, guessing = "mean AUROC, validation", ("chance", 0.5)
+        finetuning.append((fraction, curves(lines, "step", title, guessing, step=0.1)))
+    return {
+        "pretraining": pretraining,
+        "finetuning": finetuning,
+        "tuning": tuning_table(study),
+        "pretrainings": pretraining_table(study),
+    }
 
 
 def pretraining_table(study: Study) -> Table | None:

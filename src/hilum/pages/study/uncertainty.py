@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
-
-from hilum.pages.charts.dots import Measured
 from hilum.pages.charts.intervals import Level, key, levels, moved
-from hilum.pages.read import Run
 from hilum.pages.study.per_finding import finding_charts
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import SPREAD, compared_cells, compared_columns, of, spread
@@ -26,7 +21,6 @@ from hilum.pages.tables import (
     word,
     words,
 )
-from hilum.workflows.study.analysis_record import ModelResult
 
 POLICIES = {
     "zeros": "uncertain counts as absent",
@@ -40,55 +34,44 @@ POLICIES = {
 
 def policy_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of policies and samplers, by the names that its template uses."""
-    return {"policies": _policies(study), "sampler": _sampler(study)}
-
-
-def _policies(study: Study) -> dict[str, Any] | None:
+    sections: dict[str, Any] = {"policies": None, "sampler": _sampler(study)}
     rows = study.group("policies")
     if not rows:
-        return None
+        return sections
     names = [str(row.policy) for row in rows]
-    return {
+    meanings = []
+    for name, row in zip(names, rows, strict=True):
+        runs = [run for cell in study.cells(row) if (run := study.run(cell))]
+        degrees = [(run.options.get("labels") or {}).get("smooth") for run in runs]
+        degree = next((degree for degree in degrees if degree is not None), None)
+        meaning = POLICIES.get(name, "")
+        if name == "smooth" and degree is not None:
+            meaning += f" of {degree:g}, where 0 is absent and 1 present"
+        meanings.append((name, meaning))
+    means = [
+        Level(name, index, of(row.auroc_macro))
+        for index, (name, row) in enumerate(zip(names, rows, strict=True))
+    ]
+    findings = study.store.findings
+    by_finding = [[of(row.auroc.get(finding)) for finding in findings] for row in rows]
+    sections["policies"] = {
         "model": rows[0].model,
         "fraction": rows[0].fraction,
         "first": names[0],
-        "meanings": [(name, _meaning(study, row)) for name, row in zip(names, rows, strict=True)],
+        "meanings": meanings,
         "table": policies_table(study),
-        "chart": levels(
-            [
-                Level(name, place, of(row.auroc_macro))
-                for place, (name, row) in enumerate(zip(names, rows, strict=True))
-            ],
-            "mean AUROC",
-            0.02,
-        ),
+        "chart": levels(means, "mean AUROC", 0.02),
         "key": key(names),
-        "by_finding": _by_finding(study, rows),
+        "by_finding": finding_charts(findings, by_finding, names),
         "findings": policy_findings(study),
     }
-
-
-def _meaning(study: Study, row: ModelResult) -> str:
-    """Return what a policy does; of the one that has a value, with the value that its runs had."""
-    policy = str(row.policy)
-    runs = [run for cell in study.cells(row) if (run := study.run(cell))]
-    degrees = [
-        degree
-        for run in runs
-        if (degree := (run.options.get("labels") or {}).get("smooth")) is not None
-    ]
-    degree = (
-        f" of {degrees[0]:g}, where 0 is absent and 1 present"
-        if degrees and policy == "smooth"
-        else ""
-    )
-    return POLICIES.get(policy, "") + degree
+    return sections
 
 
 def policies_table(study: Study) -> Table:
     """Return each policy's numbers and its difference to the first one."""
-    rows = study.group("policies")
-    first = str(rows[0].policy)
+    policies = study.group("policies")
+    first = str(policies[0].policy)
     columns = [
         words("policy", "policy"),
         words("model", "model"),
@@ -98,20 +81,19 @@ def policies_table(study: Study) -> Table:
         estimates("mean average precision", "average_precision_macro"),
         *SPREAD,
     ]
-    body = [_policy(study, row, first) for row in rows]
-    return table("policies", "Policies for uncertain labels", columns, body)
-
-
-def _policy(study: Study, row: ModelResult, first: str) -> list[Cell]:
-    return [
-        word(row.policy),
-        word(row.model),
-        share(row.fraction),
-        estimate(row.auroc_macro),
-        *compared_cells(study.compared(row), first, str(row.policy)),
-        estimate(row.average_precision_macro),
-        *spread(row),
+    rows = [
+        [
+            word(row.policy),
+            word(row.model),
+            share(row.fraction),
+            estimate(row.auroc_macro),
+            *compared_cells(study.compared(row), first, str(row.policy)),
+            estimate(row.average_precision_macro),
+            *spread(row),
+        ]
+        for row in policies
     ]
+    return table("policies", "Policies for uncertain labels", columns, rows)
 
 
 def policy_findings(study: Study) -> Table:
@@ -139,21 +121,14 @@ def policy_findings(study: Study) -> Table:
     return table("policies-by-finding", "Policies on single findings", columns, rows)
 
 
-def _by_finding(study: Study, rows: list[ModelResult]) -> list[Markup]:
-    series: list[list[Measured]] = [
-        [of(row.auroc.get(name)) for name in study.store.findings] for row in rows
-    ]
-    return finding_charts(study.store.findings, series, [str(row.policy) for row in rows])
-
-
 def _sampler(study: Study) -> dict[str, Any] | None:
-    """Return what the first run with a weighted sampler said of it, None where no run used one."""
+    """Return how a weighted sampler changed the findings' fractions, None where none was used."""
     for cell in study.record.chosen():
         run = study.run(cell)
-        sampler = _event(run) if run else None
-        if sampler:
+        events = [event for event in run.events if event.get("event") == "sampler"] if run else []
+        if events:
             findings, before, after = (
-                list(sampler[key]) for key in ("findings", "before", "after")
+                list(events[0][key]) for key in ("findings", "before", "after")
             )
             columns = [
                 words("finding", "finding"),
@@ -164,16 +139,11 @@ def _sampler(study: Study) -> dict[str, Any] | None:
                 [word(name), number(first, "{:.1%}"), number(second, "{:.1%}")]
                 for name, first, second in zip(findings, before, after, strict=True)
             ]
+            title = "What the sampler does to the findings' shares"
             return {
                 "model": cell.model,
                 "fraction": cell.fraction,
                 "chart": moved(findings, before, after),
-                "table": table(
-                    "sampler", "What the sampler does to the findings' shares", columns, rows
-                ),
+                "table": table("sampler", title, columns, rows),
             }
     return None
-
-
-def _event(run: Run) -> Mapping[str, Any] | None:
-    return next((event for event in run.events if event.get("event") == "sampler"), None)
