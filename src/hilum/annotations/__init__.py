@@ -1,1 +1,1 @@
-"""Where findings truly are: masks and boxes that radiologists or the phantoms drew."""
+"""Annotations: masks and boxes of findings, by radiologists or of phantoms."""

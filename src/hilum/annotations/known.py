@@ -1,8 +1,8 @@
-"""Where findings truly lie on a store's films: the masks of phantoms, or boxes that readers drew."""
+"""Annotations of a store's films: the masks of phantoms, or boxes that radiologists drew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +21,12 @@ from hilum.images.store import Store
 
 MASKS, PHANTOMS = "masks", "phantoms"
 PAD = "pad"
-"""Name of the fit that puts black margins beside a film; every other one stretches a film and what
-lies on it alike."""
+"""Name of the fit that puts black margins beside a film; every other one stretches film and
+annotation alike."""
 MOST_SIDE = 256
 """Largest side of a mask in pixels: larger ones are shrunk, boxes are drawn at it."""
 STAND_INS = {"Lung Opacity": ("Consolidation", "Infiltration", "Pneumonia")}
-"""Findings that stand for one that a model does not call: the map of the most probable of them is
-scored."""
+"""Findings in place of one that a model does not call: the map of the most probable is scored."""
 _NONE = "no masks or boxes of these films are at hand: name the data set's folder as --annotations."
 
 Mask = BoolArray
@@ -36,7 +35,7 @@ Film = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Shown:
-    """A finding that a film shows, and where: ``mask`` is the stored film's square, true somewhere."""
+    """An annotated finding of a film; ``mask`` is in the stored film's frame, true somewhere."""
 
     row: int
     finding: str
@@ -44,7 +43,7 @@ class Shown:
 
 
 class Annotations(Protocol):
-    """Knows where findings lie."""
+    """Annotations of films by path."""
 
     @property
     def kind(self) -> str:
@@ -55,12 +54,12 @@ class Annotations(Protocol):
         """What they are, in words."""
 
     def masks(self, path: str) -> dict[str, Mask]:
-        """Return the masks of the findings that a film of the store shows, in its frame, each true somewhere."""
+        """Return the masks of a film's findings in the store's frame, each true somewhere."""
 
 
 @dataclass(frozen=True)
 class MaskAnnotations:
-    """The masks beside phantoms: the very pixels that a finding changed."""
+    """The masks of phantoms: the pixels that a finding changed."""
 
     root: Path
     fit: str = "squash"
@@ -74,8 +73,8 @@ class MaskAnnotations:
         Raises:
             DataError: The file is missing or is no mask.
         """
-        found = read_masks((self.root / MASKS / path).with_suffix(".png"))
-        return {name: _shrunk(self._in_frame(mask)) for name, mask in found.items() if mask.any()}
+        masks = read_masks((self.root / MASKS / path).with_suffix(".png"))
+        return {name: _shrunk(self._in_frame(mask)) for name, mask in masks.items() if mask.any()}
 
     def _in_frame(self, mask: Mask) -> Mask:
         return _centred(mask, max(mask.shape)) if self.fit == PAD else mask
@@ -83,13 +82,13 @@ class MaskAnnotations:
 
 @dataclass(frozen=True)
 class BoxAnnotations:
-    """Boxes by a film's file name, beside the films themselves."""
+    """Boxes by a film's file name, of the data set's folder."""
 
     root: Path
     boxes: Mapping[str, Sequence[Box]]
     description: str
     fit: str = "squash"
-    """As of ``DrawnMasks``."""
+    """As of ``MaskAnnotations``."""
     kind = "boxes"
 
     def masks(self, path: str) -> dict[str, Mask]:
@@ -98,15 +97,15 @@ class BoxAnnotations:
         Raises:
             DataError: The films are padded and this one cannot be read.
         """
-        found: dict[str, Mask] = {}
+        masks: dict[str, Mask] = {}
         boxes = self.boxes.get(path.rpartition("/")[2], ())
         shape = self._shape(path) if boxes else (0, 0)
         for box in boxes:
-            _fill(found.setdefault(box.finding, np.zeros(shape, np.bool_)), box)
-        return {name: _centred(mask, MOST_SIDE) for name, mask in found.items() if mask.any()}
+            _fill(masks.setdefault(box.finding, np.zeros(shape, np.bool_)), box)
+        return {name: _centred(mask, MOST_SIDE) for name, mask in masks.items() if mask.any()}
 
     def _shape(self, path: str) -> tuple[int, int]:
-        """Return the part [H, W] of a square of MOST_SIDE that the film itself takes: a box knows shares of it only."""
+        """Return [H, W] of the film within a square of MOST_SIDE; boxes are fractions of it."""
         if self.fit != PAD:
             return MOST_SIDE, MOST_SIDE
         height, width = read_grey(self.root / path).shape
@@ -114,15 +113,15 @@ class BoxAnnotations:
 
 
 def likely_roots(study: Path, store: Path, plan: Mapping[str, Any]) -> list[Path]:
-    """Return where the films of a study's store may lie: a store does not say where they came from.
+    """Return folders that may hold the films of a study's store, which does not record its source.
 
-    Which of these it is, the films' pixels say (``original_film``).
+    ``original_film`` finds the right one by the films' pixels.
 
     Args:
         study: Its folder.
         store: The store's folder.
-        plan: Of the study; what it names as ``annotations`` comes first, then where a demo lays its
-            phantoms.
+        plan: Of the study; what it names as ``annotations`` comes first, then the folder of a
+            demo's phantoms.
     """
     named: Iterable[object] = plan.get("annotations") or ()
     usual = [study / PHANTOMS, store.parent / PHANTOMS]
@@ -130,10 +129,10 @@ def likely_roots(study: Path, store: Path, plan: Mapping[str, Any]) -> list[Path
 
 
 def original_film(root: Path, store: Store, row: int) -> Film | None:
-    """Return a film [H, W] as it lies below a root, None where that is not the very film of the store.
+    """Return a film [H, W] below a root, None where it is not the film of the store.
 
-    A path does not tell: every phantom set has the same paths. The film is prepared as the store's
-    was and known by its pixels.
+    A path is not enough: every phantom set has the same paths. The film is prepared as the store's
+    and compared by its pixels.
     """
     path = Path(str(store.catalog["path"].iloc[row]))
     if path.is_absolute() or ".." in path.parts:
@@ -147,10 +146,9 @@ def original_film(root: Path, store: Store, row: int) -> Film | None:
 
 
 def annotations_of(store: Store, roots: Sequence[Path]) -> Annotations | str:
-    """Return where findings lie on a store's films, or the reason why it is not known.
+    """Return the annotations of a store's films, or the reason why there are none.
 
-    A root counts if it holds the very film that the store does, by its pixels: every phantom set
-    has the same paths.
+    A root counts if its first film has the pixels of the store's.
 
     Args:
         store: The films.
@@ -161,7 +159,7 @@ def annotations_of(store: Store, roots: Sequence[Path]) -> Annotations | str:
     """
     reason = _NONE
     for root in roots:
-        if not _holds(root, store):
+        if not len(store) or original_film(root, store, 0) is None:
             reason = f"{root.name or root} does not hold the films of {store.source} that the store was prepared from."
         elif (root / MASKS).is_dir():
             return MaskAnnotations(root, store.preparation.fit)
@@ -175,45 +173,39 @@ def annotations_of(store: Store, roots: Sequence[Path]) -> Annotations | str:
 def shown_findings(
     store: Store,
     rows: Rows,
-    places: Annotations,
+    annotations: Annotations,
     findings: Sequence[str],
     most_films: int,
     seed: int,
 ) -> list[Shown]:
-    """Return the findings shown on at most so many films, drawn by the seed among those that show any.
+    """Return the annotated findings of at most so many films, drawn by the seed.
 
     Args:
         store: Of the films.
         rows: [n] rows of the store.
-        places: Where findings lie on its films.
-        findings: What the model calls; what it does not call and nothing stands in for is left out.
+        annotations: Of its films.
+        findings: The model's; annotations of others are left out, but for STAND_INS.
         most_films: Films at most.
         seed: Of the draw.
     """
-    found: list[Shown] = []
+    shown: list[Shown] = []
     films = 0
     for row in np.random.default_rng(seed).permutation(rows).tolist():
-        masked = list(_called(places.masks(str(store.catalog["path"].iloc[row])), findings, row))
-        films += bool(masked)
-        found += masked
+        masks = annotations.masks(str(store.catalog["path"].iloc[row]))
+        of_film = [
+            Shown(row, name, mask) for name, mask in masks.items() if outputs_for(name, findings)
+        ]
+        films += bool(of_film)
+        shown += of_film
         if films == most_films:
             break
-    return sorted(found, key=lambda one: one.row)
+    return sorted(shown, key=lambda each: each.row)
 
 
 def outputs_for(finding: str, findings: Sequence[str]) -> list[int]:
-    """Return the places of the model's outputs that are asked about a finding: its own, else those that stand in."""
+    """Return the model's outputs for a finding: its own, else its stand-ins."""
     names = (finding,) if finding in findings else STAND_INS.get(finding, ())
     return [findings.index(name) for name in names if name in findings]
-
-
-def _called(masks: Mapping[str, Mask], findings: Sequence[str], row: int) -> Iterator[Shown]:
-    return (Shown(row, name, mask) for name, mask in masks.items() if outputs_for(name, findings))
-
-
-def _holds(root: Path, store: Store) -> bool:
-    """Whether the first film of the store lies below the root."""
-    return len(store) > 0 and original_film(root, store, 0) is not None
 
 
 def _boxes_said(root: Path) -> str:
@@ -225,7 +217,7 @@ def _boxes_said(root: Path) -> str:
 
 
 def _shrunk(mask: Mask) -> Mask:
-    """Return the mask with at most MOST_SIDE pixels a side; a pixel that touches the mask belongs to it."""
+    """Return the mask with at most MOST_SIDE pixels a side; a pixel counts if any of it does."""
     height, width = mask.shape
     if max(height, width) <= MOST_SIDE:
         return mask
@@ -236,7 +228,7 @@ def _shrunk(mask: Mask) -> Mask:
 
 
 def _centred(mask: Mask, side: int) -> Mask:
-    """Return the mask [H, W] amid a square, as padding places a film."""
+    """Return the mask [H, W] centred in a square, as padding centres a film."""
     height, width = mask.shape
     top, left = (side - height) // 2, (side - width) // 2
     square = np.zeros((side, side), np.bool_)

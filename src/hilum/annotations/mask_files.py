@@ -28,7 +28,7 @@ def pack(masks: dict[str, np.ndarray], side: int, factor: int) -> np.ndarray:
 
 def unpack(packed: np.ndarray) -> dict[str, np.ndarray]:
     """Return the masks of packed bits by finding, bool [H, W]; a finding that does not show has an empty one."""
-    return {name: (packed >> place) & 1 == 1 for place, name in enumerate(CHEXPERT)}
+    return {name: (packed >> bit) & 1 == 1 for bit, name in enumerate(CHEXPERT)}
 
 
 def read_masks(path: Path) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ def _read(path: Path) -> Iterator[tuple[str, Box]]:
         lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table of boxes ({error!s:.60}): get it again.") from error
-    # Read by place: the set's own header ends in commas that its rows lack, and splits "Bbox
+    # Read by position: the set's own header ends in commas that its rows lack, and splits "Bbox
     # [x,y,w,h]" into four.
     frames = lines[0].index("frame_px") if lines and "frame_px" in lines[0] else None
     for number, cells in enumerate(lines[1:], start=FIRST_ROW):

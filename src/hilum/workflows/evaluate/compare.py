@@ -59,14 +59,14 @@ class CompareResult:
     findings: Mapping[str, FindingComparison]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON: the first evaluation, and under ``against`` the second and the difference."""
+        """Return plain values: the first evaluation; ``against``, the second and the difference."""
         return {
             **self.first.to_json(),
             "against": {**self.second.to_json(), "difference": self.difference_json()},
         }
 
     def difference_json(self) -> dict[str, Any]:
-        """Return the comparison as plain values; ``metrics.json`` keeps it, see ``record_comparison``."""
+        """Return the comparison as plain values, as ``metrics.json`` keeps it."""
         return {
             "films": self.films,
             "patients": self.patients,
@@ -81,7 +81,7 @@ class CompareResult:
 def compare(
     first: str | Path, second: str | Path, options: EvaluateOptions, listener: Listener = SILENT
 ) -> CompareResult:
-    """Measure two runs, and return the first one's AUROC minus the second's with intervals over patients.
+    """Measure two runs and return the first's AUROC minus the second's, with intervals.
 
     Args:
         first: Run folder.
@@ -105,8 +105,8 @@ def compare(
     mine, other = (evaluate(run, options, listener) for run in (first, second))
 
     films, other_films = mine.films, other.films
-    found = enumerate(positions(films.findings, other_films.findings))
-    shared = [(column, theirs) for column, theirs in found if theirs is not None]
+    matches = enumerate(positions(films.findings, other_films.findings))
+    shared = [(column, theirs) for column, theirs in matches if theirs is not None]
     if not shared:
         raise RunError(
             f"{first} and {second} call no finding that both and the store have: nothing to compare."

@@ -133,6 +133,16 @@ def measure_details(
         *groups_of("age", age_bands(table["age"], options.age_bands)),
         *groups_of("view_position", _stated(table["view_position"])),
     ]
+    competition = None
+    five = [column for column in positions(COMPETITION, films.findings) if column is not None]
+    if len(five) == len(COMPETITION):
+        of_five = evaluate_findings(
+            EvaluationLabels.of(films.truth[:, five], films.counts[:, five], films.patients),
+            films.scores[:, five],
+            COMPETITION,
+            options=options.intervals,
+        )
+        competition = CompetitionScores(of_five.findings_scored, of_five.auroc_macro)
     fewer = replace(options.intervals, resamples=min(options.resamples, SUBGROUP_RESAMPLES))
     return Details(
         calibration=Reliability(reliability, evaluation.findings_scored),
@@ -144,12 +154,12 @@ def measure_details(
             for group in groups
         ),
         per_study=_per_study(films, evaluation, options),
-        competition=_competition(films, options),
+        competition=competition,
     )
 
 
 def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None]:
-    """Return a finding's thresholds by rule, Youden's first; models made before there were rules have only that."""
+    """Return a finding's thresholds by rule, Youden's first; older models have only that."""
     known = model.operating_points.get(finding) or {"youden": model.thresholds.get(finding)}
     return {rule: known[rule] for rule in sorted(known, key=lambda rule: (rule != "youden", rule))}
 
@@ -165,9 +175,7 @@ def _per_study(films: ScoredFilms, evaluation: Evaluation, options: EvaluateOpti
     """Measure the findings that are scored film by film, so that the two means can be compared."""
     count = len(np.unique(films.studies))
     scored = [films.findings.index(name) for name in evaluation.findings_scored]
-    if not scored or count == len(
-        films.studies
-    ):  # with a film a study the numbers are those of the films
+    if not scored or count == len(films.studies):  # one film a study: the films' numbers
         return StudyScores(count, evaluation.auroc_macro)
     read = per_study(
         films.truth[:, scored],
@@ -183,14 +191,3 @@ def _per_study(films: ScoredFilms, evaluation: Evaluation, options: EvaluateOpti
         options=replace(options.intervals, min_positives=1),
     )
     return StudyScores(count, by_study.auroc_macro)
-
-
-def _competition(films: ScoredFilms, options: EvaluateOptions) -> CompetitionScores | None:
-    columns = [column for column in positions(COMPETITION, films.findings) if column is not None]
-    if len(columns) < len(COMPETITION):
-        return None
-    labels = EvaluationLabels.of(films.truth[:, columns], films.counts[:, columns], films.patients)
-    five = evaluate_findings(
-        labels, films.scores[:, columns], COMPETITION, options=options.intervals
-    )
-    return CompetitionScores(five.findings_scored, five.auroc_macro)

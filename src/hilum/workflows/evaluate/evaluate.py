@@ -1,8 +1,9 @@
-"""Evaluation: what a fine-tuned run is worth on films it never saw, with intervals over patients."""
+"""Evaluation: a fine-tuned run measured on films it never saw, with intervals over patients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import FloatArray, Rows
-from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, Description
+from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.errors import DataError, RunError, did_you_mean
@@ -31,14 +32,14 @@ from hilum.workflows.evaluate.options import EvaluateOptions
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """An evaluation, of what, and where the predictions lie."""
+    """An evaluation, the films it is of, and the path of the predictions."""
 
     evaluation: Evaluation
     details: Details
     films: ScoredFilms
     """The films that were measured, with the scores."""
     name: str
-    """The part, with the source before it where it is not the run's own data."""
+    """The split, with the source before it where it is not the run's own data."""
     predictions: Path
     dropped: int
     """Films left out because the model was trained on them."""
@@ -63,42 +64,66 @@ class EvaluateResult:
 def evaluate(
     run: str | Path, options: EvaluateOptions, listener: Listener = SILENT
 ) -> EvaluateResult:
-    """Measure a fine-tuned run on a part of a store; writes predictions and adds to the run's metrics.json.
+    """Measure a fine-tuned run on a split of a store; writes predictions, adds to metrics.json.
 
     Raises:
         RunError: The run has no classifier, or is a bare bundle.
-        DataError: The model was trained on films of that part, no finding is shared, or the
+        DataError: The model was trained on films of that split, no finding is shared, or the
             preparation differs.
     """
     run = as_path("run", run)
-    _refuse_bundle(run)
+    if (run / DESCRIPTION).is_file():  # predictions name patients: never into a shared bundle
+        raise RunError(
+            f"{run} is a bundle, and predictions would be written into it: "
+            "give the run's folder that holds it as model/."
+        )
     films = Films.open([options.data])
     predictor = Predictor.load(run, options.device)
     listener.device(describe_device(predictor.device))
     predictor.refuse_other_preparation(films)
-    unstated = options.unstated or predictor.description.unstated
+    model = predictor.description
+    unstated = options.unstated or model.unstated
     columns = _shared_findings(predictor, films, options.findings)
     rows, dropped = _fresh_rows(run, predictor, films, options)
-    own = _is_own(predictor, films)
+    # Of a run on several stores, or on another one, the files are named by source.
+    stores = model.training_data.get("stores", [])
+    own = [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
     name = options.split if own else f"{films.sources[0]}-{options.split}"
     predictions = run / f"predictions-{name}.parquet"
     scores = _predictions(predictions, run, predictor, films, rows, listener)
-    judged = _judged(predictor, films, rows, scores, unstated, columns)
-    evaluation = _evaluate(judged, predictor.description, options)
-    details = measure_details(judged, evaluation, predictor.description, options)
+    mine, theirs = list(columns), list(columns.values())
+    truth, counts = truth_of(films, rows, unstated)
+    scored = ScoredFilms(
+        findings=tuple(predictor.findings[column] for column in mine),
+        truth=truth[:, theirs],
+        counts=counts[:, theirs],
+        scores=scores[:, mine],
+        patients=films.patient_codes[rows],
+        studies=films.study_codes[rows],
+        catalog=films.columns(rows=rows),
+    )
+    thresholds = [model.thresholds.get(finding) for finding in scored.findings]
+    evaluation = evaluate_findings(
+        scored.labels, scored.scores, scored.findings, thresholds, options.intervals
+    )
+    details = measure_details(scored, evaluation, model, options)
     lines = _lines(predictor, films, options, dropped, details.calibration.worsened())
-    model = predictor.description
+    reasons = model.not_called
+    not_called = {finding: reasons[finding] for finding in scored.findings if finding in reasons}
     result = EvaluateResult(
-        evaluation, details, judged, name, predictions, dropped, lines,
-        {finding: model.not_called[finding] for finding in judged.findings if finding in model.not_called},
-        tuple(model.call_notes()),
+        evaluation, details, scored, name, predictions, dropped, lines,
+        not_called, tuple(model.call_notes()),
     )  # fmt: skip
-    _record(run, result, options, unstated)
+    metrics = read_metrics(run)
+    given = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
+    given["unstated"] = unstated
+    metrics.setdefault("evaluations", {})[name] = {**result.to_json(), "options": given}
+    write_json(run / METRICS, metrics)
     return result
 
 
 def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFrame:
-    """Return a run's saved probabilities of these films, one row a film and one column a finding that it calls.
+    """Return a run's saved probabilities of these films, a row a film and a column a finding.
 
     Raises:
         RunError: It was not evaluated on these films.
@@ -112,15 +137,6 @@ def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFram
     if "path" not in table or list(table["path"]) != list(films.columns(["path"], rows)["path"]):
         raise RunError(f"{path} is of other films: {remedy}")
     return table
-
-
-def _refuse_bundle(run: Path) -> None:
-    """Predictions name films and patients, which must not get into a folder that is handed on."""
-    if (run / DESCRIPTION).is_file():
-        raise RunError(
-            f"{run} is a bundle, and predictions would be written into it: "
-            "give the run's folder that holds it as model/."
-        )
 
 
 def _fresh_rows(
@@ -141,24 +157,23 @@ def _fresh_rows(
     return rows[~seen], int(seen.sum())
 
 
-def _is_own(predictor: Predictor, films: Films) -> bool:
-    """Whether the run was made with this store alone; of several, each needs its name in what is written."""
-    stores = predictor.description.training_data.get("stores", [])
-    return [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
-
-
 def _predictions(
     path: Path, run: Path, predictor: Predictor, films: Films, rows: Rows, listener: Listener
 ) -> FloatArray:
-    """Return the probabilities [n, F], from the saved table where it is of the same model and films."""
+    """Return the probabilities [n, F], saved ones if they are of the same model and films."""
     identity: dict[str, Any] = {
         "model": sha256(run / MODEL / WEIGHTS),
         "data": films.fingerprint,
         "rows": len(rows),
     }
     table = films.columns(["source", "path", "patient"], rows).reset_index(drop=True)
-    saved = _saved(path, identity, table)
-    if saved is None:
+    saved = None
+    with suppress(OSError, ValueError):  # missing or damaged: computed anew
+        saved = pd.read_parquet(path)
+    fits = saved is not None and (
+        saved.attrs == identity and list(saved["path"]) == list(table["path"])
+    )
+    if saved is None or not fits:
         scores = predictor.score_films(
             films, rows, lambda done, total: listener.progress("evaluate", done, total)
         )
@@ -169,15 +184,6 @@ def _predictions(
     return saved[list(predictor.findings)].to_numpy(np.float32)
 
 
-def _saved(path: Path, identity: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame | None:
-    try:
-        saved = pd.read_parquet(path)
-    except (OSError, ValueError):  # not there, or not what it was: it is made anew
-        return None
-    fits = saved.attrs == identity and list(saved["path"]) == list(table["path"])
-    return saved if fits else None
-
-
 def _shared_findings(
     predictor: Predictor, films: Films, requested: tuple[str, ...]
 ) -> dict[int, int]:
@@ -186,16 +192,16 @@ def _shared_findings(
         raise DataError(
             f"{films.stores[0].folder} has no labels to measure by: prepare it from a source with findings."
         )
-    places = positions(predictor.findings, films.findings)
-    shared = {mine: theirs for mine, theirs in enumerate(places) if theirs is not None}
+    columns = enumerate(positions(predictor.findings, films.findings))
+    shared = {mine: theirs for mine, theirs in columns if theirs is not None}
     if requested:
         chosen = positions(requested, predictor.findings)
-        for name, place in zip(requested, chosen, strict=True):
-            if place not in shared:
-                names = [predictor.findings[mine] for mine in shared]
+        for name, column in zip(requested, chosen, strict=True):
+            if column not in shared:
+                allowed = [predictor.findings[mine] for mine in shared]
                 raise DataError(
-                    f"finding {name!r} is not shared by model and store: allowed are {', '.join(names)}."
-                    f"{did_you_mean(name, names)}"
+                    f"finding {name!r} is not shared by model and store: allowed are {', '.join(allowed)}."
+                    f"{did_you_mean(name, allowed)}"
                 )
         shared = {mine: theirs for mine, theirs in shared.items() if mine in chosen}
     if not shared:
@@ -206,51 +212,21 @@ def _shared_findings(
     return shared
 
 
-def _judged(
-    predictor: Predictor,
-    films: Films,
-    rows: Rows,
-    scores: FloatArray,
-    unstated: str,
-    columns: Mapping[int, int],
-) -> ScoredFilms:
-    mine, theirs = list(columns), list(columns.values())
-    truth, counts = truth_of(films, rows, unstated)
-    return ScoredFilms(
-        findings=tuple(predictor.findings[column] for column in mine),
-        truth=truth[:, theirs],
-        counts=counts[:, theirs],
-        scores=scores[:, mine],
-        patients=films.patient_codes[rows],
-        studies=films.study_codes[rows],
-        catalog=films.columns(rows=rows),
-    )
-
-
-def _evaluate(films: ScoredFilms, model: Description, options: EvaluateOptions) -> Evaluation:
-    return evaluate_findings(
-        films.labels,
-        films.scores,
-        films.findings,
-        [model.thresholds.get(name) for name in films.findings],
-        options.intervals,
-    )
-
-
 def _lines(
     predictor: Predictor, films: Films, options: EvaluateOptions, dropped: int, worsened: str | None
 ) -> tuple[str, ...]:
     lines = []
+    columns = positions(predictor.findings, films.findings)
     missing = [
-        name
-        for name, place in zip(
-            predictor.findings, positions(predictor.findings, films.findings), strict=True
-        )
-        if place is None
+        name for name, column in zip(predictor.findings, columns, strict=True) if column is None
     ]
     if missing:
         lines.append(f"{films.sources[0]} says nothing of {', '.join(missing)}: not measured")
-    if _was_split_anew(predictor, films):
+    stores = predictor.description.training_data.get("stores", [])
+    of_run = [
+        store["split"] for store in stores if store["fingerprint"] == films.stores[0].fingerprint
+    ]
+    if of_run and Subsets.of(films).splits[0].hash not in of_run:
         lines.append(
             f"{films.sources[0]} was split anew after the run: films that chose its epoch and thresholds may "
             "be among these"
@@ -264,23 +240,3 @@ def _lines(
     if worsened is not None:
         lines.append(worsened)
     return tuple(lines)
-
-
-def _was_split_anew(predictor: Predictor, films: Films) -> bool:
-    stores = predictor.description.training_data.get("stores", [])
-    splits = [
-        store["split"] for store in stores if store["fingerprint"] == films.stores[0].fingerprint
-    ]
-    return bool(splits) and Subsets.of(films).splits[0].hash not in splits
-
-
-def _record(run: Path, result: EvaluateResult, options: EvaluateOptions, unstated: str) -> None:
-    """Add the evaluation to the run's metrics."""
-    metrics = read_metrics(run)
-    options_said = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
-    options_said["unstated"] = unstated
-    metrics.setdefault("evaluations", {})[result.name] = {
-        **result.to_json(),
-        "options": options_said,
-    }
-    write_json(run / METRICS, metrics)

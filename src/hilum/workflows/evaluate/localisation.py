@@ -1,4 +1,4 @@
-"""Localisation: how often a model's heatmaps point at what is there, beside the same network with random weights."""
+"""Localisation: how often heatmaps point at the finding; the control has random weights."""
 
 from __future__ import annotations
 
@@ -31,19 +31,18 @@ from hilum.images.store import Store
 from hilum.listener import SILENT, Listener
 
 CONTROLS = 3
-"""Draws of random weights whose scores are meant: one network's chance habits are not the
-control's."""
+"""Random initialisations that the control averages over: one network may be lucky."""
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one network reached on each shown finding, [n]: hits and overlaps from 0 to 1, and empty maps as 1."""
+    """One network's scores of each shown finding, [n]: hits, overlaps (0 to 1), empty maps (1)."""
 
     hits: DoubleArray
     overlaps: DoubleArray
     habit: DoubleArray
-    """Hits of another patient's map of the same finding: what pointing at the usual place gives."""
+    """Hits of another patient's map of the same finding: those of pointing at the usual site."""
     empty: DoubleArray
     layer: str
 
@@ -59,8 +58,7 @@ class Localisation:
     difference_hit_rate: Located
     difference_iou: Located
     beyond_chance: Located
-    """The hit rate less that of a point drawn by lot: random weights like edges, and may do worse
-    than chance."""
+    """The hit rate less that of a random point; random weights prefer edges and may do worse."""
     habit: Located
     beyond_habit: Located
     """The hit rate less that of another patient's map, in pairs."""
@@ -93,7 +91,7 @@ class Localisation:
 
 @dataclass(frozen=True)
 class Judge:
-    """The shown findings that every model is scored on, and the resamples that all of them share."""
+    """The annotated findings that every model is scored on, and their common resamples."""
 
     store: Store
     shown: tuple[Shown, ...]
@@ -110,30 +108,30 @@ class Judge:
         seed: int,
         listener: Listener = SILENT,
     ) -> Judge:
-        """Gather what is shown on a store's films.
+        """Return the judge of a store's annotated findings.
 
         Raises:
-            ValueError: Nothing is shown.
+            ValueError: There is none.
         """
-        names = tuple(dict.fromkeys(one.finding for one in shown))
+        names = tuple(dict.fromkeys(each.finding for each in shown))
         order = [name for name in store.findings if name in names]
         order += [name for name in names if name not in order]
-        patients = [str(store.catalog["patient"].iloc[one.row]) for one in shown]
-        places = Places.of([one.finding for one in shown], patients, order)
+        patients = [str(store.catalog["patient"].iloc[each.row]) for each in shown]
+        places = Places.of([each.finding for each in shown], patients, order)
         return cls(store, tuple(shown), places, places.weightings(resamples, seed), listener)
 
     @property
     def films(self) -> int:
         """How many films are scored."""
-        return len({one.row for one in self.shown})
+        return len({each.row for each in self.shown})
 
     @property
     def covered(self) -> DoubleArray:
-        """The share of its film that each shown finding covers, [n]."""
-        return np.array([one.mask.mean() for one in self.shown], np.float64)
+        """The fraction of its film that each shown finding covers, [n]."""
+        return np.array([each.mask.mean() for each in self.shown], np.float64)
 
     def chance(self) -> Located:
-        """Return the share of a film that a finding covers: what a point drawn by lot hits."""
+        """Return the fraction of a film that a finding covers: the hit rate of a random point."""
         return self.mean(self.covered)
 
     def mean(self, values: DoubleArray) -> Located:
@@ -145,7 +143,7 @@ class Judge:
         return located_difference(values, self.places, self.weights)
 
     def compare(self, model: Scores, control: Scores) -> Localisation:
-        """Return a model's scores beside the control's."""
+        """Return a model's scores compared with the control's."""
         return Localisation(
             hit_rate=self.mean(model.hits),
             iou=self.mean(model.overlaps),
@@ -164,81 +162,78 @@ class Judge:
     def score(
         self, classifier: Classifier, findings: Sequence[str], size: int, label: str
     ) -> Scores:
-        """Return what a network reaches.
+        """Return a network's scores.
 
         Args:
             classifier: In evaluation mode.
             findings: Its outputs.
             size: Pixels of the films that it sees.
-            label: What the listener is told.
+            label: For the progress.
 
         Raises:
             OptionError: The network has no maps.
         """
-        found = {kind: np.zeros(len(self.shown)) for kind in ("hits", "overlaps", "habit", "empty")}
+        scores = {
+            kind: np.zeros(len(self.shown)) for kind in ("hits", "overlaps", "habit", "empty")
+        }
+        device = next(classifier.parameters()).device
         layer, done = "", 0
         for name in self.places.names:
-            mine = [place for place, one in enumerate(self.shown) if one.finding == name]
+            mine = [index for index, each in enumerate(self.shown) if each.finding == name]
+            outputs = outputs_for(name, findings)
             heats: list[FloatArray] = []
             for batch in (mine[start : start + BATCH] for start in range(0, len(mine), BATCH)):
-                rows = [self.shown[place].row for place in batch]
-                maps, layer = self._maps(classifier, rows, outputs_for(name, findings), size)
-                heats += list(maps)
+                rows = np.array([self.shown[index].row for index in batch])
+                films = torch.from_numpy(self.store.read(rows)).unsqueeze(1).to(device)
+                images = whole_film(films, size)  # [B, 1, H, W]
+                explained = explain(classifier, images, outputs)
+                maps, layer = explained.maps.detach().cpu().numpy(), explained.note
+                best = np.zeros(len(rows), np.int64)
+                if len(outputs) > 1:  # several stand in for the finding: the most probable one
+                    with torch.inference_mode():
+                        best = classifier(images)[:, outputs].argmax(dim=1).cpu().numpy()
+                heats += list(maps[np.arange(len(rows)), best])
                 done += len(batch)
                 self.listener.progress(f"look: {label}", done, len(self.shown))
-            for number, place in enumerate(mine):
-                mask = self.shown[place].mask[None]
+            for number, index in enumerate(mine):
+                mask = self.shown[index].mask[None]
+                height, width = mask.shape[1:]
                 own, other = (
-                    _enlarged(heats[i], mask.shape[1:])[None]
+                    np.asarray(cv2.resize(heats[i], (width, height)), np.float32)[None]  # bilinear
                     for i in (number, self._other(mine, number))
                 )
-                found["hits"][place], found["habit"][place] = (
-                    pointing_hits(one, mask)[0] for one in (own, other)
+                scores["hits"][index], scores["habit"][index] = (
+                    pointing_hits(heat, mask)[0] for heat in (own, other)
                 )
-                found["overlaps"][place], found["empty"][place] = (
+                scores["overlaps"][index], scores["empty"][index] = (
                     overlaps(own, mask)[0],
                     not own.any(),
                 )
-        return Scores(**found, layer=layer)
+        return Scores(**scores, layer=layer)
 
     def _other(self, mine: list[int], number: int) -> int:
-        """Return which of these shown findings is next of another patient, in the same view where there is one.
+        """Return the next of these findings of another patient, in the same view if there is one.
 
-        Where there is no other patient it is the finding itself.
+        Without another patient it is the finding itself.
         """
         views = self.store.catalog["view_position"]
         patient, view = (
             self.places.patient,
-            [str(views.iloc[self.shown[place].row]) for place in mine],
+            [str(views.iloc[self.shown[index].row]) for index in mine],
         )
         after = [(number + step) % len(mine) for step in range(1, len(mine))]
         others = [i for i in after if patient[mine[i]] != patient[mine[number]]]
         alike = [i for i in others if view[i] == view[number]]
         return next(iter([*alike, *others]), number)
 
-    def _maps(
-        self, classifier: Classifier, rows: list[int], outputs: list[int], size: int
-    ) -> tuple[FloatArray, str]:
-        """Return the films' maps [B, H, W] of the output that is most probable on each, and the line on the layer."""
-        device = next(classifier.parameters()).device
-        films = torch.from_numpy(self.store.read(np.array(rows))).unsqueeze(1).to(device)
-        images = whole_film(films, size)
-        found = explain(classifier, images, outputs)
-        maps = found.maps.detach().cpu().numpy()
-        if len(outputs) == 1:
-            return maps[:, 0], found.note
-        with torch.inference_mode():
-            best = classifier(images)[:, outputs].argmax(dim=1).cpu().numpy()
-        return maps[np.arange(len(rows)), best], found.note
-
 
 def model_scores(judge: Judge, predictor: Predictor, label: str) -> Scores:
-    """Return what a trained model reaches."""
+    """Return a trained model's scores."""
     return judge.score(predictor.classifier, predictor.findings, predictor.description.size, label)
 
 
 def control_scores(judge: Judge, predictor: Predictor) -> Scores:
-    """Return what the model's network reaches with random weights and head, the mean over several draws.
+    """Return the scores of the network with random weights and head, the mean over several.
 
     Source: the model randomisation test of Adebayo 2018 (arXiv 1810.03292).
     """
@@ -248,22 +243,16 @@ def control_scores(judge: Judge, predictor: Predictor) -> Scores:
         label = f"random weights, draw {seed + 1}"
         drawn.append(judge.score(classifier, predictor.findings, predictor.description.size, label))
     means = {
-        name: np.mean([getattr(one, name) for one in drawn], axis=0)
+        name: np.mean([getattr(scores, name) for scores in drawn], axis=0)
         for name in ("hits", "overlaps", "habit", "empty")
     }
     return Scores(**means, layer=drawn[0].layer)
 
 
 def random_classifier(predictor: Predictor, seed: int) -> Classifier:
-    """Return a model's network as it is before any training, weights and head from the seed."""
+    """Return a model's network before any training, weights and head from the seed."""
     description = predictor.description
     backbone = new_backbone(description.backbone, description.size, seed)
     with seeded(seed):
         head = nn.Linear(backbone.out_features, len(description.findings))
     return Classifier(backbone, head).to(predictor.device).eval()
-
-
-def _enlarged(heat: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Return a map at a mask's size."""
-    resized = cv2.resize(heat, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.float32)

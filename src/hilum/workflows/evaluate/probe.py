@@ -1,7 +1,8 @@
-"""Probing: what frozen features already know of the findings, by nearest neighbours and by a linear layer."""
+"""Probing: how well frozen features predict the findings, by kNN and by a linear layer."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.bundle.initialization import InitialWeights, initial_weights, input_size
+from hilum.bundle.initialization import initial_weights, input_size
 from hilum.bundle.model_folder import is_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.training_manifest import FILMS, were_seen
@@ -45,14 +46,14 @@ class Against:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        found: dict[str, Any] = {"subject": self.subject}
+        content: dict[str, Any] = {"subject": self.subject}
         for name, comparison in (("knn", self.knn), ("linear", self.linear)):
             macro = comparison.auroc_macro
-            found[f"{name}_auroc_macro"] = macro.value
-            found[f"{name}_auroc_macro_interval"] = (
+            content[f"{name}_auroc_macro"] = macro.value
+            content[f"{name}_auroc_macro_interval"] = (
                 None if macro.interval is None else list(macro.interval)
             )
-        return found
+        return content
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class _Labelled:
 
 @dataclass(frozen=True)
 class _Task:
-    """What every subject is probed on: labelled rows, rows to score, and what is known of them."""
+    """What every subject is probed on: labelled rows, rows to score, and their labels."""
 
     films: Films
     rows: Rows
@@ -148,7 +149,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Scores:
-    """What both probes of a subject say of the films to score, [n, F] each, and the linear one's penalty."""
+    """Both probes' scores of the test films, [n, F] each, and the linear one's penalty."""
 
     backbone: str
     knn: FloatArray
@@ -157,11 +158,11 @@ class _Scores:
 
 
 def probe(subject: str | Path, options: ProbeOptions, listener: Listener = SILENT) -> ProbeResult:
-    """Measure what the frozen features of a run, file, ImageNet's or random weights know of the findings.
+    """Probe the frozen features of a run, a file, ImageNet's or random weights.
 
     The penalty of the linear probe is chosen on a fifth of the training patients; neither
     validation nor test films choose anything. With ``options.against`` a second subject is probed
-    alike, and the difference of the two is given with intervals paired within each resample; random
+    in the same way, and the difference has intervals paired within each resample; random
     and ImageNet's weights then are those of the subject's network unless ``options.backbone`` names
     another.
 
@@ -197,7 +198,18 @@ def _score(
 ) -> _Scores:
     """Fit both probes on the subject's features of the labelled films and score the others."""
     size = input_size(subject, options.size, task.films.preparation)
-    start = _start(subject, backbone, task.films, task.tested, size, options, listener)
+    start = initial_weights(subject, backbone, size, options.seed)
+    for note in start.notes:
+        listener.note(note)
+    if start.preparation is not None:
+        task.films.refuse_other_preparation(start.preparation)
+    test_films = task.films.columns(FILMS, task.tested)
+    seen = were_seen(test_films, start.seen, task.films.preparation.size)
+    if seen.any():
+        raise DataError(
+            f"{subject} was trained on {int(seen.sum())} of the {len(task.tested)} films of "
+            f"{options.split!r}: choose another --split, or a run that left them out."
+        )
     device = choose_device(options.device)
     listener.device(describe_device(device))
     start.backbone.to(device)
@@ -221,46 +233,21 @@ def _score(
 
 
 def choose_penalty(known: _Labelled, seed: int) -> float:
-    """Return the penalty with the best mean AUROC on a fifth of the patients, fitted on the others."""
+    """Return the penalty of the best mean AUROC on a fifth of the patients."""
     patients = np.unique(known.patients)
-    held = np.random.default_rng(seed).permutation(patients)[: max(len(patients) // HELD_OUT, 1)]
-    out = np.isin(known.patients, held)
+    held_out = np.random.default_rng(seed).permutation(patients)[
+        : max(len(patients) // HELD_OUT, 1)
+    ]
+    out = np.isin(known.patients, held_out)
     if out.all():
         return PENALTIES[len(PENALTIES) // 2]
     inside, outside = known.where(~out), known.where(out)
-    scores = [
-        _mean_auroc(outside, LinearProbe(inside.features, inside.targets, inside.weights, p))
-        for p in PENALTIES
-    ]
+    truth, counts = outside.targets.numpy() >= 0.5, outside.weights.numpy() > 0
+    scores = []
+    for penalty in PENALTIES:
+        linear = LinearProbe(inside.features, inside.targets, inside.weights, penalty)
+        logits = linear(outside.features).numpy()
+        areas = [auroc(truth[cells, f], logits[cells, f]) for f, cells in enumerate(counts.T)]
+        known_areas = [area for area in areas if not math.isnan(area)]  # both classes are there
+        scores.append(float(np.mean(known_areas)) if known_areas else 0.0)
     return PENALTIES[int(np.argmax(scores))]
-
-
-def _mean_auroc(known: _Labelled, linear: LinearProbe) -> float:
-    logits, counts = linear(known.features).numpy(), known.weights.numpy() > 0
-    truth = known.targets.numpy() >= 0.5
-    values = [auroc(truth[cells, f], logits[cells, f]) for f, cells in enumerate(counts.T)]
-    known_values = [value for value in values if value == value]
-    return float(np.mean(known_values)) if known_values else 0.0
-
-
-def _start(
-    subject: str,
-    backbone: str | None,
-    films: Films,
-    tested: Rows,
-    size: int,
-    options: ProbeOptions,
-    listener: Listener,
-) -> InitialWeights:
-    start = initial_weights(subject, backbone, size, options.seed)
-    for note in start.notes:
-        listener.note(note)
-    if start.preparation is not None:
-        films.refuse_other_preparation(start.preparation)
-    seen = were_seen(films.columns(FILMS, tested), start.seen, films.preparation.size)
-    if seen.any():
-        raise DataError(
-            f"{subject} was trained on {int(seen.sum())} of the {len(tested)} films of {options.split!r}: "
-            "choose another --split, or a run that left them out."
-        )
-    return start
