@@ -27,7 +27,6 @@ from hilum.metrics.estimates import (
 from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.per_study import per_study
 from hilum.metrics.resampling import RANK_MEASURES, EvaluationLabels, rank_findings, weightings
-from hilum.metrics.results import Comparison
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.evaluate import saved_scores
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
@@ -172,6 +171,19 @@ def _model_json(test: _TestSet, model: _Model) -> dict[str, Any]:
     for cell, scores in zip(model.cells, model.measured.scores, strict=True):
         areas = rank_findings(test.labels, scores[None], test.weights[:1])["auroc"][0, scored]
         seeds.append({"seed": cell.seed, "auroc_macro": float(areas.mean()) if scored else None})
+    by_finding: dict[str, dict[str, Any]] = {name: {} for name in RANK_MEASURES}
+    for column, finding in enumerate(test.findings):
+        no_value = missing_class(test.labels, column) or "not called"
+        no_interval = too_few(test.labels, [column])
+        patients = min(patients_by_class(test.labels, column))
+        for name in RANK_MEASURES:
+            by_finding[name][finding] = estimate(
+                samples[name][:, column],
+                test.options.level,
+                no_value=no_value,
+                no_interval=no_interval,
+                patients=patients,
+            ).to_json()
     return {
         "model": model.cell.model,
         "fraction": model.cell.fraction,
@@ -186,22 +198,9 @@ def _model_json(test: _TestSet, model: _Model) -> dict[str, Any]:
             f"{name}_macro": macro(test.labels, samples[name], scored, test.options).to_json()
             for name in RANK_MEASURES
         },
-        **{name: _by_finding(test, samples[name]) for name in RANK_MEASURES},
+        **by_finding,
         "competition": _competition(test, samples["auroc"], scored),
         "per_study": _per_study(test, model.measured.scores, scored),
-    }
-
-
-def _by_finding(test: _TestSet, samples: DoubleArray) -> dict[str, Any]:
-    return {
-        name: estimate(
-            samples[:, column],
-            test.options.level,
-            no_value=missing_class(test.labels, column) or "not called",
-            no_interval=too_few(test.labels, [column]),
-            patients=min(patients_by_class(test.labels, column)),
-        ).to_json()
-        for column, name in enumerate(test.findings)
     }
 
 
@@ -245,10 +244,13 @@ def _comparisons(
 ) -> list[dict[str, Any]]:
     """Compare models with the reference at each fraction, and policies with the plan's first."""
     comparisons = []
-    for group, fraction in dict.fromkeys((one.cell.group, one.cell.fraction) for one in models):
+    groups = dict.fromkeys((model.cell.group, model.cell.fraction) for model in models)
+    for group, fraction in groups:
         against = record.plan["policies"]["compare"][0] if group == "policies" else record.reference
         together = [
-            one for one in models if (one.cell.group, one.cell.fraction) == (group, fraction)
+            model
+            for model in models
+            if (model.cell.group, model.cell.fraction) == (group, fraction)
         ]
         second = next((model for model in together if model.name == against), None)
         if second is None:
@@ -272,9 +274,18 @@ def _self_training_gains(
     """Compare every self-trained model with the model that it started from, at each fraction."""
     pairs = []
     for model in models:
-        start = _start_of(test, model, models, record)
-        if start is not None:
+        identity = (model.cell.group, model.cell.start, model.cell.fraction, model.cell.policy)
+        start = next((other for other in models if _identity(other.cell) == identity), None)
+        if model.cell.start is None or start is None:
+            continue
+        # Both are compared over the seeds that they have in common.
+        seeds = {cell.seed for cell in model.cells}
+        cells = tuple(cell for cell in start.cells if cell.seed in seeds)
+        if [cell.seed for cell in start.cells] == [cell.seed for cell in model.cells]:
             pairs.append((model, start))
+        elif cells:
+            measured = test.measure([record.path(cell) for cell in cells])
+            pairs.append((model, _Model(cells, measured, start.planned)))
     comparisons = []
     for fraction in dict.fromkeys(model.cell.fraction for model, _ in pairs):
         together = [pair for pair in pairs if pair[0].cell.fraction == fraction]
@@ -289,53 +300,27 @@ def _self_training_gains(
     return comparisons
 
 
-def _start_of(
-    test: _TestSet, model: _Model, models: Sequence[_Model], record: StudyRecord
-) -> _Model | None:
-    """Return the model that a self-trained one started from, over the seeds that both have.
-
-    None where the model was not self-trained, or no seed of its start is there.
-    """
-    identity = (model.cell.group, model.cell.start, model.cell.fraction, model.cell.policy)
-    start = next(
-        (one for one in models if model.cell.start and _identity(one.cell) == identity), None
-    )
-    if start is None or [cell.seed for cell in start.cells] == [cell.seed for cell in model.cells]:
-        return start
-    seeds = {cell.seed for cell in model.cells}
-    cells = tuple(cell for cell in start.cells if cell.seed in seeds)
-    if not cells:
-        return None
-    return _Model(cells, test.measure([record.path(cell) for cell in cells]), start.planned)
-
-
 def _family(
     test: _TestSet, pairs: Sequence[tuple[_Model, _Model]], family: str
 ) -> list[dict[str, Any]]:
-    """Return the comparisons of some pairs, adjusted for each other; ``family`` says what they are."""
+    """Return the comparisons of some pairs, adjusted for each other; ``family`` names them."""
     apart = [
         compare(test.labels, first.measured, second.measured, test.findings, test.options)
         for first, second in pairs
     ]
     return [
-        _comparison_json(*pair, comparison, family)
-        for pair, comparison in zip(pairs, in_families(apart), strict=True)
+        {
+            "fraction": first.cell.fraction,
+            "policy": first.cell.policy,
+            "group": first.cell.group,
+            "model": first.cell.model,
+            "first": first.name,
+            "second": second.name,
+            "family": family,
+            "findings_scored": list(comparison.findings_scored),
+            "auroc_macro": comparison.auroc_macro.to_json(),
+            "average_precision_macro": comparison.average_precision_macro.to_json(),
+            "auroc": {name: change.to_json() for name, change in comparison.auroc.items()},
+        }
+        for (first, second), comparison in zip(pairs, in_families(apart), strict=True)
     ]
-
-
-def _comparison_json(
-    first: _Model, second: _Model, comparison: Comparison, family: str
-) -> dict[str, Any]:
-    return {
-        "fraction": first.cell.fraction,
-        "policy": first.cell.policy,
-        "group": first.cell.group,
-        "model": first.cell.model,
-        "first": first.name,
-        "second": second.name,
-        "family": family,
-        "findings_scored": list(comparison.findings_scored),
-        "auroc_macro": comparison.auroc_macro.to_json(),
-        "average_precision_macro": comparison.average_precision_macro.to_json(),
-        "auroc": {name: change.to_json() for name, change in comparison.auroc.items()},
-    }

@@ -31,7 +31,14 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
     Raises:
         OptionError: Two models' names give the same folder.
     """
-    names = _folder_names(plan)
+    names: dict[str, str] = {}
+    for number, model in enumerate(plan.models, start=1):
+        name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{number}"
+        if name in names.values():
+            raise OptionError(
+                f"models has {model!r}, whose folder {name!r} is another's: give it another name."
+            )
+        names[model] = name
     main = plan.finetune.labels.uncertain
     cells = _pretrainings(plan, names)
     for model in plan.models:
@@ -46,7 +53,7 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
 
 
 def backbone_of(plan: StudyPlan, model: str) -> str:
-    """Return timm's name of a model's network: of a run that it starts from, else its own or the study's."""
+    """Return timm's name of a model's network: its own, that of the run it starts from, or the study's."""
     row = plan.models[model]
     if row.self_train is not None:
         return backbone_of(plan, row.self_train)
@@ -59,7 +66,7 @@ def backbone_of(plan: StudyPlan, model: str) -> str:
 
 
 def refuse_unworkable(plan: StudyPlan) -> Films:
-    """Check the plan against the data and the networks, before anything runs; return the films of the first store.
+    """Check the plan against data and networks before anything runs; return the first store's films.
 
     Raises:
         HilumError: A network is unknown, a store lacks what is needed, such as validation films, or
@@ -71,9 +78,7 @@ def refuse_unworkable(plan: StudyPlan) -> Films:
     films = Films.open(plan.options.data[:1])
     subsets = Subsets.of(films)
     subsets.needed("test")
-    subsets.needed(
-        "val"
-    )  # they choose rates, epochs, thresholds and calibration, and every run is measured on them
+    subsets.needed("val")  # they choose rates, epochs and thresholds, and every run is measured
     fractions = [fraction for model in plan.models for fraction in plan.fractions_of(model)]
     names = [plan.finetune.labels.uncertain]
     if plan.policies is not None:
@@ -180,7 +185,7 @@ def _pretrainings(plan: StudyPlan, names: Mapping[str, str]) -> list[StudyCell]:
 def _trainings(
     plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
 ) -> Iterator[StudyCell]:
-    """Yield the cells of one model, fraction and policy: the first seed at every rate, then the others."""
+    """Yield the cells of a model, fraction and policy: the first seed at every rate, then others."""
     rates = plan.options.learning_rates
     beginning = f"{name}-{100 * fraction:g}-{policy}"
     usual = StudyCell(
@@ -205,7 +210,7 @@ def _trainings(
 def _self_trainings(
     plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
 ) -> Iterator[StudyCell]:
-    """Yield the cells of a model with self_train, one for each seed, at the rate of the fine-tuning it starts from."""
+    """Yield the cells of a model with self_train, one a seed, at the rate of its start."""
     rates = plan.options.learning_rates
     for seed in range(plan.seeds_of(model)):
         cell = StudyCell(
@@ -226,19 +231,7 @@ def _self_trainings(
 
 
 def _named(cell: StudyCell, run: str) -> StudyCell:
-    """Return a cell with its name and run: what the main table has too is a cell of its own, run once."""
+    """Return a cell with its name and run, which a cell of the main table may share."""
     return replace(
         cell, id=run if cell.group == "main" else f"{cell.group}-{run}", run=f"{RUNS}/{run}"
     )
-
-
-def _folder_names(plan: StudyPlan) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for number, model in enumerate(plan.models, start=1):
-        name = re.sub(r"[^a-z0-9]+", "-", model.casefold()).strip("-")[:60] or f"model-{number}"
-        if name in names.values():
-            raise OptionError(
-                f"models has {model!r}, whose folder {name!r} is another's: give it another name."
-            )
-        names[model] = name
-    return names

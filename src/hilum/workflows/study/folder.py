@@ -74,7 +74,21 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
     with (folder / LOCK).open("w", encoding="utf-8") as lock:
         hold(lock.fileno(), folder)
         clear_leftovers(folder)
-        _same_plan(folder / PLAN, plan)
+        path = folder / PLAN
+        text = yaml.safe_dump({"study": study_block(plan)}, sort_keys=False, allow_unicode=True)
+        content, known = yaml.safe_load(text), None
+        if path.is_file():
+            try:
+                known = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise RunError(f"{path} is damaged: start again in another --out.") from error
+            differing = difference(_binding(known), _binding(content))
+            if differing:
+                raise RunError(
+                    f"{folder} holds another study ({differing}): give the same, or another --out."
+                )
+        if known != content:  # a new study, or its evaluation or annotations have changed
+            write_bytes(path, text.encode())
         yield
 
 
@@ -94,7 +108,16 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
     if is_study(folder):
         record = read_study(folder)
         for old, now in zip(record.stores, stores, strict=True):
-            _refuse_changed_store(old, now, folder)
+            if old.fingerprint != now.fingerprint:
+                raise RunError(
+                    f"{now.path} holds other films than when {folder} began: choose another --out."
+                )
+            if old.split is not None and old.split != now.split:
+                raise RunError(
+                    f"{now.path} was split anew since {folder} began (split {old.split[:8]} then, "
+                    f"{str(now.split)[:8]} now): split it as it was, by the same options, or "
+                    "choose another --out."
+                )
         return _updated(record, study_block(plan))
     return StudyRecord(
         folder=folder,
@@ -103,26 +126,19 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},
         },
-        machine=_machine(jobs),
+        machine={
+            "system": platform.system(),
+            "cores": len(os.sched_getaffinity(0)),
+            "threads": torch.get_num_threads(),
+            "jobs": jobs,
+            "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        },
         stores=stores,
         plan=study_block(plan),
         reference=plan.reference,
         finished=False,
         cells=cells,
     )
-
-
-def _refuse_changed_store(old: StudyStore, now: StudyStore, folder: Path) -> None:
-    """Raise a RunError where a store is not what it was when the study in the folder began."""
-    if old.fingerprint != now.fingerprint:
-        raise RunError(
-            f"{now.path} holds other films than when {folder} began: choose another --out."
-        )
-    if old.split is not None and old.split != now.split:
-        raise RunError(
-            f"{now.path} was split anew since {folder} began (split {old.split[:8]} then, {str(now.split)[:8]} now): "
-            "split it as it was, by the same options, or choose another --out."
-        )
 
 
 def _updated(record: StudyRecord, block: dict[str, Any]) -> StudyRecord:
@@ -163,33 +179,4 @@ def _binding(content: Any) -> Any:
         "study": {
             key: value for key, value in block.items() if key not in (ANNOTATIONS, EVALUATION)
         }
-    }
-
-
-def _same_plan(path: Path, plan: StudyPlan) -> None:
-    content = {"study": study_block(plan)}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if path.is_file():
-        try:
-            known = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{path} is damaged: start again in another --out.") from error
-        differing = difference(_binding(known), _binding(yaml.safe_load(text)))
-        if differing:
-            raise RunError(
-                f"{path.parent} holds another study ({differing}): give the same, or another --out."
-            )
-        if known == yaml.safe_load(text):
-            return
-    write_bytes(path, text.encode())
-
-
-def _machine(jobs: int) -> dict[str, Any]:
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {
-        "system": platform.system(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "jobs": jobs,
-        "gpu": gpu,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,18 @@ class Read:
         predictor.refuse_other_preparation(films)
         rows = Subsets.of(films).needed(split)
         truth, counts = truth_of(films, rows, predictor.description.unstated)
-        found = positions(predictor.findings, films.findings)
-        columns = [column for column in found if column is not None]
-        if len(columns) < len(found):
+        matches = positions(predictor.findings, films.findings)
+        columns = [column for column in matches if column is not None]
+        if len(columns) < len(matches):
             raise ValueError("the model calls findings that the store it was trained on lacks")
-        probabilities = _saved(run / f"predictions-{split}.parquet", predictor, films, rows)
-        if probabilities is None:
+        saved, names = pd.DataFrame(), list(predictor.findings)
+        with suppress(OSError, ValueError):  # missing or damaged: scored anew
+            saved = pd.read_parquet(run / f"predictions-{split}.parquet")
+        if {"path", *names} <= set(saved) and list(saved["path"]) == list(
+            films.catalog["path"].iloc[rows]
+        ):
+            probabilities = saved[names].to_numpy(np.float32)
+        else:
             probabilities = predictor.score_films(films, rows)
         labels = films.labels[rows][:, columns]
         return cls(
@@ -81,7 +88,7 @@ class Read:
 def write_gallery(
     folder: Path, read: Read, annotations: Annotations | None, about: dict[str, Any]
 ) -> None:
-    """Write pictures and ``gallery.json`` into a folder, in column of an earlier gallery.
+    """Write pictures and ``gallery.json`` into a folder, in place of an earlier gallery.
 
     No name, path or patient of a film is written: a film is the store's row. ``about`` says which
     model it is.
@@ -168,16 +175,3 @@ def _findings(read: Read, film: int) -> dict[str, Any]:
             row["finding"] for row in rows if row["called"] and row["present"] is False
         ],
     }
-
-
-def _saved(path: Path, predictor: Predictor, films: Films, rows: Rows) -> FloatArray | None:
-    """Return saved predictions [n, F] if they are of these films by this model's findings."""
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError):
-        return None
-    if not {"path", *predictor.findings} <= set(table) or list(table["path"]) != list(
-        films.catalog["path"].iloc[rows]
-    ):
-        return None
-    return table[list(predictor.findings)].to_numpy(np.float32)

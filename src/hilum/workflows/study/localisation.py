@@ -102,7 +102,7 @@ def best_cells(record: StudyRecord) -> list[StudyCell]:
 
 
 def unseen_rows(films: Films) -> tuple[Rows, list[str]]:
-    """Return the rows of films that no model learnt from or was chosen by, and their splits."""
+    """Return the rows of films that neither trained nor chose a model, and their splits."""
     subsets = Subsets.of(films)
     rows = {split: subsets.rows(split) for split in (PART, "official-test")}
     return np.concatenate(list(rows.values())), [name for name, of in rows.items() if len(of)]
@@ -150,15 +150,12 @@ class _Scorer:
             scores = model_scores(self.judge, predictor, cell.model)
         except OptionError as error:
             return {**_about(cell), "reason": str(error)}
-        compared = self.judge.compare(scores, self._control(predictor))
-        return {**_about(cell), "reason": None, **compared.to_json()}
-
-    def _control(self, predictor: Predictor) -> Scores:
-        about = predictor.description
-        key = (about.backbone, about.size, about.findings)
+        network = predictor.description
+        key = (network.backbone, network.size, network.findings)
         if key not in self.controls:
             self.controls[key] = control_scores(self.judge, predictor)
-        return self.controls[key]
+        compared = self.judge.compare(scores, self.controls[key])
+        return {**_about(cell), "reason": None, **compared.to_json()}
 
 
 def _localisation(
@@ -170,10 +167,11 @@ def _localisation(
     device: str,
 ) -> dict[str, Any]:
     store = films.stores[0]
-    rows, parts = unseen_rows(films)
-    shown = shown_findings(
-        store, rows, annotations, _called_by_all(record, cells), MOST_FILMS[annotations.kind], SEED
-    )
+    rows, splits = unseen_rows(films)
+    # Findings of every model: with few labels one may have learnt fewer.
+    lists = [described(record.path(cell)).findings for cell in cells]
+    common = [name for name in lists[0] if all(name in names for names in lists)]
+    shown = shown_findings(store, rows, annotations, common, MOST_FILMS[annotations.kind], SEED)
     if not shown:
         return _unavailable(f"no {annotations.kind} are of the test films.")
     judge = Judge.of(store, shown, RESAMPLES, SEED, listener)
@@ -193,7 +191,7 @@ def _localisation(
                 name: list(STAND_INS[name]) for name in names if name not in store.findings
             },
         },
-        "parts": parts,
+        "parts": splits,
         "films": judge.films,
         "patients": judge.places.patient_count,
         "maps": {name: int((judge.places.finding == f).sum()) for f, name in enumerate(names)},
@@ -205,12 +203,6 @@ def _localisation(
         "chance": judge.chance().to_json(),
         "models": [scorer.entry(cell) for cell in cells],
     }
-
-
-def _called_by_all(record: StudyRecord, cells: Sequence[StudyCell]) -> list[str]:
-    """Return the findings that every model calls: with few labels one may have learnt fewer."""
-    lists = [described(record.path(cell)).findings for cell in cells]
-    return [name for name in lists[0] if all(name in names for names in lists)]
 
 
 def _about(cell: StudyCell) -> dict[str, Any]:

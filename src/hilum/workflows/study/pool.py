@@ -113,7 +113,22 @@ class Workers:
 
     def start(self, task: Task) -> None:
         """Send a task to a process that has none."""
-        worker = self._idle() or self._spawn()
+        worker = None
+        for idle in [worker for worker in self._workers if worker.task is None]:
+            if idle.process.running:
+                worker = idle
+                break
+            self._remove_lost(idle)  # it died without a task: no run is lost
+        if worker is None:
+            count = torch.cuda.device_count()
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            gpus = [name for name in visible if name][:count] or [str(gpu) for gpu in range(count)]
+            gpu = gpus[self._spawned % len(gpus)] if gpus else None
+            cores = len(os.sched_getaffinity(0))
+            threads = 0 if "OMP_NUM_THREADS" in os.environ else max(1, cores // self._jobs)
+            worker = Worker(threads, gpu)
+            self._spawned += 1
+            self._workers.append(worker)
         worker.task, worker.began = task, time.perf_counter()
         with suppress(BrokenPipeError, ConnectionResetError):  # it has died: `wait` notices
             worker.pipe.send(task)
@@ -143,14 +158,6 @@ class Workers:
         for worker in self._workers:
             worker.end()
 
-    def _idle(self) -> Worker | None:
-        """Return a process that has no task; one that died without a task costs no run."""
-        for worker in [worker for worker in self._workers if worker.task is None]:
-            if worker.process.running:
-                return worker
-            self._remove_lost(worker)
-        return None
-
     def _receive(self, worker: Worker) -> TaskEnd | None:
         """Read one message of a worker; its death ends the task that it had."""
         try:
@@ -173,18 +180,6 @@ class Workers:
         if worker.task is None:
             return None
         return TaskEnd(worker.task.run, time.perf_counter() - worker.began, error=line)
-
-    def _spawn(self) -> Worker:
-        count = torch.cuda.device_count()
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        gpus = visible[:count] or [str(number) for number in range(count)]
-        gpu = gpus[self._spawned % len(gpus)] if gpus else None
-        cores = len(os.sched_getaffinity(0))
-        threads = 0 if "OMP_NUM_THREADS" in os.environ else max(1, cores // self._jobs)
-        worker = Worker(threads, gpu)
-        self._spawned += 1
-        self._workers.append(worker)
-        return worker
 
 
 @contextmanager

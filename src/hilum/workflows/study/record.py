@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -146,7 +145,7 @@ class StudyRecord:
         )
 
     def pretraining(self, model: str) -> StudyCell | None:
-        """Return the pretraining that a model starts from, None where it has none within the study."""
+        """Return the pretraining of a model within the study, None where it has none."""
         own = (cell for cell in self.cells if cell.kind == "pretrain" and cell.model == model)
         return next(own, None)
 
@@ -179,7 +178,26 @@ def read_study(folder: Path) -> StudyRecord:
             f"{path} is of format {content.get('format')!r}: this version reads {FORMAT}."
         )
     try:
-        return _record(folder, content)
+        cells = tuple(StudyCell(**row) for row in content["cells"])
+        for cell in cells:
+            typed = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
+            if any(value not in get_args(allowed) for value, allowed in typed):
+                raise ValueError(f"cell {cell.id!r} is of no known kind, group or state")
+        return StudyRecord(
+            folder=folder,
+            hilum=str(content["hilum"]),
+            versions=dict(content["versions"]),
+            machine=dict(content["machine"]),
+            stores=tuple(
+                StudyStore(**{**store, "path": folder / store["path"]})
+                for store in content["stores"]
+            ),
+            plan=with_new_names("study", dict(content["plan"])),
+            reference=str(content["reference"]),
+            finished=bool(content["finished"]),
+            cells=cells,
+            faults=tuple(str(line) for line in content.get("faults", ())),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(damaged) from error
 
@@ -191,44 +209,16 @@ def write_study(record: StudyRecord) -> None:
         for field in fields(record)
         if field.name != "folder"
     }
+    folder = record.folder.resolve()
+    stores = []
+    for store in record.stores:
+        path = store.path.resolve()
+        if path.is_relative_to(folder):  # so that both can be moved together
+            path = path.relative_to(folder)
+        stores.append({**asdict(store), "path": str(path)})
     content |= {
         "format": FORMAT,
-        "stores": [
-            {**asdict(store), "path": _portable(store.path, record.folder)}
-            for store in record.stores
-        ],
+        "stores": stores,
         "cells": [asdict(cell) for cell in record.cells],
     }
     write_json(record.folder / STUDY, content)
-
-
-def _record(folder: Path, content: Mapping[str, Any]) -> StudyRecord:
-    return StudyRecord(
-        folder=folder,
-        hilum=str(content["hilum"]),
-        versions=dict(content["versions"]),
-        machine=dict(content["machine"]),
-        stores=tuple(
-            StudyStore(**{**store, "path": folder / store["path"]}) for store in content["stores"]
-        ),
-        plan=with_new_names("study", dict(content["plan"])),
-        reference=str(content["reference"]),
-        finished=bool(content["finished"]),
-        cells=_cells(content["cells"]),
-        faults=tuple(str(line) for line in content.get("faults", ())),
-    )
-
-
-def _cells(rows: Sequence[Mapping[str, Any]]) -> tuple[StudyCell, ...]:
-    cells = tuple(StudyCell(**row) for row in rows)
-    for cell in cells:
-        typed = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
-        if any(value not in get_args(allowed) for value, allowed in typed):
-            raise ValueError(f"cell {cell.id!r} is of no known kind, group or state")
-    return cells
-
-
-def _portable(store: Path, folder: Path) -> str:
-    """Return a store's path, relative to the study's folder if within, so both can be moved together."""
-    store, folder = store.resolve(), folder.resolve()
-    return str(store.relative_to(folder) if store.is_relative_to(folder) else store)

@@ -1,4 +1,4 @@
-"""What a study does next: which cells can start, which rate counts, which cells are lost, how long it will take."""
+"""A study's schedule: which cells can start, the chosen rates, lost cells, the time left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Cells = tuple[StudyCell, ...]
 
 
 def begun_again(cells: Cells) -> Cells:
-    """Return the cells of a study that was left: what ran waits again, and so does what failed.
+    """Return the cells of an interrupted study: those that ran or failed wait again.
 
     A trial that was chosen, and waits to be measured, keeps the time that its training took.
     """
@@ -31,7 +31,7 @@ def begun_again(cells: Cells) -> Cells:
 
 
 def settled(cells: Cells) -> Cells:
-    """Return the cells with all that follows from what has ended: lost ones, and the rates that were chosen.
+    """Return the cells with what follows from ended ones: lost cells and chosen rates.
 
     A cell fails with what it starts from. Of the rates that the first seed tried, the best on
     validation films counts (the first of equals); its cell waits again, to be measured, and the
@@ -42,9 +42,27 @@ def settled(cells: Cells) -> Cells:
     cells = _lost(cells)
     for group in dict.fromkeys(_group(cell) for cell in cells if cell.kind == "finetune"):
         own = [cell for cell in cells if cell.kind == "finetune" and _group(cell) == group]
-        changed = {cell.id: cell for cell in _chosen(own, _self_trained(own[0], cells))}
+        self_trained = [  # from this group
+            cell
+            for cell in cells
+            if cell.kind == "pseudo-label" and (cell.start, *_group(cell)[1:]) == group
+        ]
+        changed = {cell.id: cell for cell in _with_best_rate(own, self_trained)}
         cells = tuple(changed.get(cell.id, cell) for cell in cells)
-    return _lost(tuple(_following(cell, cells) for cell in cells))
+    following = []
+    for cell in cells:
+        if cell.kind == "pseudo-label" and cell.state == "waiting":
+            start = start_of(cell, cells)
+            rate = "" if start is None else f"{RATE}{start.lr:g}"
+            in_name = start is not None and start.run.endswith(rate)  # several rates are tried
+            cell = replace(
+                cell,
+                lr=None if start is None else start.lr,
+                chosen=start is not None,
+                run=f"{RUNS}/{cell.id}{rate if in_name else ''}",
+            )
+        following.append(cell)
+    return _lost(tuple(following))
 
 
 def ready(cells: Cells) -> Cells:
@@ -55,12 +73,13 @@ def ready(cells: Cells) -> Cells:
         start = start_of(cell, cells)
         begins = (start is None or start.state == "done") and cell.lr is not None
         if begins and cell.state == "waiting" and cell.run not in busy:
-            by_run[cell.run] = _counting(cell, by_run.get(cell.run))
+            # Of two cells of one run, the one that is to be measured.
+            by_run[cell.run] = cell if cell.chosen else by_run.get(cell.run, cell)
     return tuple(by_run.values())
 
 
 def start_of(cell: StudyCell, cells: Sequence[StudyCell]) -> StudyCell | None:
-    """Return the pretraining that a fine-tuning starts from, or the fine-tuning that pseudo-labels begin with.
+    """Return the run that a fine-tuning or pseudo-label cell starts from.
 
     None where it is not of this study, or not yet chosen.
     """
@@ -73,39 +92,33 @@ def start_of(cell: StudyCell, cells: Sequence[StudyCell]) -> StudyCell | None:
     )
 
 
-def ended(cells: Cells, run: str, **news: object) -> Cells:
-    """Return the cells after news of a run, which all cells that share it hear."""
-    return tuple(replace(cell, **news) if cell.run == run else cell for cell in cells)  # type: ignore[arg-type]
+def ended(cells: Cells, run: str, **values: object) -> Cells:
+    """Return the cells with the given values in all cells of a run."""
+    return tuple(replace(cell, **values) if cell.run == run else cell for cell in cells)  # type: ignore[arg-type]
 
 
 def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
-    """Return an estimate of the time left, None before anything has ended that it could be taken from.
+    """Return an estimate of the time left, None before a similar run has ended.
 
     Time is taken in proportion to epochs and to the fraction of the films, from ended cells
     of the same kind and network, else of the same kind.
     """
-    left = 0.0
-    for cell in _runs(cells):
-        if cell.state in ("waiting", "running"):
-            rate = _rate(cell, cells, plan)
-            if rate is None:
-                return None
-            left += rate * _work(cell, plan)
+    left, runs = 0.0, list({cell.run: cell for cell in cells}.values())
+    done = [cell for cell in runs if cell.state == "done" and cell.seconds]
+    for cell in runs:
+        if cell.state not in ("waiting", "running"):
+            continue
+        timed = [other for other in done if other.kind == cell.kind]
+        if cell.kind == "pseudo-label":  # its rounds are fine-tunings
+            timed = timed or [other for other in done if other.kind == "finetune"]
+        network = (cell.backbone, cell.method)
+        alike = [other for other in timed if (other.backbone, other.method) == network]
+        work = sum(_work(other, plan) for other in alike or timed)
+        if not work:
+            return None
+        seconds = sum(other.seconds or 0.0 for other in alike or timed)
+        left += seconds / work * _work(cell, plan)
     return left / jobs
-
-
-def _rate(cell: StudyCell, cells: Cells, plan: StudyPlan) -> float | None:
-    """Return seconds a unit of work."""
-    ended = [other for other in _runs(cells) if other.state == "done" and other.seconds]
-    timed = [other for other in ended if other.kind == cell.kind]
-    if cell.kind == "pseudo-label":  # its rounds are fine-tunings
-        timed = timed or [other for other in ended if other.kind == "finetune"]
-    alike = [
-        other for other in timed if (other.backbone, other.method) == (cell.backbone, cell.method)
-    ]
-    used = alike or timed
-    work = sum(_work(other, plan) for other in used)
-    return sum(other.seconds or 0.0 for other in used) / work if work else None
 
 
 def _work(cell: StudyCell, plan: StudyPlan) -> float:
@@ -117,15 +130,6 @@ def _work(cell: StudyCell, plan: StudyPlan) -> float:
     return fraction * plan.epochs_of(cell.model, fraction)
 
 
-def _runs(cells: Cells) -> list[StudyCell]:
-    return list({cell.run: cell for cell in cells}.values())
-
-
-def _counting(cell: StudyCell, other: StudyCell | None) -> StudyCell:
-    """Of two cells of one run return the one that is measured, if one is."""
-    return cell if other is None or cell.chosen else other
-
-
 def _group(cell: StudyCell) -> tuple[object, ...]:
     return cell.model, cell.fraction, cell.policy, cell.group
 
@@ -133,25 +137,18 @@ def _group(cell: StudyCell) -> tuple[object, ...]:
 def _lost(cells: Cells) -> Cells:
     settled_cells = []
     for cell in cells:
-        failed = _failed_start(cell, cells)
-        if cell.state == "waiting" and failed is not None:
+        failed, trials = start_of(cell, cells), _begun_with(cell, cells)
+        if failed is None and trials and all(trial.state == "failed" for trial in trials):
+            failed = trials[0]
+        if cell.state == "waiting" and failed is not None and failed.state == "failed":
             what = "pretraining" if failed.kind == "pretrain" else "start"
             cell = replace(cell, state="failed", error=f"its {what} {failed.id} failed")
         settled_cells.append(cell)
     return tuple(settled_cells)
 
 
-def _failed_start(cell: StudyCell, cells: Cells) -> StudyCell | None:
-    """Return what a cell starts from if that has failed; of pseudo-labels the first trial where all have."""
-    start = start_of(cell, cells)
-    if start is not None:
-        return start if start.state == "failed" else None
-    trials = _begun_with(cell, cells)
-    return trials[0] if trials and all(trial.state == "failed" for trial in trials) else None
-
-
 def _begun_with(cell: StudyCell, cells: Sequence[StudyCell]) -> list[StudyCell]:
-    """Return the fine-tunings that pseudo-labels may begin with: those of their seed, of which one will be chosen."""
+    """Return the fine-tunings that pseudo-labels may start from: the trials of their seed."""
     if cell.kind != "pseudo-label":
         return []
     identity = (cell.start, cell.fraction, cell.policy, cell.group, cell.seed)
@@ -162,98 +159,47 @@ def _begun_with(cell: StudyCell, cells: Sequence[StudyCell]) -> list[StudyCell]:
     ]
 
 
-def _self_trained(cell: StudyCell, cells: Cells) -> list[StudyCell]:
-    """Return the self-training cells that start from a fine-tuning's group."""
-    return [
-        other
-        for other in cells
-        if other.kind == "pseudo-label" and (other.start, *_group(other)[1:]) == _group(cell)
-    ]
+def _with_best_rate(group: list[StudyCell], self_trained: list[StudyCell]) -> list[StudyCell]:
+    """Return a model's cells at one fraction and policy, with its rate chosen if all trials ended.
 
-
-def _following(cell: StudyCell, cells: Cells) -> StudyCell:
-    """Return a waiting pseudo-label cell with its start's rate, in a folder of that rate."""
-    if cell.kind != "pseudo-label" or cell.state != "waiting":
-        return cell
-    start = start_of(cell, cells)
-    if start is None:
-        return replace(cell, lr=None, chosen=False, run=f"{RUNS}/{cell.id}")
-    rate = f"{RATE}{start.lr:g}"
-    return replace(
-        cell,
-        lr=start.lr,
-        chosen=True,
-        run=f"{RUNS}/{cell.id}{rate if start.run.endswith(rate) else ''}",
-    )
-
-
-def _chosen(group: list[StudyCell], self_trained: list[StudyCell]) -> list[StudyCell]:
-    """Return a model's cells at one fraction and policy, with its rate chosen if all trials ended."""
+    The rate changes as long as no cell that takes it has begun. A chosen trial whose measuring
+    failed stays chosen: measuring chooses nothing.
+    """
     trials = [cell for cell in group if cell.seed == 0]
+    tried = [  # trained ones; the chosen one may wait or run again to be measured
+        cell
+        for cell in trials
+        if cell.state == "done"
+        or (cell.state in ("waiting", "running") and cell.validation_auroc is not None)
+    ]
     now = next((cell for cell in trials if cell.chosen), None)
     if len(trials) == 1 and now is not None:
         return group
-    if not all(_trained(cell) or cell.state == "failed" for cell in trials) or not _open(
-        now, [*group, *self_trained]
+    if not all(cell in tried or cell.state == "failed" for cell in trials):
+        return group
+    takers = [cell for cell in group if cell.seed] + self_trained
+    if now is not None and (
+        now.state not in ("waiting", "done") or any(cell.state != "waiting" for cell in takers)
     ):
         return group
-    tried = [cell for cell in trials if _trained(cell)]
     if not tried:
-        return [_without_rate(cell) for cell in group]
-    best = max(
+        error = "no learning rate of its first seed worked"
+        return [replace(cell, state="failed", error=error) if cell.seed else cell for cell in group]
+    best = max(  # the first of equals
         tried, key=lambda cell: -1.0 if cell.validation_auroc is None else cell.validation_auroc
     )
-    return group if best is now else _taking(best, _unchosen(now, group))
-
-
-def _trained(cell: StudyCell) -> bool:
-    """Whether a trial has been trained; the chosen one may wait or run again to be measured."""
-    return cell.state == "done" or (
-        cell.state in ("waiting", "running") and cell.validation_auroc is not None
-    )
-
-
-def _open(now: StudyCell | None, group: list[StudyCell]) -> bool:
-    """Whether a rate can be chosen or changed: no cell that takes it has begun or is running.
-
-    A chosen trial whose measuring failed stays chosen: measuring chooses nothing.
-    """
-    if now is None:
-        return True
-    takes = [cell for cell in group if cell.seed or cell.kind == "pseudo-label"]
-    return now.state in ("waiting", "done") and all(cell.state == "waiting" for cell in takes)
-
-
-def _unchosen(now: StudyCell | None, group: list[StudyCell]) -> list[StudyCell]:
-    """Return the cells as they were before a rate was chosen."""
-    if now is None:
+    if best is now:
         return group
-    rate = f"{RATE}{now.lr:g}"
-    return [
-        replace(cell, chosen=False, lr=None, run=cell.run.removesuffix(rate))
-        if cell.seed
-        else replace(cell, chosen=False, state="done")
-        if cell is now
-        else cell
-        for cell in group
-    ]
-
-
-def _taking(best: StudyCell, group: list[StudyCell]) -> list[StudyCell]:
-    """Return the cells with a trial's rate: it waits to be measured, later seeds take its rate."""
     if best.lr is None:
         raise ValueError(f"trial {best.id} has no rate")
-    return [
-        replace(cell, chosen=True, state="waiting")
-        if cell is best
-        else rated(cell, best.lr)
-        if cell.seed
-        else cell
-        for cell in group
-    ]
-
-
-def _without_rate(cell: StudyCell) -> StudyCell:
-    if cell.seed == 0:
-        return cell
-    return replace(cell, state="failed", error="no learning rate of its first seed worked")
+    changed = []
+    for cell in group:
+        if cell.seed:  # a later seed, whose folder may have the name of the earlier choice
+            run = cell.run if now is None else cell.run.removesuffix(f"{RATE}{now.lr:g}")
+            cell = rated(replace(cell, run=run), best.lr)
+        elif cell is best:  # to be measured
+            cell = replace(cell, chosen=True, state="waiting")
+        elif cell is now:
+            cell = replace(cell, chosen=False, state="done")
+        changed.append(cell)
+    return changed

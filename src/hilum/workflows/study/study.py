@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hilum.errors import OptionError, RunError
@@ -26,16 +25,16 @@ from hilum.workflows.study.data_checks import study_facts
 from hilum.workflows.study.folder import FAULTS, claimed, recorded
 from hilum.workflows.study.localisation import explain_study
 from hilum.workflows.study.plan import StudyPlan
-from hilum.workflows.study.pool import Pool, jobs_for, pool_of
+from hilum.workflows.study.pool import jobs_for, pool_of
 from hilum.workflows.study.progress_table import Board
 from hilum.workflows.study.record import StudyCell, StudyRecord, write_study
 from hilum.workflows.study.schedule import begun_again, ended, ready, settled, start_of
-from hilum.workflows.study.task import Task, TaskEnd, line_of
+from hilum.workflows.study.task import Task, line_of
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One row of a study's table: what a model reached on the test films, over its seeds."""
+    """One row of a study's table: a model's AUROC on the test films, over its seeds."""
 
     model: str
     fraction: float
@@ -52,7 +51,7 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study that came to its end, what its models reached, and whether there was nothing left to do."""
+    """A study at its end, its models' results, and whether all was done before."""
 
     record: StudyRecord
     models: tuple[ModelResult, ...]
@@ -60,7 +59,7 @@ class StudyResult:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """A line for each part of the page that could not be worked out."""
+        """A line for each section of the page that could not be computed."""
         return self.record.faults
 
     def to_json(self) -> dict[str, Any]:
@@ -125,28 +124,22 @@ def conclude(record: StudyRecord, listener: Listener) -> StudyRecord:
         ("where the models look", record.localisation, explain_study),
         ("what is wrong with the data", record.data, study_facts),
     )
-    faults = tuple(
-        f"{what}: {line}"
-        for what, path, work in works
-        if not path.is_file() and (line := _error_of(work, record.folder, path.stem, listener))
-    )
-    if faults != record.faults:
-        record = replace(record, faults=faults)
+    faults = []
+    for what, path, work in works:
+        if path.is_file():
+            continue
+        try:
+            work(record.folder, listener)
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001 - the runs are done: the page shows them anyway
+            line = line_of(error, record.folder / FAULTS, path.stem)
+            if line:
+                faults.append(f"{what}: {line}")
+    if tuple(faults) != record.faults:
+        record = replace(record, faults=tuple(faults))
         write_study(record)
     return record
-
-
-def _error_of(
-    work: Callable[[Path, Listener], object], folder: Path, name: str, listener: Listener
-) -> str:
-    """Run one step and return its error as a line, empty where there is none."""
-    try:
-        work(folder, listener)
-    except Interrupted:
-        raise
-    except Exception as error:  # noqa: BLE001 - hours of runs are done: the page shows them in any case
-        return line_of(error, folder / FAULTS, name)
-    return ""
 
 
 def results(record: StudyRecord) -> tuple[ModelResult, ...]:
@@ -196,8 +189,25 @@ class Study:
             path.unlink(missing_ok=True)  # of earlier runs
         try:
             with pool_of(self.jobs, self.board.hearing) as pool:
-                while self._begin(pool):
-                    self._end(pool.wait())
+                while True:
+                    for cell in ready(self.record.cells)[: pool.room]:
+                        pool.start(self._task(cell))
+                        self._keep(ended(self.record.cells, cell.run, state="running"))
+                    if not any(cell.state == "running" for cell in self.record.cells):
+                        break
+                    end = pool.wait()
+                    before = next(cell for cell in self.record.cells if cell.run == end.run)
+                    cells = ended(
+                        self.record.cells,
+                        end.run,
+                        state="failed" if end.error else "done",
+                        error=end.error,
+                        seconds=round((before.seconds or 0.0) + end.seconds, 1),
+                        validation_auroc=end.validation_auroc,
+                    )
+                    after = next(cell for cell in cells if cell.run == end.run)
+                    self.board.ended(after, again=before.seconds is not None)
+                    self._keep(cells)
         except Interrupted as error:
             self._keep(begun_again(self.record.cells))
             done = sum(cell.state == "done" for cell in self.record.cells)
@@ -208,28 +218,6 @@ class Study:
             self.board.close()
         self._keep(self.record.cells, finished=True)
         return self.record
-
-    def _begin(self, pool: Pool) -> bool:
-        """Start the runs that can start; return whether any is running."""
-        for cell in ready(self.record.cells)[: pool.room]:
-            pool.start(self._task(cell))
-            self._keep(ended(self.record.cells, cell.run, state="running"))
-        return any(cell.state == "running" for cell in self.record.cells)
-
-    def _end(self, end: TaskEnd) -> None:
-        """Record the end of a run, and what follows from it."""
-        before = next(cell for cell in self.record.cells if cell.run == end.run)
-        news = {
-            "state": "failed" if end.error else "done",
-            "error": end.error,
-            "seconds": round((before.seconds or 0.0) + end.seconds, 1),
-            "validation_auroc": end.validation_auroc,
-        }
-        cells = ended(self.record.cells, end.run, **news)
-        self.board.ended(
-            next(cell for cell in cells if cell.run == end.run), again=before.seconds is not None
-        )
-        self._keep(cells)
 
     def _keep(self, cells: tuple[StudyCell, ...], *, finished: bool = False) -> None:
         self.record = replace(self.record, cells=settled(cells), finished=finished)

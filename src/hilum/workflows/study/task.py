@@ -60,7 +60,20 @@ def do(task: Task, listener: Listener) -> TaskEnd:
     """
     began = time.perf_counter()
     try:
-        best = _train(task, listener)
+        if isinstance(task.options, PretrainOptions):
+            pretrain(str(task.method), task.method_options, task.options, listener)
+            best = None
+        elif task.reached is not None:
+            best = task.reached
+        elif isinstance(task.options, FinetuneOptions):
+            best = finetune(task.options, listener).best
+        elif task.start is None:
+            raise ValueError(f"pseudo-labels {task.run} begin with no run")
+        else:
+            best = pseudo_label(task.start, task.options, listener).rounds.best
+        drop_checkpoints(task.options.out)
+        for how in task.measures:
+            evaluate(task.options.out, how, listener)
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 - whatever ends one run, the others go on
@@ -70,34 +83,12 @@ def do(task: Task, listener: Listener) -> TaskEnd:
 
 
 def drop_checkpoints(run: Path) -> None:
-    """Remove a finished run's checkpoints, ten times the size of its model: nothing is left to continue."""
+    """Remove a finished run's checkpoints, which take ten times the space of its model."""
     shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
 
 
-def _train(task: Task, listener: Listener) -> float | None:
-    if isinstance(task.options, PretrainOptions):
-        pretrain(str(task.method), task.method_options, task.options, listener)
-        best = None
-    elif task.reached is not None:
-        best = task.reached
-    elif isinstance(task.options, PseudoLabelOptions):
-        best = _self_train(task, task.options, listener)
-    else:
-        best = finetune(task.options, listener).best
-    drop_checkpoints(task.options.out)
-    for how in task.measures:
-        evaluate(task.options.out, how, listener)
-    return best
-
-
-def _self_train(task: Task, options: PseudoLabelOptions, listener: Listener) -> float:
-    if task.start is None:
-        raise ValueError(f"pseudo-labels {task.run} begin with no run")
-    return pseudo_label(task.start, options, listener).rounds.best
-
-
 def line_of(error: Exception, faults: Path | None, name: str) -> str:
-    """Return an error as one line; the traceback of a fault of the program goes to a file that the line names.
+    """Return an error as one line; the traceback of a fault of the program goes to a file.
 
     Args:
         error: What ended the work.
