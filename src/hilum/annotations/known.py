@@ -21,7 +21,7 @@ from hilum.images.store import Store
 
 MASKS, PHANTOMS = "masks", "phantoms"
 PAD = "pad"
-"""Name of the fit that puts black margins beside a film; every other one stretches film and
+"""Name of the fit that adds black margins to a film; every other one stretches film and
 annotation alike."""
 MOST_SIDE = 256
 """Largest side of a mask in pixels: larger ones are shrunk, boxes are drawn at it."""
@@ -160,13 +160,19 @@ def annotations_of(store: Store, roots: Sequence[Path]) -> Annotations | str:
     reason = _NONE
     for root in roots:
         if not len(store) or original_film(root, store, 0) is None:
-            reason = f"{root.name or root} does not hold the films of {store.source} that the store was prepared from."
+            reason = (
+                f"{root.name or root} does not hold the films of {store.source} "
+                "that the store was prepared from."
+            )
         elif (root / MASKS).is_dir():
             return MaskAnnotations(root, store.preparation.fit)
         elif boxes := read_boxes(root):
-            return BoxAnnotations(root, boxes, _boxes_said(root), store.preparation.fit)
+            return BoxAnnotations(root, boxes, _description_of_boxes(root), store.preparation.fit)
         else:
-            reason = f"{root.name or root} holds no masks and no boxes: looked for {MASKS}/, {OWN} and {OPACITIES}."
+            reason = (
+                f"{root.name or root} holds no masks and no boxes: "
+                f"looked for {MASKS}/, {OWN} and {OPACITIES}."
+            )
     return reason
 
 
@@ -208,7 +214,7 @@ def outputs_for(finding: str, findings: Sequence[str]) -> list[int]:
     return [findings.index(name) for name in names if name in findings]
 
 
-def _boxes_said(root: Path) -> str:
+def _description_of_boxes(root: Path) -> str:
     named = {
         OWN: "the data set's own boxes",
         OPACITIES: "the RSNA challenge's boxes of Lung Opacity",

@@ -1,4 +1,4 @@
-"""Masks beside the films: one 16-bit PNG a film, bit f set where finding f shows."""
+"""Mask files: one 16-bit PNG a film, bit f set where finding f shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.findings import CHEXPERT
 
 
 def pack(masks: dict[str, np.ndarray], side: int, factor: int) -> np.ndarray:
-    """Return masks (bool [side, side] by finding) as uint16 [side / factor, side / factor], one bit a finding.
+    """Return masks (bool [side, side]) as uint16 [side / factor, side / factor], a bit a finding.
 
     A bit is set where any of the pixels merged had it, so thin lines survive.
     """
@@ -27,7 +27,7 @@ def pack(masks: dict[str, np.ndarray], side: int, factor: int) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the masks of packed bits by finding, bool [H, W]; a finding that does not show has an empty one."""
+    """Return the masks of packed bits by finding, bool [H, W], empty where it does not show."""
     return {name: (packed >> bit) & 1 == 1 for bit, name in enumerate(CHEXPERT)}
 
 

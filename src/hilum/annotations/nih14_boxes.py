@@ -1,4 +1,4 @@
-"""Boxes around findings on films of NIH ChestX-ray14: the set's own, and those of the RSNA challenge of 2018.
+"""Boxes of findings on NIH ChestX-ray14: the set's own, and the RSNA challenge's of 2018.
 
 Both are drawn in a frame of 1,024 pixels, whatever the size of the films at hand, so they are given
 as shares of it.

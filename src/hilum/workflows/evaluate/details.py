@@ -1,4 +1,4 @@
-"""Details of an evaluation: calibration, operating points, subgroups, scores by study, the competition."""
+"""Details of an evaluation: calibration, operating points, subgroups, studies, competition."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class CompetitionScores:
 
 @dataclass(frozen=True)
 class Details:
-    """What is measured beside the table of findings."""
+    """The further measures of an evaluation."""
 
     calibration: Reliability
     operating_points: Mapping[str, tuple[OperatingPoint, ...]]
@@ -110,7 +110,7 @@ class Details:
 def measure_details(
     films: ScoredFilms, evaluation: Evaluation, model: Description, options: EvaluateOptions
 ) -> Details:
-    """Return what is measured beside an evaluation of the same films."""
+    """Return the further measures of an evaluation of the same films."""
     labels = films.labels
     fitted = {
         name: None if two is None else Calibration(**two) for name, two in model.calibration.items()

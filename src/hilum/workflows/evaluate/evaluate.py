@@ -85,7 +85,7 @@ def evaluate(
     unstated = options.unstated or model.unstated
     columns = _shared_findings(predictor, films, options.findings)
     rows, dropped = _fresh_rows(run, predictor, films, options)
-    # Of a run on several stores, or on another one, the files are named by source.
+    # On another store, or one of several that the run used, the name has the source.
     stores = model.training_data.get("stores", [])
     own = [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
     name = options.split if own else f"{films.sources[0]}-{options.split}"
@@ -147,8 +147,9 @@ def _fresh_rows(
     if seen.any() and not options.exclude_training_images:
         names = ", ".join(films.columns(["path"], rows[seen][:3])["path"])
         raise DataError(
-            f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of {options.split!r} ({names}"
-            f"{' …' if seen.sum() > 3 else ''}): give another --split, or --exclude-training-images to leave them out."
+            f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of "
+            f"{options.split!r} ({names}{' …' if seen.sum() > 3 else ''}): give another --split, "
+            "or --exclude-training-images to leave them out."
         )
     if seen.all():
         raise DataError(
@@ -190,7 +191,8 @@ def _shared_findings(
     """Return the model's column -> the store's column, of the findings to be measured."""
     if not films.findings:
         raise DataError(
-            f"{films.stores[0].folder} has no labels to measure by: prepare it from a source with findings."
+            f"{films.stores[0].folder} has no labels to measure by: "
+            "prepare it from a source with findings."
         )
     columns = enumerate(positions(predictor.findings, films.findings))
     shared = {mine: theirs for mine, theirs in columns if theirs is not None}
@@ -200,8 +202,8 @@ def _shared_findings(
             if column not in shared:
                 allowed = [predictor.findings[mine] for mine in shared]
                 raise DataError(
-                    f"finding {name!r} is not shared by model and store: allowed are {', '.join(allowed)}."
-                    f"{did_you_mean(name, allowed)}"
+                    f"finding {name!r} is not shared by model and store: "
+                    f"allowed are {', '.join(allowed)}.{did_you_mean(name, allowed)}"
                 )
         shared = {mine: theirs for mine, theirs in shared.items() if mine in chosen}
     if not shared:
@@ -228,14 +230,15 @@ def _lines(
     ]
     if of_run and Subsets.of(films).splits[0].hash not in of_run:
         lines.append(
-            f"{films.sources[0]} was split anew after the run: films that chose its epoch and thresholds may "
-            "be among these"
+            f"{films.sources[0]} was split anew after the run: "
+            "films that chose its epoch and thresholds may be among these"
         )
     if dropped:
         lines.append(f"{dropped} films that the model was trained on are left out")
     if options.split == "val":
         lines.append(
-            "thresholds, calibration and the stopping epoch were chosen on these validation films: the numbers flatter"
+            "thresholds, calibration and the stopping epoch were chosen on these validation films: "
+            "the numbers flatter"
         )
     if worsened is not None:
         lines.append(worsened)

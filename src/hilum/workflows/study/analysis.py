@@ -1,4 +1,4 @@
-"""The numbers across a study's runs: every model over its seeds, and what the comparisons show."""
+"""The analysis of a study: every model's measures over its seeds, and the comparisons."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _TestSet:
         ]
 
     def measure(self, runs: Sequence[Path]) -> Measured:
-        """Return the measures of a model of S runs; scores of a finding that a run lacks are nan."""
+        """Return the measures of a model of S runs; scores of findings that a run lacks are nan."""
         scores = np.full((len(runs), *self.labels.truth.shape), np.nan)  # [S, N, F]
         for of_run, run in zip(scores, runs, strict=True):
             table = saved_scores(run, self.films, self.rows, SPLIT)
@@ -110,7 +110,7 @@ class _Model:
 
     @property
     def name(self) -> str:
-        """What distinguishes it from those that it is compared with."""
+        """The name in its comparisons."""
         return str(self.cell.policy) if self.cell.group == "policies" else self.cell.model
 
 
@@ -160,7 +160,7 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
 
 
 def _identity(cell: StudyCell) -> tuple[object, ...]:
-    """Return what the seeds of one model have in common."""
+    """Return the key that the seeds of a model have in common."""
     return cell.group, cell.model, cell.fraction, cell.policy
 
 
@@ -255,7 +255,8 @@ def _comparisons(
         second = next((model for model in together if model.name == against), None)
         if second is None:
             listener.note(
-                f"{against} gave no numbers with {fraction:.3g} of the labels: nothing is compared there"
+                f"{against} gave no numbers with {fraction:.3g} of the labels: "
+                "nothing is compared there"
             )
             continue
         firsts = [model for model in together if model is not second]
@@ -291,8 +292,8 @@ def _self_training_gains(
         together = [pair for pair in pairs if pair[0].cell.fraction == fraction]
         several = f"{len(together)} models that were" if len(together) > 1 else "the model that was"
         family = (
-            f"the mean AUROC of {several} self-trained with pseudo-labels against what it began with, "
-            f"with {fraction:.3g} of the labels; single findings: all of these together"
+            f"the mean AUROC of {several} self-trained with pseudo-labels against what it "
+            f"began with, with {fraction:.3g} of the labels; single findings: all of these together"
         )
         comparisons += [
             {**comparison, "group": SELF_TRAINED} for comparison in _family(test, together, family)

@@ -53,7 +53,7 @@ def cells_of(plan: StudyPlan) -> tuple[StudyCell, ...]:
 
 
 def backbone_of(plan: StudyPlan, model: str) -> str:
-    """Return timm's name of a model's network: its own, that of the run it starts from, or the study's."""
+    """Return timm's name of a model's network: its own, its starting run's, or the study's."""
     row = plan.models[model]
     if row.self_train is not None:
         return backbone_of(plan, row.self_train)
@@ -66,7 +66,7 @@ def backbone_of(plan: StudyPlan, model: str) -> str:
 
 
 def refuse_unworkable(plan: StudyPlan) -> Films:
-    """Check the plan against data and networks before anything runs; return the first store's films.
+    """Check the plan against data and networks; return the first store's films.
 
     Raises:
         HilumError: A network is unknown, a store lacks what is needed, such as validation films, or
@@ -109,7 +109,7 @@ def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> Pretrain
 def finetune_options(
     plan: StudyPlan, cell: StudyCell, folder: Path, start: StudyCell | None
 ) -> FinetuneOptions:
-    """Return the options of a fine-tuning cell; ``start`` is the pretraining that it starts from."""
+    """Return the options of a fine-tuning cell; ``start`` is its pretraining."""
     if cell.fraction is None or cell.policy is None or cell.lr is None:
         raise ValueError(f"cell {cell.id} has no fraction, policy or learning rate yet")
     template, row = plan.finetune, plan.models[cell.model]
@@ -185,7 +185,7 @@ def _pretrainings(plan: StudyPlan, names: Mapping[str, str]) -> list[StudyCell]:
 def _trainings(
     plan: StudyPlan, model: str, name: str, fraction: float, policy: str, group: Group
 ) -> Iterator[StudyCell]:
-    """Yield the cells of a model, fraction and policy: the first seed at every rate, then others."""
+    """Yield the cells of a model, fraction and policy; the first seed tries every rate."""
     rates = plan.options.learning_rates
     beginning = f"{name}-{100 * fraction:g}-{policy}"
     usual = StudyCell(

@@ -1,4 +1,4 @@
-"""A study's data, checked as a data card does: copies, patients in several splits, outlier images, and shortcuts."""
+"""Data checks of a study: copies, patients in several splits, outlier images, shortcuts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from hilum.workflows.study.record import StudyRecord, read_study
 FORMAT = 1
 PART = "test"
 RESAMPLES = 1000
-"""Behind a probe's interval, at most: what is flagged hangs on tests, not on them."""
+"""Resamples of a probe's interval, at most; flags depend on tests, not on intervals."""
 
 
 @dataclass(frozen=True)
 class DataChecks:
-    """What ``data.json`` holds."""
+    """Content of ``data.json``."""
 
     copies: CopyCounts
     patients: PatientOverlap

@@ -1,4 +1,4 @@
-"""A study's heatmaps: a gallery of the best model's right and wrong calls, and localisation."""
+"""Heatmaps of a study: a gallery of the best model's right and wrong calls, and localisation."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 FORMAT = 1
 PART = "test"
 MOST_FILMS = {"masks": 200, "boxes": 500}
-"""Most films scored, drawn by a fixed seed among the unseen ones with annotations; boxes mark one or
-two findings of a film, masks all of them."""
+"""Most films scored, sampled by a fixed seed among the unseen ones with annotations; boxes mark
+one or two findings of a film, masks all of them."""
 RESAMPLES, SEED, LEVEL = 2000, 0, 0.95
 
 
@@ -206,7 +206,7 @@ def _localisation(
 
 
 def _about(cell: StudyCell) -> dict[str, Any]:
-    """Which model it is."""
+    """Return the keys that identify a model."""
     return {
         "model": cell.model,
         "cell": cell.id,

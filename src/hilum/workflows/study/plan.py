@@ -1,4 +1,4 @@
-"""The plan of a study: its models, the options that all runs have in common, and every rule of a plan."""
+"""The plan of a study: its models, the options of all runs, and every rule of a plan."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class StudyPlan:
         )
 
     def epochs_of(self, name: str, fraction: float) -> int:
-        """Return a model's epochs at a fraction of the labels; with self_train, those of each round."""
+        """Return a model's epochs at a fraction of the labels, of each round with self_train."""
         model = self.models[name]
         own = epochs_at(model.epochs, fraction)
         if model.self_train is not None:
@@ -168,7 +168,7 @@ def epochs_at(epochs: Epochs | None, fraction: float) -> int | None:
 
 
 def self_training_fractions(plan: StudyPlan, start: str) -> tuple[float, ...]:
-    """Return the fractions of a model that leave films to label: with a further store, every one."""
+    """Return the fractions of a model that leave films to label; all with a further store."""
     further = len(plan.options.data) > 1
     return tuple(fraction for fraction in plan.fractions_of(start) if fraction < 1 or further)
 
@@ -211,12 +211,13 @@ def validate(plan: StudyPlan) -> None:
             choose(policy, POLICIES, "policy of policies.compare")
         if fixed := ", ".join(plan.finetune.labels.per_finding):
             raise OptionError(
-                f"policies compares what finetune.labels.per_finding fixes ({fixed}): leave out one of the two."
+                f"policies compares what finetune.labels.per_finding fixes ({fixed}): "
+                "leave out one of the two."
             )
 
 
 def _check_model(key: str, model: StudyModel) -> None:
-    """Check one model alone."""
+    """Check a model by itself."""
     if model.self_train is not None:
         settled = {
             "pretrain": model.pretrain,
@@ -248,14 +249,14 @@ def _check_model(key: str, model: StudyModel) -> None:
 
 
 def _check_self_training(plan: StudyPlan, name: str, start: str) -> None:
-    """Check a model that self-trains another: which one, at which fractions, with which seeds."""
+    """Check a model that self-trains another: its start, fractions and seeds."""
     whole = {other: other for other, model in plan.models.items() if model.self_train is None}
     choose(start, whole, f"model of models.{name}.self_train")
     labels = plan.finetune.labels
     if MULTICLASS in (labels.uncertain, *labels.per_finding.values()):
         raise OptionError(
-            f"models.{name} self-trains a model under the policy multiclass, which no pseudo-label fits: "
-            "choose another finetune.labels.uncertain."
+            f"models.{name} self-trains a model under the policy multiclass, which no "
+            "pseudo-label fits: choose another finetune.labels.uncertain."
         )
     seeds, most = plan.seeds_of(name), plan.seeds_of(start)
     if seeds > most:
@@ -265,15 +266,15 @@ def _check_self_training(plan: StudyPlan, name: str, start: str) -> None:
     allowed = self_training_fractions(plan, start)
     if not allowed:
         raise OptionError(
-            f"models.{name} has nothing to label, as {start} learns from all labels: give that a fraction below 1, "
-            "such as 0.1, or the study a further store."
+            f"models.{name} has nothing to label, as {start} learns from all labels: "
+            "give that a fraction below 1, such as 0.1, or the study a further store."
         )
     for fraction in plan.fractions_of(name):
         if fraction not in allowed:
             listed = ", ".join(f"{value:g}" for value in allowed)
             raise OptionError(
-                f"models.{name}.fractions has {fraction:g}: allowed are {listed}, at which {start} leaves films "
-                "to label."
+                f"models.{name}.fractions has {fraction:g}: allowed are {listed}, "
+                f"at which {start} leaves films to label."
             )
 
 
@@ -291,7 +292,8 @@ def _check_epochs_are_used(plan: StudyPlan) -> None:
             if fraction not in fractions:
                 allowed = ", ".join(f"{value:g}" for value in sorted(fractions))
                 raise OptionError(
-                    f"{key} has {fraction:g}, a fraction that nothing is trained on: allowed are {allowed}."
+                    f"{key} has {fraction:g}, a fraction that nothing is trained on: "
+                    f"allowed are {allowed}."
                 )
 
 

@@ -85,7 +85,7 @@ def read_plan(
 
 
 def study_block(plan: StudyPlan) -> dict[str, Any]:
-    """Return the plan as the ``study`` block of a config file, with all defaults, without ``out`` and ``jobs``."""
+    """Return the plan as a config's ``study`` block, all defaults but ``out`` and ``jobs``."""
     options = plain(asdict(plan.options))
     for key in ("out", "jobs"):
         del options[key]
@@ -133,7 +133,7 @@ def _shared(block: Any, command: str, source: str, where: str = "") -> dict[str,
 def _pretrainings(
     models: Mapping[str, StudyModel], block: Mapping[str, Any], source: str
 ) -> dict[str, Pretraining]:
-    """Return the pretraining by each method that a model names; the blocks of other methods are checked too."""
+    """Return the pretraining by method of the models; blocks of other methods are checked too."""
     where = f"{source}: pretrain"
     known = {*METHODS, "method", *(entry.name for entry in fields(PretrainOptions))}
     for key, value in block.items():
@@ -161,7 +161,7 @@ def _narrowed(
     options: StudyOptions,
     block: Mapping[str, Any],
 ) -> tuple[dict[str, StudyModel], Epochs]:
-    """Drop what a config gives for fractions that the command line's ``--fractions`` leaves out.
+    """Drop a config's values for fractions that the command line's ``--fractions`` leaves out.
 
     Such epochs are no mistake, nor is a model with self_train whose fractions are all left out.
     """

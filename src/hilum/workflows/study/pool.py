@@ -1,4 +1,4 @@
-"""Where the runs of a study take place: in this process, or in worker processes."""
+"""Process pools for the runs of a study: this process, or worker processes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Worker:
 
 
 class Workers:
-    """Several processes, each with its part of the cores or a GPU of its own, started when needed."""
+    """Several processes, started when needed, each with some of the cores or a GPU of its own."""
 
     def __init__(self, jobs: int, listener_of: ListenerOf) -> None:
         self._jobs, self._listener_of = jobs, listener_of
@@ -134,7 +134,7 @@ class Workers:
             worker.pipe.send(task)
 
     def wait(self) -> TaskEnd:
-        """Return how the next task ended; until then runs' notes and progress go to their listeners."""
+        """Return how the next task ended; pass on the runs' notes and progress meanwhile."""
         while True:
             for pipe in wait([worker.pipe for worker in self._workers]):
                 worker = next(worker for worker in self._workers if worker.pipe is pipe)

@@ -28,7 +28,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCell:
-    """One run of a study. Two cells may share a run: the policies' cell that the main table has too."""
+    """One run of a study; a cell of the policies may share its run with one of the main table."""
 
     id: str
     kind: Kind

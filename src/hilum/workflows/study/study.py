@@ -77,7 +77,7 @@ class StudyResult:
 
 
 def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = ()) -> StudyResult:
-    """Run what a study plans into its folder; finished runs are kept, failed ones repeated.
+    """Run a study's plan into its folder; finished runs are kept, failed ones repeated.
 
     A run that fails costs itself and what starts from it; the others go on. A result across runs
     that cannot be computed is a line of ``faults``, and the next call tries it again.

@@ -1,4 +1,4 @@
-"""One run of a study: trained, measured if it counts, its checkpoints removed; an error is one line."""
+"""One run of a study: trained, measured if chosen, its checkpoints removed."""
 
 from __future__ import annotations
 
