@@ -233,17 +233,13 @@ class Study:
         start = start_of(cell, self.record.cells)
         measures, reached = measuring(self.plan) if cell.chosen else (), cell.validation_auroc
         if cell.kind == "pseudo-label":
-            begin, self_training = (
-                None if start is None else folder / start.run,
-                self_training_options(self.plan, cell, folder),
-            )
             return Task(
                 cell.run,
-                self_training,
-                start=begin,
+                self_training_options(self.plan, cell, folder),
+                start=None if start is None else folder / start.run,
                 measures=measures,
                 reached=reached,
                 faults=faults,
             )
-        training_set = finetune_options(self.plan, cell, folder, start)
-        return Task(cell.run, training_set, measures=measures, reached=reached, faults=faults)
+        training = finetune_options(self.plan, cell, folder, start)
+        return Task(cell.run, training, measures=measures, reached=reached, faults=faults)
