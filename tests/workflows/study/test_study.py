@@ -70,8 +70,8 @@ def test_the_rate_is_the_best_of_the_first_seed_and_that_of_the_others(
         assert first.validation_auroc == max(cell.validation_auroc for cell in tried)
         assert second.lr == first.lr
         options = (finished.record.path(second) / "options.yaml").read_text("utf-8")
-        assert "draw: 1" in options
-        assert "seed: 1" in options
+        assert "subset_seed: 1" in options
+        assert " seed: 1" in options
 
 
 def test_a_pretrained_model_starts_from_its_pretraining(finished: StudyResult) -> None:
