@@ -6,14 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hilum.pages.wording import counted, listed
+from hilum.workflows.card.column_record import StoreColumn
 from hilum.workflows.card.outliers import FEWEST
-from hilum.workflows.card.record import (
-    CardRecord,
-    CopyCounts,
-    PatientOverlap,
-    ShortcutCheck,
-    StoreColumn,
-)
+from hilum.workflows.card.record import CardRecord, CopyCounts, PatientOverlap, ShortcutCheck
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,9 @@ from hilum.pages.charts.curves import Line, curves
 from hilum.pages.charts.dots import Measured, dots, label_shares
 from hilum.pages.charts.intervals import key
 from hilum.pages.charts.svg import domain
+from hilum.workflows.card.column_record import StoreColumn
 from hilum.workflows.card.leakage import LISTS
-from hilum.workflows.card.record import (
-    CardRecord,
-    CopyCounts,
-    ShortcutCheck,
-    StoreColumn,
-    StorePictures,
-)
+from hilum.workflows.card.record import CardRecord, CopyCounts, ShortcutCheck, StorePictures
 from hilum.workflows.card.statistics import KINDS
 
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}

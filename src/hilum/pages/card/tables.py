@@ -9,15 +9,9 @@ from hilum.labels import POLICIES
 from hilum.pages.tables import Cell, Table, estimate, estimates, number, numbers, table, word, words
 from hilum.pages.wording import counted
 from hilum.splits import PARTS
+from hilum.workflows.card.column_record import Percentiles, SplitCounts, StoreColumn
 from hilum.workflows.card.leakage import OUTSIDE, PARTS_SHOWN
-from hilum.workflows.card.record import (
-    CardRecord,
-    CopyCounts,
-    Percentiles,
-    ShortcutCheck,
-    SplitCounts,
-    StoreColumn,
-)
+from hilum.workflows.card.record import CardRecord, CopyCounts, ShortcutCheck
 from hilum.workflows.card.shortcut_probes import PROBES
 
 ENHANCED = {"paper": "denoised and equalised", "clahe": "equalised locally", "none": "not enhanced"}

@@ -1,4 +1,4 @@
-"""The data card: contents of one or several stores, leaks between splits, outliers, label issues and shortcuts."""
+"""The data card of stores: contents, leaks between splits, outliers, label issues, shortcuts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from hilum.workflows.card.pixels import (
     sample_rows,
 )
 from hilum.workflows.card.shortcut_check import shortcut_facts
-from hilum.workflows.card.statistics import Column, column_facts, columns_of
+from hilum.workflows.card.statistics import column_facts, columns_of
 from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 2
@@ -116,8 +116,7 @@ def card(
                 f"--annotations is {root}, no folder: give the data set's, as given to `hilum prepare`."
             )
     films = Films.open(folders)
-    # Not Subsets.of: what that refuses, films and patients in two subsets, is what a card is to tell
-    # of.
+    # Not Subsets.of, which refuses films and patients in two splits: the card reports them.
     subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
     made_of = _made_of(subsets, options, subject)
     patients = int(films.patient_codes.max()) + 1
@@ -132,46 +131,39 @@ def card(
     reader = read_with(subject, films, options.device, options.seed, listener) if subject else None
     listener.device(describe_device(torch.device("cpu")))  # for all but the model's features
     options.out.mkdir(parents=True, exist_ok=True)
-    _clear(options.out)
-    columns = columns_of(films)
-    content = {
-        "format": FORMAT,
-        "made_of": made_of,
-        "columns": [_column(subsets, column, options, listener) for column in columns],
-        "stores": [_store(subsets, place, folders, options) for place in range(len(films.stores))],
-        "patients": patient_facts(subsets),
-        "copies": _copies(subsets, options, listener),
-        "strangers": _outliers(films, options, listener),
-        "hints": _issues(films, reader, options, listener) if reader else None,
-        "shortcuts": [
-            shortcut_facts(subsets, column, reader, options, listener) for column in columns
-        ],
-        "reader": {"kind": reader.kind, "backbone": reader.backbone, "says": reader.says}
-        if reader
-        else None,
-    }
-    write_json(result.card, content)
+    # What an unfinished card left may show and name films of other stores.
+    for folder in (options.out, options.out / PICTURES, options.out / LISTS):
+        clear_leftovers(folder)
+    (options.out / LISTS / f"{ISSUES}.csv").unlink(missing_ok=True)
+    for kind in SHOWN_AS:
+        for picture in (options.out / PICTURES).glob(f"{kind}-*.png"):
+            picture.unlink()
+    content = _content(subsets, folders, reader, options, listener)
+    write_json(result.card, {"format": FORMAT, "made_of": made_of, **content})
     return result
 
 
 def _made_of(subsets: Subsets, options: CardOptions, subject: str | None) -> dict[str, Any]:
-    """Return what identifies a card: data, options and run; no path is in it."""
+    """Return what identifies a card: data, options and run; no path is in it.
+
+    A run is known by the hash of its weights, a weights file by its own, all else by its name.
+    """
+    weights_hash = None
+    if subject is not None:
+        path = Path(subject)
+        folder = path if (path / WEIGHTS).is_file() else path / "model"
+        weights = path if path.is_file() else folder / WEIGHTS
+        weights_hash = sha256(weights) if weights.is_file() else path.name
     values = {name: getattr(options, name) for name in RECORDED}
     pairs = zip(map(asdict, subsets.record()), subsets.films.stores, strict=True)
     return {
         "hilum": __version__,
-        "stores": [{**one, "preparation": store.preparation.to_json()} for one, store in pairs],
+        "stores": [
+            {**identity, "preparation": store.preparation.to_json()} for identity, store in pairs
+        ],
         "options": {**values, "annotations": len(options.annotations)},
-        "from": None if subject is None else _identity(Path(subject)),
+        "from": weights_hash,
     }
-
-
-def _identity(subject: Path) -> str:
-    """Return the hash of a run's weights or of a weights file; of anything else its name."""
-    if subject.is_file():
-        return sha256(subject)
-    folder = subject if (subject / WEIGHTS).is_file() else subject / "model"
-    return sha256(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else subject.name
 
 
 def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
@@ -188,11 +180,11 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
             raise RunError(f"{out} holds something else than a data card: give --out a new folder.")
         return False
     try:
-        found = dict(json.loads((out / CARD).read_bytes())["made_of"])
-        found["options"] = with_new_names("card", found["options"])
+        existing = dict(json.loads((out / CARD).read_bytes())["made_of"])
+        existing["options"] = with_new_names("card", existing["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{out / CARD} is damaged: delete {out} and make the card again.") from error
-    differing = [name for name in made_of if found.get(name) != made_of[name]]
+    differing = [name for name in made_of if existing.get(name) != made_of[name]]
     if differing:
         raise RunError(
             f"{out} holds another card ({', '.join(differing)} not the same): give --out a new folder."
@@ -200,45 +192,77 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
     return True
 
 
-def _clear(out: Path) -> None:
-    """Remove what a card that was not finished left: it may show and name films of other stores."""
-    for folder in (out, out / PICTURES, out / LISTS):
-        clear_leftovers(folder)
-    (out / LISTS / f"{ISSUES}.csv").unlink(missing_ok=True)
-    for kind in SHOWN_AS:
-        for picture in (out / PICTURES).glob(f"{kind}-*.png"):
-            picture.unlink()
-
-
-def _column(
-    subsets: Subsets, column: Column, options: CardOptions, listener: Listener
+def _content(
+    subsets: Subsets,
+    folders: Sequence[Path],
+    reader: Reader | None,
+    options: CardOptions,
+    listener: Listener,
 ) -> dict[str, Any]:
-    """Return what is counted of a column, and how its films look."""
-    listener.progress("tables", 0, 1, column.name)
-    facts = column_facts(subsets.films, subsets, column)
-    listener.progress("tables", 1, 1, column.name)
-    greys, mean = grey_facts(subsets.films, column.rows, options.seed, listener)
-    number = "-".join(map(str, column.stores))
-    return {**facts, "greys": greys, "mean_film": keep_picture(options.out, f"mean-{number}", mean)}
+    """Write the card's pictures and lists, and return its facts."""
+    films = subsets.films
+    columns, facts = columns_of(films), []
+    for column in columns:
+        listener.progress("tables", 0, 1, column.name)
+        counted = column_facts(films, subsets, column)
+        listener.progress("tables", 1, 1, column.name)
+        greys, mean = grey_facts(films, column.rows, options.seed, listener)
+        picture = keep_picture(options.out, f"mean-{'-'.join(map(str, column.stores))}", mean)
+        facts.append({**counted, "greys": greys, "mean_film": picture})
+    stores = [_store(subsets, store, folders, options) for store in range(len(films.stores))]
+    patients = patient_facts(subsets)
+    copies = known_and_found(films, listener)
+    write_list(options.out, "copies", copy_list(subsets, copies))
+    shown = shown_copies(subsets, copies, options.out)
+    return {
+        "columns": facts,
+        "stores": stores,
+        "patients": patients,
+        "copies": {**copy_facts(subsets, copies), "shown": shown},
+        "strangers": _outliers(films, options, listener),
+        "hints": _issues(films, reader, options, listener) if reader else None,
+        "shortcuts": [
+            shortcut_facts(subsets, column, reader, options, listener) for column in columns
+        ],
+        "reader": {"kind": reader.kind, "backbone": reader.backbone, "says": reader.says}
+        if reader
+        else None,
+    }
 
 
 def _store(
-    subsets: Subsets, place: int, folders: Sequence[Path], options: CardOptions
+    subsets: Subsets, number: int, folders: Sequence[Path], options: CardOptions
 ) -> dict[str, Any]:
     """Return a store's sample films, and some before and after enhancement."""
-    store, split = subsets.films.stores[place], subsets.splits[place]
+    store, split = subsets.films.stores[number], subsets.splits[number]
     rows = sample_rows(store, split, max(options.samples, LOOKED_FOR), options.seed)
-    roots = [
-        *options.annotations,
-        *(root for root in (folders[place].parent / PHANTOMS,) if root.is_dir()),
+    phantoms = folders[number].parent / PHANTOMS
+    roots = [*options.annotations, *([phantoms] if phantoms.is_dir() else [])]
+    enhancement = [
+        [
+            {
+                "picture": keep_picture(options.out, f"step-{number}-{film}-{step}", picture),
+                "enhance": enhance,
+            }
+            for step, (picture, enhance) in enumerate(steps)
+        ]
+        for film, steps in enumerate(before_and_after(store, rows[:LOOKED_FOR], roots))
     ]
-    steps = before_and_after(store, rows[:LOOKED_FOR], roots)
-    samples = [
-        _sample(subsets.films, place, int(row), number, options)
-        for number, row in enumerate(rows[: options.samples])
-    ]
+    samples = []
+    for sample, row in enumerate(rows[: options.samples].tolist()):
+        image = store.read(np.array([row]))[0]
+        labels = dict(zip(store.findings, store.labels[row].tolist(), strict=True))
+        view = store.catalog["view_position"].iloc[row]
+        samples.append(
+            {
+                "picture": keep_picture(options.out, f"sample-{number}-{sample}", image),
+                "view": str(view) if isinstance(view, str) else None,
+                "present": [name for name, label in labels.items() if label == PRESENT],
+                "uncertain": [name for name, label in labels.items() if label == UNCERTAIN],
+            }
+        )
     return {
-        "source": subsets.films.sources[place],
+        "source": subsets.films.sources[number],
         "preparation": store.preparation.to_json(),
         "split": {
             "kind": split.kind,
@@ -247,50 +271,19 @@ def _store(
             "notes": list(split.notes),
         },
         "samples": samples,
-        "enhancement": [
-            [
-                {
-                    "picture": keep_picture(options.out, f"step-{place}-{film}-{step}", picture),
-                    "enhance": enhance,
-                }
-                for step, (picture, enhance) in enumerate(one)
-            ]
-            for film, one in enumerate(steps)
-        ],
+        "enhancement": enhancement,
     }
-
-
-def _sample(
-    films: Films, place: int, row: int, number: int, options: CardOptions
-) -> dict[str, Any]:
-    store = films.stores[place]
-    labels = dict(zip(store.findings, store.labels[row].tolist(), strict=True))
-    view = store.catalog["view_position"].iloc[row]
-    return {
-        "picture": keep_picture(
-            options.out, f"sample-{place}-{number}", store.read(np.array([row]))[0]
-        ),
-        "view": str(view) if isinstance(view, str) else None,
-        "present": [name for name, label in labels.items() if label == PRESENT],
-        "uncertain": [name for name, label in labels.items() if label == UNCERTAIN],
-    }
-
-
-def _copies(subsets: Subsets, options: CardOptions, listener: Listener) -> dict[str, Any]:
-    copies = known_and_found(subsets.films, listener)
-    write_list(options.out, "copies", copy_list(subsets, copies))
-    return {**copy_facts(subsets, copies), "shown": shown_copies(subsets, copies, options.out)}
 
 
 def _outliers(films: Films, options: CardOptions, listener: Listener) -> dict[str, Any]:
     """Return the films of every store that look unlike its others and like no chest film."""
     spans = zip(films.starts[:-1].tolist(), films.starts[1:].tolist(), strict=True)
-    found = []
-    for place, span in enumerate(spans):
-        listener.progress("outliers", place, len(films.stores))
-        found.append(outliers(films, np.arange(*span)))
+    tables = []
+    for done, span in enumerate(spans):
+        listener.progress("outliers", done, len(films.stores))
+        tables.append(outliers(films, np.arange(*span)))
     listener.progress("outliers", len(films.stores), len(films.stores))
-    table = pd.concat(found, ignore_index=True).sort_values(
+    table = pd.concat(tables, ignore_index=True).sort_values(
         "score", ascending=False, ignore_index=True, kind="stable"
     )
     rows = table["row"].to_numpy(np.int64)

@@ -1,4 +1,4 @@
-"""Label issues: labels that the nearest films of other patients contradict; a list for a radiologist."""
+"""Label issues: labels that the nearest films of other patients contradict."""
 
 from __future__ import annotations
 
@@ -99,28 +99,24 @@ def expected_labels(
     memory = np.arange(len(features))
     if len(memory) > MEMORY:
         memory = np.sort(np.random.default_rng(seed).choice(memory, MEMORY, replace=False))
-    whose, keys = (
-        torch.from_numpy(patients[memory]),
-        F.normalize(torch.from_numpy(features[memory]), dim=1),
-    )
-    labels, weights = (
-        torch.from_numpy(truth[memory]),
-        torch.from_numpy(counts[memory].astype(np.float32)),
-    )
+    whose = torch.from_numpy(patients[memory])
+    keys = F.normalize(torch.from_numpy(features[memory]), dim=1)
+    labels = torch.from_numpy(truth[memory])
+    weights = torch.from_numpy(counts[memory].astype(np.float32))
     prior = (labels * weights).sum(0) / weights.sum(0).clamp(min=1)  # [F]
     asked, people = torch.from_numpy(features), torch.from_numpy(patients)
     blocks = zip(torch.split(asked, _BLOCK), torch.split(people, _BLOCK), strict=True)
-    found = []
+    expected = []
     for block, who in blocks:
         cosine = (F.normalize(block, dim=1) @ keys.T).masked_fill(who[:, None] == whose, -torch.inf)
         near, nearest = cosine.topk(min(neighbours, len(memory)), dim=1)  # [b, k]
         speaks = weights[nearest] * near.isfinite()[:, :, None]  # [b, k, F]
-        found.append(((speaks * labels[nearest]).sum(1) + 2 * prior) / (speaks.sum(1) + 2))
-    return np.asarray(torch.cat(found).numpy(), np.float32)
+        expected.append(((speaks * labels[nearest]).sum(1) + 2 * prior) / (speaks.sum(1) + 2))
+    return np.asarray(torch.cat(expected).numpy(), np.float32)
 
 
 def _surprise(truth: FloatArray, expected: FloatArray, counts: BoolArray) -> FloatArray:
-    """Return how much less likely the neighbours make a label than they do for films of that label at large, in nats.
+    """Return how much less likely the neighbours make a label than for its films at large, in nats.
 
     Against the mean of the label's own films, as in confident learning (Northcutt 2021, arXiv
     1911.00068): neighbours rarely have a rare finding, so that without it every film that has one
@@ -129,8 +125,10 @@ def _surprise(truth: FloatArray, expected: FloatArray, counts: BoolArray) -> Flo
     likely = np.log(
         np.clip(np.where(truth == 1, expected, 1 - expected), 1e-6, 1).astype(np.float64)
     )
-    found = -likely
+    surprise = -likely
     for label in (0, 1):
         cells = counts & (truth == label)
-        found += np.where(cells, (likely * cells).sum(axis=0) / np.maximum(cells.sum(axis=0), 1), 0)
-    return np.asarray(found, np.float32)
+        surprise += np.where(
+            cells, (likely * cells).sum(axis=0) / np.maximum(cells.sum(axis=0), 1), 0
+        )
+    return np.asarray(surprise, np.float32)

@@ -54,65 +54,55 @@ def write_list(out: Path, name: str, table: pd.DataFrame) -> None:
 
 def _harmless(value: Any) -> Any:
     """Return a value that a spreadsheet does not take for a formula."""
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-        else value
-    )
+    formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if formula else value
 
 
 def copy_facts(subsets: Subsets, copies: Copies) -> dict[str, Any]:
-    """Return the number of copies in and between stores, and which split's films have a copy in which split."""
+    """Return the number of copies in and between stores and splits."""
     films = subsets.films
     pairs, groups = copies.pairs, copies.groups()
     origin, placed = store_of_each(films), part_of_each(subsets)
+
+    # Pairs within every store, and between every two that have any.
+    sides = [origin[pairs[side].to_numpy(np.int64)] for side in ("first", "second")]
+    ends = np.sort(np.stack(sides, axis=1), axis=1)  # [pairs, 2]
+    within = [(store, store) for store in range(len(films.stores))]
+    by_stores = []
+    for first, second in sorted({*within, *map(tuple, ends.tolist())}):
+        between = pairs[(ends == (first, second)).all(axis=1)]
+        other = ~between["same_patient"].to_numpy(bool)
+        exact = (between["kind"] == "exact").to_numpy(bool)
+        by_stores.append({
+            "stores": [films.sources[first], films.sources[second]],
+            "exact": int(exact.sum()), "exact_other_patient": int((exact & other).sum()),
+            "near": int((~exact).sum()), "near_other_patient": int((~exact & other).sum()),
+        })  # fmt: skip
     return {
         "exact": int((pairs["kind"] == "exact").sum()),
         "near": int((pairs["kind"] == "near").sum()),
         "groups": len(groups),
         "films": int(sum(map(len, groups))),
-        "pairs": _between_stores(films, pairs, origin),
+        "pairs": by_stores,
         "leaks": _leaks(groups, placed),
         "straddling": sum(len({*placed[group]} - {OUTSIDE}) > 1 for group in groups),
         "notes": list(copies.notes),
     }
 
 
-def _between_stores(
-    films: Films, pairs: pd.DataFrame, origin: NDArray[np.int64]
-) -> list[dict[str, Any]]:
-    """Return the pairs within every store and between every two that have any."""
-    ends = np.sort(
-        np.stack([origin[pairs[side].to_numpy(np.int64)] for side in ("first", "second")], axis=1),
-        axis=1,
-    )
-    within = [(place, place) for place in range(len(films.stores))]
-    found = []
-    for first, second in sorted({*within, *map(tuple, ends.tolist())}):
-        shown = pairs[(ends == (first, second)).all(axis=1)]
-        other = ~shown["same_patient"].to_numpy(bool)
-        exact = (shown["kind"] == "exact").to_numpy(bool)
-        found.append({
-            "stores": [films.sources[first], films.sources[second]],
-            "exact": int(exact.sum()), "exact_other_patient": int((exact & other).sum()),
-            "near": int((~exact).sum()), "near_other_patient": int((~exact & other).sum()),
-        })  # fmt: skip
-    return found
-
-
 def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dict[str, int]]:
     """Return for each split how many of its films have a copy in each split, itself included."""
-    found = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
+    leaks = {part: dict.fromkeys(PARTS_SHOWN, 0) for part in PARTS_SHOWN}
     for group in groups:
         counts = Counter(placed[group].tolist())
         for part, count in counts.items():
             for other in counts:
-                found[part][other] += count if other != part or count > 1 else 0
-    return found
+                leaks[part][other] += count if other != part or count > 1 else 0
+    return leaks
 
 
 def copy_list(subsets: Subsets, copies: Copies) -> pd.DataFrame:
-    """Return every pair with its films' names and splits, those between splits and patients first."""
+    """Return every pair with its films' names and splits; between splits and patients first."""
     placed, pairs = part_of_each(subsets), copies.pairs
     sides = []
     for name in ("first", "second"):
@@ -127,7 +117,7 @@ def copy_list(subsets: Subsets, copies: Copies) -> pd.DataFrame:
 
 
 def _worst_first(subsets: Subsets, copies: Copies) -> NDArray[np.int64]:
-    """Return the order of pairs: between splits first, then of different patients, then by correlation."""
+    """Return the order of pairs: between splits, of different patients, then by correlation."""
     placed, pairs = part_of_each(subsets), copies.pairs
     first, second = (placed[pairs[name].to_numpy(np.int64)] for name in ("first", "second"))
     between = (first != second) & (first != OUTSIDE) & (second != OUTSIDE)
@@ -136,15 +126,15 @@ def _worst_first(subsets: Subsets, copies: Copies) -> NDArray[np.int64]:
 
 
 def shown_copies(subsets: Subsets, copies: Copies, out: Path) -> list[dict[str, Any]]:
-    """Write the pictures of some pairs, the worst first, and return each pair's facts without paths."""
+    """Write the pictures of some pairs, the worst first; return each pair's facts without paths."""
     placed, films = part_of_each(subsets), subsets.films
-    found = []
-    for number, place in enumerate(_worst_first(subsets, copies)[:SHOWN].tolist()):
-        pair = copies.pairs.iloc[place]
+    shown = []
+    for number, index in enumerate(_worst_first(subsets, copies)[:SHOWN].tolist()):
+        pair = copies.pairs.iloc[index]
         rows = np.array([pair["first"], pair["second"]], np.int64)
         names = named_films(films, rows)
         pictures = films.read(rows)
-        found.append({
+        shown.append({
             "pictures": [keep_picture(out, f"copy-{number}-{side}", pictures[side]) for side in (0, 1)],
             "films": [
                 {"store": names["store"][side], "row": int(names["row"][side]), "part": str(placed[rows[side]])}
@@ -153,7 +143,7 @@ def shown_copies(subsets: Subsets, copies: Copies, out: Path) -> list[dict[str, 
             "kind": str(pair["kind"]), "correlation": float(pair["correlation"]),
             "same_patient": bool(pair["same_patient"]),
         })  # fmt: skip
-    return found
+    return shown
 
 
 def patient_facts(subsets: Subsets) -> dict[str, Any]:
@@ -176,14 +166,15 @@ def _in_several(table: pd.DataFrame, column: str) -> int:
     return int((table.groupby("patient")[column].nunique() > 1).sum()) if len(table) else 0
 
 
-def shown_films(films: Films, found: pd.DataFrame, out: Path, kind: str) -> list[dict[str, Any]]:
-    """Write the pictures of the first films of a list with a column ``row``; return its lines without paths.
+def shown_films(films: Films, table: pd.DataFrame, out: Path, kind: str) -> list[dict[str, Any]]:
+    """Write the pictures of a list's first films by its column ``row``; return lines without paths.
 
     Of a list by finding no more than ALIKE of each are shown, so that one finding does not fill the
     page.
     """
-    first = found[found.groupby("finding").cumcount() < ALIKE] if "finding" in found else found
-    first = first.head(SHOWN)
+    if "finding" in table:
+        table = table[table.groupby("finding").cumcount() < ALIKE]
+    first = table.head(SHOWN)
     rows = first["row"].to_numpy(np.int64)
     names, pictures = named_films(films, rows), films.read(rows)
     lines = []

@@ -1,4 +1,4 @@
-"""What a card takes from a run: features of all films for label issues, and its AUROC for the shortcut probes."""
+"""What a card takes from a run: features for label issues, and scores beside the probes'."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.initialization import initial_weights, input_size
-from hilum.bundle.model_folder import Model, is_model, load_model
+from hilum.bundle.model_folder import is_model, load_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.classifier.linear_baseline import linear_baseline_scores
@@ -120,18 +120,14 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
         raise RunError(
             f"{subject} gives features that are no numbers: its weights are damaged, give another run."
         )
-    none = np.zeros(len(films), np.bool_)
-    seen = (
-        none
-        if model is None
-        else were_seen(films.columns(FILMS), model.seen, films.preparation.size)
-    )
-    findings = () if model is None else model.description.findings
-    return Reader(kind, backbone.name, features, _probabilities(model, features), findings, seen)
-
-
-def _probabilities(model: Model | None, features: FloatArray) -> FloatArray | None:
-    if model is None or model.head is None:
-        return None
-    with torch.inference_mode():
-        return as_probabilities(model.head.cpu()(torch.from_numpy(features)).numpy())
+    if model is None:
+        seen = np.zeros(len(films), np.bool_)
+        return Reader(kind, backbone.name, features, None, (), seen)
+    seen = were_seen(films.columns(FILMS), model.seen, films.preparation.size)
+    probabilities = None
+    if model.head is not None:
+        with torch.inference_mode():
+            outputs = model.head.cpu()(torch.from_numpy(features)).numpy()
+        probabilities = as_probabilities(outputs)
+    findings = model.description.findings
+    return Reader(kind, backbone.name, features, probabilities, findings, seen)

@@ -46,7 +46,16 @@ def outliers(
         REASONS.
     """
     rows = np.arange(len(films), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
-    bulk = _bulk(films, rows, seed)
+    bulk = None
+    if len(rows) >= FEWEST:
+        fitted = rows
+        if len(rows) > SAMPLE:
+            fitted = np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))
+        values = np.concatenate([*over_stored(films.read, fitted, _tones_and_outlines)])  # [n, D]
+        bulk = _Bulk(
+            Bulk.of(values[:, : TONES_SIDE**2], TONE_DIRECTIONS),
+            Bulk.of(values[:, TONES_SIDE**2 :], OUTLINE_DIRECTIONS),
+        )
     scores = np.concatenate(
         [
             np.empty((0, len(REASONS)), np.float32),
@@ -70,30 +79,19 @@ def outliers(
 
 
 @dataclass(frozen=True)
-class _Looks:
-    """What the bulk of the films looks like."""
+class _Bulk:
+    """The bulk of the films."""
 
     tones: Bulk
     outlines: Bulk
 
 
-def _bulk(films: Films, rows: Rows, seed: int) -> _Looks | None:
-    """Return the bulk of these films, None where they are too few."""
-    if len(rows) < FEWEST:
-        return None
-    if len(rows) > SAMPLE:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))
-    seen = np.concatenate([*over_stored(films.read, rows, _looks)])
-    first, others = seen[:, : TONES_SIDE**2], seen[:, TONES_SIDE**2 :]
-    return _Looks(Bulk.of(first, TONE_DIRECTIONS), Bulk.of(others, OUTLINE_DIRECTIONS))
-
-
-def _looks(images: NDArray[np.uint8]) -> FloatArray:
+def _tones_and_outlines(images: NDArray[np.uint8]) -> FloatArray:
     """Return tones and outlines of films [n, S, S] side by side, [n, D]."""
     return np.concatenate([_flat(tones(images)), outlines(images)], axis=1)
 
 
-def _scores(images: NDArray[np.uint8], bulk: _Looks | None) -> FloatArray:
+def _scores(images: NDArray[np.uint8], bulk: _Bulk | None) -> FloatArray:
     """Return the outlier score of films [n, S, S] by reason, [n, R]; 1 is the limit."""
     blank = np.where(contrast(images) < FLAT, 100.0, 0.0)
     scores = np.zeros((len(images), len(REASONS)), np.float32)

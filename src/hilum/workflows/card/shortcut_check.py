@@ -1,4 +1,4 @@
-"""The shortcut probes on a card: run where there are films to train on and to measure, else the reason why not."""
+"""The shortcut probes on a card, or the reason why a store cannot be tested."""
 
 from __future__ import annotations
 
@@ -29,10 +29,19 @@ def shortcut_facts(
     options: CardOptions,
     listener: Listener,
 ) -> dict[str, Any]:
-    """Return the probes' results on a column's films, with a run's; ``seen`` counts films that it was trained on."""
+    """Return the probes' results on a column's films, with those of a run.
+
+    ``seen`` counts the tested films that the run was trained on; its scores are left out then.
+    """
     films = Films([subsets.films.stores[place] for place in column.stores])
     subset = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
-    scores, seen = _beside(subset, None if reader is None else reader.of(column.rows), options)
+    rows, tested = subset.rows("train"), subset.rows(options.split)
+    scores, seen = None, 0
+    if reader is not None:
+        run = reader.of(column.rows)
+        seen = int(run.seen[tested].sum())
+        if not seen and not _why_not(subset, options.split):
+            scores = run.scores(films, subset.of_others(rows, tested), tested, options.seed)
     result = probed(
         subset,
         column.name,
@@ -56,7 +65,7 @@ def probed(
     scores: Scores | None,
     listener: Listener,
 ) -> dict[str, Any]:
-    """Return the shortcut probes' result as plain values under a name, or the reason why there is none."""
+    """Return the probes' result as plain values under a name, or why there is none."""
     reason = _why_not(subsets, split)
     if reason:
         return {"name": name, "reason": reason}
@@ -65,17 +74,6 @@ def probed(
         model_scores=scores, listener=listener,
     )  # fmt: skip
     return {"name": name, "reason": None, **result.to_json()}
-
-
-def _beside(
-    subsets: Subsets, reader: Reader | None, options: CardOptions
-) -> tuple[Scores | None, int]:
-    """Return the run's scores, None where it learnt from films that it would be measured on, and how many those are."""
-    rows, tested = subsets.rows("train"), subsets.rows(options.split)
-    seen = 0 if reader is None else int(reader.seen[tested].sum())
-    if reader is None or seen or _why_not(subsets, options.split):
-        return None, seen
-    return reader.scores(subsets.films, subsets.of_others(rows, tested), tested, options.seed), seen
 
 
 def _why_not(subsets: Subsets, split: str) -> str | None:

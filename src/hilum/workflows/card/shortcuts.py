@@ -1,4 +1,4 @@
-"""Shortcuts: how well linear probes that see no chest predict each finding, against probes of the whole film."""
+"""Shortcuts: how well probes that see no chest predict each finding, beside the whole film."""
 
 from __future__ import annotations
 
@@ -149,10 +149,14 @@ def shortcut_probes(
         ValueError: The model's scores are not [n, M].
     """
     task = _Task.of(films, subsets, labels or LabelOptions(), split).with_at_most(learnt, seed)
-    scores = {name: task.read(probe, seed) for name, probe in _with_progress(PROBES, listener)}
-    everyone = range(len(task.findings))
-    found = {
-        name: task.areas(predicted, everyone, min_positives, resamples, seed)
+    scores = {}
+    for done, (name, probe) in enumerate(PROBES.items()):
+        listener.progress("shortcuts", done, len(PROBES), name)
+        scores[name] = task.read(probe, seed)
+    listener.progress("shortcuts", len(PROBES), len(PROBES))
+    all_findings = range(len(task.findings))
+    areas = {
+        name: task.areas(predicted, all_findings, min_positives, resamples, seed)
         for name, predicted in scores.items()
     }
     model = (
@@ -161,10 +165,10 @@ def shortcut_probes(
         else task.areas(*task.called(*model_scores), min_positives, resamples, seed)
     )
     judged = task.judged(min_positives)
-    flags = tuple(_flags(found, model, task.tests(scores, judged)))
+    flags = tuple(_flags(areas, model or {}, task.tests(scores, judged)))
     return Shortcuts(
         split, len(task.tested), subsets.patients(task.tested), len(task.rows), task.findings, judged, min_positives,
-        found, model, flags,
+        areas, model, flags,
     )  # fmt: skip
 
 
@@ -254,58 +258,47 @@ class _Task:
         """Return the adjusted p value of every blind probe's AUROC of a judged finding being 0.5."""
         people = self.films.patient_codes[self.tested]
         pairs = [(name, finding) for name in scores if PROBES[name].blind for finding in judged]
-        found = []
+        p_values = []
         for name, finding in pairs:
-            place = self.findings.index(finding)
-            cells = self.counts[:, place]
-            found.append(
-                chance_p(self.truth[cells, place], scores[name][cells, place], people[cells])
+            column = self.findings.index(finding)
+            cells = self.counts[:, column]
+            p_values.append(
+                chance_p(self.truth[cells, column], scores[name][cells, column], people[cells])
             )
-        return dict(zip(pairs, holm(found), strict=True))
+        return dict(zip(pairs, holm(p_values), strict=True))
 
     def called(
         self, scores: NDArray[np.floating], names: Sequence[str]
     ) -> tuple[NDArray[np.floating], list[int]]:
-        """Return a model's scores [n, K] of the findings at K places, of its scores [n, M] by name."""
+        """Return of a model's scores [n, M] those of the task's findings [n, K], and K columns."""
         if scores.shape != (len(self.tested), len(names)):
             raise ValueError(
                 f"scores are {scores.shape}, expected {(len(self.tested), len(names))}"
             )
-        found = positions(self.findings, names)
-        places = [place for place, column in enumerate(found) if column is not None]
-        return scores[:, [column for column in found if column is not None]], places
-
-
-def _with_progress(probes: Mapping[str, Probe], listener: Listener) -> Iterator[tuple[str, Probe]]:
-    """Yield each probe by name, with progress."""
-    for done, (name, probe) in enumerate(probes.items()):
-        listener.progress("shortcuts", done, len(probes), name)
-        yield name, probe
-    listener.progress("shortcuts", len(probes), len(probes))
+        columns = positions(self.findings, names)
+        called = [index for index, column in enumerate(columns) if column is not None]
+        return scores[:, [column for column in columns if column is not None]], called
 
 
 def _flags(
-    found: Mapping[str, Areas], model: Areas | None, tests: Mapping[tuple[str, str], float]
+    areas: Mapping[str, Areas], model: Areas, tests: Mapping[tuple[str, str], float]
 ) -> Iterator[Flag]:
+    """Yield the flags of blind probes, each compared with the best reader of whole films."""
     for (name, finding), p_holm in tests.items():
-        blind, value = found[name][finding], found[name][finding].value
-        reference, area = _best_reader(finding, found[WHOLE], model or {})
+        blind, value = areas[name][finding], areas[name][finding].value
+        # The model comes first: max takes it where both are equal.
+        readers = {
+            MODEL: model[finding].value if finding in model else None,
+            WHOLE: areas[WHOLE][finding].value,
+        }
+        reference, area = max(
+            ((reader, auroc) for reader, auroc in readers.items() if auroc is not None),
+            key=lambda reader: reader[1],
+        )
         if value is not None and tells_too_much(value, p_holm, area):
             yield Flag(
                 finding, name, blind, reference, area, share_of_knowledge(value, area), p_holm
             )
-
-
-def _best_reader(finding: str, whole: Areas, model: Areas) -> tuple[str, float]:
-    """Return who reads whole films best, and with what AUROC; the model where both are equal."""
-    readers = {
-        MODEL: model[finding].value if finding in model else None,
-        WHOLE: whole[finding].value,
-    }
-    return max(
-        ((name, area) for name, area in readers.items() if area is not None),
-        key=lambda reader: reader[1],
-    )
 
 
 def _plain(areas: Areas) -> dict[str, Any]:

@@ -53,16 +53,21 @@ def columns_of(films: Films) -> list[Column]:
 
 
 def column_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]:
-    """Return what is known of a column's films without looking at a picture; plain values, no name of a patient."""
+    """Return what the tables say of a column's films, as plain values; no name of a patient."""
     table = films.catalog.iloc[column.rows]
     patients = films.patient_codes[column.rows]
     studies = table["study"].dropna()
+    manifests = [films.stores[store].manifest for store in column.stores]
     return {
         "name": column.name,
         "films": len(table),
         "patients": len(np.unique(patients)),
         "studies": int(studies.nunique()) if len(studies) == len(table) else None,
-        "rows": _rows_read(films, column),
+        "rows": {
+            "read": sum(manifest["rows_read"] for manifest in manifests),
+            "excluded": _added(manifest["rows_excluded"] for manifest in manifests),
+            "failed": _added(manifest["rows_failed"] for manifest in manifests),
+        },
         "labels": label_facts(films, column.rows),
         "together": together(films, column.rows),
         "parts": part_facts(films, subsets, column),
@@ -158,22 +163,16 @@ def part_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]
 
 
 def films_per_patient(patients: NDArray[np.int64]) -> dict[str, Any]:
-    """Return how many films patients [n] have: the median, the most, and how many patients have how many."""
+    """Return how many films patients [n] have: median, most, and a bar for each of FILM_COUNTS."""
     counts = np.unique(patients, return_counts=True)[1]
-    bars = [
-        {
-            "films": _span(low, high),
-            "patients": int(((counts >= low) & (counts <= (high or counts.max()))).sum()),
-        }
-        for low, high in FILM_COUNTS
-    ]
+    bars = []
+    for low, high in FILM_COUNTS:
+        span = str(low) if low == high else f"{low} to {high}"
+        if high is None:
+            span = f"{low} or more"
+        within = (counts >= low) & (counts <= (high or counts.max()))
+        bars.append({"films": span, "patients": int(within.sum())})
     return {"median": float(np.median(counts)), "most": int(counts.max()), "bars": bars}
-
-
-def _span(low: int, high: int | None) -> str:
-    if high is None:
-        return f"{low} or more"
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def age_facts(ages: DoubleArray) -> dict[str, Any]:
@@ -214,21 +213,12 @@ def size_facts(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _rows_read(films: Films, column: Column) -> dict[str, Any]:
-    manifests = [films.stores[place].manifest for place in column.stores]
-    return {
-        "read": sum(one["rows_read"] for one in manifests),
-        "excluded": _added(one["rows_excluded"] for one in manifests),
-        "failed": _added(one["rows_failed"] for one in manifests),
-    }
-
-
 def _added(counts: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for one in counts:
-        for reason, count in one.items():
-            found[reason] = found.get(reason, 0) + count
-    return found
+    sums: dict[str, int] = {}
+    for by_reason in counts:
+        for reason, count in by_reason.items():
+            sums[reason] = sums.get(reason, 0) + count
+    return sums
 
 
 def _tally(values: pd.Series, first: Sequence[str]) -> dict[str, int]:
