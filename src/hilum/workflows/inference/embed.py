@@ -82,7 +82,13 @@ def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILEN
         options.out, len(rows), start.backbone.out_features, already_done=existing is not None
     )
     if existing is not None:
-        _refuse_other(options.out, existing, record)
+        names = {**record, **existing}
+        differing = [name for name in names if existing.get(name) != record.get(name)]
+        if differing:
+            raise OptionError(
+                f"--out is {options.out}, which holds other features (not the same: {', '.join(differing)}): "
+                "give another name."
+            )
         listener.note(f"{options.out} is already done")
         return result
     for note in start.notes:
@@ -136,10 +142,14 @@ def _record(
 ) -> dict[str, Any]:
     """Return the description of the features for the file's metadata, without paths and times."""
     path = Path(subject)
+    weights = hashlib.sha256()
+    for name, tensor in sorted(start.backbone.network.state_dict().items()):
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return {
         "model": described(path).method if is_model(path) else path.name,
         "backbone": start.backbone.name,
-        "weights": _weights_hash(start.backbone),
+        "weights": weights.hexdigest(),
         "preparation": subsets.films.preparation.to_json(),
         "size": size,
         "split": split,
@@ -147,15 +157,6 @@ def _record(
         "hilum": __version__,
         "notice": NOTICE,
     }
-
-
-def _weights_hash(backbone: Backbone) -> str:
-    """Return the hex SHA-256 over the backbone's tensors, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _existing(out: Path) -> dict[str, Any] | None:
@@ -179,11 +180,3 @@ def _existing(out: Path) -> dict[str, Any] | None:
             f"--out is {out}, a file that `hilum embed` did not write: give another name."
         )
     return record
-
-
-def _refuse_other(out: Path, existing: dict[str, Any], record: dict[str, Any]) -> None:
-    differing = [name for name in {**record, **existing} if existing.get(name) != record.get(name)]
-    if differing:
-        raise OptionError(
-            f"--out is {out}, which holds other features (not the same: {', '.join(differing)}): give another name."
-        )

@@ -182,28 +182,25 @@ def _begin(out: Path, planned: list[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_folder(out, error) from error
-    for folder in _earlier_folders(out):
-        shutil.rmtree(folder)
-    write_json(out / SUMMARY, {"films": [], "failed": {}, "planned": planned})
-
-
-def _no_folder(out: Path, error: OSError) -> OptionError:
-    return OptionError(f"{out} cannot be a folder ({error.strerror}): choose another --out.")
-
-
-def _earlier_folders(out: Path) -> list[Path]:
-    """Return the folders directly below ``out`` in its summary; none if that is unreadable."""
     try:
         summary = json.loads((out / SUMMARY).read_text("utf-8"))
         names = {*summary.get("planned", ()), *(film["folder"] for film in summary["films"])}
+        # Only folders directly below ``out`` are deleted, whatever a damaged summary names.
         folders = [
             out / name
             for name in sorted(names)
             if name not in ("", "..") and Path(name).name == name
         ]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return []
-    return [folder for folder in folders if folder.is_dir() and not folder.is_symlink()]
+        folders = []
+    for folder in folders:
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+    write_json(out / SUMMARY, {"films": [], "failed": {}, "planned": planned})
+
+
+def _no_folder(out: Path, error: OSError) -> OptionError:
+    return OptionError(f"{out} cannot be a folder ({error.strerror}): choose another --out.")
 
 
 def _draw(folder: Path, image: NDArray[np.uint8], names: Sequence[str], maps: Heatmaps) -> None:

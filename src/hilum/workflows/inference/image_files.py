@@ -48,7 +48,15 @@ def image_files(images: object) -> list[Path]:
     for path in as_paths("films", images):
         listed = [path]
         if str(path).startswith(LIST) and not path.exists():
-            listed = _lines(Path(str(path)[len(LIST) :]))
+            file = Path(str(path)[len(LIST) :])
+            try:
+                text = file.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is no text file"
+                raise DataError(
+                    f"{LIST}{file} cannot be read ({reason}): give {LIST} and a text file with one path a line."
+                ) from error
+            listed = [Path(line.strip()) for line in text.splitlines() if line.strip()]
         for entry in listed:
             names = find_films(entry) if entry.is_dir() and not is_store(entry) else []
             files.extend([entry / name for name in names] or [entry])
@@ -96,15 +104,3 @@ def prepared_films(films: Films, rows: Rows) -> Iterator[Prepared]:
         yield Prepared(
             number, Path(films.catalog["path"].iloc[row]), films.read(rows[number - 1 : number])[0]
         )
-
-
-def _lines(file: Path) -> list[Path]:
-    """Return the paths that a text file lists; empty lines are passed over."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text file"
-        raise DataError(
-            f"{LIST}{file} cannot be read ({reason}): give {LIST} and a text file with one path a line."
-        ) from error
-    return [Path(line.strip()) for line in lines if line.strip()]
