@@ -230,14 +230,10 @@ class Pool:
             if tries < TRIES:
                 self._returned.append(film)
             else:
-                yield film, [_failure(status, self._setup.patience)]
+                reason, detail = "decoder died", f"exit status {status}"
+                if status == -signal.SIGALRM:
+                    reason, detail = "decoder hung", f"longer than {self._setup.patience:g} s"
+                elif status < 0:  # ended by a signal
+                    detail = signal.Signals(-status).name
+                yield film, [Outcome(None, reason, detail)]
         self._workers.append(_Worker(self._setup, self._answers))
-
-
-def _failure(status: int, patience: float) -> Outcome:
-    """Return the outcome of a film whose process ended with that status, negative for a signal."""
-    if status == -signal.SIGALRM:
-        return Outcome(None, "decoder hung", f"longer than {patience:g} s")
-    if status < 0:
-        return Outcome(None, "decoder died", signal.Signals(-status).name)
-    return Outcome(None, "decoder died", f"exit status {status}")

@@ -1,4 +1,4 @@
-"""From a catalogue to a store: every film decoded, enhanced and packed, on all cores, resumable after a kill."""
+"""From a catalogue to a store: films decoded, enhanced and packed on all cores, resumable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from hilum.catalog import Catalog
 from hilum.errors import DataError
@@ -30,7 +28,7 @@ from hilum.version import __version__
 from hilum.workflows.prepare.divide import divide_store
 from hilum.workflows.prepare.plan import Plan, PrepareOptions, make_plan
 from hilum.workflows.prepare.pool import Job, Pool, Setup
-from hilum.workflows.prepare.shards import OpenShard, ShardRecord, read_record, unfinished
+from hilum.workflows.prepare.shards import OpenShard, read_record, unfinished
 from hilum.workflows.prepare.worker import DEFAULT_READER
 
 __all__ = ["PrepareOptions", "PrepareResult", "prepare"]
@@ -145,7 +143,7 @@ class _Progress:
 
 
 def _write_shards(plan: Plan, missing: Sequence[int], pool: Pool, progress: _Progress) -> None:
-    """Decode the missing shards' films. A thread finishes a shard (hash, flush) while the next is decoded."""
+    """Decode the missing shards' films; a thread hashes and flushes each full shard meanwhile."""
     finishing: list[Future[None]] = []
     try:
         with closing(_OpenShards(plan, missing)) as shards, ThreadPoolExecutor(1) as finisher:
@@ -193,7 +191,7 @@ class _OpenShards:
 
 
 def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
-    """Write table, failures, split and manifest once all shards are there; return the manifest, else None.
+    """Write table, failures, split and manifest once all shards exist; return the manifest or None.
 
     Two processes may do this at the same time: they write the same bytes.
 
@@ -205,22 +203,32 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     whole = [record for record in records if record is not None]
     if len(whole) < len(records) or (out / MANIFEST).exists():
         return plan.finished()
-    failures = _failures(plan, whole)
-    write_failures(
-        out,
-        [
-            (row, path, f"{reason}: {detail}" if detail else reason)
-            for row, path, reason, detail in failures
-        ],
-    )
-    failed = dict(Counter(reason for _, _, reason, _ in failures).most_common())
+    failures, reasons_failed = [], Counter[str]()
+    paths = plan.catalog.table["path"]
+    for number, record in enumerate(whole):
+        rows = plan.shard_rows(number)
+        for index, reason, detail in record["failures"]:
+            row = int(rows[index])
+            failures.append(
+                (row, str(paths.iloc[row]), f"{reason}: {detail}" if detail else reason)
+            )
+            reasons_failed[reason] += 1
+    write_failures(out, failures)
+    failed = dict(reasons_failed.most_common())
     if len(failures) == len(plan.rows):
         reasons = ", ".join(f"{count} {reason}" for reason, count in failed.items())
         raise DataError(
             f"not one of {len(failures)} films can be read ({reasons}; {out / 'failures.csv'} has each): "
             f"mend them, delete {out} and prepare again."
         )
-    table = _stored_table(plan, whole)
+    pixels = [film for record in whole for film in record["pixels"]]
+    sizes = [size for record in whole for size in record["sizes"]]
+    kept = [index for index, film in enumerate(pixels) if film is not None]
+    table = stored_table(
+        plan.catalog.table.iloc[plan.rows[kept]],
+        [film for film in pixels if film is not None],
+        [sizes[index] for index in kept],
+    )
     write_table(out, table)
     shards = [record["shard"] for record in whole]
     facts = {"plan": plan.facts, "hilum": __version__}
@@ -229,30 +237,6 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     write_json(out / MANIFEST, {**manifest, "copies": copies} if plan.dedup else manifest)
     shutil.rmtree(plan.workplace, ignore_errors=True)
     return plan.finished()
-
-
-def _stored_table(plan: Plan, records: Sequence[ShardRecord]) -> pd.DataFrame:
-    """Return the catalogue rows of stored films, with each film's pixel hash and original size."""
-    pixels = [film for record in records for film in record["pixels"]]
-    sizes = [size for record in records for size in record["sizes"]]
-    kept = [index for index, film in enumerate(pixels) if film is not None]
-    table = plan.catalog.table.iloc[plan.rows[kept]]
-    return stored_table(
-        table,
-        [film for film in pixels if film is not None],
-        [sizes[index] for index in kept],
-    )
-
-
-def _failures(plan: Plan, records: Sequence[ShardRecord]) -> list[tuple[int, str, str, str]]:
-    """Return catalogue row, path, reason and detail of each film that failed."""
-    paths = plan.catalog.table["path"]
-    failures = []
-    for number, record in enumerate(records):
-        rows = plan.shard_rows(number)
-        for index, reason, detail in record["failures"]:
-            failures.append((int(rows[index]), str(paths.iloc[rows[index]]), reason, detail))
-    return failures
 
 
 def _result(plan: Plan, manifest: dict[str, Any] | None, *, already_done: bool) -> PrepareResult:

@@ -64,7 +64,12 @@ class OpenShard:
         outcomes = [outcome for outcome in self._outcomes if outcome is not None]
         good = np.flatnonzero([outcome.pixels is not None for outcome in outcomes])
         if len(good) < len(outcomes):
-            self._close_gaps(good)
+            for new, old in enumerate(good.tolist()):
+                if new != old:
+                    offset = HEADER_BYTES + old * self._film_bytes
+                    film = os.pread(self._lock, self._film_bytes, offset)
+                    os.pwrite(self._lock, film, HEADER_BYTES + new * self._film_bytes)
+            os.ftruncate(self._lock, HEADER_BYTES + len(good) * self._film_bytes)
         os.pwrite(self._lock, shard_header(len(good), self._plan.preparation.size), 0)
         os.fsync(self._lock)
         final = self._plan.out / shard_name(self.number)
@@ -72,11 +77,12 @@ class OpenShard:
         self.file.replace(final)
         sync(self._plan.out)
         failures = [
-            (index, film.reason, film.detail)
-            for index, film in enumerate(outcomes)
-            if film.pixels is None
+            (index, outcome.reason, outcome.detail)
+            for index, outcome in enumerate(outcomes)
+            if outcome.pixels is None
         ]
-        pixels, sizes = [film.pixels for film in outcomes], [film.size for film in outcomes]
+        pixels = [outcome.pixels for outcome in outcomes]
+        sizes = [outcome.size for outcome in outcomes]
         record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
         write_json(_record_path(self._plan, self.number), record)
         self.close()
@@ -90,13 +96,6 @@ class OpenShard:
     @property
     def _film_bytes(self) -> int:
         return self._plan.preparation.size**2
-
-    def _close_gaps(self, good: np.ndarray) -> None:
-        for new, old in enumerate(good.tolist()):
-            if new != old:
-                film = os.pread(self._lock, self._film_bytes, HEADER_BYTES + old * self._film_bytes)
-                os.pwrite(self._lock, film, HEADER_BYTES + new * self._film_bytes)
-        os.ftruncate(self._lock, HEADER_BYTES + len(good) * self._film_bytes)
 
 
 def read_record(plan: Plan, number: int) -> ShardRecord | None:

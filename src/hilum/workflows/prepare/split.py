@@ -63,7 +63,17 @@ def split(store: str | Path, options: SplitOptions) -> SplitResult:
     )
     made.save(opened.folder)
     described = describe(opened, made)
-    return replace(described, notes=(*described.notes, *_few_patients(described.parts)))
+    notes = list(described.notes)
+    for name in ("val", "test"):
+        part = described.parts[name]
+        counts = {
+            finding: PatientCounts(present, part.patients - present)
+            for finding, present in part.positive_patients.items()
+        }
+        line = few_patients_line(name, counts) if part.films else None
+        if line is not None:
+            notes.append(line)
+    return replace(described, notes=tuple(notes))
 
 
 def describe(store: Store, made: Split) -> SplitResult:
@@ -73,19 +83,6 @@ def describe(store: Store, made: Split) -> SplitResult:
         f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions
     }
     return SplitResult(store.folder, made.kind, made.seed, made.hash, parts, fractions, made.notes)
-
-
-def _few_patients(parts: Mapping[str, PartCounts]) -> list[str]:
-    """Return a line for val and for test where findings have too few patients to be measured well."""
-    lines = []
-    for name in ("val", "test"):
-        part = parts[name]
-        counts = {
-            finding: PatientCounts(present, part.patients - present)
-            for finding, present in part.positive_patients.items()
-        }
-        lines.append(few_patients_line(name, counts) if part.films else None)
-    return [line for line in lines if line is not None]
 
 
 def _count(store: Store, made: Split, part: str, fraction: float = 1.0) -> PartCounts:

@@ -56,7 +56,11 @@ def main() -> None:
         float(sent["patience"]),
         sent["current"],
     )
-    _silence(1, 2)  # what decoders print must neither mix with answers nor fill the disk
+    # What decoders print must neither mix with answers nor fill the disk.
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    os.close(nothing)
     _answer(answers, {"ready": True})
     for line in sys.stdin.buffer:
         _answer(answers, _do(json.loads(line), setup))
@@ -94,21 +98,11 @@ def _film(path: Path, shard: int, offset: int, setup: Setup) -> list[Any]:
         return ["damaged", f"OpenCV's {error.func or 'function'} refuses it"]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    _write_all(shard, film.reshape(-1).data, offset)
-    return [pixel_hash(film), *grey.shape]
-
-
-def _write_all(file: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(file, data, offset)
+    data = film.reshape(-1).data
+    while data:  # a write may take only a part of it
+        written = os.pwrite(shard, data, offset)
         data, offset = data[written:], offset + written
-
-
-def _silence(*handles: int) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for handle in handles:
-        os.dup2(nothing, handle)
-    os.close(nothing)
+    return [pixel_hash(film), *grey.shape]
 
 
 def _answer(answers: BinaryIO, value: dict[str, Any]) -> None:
