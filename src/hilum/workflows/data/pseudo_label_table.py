@@ -83,39 +83,41 @@ class PseudoLabels:
                 raise DataError(
                     f"pseudo-labels name {name!r}, which the stores lack: give the stores they are of."
                 )
-        places = self._places(films, Subsets.of(films) if subsets is None else subsets)
-        rows, cells = places["row"].to_numpy(np.int64), self.cells.iloc[places["line"].to_numpy()]
+        training = self._training_films(films, Subsets.of(films) if subsets is None else subsets)
+        rows, cells = (
+            training["row"].to_numpy(np.int64),
+            self.cells.iloc[training["line"].to_numpy()],
+        )
         targets = np.full((len(films), len(findings)), np.nan, np.float32)
         weights = np.zeros_like(targets)
-        where = rows, cells["finding"].map(columns).to_numpy(np.int64)
-        targets[where] = cells["value"].to_numpy(np.float32)
-        weights[where] = cells["weight"].to_numpy(np.float32)
+        at = rows, cells["finding"].map(columns).to_numpy(np.int64)
+        targets[at] = cells["value"].to_numpy(np.float32)
+        weights[at] = cells["weight"].to_numpy(np.float32)
         return targets, weights
 
-    def _places(self, films: Films, subsets: Subsets) -> pd.DataFrame:
-        """Return ``line`` among the cells and ``row`` among the films, of each training film that a cell is of.
+    def _training_films(self, films: Films, subsets: Subsets) -> pd.DataFrame:
+        """Return for each cell its ``line`` and the ``row`` of its training film.
 
-        A film may stand in two stores, and one of the splits may leave it out; of two that train
+        A film may be in two stores, and one of the splits may leave it out; of two training films
         the first counts.
         """
         known = films.catalog[[*NAME, "pixels"]].assign(row=range(len(films)))
         lines = self.cells[NAME].assign(line=range(len(self.cells)))
-        places = lines.merge(known, on=NAME)
-        trained = places[places["row"].isin(subsets.rows("train"))]
-        for found, what in ((places, "no film"), (trained, "no training film")):
-            self._refuse_strange(found["line"], what)
-        refuse_two_of_a_name(places)
+        matches = lines.merge(known, on=NAME)
+        trained = matches[matches["row"].isin(subsets.rows("train"))]
+        for known_lines, what in (
+            (matches["line"], "no film"),
+            (trained["line"], "no training film"),
+        ):
+            unknown = ~np.isin(np.arange(len(self.cells)), known_lines)
+            if unknown.any():
+                first = self.cells[unknown].iloc[0]
+                raise DataError(
+                    f"{int(unknown.sum())} pseudo-labels, first {first['source']}/{first['path']}, are of {what} of "
+                    "the stores: give the stores and splits that they were made with."
+                )
+        refuse_two_of_a_name(matches)
         return trained.sort_values(["line", "row"]).drop_duplicates("line")[["line", "row"]]
-
-    def _refuse_strange(self, found: pd.Series, what: str) -> None:
-        """Raise a DataError unless every line of the cells is found."""
-        strange = ~np.isin(np.arange(len(self.cells)), found)
-        if strange.any():
-            first = self.cells[strange].iloc[0]
-            raise DataError(
-                f"{int(strange.sum())} pseudo-labels, first {first['source']}/{first['path']}, are of {what} of the "
-                "stores: give the stores and splits that they were made with."
-            )
 
 
 def read_pseudo_labels(path: Path) -> PseudoLabels:
@@ -155,7 +157,18 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
         raise DataError(
             f"{path} was written by a later Hilum (format {version}): upgrade to read it."
         )
-    _refuse_wrong(cells, path)
+    shares = cells[["value", "probability"]].to_numpy(np.float32)
+    weights = cells["weight"]
+    faults = {
+        "a null": bool(cells.isna().any(axis=None)),
+        "a value or probability outside 0 to 1": not bool(((shares >= 0) & (shares <= 1)).all()),
+        "a weight that is not above 0": not bool((np.isfinite(weights) & (weights > 0)).all()),
+        "an unknown provenance": not bool(cells["provenance"].isin(PROVENANCES).all()),
+        "a cell twice": bool(cells.duplicated([*NAME, "finding"]).any()),
+    }
+    for fault, present in faults.items():
+        if present:
+            raise DataError(f"{path} holds {fault}: make it again with `hilum pseudo-label`.")
     return PseudoLabels(cells, record)
 
 
@@ -174,20 +187,3 @@ def refuse_two_of_a_name(catalog: pd.DataFrame) -> None:
             f"{len(twice)} films, first {twice['path'].iloc[0]}, are others in two stores of the source "
             f"{twice['source'].iloc[0]!r}: prepare one of them with another --dataset name."
         )
-
-
-def _refuse_wrong(cells: pd.DataFrame, path: Path) -> None:
-    """Raise a DataError if a cell's numbers cannot be, or a cell is there twice."""
-    shares = cells[["value", "probability"]].to_numpy(np.float32)
-    faults = {
-        "a null": bool(cells.isna().any(axis=None)),
-        "a value or probability outside 0 to 1": not bool(((shares >= 0) & (shares <= 1)).all()),
-        "a weight that is not above 0": not bool(
-            (np.isfinite(cells["weight"]) & (cells["weight"] > 0)).all()
-        ),
-        "an unknown provenance": not bool(cells["provenance"].isin(PROVENANCES).all()),
-        "a cell twice": bool(cells.duplicated([*NAME, "finding"]).any()),
-    }
-    wrong = [fault for fault, there in faults.items() if there]
-    if wrong:
-        raise DataError(f"{path} holds {wrong[0]}: make it again with `hilum pseudo-label`.")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.duplicates.exact import equal_pixels
@@ -82,12 +81,25 @@ class Subsets:
         if not len(pairs):
             return
         split = np.concatenate([placement.parts for placement in self.placements])
-        ends = [
-            (int(group[0]), int(other)) for group in _groups(split, pairs) for other in group[1:]
-        ]
-        apart = [(first, other) for first, other in ends if split[first] != split[other]]
-        if apart:
-            raise DataError(self._copies_apart(apart, self.split_of_each().to_numpy(object)))
+        apart: list[tuple[int, int]] = []
+        for group in joined(len(split), pairs):
+            placed = group[split[group] >= 0].tolist()
+            apart += [(placed[0], film) for film in placed[1:] if split[film] != split[placed[0]]]
+        if not apart:
+            return
+        first, other = apart[0]
+        paths, part = self.films.columns(["path"])["path"], self.split_of_each().to_numpy(object)
+        origins = [np.searchsorted(self.films.starts, pair, side="right") - 1 for pair in apart]
+        one_store, other_store = (self.films.stores[store].folder for store in origins[0])
+        if all(left == right for left, right in origins):
+            of, remedy = f"of {one_store}", f"run `hilum split {one_store}`"
+        else:
+            of = f"of {one_store} and {other_store}"
+            remedy = "use one of the stores, or prepare one again without the films that both have"
+        raise DataError(
+            f"{len(apart)} films {of} have a copy in another part, first {paths[first]!r} in "
+            f"{part[first]!r} and {paths[other]!r} in {part[other]!r}: {remedy}."
+        )
 
     def split_of_each(self) -> pd.Series:
         """Return each film's part, [N], by its store's split; null where it is in none."""
@@ -105,21 +117,6 @@ class Subsets:
             split.place(store.patients, partial(store.text_blocks, "path"))
             for store, split in pairs
         )
-
-    def _copies_apart(self, apart: list[tuple[int, int]], part: NDArray[np.object_]) -> str:
-        paths = self.films.columns(["path"])["path"]
-        origins = [np.searchsorted(self.films.starts, pair, side="right") - 1 for pair in apart]
-        (first, other), (one, two) = apart[0], origins[0]
-        named = f"{paths[first]!r} in {part[first]!r} and {paths[other]!r} in {part[other]!r}"
-        if all(left == right for left, right in origins):
-            where, remedy = (
-                f"of {self.films.stores[one].folder}",
-                f"run `hilum split {self.films.stores[one].folder}`",
-            )
-        else:
-            where = f"of {self.films.stores[one].folder} and {self.films.stores[two].folder}"
-            remedy = "use one of the stores, or prepare one again without the films that both have"
-        return f"{len(apart)} films {where} have a copy in another part, first {named}: {remedy}."
 
     def rows(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:
         """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
@@ -168,12 +165,6 @@ class Subsets:
             StoreRecord(store.source, len(store), store.fingerprint, split.hash)
             for store, split in zip(self.films.stores, self.splits, strict=True)
         )
-
-
-def _groups(split: NDArray[np.int8], pairs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the films that are copies of each other and in a split, in groups."""
-    inside = split >= 0
-    return [group[inside[group]] for group in joined(len(split), pairs) if inside[group].any()]
 
 
 def truth_of(films: Films, rows: Rows, unstated: str) -> tuple[FloatArray, BoolArray]:

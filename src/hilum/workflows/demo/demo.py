@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 from hilum.errors import OptionError, RunError
 from hilum.files import write_json
@@ -73,7 +72,13 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
     record = {"seed": options.seed, "full": options.full, **asdict(films)}
     path = options.out / RECORD
     if path.is_file():
-        if _read(path) != record:
+        try:
+            existing = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise RunError(
+                f"{path} cannot be read: delete {path.parent} and run the demo again."
+            ) from error
+        if existing != record:
             raise RunError(
                 f"{options.out} holds a demo with other options: give the same --seed and --full, or another --out."
             )
@@ -82,12 +87,3 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
         raise RunError(f"{options.out} holds something else than a demo: give --out a new folder.")
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
-
-
-def _read(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise RunError(
-            f"{path} cannot be read: delete {path.parent} and run the demo again."
-        ) from error
