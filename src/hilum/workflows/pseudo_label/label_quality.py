@@ -1,4 +1,4 @@
-"""What a round's labels are worth: how many, how right where the truth is known, and how its model agrees with them."""
+"""The quality of a round's labels: number, precision, and agreement of its model with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.precision_thresholds import Cut
 from hilum.metrics.proportions import share_right
 from hilum.metrics.resampling import EvaluationLabels
-from hilum.metrics.results import Estimate, Evaluation
+from hilum.metrics.results import Estimate
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.data.subsets import truth_of
 from hilum.workflows.pseudo_label.record import Agreement, FindingRound, Sides
@@ -45,14 +45,14 @@ class Added:
         return np.flatnonzero((~np.isnan(self.called)).any(axis=1)).astype(np.int64)
 
     def truth(self, unstated: str) -> tuple[FloatArray, BoolArray]:
-        """Return the truth [N, F] of the open cells, and where it is known: labels that no training used."""
+        """Return the truth [N, F] of open cells, and where labels unused in training tell it."""
         columns = [self.films.findings.index(name) for name in self.findings]
         truth, known = truth_of(self.films, np.arange(len(self.films), dtype=np.int64), unstated)
         return truth[:, columns], known[:, columns] & self.open
 
 
 def finding_rounds(added: Added, cuts: Mapping[str, Cut], unstated: str) -> dict[str, FindingRound]:
-    """Return what a round did for each finding, and how right it was by the labels that no training used.
+    """Return a round's labels of each finding, and their precision by labels that no training used.
 
     Args:
         added: The labels.
@@ -60,25 +60,33 @@ def finding_rounds(added: Added, cuts: Mapping[str, Cut], unstated: str) -> dict
         unstated: What a finding that is not mentioned counts as, as in the training.
     """
     truth, known = added.truth(unstated)
-    return {
-        name: _finding(
-            cuts[name],
-            added.open[:, f],
-            added.called[:, f],
-            _Truth(added.films, truth[:, f], known[:, f]),
+    rounds = {}
+    for f, name in enumerate(added.findings):
+        cut, called = cuts[name], added.called[:, f]
+        present, absent = called == 1, called == 0
+        reference = _Truth(added.films, truth[:, f], known[:, f])
+        rounds[name] = FindingRound(
+            present=int(present.sum()),
+            absent=int(absent.sum()),
+            abstained=int((added.open[:, f] & np.isnan(called)).sum()),
+            cut=Sides(cut.present, cut.absent),
+            reason=cut.reason,
+            wanted=Sides(cut.present_side.wanted, cut.absent_side.wanted),
+            validation_precision=Sides(cut.present_side.precision, cut.absent_side.precision),
+            real_precision=Sides(reference.right(present, 1), reference.right(absent, 0)),
+            truth_films=int(((present | absent) & reference.known).sum()),
         )
-        for f, name in enumerate(added.findings)
-    }
+    return rounds
 
 
 def mean_precision(findings: Mapping[str, FindingRound]) -> Sides[float | None]:
     """Return the mean over the findings with labels whose truth is known, None where there is none."""
-    sides = [one.real_precision for one in findings.values()]
+    sides = [finding.real_precision for finding in findings.values()]
     return Sides(_mean([side.present for side in sides]), _mean([side.absent for side in sides]))
 
 
 def agreement(added: Added, model: Predictor, listener: Listener) -> Agreement:
-    """Return how a round's model agrees with the labels it was given, at the thresholds that validation films chose."""
+    """Return how a round's model agrees with its training labels, at its validation thresholds."""
     rows = added.rows
     scores = model.score_films(
         added.films, rows, lambda done, total: listener.progress("compare", done, total)
@@ -89,11 +97,14 @@ def agreement(added: Added, model: Predictor, listener: Listener) -> Agreement:
     patients, mask = added.films.patient_codes[rows], ~np.isnan(called)
     labels = EvaluationLabels.of(np.nan_to_num(called), mask, patients)
     options = IntervalOptions(resamples=RESAMPLES, min_positives=MIN_POSITIVES)
-    found = evaluate_findings(labels, scores[:, columns], added.findings, thresholds, options)
-    means = {name: _macro(found, name) for name in ("precision", "recall", "accuracy")}
-    return Agreement(
-        len(rows), found.auroc_macro, means["precision"], means["recall"], means["accuracy"]
+    result = evaluate_findings(labels, scores[:, columns], added.findings, thresholds, options)
+    # Means over the findings that the mean AUROC is over.
+    scored = [finding for finding in result.findings if finding.name in result.findings_scored]
+    precision, recall, accuracy = (
+        _mean([finding.measures[measure] for finding in scored])
+        for measure in ("precision", "recall", "accuracy")
     )
+    return Agreement(len(rows), result.auroc_macro, precision, recall, accuracy)
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class _Truth:
     known: BoolArray
 
     def right(self, labelled: BoolArray, side: float) -> Estimate | None:
-        """Return the share of the films labelled one way that are so, None where the truth of none is known."""
+        """Return the fraction of films labelled one way that are so, None where none is known."""
         seen = labelled & self.known
         if not seen.any():
             return None
@@ -114,27 +125,6 @@ class _Truth:
         )
 
 
-def _finding(cut: Cut, open_cells: BoolArray, called: FloatArray, truth: _Truth) -> FindingRound:
-    present, absent = called == 1, called == 0
-    return FindingRound(
-        present=int(present.sum()),
-        absent=int(absent.sum()),
-        abstained=int((open_cells & np.isnan(called)).sum()),
-        cut=Sides(cut.present, cut.absent),
-        reason=cut.reason,
-        wanted=Sides(cut.present_side.wanted, cut.absent_side.wanted),
-        validation_precision=Sides(cut.present_side.precision, cut.absent_side.precision),
-        real_precision=Sides(truth.right(present, 1), truth.right(absent, 0)),
-        truth_films=int(((present | absent) & truth.known).sum()),
-    )
-
-
 def _mean(estimates: Sequence[Estimate | None]) -> float | None:
-    known = [one.value for one in estimates if one is not None and one.value is not None]
+    known = [mean.value for mean in estimates if mean is not None and mean.value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _macro(found: Evaluation, measure: str) -> float | None:
-    """Return the mean of a measure over the findings that the mean AUROC is over."""
-    scored = [one for one in found.findings if one.name in found.findings_scored]
-    return _mean([one.measures[measure] for one in scored])

@@ -1,8 +1,8 @@
-"""Rounds of pseudo-labels: a model labels films that have no label, training starts again with them, the better stays.
+"""Pseudo-labels in rounds: a model labels films, and a new training learns from them too.
 
 Each round is an ordinary fine-tuning run below ``rounds/``, with the table of its labels beside,
-and is kept whether it helped or not; ``rounds.json`` says what each came to, and ``model/`` is the
-best one's by validation films.
+and stays on disk whether it helped or not. ``rounds.json`` has the result of each; ``model/`` is
+the best one by validation films.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from hilum.version import __version__
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
 from hilum.workflows.pseudo_label.record import (
     ROUNDS,
-    Round,
     Rounds,
     Target,
     read_rounds,
@@ -37,14 +36,14 @@ __all__ = ["PseudoLabelOptions", "PseudoLabelResult", "pseudo_label"]
 
 @dataclass(frozen=True)
 class PseudoLabelResult:
-    """What rounds came to, and where they lie."""
+    """The rounds' results, and their folder."""
 
     run: Path
     rounds: Rounds
     already_done: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as plain values: ``rounds.json`` with the run and the score of what was kept."""
+        """Return plain values: ``rounds.json`` with the run and the kept model's score."""
         more = {
             "run": str(self.run),
             "validation_auroc": self.rounds.best,
@@ -56,12 +55,14 @@ class PseudoLabelResult:
 def pseudo_label(
     run: str | Path, options: PseudoLabelOptions, listener: Listener = SILENT
 ) -> PseudoLabelResult:
-    """Label films by a fine-tuned run and train again with them, for some rounds; what is unfinished continues exactly.
+    """Label films by a fine-tuned run and train again with them, for some rounds.
+
+    Unfinished rounds continue exactly.
 
     Args:
         run: Folder of a finished fine-tuning, or of such rounds, whose kept model then begins.
         options: Which films are labelled and how, for how long, and where to.
-        listener: Hears notes and progress.
+        listener: Receives notes and progress.
 
     Raises:
         HilumError: The user can mend it; see the line.
@@ -77,16 +78,28 @@ def pseudo_label(
         if folder.done:
             listener.note(f"{folder.path} is already done")
             return PseudoLabelResult(folder.path, read_rounds(folder.path), already_done=True)
-        rounds = _begun(context, folder)
-        while not _over(rounds, options):
-            rounds = _with(rounds, one_round(context, rounds, folder.path), context)
-            _tell(rounds, folder, listener)
+        if not (folder.path / LOG).is_file():
+            context.subsets.keep(folder.path)
+            folder.log(event="begun", step=0, total=options.rounds)
+        if (folder.path / ROUNDS).is_file():
+            rounds = read_rounds(folder.path)
+        else:
+            start, target = str(context.start.path.resolve()), None
+            if options.abstain:
+                target = Target(options.precision, options.absent_precision, options.level)
+            rounds = Rounds(start, context.start.auroc, target, None)
+        while len(rounds.rounds) < options.rounds and rounds.stale < options.patience:
+            if rounds.rounds and rounds.rounds[-1].validation_auroc is None:
+                break  # no film was labelled, and none would be in another round
+            latest = one_round(context, rounds, folder.path)
+            rounds = replace(rounds, rounds=(*rounds.rounds, latest), truth=context.truth)
+            _log_round(rounds, folder, listener)
         _finish(context, rounds, folder)
         return PseudoLabelResult(folder.path, rounds)
 
 
 def _record(context: RoundContext, run: Path) -> dict[str, Any]:
-    """Return what options.yaml holds: a config file that repeats the rounds, and what they were made with."""
+    """Return what options.yaml holds: a config file that repeats the rounds, and their record."""
     block = plain({"from": run, **asdict(context.options)})
     del block["out"]
     teacher = sha256(context.start.path / MODEL / WEIGHTS)
@@ -99,30 +112,8 @@ def _record(context: RoundContext, run: Path) -> dict[str, Any]:
     return {"pseudo-label": block, "record": made_with}
 
 
-def _begun(context: RoundContext, folder: RunFolder) -> Rounds:
-    """Return the rounds that were finished before."""
-    if not (folder.path / LOG).is_file():
-        context.subsets.keep(folder.path)
-        folder.log(event="begun", step=0, total=context.options.rounds)
-    if (folder.path / ROUNDS).is_file():
-        return read_rounds(folder.path)
-    options, start = context.options, context.start
-    wanted = Target(options.precision, options.absent_precision, options.level)
-    return Rounds(str(start.path.resolve()), start.auroc, wanted if options.abstain else None, None)
-
-
-def _over(rounds: Rounds, options: PseudoLabelOptions) -> bool:
-    """Whether there is nothing left to do: enough rounds, or enough without gain, or no film was labelled."""
-    nothing = bool(rounds.rounds) and rounds.rounds[-1].validation_auroc is None
-    return nothing or len(rounds.rounds) >= options.rounds or rounds.stale >= options.patience
-
-
-def _with(rounds: Rounds, found: Round, context: RoundContext) -> Rounds:
-    return replace(rounds, rounds=(*rounds.rounds, found), truth=context.truth)
-
-
-def _tell(rounds: Rounds, folder: RunFolder, listener: Listener) -> None:
-    """Write the last round down and say what it came to."""
+def _log_round(rounds: Rounds, folder: RunFolder, listener: Listener) -> None:
+    """Write the latest round to the log and ``rounds.json``, and note its result."""
     last = rounds.rounds[-1]
     before = replace(rounds, rounds=rounds.rounds[:-1])
     folder.log(
@@ -139,28 +130,24 @@ def _tell(rounds: Rounds, folder: RunFolder, listener: Listener) -> None:
         )
         return
     against = f"{last.validation_auroc:.4f} on validation films, {before.best:.4f} before"
-    verdict = "kept" if last.kept else f"no better, not kept: the model stays {_named(rounds.kept)}"
+    verdict = "kept"
+    if not last.kept:
+        stays = f"that of round {rounds.kept}" if rounds.kept else "the one that they began with"
+        verdict = f"no better, not kept: the model stays {stays}"
     listener.note(f"round {last.number}: mean AUROC {against}: {verdict}")
 
 
-def _named(kept: int) -> str:
-    return f"that of round {kept}" if kept else "the one that they began with"
-
-
 def _finish(context: RoundContext, rounds: Rounds, folder: RunFolder) -> None:
-    """Put the kept model in its place, with all films that it or its teachers have seen, and end the run."""
-    kept = [one for one in rounds.rounds if one.kept]
-    model = load_model(teacher_of(context, rounds, folder.path))
-    before = [
-        load_model(path).seen
-        for path in (context.start.path, *(folder.path / one.run for one in kept))
-    ]
-    save_model(folder.model, replace(model, seen=joined(*before)))
-    training = read_metrics(teacher_of(context, rounds, folder.path))["training"]
-    told = {
+    """Save the kept model, with all training films of it and its teachers, and end the run."""
+    best = teacher_of(context, rounds, folder.path)
+    kept = [folder.path / finished.run for finished in rounds.rounds if finished.kept]
+    seen = [load_model(path).seen for path in (context.start.path, *kept)]
+    save_model(folder.model, replace(load_model(best), seen=joined(*seen)))
+    training = read_metrics(best)["training"]
+    summary = {
         "rounds": len(rounds.rounds),
         "kept": rounds.kept,
         "from": rounds.start_auroc,
         "best": rounds.best,
     }
-    folder.finish({"training": training, "pseudo_labels": told})
+    folder.finish({"training": training, "pseudo_labels": summary})

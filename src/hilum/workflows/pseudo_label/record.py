@@ -1,4 +1,4 @@
-"""The record of pseudo-label rounds, ``rounds.json``: what each round added, how right that was, and what was kept."""
+"""The record of pseudo-label rounds, ``rounds.json``: labels, their precision, models kept."""
 
 from __future__ import annotations
 
@@ -154,15 +154,15 @@ class Rounds:
     @property
     def kept(self) -> int:
         """The round whose model is kept; 0 is the start's own."""
-        return max((one.number for one in self.rounds if one.kept), default=0)
+        return max((done.number for done in self.rounds if done.kept), default=0)
 
     @property
     def best(self) -> float:
         """Mean AUROC on validation films of the model that is kept."""
         kept = [
-            one.validation_auroc
-            for one in self.rounds
-            if one.kept and one.validation_auroc is not None
+            done.validation_auroc
+            for done in self.rounds
+            if done.kept and done.validation_auroc is not None
         ]
         return kept[-1] if kept else self.start_auroc
 
@@ -170,7 +170,7 @@ class Rounds:
     def stale(self) -> int:
         """How many rounds in a row, to the last, were not kept."""
         return len(self.rounds) - max(
-            (place for place, one in enumerate(self.rounds, 1) if one.kept), default=0
+            (number for number, done in enumerate(self.rounds, 1) if done.kept), default=0
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Rounds:
             "kept": self.kept,
             "wanted": None if self.wanted is None else asdict(self.wanted),
             "truth": self.truth,
-            "rounds": [one.to_json() for one in self.rounds],
+            "rounds": [done.to_json() for done in self.rounds],
         }
 
 
@@ -222,7 +222,24 @@ def read_rounds(folder: Path) -> Rounds:
 
 
 def _round(content: Mapping[str, Any]) -> Round:
+    findings = {}
+    for name, finding in content["findings"].items():
+        real = finding["real_precision"]
+        findings[name] = FindingRound(
+            present=int(finding["present"]),
+            absent=int(finding["absent"]),
+            abstained=int(finding["abstained"]),
+            cut=_sides(finding["cut"], lambda cut: cut),
+            reason=finding["reason"],
+            wanted=_sides(finding["wanted"], lambda share: None if share is None else float(share)),
+            validation_precision=_sides(finding["validation_precision"], _estimate),
+            real_precision=_sides(real, lambda side: None if side is None else _estimate(side)),
+            truth_films=int(real["films"]),
+        )
     agreement = content["on_pseudo_labels"]
+    if agreement is not None:
+        auroc = _estimate(agreement["auroc_macro"])
+        agreement = Agreement(**{**agreement, "auroc_macro": auroc})
     return Round(
         number=int(content["round"]),
         run=str(content["run"]),
@@ -230,30 +247,10 @@ def _round(content: Mapping[str, Any]) -> Round:
         kept=bool(content["kept"]),
         films=int(content["films"]),
         patients=int(content["patients"]),
-        findings={name: _finding(one) for name, one in content["findings"].items()},
+        findings=findings,
         real_precision_mean=_sides(content["real_precision_mean"], lambda mean: mean),
-        on_pseudo_labels=None if agreement is None else _agreement(agreement),
+        on_pseudo_labels=agreement,
     )
-
-
-def _finding(content: Mapping[str, Any]) -> FindingRound:
-    return FindingRound(
-        present=int(content["present"]),
-        absent=int(content["absent"]),
-        abstained=int(content["abstained"]),
-        cut=_sides(content["cut"], lambda cut: cut),
-        reason=content["reason"],
-        wanted=_sides(content["wanted"], lambda share: None if share is None else float(share)),
-        validation_precision=_sides(content["validation_precision"], _estimate),
-        real_precision=_sides(
-            content["real_precision"], lambda one: None if one is None else _estimate(one)
-        ),
-        truth_films=int(content["real_precision"]["films"]),
-    )
-
-
-def _agreement(content: Mapping[str, Any]) -> Agreement:
-    return Agreement(**{**content, "auroc_macro": _estimate(content["auroc_macro"])})
 
 
 def _sides(content: Mapping[str, Any], of: Callable[[Any], U]) -> Sides[U]:

@@ -1,9 +1,8 @@
-"""One round of pseudo-labels: thresholds from validation films, labels, a training from the same start, its worth."""
+"""One round of pseudo-labels: thresholds, labels, a training from the same start, its quality."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.arrays import BoolArray, Rows
 from hilum.bundle.model_folder import WEIGHTS
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import UNCERTAIN
@@ -24,7 +23,6 @@ from hilum.metrics.precision_thresholds import Cut
 from hilum.training.run_folder import CHECKPOINTS, MODEL, PSEUDO_LABELS
 from hilum.workflows.data.pseudo_label_table import (
     NAME,
-    PseudoLabels,
     once,
     read_pseudo_labels,
     refuse_two_of_a_name,
@@ -70,7 +68,7 @@ class RoundContext:
         return context
 
     def refuse_impossible(self) -> None:
-        """Raise a HilumError where a finding has a class more, films were prepared otherwise, or none is to label."""
+        """Raise a HilumError for a multiclass run, other preparation, or no film left to label."""
         labels = self.start.options.labels
         if MULTICLASS in policies(self.films.findings, labels.uncertain, labels.per_finding):
             raise OptionError(
@@ -105,7 +103,7 @@ class RoundContext:
 
     @cached_property
     def open(self) -> BoolArray:
-        """Whether a cell of a training film is open to a pseudo-label, [N, F]: no label of its own counts for it.
+        """Whether a cell of a training film may get a pseudo-label, [N, F]: no label counts for it.
 
         An uncertain label is one, which the policy decides about, unless that is to train the model
         by itself.
@@ -135,7 +133,7 @@ class RoundContext:
         return HELD_BACK if added.truth(self.start.options.labels.unstated)[1].any() else None
 
     def told_apart(self, cells: pd.DataFrame) -> pd.DataFrame:
-        """Return cells of a table with their provenance: uncertain where that is the label of a film that is learnt."""
+        """Return cells with provenance: uncertain where a film trained on has that label."""
         training = once(self.films, self.subsets.rows("train"))
         known = pd.MultiIndex.from_frame(self.films.catalog[NAME].iloc[training])
         rows = training[known.get_indexer(pd.MultiIndex.from_frame(cells[NAME]))]
@@ -165,7 +163,7 @@ def teacher_of(context: RoundContext, rounds: Rounds, folder: Path) -> Path:
 
 
 def one_round(context: RoundContext, rounds: Rounds, folder: Path) -> Round:
-    """Label films by the model kept so far, train with them and say what came of it.
+    """Label films by the model kept so far, train with them and return the result.
 
     Raises:
         HilumError: The user can mend it; see the line.
@@ -190,15 +188,21 @@ def one_round(context: RoundContext, rounds: Rounds, folder: Path) -> Round:
     )
     if len(added.rows) == 0:
         return nothing
-    context.listener.note(f"round {number}: {_counted(nothing)}")
+    present = sum(finding.present for finding in findings.values())
+    absent = sum(finding.absent for finding in findings.values())
+    none = [name for name, finding in findings.items() if not finding.present + finding.absent]
+    lacking = f"; none for {', '.join(none)}" if none else ""
+    context.listener.note(
+        f"round {number}: labels {nothing.films:,} films of {patients:,} patients: "
+        f"{present:,} present, {absent:,} absent{lacking}"
+    )
     result = finetune(context.training_set(folder / run, rounds.stale), context.listener)
     if result.best is None:
         raise DataError(
             "no validation film can tell a round from another: run `hilum split STORE --val 0.1`."
         )
-    shutil.rmtree(
-        folder / run / CHECKPOINTS, ignore_errors=True
-    )  # ten times the model: nothing is left to continue
+    # Ten times as large as the model, and nothing is left to continue.
+    shutil.rmtree(folder / run / CHECKPOINTS, ignore_errors=True)
     student = Predictor.load(folder / run, context.options.device)
     agreed = agreement(added, student, context.listener)
     return replace(
@@ -212,7 +216,10 @@ def one_round(context: RoundContext, rounds: Rounds, folder: Path) -> Round:
 def _labelled(
     context: RoundContext, teacher: Path, table: Path, number: int
 ) -> tuple[dict[str, Cut], Added]:
-    """Return the teacher's thresholds and the labels that it gives by them, from the table where that is written."""
+    """Return the teacher's thresholds and its labels, from the table that an earlier call wrote.
+
+    Soft labels count as present or absent by the thresholds.
+    """
     films, options = context.films, context.options.labelling
     predictor = Predictor.load(teacher, context.options.device)
     unstated = context.start.options.labels.unstated
@@ -220,8 +227,8 @@ def _labelled(
     columns = [films.findings.index(name) for name in predictor.findings]
     candidates = context.open[:, columns]
     identity = {"teacher": sha256(teacher / MODEL / WEIGHTS), "round": number}
-    labels = _written(table, identity)
-    if labels is None:
+    labels = read_pseudo_labels(table) if table.is_file() else None
+    if labels is None or any(labels.record.get(key) != value for key, value in identity.items()):
         rows = np.flatnonzero(candidates.any(axis=1)).astype(np.int64)
         labels = label_films(
             predictor,
@@ -237,35 +244,10 @@ def _labelled(
         )
         labels = replace(labels, cells=context.told_apart(labels.cells))
         labels.write(table)
-    return cuts, Added(
-        films, predictor.findings, candidates, _calls(labels, context, predictor.findings, cuts)
-    )
-
-
-def _written(table: Path, identity: dict[str, object]) -> PseudoLabels | None:
-    """Return the labels that an earlier call wrote, None where there are none of this teacher and round."""
-    if not table.is_file():
-        return None
-    found = read_pseudo_labels(table)
-    return found if all(found.record.get(key) == value for key, value in identity.items()) else None
-
-
-def _calls(
-    labels: PseudoLabels, context: RoundContext, findings: Sequence[str], cuts: Mapping[str, Cut]
-) -> FloatArray:
-    """Return what the cells were called, [N, F]: 1 present, 0 absent, NaN not called; soft ones by the thresholds."""
-    values, _ = labels.on(context.films, findings, context.subsets)
+    values, _ = labels.on(films, predictor.findings, context.subsets)  # [N, F]
     if context.options.soft:
-        for column, name in zip(values.T, findings, strict=True):
-            present, _ = called(column, ~np.isnan(column), cuts[name])
-            column[~np.isnan(column)] = present[~np.isnan(column)]
-    return values
-
-
-def _counted(one: Round) -> str:
-    """Return in words what a round added."""
-    present = sum(finding.present for finding in one.findings.values())
-    absent = sum(finding.absent for finding in one.findings.values())
-    none = [name for name, finding in one.findings.items() if not finding.present + finding.absent]
-    lacking = f"; none for {', '.join(none)}" if none else ""
-    return f"labels {one.films:,} films of {one.patients:,} patients: {present:,} present, {absent:,} absent{lacking}"
+        for column, name in zip(values.T, predictor.findings, strict=True):
+            labelled = ~np.isnan(column)
+            present, _ = called(column, labelled, cuts[name])
+            column[labelled] = present[labelled]
+    return cuts, Added(films, predictor.findings, candidates, values)

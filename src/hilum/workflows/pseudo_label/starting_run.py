@@ -1,4 +1,4 @@
-"""What rounds of pseudo-labels begin with: a finished fine-tuning, its options and the stores that it learnt from."""
+"""The start of pseudo-label rounds: a finished fine-tuning, its options and its stores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,14 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
         DataError: A store that it learnt from is not given, or was split anew since.
     """
     path = kept_run(run)
-    content = _options_file(path)
+    try:
+        content = yaml.safe_load((path / OPTIONS).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} holds no run ({OPTIONS}: {error.strerror}): {REMEDY}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path / OPTIONS} is damaged: {REMEDY}.") from error
+    if not isinstance(content, dict) or "finetune" not in content:
+        raise RunError(f"{path} is no fine-tuning: {REMEDY}.")
     try:
         record = content["record"]["data"]
         block = with_new_names("finetune", content["finetune"])
@@ -71,7 +78,7 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
 
 
 def kept_run(run: Path) -> Path:
-    """Return the run folder of the model that rounds kept; the folder itself where it holds no rounds."""
+    """Return the run folder of the model that rounds kept; of any other run, its own folder."""
     if not (run / ROUNDS).is_file():
         return run
     rounds = read_rounds(run)
@@ -82,36 +89,25 @@ def kept_run(run: Path) -> Path:
     )
 
 
-def _options_file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load((path / OPTIONS).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{path} holds no run ({OPTIONS}: {error.strerror}): {REMEDY}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{path / OPTIONS} is damaged: {REMEDY}.") from error
-    if not isinstance(content, dict) or "finetune" not in content:
-        raise RunError(f"{path} is no fine-tuning: {REMEDY}.")
-    return content
-
-
 def _own_stores(
     run: Path, record: Sequence[Mapping[str, Any]], data: Sequence[Path]
 ) -> tuple[Path, ...]:
-    """Return which of the stores given are those that the run learnt from, in its order."""
+    """Return which of the stores given the run was trained on, in its order.
+
+    Raises:
+        DataError: One is not given, or was split anew.
+    """
     given = {Store.open(folder).fingerprint: folder for folder in data}
-    for told in record:
-        _refuse_other(run, told, given.get(told["fingerprint"]))
-    return tuple(given[told["fingerprint"]] for told in record)
-
-
-def _refuse_other(run: Path, told: Mapping[str, Any], folder: Path | None) -> None:
-    if folder is None:
-        raise DataError(
-            f"{run} was fine-tuned on a store of {told['films']} films of {told['source']}, which is not among --data: "
-            "give that store too."
-        )
-    if Split.load(folder).hash != told["split"]:
-        raise DataError(
-            f"{folder} was split anew since {run}, so that a patient it learnt from may validate or test now: "
-            f"copy split.json of {run / SPLITS} back into the store, or fine-tune again."
-        )
+    for store in record:
+        folder = given.get(store["fingerprint"])
+        if folder is None:
+            raise DataError(
+                f"{run} was fine-tuned on a store of {store['films']} films of {store['source']}, which is not among "
+                "--data: give that store too."
+            )
+        if Split.load(folder).hash != store["split"]:
+            raise DataError(
+                f"{folder} was split anew since {run}, so that a patient it learnt from may validate or test now: "
+                f"copy split.json of {run / SPLITS} back into the store, or fine-tune again."
+            )
+    return tuple(given[store["fingerprint"]] for store in record)
