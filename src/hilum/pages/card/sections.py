@@ -259,7 +259,9 @@ def _shortcuts(check: ShortcutCheck) -> dict[str, Any]:
     if check.model is not None:
         readers[MODEL] = check.model
     tested = [name for name in check.findings if name in check.findings_judged]
-    series = [[_measured(areas.get(name)) for name in tested] for areas in readers.values()]
+    missing = Estimate(None)
+    areas = [[known.get(name) or missing for name in tested] for known in readers.values()]
+    series = [[Measured.of(area.value, area.interval) for area in row] for row in areas]
     values = [value for row in series for measured in row for value in measured.values()]
     return {
         "check": check,
@@ -269,10 +271,6 @@ def _shortcuts(check: ShortcutCheck) -> dict[str, Any]:
         "key": key(list(readers)),
         "table": shortcuts_table(check),
     }
-
-
-def _measured(area: Estimate | None) -> Measured:
-    return Measured(None) if area is None else Measured.of(area.value, area.interval)
 
 
 def _rule(check: ShortcutCheck) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from hilum.labels import POLICIES
 from hilum.pages.tables import Cell, Table, estimate, estimates, number, numbers, table, word, words
 from hilum.pages.wording import counted
 from hilum.splits import PARTS
-from hilum.workflows.card.column_record import Percentiles, SplitCounts, StoreColumn
+from hilum.workflows.card.column_record import Percentiles, StoreColumn
 from hilum.workflows.card.leakage import OUTSIDE, PARTS_SHOWN
 from hilum.workflows.card.record import CardRecord, CopyCounts, ShortcutCheck
 from hilum.workflows.card.shortcut_probes import PROBES
@@ -146,23 +147,22 @@ def prevalence_table(card: CardRecord) -> Table:
             numbers("films", f"{column.name}_films"),
             numbers("patients", f"{column.name}_patients"),
         ]
-    rows = [
-        [word(name), *(cell for column in card.columns for cell in _present(column, name))]
-        for name in findings_of(card.whole)
-    ]
+    empty = Cell("", (None,))
+    rows = []
+    for name in findings_of(card.whole):
+        cells = [word(name)]
+        for column in card.columns:
+            labels = column.labels.get(name)
+            if labels is None:
+                cells += [Cell("not labelled", (None,), style="soft"), empty, empty]
+                continue
+            cells += [
+                percentage(labels.present / (column.films - labels.not_labelled)),
+                number(labels.present),
+                number(labels.patients_present),
+            ]
+        rows.append(cells)
     return table("prevalence", "Films on which each finding is present", columns, rows)
-
-
-def _present(column: StoreColumn, finding: str) -> list[Cell]:
-    labels = column.labels.get(finding)
-    if labels is None:
-        return [Cell("not labelled", (None,), style="soft"), Cell("", (None,)), Cell("", (None,))]
-    labelled = column.films - labels.not_labelled
-    return [
-        percentage(labels.present / labelled),
-        number(labels.present),
-        number(labels.patients_present),
-    ]
 
 
 def policy_table(column: StoreColumn) -> Table:
@@ -203,13 +203,13 @@ def splits_table(card: CardRecord) -> Table:
     for name in (*SPLITS, "left_out"):
         counts = [column.parts[name] for column in card.columns]
         if any(one.films for one in counts):
-            cells = [cell for one in counts for cell in (number(one.films), _patients(one))]
-            rows.append([word("in no split" if name == "left_out" else name), *cells])
+            cells = [word("in no split" if name == "left_out" else name)]
+            for split in counts:
+                known = split.patients is not None
+                patients = number(split.patients) if known else Cell("", (None,))
+                cells += [number(split.films), patients]
+            rows.append(cells)
     return table("parts", "Films and patients of each split", columns, rows)
-
-
-def _patients(split: SplitCounts) -> Cell:
-    return number(split.patients) if split.patients is not None else Cell("", (None,))
 
 
 def split_prevalence_table(column: StoreColumn) -> Table:
@@ -276,20 +276,16 @@ def leaks_table(leaks: Mapping[str, Mapping[str, int]]) -> Table:
         words("films of", "part"),
         *(numbers(head, head.replace(" ", "_")) for head in heads),
     ]
-    rows = [
-        [word(split_name(name)), *(_leak(leaks[name][other], name, other) for other in splits)]
-        for name in splits
-    ]
+    rows = []
+    for name in splits:
+        cells = [word(split_name(name))]
+        for other in splits:
+            cell = number(leaks[name][other])
+            leaks_out = name != other and OUTSIDE not in (name, other)
+            marked = leaks[name][other] and leaks_out
+            cells.append(replace(cell, style="missed") if marked else cell)
+        rows.append(cells)
     return table("copies-by-part", "Films that have a copy, by split", columns, rows)
-
-
-def _leak(count: int, split: str, other: str) -> Cell:
-    cell = number(count)
-    return (
-        Cell(cell.text, cell.values, style="missed")
-        if count and split != other and OUTSIDE not in (split, other)
-        else cell
-    )
 
 
 def probe_names(check: ShortcutCheck) -> list[str]:
@@ -305,15 +301,14 @@ def shortcuts_table(check: ShortcutCheck) -> Table:
     rows: list[Sequence[Cell]] = []
     for finding in check.findings:
         flagged = {flag.probe for flag in check.flags if flag.finding == finding}
-        cells = [
-            _flagged(estimate(check.probes[name].auroc[finding]), name in flagged) for name in names
-        ]
+        cells = []
+        for name in names:
+            cell = estimate(check.probes[name].auroc[finding])
+            if name in flagged:
+                cell = replace(cell, text=f"{cell.text} \u2691", style="missed")
+            cells.append(cell)
         cells += [estimate(check.model.get(finding))] if check.model is not None else []
         untested = "not tested" if finding in check.untested else ""
         rows.append([word(finding, small=untested), *cells])
     title = f"AUROC of the probes, {check.name}"
     return table(stem("shortcuts", check.name), title, columns, rows)
-
-
-def _flagged(cell: Cell, flagged: bool) -> Cell:
-    return Cell(f"{cell.text} \u2691", cell.values, cell.small, "missed") if flagged else cell

@@ -49,7 +49,7 @@ def bars(
             drawing.box(
                 (x, y(shares[place])),
                 (max(width - 1, 1), 204 - y(shares[place])),
-                _fill(number),
+                f"fill{number % COLOURS}",
                 hint,
             )
         drawing.text((middle, 221), name, "middle", "tick")
@@ -72,25 +72,14 @@ def matrix(title: str, names: Sequence[str], shares: Sequence[Sequence[float | N
         drawing.text((NAMES - 8, y + cell / 2 + 4.5), shortened(name, 24), "end")
         drawing.text((NAMES + (row + 0.5) * cell + 4, ABOVE - 6), shortened(name, 24), turned=True)
         for column, other in enumerate(names):
-            _cell(
-                drawing, (NAMES + column * cell, y), cell, shares[row][column], f"{name}, {other}"
-            )
+            x, size, share = NAMES + column * cell, (cell - 1, cell - 1), shares[row][column]
+            drawing.box((x, y), size, "band")
+            if share is None:
+                continue
+            hint = f"{name}, {other}: {share:.1%}"
+            drawing.box((x, y), size, "heat", hint, f"{share**0.7:.2f}")
+            if share >= 0.005:
+                centre = (x + cell / 2 - 0.5, y + cell / 2 + 3)
+                style = "inner over" if share > 0.5 else "inner"  # light on dark
+                drawing.text(centre, f"{100 * share:.0f}", "middle", style)
     return drawing.svg()
-
-
-def _cell(
-    drawing: Drawing, corner: tuple[float, float], side: float, share: float | None, about: str
-) -> None:
-    drawing.box(corner, (side - 1, side - 1), "band")
-    if share is None:
-        return
-    drawing.box(corner, (side - 1, side - 1), "heat", f"{about}: {share:.1%}", f"{share**0.7:.2f}")
-    if share >= 0.005:
-        place = (corner[0] + side / 2 - 0.5, corner[1] + side / 2 + 3)
-        drawing.text(
-            place, f"{100 * share:.0f}", "middle", "inner over" if share > 0.5 else "inner"
-        )
-
-
-def _fill(number: int) -> str:
-    return f"fill{number % COLOURS}"

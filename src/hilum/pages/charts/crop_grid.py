@@ -39,9 +39,11 @@ def crop_picture(data: bytes, name: str) -> CropPicture:
         )
     widths = _group_widths(np.asarray(picture[0, :, 3] > 0))
     address = "data:image/png;base64," + b64encode(data).decode()
-    return CropPicture(
-        address, picture.shape[1], tuple(zip(_labels(len(widths)), widths, strict=True))
-    )
+    # Above the groups: the film, then its crops from large to small.
+    crops = {2: ["crops"], 3: ["large crops", "small crops"]}
+    several = [f"crops {number}" for number in range(1, len(widths))]
+    labels = ["whole film", *crops.get(len(widths), several)]
+    return CropPicture(address, picture.shape[1], tuple(zip(labels, widths, strict=True)))
 
 
 def _group_widths(opaque: BoolArray) -> list[int]:
@@ -49,9 +51,3 @@ def _group_widths(opaque: BoolArray) -> list[int]:
     columns = np.flatnonzero(opaque)
     begins = [0, *(int(columns[place + 1]) for place in np.flatnonzero(np.diff(columns) > APART))]
     return [end - begin for begin, end in pairwise([*begins, len(opaque)])]
-
-
-def _labels(groups: int) -> list[str]:
-    """Return what stands above the groups: the film, then its crops from large to small."""
-    crops = {2: ["crops"], 3: ["large crops", "small crops"]}
-    return ["whole film", *crops.get(groups, [f"crops {number}" for number in range(1, groups)])]

@@ -56,27 +56,26 @@ def curves(
     levels = [*(value for _, value in points), *shown, *([reference[1]] if reference else [])]
     y = Scale(*domain(levels, step or fitting_step(levels)), 222, 18)
     last = max(max(place for place, _ in points), 1e-9)
-    left, right = _margins(y, last, form)
+    # Room on the left for the vertical axis's numbers, on the right for half of the last number.
+    longest = max(len(label) for _, label in y_ticks(y, form))
+    left = max(62.0, 38 + LETTER * longest)
+    right = max(16.0, LETTER * len(f"{last:,.0f}") / 2 + 3)
     x = Scale(0.0, last, left, WIDTH - right)
     y_axis(drawing, y, (x.start, x.end), y_title, form)
     x_axis(drawing, x, 222, x.ticks(5, least=1), "{:,.0f}", x_title)
     if reference:
         drawing.line((x.start, y(reference[1])), (x.end, y(reference[1])), "chance")
     for line in lines:
-        _curve(drawing, line, x, y)
+        style, drawn = f"line c{line.colour}{' dashed' * line.dashed}", line.points
+        if is_long(drawn):
+            drawing.path([(x(a), y(b)) for a, b in extremes(drawn)], f"{style} pale")
+            drawn = means(drawn)
+        drawing.path([(x(a), y(b)) for a, b in drawn], style)
+        if len(drawn) == 1:
+            drawing.mark((x(drawn[0][0]), y(drawn[0][1])), f"mark c{line.colour}", 0, line.name)
     if reference:  # after the curves, which may run through it
         drawing.text((x.end - 2, y(reference[1]) - 6), reference[0], "end", "muted level")
     return drawing.svg()
-
-
-def _curve(drawing: Drawing, line: Line, x: Scale, y: Scale) -> None:
-    style, drawn = f"line c{line.colour}{' dashed' * line.dashed}", line.points
-    if is_long(drawn):
-        drawing.path([(x(a), y(b)) for a, b in extremes(drawn)], f"{style} pale")
-        drawn = means(drawn)
-    drawing.path([(x(a), y(b)) for a, b in drawn], style)
-    if len(drawn) == 1:
-        drawing.mark((x(drawn[0][0]), y(drawn[0][1])), f"mark c{line.colour}", 0, line.name)
 
 
 def is_long(points: Sequence[Point]) -> bool:
@@ -123,9 +122,3 @@ def fitting_step(values: Sequence[float]) -> float:
     """
     span = max(values) - min(values)
     return nice_step(span or max(abs(values[0]), 1e-6), 4)
-
-
-def _margins(scale: Scale, last: float, form: str) -> tuple[float, float]:
-    """Return the room left of the vertical axis for its numbers, and right of it for half of the last number below."""
-    longest = max(len(label) for _, label in y_ticks(scale, form))
-    return max(62.0, 38 + LETTER * longest), max(16.0, LETTER * len(f"{last:,.0f}") / 2 + 3)

@@ -85,7 +85,8 @@ def dots(
     for place in range(0, len(findings), 2):
         drawing.box((0, top + row * place), (WIDTH, row), "band")
     x_axis(drawing, scale, bottom, scale.ticks(5), "{:.1f}", "AUROC", top)
-    _chance(drawing, scale, top, bottom)
+    if scale.low <= 0.5 <= scale.high:
+        drawing.line((scale(0.5), top), (scale(0.5), bottom), "chance")
     for place, name in enumerate(findings):
         y = top + row * (place + 0.5)
         drawing.text((NAMES - 10, y + 4.5), shortened(name), "end")
@@ -95,7 +96,15 @@ def dots(
             continue
         for model, value in enumerate(values):
             offset = (model - (len(values) - 1) / 2) * apart
-            _dot(drawing, scale, y + offset, value, model, f"{name}, {names[model]}")
+            if value.value is None:
+                continue
+            at, style = y + offset, f"c{model % COLOURS}"
+            if value.ends:
+                drawing.line(
+                    (scale(value.ends[0]), at), (scale(value.ends[1]), at), f"whisker {style}"
+                )
+            hint = _hint(f"{name}, {names[model]}", value)
+            drawing.mark((scale(value.value), at), f"mark {style}", model % len(SHAPES), hint)
     return drawing.svg()
 
 
@@ -131,24 +140,20 @@ def against_labels(
     drawing.text(
         ((62 + WIDTH - 14) / 2, bottom + 40), "share of the labelled patients", "middle", "tick"
     )
-    places = {name: _apart(place, len(lines)) for place, name in enumerate(lines)}
+    # Each model's marks are moved aside, so that those of one fraction do not cover each other.
+    shifts = {name: (index - (len(lines) - 1) / 2) * 9 for index, name in enumerate(lines)}
     for model, line in enumerate(lines.values()):
         _band(drawing, x, y, line, model)
     for model, (name, line) in enumerate(lines.items()):
-        _line(drawing, x, y, line, (model, places[name], name))
+        _line(drawing, x, y, line, (model, shifts[name], name))
         for fraction, found in seeds.get(name, {}).items():
             for value in found:
                 drawing.dot(
-                    (x(fraction) + places[name], y(value)),
+                    (x(fraction) + shifts[name], y(value)),
                     f"seed c{model % COLOURS}",
                     f"{name}: {value:.3f}",
                 )
     return drawing.svg()
-
-
-def _apart(place: int, count: int) -> float:
-    """Return how far a model's marks stand from the share's own place, so that they can be told apart."""
-    return (place - (count - 1) / 2) * 9
 
 
 def _band(drawing: Drawing, x: Scale, y: Scale, line: Mapping[float, Measured], model: int) -> None:
@@ -192,23 +197,6 @@ def shortened(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def _dot(drawing: Drawing, scale: Scale, y: float, value: Measured, model: int, name: str) -> None:
-    if value.value is None:
-        return
-    if value.ends:
-        drawing.line(
-            (scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker c{model % COLOURS}"
-        )
-    drawing.mark(
-        (scale(value.value), y), f"mark c{model % COLOURS}", model % len(SHAPES), _hint(name, value)
-    )
-
-
 def _hint(name: str, value: Measured) -> str:
     ends = f" [{value.ends[0]:.3f}, {value.ends[1]:.3f}]" if value.ends else ""
     return f"{name}: {value.value:.3f}{ends}"
-
-
-def _chance(drawing: Drawing, scale: Scale, top: float, bottom: float) -> None:
-    if scale.low <= 0.5 <= scale.high:
-        drawing.line((scale(0.5), top), (scale(0.5), bottom), "chance")

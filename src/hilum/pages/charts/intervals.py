@@ -69,8 +69,19 @@ def levels(
     x_axis(drawing, scale, bottom, _apart(scale), form, title, top)
     if reference is not None:
         drawing.line((scale(reference), top), (scale(reference), bottom), "chance")
-    for place, row in enumerate(rows):
-        _level(drawing, scale, top + height * (place + 0.5), row)
+    for index, row in enumerate(rows):
+        y = top + height * (index + 0.5)
+        drawing.text((NAMES - 12, y + 4.5), shortened(row.name, 19), "end")
+        drawing.text((WIDTH - 2, y + 4.5), row.beside, "end", "muted")
+        value, ends, colour = row.value.value, row.value.ends, f"c{row.colour % COLOURS}"
+        if value is None:
+            drawing.text((NAMES + 6, y + 4.5), NOT_AVAILABLE, style="muted")
+            continue
+        if ends:
+            drawing.line((scale(ends[0]), y), (scale(ends[1]), y), f"whisker {colour}")
+        interval = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+        hint = f"{row.name}: {value:.3f}{interval}"
+        drawing.mark((scale(value), y), f"mark {colour}", row.colour % len(SHAPES), hint)
     return drawing.svg()
 
 
@@ -81,24 +92,6 @@ def _apart(scale: Scale) -> list[float]:
         ticks for ticks in choices if len(ticks) < 2 or scale(ticks[1]) - scale(ticks[0]) >= TICK
     )
     return next(wide, [scale.low])
-
-
-def _level(drawing: Drawing, scale: Scale, y: float, row: Level) -> None:
-    drawing.text((NAMES - 12, y + 4.5), shortened(row.name, 19), "end")
-    drawing.text((WIDTH - 2, y + 4.5), row.beside, "end", "muted")
-    value, colour = row.value, f"c{row.colour % COLOURS}"
-    if value.value is None:
-        drawing.text((NAMES + 6, y + 4.5), NOT_AVAILABLE, style="muted")
-        return
-    if value.ends:
-        drawing.line((scale(value.ends[0]), y), (scale(value.ends[1]), y), f"whisker {colour}")
-    ends = f" [{value.ends[0]:.3f}, {value.ends[1]:.3f}]" if value.ends else ""
-    drawing.mark(
-        (scale(value.value), y),
-        f"mark {colour}",
-        row.colour % len(SHAPES),
-        f"{row.name}: {value.value:.3f}{ends}",
-    )
 
 
 REACHES = (0.1, 0.2, 0.5, 1.0)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray
 from hilum.errors import DataError
@@ -42,14 +40,10 @@ def outline(mask: BoolArray) -> str:
     )
     enlarged = (soft > 0.4).astype(np.uint8)
     contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return "".join(
-        _closed(np.asarray(contour[:, 0, :], np.int64), 100 / (width * 4), 100 / (height * 4))
-        for contour in contours
-    )
-
-
-def _closed(points: NDArray[np.int64], across: float, down: float) -> str:
-    places: Sequence[str] = [
-        f"{(x + 0.5) * across:.4g} {(y + 0.5) * down:.4g}" for x, y in points.tolist()
-    ]
-    return "M" + "L".join(places) + "Z"
+    across, down = 100 / (width * 4), 100 / (height * 4)
+    paths = []
+    for contour in contours:
+        points = np.asarray(contour[:, 0, :], np.int64).tolist()
+        steps = [f"{(x + 0.5) * across:.4g} {(y + 0.5) * down:.4g}" for x, y in points]
+        paths.append("M" + "L".join(steps) + "Z")
+    return "".join(paths)

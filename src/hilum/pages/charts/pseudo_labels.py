@@ -50,19 +50,14 @@ def scores_by_round(curves: Sequence[ScoreCurve], title: str) -> Markup:
     y_axis(drawing, y, (x.start, x.end), title)
     x_axis(drawing, x, 222, list(range(last + 1)), "{:.0f}", "round; 0 is what it began with")
     for curve in curves:
-        _curve(drawing, curve, x, y)
+        colour = f"c{curve.colour % COLOURS}"
+        drawing.path([(x(step.round), y(step.score)) for step in curve.steps], f"line {colour}")
+        for step in curve.steps:
+            about, hollow = ("", "") if step.kept else (", not kept", " hollow")
+            hint = f"{curve.name}, round {step.round}: {step.score:.4f}{about}"
+            corner, shape = (x(step.round), y(step.score)), curve.colour % len(SHAPES)
+            drawing.mark(corner, f"mark {colour}{hollow}", shape, hint)
     return drawing.svg()
-
-
-def _curve(drawing: Drawing, curve: ScoreCurve, x: Scale, y: Scale) -> None:
-    colour = f"c{curve.colour % COLOURS}"
-    drawing.path([(x(step.round), y(step.score)) for step in curve.steps], f"line {colour}")
-    for step in curve.steps:
-        hint = (
-            f"{curve.name}, round {step.round}: {step.score:.4f}{'' if step.kept else ', not kept'}"
-        )
-        style = f"mark {colour}{'' if step.kept else ' hollow'}"
-        drawing.mark((x(step.round), y(step.score)), style, curve.colour % len(SHAPES), hint)
 
 
 def labels_added(rounds: Sequence[tuple[str, int, int]]) -> Markup:
@@ -113,27 +108,24 @@ def rightness(rows: Sequence[Right], title: str) -> Markup:
     for place in range(0, len(rows), 2):
         drawing.box((0, top + height * place), (WIDTH, height), "band")
     x_axis(drawing, scale, bottom, scale.ticks(5), "{:.0%}", title, top)
-    for place, row in enumerate(rows):
-        _right(drawing, scale, top + height * place, height, row)
+    for index, row in enumerate(rows):
+        above = top + height * index
+        middle = above + height / 2
+        drawing.text((NAMES - 10, middle + 4.5), shortened(row.finding), "end")
+        if not row.labels:
+            drawing.text((NAMES + 6, middle + 4.5), ADDS_NONE, style="muted")
+            continue
+        about = ""
+        if row.target is not None:
+            x, below = scale(row.target), above + height - 2
+            drawing.line((x, above + 2), (x, below), "target")
+            about = f" (target {row.target:.3f})"
+        drawing.text((WIDTH - 2, middle + 4.5), f"{row.labels:,}", "end", "muted")
+        name = f"{row.finding}, by the labels held back{about}"
+        _share(drawing, scale, middle - 5, row.real, 0, name)
+        name = f"{row.finding}, on validation films{about}"
+        _share(drawing, scale, middle + 5, row.validation, 1, name)
     return drawing.svg()
-
-
-def _right(drawing: Drawing, scale: Scale, top: float, height: float, row: Right) -> None:
-    middle = top + height / 2
-    drawing.text((NAMES - 10, middle + 4.5), shortened(row.finding), "end")
-    if not row.labels:
-        drawing.text((NAMES + 6, middle + 4.5), ADDS_NONE, style="muted")
-        return
-    if row.target is not None:
-        drawing.line((scale(row.target), top + 2), (scale(row.target), top + height - 2), "target")
-    drawing.text((WIDTH - 2, middle + 4.5), f"{row.labels:,}", "end", "muted")
-    about = "" if row.target is None else f" (target {row.target:.3f})"
-    _share(
-        drawing, scale, middle - 5, row.real, 0, f"{row.finding}, by the labels held back{about}"
-    )
-    _share(
-        drawing, scale, middle + 5, row.validation, 1, f"{row.finding}, on validation films{about}"
-    )
 
 
 def _share(drawing: Drawing, scale: Scale, y: float, one: Measured, colour: int, name: str) -> None:

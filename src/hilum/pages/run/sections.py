@@ -48,6 +48,19 @@ ABSOLUTE = re.compile(r"(?<![\w.~:/-])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
 def run_sections(run: Run) -> dict[str, Any]:
     """Return everything that a run's page shows, by the names that its template uses."""
     films = run_films(run) if run.finished and run.evaluations else RunFilms()
+    # Findings without a threshold, which the model calls on no film, and why.
+    reason = "validation films could not choose a threshold"
+    never_called = {
+        name: run.model.not_called.get(name, reason)
+        for name in run.model.findings
+        if run.model.thresholds.get(name) is None
+    }
+    hashes = []
+    for data in run.record.get("data", []):
+        hashes.append((f"data, {data['source']}", str(data["fingerprint"])))
+        hashes.append((f"split of {data['source']}", str(data["split"])))
+    if run.finished:
+        hashes.append(("weights", run.model.weights_sha256))
     return {
         "run": run,
         "name": run.path.resolve().name,
@@ -67,9 +80,9 @@ def run_sections(run: Run) -> dict[str, Any]:
             _evaluation(run, name, evaluation, films)
             for name, evaluation in run.evaluations.items()
         ],
-        "never_called": _never_called(run),
+        "never_called": never_called,
         "options": [(name, without_paths(value)) for name, value in leaves(run.options)],
-        "hashes": list(_hashes(run)),
+        "hashes": hashes,
         "rounds": None if run.rounds is None else _rounds(run.rounds),
     }
 
@@ -251,21 +264,3 @@ def _comparison(
             shown = ": not tested, there is no interval"
         verdict = f"Mean AUROC minus that of {other}: {difference(mean.value)}{ends}{shown}."
     return {"other": other, "record": comparison, "verdict": verdict, "rows": rows}
-
-
-def _never_called(run: Run) -> dict[str, str]:
-    """Return the findings without a threshold, which the model calls on no film, and why."""
-    reason = "validation films could not choose a threshold"
-    return {
-        name: run.model.not_called.get(name, reason)
-        for name in run.model.findings
-        if run.model.thresholds.get(name) is None
-    }
-
-
-def _hashes(run: Run) -> Iterator[tuple[str, str]]:
-    for data in run.record.get("data", []):
-        yield f"data, {data['source']}", str(data["fingerprint"])
-        yield f"split of {data['source']}", str(data["split"])
-    if run.finished:
-        yield "weights", run.model.weights_sha256

@@ -40,8 +40,27 @@ class OnlineProbe:
 
 
 def training_charts(run: Run) -> list[Chart]:
-    """Return the charts of loss, validation, learning rate, gradient and pace; what the log lacks is left out."""
-    charts = [_loss(run), *_validation(run)]
+    """Return the charts of loss, validation and pace; what the log lacks is left out."""
+    reading, chance = "Mean loss of the steps since the last point; lower is better. ", run.chance
+    if chance is None:
+        reading += "Losses of different methods or options cannot be compared."
+    else:
+        reading += (
+            f"The broken line is chance: the loss of guessing, {chance:.2f}. A curve that falls "
+            "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low "
+            "loss too: the collapse monitor would show it."
+        )
+    level = None if chance is None else ("chance", chance)
+    picture = curves([Line("loss", 0, run.curve("loss"))], "step", "loss", level)
+    charts = [Chart("Loss", picture, reading)]
+    if scores := run.curve("score", "validation"):
+        lines, level = [Line("validation", 0, scores)], ("guessing", 0.5)
+        picture = curves(lines, "step", "mean AUROC, validation", level, step=0.1, shown=(0.4,))
+        reading = (
+            "Mean AUROC on validation films after each epoch; 0.5 is guessing. "
+            "The best model is kept, not the last."
+        )
+        charts.append(Chart("Validation", picture, reading))
     for key, title, y_title, reading, form, shown in PACE:
         if points := run.curve(key):
             picture = curves([Line(title, 0, points)], "step", y_title, form=form, shown=shown)
@@ -55,13 +74,26 @@ def monitor_charts(run: Run) -> list[Chart]:
     if spread := run.curve("embedding_std", "health"):
         charts.append(_spread(spread))
     if cosines := run.curve("mean_cosine", "health"):
-        charts.append(_cosine(cosines))
+        lines, level = [Line("cosine", 0, cosines)], ("warns above", HIGHEST_COSINE)
+        picture = curves(lines, "step", "mean cosine", level, shown=(0.0, 1.0))
+        reading = (
+            "Mean cosine of the embeddings of two different films: about 0 where films differ, "
+            "1 where they all get the same embedding (collapse)."
+        )
+        charts.append(Chart("Similarity of different films", picture, reading))
     ranks = {
         "embeddings": run.curve("effective_rank", "health"),
         "features": run.curve("feature_rank", "health"),
     }
     if any(ranks.values()):
-        charts.append(_rank(ranks))
+        lines = [Line(name, index, points) for index, (name, points) in enumerate(ranks.items())]
+        level = ("warns below", LEAST_RANK)
+        picture = curves(lines, "step", "effective rank", level, shown=(0.0,))
+        reading = (
+            "Number of directions that the vectors use: the embeddings that the loss compares, and the backbone's "
+            "features, which are what is kept. More is richer; near 1 all films lie along one line (collapse)."
+        )
+        charts.append(Chart("Effective rank", picture, reading, tuple(ranks)))
     if used := run.curve("prototypes_used", "health"):
         charts.append(_prototypes(used, run.options.get("method", {}).get("prototypes")))
     return charts
@@ -84,9 +116,10 @@ def online_probe(run: Run) -> OnlineProbe | None:
         ("kNN", "linear"),
     )
     last = results[-1]
+    findings = last.get("findings")
     rows = tuple(
         (str(name), _auroc(finding, "knn"), _auroc(finding, "linear"))
-        for name, finding in _findings(last)
+        for name, finding in (findings.items() if isinstance(findings, dict) else ())
     )
     return OnlineProbe(chart, last["step"], last.get("films"), rows)
 
@@ -148,33 +181,6 @@ PACE = (
 what the axis shows."""
 
 
-def _loss(run: Run) -> Chart:
-    losses, chance = run.curve("loss"), run.chance
-    reading = "Mean loss of the steps since the last point; lower is better. "
-    if chance is None:
-        reading += "Losses of different methods or options cannot be compared."
-    else:
-        reading += (
-            f"The broken line is chance: the loss of guessing, {chance:.2f}. A curve that falls "
-            "below it and goes on falling is a good sign, one that stays there a bad one. A collapse can have a low "
-            "loss too: the collapse monitor would show it."
-        )
-    picture = curves(
-        [Line("loss", 0, losses)], "step", "loss", None if chance is None else ("chance", chance)
-    )
-    return Chart("Loss", picture, reading)
-
-
-def _validation(run: Run) -> list[Chart]:
-    scores = run.curve("score", "validation")
-    if not scores:
-        return []
-    lines, level = [Line("validation", 0, scores)], ("guessing", 0.5)
-    picture = curves(lines, "step", "mean AUROC, validation", level, step=0.1, shown=(0.4,))
-    reading = "Mean AUROC on validation films after each epoch; 0.5 is guessing. The best model is kept, not the last."
-    return [Chart("Validation", picture, reading)]
-
-
 def _spread(points: Sequence[tuple[float, float]]) -> Chart:
     picture = curves(
         [Line("spread", 0, points)],
@@ -191,33 +197,6 @@ def _spread(points: Sequence[tuple[float, float]]) -> Chart:
     )
 
 
-def _cosine(points: Sequence[tuple[float, float]]) -> Chart:
-    picture = curves(
-        [Line("cosine", 0, points)],
-        "step",
-        "mean cosine",
-        ("warns above", HIGHEST_COSINE),
-        shown=(0.0, 1.0),
-    )
-    return Chart(
-        "Similarity of different films",
-        picture,
-        "Mean cosine of the embeddings of two different films: about 0 where films differ, 1 where they all get the "
-        "same embedding (collapse).",
-    )
-
-
-def _rank(ranks: dict[str, list[tuple[float, float]]]) -> Chart:
-    lines = [Line(name, place, points) for place, (name, points) in enumerate(ranks.items())]
-    return Chart(
-        "Effective rank",
-        curves(lines, "step", "effective rank", ("warns below", LEAST_RANK), shown=(0.0,)),
-        "Number of directions that the vectors use: the embeddings that the loss compares, and the backbone's "
-        "features, which are what is kept. More is richer; near 1 all films lie along one line (collapse).",
-        tuple(ranks),
-    )
-
-
 def _prototypes(points: Sequence[tuple[float, float]], there_are: Any) -> Chart:
     of = f" of the {there_are:,}" if isinstance(there_are, int) else ""
     return Chart(
@@ -226,11 +205,6 @@ def _prototypes(points: Sequence[tuple[float, float]], there_are: Any) -> Chart:
         f"Effective number{of} of prototypes that films are assigned to. A handful "
         "means that all films fall into the same few groups.",
     )
-
-
-def _findings(look: Any) -> list[tuple[Any, Any]]:
-    findings = look.get("findings")
-    return list(findings.items()) if isinstance(findings, dict) else []
 
 
 def _auroc(finding: Any, probe: str) -> str:
