@@ -56,21 +56,21 @@ def label_issues(
     counts = counts & films.labelled_by_source[rows]
     expected = expected_labels(values, truth, counts, films.patient_codes[rows], neighbours, seed)
     scores = np.where(counts, _surprise(truth, expected, counts), -np.inf)
-    place, finding = np.unravel_index(
+    index, finding = np.unravel_index(
         np.argsort(-scores, axis=None, kind="stable")[:count], scores.shape
     )
-    listed = scores[place, finding] > LEAST
-    place, finding = place[listed], finding[listed]
-    known = films.catalog.iloc[rows[place]]
+    listed = scores[index, finding] > LEAST
+    index, finding = index[listed], finding[listed]
+    known = films.catalog.iloc[rows[index]]
     return pd.DataFrame(
         {
-            "row": rows[place],
+            "row": rows[index],
             "source": known["source"].to_numpy(),
             "path": known["path"].to_numpy(),
             "finding": np.array(films.findings, dtype=object)[finding],
-            "label": films.labels[rows[place], finding],
-            "expected": expected[place, finding],
-            "score": scores[place, finding],
+            "label": films.labels[rows[index], finding],
+            "expected": expected[index, finding],
+            "score": scores[index, finding],
         },
         columns=list(COLUMNS),
     )

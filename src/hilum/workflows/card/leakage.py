@@ -180,13 +180,11 @@ def shown_films(films: Films, table: pd.DataFrame, out: Path, kind: str) -> list
     lines = []
     for number, line in enumerate(first.drop(columns=["row", "source", "path"]).to_dict("records")):
         picture = keep_picture(out, f"{kind}-{number}", pictures[number])
-        where = {"store": names["store"][number], "row": int(names["row"][number])}
-        details: dict[str, Any] = {str(name): _plain(value) for name, value in line.items()}
-        lines.append({"picture": picture, **where, **details})
+        facts = {"store": names["store"][number], "row": int(names["row"][number])}
+        for name, value in line.items():  # as plain values, None for NaN
+            if isinstance(value, (float, np.floating)):
+                facts[str(name)] = None if np.isnan(value) else float(value)
+            else:
+                facts[str(name)] = value.item() if isinstance(value, np.generic) else value
+        lines.append({"picture": picture, **facts})
     return lines
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (float, np.floating)):
-        return None if np.isnan(value) else float(value)
-    return value.item() if isinstance(value, np.generic) else value

@@ -96,16 +96,15 @@ def before_and_after(
             for film in _stored(store, rows[:BEFORE_AND_AFTER])
         ]
     plain = Preparation(store.preparation.size, "none", store.preparation.fit)
-    found: list[list[tuple[Film, str]]] = []
+    pairs: list[list[tuple[Film, str]]] = []
     for row, film in zip(rows.tolist(), _stored(store, rows), strict=True):
-        came = next(
-            (one for root in roots if (one := original_film(root, store, row)) is not None), None
-        )
+        originals = (original_film(root, store, row) for root in roots)
+        came = next((original for original in originals if original is not None), None)
         if came is not None:
-            found.append([(plain.apply(came), "none"), (film, store.preparation.enhance)])
-        if len(found) == BEFORE_AND_AFTER:
+            pairs.append([(plain.apply(came), "none"), (film, store.preparation.enhance)])
+        if len(pairs) == BEFORE_AND_AFTER:
             break
-    return found
+    return pairs
 
 
 def _stored(store: Store, rows: Rows) -> list[Film]:

@@ -33,8 +33,8 @@ def shortcut_facts(
 
     ``seen`` counts the tested films that the run was trained on; its scores are left out then.
     """
-    films = Films([subsets.films.stores[place] for place in column.stores])
-    subset = Subsets(films, tuple(subsets.splits[place] for place in column.stores))
+    films = Films([subsets.films.stores[store] for store in column.stores])
+    subset = Subsets(films, tuple(subsets.splits[store] for store in column.stores))
     rows, tested = subset.rows("train"), subset.rows(options.split)
     scores, seen = None, 0
     if reader is not None:

@@ -246,7 +246,7 @@ class _Task:
     def judged(self, min_positives: int) -> tuple[str, ...]:
         """Return the findings with enough positive patients, and two without it."""
         judged = EvaluationLabels.of(self.truth, self.counts, self.films.patient_codes[self.tested])
-        pairs = [patients_by_class(judged, place) for place in range(len(self.findings))]
+        pairs = [patients_by_class(judged, column) for column in range(len(self.findings))]
         return tuple(
             name for name, (present, absent) in zip(self.findings, pairs, strict=True)
             if present >= max(min_positives, 2) and absent >= 2

@@ -43,13 +43,13 @@ class Column:
 def columns_of(films: Films) -> list[Column]:
     """Return a column for each store and, of several stores, one for all."""
     spans = zip(films.starts[:-1].tolist(), films.starts[1:].tolist(), strict=True)
-    found = [
+    columns = [
         Column(name, np.arange(*span), (n,))
         for n, (name, span) in enumerate(zip(films.sources, spans, strict=True))
     ]
-    if len(found) > 1:
-        found.append(Column(TOGETHER, np.arange(len(films)), tuple(range(len(found)))))
-    return found
+    if len(columns) > 1:
+        columns.append(Column(TOGETHER, np.arange(len(films)), tuple(range(len(columns)))))
+    return columns
 
 
 def column_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]:
@@ -91,30 +91,30 @@ def label_facts(films: Films, rows: Rows) -> dict[str, dict[str, Any]]:
         films.labelled_by_source[rows],
         films.patient_codes[rows],
     )
-    found = {}
-    for place, name in enumerate(films.findings):
-        cells = labels[labelled[:, place], place]
+    facts = {}
+    for index, name in enumerate(films.findings):
+        cells = labels[labelled[:, index], index]
         if not len(cells):
             continue
-        labelled_patients = patients[labelled[:, place]]
-        found[name] = {
+        labelled_patients = patients[labelled[:, index]]
+        facts[name] = {
             **{kind: int((cells == value).sum()) for kind, value in KINDS.items()},
             "not_stated": int(np.isnan(cells).sum()),
             "not_labelled": len(rows) - len(cells),
             "patients_present": len(np.unique(labelled_patients[cells == PRESENT])),
             "prevalence": prevalences(cells),
         }
-    return found
+    return facts
 
 
 def prevalences(cells: FloatArray) -> dict[str, float | None]:
     """Return the share of films [n] that has a finding by each policy; an own class does not count as having it."""
-    found: dict[str, float | None] = {}
+    fractions: dict[str, float | None] = {}
     for policy in POLICIES:
         targets, weights = apply_policy(cells[:, None], policy, "absent", np.ones(1, np.bool_))
-        found[policy] = _share(np.where(targets == UNCERTAIN_CLASS, ABSENT, targets), weights)
+        fractions[policy] = _share(np.where(targets == UNCERTAIN_CLASS, ABSENT, targets), weights)
     targets, weights = apply_policy(cells[:, None], "ignore", "ignore", np.ones(1, np.bool_))
-    return {**found, "stated only": _share(targets, weights)}
+    return {**fractions, "stated only": _share(targets, weights)}
 
 
 def _share(targets: FloatArray, weights: FloatArray) -> float | None:
@@ -130,13 +130,13 @@ def together(films: Films, rows: Rows) -> dict[str, Any]:
     """
     present = (films.labels[rows] == PRESENT).astype(np.float64)
     labelled = films.labelled_by_source[rows]
-    places = [place for place in range(len(films.findings)) if labelled[:, place].any()]
+    columns = [index for index in range(len(films.findings)) if labelled[:, index].any()]
     counts = {
-        "films": present[:, places].T @ present[:, places],
-        "of": present[:, places].T @ labelled[:, places],
+        "films": present[:, columns].T @ present[:, columns],
+        "of": present[:, columns].T @ labelled[:, columns],
     }
-    tables = {name: found.astype(int).tolist() for name, found in counts.items()}
-    names = [films.findings[place] for place in places]
+    tables = {name: counted.astype(int).tolist() for name, counted in counts.items()}
+    names = [films.findings[index] for index in columns]
     return {"findings": names, **tables, "none_present": int((~present.any(axis=1)).sum())}
 
 
@@ -145,7 +145,7 @@ def part_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]
 
     Films in none are ``left_out``.
     """
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     placed = 0
     for part in [name for name in PARTS if name != "all"]:
         rows = np.intersect1d(subsets.rows(part), column.rows)
@@ -154,12 +154,12 @@ def part_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]
             "present": films.labels[rows] == PRESENT,
             "labelled": films.labelled_by_source[rows],
         }
-        found[part] = {
+        facts[part] = {
             "films": len(rows), "patients": subsets.patients(rows),
             **{kind: dict(zip(films.findings, cells.sum(axis=0).tolist(), strict=True))
                for kind, cells in counted.items()},
         }  # fmt: skip
-    return {**found, "left_out": {"films": len(column.rows) - placed}}
+    return {**facts, "left_out": {"films": len(column.rows) - placed}}
 
 
 def films_per_patient(patients: NDArray[np.int64]) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def age_facts(ages: DoubleArray) -> dict[str, Any]:
     stated = ages[~np.isnan(ages)]
     likely = stated[(stated >= 0) & (stated <= OLDEST)]
     decades = np.bincount(np.minimum(likely // 10, DECADES - 1).astype(int), minlength=DECADES)
-    names = [f"{10 * place} to {10 * place + 9}" for place in range(DECADES - 1)] + [
+    names = [f"{10 * decade} to {10 * decade + 9}" for decade in range(DECADES - 1)] + [
         f"{10 * (DECADES - 1)} or older"
     ]
     ends = np.percentile(likely, (5, 50, 95)).tolist() if len(likely) else [None] * 3

@@ -64,7 +64,7 @@ class FindingRound:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        real = self.real_precision.to_json(lambda one: None if one is None else one.to_json())
+        real = self.real_precision.to_json(lambda side: None if side is None else side.to_json())
         return {
             "present": self.present,
             "absent": self.absent,
@@ -120,7 +120,7 @@ class Round:
             "kept": self.kept,
             "films": self.films,
             "patients": self.patients,
-            "findings": {name: one.to_json() for name, one in self.findings.items()},
+            "findings": {name: finding.to_json() for name, finding in self.findings.items()},
             "real_precision_mean": self.real_precision_mean.to_json(lambda mean: mean),
             "on_pseudo_labels": None
             if self.on_pseudo_labels is None

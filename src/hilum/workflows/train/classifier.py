@@ -73,13 +73,12 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
             subsets.keep(run.path)
         size = options.train.size or films.preparation.size
         start = begin(options, films, size, listener)
-        note_never_labelled(films.findings, training_set.findings, listener)
+        findings = training_set.findings
+        note_never_labelled(films.findings, findings, listener)
 
         counts = training_set.class_counts()
         weights = class_weights(options.loss, counts)  # [F, 3], or None where all weigh alike
-        objective = Objective(
-            len(training_set.findings), training_set.multiclass, options.loss, weights
-        )
+        objective = Objective(len(findings), training_set.multiclass, options.loss, weights)
         learner = SupervisedLearner(
             start.backbone, objective, FINETUNE, size, freeze=options.freeze
         )
@@ -106,10 +105,8 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
             log_pseudo_labels(training_set, run, listener, sha256(table))
         outcome, more = trainer.train(), {}
         if team.first:
-            description = replace(
-                describe(start, size, films, "supervised", subsets.record()),
-                unstated=options.labels.unstated,
-            )
+            description = describe(start, size, films, "supervised", subsets.record())
+            description = replace(description, unstated=options.labels.unstated)
             seen = joined(start.seen, seen_films(films.columns(FILMS, rows)))
             model, evidence = concluded(
                 learner, validation, description, seen, calibrate=options.calibrate

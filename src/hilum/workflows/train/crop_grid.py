@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from hilum.augment.crops import whole_film
 from hilum.files import write_bytes
 from hilum.training.batches import Batches
 from hilum.training.inference import device_of
-from hilum.training.learner import Batch, Learner
+from hilum.training.learner import Learner
 
 FILMS = 6
 SIDE = 128
@@ -37,7 +36,15 @@ def write_crop_grid(path: Path, learner: Learner, batches: Batches, seed: int) -
     """
     with closing(batches.run(0, 1)) as begin:
         _, batch = next(begin)
-    few = _few(batch, device_of(learner))
+    device = device_of(learner)
+    rows = {
+        name: getattr(batch, name)[:FILMS].to(device)
+        for name in ("images", "index", "patient", "study")
+    }
+    positives = None
+    if batch.positives is not None:
+        positives = batch.positives[0][:FILMS].to(device), batch.positives[1][:FILMS].to(device)
+    few = batch._replace(**rows, labels=None, weights=None, positives=positives, epoch=0)
     crops = learner.make_crops(few, seed)
     size = max(crop.shape[-1] for crop in crops)
     grid = crop_grid([_grey(whole_film(few.images, size)), *map(_grey, crops)])
@@ -64,53 +71,26 @@ def crop_grid(pictures: Sequence[Picture]) -> Picture:
 
 
 def _row(pictures: Sequence[Picture], size: int) -> Picture:
-    """Return one film's pictures beside each other, [SIDE, w, 4]: the film, then a group for each size of crop."""
+    """Return one film's pictures side by side, [SIDE, w, 4]: the film, then its crops by size."""
     groups = [[pictures[0]], *(list(group) for _, group in groupby(pictures[1:], key=len))]
     parts: list[Picture] = []
     for group in groups:
-        for place, column in enumerate(_columns([_scaled(one, size) for one in group])):
-            gap = WIDE if place == 0 else THIN
-            parts += [np.zeros((SIDE, gap, 4), np.uint8), column]
+        # The gap counts in, so that crops of half the size fit below one another in pairs.
+        length = len(group[0])
+        side = max(int((SIDE + THIN) * length / size) - THIN, 1)
+        method = cv2.INTER_AREA if side < length else cv2.INTER_CUBIC
+        fit = max((SIDE + THIN) // (side + THIN), 1)  # pictures in a column; transparent below
+        for start in range(0, len(group), fit):
+            column = np.zeros((SIDE, side, 4), np.uint8)
+            for index, picture in enumerate(group[start : start + fit]):
+                scaled = cv2.resize(picture, (side, side), interpolation=method)
+                top = index * (side + THIN)
+                column[top : top + side] = cv2.cvtColor(scaled, cv2.COLOR_GRAY2BGRA)
+            parts += [np.zeros((SIDE, THIN if start else WIDE, 4), np.uint8), column]
     return np.concatenate(parts[1:], axis=1)
-
-
-def _columns(group: Sequence[Picture]) -> Iterator[Picture]:
-    """Yield pictures of one size below one another, as many as fit in a row's height; below them it is transparent."""
-    side = len(group[0])
-    fit = max((SIDE + THIN) // (side + THIN), 1)
-    for start in range(0, len(group), fit):
-        column = np.zeros((SIDE, side, 4), np.uint8)
-        for place, picture in enumerate(group[start : start + fit]):
-            top = place * (side + THIN)
-            column[top : top + side] = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGRA)
-        yield column
-
-
-def _scaled(picture: Picture, size: int) -> Picture:
-    # The gap counts in, so that crops of half the size stand below one another in pairs.
-    side = max(int((SIDE + THIN) * len(picture) / size) - THIN, 1)
-    smaller = side < len(picture)
-    scaled = cv2.resize(
-        picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    )
-    return np.asarray(scaled, np.uint8)
 
 
 def _grey(crops: Tensor) -> Picture:
     """Return standardised crops [B, 1, S, S] as grey [B, S, S]."""
     shown = (crops[:, 0].float().cpu() / (2 * BRIGHTEST) + 0.5).clamp(0, 1) * 255
     return np.asarray(shown.round().numpy(), np.uint8)
-
-
-def _few(batch: Batch, device: torch.device) -> Batch:
-    """Return the first films of a batch, on a device."""
-    rows = {
-        name: getattr(batch, name)[:FILMS].to(device)
-        for name in ("images", "index", "patient", "study")
-    }
-    positives = (
-        None
-        if batch.positives is None
-        else (batch.positives[0][:FILMS].to(device), batch.positives[1][:FILMS].to(device))
-    )
-    return batch._replace(**rows, labels=None, weights=None, positives=positives, epoch=0)

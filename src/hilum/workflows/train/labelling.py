@@ -48,12 +48,12 @@ def cuts_of(
     probabilities = _probabilities(predictor, films, rows, "thresholds", listener)
     truth, counts = truth_of(films, rows, unstated)
     patients, cuts = films.patient_codes[rows], {}
-    for mine, (name, place) in enumerate(
+    for output, (name, column) in enumerate(
         zip(predictor.findings, positions(predictor.findings, films.findings), strict=True)
     ):
-        cells = np.zeros(len(rows), np.bool_) if place is None else counts[:, place]
-        right = np.zeros(len(rows), np.float32) if place is None else truth[:, place]
-        cuts[name] = cut_of(right[cells], probabilities[cells, mine], patients[cells], options)
+        cells = np.zeros(len(rows), np.bool_) if column is None else counts[:, column]
+        right = np.zeros(len(rows), np.float32) if column is None else truth[:, column]
+        cuts[name] = cut_of(right[cells], probabilities[cells, output], patients[cells], options)
     return cuts
 
 
@@ -101,21 +101,30 @@ def label_films(
         listener: Hears progress.
     """
     scores = _probabilities(predictor, films, rows, "label", listener)
-    found = []
+    tables = []
     for column, name in enumerate(predictor.findings):
         values, taken = called(scores[:, column], candidates[:, column], cuts[name])
         if options.abstain and options.cap and labelled is not None:
             taken = capped(scores[:, column], values, taken, *labelled[name], options.cap)
-        places = np.flatnonzero(taken)
-        certain = scores[places, column]
-        aim = certain if options.soft else values[places].astype(np.float32)
-        found.append(_cells(films, rows[places], name, aim, certain, options.weight, provenance))
+        chosen = np.flatnonzero(taken)
+        probabilities = scores[chosen, column]
+        hard = values[chosen].astype(np.float32)
+        names = films.catalog[NAME].iloc[rows[chosen]].reset_index(drop=True)
+        tables.append(
+            names.assign(
+                finding=name,
+                value=probabilities if options.soft else hard,
+                weight=options.weight,
+                probability=probabilities,
+                provenance=provenance,
+            )
+        )
     made = {
         "cuts": {name: cut.to_json() for name, cut in cuts.items()},
         "options": asdict(options),
     }
     return PseudoLabels(
-        pd.concat(found, ignore_index=True).astype(COLUMNS), {**made, **(record or {})}
+        pd.concat(tables, ignore_index=True).astype(COLUMNS), {**made, **(record or {})}
     )
 
 
@@ -149,19 +158,16 @@ def capped(
     """
     if not (had and lacked):
         return taken
-    found, absent = (taken & present).sum(), (taken & ~present).sum()
-    most_found = max(cap * had / lacked * (lacked + absent) - had, 0)
-    most_absent = max(cap * lacked / had * (had + found) - lacked, 0)
+    present_cells, absent_cells = (taken & present).sum(), (taken & ~present).sum()
+    most_present = max(cap * had / lacked * (lacked + absent_cells) - had, 0)
+    most_absent = max(cap * lacked / had * (had + present_cells) - lacked, 0)
     kept = np.zeros_like(taken)
-    for cells, most in ((taken & present, most_found), (taken & ~present, most_absent)):
-        places = np.flatnonzero(cells)
-        rising, count = (
-            places[np.argsort(probabilities[places], kind="stable")],
-            min(int(most), len(places)),
-        )
-        kept[rising[((np.arange(count) + 0.5) * len(places) / max(count, 1)).astype(np.int64)]] = (
-            True
-        )
+    for cells, most in ((taken & present, most_present), (taken & ~present, most_absent)):
+        indices = np.flatnonzero(cells)
+        rising = indices[np.argsort(probabilities[indices], kind="stable")]
+        count = min(int(most), len(indices))
+        even = ((np.arange(count) + 0.5) * len(indices) / max(count, 1)).astype(np.int64)
+        kept[rising[even]] = True
     return kept
 
 
@@ -187,23 +193,4 @@ def _probabilities(
         return np.empty((0, len(predictor.findings)), np.float32)
     return predictor.score_films(
         films, rows, lambda done, total: listener.progress(stage, done, total)
-    )
-
-
-def _cells(
-    films: Films,
-    rows: Rows,
-    finding: str,
-    values: FloatArray,
-    probabilities: FloatArray,
-    weight: float,
-    provenance: str,
-) -> pd.DataFrame:
-    named = films.catalog[NAME].iloc[rows].reset_index(drop=True)
-    return named.assign(
-        finding=finding,
-        value=values,
-        weight=weight,
-        probability=probabilities,
-        provenance=provenance,
     )

@@ -79,7 +79,9 @@ def begin(options: Any, films: Films, size: int, listener: Listener) -> InitialW
 
 
 def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) -> Train:
-    """Return the options with a batch that the films can fill in every process, noting if it shrank.
+    """Return the options with a batch that the films can fill in every process.
+
+    Notes a smaller batch, the films of a step, and films left over in each epoch.
 
     Raises:
         DataError: They do not fill batches of 2.
@@ -96,25 +98,20 @@ def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) 
             f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now"
         )
         train = replace(train, batch_size=largest)
-    _note_step(train, films, listener, processes)
-    return train
-
-
-def _note_step(train: TrainOptions, films: int, listener: Listener, processes: int) -> None:
-    """Say how many films make a step where that is not plain, and how many fill none."""
-    step = train.batch_size * train.accumulate * processes
+    step = train.batch_size * batches
     if step > train.batch_size:
         parts = [
             f"{train.batch_size} films",
             f"{train.accumulate} batches" * (train.accumulate > 1),
+            f"{processes} processes" * (processes > 1),
         ]
-        parts.append(f"{processes} processes" * (processes > 1))
         listener.note(f"a step takes {step} films: {' x '.join(filter(None, parts))}")
     left = films % step
     if left > films / 10:
         listener.note(
             f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}"
         )
+    return train
 
 
 @dataclass(frozen=True)
