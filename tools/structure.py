@@ -33,7 +33,7 @@ MEDIAN_FUNCTION_LINES = 12
 # Private functions with one use, in the folders below: 325 at commit 8a8bc99, half of that wanted.
 USED_ONCE = 162
 USED_ONCE_IN = ("workflows", "pages")
-USED_ONCE_IS_A_FAULT = False
+USED_ONCE_IS_A_FAULT = True
 # Folders whose every module and subfolder must belong to a layer.
 LAYERED = ("workflows", "pages")
 

@@ -43,7 +43,7 @@ class Subsets:
         """Load each store's split.
 
         Raises:
-            DataError: A store has none, or a patient or the same picture is in two parts, of one
+            DataError: A store has none, or a patient or the same picture is in two splits, of one
                 store or of two.
         """
         subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
@@ -52,7 +52,7 @@ class Subsets:
         return subsets
 
     def refuse_patient_in_two(self) -> None:
-        """Raise a DataError if stores of one data set put a patient in different parts."""
+        """Raise a DataError if stores of one data set put a patient in different splits."""
         sources = [store.source for store in self.films.stores]
         if len(set(sources)) == len(sources):
             return  # no patient in common
@@ -62,12 +62,12 @@ class Subsets:
         twice = table["patient"][table["patient"].duplicated()]
         if len(twice):
             raise DataError(
-                f"{twice.nunique()} patients, first {twice.iloc[0]!r}, are in different parts of two stores of one "
+                f"{twice.nunique()} patients, first {twice.iloc[0]!r}, are in different splits of two stores of one "
                 "data set: prepare its films into one store."
             )
 
     def refuse_copies_in_two(self) -> None:
-        """Raise a DataError if films that show the same picture are in different parts.
+        """Raise a DataError if films that show the same picture are in different splits.
 
         Those are known that have equal pixels, in whichever stores, and those of a store's
         ``duplicates.parquet``.
@@ -97,7 +97,7 @@ class Subsets:
             of = f"of {one_store} and {other_store}"
             remedy = "use one of the stores, or prepare one again without the films that both have"
         raise DataError(
-            f"{len(apart)} films {of} have a copy in another part, first {paths[first]!r} in "
+            f"{len(apart)} films {of} have a copy in another split, first {paths[first]!r} in "
             f"{part[first]!r} and {paths[other]!r} in {part[other]!r}: {remedy}."
         )
 

@@ -87,7 +87,7 @@ def _pretrain(
         note_without_negatives(method_options, subsets.patients(rows), listener)
         positives = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)
         batches = film_batches(films, shuffled(rows, train.seed), train, team, positives=positives)
-        monitoring = planned_looks(options, films, subsets, rows, size, listener)
+        monitoring = monitor_settings(options, films, subsets, rows, size, listener)
         with mirrored(run, options.monitor.tensorboard and team.first) as log:
             trainer = Trainer(
                 learner,
@@ -125,7 +125,7 @@ def note_without_negatives(method_options: Any, patients: int, listener: Listene
         )
 
 
-def planned_looks(
+def monitor_settings(
     options: PretrainOptions,
     films: Films,
     subsets: Subsets,
@@ -133,18 +133,16 @@ def planned_looks(
     size: int,
     listener: Listener,
 ) -> MonitorSettings | None:
-    """Return what the watch looks at, None where it never does; the probe is of training films alone."""
+    """Return what is monitored, None where nothing is; the online probe uses training films only."""
     monitor, seed = options.monitor, options.train.seed
     if monitor.every == 0:
         return None
-    wanted = monitor.probe_films > 0
-    probe = (
-        online_probe(films, subsets.rows("train"), monitor.probe_films, size, seed, listener)
-        if wanted
-        else None
-    )
-    watched = monitored_rows(rows, monitor.films, seed)
-    return MonitorSettings(films, watched, size, monitor.every, probe, options.stop_on_collapse)
+    probe = None
+    if monitor.probe_films > 0:
+        training = subsets.rows("train")
+        probe = online_probe(films, training, monitor.probe_films, size, seed, listener)
+    monitored = monitored_rows(rows, monitor.films, seed)
+    return MonitorSettings(films, monitored, size, monitor.every, probe, options.stop_on_collapse)
 
 
 def positive_pairs(
