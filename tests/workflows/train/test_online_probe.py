@@ -17,7 +17,7 @@ from hilum.training.learner import Batch, Learner
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.online_probe import FEWEST, online_probe, patient_slice
 from hilum.workflows.train.options import PretrainOptions
-from hilum.workflows.train.pretrain import planned_looks, pretraining_rows
+from hilum.workflows.train.pretrain import monitor_settings, pretraining_rows
 
 
 class Bare(Learner):
@@ -63,12 +63,12 @@ def test_neither_validation_nor_test_films_are_probed(films: Films, with_validat
     subsets = Subsets.of(films)
     rows = pretraining_rows(subsets, with_validation=with_validation)
     options = PretrainOptions(data=(), out=Path("x"), with_validation=with_validation)
-    looks = planned_looks(options, films, subsets, rows, 32, Heard())
-    assert looks is not None
-    assert looks.probe is not None
-    probed = np.concatenate([looks.probe.fitted, looks.probe.scored])  # type: ignore[attr-defined]
+    monitoring = monitor_settings(options, films, subsets, rows, 32, Heard())
+    assert monitoring is not None
+    assert monitoring.probe is not None
+    probed = np.concatenate([monitoring.probe.fitted, monitoring.probe.scored])  # type: ignore[attr-defined]
     assert set(probed) == set(subsets.rows("train"))
-    assert set(looks.rows) <= set(rows)
+    assert set(monitoring.rows) <= set(rows)
 
 
 def test_a_probe_is_made_again_the_same_and_leaves_rare_findings_out(films: Films) -> None:
