@@ -87,10 +87,8 @@ def predict(
             paths += [str(film.path) for film in batch]
             listener.progress("predict", batch[-1].number, len(files))
     table = pd.DataFrame(scores, columns=list(predictor.findings))
-    called = [
-        "|".join(predictor.called(dict(zip(predictor.findings, row, strict=True))))
-        for row in scores
-    ]
+    by_name = [dict(zip(predictor.findings, row, strict=True)) for row in scores]
+    called = ["|".join(predictor.called(probabilities)) for probabilities in by_name]
     table.insert(0, "film", paths)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as aside:
