@@ -15,16 +15,26 @@ from hilum.pages.read import read_run
 from hilum.pages.run.films import FOLDER, run_films
 from hilum.pages.run.sections import leaves, without_paths
 from hilum.training.run_folder import METRICS
+from hilum.workflows.evaluate.evaluate import evaluate
+from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.study.gallery import SUMMARY
 
 RUN = "runs/moco-100-ignore-seed-0"
 
 
 @pytest.fixture
-def run(own_demo: Path) -> Path:
-    """A run whose metrics name the store of its own copy."""
-    folder = own_demo / RUN
-    change(folder, lambda metrics: point_at(metrics, own_demo / "store"))
+def run(own_demo: Path, give_thresholds: Callable[[Path], None]) -> Path:
+    """A run whose metrics name the store of its own copy, measured with thresholds for every finding."""
+    folder, store = own_demo / RUN, own_demo / "store"
+    give_thresholds(folder)  # one epoch on 100 films is not shown to have learnt anything
+    for split in ("val", "test"):
+        evaluate(
+            folder,
+            EvaluateOptions(
+                data=store, split=split, min_positives=2, resamples=40, subgroup_patients=2
+            ),
+        )
+    change(folder, lambda metrics: point_at(metrics, store))
     return folder
 
 
