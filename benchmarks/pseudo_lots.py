@@ -36,14 +36,14 @@ from pseudo_precision import ENOUGH, FOLDERS, SIDES, WITHIN, drawn
 from said import say
 
 
-class Strangers:
+class UnseenPatients:
     """The films that a run's first model did not learn from: what it says, their labels and what was drawn."""
 
     def __init__(self, folder: Path) -> None:
         """Let the model say what it thinks of them."""
         phantoms, store, start, _ = (folder / name for name in FOLDERS)
         films, options = Films.open([store]), start_run(start, [store]).options
-        learnt = Subsets.of(films).rows("train", options.fraction, options.draw)
+        learnt = Subsets.of(films).rows("train", options.fraction, options.subset_seed)
         rows = np.setdiff1d(np.arange(len(films)), learnt)
         predictor = Predictor.load(start, "cpu")
         columns = [films.findings.index(name) for name in predictor.findings]
@@ -126,14 +126,14 @@ def main() -> None:
     torch.set_num_threads(1)
     found: list[dict[str, Any]] = []
     for folder in chosen.folders:
-        strangers = Strangers(folder)
+        unseen = UnseenPatients(folder)
         for level in chosen.levels:
             options = PseudoOptions(
                 precision=chosen.precision, absent_precision=chosen.absent_precision, level=level
             )
             rng = np.random.default_rng(chosen.seed)  # the same sets for every level
             for lot in range(chosen.lots):
-                rows = strangers.lot(rng, chosen.share, options)
+                rows = unseen.lot(rng, chosen.share, options)
                 found.extend(
                     {"folder": str(folder), "level": level, "lot": lot, **row} for row in rows
                 )

@@ -189,7 +189,7 @@ def side_row(finding: FindingRound, side: str, added: int, real: dict[str, Any])
         "interval": real["interval"],
         "by_held_back_labels": None if held_back is None else held_back.to_json(),
         "missed": bool(real["interval"] and real["interval"][1] < wanted),
-        "reason": finding.reason if not added else None,
+        "reason": None if added else finding.reason or "no film is beyond the threshold",
     }
 
 
@@ -258,7 +258,7 @@ def tell(
 def shown(row: dict[str, Any]) -> str:
     """Return a row's real precision in words."""
     if not row["added"]:
-        return f"none: {row['reason'] or 'no film beyond the threshold'}"
+        return f"none: {row['reason']}"
     low, high = row["interval"]
     return f"{row['real']:.3f} ({low:.3f} to {high:.3f})" + (" MISSED" if row["missed"] else "")
 

@@ -99,7 +99,8 @@ class Cohort:
             schedule="onecycle",
         )
         return FinetuneOptions(
-            data=(self.store,), out=run, backbone=chosen.backbone, fraction=chosen.fraction, draw=seed, patience=0,
+            data=(self.store,), out=run, backbone=chosen.backbone, fraction=chosen.fraction,
+            subset_seed=seed, patience=0,
             labels=LabelOptions(uncertain=policy), train=train,
         )  # fmt: skip
 
@@ -183,7 +184,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
-    parser.add_argument("--annotations", nargs="+", type=float, default=[0.2, 0.8])
+    parser.add_argument("--truth", nargs="+", type=float, default=[0.2, 0.8])
     parser.add_argument("--films", type=int, default=4000)
     parser.add_argument("--fraction", type=float, default=0.5)
     parser.add_argument("--size", type=int, default=64)
