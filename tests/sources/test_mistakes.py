@@ -59,7 +59,10 @@ CHEXPERT_MISTAKES: dict[str, tuple[Edit, str]] = {
 }
 HEADER_MISTAKES = {
     "missing": (("Path,", "Pat,"), "unknown column 'Pat'.*Did you mean 'Path'"),
-    "misspelt finding": (("Edema", "Edemma"), "unknown column 'Edemma'.*Did you mean 'Edema'"),
+    "misspelt finding": (
+        ("Edema", "Edemma"),
+        "unknown column 'Edemma'. Did you mean 'Edema'.*--ignore-columns Edemma",
+    ),
     "twice": (("Edema", "Fracture"), "column 'Fracture' more than once"),
 }
 
@@ -113,8 +116,17 @@ def test_chexpert_header(chexpert: Any, mistake: str) -> None:
         (b"Path,Edema", "no rows"),
         (b"Path,Edema\n", "no rows"),
         (b"Path,Edema\na\0b,1\n", "byte 12 is NUL"),
+        (b"Path,Edema\n" + b"x" * 1_000_001 + b",1\n", "more than 1 MB in line 2"),
+        (b"Path,Edema," + b"x," * 500_001, "more than 1 MB in line 1"),
+        (b"Path\n" + b"x\n" * 400_000 + b"y" * 1_000_002, "more than 1 MB in line 400002"),
+        (b",".join(b"c%d" % number for number in range(10_001)) + b"\n1\n", "10001 columns"),
+        (b'Path,Edema\nx,1\ny,"0\nz,1\n', "a quote that is never closed"),
+        (b"Path,Edema\n,\n , \nnan,NA\n", "only empty rows"),
+        (b"\xff\xfeP\0a\0\0", "damaged UTF-16"),
         ("Path,Edema\n\xfcber.png,1\n".encode("latin-1"), r"no UTF-8 text \(line 2\)"),
-        ("Path,Edema\nx,1\n".encode("utf-16"), "no text|no UTF-8"),
+        ("Path,Edema\nx,1\n".encode("utf-16"), "is not of CheXpert's form"),
+        ("Path,Edema\nx,1\n".encode("utf-16-le"), "NUL"),
+        ("Path,Edema\nx,1\n".encode("utf-32"), "NUL"),
         (b'Path,Edema\n"never closed,1\n', "no regular CSV|not of CheXpert's form|no rows"),
     ],
 )
@@ -170,8 +182,6 @@ FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "",
         "no column 'Mass'.*give --finding-columns",
     ),
-    "semicolons": ({}, "path;who\n1.png;0,5\n", "separated by ';': export it with commas"),
-    "tabs": ({}, "path\twho\n1.png\ta\n", r"separated by '\\t': export it with commas"),
     "missing table": ({"csv": "tt.csv"}, "", "no table 'tt.csv'.*Did you mean 't.csv'"),
     "table outside": ({"csv": "../x.csv"}, "", "leaves the root"),
     "two kinds of labels": (

@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hilum.catalog import Catalog, film_table
-from hilum.errors import DataError, did_you_mean
+from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.files import canonical_json
-from hilum.findings import CHEXPERT, canonical
+from hilum.findings import CHEXPERT, SYNONYMS, canonical
+from hilum.options import take_fields
 from hilum.sources import paths, tables
 
 TABLES = {
@@ -57,6 +61,12 @@ class CheXpertOptions:
 
     dataset: str = ""
     """Name of the data set; by default chexpert, or phantoms with a hash of their options."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns of the tables that CheXpert's own lack and that are not read."""
+
+    def __post_init__(self) -> None:
+        """Take a single value for a list."""
+        take_fields(self)
 
 
 Options = CheXpertOptions
@@ -78,17 +88,25 @@ def read(root: Path, options: CheXpertOptions) -> Catalog:
     name = paths.dataset_name(options.dataset) if options.dataset else _usual_name(root)
     if "test" not in read_tables and "val" in read_tables:
         read_tables["test"] = read_tables.pop("val")
+    cells = {part: tables.read_csv(path) for part, path in read_tables.items()}
+    _check_ignored(options.ignore_columns, [table.cells for table in cells.values()])
     parts, notes = zip(
-        *(_read_table(root, path, part) for part, path in read_tables.items()), strict=True
+        *(
+            _read_table(root, cells[part], path.name, part, options.ignore_columns)
+            for part, path in read_tables.items()
+        ),
+        strict=True,
     )
     rows = pd.concat(parts, ignore_index=True)
     paths.refuse_twice(rows["path"], " and ".join(path.name for path in read_tables.values()))
     there = paths.on_disk(root, rows["path"].tolist())
-    excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
+    excluded = dict(sum((Counter(table.excluded) for table in cells.values()), Counter[str]()))
+    rows_read = len(rows) + sum(excluded.values())
+    excluded |= {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
     findings = tuple(name for name in CHEXPERT if name in rows)
     table = film_table(rows if there.all() else rows[there], findings)
     all_notes = (*unread, *(note for of_table in notes for note in of_table))
-    return Catalog(name, root, findings, table, len(rows), excluded, all_notes)
+    return Catalog(name, root, findings, table, rows_read, excluded, all_notes)
 
 
 def _usual_name(root: Path) -> str:
@@ -137,30 +155,55 @@ def _studies_only(name: str) -> str:
     return f"{name} labels studies, not films: use CheXlocalize's test_labels.csv and its films."
 
 
-def _read_table(root: Path, path: Path, part: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _check_ignored(ignored: Sequence[str], every: Sequence[pd.DataFrame]) -> None:
+    there = list(dict.fromkeys(str(column) for cells in every for column in cells.columns))
+    for column in ignored:
+        if column not in there:
+            raise OptionError(
+                f"--ignore-columns names {tables.show(column)}, which no table has.{did_you_mean(column, there)}"
+            )
+        if column == PATH:
+            raise OptionError(f"--ignore-columns names {PATH!r}, without which no film is found.")
+
+
+def _read_table(
+    root: Path, table: tables.Table, name: str, part: str, ignored: Sequence[str]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return one table's rows with the catalogue's columns, and notes."""
-    cells = _renamed(tables.read_csv(path), path.name)
-    tables.need_columns(cells, (PATH,), path.name)
-    tables.need_cells(cells[PATH], path.name)
-    rows = _paths(root, cells[PATH], path.name)
+    cells = table.cells.drop(columns=[column for column in ignored if column in table.cells])
+    left_out = [column for column in table.cells if column not in cells]
+    notes = (
+        *table.notes,
+        *tables.nameless_note(cells, name),
+        *(
+            (f"{name}: columns passed over: {', '.join(map(tables.show, left_out))}",)
+            if left_out
+            else ()
+        ),
+    )
+    cells = _renamed(cells, name)
+    tables.need_columns(cells, (PATH,), name)
+    tables.need_cells(cells[PATH], name)
+    rows = _paths(root, cells[PATH], name)
     labels = {
-        name: tables.numbers(
-            *tables.parse_cells(cells[name], tables.label, path.name, "a label: 1, 0, -1 or empty")
+        finding: tables.numbers(
+            *tables.parse_cells(cells[finding], tables.label, name, "a label: 1, 0, -1 or empty")
         )
-        for name in CHEXPERT
-        if name in cells
+        for finding in CHEXPERT
+        if finding in cells
     }
     if not labels:
-        raise DataError(f"{path.name} has no column of a finding: {', '.join(CHEXPERT)}.")
-    described, notes = _describe(cells, path.name)
-    return rows.assign(part=part, **described, **labels), notes
+        raise DataError(f"{name} has no column of a finding: {', '.join(CHEXPERT)}.")
+    described, described_notes = _describe(cells, name)
+    return rows.assign(part=part, **described, **labels), (*notes, *described_notes)
 
 
 def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Rename columns to the set's spelling; unknown ones are refused, since a misspelt finding would be lost.
+    """Rename columns to the set's spelling; further ones are refused, since a misspelt finding would be lost.
 
     Raises:
-        DataError: A column that CheXpert's tables do not have.
+        DataError: A column that CheXpert's tables do not have; the line says whether it is near to
+            one of theirs, or names the option that leaves it out.
     """
     if STUDY in cells and PATH not in cells:
         raise DataError(
@@ -168,20 +211,37 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     known = {column.casefold(): column for column in _COLUMNS}
     names: dict[str, str] = {}
+    further: list[str] = []
     for column in map(str, cells.columns):
-        if re.fullmatch(r"column \d+", column):  # nameless: the row numbers that some tools write
+        if tables.is_nameless(column):
             continue
         spelt = known.get(column.casefold()) or canonical(column)
         if spelt not in _COLUMNS:
-            hint = did_you_mean(column, _COLUMNS)
-            raise DataError(
-                f"{name} has the unknown column {tables.show(column)}: a finding is one of {', '.join(CHEXPERT)}.{hint}"
-            )
+            further.append(column)
+            continue
         if spelt in names.values():
             raise DataError(
                 f"{name} has two columns for {spelt}, the second {tables.show(column)}: keep one of them."
             )
         names[column] = spelt
+    lacking = [column for column in _COLUMNS if column not in names.values()]
+    for column in further:
+        if near := tables.near_miss(column, [*_COLUMNS, *(key for key in SYNONYMS)]):
+            meant = canonical(near) or near
+            raise DataError(
+                f"{name} has the unknown column {tables.show(column)}. Did you mean {meant!r}? Rename it in the table, "
+                f"or leave it out by --ignore-columns {shlex.quote(column)[:80]} if it is no {meant}."
+            )
+    if further:
+        hint = did_you_mean(PATH, further) if PATH in lacking else ""
+        listed, given = (
+            ", ".join(map(tables.show, further[:8])),
+            " ".join(shlex.quote(column) for column in further),
+        )
+        raise DataError(
+            f"{name} has {len(further)} columns that CheXpert's tables lack: {listed}. A finding is one of "
+            f"{', '.join(CHEXPERT)}; leave others out by --ignore-columns {given}.{hint}"
+        )
     return cells.rename(columns=names)
 
 
@@ -201,7 +261,7 @@ def _paths(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{name}, line {row + tables.FIRST_ROW}: path {tables.show(cells.iloc[row])} is not of CheXpert's form "
+            f"{name}, line {tables.line_of(cells, row)}: path {tables.show(cells.iloc[row])} is not of CheXpert's form "
             "…/patient00001/study1/view1_frontal.jpg."
         )
     for first in _missing_folders(root, cleaned):

@@ -111,14 +111,17 @@ def read(root: Path, options: FolderOptions) -> Catalog:
         DataError: The table or the folder is not what the options say; one line says why.
     """
     _check(options)
-    rows, labels, notes = _from_table(root, options) if options.csv else _from_folder(root, options)
+    rows, labels, excluded, notes = (
+        _from_table(root, options) if options.csv else _from_folder(root, options)
+    )
+    rows_read = len(rows) + sum(excluded.values())
     rows["patient"], patient_notes = _patients(rows, options)
     if rows.get("study") is None:
         rows["study"] = rows["path"]
     else:
         rows["study"] = rows["patient"] + "/" + rows["study"].fillna(rows["path"])
     there = paths.on_disk(root, rows["path"].tolist()) if options.csv else np.ones(len(rows), bool)
-    excluded = {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
+    excluded = excluded | ({paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {})
     refuse_reserved(labels)
     foreign = [name for name in labels if canonical(name) is None]
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
@@ -127,7 +130,7 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     )
     notes = (*notes, *patient_notes, *foreign_notes)
     name = paths.dataset_name(options.dataset or root.resolve().name)
-    return Catalog(name, root, tuple(labels), table, len(rows), excluded, notes)
+    return Catalog(name, root, tuple(labels), table, rows_read, excluded, notes)
 
 
 def refuse_reserved(findings: Iterable[str]) -> None:
@@ -183,9 +186,11 @@ def _film_columns(options: FolderOptions) -> dict[str, tuple[str, str]]:
     }
 
 
-def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
+def _from_table(
+    root: Path, options: FolderOptions
+) -> tuple[pd.DataFrame, Findings, dict[str, int], Notes]:
     path = _table_path(root, options.csv)
-    cells = tables.read_csv(path)
+    cells, skipped, row_notes = tables.read_csv(path)
     for entry in fields(options):
         if entry.name.endswith("_column"):
             column = getattr(options, entry.name)
@@ -193,13 +198,18 @@ def _from_table(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findi
     tables.need_columns(cells, options.finding_columns, path.name, "--finding-columns")
     tables.need_cells(cells[options.path_column], path.name)
     rows = pd.DataFrame({"path": paths.clean_paths(cells[options.path_column], path.name)})
-    notes = unmapped_columns(list(cells.columns), options)
+    used = {str(value) for value in vars(options).values() if isinstance(value, str)}
+    notes = (
+        *row_notes,
+        *tables.nameless_note(cells, path.name, used | set(options.finding_columns)),
+        *unmapped_columns(list(cells.columns), options),
+    )
     for name, column in _film_columns(options).values():
         if column:
             rows[name], more = _film_column(name, cells[column], path.name)
             notes += more
     labels, label_notes = _table_labels(cells, options, path.name)
-    return rows, labels, (*notes, *label_notes)
+    return rows, labels, skipped, (*notes, *label_notes)
 
 
 def unmapped_columns(columns: Sequence[str], options: FolderOptions) -> Notes:
@@ -343,7 +353,9 @@ def _finding(name: str, mapping: Mapping[str, str]) -> str:
     return canonical(finding) or finding
 
 
-def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Findings, Notes]:
+def _from_folder(
+    root: Path, options: FolderOptions
+) -> tuple[pd.DataFrame, Findings, dict[str, int], Notes]:
     films = paths.find_films(root)
     if not films:
         raise DataError(
@@ -353,6 +365,7 @@ def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Find
     if not options.class_folders:
         return (
             rows,
+            {},
             {},
             ("no labels: give --csv for a table, or --class-folders if folders name the classes",),
         )
@@ -368,7 +381,7 @@ def _from_folder(root: Path, options: FolderOptions) -> tuple[pd.DataFrame, Find
     rows["part"] = np.array(parts, object)
     named = ("folders called train, val or test give the split",) if any(parts) else ()
     labels, notes = _class_labels([names[-1:] for names in above], options, "the class folders")
-    return rows, labels, (*named, *notes)
+    return rows, labels, {}, (*named, *notes)
 
 
 def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, Notes]:

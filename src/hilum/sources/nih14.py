@@ -47,7 +47,7 @@ def read(root: Path, options: NIH14Options) -> Catalog:
         DataError: The table is missing or not the set's own; one line says why.
     """
     path = _table_path(root, options.table)
-    rows = tables.read_csv(path)
+    rows, skipped, row_notes = tables.read_csv(path)
     sex = next((name for name in _SEX_COLUMNS if name in rows), _SEX_COLUMNS[0])
     needed = (
         "Image Index",
@@ -70,8 +70,10 @@ def read(root: Path, options: NIH14Options) -> Catalog:
     below = names.map(paths.list_films(root, _image_folders(root)))
     kept = below.notna().to_numpy(bool)
     table = film_table(pd.concat([films.assign(path=below), labels], axis=1)[kept], NIH14)
-    excluded = {paths.NOT_ON_DISK: int((~kept).sum())} if not kept.all() else {}
-    return Catalog("nih14", root, NIH14, table, len(rows), excluded, (*notes, *part_notes))
+    excluded = skipped | ({paths.NOT_ON_DISK: int((~kept).sum())} if not kept.all() else {})
+    rows_read = len(rows) + sum(skipped.values())
+    notes = (*row_notes, *notes, *part_notes)
+    return Catalog("nih14", root, NIH14, table, rows_read, excluded, notes)
 
 
 def _table_path(root: Path, name: str) -> Path:
@@ -100,7 +102,7 @@ def _refuse_folders(names: pd.Series, name: str) -> None:
         row = int(wrong.argmax())
         value = tables.show(names.iloc[row])
         raise DataError(
-            f"{name}, line {row + tables.FIRST_ROW}: path {value} leaves the root or names a folder: "
+            f"{name}, line {tables.line_of(names, row)}: path {value} leaves the root or names a folder: "
             "'Image Index' holds file names only."
         )
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hilum.arrays import BoolArray
 from hilum.errors import DataError, OptionError
-from hilum.sources.tables import FIRST_ROW, show
+from hilum.sources.tables import line_of, show
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 NOT_ON_DISK = "not on disk"
@@ -38,7 +38,7 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
         leaves = odd & paths.str.match(r"\.\.(?:/|$)|\.$|/|[A-Za-z]:").to_numpy(bool)
         if leaves.any():
             row = int(leaves.argmax())
-            raise DataError(_leaves_root(cells.iloc[row], f"{name}, line {row + FIRST_ROW}"))
+            raise DataError(_leaves_root(cells.iloc[row], f"{name}, line {line_of(cells, row)}"))
     refuse_twice(paths, name)
     return paths
 
@@ -75,7 +75,7 @@ def refuse_twice(paths: pd.Series, name: str) -> None:
     if twice.any():
         row = int(twice.argmax())
         raise DataError(
-            f"{name}, line {row + FIRST_ROW}: {show(paths.iloc[row])} has two rows ({int(twice.sum())} such rows): "
+            f"{name}, line {line_of(paths, row)}: {show(paths.iloc[row])} has two rows ({int(twice.sum())} such rows): "
             "keep one row a film."
         )
 

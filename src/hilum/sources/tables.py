@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
-from collections.abc import Callable, Sequence
-from csv import Error, reader
+from collections.abc import Callable, Collection, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from hilum.arrays import BoolArray, FloatArray
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
 from hilum.errors import DataError, did_you_mean
+from hilum.sources.csv_text import read_text
 
 T = TypeVar("T")
 OLDEST = 120
 """Years; a greater age is a mistake."""
 FIRST_ROW = 2
 """The line number of a table's first row, as an editor shows it."""
+UNSTATED = ("nan", "-nan", "na", "n/a", "none", "null", "<na>", "#n/a", "#na", "nat")
+"""Words, in small letters, that programs write into a cell that states nothing."""
+EMPTY_ROW = "empty row"
+_LEFT_OUT = "rows left out"
 
 
 def show(value: object) -> str:
@@ -37,17 +42,28 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]}...{text[0]}"
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Return a CSV's cells as text, an empty cell as null, under its header's names.
+class Table(NamedTuple):
+    """A table's cells as text, the rows that were passed over, by reason, and notes."""
+
+    cells: pd.DataFrame
+    """[N] rows; a cell that is empty or has only spaces is null."""
+    excluded: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def read_csv(path: Path) -> Table:
+    """Return a CSV's cells as text under its header's names, without its wholly empty rows.
+
+    Separators are commas, semicolons or tabs, whichever divides header and rows alike; the text is
+    UTF-8, or UTF-16 with its byte order mark.
 
     Raises:
-        DataError: It cannot be read, is empty, is no UTF-8 text, has a NUL byte, a repeated column
-            name, or a row whose number of cells is not the header's.
+        DataError: It cannot be read, is empty, is no text, has a repeated column name, or a row
+            whose number of cells is not the header's.
     """
-    content = _text_of(path)
-    columns = _header(path, content)
-    read = csv.ReadOptions(column_names=columns, skip_rows=1)
-    parse = csv.ParseOptions(newlines_in_values=True)
+    columns, separator, rows, open_quote = read_text(path)
+    read = csv.ReadOptions(column_names=columns)
+    parse = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.string()),
         strings_can_be_null=True,
@@ -55,59 +71,102 @@ def read_csv(path: Path) -> pd.DataFrame:
         null_values=[""],
     )
     try:
-        table = csv.read_csv(io.BytesIO(content), read, parse, convert)
+        table = csv.read_csv(pa.BufferReader(pa.py_buffer(rows)), read, parse, convert)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path} is no regular CSV ({reason}): mend or export it again.") from error
     if not table.num_rows:
         raise DataError(f"{path} has a header but no rows: is the download complete?")
-    return pd.DataFrame({name: as_text(table[name]) for name in columns})
+    last = table[-1][-1].as_py() or ""
+    if open_quote and ("\n" in last or "\r" in last):
+        raise DataError(
+            f"{path} has a quote that is never closed: its last cell, in column {show(columns[-1])}, "
+            f"takes in the rest of the file, {show(last)}. Mend or export it again."
+        )
+    empty = _empty_rows(table)
+    cells = pd.DataFrame({name: as_text(table[name]) for name in columns})
+    if not len(empty):
+        return Table(cells, {}, ())
+    if len(empty) == len(cells):
+        raise DataError(f"{path} has only empty rows: is the download complete?")
+    cells = cells.drop(index=empty.tolist()).reset_index(drop=True)
+    cells.attrs[_LEFT_OUT] = tuple(empty.tolist())
+    note = f"{path.name}: {len(empty)} wholly empty rows passed over, first in line {empty[0] + FIRST_ROW}"
+    return Table(cells, {EMPTY_ROW: len(empty)}, (note,))
+
+
+def _empty_rows(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return the rows that state nothing in any column that has a name."""
+    rows = np.arange(table.num_rows)
+    for name in table.column_names:
+        if len(rows) and not is_nameless(name):
+            column = table[name] if len(rows) == table.num_rows else table[name].take(rows)
+            said = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+            empty = pc.is_in(pc.fill_null(said, ""), pa.array(["", *UNSTATED]))
+            rows = rows[empty.to_numpy(zero_copy_only=False)]
+    return rows
+
+
+def is_nameless(column: str) -> bool:
+    """Whether a column had no name in its table: row numbers, as pandas, R and readr write them.
+
+    >>> is_nameless("Unnamed: 0"), is_nameless("column 3"), is_nameless("...1"), is_nameless("X")
+    (True, True, True, False)
+    """
+    return re.fullmatch(r"column \d+|Unnamed: ?\d+(?:[._]\w+)*|\.\.\.\d+", column) is not None
+
+
+def nameless_note(cells: pd.DataFrame, name: str, read: Collection[str] = ()) -> tuple[str, ...]:
+    """Return a note on the columns without a name that hold something and are not read."""
+    columns = [
+        str(column)
+        for column in cells.columns
+        if is_nameless(str(column)) and column not in read and cells[column].notna().any()
+    ]
+    if not columns:
+        return ()
+    return (f"{name}: columns without a name passed over: {', '.join(map(show, columns))}",)
+
+
+def near_miss(column: str, known: Iterable[str]) -> str:
+    """Return the known name that a column's name nearly is, whatever its signs and order of words; else nothing.
+
+    >>> near_miss("Edemma", ["Edema", "Age"]), near_miss("Race", ["Edema", "Age"])
+    ('Edema', '')
+    """
+    known = list(known)
+    for form in (_letters, _sorted_words):
+        plain = {form(name): name for name in known}
+        if near := get_close_matches(form(column), plain, n=1, cutoff=0.8):
+            return plain[near[0]]
+    return ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def _sorted_words(name: str) -> str:
+    return " ".join(sorted(re.findall(r"[^\W_]+", name.casefold())))
+
+
+def line_of(cells: pd.DataFrame | pd.Series, row: int) -> int:
+    """Return the line of a row in its file, if no cell above has a line break."""
+    for empty in cells.attrs.get(_LEFT_OUT, ()):
+        row += empty <= row
+    return row + FIRST_ROW
+
+
+def is_unstated(text: str, words: Collection[str] = UNSTATED) -> bool:
+    """Whether a cell states nothing: empty, or a word such as nan."""
+    folded = text.strip().casefold()
+    return not folded or folded in words
 
 
 def as_text(column: pa.ChunkedArray | pa.Array) -> pd.Series:
     """Return an Arrow column of strings as pandas text, without copying it cell by cell."""
     series: pd.Series = column.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
     return series
-
-
-def _header(path: Path, content: bytes) -> list[str]:
-    """Return the column names; nameless ones are numbered (NIH's first table ends each line with a comma)."""
-    line = content.split(b"\n", 1)[0]
-    if len(line) == len(content):
-        raise DataError(f"{path} has no rows below its first line: is the download complete?")
-    try:
-        names = [name.strip() for name in next(reader([line.decode("utf-8-sig").rstrip("\r")]))]
-    except (Error, StopIteration) as error:
-        raise DataError(f"{path} does not begin with column names: export it again.") from error
-    foreign = next((sign for sign in ";\t" if len(names) == 1 and sign in names[0]), "")
-    if foreign:
-        raise DataError(
-            f"{path} seems to be separated by {foreign!r}: export it with commas between the cells."
-        )
-    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
-    if twice:
-        raise DataError(f"{path} has the column {show(twice[0])} more than once: keep one of them.")
-    return [name or f"column {number}" for number, name in enumerate(names, start=1)]
-
-
-def _text_of(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not content.strip():
-        raise DataError(f"{path} is empty: is the download complete?")
-    at = content.find(b"\0")
-    if at >= 0:
-        raise DataError(f"{path} is no text: byte {at} is NUL. Save it as CSV in UTF-8.")
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is no UTF-8 text (line {line}): save it as CSV in UTF-8."
-        ) from error
-    return content
 
 
 def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str, option: str = "") -> None:
@@ -125,28 +184,36 @@ def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str, option:
             raise DataError(f"{name} has no column {show(column)}: it has {there}{remedy}.{hint}")
 
 
-def need_cells(cells: pd.Series, name: str) -> None:
-    """Refuse empty cells.
+def need_cells(cells: pd.Series, name: str, words: Collection[str] = UNSTATED) -> None:
+    """Refuse cells that are empty or state nothing, as nan does.
 
     Raises:
-        DataError: Names the first row with an empty cell.
+        DataError: Names the first row with such a cell.
     """
-    empty = (cells.isna() | (cells.str.strip() == "")).to_numpy(bool)
+    said = cells.str.strip().str.lower()
+    empty = (said.isna() | said.isin(["", *words])).to_numpy(bool)
     if empty.any():
-        row = int(empty.argmax()) + FIRST_ROW
+        row = int(empty.argmax())
+        word = said.iloc[row]
+        shown = f" ({show(cells.iloc[row])})" if isinstance(word, str) and word else ""
         raise DataError(
-            f"{name}: {int(empty.sum())} cells of column {show(cells.name)} are empty, first in line {row}: "
-            "fill them or take those rows out."
+            f"{name}: {int(empty.sum())} cells of column {show(cells.name)} are empty, "
+            f"first in line {line_of(cells, row)}{shown}: fill them or take those rows out."
         )
 
 
 def parse_cells(
-    cells: pd.Series, parse: Callable[[str], T | None], name: str, allowed: str
+    cells: pd.Series,
+    parse: Callable[[str], T | None],
+    name: str,
+    allowed: str,
+    words: Collection[str] = UNSTATED,
 ) -> tuple[npt.NDArray[np.int64], list[T]]:
     """Parse each distinct cell once.
 
     Returns:
-        For each row [N] the index of its value in the list, -1 for an empty cell; and the list.
+        For each row [N] the index of its value in the list, -1 for a cell that is empty or one of
+        the words, in small letters, that state nothing; and the list.
 
     Raises:
         DataError: ``parse`` returned None for a cell; the line names row, column, value and what is
@@ -154,15 +221,19 @@ def parse_cells(
     """
     codes, uniques = pd.factorize(cells)
     values: list[T] = []
+    places = np.full(len(uniques) + 1, -1, np.int64)  # the last one is that of empty cells
     for code, text in enumerate(uniques):
+        if is_unstated(str(text), words):
+            continue
         value = parse(str(text).strip())
         if value is None:
-            row = int((codes == code).argmax()) + FIRST_ROW
+            line = line_of(cells, int((codes == code).argmax()))
             raise DataError(
-                f"{name}, line {row}: {show(str(text))} in column {show(cells.name)} is not {allowed}."
+                f"{name}, line {line}: {show(str(text))} in column {show(cells.name)} is not {allowed}."
             )
+        places[code] = len(values)
         values.append(value)
-    return codes.astype(np.int64), values
+    return places[codes], values
 
 
 def numbers(codes: npt.NDArray[np.int64], values: Sequence[float]) -> FloatArray:
@@ -178,13 +249,13 @@ def texts(codes: npt.NDArray[np.int64], values: Sequence[str | None]) -> npt.NDA
 def label(text: str) -> float | None:
     """Return 1, 0, -1 (uncertain) or NaN (an empty cell), whatever the spelling of the number; else None.
 
-    >>> label("1.0"), label("-1"), label("yes")
-    (1.0, -1.0, None)
+    >>> label("1.0"), label("-1"), label("1,0"), label("yes")
+    (1.0, -1.0, 1.0, None)
     """
     if not text:
         return math.nan
     try:
-        value = float(text)
+        value = float(text.replace(",", ".")) + 0.0  # -0 becomes 0
     except ValueError:
         return None
     return value if value in (PRESENT, ABSENT, UNCERTAIN) else None
@@ -196,10 +267,12 @@ def age(text: str) -> float:
     >>> age("058Y"), age("006M"), age("414")
     (58.0, 0.5, nan)
     """
-    match = re.fullmatch(r"(\d{1,4}(?:\.\d+)?)([YMWD]?)", text.upper())
+    match = re.fullmatch(r"(\d{1,4}(?:[.,]\d+)?)([YMWD]?)", text.upper())
     if not match:
         return math.nan
-    years = float(match[1]) / {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}[match[2]]
+    years = (
+        float(match[1].replace(",", ".")) / {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}[match[2]]
+    )
     return years if years <= OLDEST else math.nan
 
 
@@ -221,17 +294,18 @@ def described(
     """Return text cells in one spelling, null for unknown values, and a note if there were any."""
     codes, values = parse_cells(cells, lambda text: spellings.get(text.casefold(), ""), name, "")
     spelt = texts(codes, [value or None for value in values])
-    return spelt, _dropped(cells, pd.isna(spelt))
+    return spelt, _dropped(cells, pd.isna(spelt) & (codes >= 0))
 
 
 def ages(cells: pd.Series, name: str) -> tuple[FloatArray, tuple[str, ...]]:
     """Return ages in years [N], NaN where they are missing, beyond 120 or no number, and a note if there were any."""
-    values = numbers(*parse_cells(cells, age, name, ""))
-    return values, _dropped(cells, np.isnan(values), f" (no age from 0 to {OLDEST})")
+    codes, years = parse_cells(cells, age, name, "")
+    values = numbers(codes, years)
+    return values, _dropped(cells, np.isnan(values) & (codes >= 0), f" (no age from 0 to {OLDEST})")
 
 
-def _dropped(cells: pd.Series, empty: BoolArray, why: str = "") -> tuple[str, ...]:
-    lost = cells[empty & cells.notna().to_numpy(bool)]
+def _dropped(cells: pd.Series, dropped: BoolArray, why: str = "") -> tuple[str, ...]:
+    lost = cells[dropped]
     if lost.empty:
         return ()
     return (f"{len(lost)} values of {show(cells.name)} dropped{why}, first {show(lost.iloc[0])}",)
