@@ -20,7 +20,7 @@ FILM_COLUMNS = ("path", "patient", "study", "view_position", "sex", "age", "part
 path           POSIX path below the root, unique
 patient        who; never empty
 study          which visit of that patient; unique within the whole catalogue
-view_position  PA, AP, LATERAL or null
+view_position  PA, AP, FRONTAL (not said which), LATERAL, or null where it cannot be told
 sex            M, F or null
 age            years, or null
 part           the source's own division: train, val, test, official-test, or null where it has none

@@ -154,7 +154,7 @@ def test_tables_with_and_without_the_releases_folder_lie_side_by_side(
     assert test["path"].tolist() == [
         f"test/patient64741/study1/view{n}.jpg" for n in ("1_frontal", "2_lateral")
     ]
-    assert test["view_position"].fillna("-").tolist() == ["-", "LATERAL"]
+    assert test["view_position"].fillna("-").tolist() == ["FRONTAL", "LATERAL"]
     assert test[["sex", "age", "Fracture", "No Finding"]].isna().all().all()
     assert test["Atelectasis"].tolist() == [1, 1]
     assert test["Pleural Effusion"].tolist() == [0, 0]

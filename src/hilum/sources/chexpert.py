@@ -27,7 +27,7 @@ from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.files import canonical_json
 from hilum.findings import CHEXPERT, SYNONYMS, canonical
 from hilum.options import take_fields
-from hilum.sources import paths, tables
+from hilum.sources import paths, tables, views
 
 TABLES = {
     "train": ("train.csv",),
@@ -52,7 +52,6 @@ READERS = "groundtruth.csv"
 PATH, SEX, AGE, LATERALITY, PROJECTION = "Path", "Sex", "Age", "Frontal/Lateral", "AP/PA"
 _COLUMNS = (PATH, SEX, AGE, LATERALITY, PROJECTION, *CHEXPERT)
 _FORM = r"(?:^|/)(?P<patient>patient\d+)/(?P<study>study\d+)/[^/]+$"
-_PROJECTIONS = {"ap": "AP", "pa": "PA"}
 
 
 @dataclass(frozen=True)
@@ -295,14 +294,33 @@ def _describe(
     if AGE in cells:
         columns["age"], age_notes = tables.ages(cells[AGE], name)
         notes += age_notes
-    views = np.full(len(cells), None, object)
-    if PROJECTION in cells:
-        views, view_notes = tables.described(cells[PROJECTION], _PROJECTIONS, name)
-        notes += view_notes
-    lateral = (
+    positions, view_notes = _views(cells)
+    return {**columns, "view_position": positions}, (*notes, *view_notes)
+
+
+def _views(cells: pd.DataFrame) -> tuple[npt.NDArray[np.object_], tuple[str, ...]]:
+    """Return each film's view position: laterals by their own column or file name, frontals by the projection.
+
+    A film that is called frontal by one column and LL by the other (17 of CheXpert's) cannot be told.
+    """
+    sides = (
         cells[LATERALITY]
         if LATERALITY in cells
-        else cells[PATH].str.extract(r"_([a-z]+)\.[a-z]+$")[0]
+        else cells[PATH].str.extract(r"_([A-Za-z]+)\.[A-Za-z]+$")[0].rename(PATH)
     )
-    views[(lateral.str.casefold() == "lateral").fillna(False).to_numpy(bool)] = "LATERAL"
-    return {**columns, "view_position": views}, notes
+    side, projection = _each(sides), _each(cells.get(PROJECTION, pd.Series(None, cells.index)))
+    empty = cells[PROJECTION].isna().to_numpy(bool) if PROJECTION in cells else np.True_
+    lateral = (side == "LATERAL") | (pd.isna(side) & (projection == "LATERAL"))
+    frontal = np.isin(projection, ("AP", "PA"))
+    positions = np.where(frontal, projection, np.where(empty, side, None))
+    positions[lateral] = "LATERAL"
+    unknown = pd.isna(positions)
+    named = cells.get(PROJECTION, sides)
+    return positions, views.untold(named, unknown)
+
+
+def _each(cells: pd.Series) -> npt.NDArray[np.object_]:
+    """Return each cell's view position, [N]."""
+    codes, words = pd.factorize(cells)
+    known = [views.view_position(str(word)) for word in words]
+    return np.array([*known, None], object)[codes]

@@ -18,7 +18,7 @@ from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN, Catalog, fil
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
 from hilum.options import take_fields
-from hilum.sources import paths, tables
+from hilum.sources import paths, tables, views
 
 PARTS = {
     "train": "train",
@@ -65,7 +65,7 @@ class FolderOptions:
     study_column: str = ""
     """Column with the visit; without it each film is a study of its own."""
     view_column: str = ""
-    """Column with PA, AP or LATERAL."""
+    """Column with the projection: PA, AP, lateral, in any common spelling."""
     sex_column: str = ""
     """Column with M or F."""
     age_column: str = ""
@@ -265,7 +265,9 @@ def _film_column(
         return tables.ages(cells, table)
     if name == "study":
         return cells.str.strip(), ()
-    return tables.described(cells, tables.SEXES if name == "sex" else tables.VIEWS, table)
+    if name == "view_position":
+        return views.views_of(cells)
+    return tables.described(cells, tables.SEXES, table)
 
 
 def _table_labels(

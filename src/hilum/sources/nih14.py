@@ -18,7 +18,7 @@ from hilum.arrays import FloatArray
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import NIH14, canonical
-from hilum.sources import paths, tables
+from hilum.sources import paths, tables, views
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
@@ -110,11 +110,11 @@ def _refuse_folders(names: pd.Series, name: str) -> None:
 def _describe(rows: pd.DataFrame, sex: str, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return patient, study, view_position, sex and age of each row, and notes."""
     patient, visit = rows["Patient ID"].str.strip(), rows["Follow-up #"].str.strip()
-    views, view_notes = tables.described(rows["View Position"], tables.VIEWS, name)
+    positions, view_notes = views.views_of(rows["View Position"])
     sexes, sex_notes = tables.described(rows[sex], tables.SEXES, name)
     years, age_notes = tables.ages(rows["Patient Age"], name)
     films = pd.DataFrame({"patient": patient, "study": patient + "-" + visit})
-    films = films.assign(view_position=views, sex=sexes, age=years)
+    films = films.assign(view_position=positions, sex=sexes, age=years)
     return films, (*view_notes, *sex_notes, *age_notes)
 
 

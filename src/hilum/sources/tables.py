@@ -277,15 +277,6 @@ def age(text: str) -> float:
 
 
 SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
-VIEWS = {
-    "pa": "PA",
-    "ap": "AP",
-    "lateral": "LATERAL",
-    "lat": "LATERAL",
-    "l": "LATERAL",
-    "ll": "LATERAL",
-    "rl": "LATERAL",
-}
 
 
 def described(

@@ -35,7 +35,10 @@ from hilum.workflows.evaluate.record import (
 from hilum.workflows.study.analysis_record import ModelResult
 
 GROUPS = {"sex": "sex", "age": "age", "view_position": "view"}
-VALUES = {"sex": {"F": "female", "M": "male"}, "view_position": {"LATERAL": "lateral"}}
+VALUES = {
+    "sex": {"F": "female", "M": "male"},
+    "view_position": {"FRONTAL": "frontal", "LATERAL": "lateral"},
+}
 
 
 def measure_sections(study: Study) -> dict[str, Any]:

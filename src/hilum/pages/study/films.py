@@ -25,7 +25,7 @@ SIDE = 320
 COLOURS = 6
 """Of outlines, in the page's style."""
 ENHANCED = {"paper": "denoised and equalised", "clahe": "equalised locally", "none": "not enhanced"}
-VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}
+VIEWS = {"PA": "PA", "AP": "AP", "FRONTAL": "frontal", "LATERAL": "lateral"}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from hilum.images.store import MANIFEST
 from hilum.version import __version__
 
 VIEWS: dict[str, tuple[str, ...]] = {"all": (), "frontal": ("LATERAL",)}
-"""View positions that each choice leaves out; films of unknown position stay."""
+"""View positions that each choice leaves out."""
+UNKNOWN_VIEWS = {"drop": True, "keep": False}
+"""Whether each choice leaves out films whose view cannot be told, where views are chosen."""
 MOST_FILMS, MOST_BYTES = 2048, 2**26
 """Largest shard, in rows of the catalogue and in bytes: the work that a kill may cost."""
 PLAN = "plan.json"
@@ -43,6 +45,8 @@ class PrepareOptions:
     """squash (the aspect ratio is lost) or pad (black margins)."""
     views: str = "all"
     """all or frontal (laterals left out)."""
+    unknown_views: str = "drop"
+    """With --views frontal: drop or keep films whose view cannot be told."""
     workers: int | None = None
     """Decoding processes; by default one a core. The store does not depend on it."""
     shard: str | None = None
@@ -205,7 +209,9 @@ class Plan:
 
     def _refuse_other(self, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise a RunError with the difference if a store was begun under another plan."""
-        begun, now = {"dedup": False, **begun}, {"dedup": False, **now}
+        # Stores of earlier versions, and those of all views, kept films of unknown view.
+        usual = {"dedup": False, "unknown_views": "keep"}
+        begun, now = {**usual, **begun}, {**usual, **now}
         changed = [name for name in now if begun.get(name) != now[name]]
         if not changed:
             return
@@ -239,13 +245,20 @@ def make_plan(
     preparation = options.preparation()
     positions = choose(options.views, VIEWS, "choice of views")
     left_out = catalog.table["view_position"].isin(positions).to_numpy(bool)
-    if left_out.all():
-        raise OptionError(
-            f"--views is {options.views!r}, but none of the {len(left_out)} films has another view: use all."
-        )
     excluded = dict(catalog.excluded)
     if left_out.any():
         excluded["lateral view"] = excluded.get("lateral view", 0) + int(left_out.sum())
+    unknown = catalog.table["view_position"].isna().to_numpy(bool)
+    drop = choose(options.unknown_views, UNKNOWN_VIEWS, "choice of unknown views")
+    if positions and drop and unknown.any():
+        excluded["unknown view"] = excluded.get("unknown view", 0) + int(unknown.sum())
+        left_out = left_out | unknown
+    if left_out.all():
+        of_unknown = f" ({int(unknown.sum())} of unknown view)" if unknown.any() else ""
+        raise OptionError(
+            f"--views is {options.views!r}, but none of the {len(left_out)} films{of_unknown} is known to be: "
+            "use all, name the column of views, or give --unknown-views keep."
+        )
     per_shard = films_a_shard or max(1, min(MOST_FILMS, MOST_BYTES // options.size**2))
     facts = {
         "catalogue": catalog_hash(catalog),
@@ -253,6 +266,7 @@ def make_plan(
         "films": len(left_out),
         **preparation.to_json(),
         "views": options.views,
+        **({"unknown_views": options.unknown_views} if positions else {}),
         "max_pixels": options.max_pixels,
         "films_a_shard": per_shard,
         "reader": reader,
