@@ -308,15 +308,14 @@ def _views(cells: pd.DataFrame) -> tuple[npt.NDArray[np.object_], tuple[str, ...
         if LATERALITY in cells
         else cells[PATH].str.extract(r"_([A-Za-z]+)\.[A-Za-z]+$")[0].rename(PATH)
     )
-    side, projection = _each(sides), _each(cells.get(PROJECTION, pd.Series(None, cells.index)))
-    empty = cells[PROJECTION].isna().to_numpy(bool) if PROJECTION in cells else np.True_
-    lateral = (side == "LATERAL") | (pd.isna(side) & (projection == "LATERAL"))
-    frontal = np.isin(projection, ("AP", "PA"))
-    positions = np.where(frontal, projection, np.where(empty, side, None))
-    positions[lateral] = "LATERAL"
-    unknown = pd.isna(positions)
-    named = cells.get(PROJECTION, sides)
-    return positions, views.untold(named, unknown)
+    projections = cells.get(PROJECTION, pd.Series(None, cells.index, dtype="string"))
+    stated = (projections.notna() & ~projections.str.lower().isin(tables.UNSTATED)).to_numpy(bool)
+    side, projection = _each(sides), _each(projections)
+    positions = projection.copy()
+    positions[projection == "LATERAL"] = None
+    positions[~stated] = side[~stated]
+    positions[(side == "LATERAL") | (pd.isna(side) & (projection == "LATERAL"))] = "LATERAL"
+    return positions, views.untold(cells.get(PROJECTION, sides), pd.isna(positions))
 
 
 def _each(cells: pd.Series) -> npt.NDArray[np.object_]:
