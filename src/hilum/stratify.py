@@ -1,4 +1,7 @@
-"""Stratified division of patients: each subset, and each fraction of one, has the findings in proportion."""
+"""Stratified division of patients: each subset, and each fraction of one, has the findings in proportion.
+
+Patients who are linked, as by a picture in common, count as one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hilum.arrays import BoolArray, DoubleArray
+from hilum.arrays import BoolArray, DoubleArray, Rows
 from hilum.catalog import PRESENT
 
 GOLDEN = (5**0.5 - 1) / 2
@@ -69,3 +72,18 @@ def divide(pool: pd.DataFrame, shares: Sequence[float], seed: int) -> tuple[tupl
 def _size(share: float, patients: int) -> int:
     """Return a part's patients: at least one if any share was asked for and there are enough for three parts."""
     return max(round(share * patients), int(share > 0 and patients >= 3))
+
+
+def first_of_group(count: int, links: Rows) -> Rows:
+    """Return for each of ``count`` things the first of its group, [count]."""
+    named = np.arange(count, dtype=np.int64)
+    first, second = links[:, 0], links[:, 1]
+    while (
+        True
+    ):  # each pass gives both ends of a link, and whom they were named after, the lower name
+        before, lower = named.copy(), np.minimum(named[first], named[second])
+        for renamed in (before[first], before[second], first, second):
+            np.minimum.at(named, renamed, lower)
+        named = named[named]  # and chains halve by following names
+        if np.array_equal(named, before):
+            return named

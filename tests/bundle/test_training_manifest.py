@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.bundle.training_manifest import joined, seen_films, were_seen
-from hilum.duplicates.exact import blank_hashes, equal_pixels
+from hilum.images.equal_pixels import blank_hashes, equal_pixels
 
 BLANKS = sorted(blank_hashes(4))[:3]
 PIXELS = [hashlib.sha256(bytes([number])).hexdigest()[:32] for number in range(6)] + BLANKS

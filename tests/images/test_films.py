@@ -258,3 +258,43 @@ def test_a_store_given_twice_is_refused(tmp_path: Path) -> None:
     made(tmp_path / "b")
     with pytest.raises(DataError, match="same store"):
         Films.open([tmp_path / "a", tmp_path / "b"])
+
+
+def copied(folder: Path, pictures: list[int], patients: list[str], source: str = "here") -> Store:
+    """Write a store of one film a patient; equal numbers are equal pictures, -1 is a black film."""
+    rows = {"path": [f"{n}.png" for n in range(len(pictures))], "patient": patients}
+    rows["study"] = rows["path"]
+    rows["Edema"] = [n % 2 for n in range(len(pictures))]
+    table = film_table(pd.DataFrame(rows), ("Edema",))
+    films = Catalog(source, Path("/nowhere"), ("Edema",), table, len(pictures))
+    black = np.zeros((16, 16), np.uint8)
+    stack = [black if number < 0 else images(1, number + 1)[0] for number in pictures]
+    return write_store(folder, films, np.stack(stack), Preparation(16))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "patients", "people"),
+    [
+        ([0, 1, 2, 0, 1, 2], list("abcdef"), 3),  # an archive that holds itself twice
+        ([0, 0, 1, 1], list("abbc"), 1),  # linked by way of one in the middle
+        ([0, 1, 0, 1], list("abab"), 2),  # copies of one patient change nothing
+        ([-1, -1, -1, 0], list("abcd"), 4),  # blank films are equal without being copies
+        ([0, 1, 2, 3], list("abcd"), 4),
+    ],
+)
+def test_patients_with_a_picture_in_common_count_as_one(
+    tmp_path: Path, pictures: list[int], patients: list[str], people: int
+) -> None:
+    films = Films([copied(tmp_path / "s", pictures, patients)])
+    assert len(np.unique(films.patient_codes)) == people
+    assert len(np.unique(films.named_patients)) == len(set(patients))
+
+
+def test_copies_in_two_stores_of_one_run_are_one_patient(tmp_path: Path) -> None:
+    stores = [
+        copied(tmp_path / name, numbers, list("xyz"), source=name)
+        for name, numbers in (("one", [0, 1, 2]), ("two", [2, 3, 4]))
+    ]
+    films = Films(stores)
+    assert films.patient_codes[2] == films.patient_codes[3]
+    assert len(np.unique(films.patient_codes)) == 5

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hilum.arrays import BoolArray
-from hilum.duplicates.exact import blank_hashes
+from hilum.images.equal_pixels import blank_hashes
 
 COLUMNS = ("name", "pixels")
 FILMS = ("source", "path", "pixels")

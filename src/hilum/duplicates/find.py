@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from hilum.duplicates.alignment import aligned_correlation
 from hilum.duplicates.buckets import near_pairs
 from hilum.duplicates.copies import Copies, pair_table
-from hilum.duplicates.exact import equal_pixels
 from hilum.duplicates.fingerprints import fingerprints, plain_fingerprints
 from hilum.duplicates.options import CopyOptions
+from hilum.images.equal_pixels import equal_pixels
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 
@@ -65,7 +65,7 @@ def find_copies(films: Films, options: CopyOptions = USUAL, listener: Listener =
     for note in notes:
         listener.note(note)
     return Copies(
-        len(films), pair_table(pairs, np.asarray(films.patient_codes)), len(proposed), notes
+        len(films), pair_table(pairs, np.asarray(films.named_patients)), len(proposed), notes
     )
 
 
@@ -100,7 +100,7 @@ def _copies_among(
     films: Films, proposed: Pairs, options: CopyOptions, listener: Listener
 ) -> Iterator[tuple[int, int, str, float]]:
     """Yield the near copies among proposed pairs."""
-    patients = films.patient_codes
+    patients = films.named_patients
     for first, second, correlation in _compared(films, proposed, listener):
         same = patients[first] == patients[second]
         if correlation >= (options.same_patient if same else options.correlation):

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hilum.duplicates.copies import Copies, pair_table
-from hilum.duplicates.exact import equal_pixels
 from hilum.duplicates.find import find_copies
 from hilum.duplicates.options import CopyOptions
 from hilum.errors import DataError
 from hilum.files import replacing
+from hilum.images.equal_pixels import equal_pixels
 from hilum.images.films import Films
 from hilum.images.store import Store
 from hilum.listener import SILENT, Listener
@@ -107,7 +107,7 @@ def known_and_found(films: Films, listener: Listener = SILENT) -> Copies:
     ]
     every = pd.concat([pairs, *known], ignore_index=True).drop_duplicates(["first", "second"])
     rows = every.itertuples(index=False, name=None)
-    return replace(copies, pairs=pair_table(rows, np.asarray(films.patient_codes)))
+    return replace(copies, pairs=pair_table(rows, np.asarray(films.named_patients)))
 
 
 def _near(store: Store, start: int) -> pd.DataFrame:

@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 from hilum.arrays import Rows
 from hilum.errors import DataError
 from hilum.images.enhance import Preparation
+from hilum.images.equal_pixels import equal_pixels
 from hilum.images.store import Store
+from hilum.stratify import first_of_group
 
 
 class Films:
@@ -146,7 +148,23 @@ class Films:
 
     @cached_property
     def patient_codes(self) -> np.ndarray:
-        """One number a patient, int64 [N]: equal where the patient is."""
+        """One number a patient, int64 [N]; patients with a film of equal pixels count as one.
+
+        Without this an archive that holds itself twice has twice its patients, and its intervals
+        are too narrow by the root of two.
+        """
+        codes = self.named_patients
+        pairs = self.equal_pairs
+        return np.asarray(first_of_group(int(codes.max(initial=-1)) + 1, codes[pairs])[codes])
+
+    @cached_property
+    def equal_pairs(self) -> Rows:
+        """Rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one."""
+        return equal_pixels(self.columns(["pixels"])["pixels"], self.preparation.size)
+
+    @cached_property
+    def named_patients(self) -> np.ndarray:
+        """One number a patient, int64 [N]: equal where the data set's own name of the patient is."""
         return self._codes("patient")
 
     @cached_property

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import Rows
+from hilum.stratify import first_of_group
 
 PRECEDENCE = ("train", "val", "test", "official-test")
 """Of a picture in two subsets, the film in the later one of these is kept."""
@@ -33,32 +34,17 @@ def joined(count: int, links: Rows) -> list[Rows]:
     >>> joined(6, np.array([[4, 1], [1, 5]]))
     [array([1, 4, 5])]
     """
-    named = _first_of_group(count, links)
+    named = first_of_group(count, links)
     linked = np.unique(links)
     order = linked[np.argsort(named[linked], kind="stable")]
     ends = np.flatnonzero(np.diff(named[order])) + 1
     return [group for group in np.split(order, ends) if len(group) > 1]
 
 
-def _first_of_group(count: int, links: Rows) -> Rows:
-    """Return for each of ``count`` things the first of its group, [count]."""
-    named = np.arange(count, dtype=np.int64)
-    first, second = links[:, 0], links[:, 1]
-    while (
-        True
-    ):  # each pass gives both ends of a link, and whom they were named after, the lower name
-        before, lower = named.copy(), np.minimum(named[first], named[second])
-        for renamed in (before[first], before[second], first, second):
-            np.minimum.at(named, renamed, lower)
-        named = named[named]  # and chains halve by following names
-        if np.array_equal(named, before):
-            return named
-
-
 def people(patients: pd.Series, copies: KnownCopies) -> pd.Series:
     """Return whom each film counts for, [N]: its patient, or of patients with a picture in common the first."""
     codes, names = pd.factorize(patients)
-    first = _first_of_group(len(names), codes[copies.pairs].astype(np.int64))
+    first = first_of_group(len(names), codes[copies.pairs].astype(np.int64))
     return pd.Series(np.asarray(names)[first[codes]], dtype=object)
 
 

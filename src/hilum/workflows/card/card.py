@@ -119,7 +119,7 @@ def card(
     # Not Subsets.of, which refuses films and patients in two splits: the card reports them.
     subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
     made_of = _made_of(subsets, options, subject)
-    patients = int(films.patient_codes.max()) + 1
+    patients = int(films.named_patients.max()) + 1
     result = CardResult(
         options.out / CARD, films.sources, len(films), patients, _is_done(options.out, made_of)
     )

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.arrays import Rows
+from hilum.arrays import BoolArray, Rows
 from hilum.duplicates.copies import Copies
 from hilum.files import replacing
+from hilum.images.equal_pixels import differing_labels
 from hilum.images.films import Films
 from hilum.splits import PATIENT_PARTS
 from hilum.workflows.card.pixels import keep_picture
@@ -78,9 +79,11 @@ def copy_facts(subsets: Subsets, copies: Copies) -> dict[str, Any]:
             "exact": int(exact.sum()), "exact_other_patient": int((exact & other).sum()),
             "near": int((~exact).sum()), "near_other_patient": int((~exact & other).sum()),
         })  # fmt: skip
+    exact_pairs = (pairs["kind"] == "exact").to_numpy(bool)
     return {
-        "exact": int((pairs["kind"] == "exact").sum()),
+        "exact": int(exact_pairs.sum()),
         "near": int((pairs["kind"] == "near").sum()),
+        "contradicting": int(_differing(films, pairs)[exact_pairs].any(axis=1).sum()),
         "groups": len(groups),
         "films": int(sum(map(len, groups))),
         "pairs": by_stores,
@@ -88,6 +91,12 @@ def copy_facts(subsets: Subsets, copies: Copies) -> dict[str, Any]:
         "straddling": sum(len({*placed[group]} - {OUTSIDE}) > 1 for group in groups),
         "notes": list(copies.notes),
     }
+
+
+def _differing(films: Films, pairs: pd.DataFrame) -> BoolArray:
+    """Return which findings the two films of each pair state differently, [pairs, F]."""
+    rows = pairs[["first", "second"]].to_numpy(np.int64)
+    return differing_labels(np.asarray(films.labels), rows)
 
 
 def _leaks(groups: Sequence[Rows], placed: NDArray[np.object_]) -> dict[str, dict[str, int]]:
@@ -110,9 +119,11 @@ def copy_list(subsets: Subsets, copies: Copies) -> pd.DataFrame:
         sides.append(
             named_films(subsets.films, rows).assign(part=placed[rows]).add_suffix(f"_{name}")
         )
-    table = pd.concat(
-        [*sides, pairs[["kind", "correlation", "same_patient"]].reset_index(drop=True)], axis=1
-    )
+    facts = pairs[["kind", "correlation", "same_patient"]].reset_index(drop=True)
+    table = pd.concat([*sides, facts], axis=1)
+    names = np.array(subsets.films.findings, dtype=object)
+    differing = _differing(subsets.films, pairs)
+    table["contradicting"] = ["; ".join(names[cells]) for cells in differing]
     return table.iloc[_worst_first(subsets, copies)].reset_index(drop=True)
 
 
@@ -150,7 +161,7 @@ def patient_facts(subsets: Subsets) -> dict[str, Any]:
     """Return how many patients are in several subsets or stores, also by the source's own split."""
     films, placed = subsets.films, part_of_each(subsets)
     table = pd.DataFrame({
-        "patient": films.patient_codes, "part": placed, "store": store_of_each(films),
+        "patient": films.named_patients, "part": placed, "store": store_of_each(films),
         "own": films.catalog["part"].astype(object),
     })  # fmt: skip
     inside = table[table["part"] != OUTSIDE]

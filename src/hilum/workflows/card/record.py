@@ -106,6 +106,8 @@ class CopyCounts:
     notes: tuple[str, ...]
     """Where the search was cut short or is uncertain."""
     shown: tuple[CopyPair, ...] = ()
+    contradicting: int = 0
+    """Pairs of equal pixels of which a finding is stated differently."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def columns_of(films: Films) -> list[Column]:
 def column_facts(films: Films, subsets: Subsets, column: Column) -> dict[str, Any]:
     """Return what the tables say of a column's films, as plain values; no name of a patient."""
     table = films.catalog.iloc[column.rows]
-    patients = films.patient_codes[column.rows]
+    patients = films.named_patients[column.rows]
     studies = table["study"].dropna()
     manifests = [films.stores[store].manifest for store in column.stores]
     return {
@@ -89,7 +89,7 @@ def label_facts(films: Films, rows: Rows) -> dict[str, dict[str, Any]]:
     labels, labelled, patients = (
         films.labels[rows],
         films.labelled_by_source[rows],
-        films.patient_codes[rows],
+        films.named_patients[rows],
     )
     facts = {}
     for index, name in enumerate(films.findings):

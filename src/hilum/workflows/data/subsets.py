@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.duplicates.exact import equal_pixels
 from hilum.duplicates.stored import stored_copies
 from hilum.errors import DataError
 from hilum.images.films import Films
@@ -72,11 +71,13 @@ class Subsets:
         Those are known that have equal pixels, in whichever stores, and those of a store's
         ``duplicates.parquet``.
         """
-        exact = equal_pixels(self.films.columns(["pixels"])["pixels"], self.films.preparation.size)
         starts = zip(self.films.stores, self.films.starts, strict=False)
         stored = [(stored_copies(store), start) for store, start in starts]
         pairs = np.concatenate(
-            [exact, *(pairs + start for pairs, start in stored if pairs is not None)]
+            [
+                self.films.equal_pairs,
+                *(pairs + start for pairs, start in stored if pairs is not None),
+            ]
         )
         if not len(pairs):
             return

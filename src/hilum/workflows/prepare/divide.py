@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hilum.duplicates import CopyOptions, find_copies
 from hilum.duplicates.stored import known_copies, write_duplicates
+from hilum.images.equal_pixels import differing_labels
 from hilum.images.films import Films
 from hilum.images.store import Store
 from hilum.listener import Listener
@@ -32,6 +35,7 @@ def divide_store(store: Store, dedup: bool, listener: Listener) -> dict[str, int
             "near": int((pairs["kind"] == "near").sum()),
             "between_patients": int((~pairs["same_patient"]).sum()),
         }
+    _note_equal_pixels(store, listener)
     split = official_or_patient_split(store.catalog, store.findings, copies=known_copies(store))
     split.save(store.folder)
     if not dedup:
@@ -39,3 +43,20 @@ def divide_store(store: Store, dedup: bool, listener: Listener) -> dict[str, int
     for note in split.notes:
         listener.note(note)
     return {**counts, "left_out": len(split.left_out)}
+
+
+def _note_equal_pixels(store: Store, listener: Listener) -> None:
+    """Note how many films are exact copies of others, and how many of these have contradicting labels."""
+    films = Films([store])
+    pairs = films.equal_pairs
+    if not len(pairs):
+        return
+    named, people = (len(np.unique(c)) for c in (films.named_patients, films.patient_codes))
+    counted = f": {named:,} patients count as {people:,}" if people < named else ""
+    listener.note(f"{len(pairs):,} films are exact copies of others (equal pixels){counted}")
+    contradicting = int(differing_labels(store.labels, pairs).any(axis=1).sum())
+    if contradicting:
+        listener.note(
+            f"{contradicting:,} of these copies have other labels than the film that they equal: "
+            "`hilum card` lists them"
+        )

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hilum.arrays import BoolArray, FloatArray
 from hilum.images.enhance import pixel_hash
 
 
@@ -30,6 +31,19 @@ def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
     if len(later):
         later = later[~pixels.iloc[later].isin(blank_hashes(size)).to_numpy(bool)]
     return np.stack([among[first[later]], among[later]], axis=1).astype(np.int64)
+
+
+def differing_labels(labels: FloatArray, pairs: NDArray[np.int64]) -> BoolArray:
+    """Return which findings are stated of both films of a pair, and differently.
+
+    Args:
+        labels: float32 [N, F], NaN where not stated.
+        pairs: Rows, [M, 2].
+
+    Returns: bool [M, F].
+    """
+    first, second = labels[pairs[:, 0]], labels[pairs[:, 1]]
+    return np.asarray(~np.isnan(first) & ~np.isnan(second) & (first != second))
 
 
 def _rows_alike(pixels: pd.Series) -> NDArray[np.int64]:
