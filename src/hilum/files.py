@@ -1,4 +1,7 @@
-"""Files that are either old or new, never half-written: written aside, flushed, then renamed."""
+"""Files that are either old or new, never half-written: written aside, flushed, then renamed.
+
+A JSON file that is read back carries the hash of its own content, and a folder's manifest those of its files.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+OWN_HASH = "sha256"
+"""Key of a JSON object with the hash of all its other keys."""
+CHANGED = "it does not match its own SHA-256"
 
 
 @contextmanager
@@ -87,6 +94,90 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, canonical_json(value))
 
 
+def write_hashed_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a file's content by a JSON object with the hash of its content, in place of an older one."""
+    content = {key: value for key, value in content.items() if key != OWN_HASH}
+    write_json(path, {**content, OWN_HASH: content_hash(content)})
+
+
+def read_hashed_json(path: Path) -> tuple[dict[str, Any], bool]:
+    """Return the JSON object in a file, without its own hash, and whether it had one.
+
+    Earlier versions wrote files without.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON object, or not what its hash says.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__} is no JSON object")
+    hashed = OWN_HASH in content
+    if hashed and content.pop(OWN_HASH) != content_hash(content):
+        raise ValueError(CHANGED)
+    return content, hashed
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; NaN and infinity are no JSON.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("brackets too deep") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def content_hash(value: Any) -> str:
+    """Return the hex SHA-256 of a value's JSON, whatever its layout and the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file below a folder, whose name was read from a file.
+
+    Raises:
+        ValueError: The name is no relative path below, or a link there leads out of the folder.
+    """
+    if not isinstance(name, str) or not is_plain_path(name):
+        raise ValueError(f"{name!r:.60} is no name of a file below {folder}")
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} is a link that leads out of {folder}")
+    return path
+
+
+def is_plain_path(name: str) -> bool:
+    """Whether a text is a relative path without ``..``, on any system.
+
+    >>> [is_plain_path(name) for name in ("runs/moco", "../runs", "/runs", "C:/runs", "a/./b", "")]
+    [True, False, False, False, False, False]
+    """
+    return all(is_plain_name(part) for part in name.split("/"))
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text is the name of one file or folder, on any system.
+
+    >>> [is_plain_name(name) for name in ("nih14", "a/b", chr(92), "..", "C:x", chr(0))]
+    [True, False, False, False, False, False]
+    """
+    return (
+        name not in ("", ".", "..")
+        and name.isprintable()
+        and not any(letter in "/\\" for letter in name)
+        and name[1:2] != ":"
+    )
+
+
 def canonical_json(value: Any) -> bytes:
     """Return a value as sorted, indented UTF-8 JSON; NaN is refused."""
     return (_indented(value, "\n") + "\n").encode()
@@ -117,3 +208,8 @@ def sha256(path: Path) -> str:
     """Return the hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the hex SHA-256 of files of a folder by name: what its manifest holds."""
+    return {name: sha256(folder / name) for name in names}

@@ -11,9 +11,11 @@ import pytest
 
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError
+from hilum.files import write_hashed_json
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
 from hilum.images.store import CATALOG, FAILURES, MANIFEST, Store, shard_name, write_store
+from rehash import rehash
 
 
 def images(films: int, seed: int = 0, size: int = 16) -> np.ndarray:
@@ -76,6 +78,7 @@ def test_original_sizes_are_kept_and_unknown_in_older_stores(tmp_path: Path) -> 
     )  # before its file changes
     older = pd.read_parquet(tmp_path / "a" / CATALOG).drop(columns=["height", "width"])
     older.to_parquet(tmp_path / "a" / CATALOG, index=False)
+    rehash(tmp_path / "a")
     opened = Store.open(tmp_path / "a")
     assert opened.catalog[["height", "width"]].isna().all(axis=None)
     assert opened.fingerprint == fingerprint
@@ -107,6 +110,7 @@ def lose_table(folder: Path) -> None:
 
 def other_table(folder: Path) -> None:
     pd.DataFrame({"path": ["x"]}).to_parquet(folder / CATALOG)
+    rehash(folder)
 
 
 def lose_manifest(folder: Path) -> None:
@@ -123,7 +127,7 @@ def empty_manifest(folder: Path) -> None:
 
 def newer_manifest(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": 99}))
+    write_hashed_json(folder / MANIFEST, {**manifest, "format": 99})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hilum.cli import main
 from hilum.errors import RunError
 from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
+from rehash import rehash
 
 EVIL = '<b onclick="x">Edema</b>'
 
@@ -64,6 +65,7 @@ def rename(folder: Path, old: str, new: str) -> None:
         path.write_text(path.read_text("utf-8").replace(json.dumps(old), json.dumps(new)), "utf-8")
     table = folder / "store/catalog.parquet"
     pd.read_parquet(table).rename(columns={old: new}).to_parquet(table, index=False)
+    rehash(folder / "store")
 
 
 def test_missing_values_are_said_not_drawn(own_demo, plain):

@@ -19,6 +19,7 @@ from hilum.images.enhance import Preparation
 from hilum.images.equal_pixels import equal_pixels
 from hilum.images.store import Store
 from hilum.stratify import first_of_group
+from hilum.listener import SILENT, Listener
 
 
 class Films:
@@ -53,13 +54,21 @@ class Films:
         )
 
     @classmethod
-    def open(cls, folders: Sequence[Path], unlabelled: Sequence[Path] = ()) -> Films:
+    def open(
+        cls,
+        folders: Sequence[Path],
+        unlabelled: Sequence[Path] = (),
+        listener: Listener = SILENT,
+    ) -> Films:
         """Open stores and join them; the unlabelled ones come last, and their labels are not looked at.
 
         Raises:
             DataError: One is no store, or they do not go together.
         """
-        return cls([Store.open(folder) for folder in (*folders, *unlabelled)], len(unlabelled))
+        stores = [Store.open(folder) for folder in (*folders, *unlabelled)]
+        for note in (note for store in stores for note in store.notes):
+            listener.note(note)
+        return cls(stores, len(unlabelled))
 
     def __len__(self) -> int:
         """Return the number of films."""

@@ -3,10 +3,12 @@
 ```
 STORE/images-00000.npy …   uint8 [n, size, size]; shards may differ in length
       catalog.parquet      one row a film, in image order: FILM_COLUMNS, one column a finding, STORED_COLUMNS
-      manifest.json        source, counts by reason, preparation, SHA-256 of every shard; written last
+      manifest.json        source, counts by reason, preparation, SHA-256 of the table, every shard
+                           and itself; written last
       failures.csv         row of the source's catalogue, path, reason
 ```
 Nothing in it depends on the time, the machine or the number of workers: the same films give the same bytes.
+Opening a store compares manifest and table with their hashes, the first read of a film its pixels.
 """
 
 from __future__ import annotations
@@ -27,10 +29,19 @@ import pyarrow.compute as pc
 
 from hilum.arrays import Rows
 from hilum.catalog import FILM_COLUMNS, Catalog
-from hilum.errors import DataError
-from hilum.files import replacing, sha256, write_json
+from hilum.errors import DataError, HilumError
+from hilum.files import (
+    OWN_HASH,
+    inside,
+    is_plain_name,
+    read_hashed_json,
+    replacing,
+    sha256,
+    write_hashed_json,
+)
 from hilum.images.catalog_table import BLOCK, CatalogTable
 from hilum.images.enhance import Preparation, pixel_hash
+from hilum.images.pixel_check import PixelCheck
 
 MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
 FORMAT = 1
@@ -41,6 +52,8 @@ came, upright.
 
 The sizes are null where they are not known, as in stores that were written before sizes were kept.
 """
+CATALOG_HASH = "catalog_sha256"
+"""Key of the manifest: SHA-256 of the table. Stores of 0.1.0 have none, and no hash of the manifest."""
 HEADER_BYTES = 128
 """Every shard's header is that long, so that each row's offset is known while the shard is written."""
 
@@ -74,7 +87,10 @@ def shard_header(films: int, size: int) -> bytes:
 
 
 class Store:
-    """Prepared films of one source, opened for reading. Opening reads the table and the manifest, no image."""
+    """Prepared films of one source, opened for reading.
+
+    Opening checks the table and the manifest by their hashes and reads no image.
+    """
 
     def __init__(
         self, folder: Path, manifest: dict[str, Any], table: CatalogTable | pd.DataFrame
@@ -89,6 +105,7 @@ class Store:
         self.shards: list[ShardEntry] = manifest["shards"]
         self._starts = np.cumsum([0] + [shard["films"] for shard in self.shards])
         self._maps: dict[int, np.ndarray] = {}
+        self._check = PixelCheck(len(self), lambda: self.texts("pixels"))
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -96,15 +113,27 @@ class Store:
 
         Raises:
             DataError: The folder is no finished store, is of a newer format, or one of its files is
-                missing or of the wrong length.
+                missing, of the wrong length, outside of it, or not what the manifest's hash says.
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
         with _damaged(folder):
+            if manifest.get(CATALOG_HASH, known := sha256(folder / CATALOG)) != known:
+                raise ValueError("not what the manifest's hash says")
             table = CatalogTable.open(folder / CATALOG)
         store = cls(folder, manifest, table)
         store._check_lengths()
         return store
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user on what cannot be checked."""
+        if CATALOG_HASH in self.manifest:
+            return ()
+        return (
+            f"{self.folder} was prepared by an earlier version without hashes of its table and manifest: "
+            "changes of these are not noticed",
+        )
 
     def __len__(self) -> int:
         """Return the number of films."""
@@ -186,6 +215,7 @@ class Store:
 
         Raises:
             IndexError: A row is out of range.
+            DataError: A film that is read for the first time is not what was written.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
@@ -198,7 +228,22 @@ class Store:
             zip(shards.tolist(), (rows - self._starts[shards]).tolist(), strict=True)
         ):
             films[index] = self._map(number)[row]
+        with _damaged(self.folder):
+            changed = self._check.changed(rows, films)
+        if changed is not None:
+            path = self.columns(["path"], rows[changed : changed + 1])["path"].iloc[0]
+            file = self.folder / self.shards[shards[changed]]["file"]
+            raise DataError(
+                f"{file} is not what was written: the pixels of film {path!r} differ from their hash in "
+                f"{CATALOG}: {_again(self.folder)}"
+            )
         return films
+
+    def damages(self) -> Iterator[str]:
+        """Read every shard, and yield the name of each that is not what was written."""
+        for shard in self.shards:
+            if sha256(self.folder / shard["file"]) != shard["sha256"]:
+                yield shard["file"]
 
     def verify(self) -> None:
         """Read every shard and compare its hash with the manifest's.
@@ -206,16 +251,20 @@ class Store:
         Raises:
             DataError: A shard differs from what was written.
         """
-        for shard in self.shards:
-            if sha256(self.folder / shard["file"]) != shard["sha256"]:
-                raise DataError(
-                    f"{self.folder / shard['file']} is not what was written: {_again(self.folder)}"
-                )
+        for name in self.damages():
+            raise DataError(f"{self.folder / name} is not what was written: {_again(self.folder)}")
 
     def _map(self, number: int) -> np.ndarray:
         if number not in self._maps:
-            path = self.folder / self.shards[number]["file"]
-            self._maps[number] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            shard, size = self.shards[number], self.preparation.size
+            # Mapped by the manifest, which has a hash, and not by the shard's own header.
+            self._maps[number] = np.memmap(
+                self.folder / shard["file"],
+                np.uint8,
+                "r",
+                HEADER_BYTES,
+                (shard["films"], size, size),
+            ).view(np.ndarray)
         return self._maps[number]
 
     def _check_lengths(self) -> None:
@@ -269,9 +318,8 @@ def write_store(
     pixels = [pixel_hash(film) for film in images]
     write_table(folder, stored_table(catalog.table, pixels, sizes or [None] * films))
     write_failures(folder, [])
-    write_json(
-        folder / MANIFEST, make_manifest(catalog, preparation, shards, dict(catalog.excluded), {})
-    )
+    manifest = make_manifest(catalog, preparation, shards, dict(catalog.excluded), {})
+    write_manifest(folder, manifest)
     return Store.open(folder)
 
 
@@ -345,6 +393,12 @@ def make_manifest(
     }
 
 
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write ``manifest.json`` with the hash of the table and its own: the store is then finished."""
+    hashes = {CATALOG_HASH: sha256(folder / CATALOG)}
+    write_hashed_json(folder / MANIFEST, {**manifest, **hashes})
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
@@ -352,17 +406,39 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is no finished store (no {MANIFEST}): give a folder that `hilum prepare … --out STORE` wrote."
         )
     try:
-        manifest = json.loads(path.read_bytes())
-        version = manifest["format"]
-        _ = [(shard["file"], int(shard["films"]), shard["sha256"]) for shard in manifest["shards"]]
-        _ = manifest["source"], manifest["findings"], manifest["preparation"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {_again(folder)}") from error
+        manifest, hashed = read_hashed_json(inside(folder, MANIFEST))
+        if hashed != (CATALOG_HASH in manifest):
+            raise ValueError(f"{OWN_HASH} or {CATALOG_HASH} is missing")
+        version, source = manifest["format"], manifest["source"]
+        if not (isinstance(source, str) and is_plain_name(source)):
+            raise ValueError(f"the source {source!r:.60} is no name of a data set")
+        for file in (CATALOG, *(_shard_file(shard) for shard in manifest["shards"])):
+            inside(folder, file)
+        findings, _ = manifest["findings"], Preparation.from_json(manifest["preparation"])
+        if not all(isinstance(finding, str) for finding in findings):
+            raise ValueError("a finding is no text")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, HilumError) as error:
+        fault = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read ({fault:.160}): {_again(folder)}") from error
     if version != FORMAT:
         raise DataError(
             f"{path} is of format {version}, this version reads {FORMAT}: {_again(folder)}"
         )
     return dict(manifest)
+
+
+def _shard_file(shard: dict[str, Any]) -> str:
+    """Return the file name of a manifest's entry for a shard.
+
+    Raises:
+        ValueError: It is no such entry.
+        KeyError: It lacks something.
+        TypeError: It is no such entry.
+    """
+    file, films, _ = shard["file"], shard["films"], shard["sha256"]
+    if not is_plain_name(file) or type(films) is not int or films < 0:
+        raise ValueError(f"{file!r:.60} with {films!r:.20} films is no shard")
+    return str(file)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from hilum.bundle.model_folder import load_model, save_model
 from hilum.bundle.training_manifest import seen_films
 from hilum.errors import DataError, RunError
 from hilum.images.films import Films
+from hilum.images.store import write_manifest
 from hilum.labels import LabelOptions
 from hilum.training.run_folder import read_metrics
 from hilum.workflows.data.subsets import Subsets
@@ -136,9 +137,9 @@ def test_findings_of_other_spelling_are_compared(
     store = shutil.copytree(how.data, tmp_path / "store")
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["findings"] = ["Oedema", "Mass"]
-    (store / "manifest.json").write_text(json.dumps(manifest))
     catalog = pd.read_parquet(store / "catalog.parquet").rename(columns={"Edema": "Oedema"})
     catalog.to_parquet(store / "catalog.parquet", index=False)
+    write_manifest(store, manifest)
     found = compare(runs[0], train(store, tmp_path / "other", seed=1), how).difference
     assert tuple(found.auroc) == ("Edema", "Mass")
     assert found == compare(*runs, how).difference

@@ -17,6 +17,7 @@ from hilum.bundle.model_folder import load_model
 from hilum.bundle.training_manifest import were_seen
 from hilum.errors import DataError, HilumError, OptionError, RunError
 from hilum.images.films import Films
+from hilum.images.store import write_manifest
 from hilum.labels import LabelOptions
 from hilum.pages.pages import run_page
 from hilum.training.run_folder import PSEUDO_LABELS, read_log, read_metrics
@@ -37,6 +38,7 @@ from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds, write_round
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
+from rehash import rehash
 
 FINDINGS = ("Edema", "Mass")
 
@@ -320,7 +322,7 @@ def as_source(folder: Path, name: str, *, upside_down: bool) -> Path:
     if upside_down:
         catalog[list(FINDINGS)] = 1 - catalog[list(FINDINGS)]
     catalog.to_parquet(folder / "catalog.parquet", index=False)
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "source": name}))
+    write_manifest(folder, {**manifest, "source": name})
     return folder
 
 
@@ -343,6 +345,7 @@ def test_uncertain_cells_are_open_where_the_run_trained_itself_on_them(
     unsure = np.arange(len(catalog)) % 5 == 0
     catalog.loc[unsure, "Edema"] = -1.0
     catalog.to_parquet(doubtful / "catalog.parquet", index=False)
+    rehash(doubtful)
     loose = PseudoOptions(precision=0.8, absent_precision=0.8, level=0.8)
     for policy in ("ignore", "self-train"):
         labels = LabelOptions(uncertain=policy)

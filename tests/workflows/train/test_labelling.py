@@ -31,6 +31,7 @@ from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
 from hilum.workflows.train.training_set import TrainingSet
+from rehash import rehash
 
 FINDINGS = ("Edema", "Mass")
 
@@ -166,6 +167,7 @@ def of_the_same_films(store: Path, folder: Path) -> Path:
     catalog = pd.read_parquet(folder / "catalog.parquet")
     catalog["Mass"] = 1 - catalog["Mass"]
     catalog.to_parquet(folder / "catalog.parquet", index=False)
+    rehash(folder)
     return folder
 
 

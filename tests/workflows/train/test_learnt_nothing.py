@@ -20,6 +20,7 @@ from hilum.workflows.inference.predict import predict
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
+from rehash import rehash
 
 LINE = "this model is not shown to have learnt anything: it calls no finding"
 
@@ -33,6 +34,7 @@ def noise(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("Edema", "Mass"):
         table[name] = rng.integers(0, 2, len(table)).astype(np.float32)
     table.to_parquet(folder / "catalog.parquet", index=False)
+    rehash(folder)
     store = Store.open(folder)
     patient_split(store.catalog, store.findings, 0, test=0.2, val=0.3).save(folder)
     return folder

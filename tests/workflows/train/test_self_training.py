@@ -34,6 +34,7 @@ from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
+from rehash import rehash
 
 FINDINGS = ("Edema", "Mass")
 MODEL_FILES = ("model.safetensors", "model.json")
@@ -240,6 +241,7 @@ def another(store: Path, folder: Path, pixels: Callable[[pd.DataFrame], np.ndarr
     stated = catalog.index[catalog["Mass"] == 0][0]
     catalog.loc[stated, "Mass"] = 1
     catalog.to_parquet(folder / "catalog.parquet", index=False)
+    rehash(folder)
     return folder
 
 

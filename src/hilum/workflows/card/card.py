@@ -115,7 +115,7 @@ def card(
             raise DataError(
                 f"--annotations is {root}, no folder: give the data set's, as given to `hilum prepare`."
             )
-    films = Films.open(folders)
+    films = Films.open(folders, listener=listener)
     # Not Subsets.of, which refuses films and patients in two splits: the card reports them.
     subsets = Subsets(films, tuple(Split.load(store.folder) for store in films.stores))
     made_of = _made_of(subsets, options, subject)

@@ -77,7 +77,7 @@ def evaluate(
             f"{run} is a bundle, and predictions would be written into it: "
             "give the run's folder that holds it as model/."
         )
-    films = Films.open([options.data])
+    films = Films.open([options.data], listener=listener)
     predictor = Predictor.load(run, options.device)
     listener.device(describe_device(predictor.device))
     predictor.refuse_other_preparation(films)

@@ -124,7 +124,7 @@ class _Task:
 
     @staticmethod
     def of(options: ProbeOptions, listener: Listener) -> _Task:
-        films = Films.open(options.data)
+        films = Films.open(options.data, listener=listener)
         subsets = Subsets.of(films)
         targets, weights = probe_labels(films, options.labels)
         rows = labelled_rows(

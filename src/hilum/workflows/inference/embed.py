@@ -70,7 +70,7 @@ def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILEN
     """
     subject = str(subject)
     existing = _existing(options.out)
-    films = Films.open(options.data)
+    films = Films.open(options.data, listener=listener)
     subsets = Subsets.of(films)
     rows = subsets.needed(options.split)
     size = input_size(subject, options.size, films.preparation)

@@ -138,7 +138,7 @@ def _images(
 ) -> tuple[list[Path], Iterator[Prepared]]:
     """Return the paths of the films to explain, and the films prepared, one at a time."""
     if len(files) == 1 and is_store(files[0]):
-        store = Films.open(files)
+        store = Films.open(files, listener=listener)
         predictor.refuse_other_preparation(store)
         split = options.split or "test"
         rows = Subsets.of(store).needed(split)

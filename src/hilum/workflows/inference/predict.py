@@ -72,7 +72,7 @@ def predict(
     paths: list[str] = []
     scores: list[list[float]] = []
     if len(files) == 1 and is_store(files[0]):
-        store = Films.open(files)
+        store = Films.open(files, listener=listener)
         rows = np.arange(len(store), dtype=np.int64)
         scores = predictor.score_films(
             store, rows, lambda done, total: listener.progress("predict", done, total)

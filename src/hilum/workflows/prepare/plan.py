@@ -16,7 +16,7 @@ import pandas as pd
 
 from hilum.catalog import Catalog
 from hilum.errors import DataError, OptionError, RunError, choose
-from hilum.files import write_json
+from hilum.files import read_hashed_json, write_hashed_json
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
 from hilum.images.store import MANIFEST
@@ -185,7 +185,7 @@ class Plan:
             )
         try:
             self.workplace.mkdir(parents=True, exist_ok=True)
-            write_json(self.workplace / PLAN, facts)
+            write_hashed_json(self.workplace / PLAN, facts)
         except OSError as error:
             raise DataError(
                 f"cannot write to {self.out} ({error.strerror}): "
@@ -195,14 +195,11 @@ class Plan:
 
     def _read(self, file: Path) -> dict[str, Any] | None:
         try:
-            content = json.loads(file.read_bytes())
+            return read_hashed_json(file)[0]
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:
             raise self._unreadable(file) from error
-        if not isinstance(content, dict):
-            raise self._unreadable(file)
-        return content
 
     def _unreadable(self, file: Path) -> RunError:
         return RunError(f"{file} cannot be read: delete {self.out} and prepare it again.")

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from hilum.catalog import Catalog
+from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
-from hilum.files import write_json
 from hilum.images.store import (
     MANIFEST,
     Store,
     make_manifest,
     stored_table,
     write_failures,
+    write_manifest,
     write_table,
 )
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
+from hilum.splits import Split
 from hilum.version import __version__
 from hilum.workflows.prepare.divide import divide_store
 from hilum.workflows.prepare.plan import Plan, PrepareOptions, make_plan
@@ -92,6 +94,8 @@ def prepare(
     workers = options.worker_count()
     plan = make_plan(as_path("out", out), catalog, options, reader, films_a_shard)
     if (manifest := plan.claim()) is not None:
+        for note in verified(plan.out).notes:
+            listener.note(note)
         return _result(plan, manifest, already_done=True)
     numbers = range(part, plan.shards, parts)
     missing = unfinished(plan, numbers)
@@ -108,6 +112,19 @@ def prepare(
         with Pool(workers, setup) as pool:
             _write_shards(plan, missing, pool, _Progress(total, total - left, listener))
     return _result(plan, _merge(plan, listener), already_done=False)
+
+
+def verified(folder: Path) -> Store:
+    """Open a store and read all of it.
+
+    Raises:
+        DataError: A file of it is not what was written.
+    """
+    store = Store.open(folder)
+    store.verify()
+    Split.load(folder)
+    read_duplicates(store)
+    return store
 
 
 def _check_disk(plan: Plan, films: int, listener: Listener) -> None:
@@ -234,7 +251,7 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     facts = {"plan": plan.facts, "hilum": __version__}
     manifest = make_manifest(plan.catalog, plan.preparation, shards, plan.excluded, failed, **facts)
     copies = divide_store(Store(out, manifest, table), plan.dedup, listener)
-    write_json(out / MANIFEST, {**manifest, "copies": copies} if plan.dedup else manifest)
+    write_manifest(out, {**manifest, "copies": copies} if plan.dedup else manifest)
     shutil.rmtree(plan.workplace, ignore_errors=True)
     return plan.finished()
 

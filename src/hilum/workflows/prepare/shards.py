@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
 from hilum.errors import RunError
-from hilum.files import sha256, sync, write_json
+from hilum.files import read_hashed_json, sha256, sync, write_hashed_json
 from hilum.images.store import HEADER_BYTES, ShardEntry, shard_header, shard_name
 from hilum.workflows.prepare.plan import Plan
 from hilum.workflows.prepare.pool import Job, Outcome
@@ -84,7 +83,7 @@ class OpenShard:
         pixels = [outcome.pixels for outcome in outcomes]
         sizes = [outcome.size for outcome in outcomes]
         record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
-        write_json(_record_path(self._plan, self.number), record)
+        write_hashed_json(_record_path(self._plan, self.number), record)
         self.close()
 
     def close(self) -> None:
@@ -101,7 +100,7 @@ class OpenShard:
 def read_record(plan: Plan, number: int) -> ShardRecord | None:
     """Return the record of a finished shard, None if it is not finished or its file is not as the record says."""
     try:
-        record: ShardRecord = json.loads(_record_path(plan, number).read_bytes())
+        record = cast(ShardRecord, read_hashed_json(_record_path(plan, number))[0])
         length = HEADER_BYTES + record["shard"]["films"] * plan.preparation.size**2
         sound = (plan.out / shard_name(number)).stat().st_size == length
         whole = {len(record["pixels"]), len(record["sizes"])} == {len(plan.shard_rows(number))}
@@ -111,8 +110,15 @@ def read_record(plan: Plan, number: int) -> ShardRecord | None:
 
 
 def unfinished(plan: Plan, numbers: Sequence[int]) -> list[int]:
-    """Return which of the shards are still to be done."""
-    return [number for number in numbers if read_record(plan, number) is None]
+    """Return which of the shards are still to be done, or are not what was written."""
+
+    def sound(number: int) -> bool:
+        record = read_record(plan, number)
+        return record is not None and (
+            sha256(plan.out / shard_name(number)) == record["shard"]["sha256"]
+        )
+
+    return [number for number in numbers if not sound(number)]
 
 
 def _record_path(plan: Plan, number: int) -> Path:

@@ -65,7 +65,7 @@ def _pretrain(
     listener, processes = team.listener, team.place.count
     if options.monitor.tensorboard:
         require_tensorboard()
-    films = Films.open(options.data)
+    films = Films.open(options.data, listener=listener)
     subsets = Subsets.of(films)
     rows = pretraining_rows(subsets, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
