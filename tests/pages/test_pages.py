@@ -11,9 +11,9 @@ import pytest
 
 from hilum.cli import main
 from hilum.errors import RunError
+from hilum.images.store import write_manifest
 from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
-from rehash import rehash
 
 EVIL = '<b onclick="x">Edema</b>'
 
@@ -65,7 +65,7 @@ def rename(folder: Path, old: str, new: str) -> None:
         path.write_text(path.read_text("utf-8").replace(json.dumps(old), json.dumps(new)), "utf-8")
     table = folder / "store/catalog.parquet"
     pd.read_parquet(table).rename(columns={old: new}).to_parquet(table, index=False)
-    rehash(folder / "store")
+    write_manifest(folder / "store", json.loads((folder / "store/manifest.json").read_bytes()))
 
 
 def test_missing_values_are_said_not_drawn(own_demo, plain):

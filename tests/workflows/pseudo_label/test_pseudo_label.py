@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from heard import Heard
+from rehash import rehash
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.training_manifest import were_seen
@@ -38,7 +39,6 @@ from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds, write_round
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
-from rehash import rehash
 
 FINDINGS = ("Edema", "Mass")
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rehash import rehash
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.predictor import Predictor
@@ -31,7 +32,6 @@ from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
 from hilum.workflows.train.training_set import TrainingSet
-from rehash import rehash
 
 FINDINGS = ("Edema", "Mass")
 

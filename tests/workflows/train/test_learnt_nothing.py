@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from heard import Heard
+from rehash import rehash
 
 from hilum.bundle.model_folder import load_model
 from hilum.images.store import Store
@@ -20,7 +21,6 @@ from hilum.workflows.inference.predict import predict
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
-from rehash import rehash
 
 LINE = "this model is not shown to have learnt anything: it calls no finding"
 

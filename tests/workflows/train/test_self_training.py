@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from heard import Heard
+from rehash import rehash
 
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.predictor import Predictor
@@ -34,7 +35,6 @@ from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.labelling_options import PseudoOptions
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
-from rehash import rehash
 
 FINDINGS = ("Edema", "Mass")
 MODEL_FILES = ("model.safetensors", "model.json")
