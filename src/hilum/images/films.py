@@ -18,8 +18,8 @@ from hilum.errors import DataError
 from hilum.images.enhance import Preparation
 from hilum.images.equal_pixels import equal_pixels
 from hilum.images.store import Store
-from hilum.stratify import first_of_group
 from hilum.listener import SILENT, Listener
+from hilum.stratify import first_of_group
 
 
 class Films:
