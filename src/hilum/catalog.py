@@ -46,6 +46,8 @@ class Catalog:
     rows_read: int
     excluded: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Paths of the rows that are not on disk, as far as the source knows them."""
     reader: str = ""
     """``module:function`` that reads one of ``path``'s films into grey; empty: each is an image
     file."""
@@ -67,8 +69,9 @@ class Catalog:
                 ", ".join(f"{count} {reason}" for reason, count in self.excluded.items())
                 or "no rows"
             )
+            looked = "".join(f" {note}." for note in self.notes if note.startswith("not on disk: "))
             raise DataError(
-                f"no film is left of {self.rows_read} rows in {self.root}: {reasons}. Check the root folder."
+                f"no film is left of {self.rows_read} rows in {self.root}: {reasons}. Check the root folder.{looked}"
             )
         if len(self.table) + sum(self.excluded.values()) != self.rows_read:
             raise ValueError("rows_read must equal the rows kept plus the rows excluded")

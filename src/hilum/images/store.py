@@ -44,6 +44,7 @@ from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.pixel_check import PixelCheck
 
 MANIFEST, CATALOG, FAILURES = "manifest.json", "catalog.parquet", "failures.csv"
+MISSING = "missing.csv"
 FORMAT = 1
 """Raised when older readers could not read a store."""
 STORED_COLUMNS = ("pixels", "height", "width")
@@ -360,6 +361,12 @@ def write_failures(folder: Path, failures: Sequence[tuple[int, str, str]]) -> No
     with replacing(folder / FAILURES) as aside:
         table = pd.DataFrame(failures, columns=["row", "path", "reason"])
         table.to_csv(aside, index=False, lineterminator="\n")
+
+
+def write_missing(folder: Path, paths: Sequence[str]) -> None:
+    """Write ``missing.csv``: the path of each film that the source's tables name and that is not on disk."""
+    with replacing(folder / MISSING) as aside:
+        pd.DataFrame({"path": list(paths)}).to_csv(aside, index=False, lineterminator="\n")
 
 
 def make_manifest(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections import Counter
@@ -28,6 +29,7 @@ from hilum.files import canonical_json
 from hilum.findings import CHEXPERT, SYNONYMS, canonical
 from hilum.options import take_fields
 from hilum.sources import paths, tables, views
+from hilum.sources.lookup import look_up
 
 TABLES = {
     "train": ("train.csv",),
@@ -51,6 +53,7 @@ READERS = "groundtruth.csv"
 
 PATH, SEX, AGE, LATERALITY, PROJECTION = "Path", "Sex", "Age", "Frontal/Lateral", "AP/PA"
 _COLUMNS = (PATH, SEX, AGE, LATERALITY, PROJECTION, *CHEXPERT)
+_BATCH = re.compile(r"CheXpert.*batch[ _-]*\d", re.IGNORECASE)
 _FORM = r"(?:^|/)(?P<patient>patient\d+)/(?P<study>study\d+)/[^/]+$"
 
 
@@ -98,14 +101,15 @@ def read(root: Path, options: CheXpertOptions) -> Catalog:
     )
     rows = pd.concat(parts, ignore_index=True)
     paths.refuse_twice(rows["path"], " and ".join(path.name for path in read_tables.values()))
-    there = paths.on_disk(root, rows["path"].tolist())
+    films = look_up(root, rows["path"].tolist())
+    rows["path"] = films.paths
     excluded = dict(sum((Counter(table.excluded) for table in cells.values()), Counter[str]()))
     rows_read = len(rows) + sum(excluded.values())
-    excluded |= {paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {}
+    excluded |= films.excluded
     findings = tuple(name for name in CHEXPERT if name in rows)
-    table = film_table(rows if there.all() else rows[there], findings)
-    all_notes = (*unread, *(note for of_table in notes for note in of_table))
-    return Catalog(name, root, findings, table, rows_read, excluded, all_notes)
+    table = film_table(rows if films.there.all() else rows[films.there], findings)
+    all_notes = (*unread, *(note for of_table in notes for note in of_table), *films.notes)
+    return Catalog(name, root, findings, table, rows_read, excluded, all_notes, films.missing)
 
 
 def _usual_name(root: Path) -> str:
@@ -125,13 +129,16 @@ def _usual_name(root: Path) -> str:
 def _tables(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Return each split's table, and notes on tables that are not read beside another of the same split."""
     chosen: dict[str, Path] = {}
+    folders = [root, *_batches(root)]
     notes: list[str] = []
     for part, names in TABLES.items():
-        there = [name for name in names if (root / name).is_file()]
+        places = [folder / name for name in names for folder in folders]
+        there = [path for path in places if path.is_file()]
         if there:
-            chosen[part] = root / there[0]
+            chosen[part] = there[0]
             notes += [
-                f"{name} is not read: {there[0]} is there for the same split" for name in there[1:]
+                f"{path.name} is not read: {there[0].name} is there for the same split"
+                for path in there[1:]
             ]
     return chosen, tuple(notes)
 
@@ -183,7 +190,8 @@ def _read_table(
     cells = _renamed(cells, name)
     tables.need_columns(cells, (PATH,), name)
     tables.need_cells(cells[PATH], name)
-    rows = _paths(root, cells[PATH], name)
+    named, absolute_notes = paths.below_root(cells[PATH], root)
+    rows, batch_notes = _paths(root, named, name)
     labels = {
         finding: tables.numbers(
             *tables.parse_cells(cells[finding], tables.label, name, "a label: 1, 0, -1 or empty")
@@ -194,7 +202,9 @@ def _read_table(
     if not labels:
         raise DataError(f"{name} has no column of a finding: {', '.join(CHEXPERT)}.")
     described, described_notes = _describe(cells, name)
-    return rows.assign(part=part, **described, **labels), (*notes, *described_notes)
+    return rows.assign(part=part, **described, **labels), (
+        *notes, *absolute_notes, *batch_notes, *described_notes,
+    )  # fmt: skip
 
 
 def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -244,8 +254,8 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     return cells.rename(columns=names)
 
 
-def _paths(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
-    """Return path, patient and study of each row.
+def _paths(root: Path, cells: pd.Series, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return path, patient and study of each row, and notes.
 
     Paths begin with the release's folder (``CheXpert-v1.0-small/train/…``), which is ROOT itself
     whatever its name now.
@@ -268,7 +278,47 @@ def _paths(root: Path, cells: pd.Series, name: str) -> pd.DataFrame:
     for folder, other in OTHER_FOLDER.items():
         if not (root / folder).is_dir() and (root / other).is_dir():
             cleaned = cleaned.str.replace(f"^{folder}/", f"{other}/", regex=True)
-    return pd.DataFrame({"path": cleaned, "patient": patient, "study": patient + "/" + study})
+    cleaned, notes = _in_batches(root, cleaned, patient)
+    return pd.DataFrame(
+        {"path": cleaned, "patient": patient, "study": patient + "/" + study}
+    ), notes
+
+
+def _in_batches(
+    root: Path, cleaned: pd.Series, patients: pd.Series
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return the paths with the download's batch folder in front where it alone has that patient, and a note.
+
+    The full release comes as ``CheXpert-v1.0 batch 2 (train 1)/patient00001/…``, beside a table that says
+    ``CheXpert-v1.0/train/patient00001/…``.
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for batch in (folder.name for folder in _batches(root)):
+        for below, part in (("", "train"), ("train/", "train"), ("valid/", "valid")):
+            if (root / batch / below).is_dir():
+                for entry in os.scandir(root / batch / below):
+                    places.setdefault((part, entry.name), []).append(f"{batch}/{below}")
+    if not places:
+        return cleaned, ()
+    parts = cleaned.str.extract(r"^(train|valid)/")[0]
+    fronts = [
+        found[0] if len(found := places.get((part, who), [])) == 1 else ""
+        for part, who in zip(parts.fillna("").tolist(), patients.tolist(), strict=True)
+    ]
+    moved = pd.Series(fronts, cleaned.index, "string")
+    here = (moved != "").to_numpy(bool)
+    for part in ("train", "valid"):
+        if (root / part).is_dir():
+            here &= (parts.fillna("") != part).to_numpy(bool)
+    if not here.any():
+        return cleaned, ()
+    rest = cleaned.str.replace(r"^(?:train|valid)/", "", regex=True)
+    note = f"{int(here.sum()):,} films lie in the download's batch folders, as in {str(moved[here].iloc[0])!r}"
+    return cleaned.where(~here, moved + rest), (note,)
+
+
+def _batches(root: Path) -> list[Path]:
+    return sorted(entry for entry in root.iterdir() if _BATCH.search(entry.name) and entry.is_dir())
 
 
 def _missing_folders(root: Path, cleaned: pd.Series) -> list[str]:

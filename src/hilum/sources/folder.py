@@ -19,6 +19,7 @@ from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
 from hilum.options import take_fields
 from hilum.sources import paths, tables, views
+from hilum.sources.lookup import look_up
 
 PARTS = {
     "train": "train",
@@ -115,22 +116,24 @@ def read(root: Path, options: FolderOptions) -> Catalog:
         _from_table(root, options) if options.csv else _from_folder(root, options)
     )
     rows_read = len(rows) + sum(excluded.values())
+    films = look_up(root, rows["path"].tolist())
+    rows["path"] = pd.Series(films.paths, rows.index, "string")
+    excluded = excluded | films.excluded
     rows["patient"], patient_notes = _patients(rows, options)
     if rows.get("study") is None:
         rows["study"] = rows["path"]
     else:
         rows["study"] = rows["patient"] + "/" + rows["study"].fillna(rows["path"])
-    there = paths.on_disk(root, rows["path"].tolist()) if options.csv else np.ones(len(rows), bool)
-    excluded = excluded | ({paths.NOT_ON_DISK: int((~there).sum())} if not there.all() else {})
     refuse_reserved(labels)
     foreign = [name for name in labels if canonical(name) is None]
     foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
     table = film_table(
-        pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[there], tuple(labels)
+        pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[films.there],
+        tuple(labels),
     )
-    notes = (*notes, *patient_notes, *foreign_notes)
+    notes = (*notes, *films.notes, *patient_notes, *foreign_notes)
     name = paths.dataset_name(options.dataset or root.resolve().name)
-    return Catalog(name, root, tuple(labels), table, rows_read, excluded, notes)
+    return Catalog(name, root, tuple(labels), table, rows_read, excluded, notes, films.missing)
 
 
 def refuse_reserved(findings: Iterable[str]) -> None:
@@ -197,10 +200,12 @@ def _from_table(
             tables.need_columns(cells, [column] if column else [], path.name, _flag(entry.name))
     tables.need_columns(cells, options.finding_columns, path.name, "--finding-columns")
     tables.need_cells(cells[options.path_column], path.name)
-    rows = pd.DataFrame({"path": paths.clean_paths(cells[options.path_column], path.name)})
+    named, absolute_notes = paths.below_root(cells[options.path_column], root)
+    rows = pd.DataFrame({"path": paths.clean_paths(named, path.name)})
     used = {str(value) for value in vars(options).values() if isinstance(value, str)}
     notes = (
         *row_notes,
+        *absolute_notes,
         *tables.nameless_note(cells, path.name, used | set(options.finding_columns)),
         *unmapped_columns(list(cells.columns), options),
     )

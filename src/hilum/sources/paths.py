@@ -43,6 +43,24 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
     return paths
 
 
+def below_root(cells: pd.Series, root: Path) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return a table's paths, absolute ones of films below the root as paths below it, and a note on those."""
+    absolute = cells.str.strip().str.startswith("/", na=False).to_numpy(bool)
+    if not absolute.any():
+        return cells, ()
+    fronts = {f"{root.absolute().as_posix()}/", f"{root.resolve().as_posix()}/"}
+    values = cells.to_numpy(object, copy=True)
+    count = 0
+    for row in np.flatnonzero(absolute).tolist():
+        path = posixpath.normpath(values[row].strip())
+        if front := next((front for front in fronts if path.startswith(front)), ""):
+            values[row] = path[len(front) :]
+            count += 1
+    shorter = pd.Series(values, cells.index, cells.dtype, cells.name)
+    shorter.attrs = cells.attrs
+    return shorter, (f"{count:,} paths are absolute and below the root",) if count else ()
+
+
 def dataset_name(text: str) -> str:
     """Return a data set's name with the characters of file names alone; films are identified by it and their path.
 

@@ -16,11 +16,13 @@ from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
 from hilum.images.store import (
     MANIFEST,
+    MISSING,
     Store,
     make_manifest,
     stored_table,
     write_failures,
     write_manifest,
+    write_missing,
     write_table,
 )
 from hilum.listener import SILENT, Listener
@@ -231,6 +233,9 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
             )
             reasons_failed[reason] += 1
     write_failures(out, failures)
+    if plan.catalog.missing:
+        write_missing(out, plan.catalog.missing)
+        listener.note(f"{out / MISSING} lists the films that are not on disk")
     failed = dict(reasons_failed.most_common())
     if len(failures) == len(plan.rows):
         reasons = ", ".join(f"{count} {reason}" for reason, count in failed.items())

@@ -1,0 +1,187 @@
+"""Films that a table names otherwise than the disk does: found where one file fits, else named."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hilum.arrays import BoolArray
+from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, on_disk
+
+_MOST_LOOKED_AT = 20_000
+"""Entries of the disk that are compared for the nearest file of an error line."""
+
+
+class Looked(NamedTuple):
+    """Where a table's films lie."""
+
+    paths: list[str]
+    """[N] paths below the root, as the disk spells them where the film is there."""
+    there: BoolArray
+    """[N] whether the film is on disk."""
+    notes: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The paths that are not on disk."""
+        return tuple(self.paths[row] for row in np.flatnonzero(~self.there))
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Number of films that are not on disk, by that reason; empty where there are none."""
+        return {NOT_ON_DISK: int((~self.there).sum())} if not self.there.all() else {}
+
+
+def look_up(root: Path, paths: Sequence[str]) -> Looked:
+    """Find a table's films below the root.
+
+    A path that is not there as it stands is taken for another spelling of a file: without its
+    ending, in other letter case or Unicode form, with the root's own name in front. It is found
+    where exactly one file fits that no other path names.
+
+    Args:
+        root: The folder of the set.
+        paths: [N] POSIX paths below it, none twice.
+
+    Raises:
+        DataError: A path leads out of the root through a symbolic link.
+    """
+    there = on_disk(root, paths)
+    if there.all():
+        return Looked(list(paths), there, ())
+    disk = _Disk(root)
+    lost = np.flatnonzero(~there).tolist()
+    fits = {row: disk.fitting(paths[row]) for row in lost}
+    taken = {path for path, exists in zip(paths, there, strict=True) if exists}
+    wanted = Counter(files[0] for files in fits.values() if len(files) == 1)
+    spelt, found = list(paths), there.copy()
+    for row, files in fits.items():
+        if len(files) == 1 and files[0] not in taken and wanted[files[0]] == 1:
+            spelt[row], found[row] = files[0], True
+    notes: list[str] = []
+    others = [row for row in lost if found[row]]
+    if others:
+        notes.append(
+            f"{len(others):,} films are named otherwise in the table than on disk and were found, "
+            f"first {_quoted(paths[others[0]])} as {_quoted(spelt[others[0]])}"
+        )
+    if not found.all():
+        row = int((~found).argmax())
+        notes.append(missing_note(root, paths[row], int((~found).sum()), fits[row]))
+    return Looked(spelt, found, tuple(notes))
+
+
+def missing_note(root: Path, path: str, count: int, fits: Sequence[str] = ()) -> str:
+    """Return a note on films that are not on disk, with one that was looked for and the nearest file there."""
+    said = f"{NOT_ON_DISK}: {count:,} films; looked for {_quoted(path)}"
+    if len(fits) > 1:
+        return f"{said}, which both {_quoted(fits[0])} and {_quoted(fits[1])} fit"
+    if fits:
+        return f"{said}; {_quoted(fits[0])} fits, which another row names too"
+    near = _nearest(root, path)
+    return (
+        f"{said}, the nearest file there is {_quoted(near)}"
+        if near
+        else f"{said}, no film is there"
+    )
+
+
+def fold(name: str) -> str:
+    """Return a name in one letter case and one Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def stem(name: str) -> str:
+    """Return a film's file name without the ending of an image."""
+    ending = next((end for end in EXTENSIONS if name.lower().endswith(end)), "")
+    return name[: len(name) - len(ending)]
+
+
+class _Disk:
+    """Files and folders below a root by their folded names; links are passed over."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        above = [part for part in root.resolve().parts if part != "/"]
+        self._fronts = [
+            [fold(part) for part in above[-count:]] for count in range(1, len(above) + 1)
+        ]
+        self.entries = cache(self._entries)
+
+    def fitting(self, path: str) -> list[str]:
+        """Return the files that a path may mean: those of its own place first, then of the root's name in front."""
+        parts = path.split("/")
+        for start in self._starts(parts):
+            if files := self._walk(start):
+                return files
+        return []
+
+    def _starts(self, parts: list[str]) -> Iterator[list[str]]:
+        yield parts
+        folded = [fold(part) for part in parts]
+        for front in self._fronts:
+            if len(front) < len(parts) and folded[: len(front)] == front:
+                yield parts[len(front) :]
+
+    def _walk(self, parts: list[str]) -> list[str]:
+        folders = [""]
+        for part in parts[:-1]:
+            folders = [
+                below for folder in folders for below in self.entries(folder)[0].get(fold(part), ())
+            ]
+        name = fold(parts[-1])
+        for kind in (1, 2):  # the whole name, then the name without its ending
+            files = [
+                file for folder in folders for file in self.entries(folder)[kind].get(name, ())
+            ]
+            if files:
+                return files
+        return []
+
+    def _entries(self, folder: str) -> tuple[dict[str, list[str]], ...]:
+        """Return folders by name, files by name and films by name without ending."""
+        found = tuple(defaultdict[str, list[str]](list) for _ in range(3))
+        try:
+            with os.scandir(self._root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        found[0][fold(entry.name)].append(path)
+                    elif entry.is_file(follow_symlinks=False):
+                        found[1][fold(entry.name)].append(path)
+                        if (bare := stem(entry.name)) != entry.name:
+                            found[2][fold(bare)].append(path)
+        except OSError:
+            return found
+        return found
+
+
+def _nearest(root: Path, path: str) -> str:
+    """Return the film below the root that is most like a path; the first looked-at ones are compared."""
+    name = path.rpartition("/")[2]
+    films: dict[str, str] = {}
+    looked_at = 0
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        below = Path(folder).relative_to(root).as_posix()
+        for film in sorted(names):
+            if film.lower().endswith(EXTENSIONS):
+                films.setdefault(film, film if below == "." else f"{below}/{film}")
+        looked_at += len(names) + len(folders)
+        if looked_at > _MOST_LOOKED_AT:
+            break
+    same = next((film for film in films if fold(stem(film)) == fold(stem(name))), None)
+    close = [same] if same else get_close_matches(name, list(films)[:2000], n=1, cutoff=0.5)
+    return films[close[0]] if close else next(iter(films.values()), "")
+
+
+def _quoted(path: str) -> str:
+    return repr(path if len(path) <= 160 else f"…{path[-160:]}")

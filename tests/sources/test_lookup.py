@@ -1,0 +1,143 @@
+"""Films that a table names otherwise than the disk: found where one file fits, else named with the nearest."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.errors import DataError
+from hilum.sources import read_source
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+
+BATCHES = (
+    "CheXpert-v1.0 batch 1 (validate & csv)",
+    "CheXpert-v1.0 batch 2 (train 1)",
+    "CheXpert-v1.0 batch 3 (train 2)",
+)
+
+SPELLINGS = {  # in the table: on disk
+    "no ending": ("a/x1", "a/x1.png"),
+    "no ending, capitals": ("a/x1", "a/x1.PNG"),
+    "a name with dots": ("1.2.840.7", "1.2.840.7.jpg"),
+    "the root's name": ("films/a/x1.png", "a/x1.png"),
+    "the root's name, no ending": ("films/a/x1", "a/x1.png"),
+    "letter case": ("A/X1.png", "a/x1.PNG"),
+    "decomposed": (
+        unicodedata.normalize("NFD", "Ärm/ü.png"),
+        unicodedata.normalize("NFC", "Ärm/ü.png"),
+    ),
+    "composed": (unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.png")),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_another_spelling_is_found_and_said(films: Any, spelling: str) -> None:
+    named, lies = SPELLINGS[spelling]
+    root = films(lies, "other.png", table=f"path\n{named}\nother.png\n")
+    catalog = read_source("folder", root, csv="t.csv")
+    assert catalog.table["path"].tolist() == [lies, "other.png"]
+    assert any("named otherwise" in note and "1 films" in note for note in catalog.notes)
+    assert catalog.missing == ()
+
+
+AMBIGUOUS = {
+    "two endings": (("x", "y.png"), ("x.png", "x.jpg", "y.png")),
+    "two letter cases": (("X.PNG", "y.png"), ("x.png", "x.Png", "y.png")),
+    "a file that another row names": (("y", "y.png"), ("y.png",)),
+    "two rows for one file": (("x", "X.png", "y.png"), ("x.png", "y.png")),
+    "a folder of that name": (("d.png", "y.png"), ("d.png/z.png", "y.png")),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_where_not_exactly_one_file_fits_none_is_taken(films: Any, case: str) -> None:
+    named, lie = AMBIGUOUS[case]
+    root = films(*lie, table="path\n" + "\n".join(named) + "\n")
+    catalog = read_source("folder", root, csv="t.csv")
+    assert catalog.table["path"].tolist() == ["y.png"]
+    assert catalog.excluded == {"not on disk": len(named) - 1}
+    assert catalog.missing == named[:-1] if named[0] != "y" else ("y",)
+
+
+@pytest.mark.parametrize(
+    ("named", "nearest"),
+    [("a/x1.dcm", "b/x1.png"), ("b/x2.png", "b/x1.png"), ("/x1.jpeg"[1:], "b/x1.png")],
+)
+def test_nothing_found_names_one_and_the_nearest(films: Any, named: str, nearest: str) -> None:
+    root = films("b/x1.png", table=f"path\n{named}\n")
+    with pytest.raises(
+        DataError, match=f"looked for '{named}', the nearest file there is '{nearest}'"
+    ):
+        read_source("folder", root, csv="t.csv")
+
+
+@pytest.mark.parametrize("through_link", [False, True])
+def test_absolute_paths_below_the_root_are_taken(
+    films: Any, tmp_path: Path, through_link: bool
+) -> None:
+    root = films("a/1.png", "2.png")
+    if through_link:
+        (tmp_path / "link").symlink_to(root)
+    given = tmp_path / "link" if through_link else root
+    (root / "t.csv").write_text(f"path\n{root}/a/1.png\n{given}//a/../2.png\n")
+    catalog = read_source("folder", given, csv="t.csv")
+    assert catalog.table["path"].tolist() == ["a/1.png", "2.png"]
+    assert any("2 paths are absolute" in note for note in catalog.notes)
+    for outside in (f"{root}-2/1.png", f"{root}/../1.png", "/etc/1.png"):
+        (root / "t.csv").write_text(f"path\n{root}/a/1.png\n{outside}\n")
+        with pytest.raises(DataError, match=r"line 3.*leaves the root"):
+            read_source("folder", root, csv="t.csv")
+
+
+def test_relative_roots_and_absolute_paths_meet(films: Any, monkeypatch: Any) -> None:
+    root = films("1.png")
+    (root / "t.csv").write_text(f"path\n{root}/1.png\n")
+    monkeypatch.chdir(root.parent)
+    assert read_source("folder", root.name, csv="t.csv").table["path"].tolist() == ["1.png"]
+
+
+@pytest.mark.parametrize("tables_in_batch", [False, True])
+@pytest.mark.parametrize("below", ["", "train/"])
+def test_chexperts_batches_are_found_where_they_were_unpacked(
+    chexpert: Any, touch: Any, tables_in_batch: bool, below: str
+) -> None:
+    rows = [row.replace("CheXpert-v1.0-small", "CheXpert-v1.0") for row in chexpert.rows]
+    root = chexpert(rows, name="download")
+    (root / "train").rename(root / "old")
+    for number, patient in ((1, "patient00001"), (2, "patient00002")):
+        (root / BATCHES[number] / below).mkdir(parents=True)
+        (root / "old" / patient).rename(root / BATCHES[number] / below / patient)
+    (root / "old").rmdir()
+    touch(root, f"{BATCHES[0]}/valid/patient64541/study1/view1_frontal.jpg")
+    first = rows[0].partition(",")[2]
+    valid = f"CheXpert-v1.0/valid/patient64541/study1/view1_frontal.jpg,{first}"
+    where = root / BATCHES[0] if tables_in_batch else root
+    (where / "valid.csv").write_text(f"{chexpert.header}\n{valid}\n")
+    if tables_in_batch:
+        (root / "train.csv").rename(where / "train.csv")
+    catalog = read_source("chexpert", root)
+    assert catalog.excluded == {}
+    assert catalog.table["path"].tolist() == [
+        f"{BATCHES[1]}/{below}patient00001/study1/view1_frontal.jpg",
+        f"{BATCHES[1]}/{below}patient00001/study1/view2_lateral.jpg",
+        f"{BATCHES[2]}/{below}patient00002/study3/view1_frontal.jpg",
+        f"{BATCHES[0]}/valid/patient64541/study1/view1_frontal.jpg",
+    ]
+    assert any("batch folders" in note for note in catalog.notes)
+    touch(root, f"{BATCHES[2]}/{below}patient00001/study1/view1_frontal.jpg")
+    assert read_source("chexpert", root).excluded == {"not on disk": 2}
+
+
+def test_the_store_lists_all_that_is_missing(films: Any, tmp_path: Path) -> None:
+    films("old.png")
+    root = films(table="path\nthere.png\ngone/1.png\n2.png\n")
+    cv2.imwrite(str(root / "there.png"), np.full((20, 20), 7, np.uint8))
+    catalog = read_source("folder", root, csv="t.csv")
+    result = prepare(catalog, tmp_path / "s", PrepareOptions(16, workers=1))
+    assert result.rows_excluded == {"not on disk": 2}
+    assert (tmp_path / "s/missing.csv").read_text() == "path\ngone/1.png\n2.png\n"
