@@ -12,6 +12,8 @@ places.
 ``passes`` is true where the hit rate over findings is at least twice the control's and at least
 twice chance, and the 95 % intervals over patients are apart from each.
 
+``--backbone test_vit`` and ``small_swin`` (made here) do the same for tokens and channels-last maps.
+
 Everything lies below ``--out``; what is finished there is not made again. About six minutes on one
 core.
 Run: ``python benchmarks/localisation_check.py --out looks [--json]``.
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import timm
 import torch
 
 from hilum.annotations.known import MaskAnnotations, shown_findings
@@ -41,6 +44,20 @@ from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from hilum.workflows.study.localisation import unseen_rows
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
+
+
+@timm.models.register_model
+def small_swin(pretrained: bool = False, **options: Any) -> timm.models.SwinTransformer:
+    """A Swin that one core can train: 64 px films, stages of 16 x 16 and 8 x 8 places."""
+    if pretrained:
+        raise ValueError("there are no weights of it")
+    shape: dict[str, Any] = {"patch_size": 4, "window_size": 4, "embed_dim": 32}
+    layers: dict[str, Any] = {"depths": (2, 4), "num_heads": (2, 4)}
+    asked = {name: options[name] for name in ("in_chans", "num_classes")}
+    network = timm.models.SwinTransformer(img_size=64, **shape, **layers, **asked)
+    network.pretrained_cfg = {"input_size": (1, 64, 64), "fixed_input_size": True}
+    return network
+
 
 AT_LEAST = 2.0
 """Times as often as the control, and as chance, that a model's maps are to hit."""

@@ -42,25 +42,20 @@ def trace(name: str, size: int) -> Trace:
 )
 def test_the_deepest_map_of_at_least_7_on_the_main_path(name, size, layer, side):
     found = trace(name, size)
-    assert found.deepest() == f"backbone.network.{layer}"
-    assert found.map_size(found.deepest()) == (side, side)
+    assert found.fine_layers()[0] == f"backbone.network.{layer}"
+    assert found.map_size(found.fine_layers()[0]) == (side, side)
 
 
 def test_stems_do_not_count():
     small = trace("resnet18", 16)  # its first convolution has 8 x 8
-    assert small.deepest() is None
+    assert small.fine_layers() == []
     assert "backbone.network.conv1" in small.main_path()
-
-
-def test_tokens_are_no_maps():
-    assert trace("vit_tiny_patch16_224", 224).deepest() is None
-    assert trace("vit_tiny_patch16_224", 224).main_path() == []
 
 
 def test_maps_of_films_that_are_not_square():
     model = Classifier("resnet18").eval()
     found = Trace(model, torch.zeros(1, 1, 64, 128))
-    assert found.deepest() == "backbone.network.layer2"
+    assert found.fine_layers()[0] == "backbone.network.layer2"
     assert found.map_size("backbone.network.layer2") == (8, 16)
 
 
@@ -98,7 +93,7 @@ def test_a_module_called_twice_is_no_layer():
         def forward(self, images):
             return self.shared(self.shared(self.stage(images)) - 0.1).mean((2, 3))
 
-    assert Trace(Twice().eval(), torch.zeros(1, 1, 32, 32)).deepest() == "stage"
+    assert Trace(Twice().eval(), torch.zeros(1, 1, 32, 32)).fine_layers()[0] == "stage"
 
 
 def test_tracing_leaves_no_hook_even_if_the_model_fails():

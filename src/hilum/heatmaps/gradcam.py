@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hilum.errors import OptionError
 from hilum.heatmaps.layers import LEAST_SIDE, Trace
+from hilum.heatmaps.map_forms import FIRST, MapForm
 
 _LARGEST_SIDE = 512  # pixels up to which small films are enlarged in search of a map
 _LIFT = 1024.0  # keeps half-precision gradients from underflow; a power of two is exact
@@ -44,7 +45,8 @@ class Heatmaps:
 class _Recorded:
     """What the hooks record in one forward pass."""
 
-    maps: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    """The layer's, in its own form."""
     head_inputs: list[Tensor] = field(default_factory=list)
 
 
@@ -60,11 +62,12 @@ def explain(
         images: [B, C, H, W] floating point, standardised as the model was trained.
         findings: F outputs to explain.
         layer: Name of a layer, in full or its end; None takes the deepest with a map of at least 7
-            x 7, enlarging the films where there is none.
+            x 7 whose places the model's scores depend on, enlarging the films where there is none.
 
     Raises:
         ValueError: The model is in training mode, or an output does not exist.
-        OptionError: The layer does not exist or gives no maps, or the backbone has no maps at all.
+        OptionError: The layer does not exist, gives no maps, or no score depends on its places; or
+            the backbone has no maps at all.
     """
     if model.training:
         raise ValueError("heatmaps need the model in evaluation mode: call model.eval()")
@@ -73,7 +76,7 @@ def explain(
         parameter = next(model.parameters())
         films = images.clone().to(parameter.dtype)
         films, trace, name = _find_layer(model, films, layer)
-        raw = layer_maps(model, films, findings, name)
+        raw = layer_maps(model, films, findings, name, trace.form(name))
         maps = scale_to_one(
             F.interpolate(raw, size=images.shape[-2:], mode="bilinear", align_corners=False)
         )
@@ -82,22 +85,30 @@ def explain(
     return Heatmaps(maps, raw, name, trace.map_size(name), enlarged, note)
 
 
-def layer_maps(model: nn.Module, images: Tensor, findings: Sequence[int], layer: str) -> Tensor:
+def layer_maps(
+    model: nn.Module,
+    images: Tensor,
+    findings: Sequence[int],
+    layer: str,
+    form: MapForm | None = None,
+) -> Tensor:
     """Return the maps of one layer, float32 [B, F, h, w], at least 0, on their own scale.
 
     A map is the layer's channels summed with each channel's mean gradient as weight, and cut at 0
-    (eq. 1 and 2). Arguments as ``explain``, but ``layer`` is a full name and the films are taken as
-    they are.
+    (eq. 1 and 2). Arguments as ``explain``, but ``layer`` is a full name, ``form`` how its output holds
+    the map (channels first unless given), and the films are taken as they are.
     """
-    with torch.enable_grad(), _caught(model, layer) as recorded:
+    form = MapForm(FIRST, 0, 0) if form is None else form
+    with torch.enable_grad(), _caught(model, layer, form) as recorded:
         logits = model(images)
         _check_findings(findings, logits.shape[1])
-        if len(recorded.maps) != 1:
-            raise ValueError(f"layer {layer!r} was called {len(recorded.maps)} times in one pass")
-        weights = _pooled_linear_weights(model, recorded, findings)
+        outputs = recorded.outputs
+        if len(outputs) != 1:
+            raise ValueError(f"layer {layer!r} was called {len(outputs)} times in one pass")
+        activations = form.to_map(outputs[0].detach()).float()  # [B, C, h, w]
+        weights = _pooled_linear_weights(model, activations, recorded.head_inputs, findings)
         if weights is None:
-            weights = _mean_gradients(logits, recorded.maps[0], findings)
-    activations = recorded.maps[0].detach().float()
+            weights = _mean_gradients(logits, outputs[0], form, findings)
     return torch.einsum("bfc,bchw->bfhw", weights, activations).clamp_(min=0.0)
 
 
@@ -111,29 +122,57 @@ def _find_layer(model: nn.Module, films: Tensor, layer: str | None) -> tuple[Ten
     """The films, enlarged where no layer has a fine enough map, and the layer."""
     trace = Trace(model, films[:1])
     if layer is not None:
-        return films, trace, trace.named(layer)
-    while (name := trace.deepest()) is None:
-        side = max(films.shape[-2:])
-        if not trace.main_path() or 2 * side > _LARGEST_SIDE:
+        name = trace.named(layer)
+        if not _read_by_scores(model, films[:1], name, trace.form(name)):
             raise OptionError(
-                f"no layer of this model has a map of {LEAST_SIDE} x {LEAST_SIDE} on films of {side} px: "
-                "heatmaps need a convolutional backbone, or name a layer."
+                f"no score depends on the places of {name}, as a last block's where only the class "
+                "token is read: name an earlier layer, or none."
             )
+        return films, trace, name
+    side = max(films.shape[-2:])
+    while True:
+        for name in trace.fine_layers():
+            if _read_by_scores(model, films[:1], name, trace.form(name)):
+                return films, trace, name
+        larger = 2 * max(films.shape[-2:])
+        if trace.fine_layers() or not trace.main_path() or larger > _LARGEST_SIDE:
+            break
         films = F.interpolate(films, scale_factor=2.0, mode="bilinear", align_corners=False)
-        trace = Trace(model, films[:1])
-    return films, trace, name
+        try:
+            trace = Trace(model, films[:1])
+        except (RuntimeError, AssertionError, ValueError):  # a network of one size
+            break
+    raise OptionError(
+        f"no layer of this model past its first has a map of {LEAST_SIDE} x {LEAST_SIDE} that its "
+        f"scores depend on, on films of {side} px or enlarged: name a layer, or take another backbone."
+    )
+
+
+def _read_by_scores(model: nn.Module, film: Tensor, layer: str, form: MapForm) -> bool:
+    """Whether any logit of one film depends on the places of a layer.
+
+    None does where the head reads the class token alone and no block follows that mixes it with the
+    places. Convolutional maps are pooled, so only other forms are tried.
+    """
+    if form.order == FIRST and form.item is None:
+        return True
+    with torch.enable_grad(), _caught(model, layer, form) as recorded:
+        logits = model(film)
+        output = recorded.outputs[0]
+        (gradient,) = torch.autograd.grad(logits.square().sum() * _LIFT, output, allow_unused=True)
+    return gradient is not None and bool(form.to_map(gradient).any())
 
 
 @contextmanager
-def _caught(model: nn.Module, layer: str) -> Iterator[_Recorded]:
+def _caught(model: nn.Module, layer: str, form: MapForm) -> Iterator[_Recorded]:
     """Record the layer's maps and the head's input; the hooks are removed in any case."""
     recorded = _Recorded()
 
-    def catch_map(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def catch_map(_: nn.Module, __: tuple[Tensor, ...], output: object) -> object:
         # The gradient ends here: nothing is computed back through the layers before. The rest of
         # the model gets a copy, because its next layer may work in place.
-        recorded.maps.append(output.detach().clone().requires_grad_())
-        return recorded.maps[-1].clone()
+        recorded.outputs.append(form.tensor(output).detach().clone().requires_grad_())
+        return form.replaced(output, recorded.outputs[-1].clone())
 
     def catch_head_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         recorded.head_inputs.append(inputs[0].detach())
@@ -150,19 +189,18 @@ def _caught(model: nn.Module, layer: str) -> Iterator[_Recorded]:
 
 
 def _pooled_linear_weights(
-    model: nn.Module, recorded: _Recorded, findings: Sequence[int]
+    model: nn.Module, maps: Tensor, head_inputs: list[Tensor], findings: Sequence[int]
 ) -> Tensor | None:
     """Return the weights [B, F, C] in closed form for a linear head on the pooled layer, else None.
 
     The gradient of such a logit is the head's weight over h x w at every place (CAM, Zhou 2016,
     arXiv 1512.04150).
     """
-    maps = recorded.maps[0].detach().float()
-    if len(recorded.head_inputs) != 1 or recorded.head_inputs[0].shape != maps.shape[:2]:
+    if len(head_inputs) != 1 or head_inputs[0].shape != maps.shape[:2]:
         return None
-    exact = recorded.head_inputs[0].dtype == torch.float32
+    exact = head_inputs[0].dtype == torch.float32
     tolerance = 1e-4 if exact else 2e-2
-    pooled, entered = maps.mean(dim=(2, 3)), recorded.head_inputs[0].float()
+    pooled, entered = maps.mean(dim=(2, 3)), head_inputs[0].float()
     if not torch.allclose(
         pooled, entered, rtol=tolerance, atol=tolerance * float(pooled.abs().max())
     ):
@@ -172,7 +210,9 @@ def _pooled_linear_weights(
     return weights.expand(len(maps), -1, -1)
 
 
-def _mean_gradients(logits: Tensor, maps: Tensor, findings: Sequence[int]) -> Tensor:
+def _mean_gradients(
+    logits: Tensor, output: Tensor, form: MapForm, findings: Sequence[int]
+) -> Tensor:
     """Return each channel's gradient averaged over the map, float32 [B, F, C].
 
     Images of a batch do not interact in evaluation mode, so one backward pass of the summed logits
@@ -180,8 +220,10 @@ def _mean_gradients(logits: Tensor, maps: Tensor, findings: Sequence[int]) -> Te
     """
     means = []
     for finding in findings:
-        (gradient,) = torch.autograd.grad(logits[:, finding].sum() * _LIFT, maps, retain_graph=True)
-        means.append(gradient.float().mean(dim=(2, 3)) / _LIFT)
+        (gradient,) = torch.autograd.grad(
+            logits[:, finding].sum() * _LIFT, output, retain_graph=True
+        )
+        means.append(form.to_map(gradient).float().mean(dim=(2, 3)) / _LIFT)
     return torch.stack(means, dim=1)
 
 
