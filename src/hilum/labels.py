@@ -173,24 +173,24 @@ def apply_policy(
     labels = _checked(labels)
     choose(unstated, UNSTATED, "value of unstated")
     names = [uncertain] * labels.shape[1] if isinstance(uncertain, str) else list(uncertain)
-    chosen = [
-        choose(name, POLICIES, "policy for uncertain labels")
+    chosen = {
+        name: choose(name, POLICIES, "policy for uncertain labels")
         for name, _ in zip(names, labels.T, strict=True)
-    ]
+    }
+    columns_of = {name: np.array([name == other for other in names]) for name in chosen}
     targets, weights = np.empty_like(labels), np.ones_like(labels)
     for start in range(0, len(labels), BLOCK):
         block, target, weight = (
             table[start : start + BLOCK] for table in (labels, targets, weights)
         )
-        missing = np.isnan(block)
-        target[...] = np.where(missing, np.float32(ABSENT), block)
+        np.fmax(block, ABSENT, out=target)  # of a number and NaN the number: not stated is absent
         if unstated == "ignore":
-            weight[missing] = 0
-        uncertain_cells = block == UNCERTAIN
-        for column in np.flatnonzero(uncertain_cells.any(axis=0)):
-            rows = uncertain_cells[:, column]
-            values, counts = chosen[column](block[rows, column], smooth)
-            target[rows, column], weight[rows, column] = values, counts
+            weight[np.isnan(block)] = 0
+        rows, columns = np.nonzero(block == UNCERTAIN)
+        for name, policy in chosen.items():
+            of_policy = columns_of[name][columns]
+            cells = rows[of_policy], columns[of_policy]
+            target[cells], weight[cells] = policy(block[cells], smooth)
     unlabelled = ~(labelled(labels) if stated is None else stated)
     if unlabelled.any():
         weights[:, unlabelled] = 0
@@ -222,7 +222,8 @@ def _checked(labels: FloatArray) -> FloatArray:
         raise ValueError(f"labels must be [N, F], got {labels.shape}")
     for start in range(0, len(labels), BLOCK):
         block = labels[start : start + BLOCK]
-        allowed = (block == PRESENT) | (block == ABSENT) | (block == UNCERTAIN) | np.isnan(block)
-        if not allowed.all():
-            raise ValueError(f"labels must be 1, 0, -1 or NaN, got {block[~allowed][0]}")
+        known = [block == PRESENT, block == ABSENT, block == UNCERTAIN, np.isnan(block)]
+        if sum(map(np.count_nonzero, known)) < block.size:
+            strange = block[~np.logical_or.reduce(known)]
+            raise ValueError(f"labels must be 1, 0, -1 or NaN, got {strange[0]}")
     return labels

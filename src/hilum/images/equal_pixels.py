@@ -61,9 +61,11 @@ def _rows_alike(pixels: pd.Series) -> NDArray[np.int64]:
         return everything  # no hashes of `pixel_hash`, which have 32 characters
     characters = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
     begins = characters.view(np.uint64)[:: length // 8]
-    ascending = np.sort(begins)
-    twice = ascending[1:][ascending[1:] == ascending[:-1]]
-    return np.flatnonzero(np.isin(begins, twice)) if len(twice) else everything[:0]
+    order = np.argsort(begins)
+    again = np.diff(begins[order], prepend=0) == 0  # of equal ones all but the first
+    again[0] = False
+    again[:-1] |= again[1:]
+    return np.sort(order[again])
 
 
 @lru_cache(maxsize=4)

@@ -89,8 +89,10 @@ def patients_by_class(labels: EvaluationLabels, column: int) -> tuple[int, int]:
     """Return how many patients have a film with the finding, and how many a film without it."""
     scored = labels.mask[:, column]
     truth, patients = labels.truth[scored, column], labels.patients[scored]
-    present, absent = (np.bincount(patients[truth == value]) for value in (1, 0))  # [P] films
-    return int(np.count_nonzero(present)), int(np.count_nonzero(absent))
+    shown = np.zeros((2, patients.max(initial=-1) + 1), np.bool_)  # [class, P]
+    shown[0, patients[truth == 1]] = True
+    shown[1, patients[truth == 0]] = True
+    return int(np.count_nonzero(shown[0])), int(np.count_nonzero(shown[1]))
 
 
 def patients_called(

@@ -43,8 +43,12 @@ class Backbone(nn.Module):
         self.name = name
         self.network = create_network(name)
         self.takes_larger = not _config(self.network).get("fixed_input_size")
-        self.input_size = enlarged_size(self.network, name, size)
-        self.out_features = self._count_features(self.input_size or size)
+        self.input_size, shape = _entry(self.network, name, size)
+        if shape is None or len(shape) != 2:
+            raise OptionError(
+                f"backbone {name!r} gives no pooled features: choose another, such as resnet18."
+            )
+        self.out_features = shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the pooled features [B, D] of films [B, 1, H, W]."""
@@ -59,14 +63,6 @@ class Backbone(nn.Module):
         return F.interpolate(
             images, size=(size, size), mode="bilinear", align_corners=False, antialias=own > size
         )
-
-    def _count_features(self, size: int) -> int:
-        shape = _trace(self.network, size)
-        if shape is None or len(shape) != 2:
-            raise OptionError(
-                f"backbone {self.name!r} gives no pooled features: choose another, such as resnet18."
-            )
-        return shape[1]
 
 
 def create_network(name: str) -> nn.Module:
@@ -103,13 +99,19 @@ def enlarged_size(network: nn.Module, name: str, size: int) -> int | None:
     Raises:
         OptionError: No size works.
     """
+    return _entry(network, name, size)[0]
+
+
+def _entry(network: nn.Module, name: str, size: int) -> tuple[int | None, torch.Size | None]:
+    """Return what `enlarged_size` does, and the shape of the output at that size."""
     config = _config(network)
     if config.get("fixed_input_size"):
         fixed = int(config["input_size"][-1])
-        return None if fixed == size else fixed
+        return None if fixed == size else fixed, _trace(network, fixed)
     for candidate in (size, *(larger for larger in ENLARGED_SIZES if larger > size)):
-        if _trace(network, candidate) is not None:
-            return None if candidate == size else candidate
+        shape = _trace(network, candidate)
+        if shape is not None:
+            return None if candidate == size else candidate, shape
     raise OptionError(
         f"backbone {name!r} takes no films of {size} px, even enlarged: choose another backbone."
     )
