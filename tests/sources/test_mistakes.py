@@ -225,7 +225,7 @@ FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "names no finding, only 'normal'",
     ),
     "no label": ({"finding_columns": ("who",)}, "", "'a' in column 'who' is not a label"),
-    "no part": ({"part_column": "who"}, "", "'a' in column 'who' is not a part"),
+    "no part": ({"part_column": "who"}, "", "'a' in column 'who' is not a split.*--split-values"),
     "empty patient": (
         {"patient_column": "who"},
         "path,who\n1.png,a\n2.png, \n",

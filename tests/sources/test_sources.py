@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
     assert is_dataclass(options)
     assert options.__dataclass_params__.frozen
     assert options() == options()
-    source = Path(load_source(name).__file__).read_text()
+    source = Path(inspect.getfile(options)).read_text()
     for entry in fields(options):
         line = next(
             line for line in source.splitlines() if line.strip().startswith(f"{entry.name}:")

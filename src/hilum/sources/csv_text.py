@@ -42,12 +42,12 @@ def read_text(path: Path) -> CsvText:
     _refuse_long_lines(path, content)
     head = content[:LONGEST_LINE].decode("utf-8", errors="ignore")
     first = head.lstrip("\r\n").split("\n", 1)[0].strip("\r")
-    told = first[4:] if first.lower().startswith("sep=") and len(first) == 5 else ""  # Excel's
+    directive = first[4:] if first.lower().startswith("sep=") and len(first) == 5 else ""  # Excel's
     skipped = len(head) - len(head.lstrip("\r\n"))
-    if told:
+    if directive:
         skipped = head.index("\n", skipped) + 1 if "\n" in head else len(head)
     lines = [line.decode("utf-8", "ignore") for line in head[skipped:].encode().splitlines(True)]
-    separator = told or _separator(lines)
+    separator = directive or _separator(lines)
     counted = _Counted(lines)
     try:
         names = [name.strip() for name in next(reader(counted, delimiter=separator))]

@@ -39,6 +39,8 @@ def list_items(cell: str) -> list[str] | None:
             return None
         raise ValueError("a list that has no end")
     inner, at, items = text[1:-1].strip(), 0, []
+    if re.search(r"(?:^|[\s,])\.\.\.(?:$|[\s,])", inner):
+        raise ValueError("a list that was cut off by the program that printed it")
     while at < len(inner):
         if inner[at] in ",;|":  # an empty item
             at += 1
@@ -50,8 +52,6 @@ def list_items(cell: str) -> list[str] | None:
             raise ValueError("a list that cannot be read")
         items.append(_text(match))
         at = match.end()
-    if "..." in items:
-        raise ValueError("a list that was cut off by the program that printed it")
     return [item for item in items if item]
 
 

@@ -23,7 +23,7 @@ from hilum.images.npz import NPZ_READER, NpzArray, array_names, film_path, is_fi
 from hilum.images.read import UnreadableFilm
 from hilum.options import take_fields
 from hilum.sources import paths, tables
-from hilum.sources.folder import refuse_reserved
+from hilum.sources.folder_labels import refuse_reserved
 
 SUFFIX = ".npz"
 PARTS = ("train", "val", "test")

@@ -26,10 +26,21 @@ faster."""
 
 
 def clean_paths(cells: pd.Series, name: str) -> pd.Series:
+    """Return a table's paths, one row a film.
+
+    Raises:
+        DataError: As ``normal_paths``, or a path occurs twice.
+    """
+    paths = normal_paths(cells, name)
+    refuse_twice(paths, name)
+    return paths
+
+
+def normal_paths(cells: pd.Series, name: str) -> pd.Series:
     """Return a table's paths as POSIX paths below the root, without ``./`` and doubled slashes.
 
     Raises:
-        DataError: A path is absolute, leaves the root by ``..``, or occurs twice.
+        DataError: A path is absolute or leaves the root by ``..``.
     """
     paths = cells.str.strip().str.replace("\\", "/", regex=False)
     odd = _is_odd(paths)
@@ -39,7 +50,6 @@ def clean_paths(cells: pd.Series, name: str) -> pd.Series:
         if leaves.any():
             row = int(leaves.argmax())
             raise DataError(_leaves_root(cells.iloc[row], f"{name}, line {line_of(cells, row)}"))
-    refuse_twice(paths, name)
     return paths
 
 
@@ -83,7 +93,7 @@ def _is_odd(paths: pd.Series) -> BoolArray:
     return odd.to_numpy(bool)
 
 
-def refuse_twice(paths: pd.Series, name: str) -> None:
+def refuse_twice(paths: pd.Series, name: str, remedy: str = "keep one row a film") -> None:
     """Refuse a film that has two rows.
 
     Raises:
@@ -94,7 +104,7 @@ def refuse_twice(paths: pd.Series, name: str) -> None:
         row = int(twice.argmax())
         raise DataError(
             f"{name}, line {line_of(paths, row)}: {show(paths.iloc[row])} has two rows ({int(twice.sum())} such rows): "
-            "keep one row a film."
+            f"{remedy}."
         )
 
 

@@ -101,8 +101,8 @@ def _empty_rows(table: pa.Table) -> npt.NDArray[np.int64]:
     for name in table.column_names:
         if len(rows) and not is_nameless(name):
             column = table[name] if len(rows) == table.num_rows else table[name].take(rows)
-            said = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-            empty = pc.is_in(pc.fill_null(said, ""), pa.array(["", *UNSTATED]))
+            trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+            empty = pc.is_in(pc.fill_null(trimmed, ""), pa.array(["", *UNSTATED]))
             rows = rows[empty.to_numpy(zero_copy_only=False)]
     return rows
 
@@ -190,11 +190,11 @@ def need_cells(cells: pd.Series, name: str, words: Collection[str] = UNSTATED) -
     Raises:
         DataError: Names the first row with such a cell.
     """
-    said = cells.str.strip().str.lower()
-    empty = (said.isna() | said.isin(["", *words])).to_numpy(bool)
+    trimmed = cells.str.strip().str.lower()
+    empty = (trimmed.isna() | trimmed.isin(["", *words])).to_numpy(bool)
     if empty.any():
         row = int(empty.argmax())
-        word = said.iloc[row]
+        word = trimmed.iloc[row]
         shown = f" ({show(cells.iloc[row])})" if isinstance(word, str) and word else ""
         raise DataError(
             f"{name}: {int(empty.sum())} cells of column {show(cells.name)} are empty, "

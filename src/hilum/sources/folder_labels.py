@@ -1,0 +1,172 @@
+"""Labels of a folder's table or class folders: columns of one finding each, or the classes of every film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from hilum.arrays import FloatArray
+from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN
+from hilum.errors import DataError, OptionError, did_you_mean
+from hilum.findings import canonical
+from hilum.sources import tables
+from hilum.sources.folder_options import FolderOptions, Notes
+from hilum.sources.lists import list_items
+
+RESERVED = (*FILM_COLUMNS, "pixels", "height", "width", "films")
+"""Names that no finding can have: the catalogue's own columns."""
+
+Findings = dict[str, FloatArray]
+
+
+def refuse_reserved(findings: Iterable[str]) -> None:
+    """Refuse findings with the name of one of the catalogue's own columns.
+
+    Raises:
+        OptionError: Names the first.
+    """
+    for name in findings:
+        if name.casefold() in RESERVED:
+            raise OptionError(
+                f"finding {name!r} has a name that the catalogue uses itself: rename it by --mapping."
+            )
+
+
+def table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tuple[Findings, Notes]:
+    """Return labels by finding, [N] each, of the columns that the options name, and notes.
+
+    Raises:
+        OptionError: Two columns are one finding, or the mapping names what is not there.
+        DataError: A cell is no label, or a list that was cut.
+    """
+    if options.label_column:
+        column = cells[options.label_column]
+        classes, notes = _listed(column, options, table)
+        findings, more = class_labels(classes, options, f"column {options.label_column!r}")
+        return findings, (*notes, *more)
+    _check_mapping(options, options.finding_columns)
+    listed = {
+        PRESENT: options.positive_values,
+        ABSENT: options.negative_values,
+        UNCERTAIN: options.uncertain_values,
+    }
+    words = {word.strip().casefold(): value for value, names in listed.items() for word in names}
+    labels: Findings = {}
+    for column_name in options.finding_columns:
+        finding = _finding(column_name, options.mapping)
+        if finding in labels:
+            raise OptionError(
+                f"two columns are the finding {finding!r}, the second {column_name!r}: leave one out."
+            )
+        if finding:
+            parsed = tables.parse_cells(
+                cells[column_name],
+                lambda text: words.get(text.casefold(), tables.label(text)),
+                table,
+                _ALLOWED,
+                options.unstated(),
+            )
+            labels[finding] = tables.numbers(*parsed)
+    if labels:
+        return labels, ()
+    return labels, ("no labels: give --finding-columns or --label-column if the table has any",)
+
+
+_ALLOWED = (
+    "a label: 1, 0, -1 or empty; name other words by --positive-values, --negative-values, "
+    "--uncertain-values or --unstated-values"
+)
+
+
+def _listed(
+    cells: pd.Series, options: FolderOptions, table: str
+) -> tuple[list[list[str] | None], Notes]:
+    """Return each row's classes, None where it states nothing, and a note on cells that hold lists."""
+    words = options.unstated()
+    codes, uniques = pd.factorize(cells)
+    distinct: list[list[str] | None] = []
+    lists = np.zeros(len(uniques) + 1, bool)
+    for code, cell in enumerate(map(str, uniques)):
+        try:
+            items = None if cell.strip().casefold() in words else list_items(cell)
+        except ValueError as error:
+            line = tables.line_of(cells, int((codes == code).argmax()))
+            raise DataError(
+                f"{table}, line {line}: {tables.show(cell)} in column {tables.show(cells.name)} is {error}: "
+                "write the table again with whole lists, or with classes between --separator."
+            ) from error
+        lists[code] = items is not None
+        names = cell.split(options.separator) if items is None else items
+        distinct.append([name for name in names if not tables.is_unstated(name, words)])
+    of_rows = lists[codes]
+    classes = [None if code < 0 else distinct[code] for code in codes.tolist()]
+    if not of_rows.any():
+        return classes, ()
+    empty = sum(not classes[row] for row in np.flatnonzero(of_rows).tolist())
+    nothing = f"; {empty} empty ones state nothing" if empty else ""
+    return classes, (f"{int(of_rows.sum())} cells of {cells.name!r} are read as lists{nothing}",)
+
+
+def class_labels(
+    classes: list[list[str] | None], options: FolderOptions, where: str
+) -> tuple[Findings, Notes]:
+    """Return labels from each film's classes (None: not stated), and a note on the classes that mean no finding."""
+    cleaned = [
+        None if names is None else [name.strip() for name in names if name.strip()]
+        for names in classes
+    ]
+    seen = sorted({name for names in cleaned for name in names or ()})
+    _check_mapping(options, seen)
+    listed = (*options.positive_values, *options.negative_values, *options.uncertain_values)
+    values = {word.casefold() for word in listed}
+    if not options.mapping and seen and all(_is_number(n) or n.casefold() in values for n in seen):
+        raise DataError(
+            f"{where} holds {', '.join(seen[:5])} where names of classes are read: name each by "
+            f"--mapping.{seen[0]} FINDING, or give a column of 1 and 0 by --finding-columns."
+        )
+    absent = {word.casefold() for word in options.absent_values}
+    normal = [name for name in seen if name.casefold() in absent and name not in options.mapping]
+    finding = {name: _finding(name, options.mapping) for name in seen if name not in normal}
+    findings = sorted({name for name in finding.values() if name})
+    if not findings:
+        raise DataError(
+            f"{where} names no finding, only {', '.join(map(tables.show, seen[:5])) or 'empty cells'}."
+        )
+    labels = {name: np.zeros(len(cleaned), np.float32) for name in findings}
+    for row, names in enumerate(cleaned):
+        for column in labels.values() if not names else ():
+            column[row] = np.nan
+        for name in names or ():
+            if target := finding.get(name):
+                labels[target][row] = PRESENT
+    notes = tuple(
+        f"{name!r} in {where} means that {', '.join(findings)} are absent and is no finding itself"
+        for name in normal
+    )
+    return labels, notes
+
+
+def _check_mapping(options: FolderOptions, names: Iterable[str]) -> None:
+    for foreign in options.mapping:
+        if foreign not in names:
+            there = ", ".join(map(tables.show, list(names)[:10])) or "none"
+            hint = did_you_mean(foreign, names)
+            raise OptionError(
+                f"--mapping names {tables.show(foreign)}, which does not occur: there are {there}.{hint}"
+            )
+
+
+def _finding(name: str, mapping: Mapping[str, str]) -> str:
+    """Return the finding that a column or class is, or an empty text for one that is left out."""
+    finding = mapping.get(name, name).strip()
+    return canonical(finding) or finding
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""A folder's table: columns named by options become films, splits and labels."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import pandas as pd
+
+from hilum.errors import DataError, OptionError, did_you_mean
+from hilum.sources import paths, tables, views
+from hilum.sources.folder_labels import Findings, table_labels
+from hilum.sources.folder_options import FolderOptions, Notes, flag
+from hilum.sources.joining import JOINED, join_rows
+
+DESCRIBING = {
+    "age_column": ("age", "patientage", "ageyears", "ageinyears", "ageatstudy"),
+    "sex_column": ("sex", "gender", "patientsex", "patientgender"),
+    "view_column": ("view", "viewposition", "projection", "appa", "position"),
+}
+"""Common names of columns that describe a patient or a film, in small letters alone."""
+
+
+def from_table(
+    root: Path, options: FolderOptions
+) -> tuple[pd.DataFrame, Findings, dict[str, int], Notes]:
+    """Return the films, labels by finding, rows left out by reason, and notes.
+
+    Raises:
+        OptionError: An option names what is not there.
+        DataError: The table is not what the options say; one line says where.
+    """
+    path = _table_path(root, options.csv)
+    cells, skipped, row_notes = tables.read_csv(path)
+    for entry in fields(options):
+        if entry.name.endswith("_column"):
+            column = getattr(options, entry.name)
+            tables.need_columns(cells, [column] if column else [], path.name, flag(entry.name))
+    tables.need_columns(cells, options.finding_columns, path.name, "--finding-columns")
+    tables.need_cells(cells[options.path_column], path.name)
+    named, absolute_notes = paths.below_root(cells[options.path_column], root)
+    rows = pd.DataFrame({"path": paths.normal_paths(named, path.name)})
+    if not options.join:
+        remedy = "keep one row a film, or join its rows by --join any, majority or uncertain"
+        paths.refuse_twice(rows["path"], path.name, remedy)
+    used = {str(value) for value in vars(options).values() if isinstance(value, str)}
+    notes = (
+        *row_notes,
+        *absolute_notes,
+        *tables.nameless_note(cells, path.name, used | set(options.finding_columns)),
+        *unmapped_columns(list(cells.columns), options),
+    )
+    for name, column in options.film_columns().values():
+        if column:
+            rows[name], more = _film_column(name, cells[column], path.name, options)
+            notes += more
+    labels, label_notes = table_labels(cells, options, path.name)
+    notes = (*notes, *label_notes)
+    if not options.join or not rows["path"].duplicated().any():
+        return rows, labels, skipped, notes
+    count = len(rows)
+    rows, labels, join_notes = join_rows(rows, labels, options.join, path.name)
+    return rows, labels, skipped | {JOINED: count - len(rows)}, (*notes, *join_notes)
+
+
+def unmapped_columns(columns: Sequence[str], options: FolderOptions) -> Notes:
+    """Return a note on columns that seem to hold age, sex or view position and that no option names.
+
+    >>> unmapped_columns(["path", "Patient Age", "SEX"], FolderOptions(csv="films.csv"))
+    ("columns that seem to hold age and sex are not read: give --age-column 'Patient Age' --sex-column SEX",)
+    """
+    used = {options.path_column, options.label_column, *options.finding_columns}
+    used.update(column for _, column in options.film_columns().values())
+    missing: dict[str, str] = {}
+    for option, names in DESCRIBING.items():
+        for column in columns:
+            letters = re.sub(r"[^a-z]", "", column.casefold())
+            if letters in names and column not in used and not getattr(options, option):
+                missing.setdefault(option, column)
+    if not missing:
+        return ()
+    held = [option.removesuffix("_column") for option in missing]
+    listed = " and ".join(filter(None, (", ".join(held[:-1]), held[-1])))
+    given = " ".join(f"{flag(name)} {shlex.quote(column)}" for name, column in missing.items())
+    return (f"columns that seem to hold {listed} are not read: give {given}",)
+
+
+def _table_path(root: Path, name: str) -> Path:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise OptionError(
+            f"--csv {tables.show(name)} leaves the root {root}: put the table below it."
+        )
+    if not path.is_file():
+        there = sorted(table.name for table in root.glob("*.csv"))
+        hint = did_you_mean(name, there)
+        raise DataError(
+            f"{root} has no table {tables.show(name)}: it has {', '.join(there[:5]) or 'no CSV'}.{hint}"
+        )
+    return path
+
+
+def _film_column(
+    name: str, cells: pd.Series, table: str, options: FolderOptions
+) -> tuple[pd.Series | npt.NDArray[Any], Notes]:
+    """Return one of the catalogue's columns, and notes."""
+    words = options.unstated()
+    if name == "patient":
+        tables.need_cells(cells, table, words)
+        return cells.str.strip(), ()
+    if name == "part":
+        allowed = "a split: train, val or test; name other words by --split-values, as --split-values.fold5 test"
+        parts, words_of_cells = options.parts(), cells.str.strip().str.casefold()
+        for word in options.split_values:
+            if not words_of_cells.eq(word.strip().casefold()).any():
+                there = ", ".join(map(tables.show, cells.dropna().unique()[:8]))
+                raise OptionError(
+                    f"--split-values names {tables.show(word)}, which column {cells.name!r} has not: it has {there}."
+                )
+        codes, values = tables.parse_cells(
+            cells, lambda text: parts.get(text.casefold()), table, allowed, words - parts.keys()
+        )
+        return tables.texts(codes, [value or None for value in values]), ()
+    if name == "age":
+        return tables.ages(cells, table)
+    if name == "study":
+        visits = cells.str.strip()
+        return visits.mask(visits.str.lower().isin(["", *words]).fillna(True)), ()
+    if name == "view_position":
+        return views.views_of(cells)
+    return tables.described(cells, tables.SEXES, table)

@@ -1,0 +1,160 @@
+"""Labels as other people write them: lists in cells, class folders with masks, several rows a film, split words."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hilum.errors import DataError, HilumError, OptionError
+from hilum.sources import read_source
+
+NAN = float("nan")
+
+
+def labelled(films: Any, *cells: str, **options: Any) -> Any:
+    names = [f"{number}.png" for number in range(len(cells))]
+    quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
+    rows = [f"{name},{cell}" for name, cell in zip(names, quoted, strict=True)]
+    root = films(*names, table="\n".join(["path,Labels", *rows]) + "\n")
+    return read_source("folder", root, csv="t.csv", label_column="Labels", **options)
+
+
+@pytest.mark.parametrize("separator", [",", "|"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("['normal']", "['cardiomegaly', 'pleural effusion']", "[]", "['cardiomegaly']"),
+        ('["No Finding"]', '["cardiomegaly", "pleural effusion"]', "[ ]", '["cardiomegaly"]'),
+        ("[normal]", "[cardiomegaly; pleural effusion]", "['']", "Cardiomegaly"),
+        ("('normal',)", "{'cardiomegaly', 'pleural effusion'}", "NA", "['Cardiomegaly' '']"),
+        ("normal", "['cardiomegaly' 'pleural effusion']", "[nan]", "c('cardiomegaly')"),
+    ],
+)
+def test_lists_in_cells(films: Any, cells: tuple[str, ...], separator: str) -> None:
+    catalog = labelled(films, *cells, separator=separator)
+    assert catalog.findings == ("Cardiomegaly", "Pleural Effusion")
+    wanted = np.float32([[0, 0], [1, 1], [NAN, NAN], [1, 0]])
+    np.testing.assert_array_equal(catalog.labels(), wanted)
+    assert any("are read as lists" in note for note in catalog.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (("['edema'", "['mass']"), "line 2: .*a list that has no end"),
+        (("['mass']", "['edema' 'mass' ... 'nodule']"), "line 3: .*cut off"),
+        (("[1, 0, 0]", "[0, 1, 0]"), "holds 0, 1 where names of classes.*--finding-columns"),
+        (("0", "1.0"), "--mapping.0 FINDING"),
+        (("yes", "no"), "--finding-columns"),
+    ],
+)
+def test_cells_that_hold_no_names_are_refused(
+    films: Any, cells: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        labelled(films, *cells)
+
+
+def test_none_is_a_class_where_an_option_says_so(films: Any) -> None:
+    catalog = labelled(films, "None", "edema", absent_values=("none",))
+    np.testing.assert_array_equal(catalog.labels(), np.float32([[0], [1]]))
+
+
+@pytest.mark.parametrize("word", ["-", "unknown", "-99"])
+def test_further_words_that_state_nothing(films: Any, word: str) -> None:
+    root = films("1.png", "2.png", table=f"path,Edema\n1.png,{word}\n2.png,nan\n")
+    with pytest.raises(DataError, match=r"--unstated-values"):
+        read_source("folder", root, csv="t.csv", finding_columns="Edema")
+    catalog = read_source(
+        "folder", root, csv="t.csv", finding_columns="Edema", unstated_values=word
+    )
+    assert np.isnan(catalog.labels()).all()
+
+
+@pytest.mark.parametrize(
+    ("films_there", "classes"),
+    [
+        (("COVID/images/1.png", "COVID/masks/1.png", "Normal/images/2.png"), ["COVID"]),
+        (("a/Train/COVID/images/1.png", "a/Train/COVID/lung masks/1.png"), ["COVID"]),
+        (("images/COVID/1.png", "LungMasks/COVID/1.png"), ["COVID"]),
+        (("COVID/train/1.png", "COVID/segmentation/1.png"), ["COVID"]),
+        (("COVID/1.png", "COVID/1_mask.png", "COVID/1-mask_2.png", "COVID/mask_1.jpg"), ["COVID"]),
+        (("COVID/X-ray/1.jpg", "labels/1.png", "COVID/1_lung_mask.png"), ["COVID"]),
+    ],
+)
+def test_masks_are_no_films_and_folders_of_images_no_classes(
+    films: Any, films_there: tuple[str, ...], classes: list[str]
+) -> None:
+    root = films(*films_there)
+    catalog = read_source("folder", root, class_folders=True)
+    assert list(catalog.findings) == classes
+    assert not any("mask" in path or "seg" in path for path in catalog.table["path"])
+    masks = len(films_there) - len(catalog.table)
+    assert (catalog.rows_read, catalog.excluded) == (len(films_there), {"mask": masks})
+    assert len(read_source("folder", root).table) == len(catalog.table)
+    assert len(read_source("folder", root, keep_masks=True).table) == len(films_there)
+
+
+@pytest.mark.parametrize("path", ["images/1.png", "1.png", "train/images/1.png"])
+def test_films_without_a_class_folder_are_refused(films: Any, path: str) -> None:
+    with pytest.raises(DataError, match=r"outside class folders"):
+        read_source("folder", films(path), class_folders=True)
+
+
+def test_only_masks_are_refused(films: Any) -> None:
+    with pytest.raises(DataError, match=r"seem to be masks.*--keep-masks"):
+        read_source("folder", films("masks/1.png"))
+
+
+def test_split_words(films: Any) -> None:
+    words = ["validate", "Valid", "dev", "EVAL", "training", "test", "nan", ""]
+    names = [f"{number}.png" for number in range(len(words) + 1)]
+    rows = "\n".join(f"{n},{w}" for n, w in zip(names, [*words, "fold5"], strict=True))
+    root = films(*names, table=f"path,set\n{rows}\n")
+    with pytest.raises(DataError, match=r"'fold5' in column 'set' is not a split.*--split-values"):
+        read_source("folder", root, csv="t.csv", part_column="set")
+    for word, part in ("test", "test"), ("", "-"):
+        catalog = read_source(
+            "folder", root, csv="t.csv", part_column="set", split_values={"Fold5": word}
+        )
+        parts = catalog.table["part"].fillna("-").tolist()
+        assert parts == ["val"] * 4 + ["train", "test", "-", "-", part]
+    for values, line in ({"fold5": "tset"}, "allowed are"), ({"fold6": "test"}, "has not"):
+        with pytest.raises(OptionError, match=line):
+            read_source("folder", root, csv="t.csv", part_column="set", split_values=values)
+
+
+JOINS = {
+    "any": [1, 1, 0, -1, NAN, 1],
+    "majority": [1, -1, 0, -1, NAN, 1],
+    "uncertain": [-1, -1, 0, -1, NAN, 1],
+}
+
+
+@pytest.mark.parametrize("how", JOINS)
+def test_several_rows_of_a_film(films: Any, how: str) -> None:
+    cells = {"a": "1 1 0", "b": "1 0", "c": "0 0 nan", "d": "0 -1", "e": "nan nan", "f": "1 nan"}
+    rows = [f"{n}.png,p{n},{c},{i}" for n, s in cells.items() for i, c in enumerate(s.split())]
+    root = films(*(f"{n}.png" for n in cells), table="\n".join(["path,who,Edema,age", *rows]))
+    given = {"csv": "t.csv", "patient_column": "who", "finding_columns": "Edema"}
+    with pytest.raises(DataError, match=r"has two rows.*--join any, majority or uncertain"):
+        read_source("folder", root, **given)
+    catalog = read_source("folder", root, join=how, age_column="age", **given)
+    np.testing.assert_array_equal(catalog.labels()[:, 0], np.float32(JOINS[how]))
+    assert (catalog.rows_read, catalog.excluded) == (14, {"joined with another row of its film": 8})
+    assert catalog.table["age"].isna().all()
+    root = films(table="\n".join(["path,who,Edema,age", *rows, "a.png,pz,1,0"]))
+    with pytest.raises(DataError, match=r"rows of 'a.png' name different values of patient"):
+        read_source("folder", root, join=how, **given)
+
+
+def test_joined_classes_of_a_film(films: Any) -> None:
+    root = films("1.png", "2.png", table="path,class\n1.png,edema\n1.png,mass\n2.png,normal\n")
+    catalog = read_source("folder", root, csv="t.csv", label_column="class", join="any")
+    np.testing.assert_array_equal(catalog.labels(), np.float32([[1, 1], [0, 0]]))
+
+
+@pytest.mark.parametrize("options", [{"join": "mean", "csv": "t.csv"}, {"join": "any"}])
+def test_joins_that_cannot_be(films: Any, options: dict[str, str]) -> None:
+    with pytest.raises(HilumError, match=r"--join"):
+        read_source("folder", films("1.png", table="path\n1.png\n"), **options)
