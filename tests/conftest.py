@@ -90,3 +90,4 @@ def _give_thresholds(run: Path) -> None:
             described["thresholds"][finding] = cuts[RULES[0]]
     described["learnt"] = None
     path.write_bytes(canonical_json(described))
+    (path.parent / "manifest.json").unlink(missing_ok=True)  # as in models of 0.1.0

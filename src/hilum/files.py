@@ -213,3 +213,17 @@ def sha256(path: Path) -> str:
 def file_hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the hex SHA-256 of files of a folder by name: what its manifest holds."""
     return {name: sha256(folder / name) for name in names}
+
+
+def read_hashes(manifest: Path) -> dict[str, str] | None:
+    """Return what ``file_hashes`` wrote into a manifest; None where there is none.
+
+    Raises:
+        ValueError: It is not as it was written.
+    """
+    if not manifest.is_file():
+        return None
+    hashes = read_json(manifest)
+    if not isinstance(hashes, dict) or manifest.read_bytes() != canonical_json(hashes):
+        raise ValueError(f"{manifest.name} is not as it was written")
+    return hashes

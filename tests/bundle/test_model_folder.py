@@ -12,7 +12,15 @@ import torch
 from torch import nn
 
 from hilum.bundle.initialization import initial_weights, input_size, new_backbone
-from hilum.bundle.model_folder import Description, Model, is_model, load_model, save_model
+from hilum.bundle.model_folder import (
+    Description,
+    Model,
+    age_notes,
+    damages,
+    is_model,
+    load_model,
+    save_model,
+)
 from hilum.bundle.training_manifest import joined, name_hash, seen_films, were_seen
 from hilum.errors import OptionError, RunError
 from hilum.images.enhance import Preparation
@@ -167,3 +175,52 @@ def test_seen_films_of_several_runs_come_once_in_a_fixed_order() -> None:
     together = joined(one, other)
     assert len(together) == 3
     pd.testing.assert_frame_equal(together, joined(other, one))
+
+
+@pytest.mark.parametrize("name", ["model.json", "seen.parquet", "manifest.json"])
+def test_one_changed_bit_of_the_other_files_is_found(tmp_path: Path, name: str) -> None:
+    save_model(tmp_path, model())
+    whole, rng = (tmp_path / name).read_bytes(), random.Random(2)
+    for _ in range(40):
+        content = bytearray(whole)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(RunError, match="train it again"):
+            load_model(tmp_path)
+
+
+def test_a_model_without_manifest_opens_with_a_note(tmp_path: Path) -> None:
+    save_model(tmp_path, model())
+    assert age_notes(tmp_path) == ()
+    (tmp_path / "manifest.json").unlink()
+    assert load_model(tmp_path).description.findings == ("Edema", "Mass")
+    assert "earlier version" in age_notes(tmp_path)[0]
+    assert damages(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": "../x"},
+        {"backbone": "hf-hub:somebody/something"},
+        {"size": 10**9},
+        {"size": "32"},
+        {"findings": ["Edema", "Edema"]},
+        {"findings": "Edema"},
+        {"thresholds": {"Edema": "0.5"}},
+        {"thresholds": {"Hernia": 0.5}},
+        {"unstated": "maybe"},
+        {"preparation": {"size": 32}},
+        {"training_data": []},
+    ],
+)
+def test_an_older_description_of_other_kinds_is_refused(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    save_model(tmp_path, model())
+    (tmp_path / "manifest.json").unlink()
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(RunError) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -1,8 +1,16 @@
-"""The bundle: a trained model on disk, its weights and the description needed to use it."""
+"""The bundle: a trained model on disk, its weights and the description needed to use it.
+
+```
+model/model.safetensors   weights
+      model.json          Description
+      seen.parquet        hashes of the training films
+      manifest.json       SHA-256 of the three
+```
+"""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,13 +21,27 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hilum.classifier.network import Classifier
-from hilum.errors import RunError
-from hilum.files import canonical_json, new_folder, sha256
+from hilum.errors import DataError, RunError
+from hilum.files import (
+    canonical_json,
+    file_hashes,
+    new_folder,
+    read_hashes,
+    read_json,
+    sha256,
+    write_json,
+)
+from hilum.images.enhance import LARGEST, SMALLEST, Preparation
+from hilum.labels import UNSTATED
 from hilum.nn.backbones import Backbone
+from hilum.records import read_record
 from hilum.training.checkpoint import storable
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
+FILES = WEIGHTS, DESCRIPTION, SEEN
+MANIFEST = "manifest.json"
+"""Hashes of FILES; models of 0.1.0 have none, but that of the weights in their description."""
 HASH = "weights_sha256"
 NOTICE = "Research use only, not a medical device."
 
@@ -105,6 +127,7 @@ def save_model(folder: Path, model: Model) -> None:
         described = {**asdict(model.description), HASH: sha256(aside / WEIGHTS)}
         (aside / DESCRIPTION).write_bytes(canonical_json(described))
         model.seen.to_parquet(aside / SEEN, index=False)
+        write_json(aside / MANIFEST, file_hashes(aside, FILES))
 
 
 def is_model(path: Path) -> bool:
@@ -119,13 +142,14 @@ def load_model(path: Path) -> Model:
         RunError: There is none, it is damaged, or it was written by a later version.
     """
     folder, description = _bundle_folder(path), described(path)
-    _refuse_other_weights(folder)
-    backbone = Backbone(description.backbone, description.size)
+    if damaged := damages(folder):
+        raise RunError(f"{folder / damaged[0]} is missing or not what was written: train it again.")
     try:
+        backbone = Backbone(description.backbone, description.size)
         tensors = load_file(folder / WEIGHTS)
         seen = pd.read_parquet(folder / SEEN)
     except Exception as error:
-        # safetensors, pyarrow and the file system each have their own errors for a damaged file.
+        # timm, safetensors, pyarrow and the file system each have their own errors for a damaged file.
         raise RunError(
             f"the model in {folder} is damaged ({error!s:.80}): train it again."
         ) from error
@@ -148,17 +172,75 @@ def described(path: Path) -> Description:
     """
     folder = _bundle_folder(path)
     try:
-        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        hashes = read_hashes(folder / MANIFEST)
+        if hashes is not None and (
+            set(hashes) != set(FILES) or hashes[DESCRIPTION] != sha256(folder / DESCRIPTION)
+        ):
+            raise ValueError(f"not what {MANIFEST} says")
+        content = read_json(folder / DESCRIPTION)
         if content["format"] > FORMAT:
             raise RunError(
                 f"{folder} was written by a later Hilum (format {content['format']}): upgrade to read it."
             )
-        content.pop(HASH)
-        return Description(**{**content, "findings": tuple(content["findings"])})
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(content[HASH], str):
+            raise ValueError(f"{HASH} is no text")
+        description = read_record(Description, content)
+        _check(description)
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        fault = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise RunError(
-            f"{folder / DESCRIPTION} is damaged ({error!s:.80}): train it again."
+            f"{folder / DESCRIPTION} is damaged ({fault:.80}): train it again."
         ) from error
+    return description
+
+
+def _check(description: Description) -> None:
+    """Raise a ValueError or DataError for values that no model has."""
+    _ = Preparation.from_json(description.preparation)
+    findings = set(description.findings)
+    if len(findings) != len(description.findings) or "" in findings:
+        raise ValueError("a finding is named twice or empty")
+    if not SMALLEST <= description.size <= LARGEST:
+        raise ValueError(f"size {description.size} is not from {SMALLEST} to {LARGEST}")
+    if description.unstated not in UNSTATED:
+        raise ValueError(f"unstated is {description.unstated!r:.20}")
+    cuts = [*description.thresholds.values()]
+    for rules in description.operating_points.values():
+        cuts += rules.values()
+    if not all(cut is None or math.isfinite(cut) for cut in cuts):
+        raise ValueError("a threshold is no finite number")
+    named = (description.thresholds, description.operating_points, description.calibration)
+    if strange := set().union(*named) - findings:
+        raise ValueError(f"{sorted(strange)[0]!r:.40} is none of its findings")
+
+
+def damages(path: Path) -> list[str]:
+    """Return the files of a bundle that are missing or not what was written.
+
+    Raises:
+        RunError: There is none, or its description is damaged.
+    """
+    folder = _bundle_folder(path)
+    described(folder)
+    hashes = read_hashes(folder / MANIFEST)
+    if hashes is None:  # written by 0.1.0
+        hashes = {WEIGHTS: str(read_json(folder / DESCRIPTION)[HASH])}
+    return [
+        name
+        for name in FILES
+        if not (folder / name).is_file()
+        or (name in hashes and sha256(folder / name) != hashes[name])
+    ]
+
+
+def age_notes(path: Path) -> tuple[str, ...]:
+    """Return a line for the user where a bundle, or that of a run, has no hashes of all its files."""
+    folder = _bundle_folder(path)
+    if (folder / MANIFEST).is_file():
+        return ()
+    return (
+        f"{folder} was written by an earlier version without {MANIFEST}: only changes of its weights are noticed",
+    )
 
 
 def _bundle_folder(path: Path) -> Path:
@@ -168,12 +250,6 @@ def _bundle_folder(path: Path) -> Path:
             f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run."
         )
     return folder
-
-
-def _refuse_other_weights(folder: Path) -> None:
-    expected = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))[HASH]
-    if not (folder / WEIGHTS).is_file() or sha256(folder / WEIGHTS) != expected:
-        raise RunError(f"{folder / WEIGHTS} is missing or not what was written: train it again.")
 
 
 def _load_strictly(

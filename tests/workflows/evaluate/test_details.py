@@ -181,6 +181,7 @@ def test_a_model_of_before_these_fields_is_measured_as_ever(
     for name in ("calibration", "operating_points"):
         del content[name]
     description.write_text(json.dumps(content))
+    (copy / "model" / "manifest.json").unlink(missing_ok=True)
     found = measured(copy, store).to_json()
     calibration = found["calibration"]["findings"]["Edema"]
     assert calibration["temperature"] is None

@@ -192,6 +192,7 @@ def test_a_model_that_does_not_say_what_it_took_for_absent_is_of_the_published_p
     content = json.loads((folder / "model.json").read_text())
     assert content.pop("unstated") == "absent"
     (folder / "model.json").write_text(json.dumps(content))
+    (folder / "manifest.json").unlink()
     assert load_model(folder).description.unstated == "absent"
 
 
@@ -215,6 +216,7 @@ def test_nothing_is_written_into_a_bundle(run: Path, tiny_store: Path) -> None:
     with pytest.raises(RunError, match="is a bundle"):
         measured(run / "model", tiny_store)
     assert {file.name for file in (run / "model").iterdir()} == {
+        "manifest.json",
         "model.json",
         "model.safetensors",
         "seen.parquet",

@@ -99,6 +99,7 @@ def test_a_model_of_an_earlier_version_calls_as_before(
     del content["learnt"], content["not_called"]
     content["thresholds"] = {"Edema": 0.0, "Mass": None}
     path.write_text(json.dumps(content))
+    (old / "model" / "manifest.json").unlink()
     heard = Heard()
     predict(old, [noise], tmp_path / "out.csv", "cpu", heard)
     assert set(pd.read_csv(tmp_path / "out.csv")["called"]) == {"Edema"}

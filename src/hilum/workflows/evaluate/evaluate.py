@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import FloatArray, Rows
-from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS
+from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, age_notes
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.errors import DataError, RunError, did_you_mean
@@ -80,6 +80,8 @@ def evaluate(
     films = Films.open([options.data], listener=listener)
     predictor = Predictor.load(run, options.device)
     listener.device(describe_device(predictor.device))
+    for note in age_notes(run):
+        listener.note(note)
     predictor.refuse_other_preparation(films)
     model = predictor.description
     unstated = options.unstated or model.unstated
