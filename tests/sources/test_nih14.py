@@ -57,13 +57,60 @@ def test_films_in_twelve_folders_are_found(nih: Any, touch: Any) -> None:
     assert catalog.table["path"].tolist()[3] == "images_012/00000003_000.png"
 
 
-def test_without_the_lists_films_have_no_part(nih: Any) -> None:
-    root = nih()
-    for name in ("train_val_list.txt", "test_list.txt"):
+def without(root: Path, *names: str) -> Path:
+    for name in names:
         (root / name).unlink()
-    catalog = read_source("nih14", root)
+    return root
+
+
+TRAIN, TEST = "train_val_list", "test_list"
+
+
+@pytest.mark.parametrize("gone", [[TRAIN, TEST], [TEST]])
+def test_without_the_list_of_test_films_the_set_is_refused_or_has_no_part(
+    nih: Any, gone: list[str]
+) -> None:
+    root = without(nih(), *(f"{name}.txt" for name in gone))
+    (root / "test_list (1).txt").write_text("x")
+    with pytest.raises(DataError, match=r"--without-official-split.*'test_list \(1\).txt'"):
+        read_source("nih14", root)
+    catalog = read_source("nih14", root, without_official_split=True)
     assert catalog.table["part"].isna().all()
-    assert sum("official list" in note for note in catalog.notes) == 2
+    assert any("official test may be trained on" in note for note in catalog.notes)
+
+
+def test_an_empty_list_counts_as_none(nih: Any) -> None:
+    root = nih()
+    (root / "test_list.txt").write_text("\n")
+    with pytest.raises(DataError, match="no list of the official test films"):
+        read_source("nih14", root)
+
+
+@pytest.mark.parametrize(
+    "form", ["{}.png\n", "{}\r\n", "\ufeff{}.png\n", "images/{}.png\n", "{}.PNG,\n"]
+)
+def test_lists_under_their_present_names_and_in_other_forms(nih: Any, form: str) -> None:
+    before = read_source("nih14", nih()).table["part"].tolist()
+    root = without(nih(), f"{TRAIN}.txt", f"{TEST}.txt")
+    (root / f"{TRAIN}_NIH.txt").write_text(form.format("00000001_000") + "00000001_001.png")
+    (root / f"{TEST}_NIH.txt").write_text(form.format("00000002_000"))
+    assert read_source("nih14", root).table["part"].tolist() == before
+
+
+def test_a_list_of_other_films_is_refused(nih: Any) -> None:
+    root = nih()
+    (root / "test_list.txt").write_text("p1_s2.png\n")
+    with pytest.raises(DataError, match=r"test_list.txt names no film of the label table.*'p1_s2"):
+        read_source("nih14", root)
+
+
+def test_films_saved_under_other_spellings_are_found(nih: Any, touch: Any) -> None:
+    root = nih()
+    (root / "images" / "00000001_001.png").rename(root / "images" / "00000001_001.PNG")
+    catalog = read_source("nih14", root)
+    assert catalog.table["path"].tolist()[1] == "images/00000001_001.PNG"
+    assert catalog.missing == ("00000003_000.png",)
+    assert any("looked for '00000003_000.png', the nearest" in note for note in catalog.notes)
 
 
 def test_a_film_in_both_lists_is_refused(nih: Any) -> None:

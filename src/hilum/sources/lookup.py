@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilum.arrays import BoolArray
-from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, on_disk
+from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, list_films, on_disk
 
 _MOST_LOOKED_AT = 20_000
 """Entries of the disk that are compared for the nearest file of an error line."""
@@ -66,7 +66,44 @@ def look_up(root: Path, paths: Sequence[str]) -> Looked:
     for row, files in fits.items():
         if len(files) == 1 and files[0] not in taken and wanted[files[0]] == 1:
             spelt[row], found[row] = files[0], True
-    notes: list[str] = []
+    return Looked(spelt, found, _notes(root, paths, spelt, found, lost, fits))
+
+
+def look_up_names(root: Path, names: Sequence[str], folders: Sequence[str]) -> Looked:
+    """Find films by their file names alone, in any of the given folders below the root; the first folder wins.
+
+    As `look_up` does, a name is taken for another spelling where exactly one file fits.
+
+    Raises:
+        DataError: A film leads out of the root through a symbolic link.
+    """
+    films = list_films(root, folders)
+    there = np.array([name in films for name in names], bool)
+    spelt = [films.get(name, name) for name in names]
+    if there.all():
+        return Looked(spelt, there, ())
+    spare: dict[str, list[str]] = {}
+    for name in films.keys() - set(names):
+        for form in {fold(name), fold(stem(name))} if stem(name) != name else ():
+            spare.setdefault(form, []).append(films[name])
+    lost = np.flatnonzero(~there).tolist()
+    fits = {row: spare.get(fold(names[row]), []) for row in lost}
+    wanted = Counter(files[0] for files in fits.values() if len(files) == 1)
+    for row in lost:
+        if len(fits[row]) == 1 and wanted[fits[row][0]] == 1:
+            spelt[row], there[row] = fits[row][0], True
+    return Looked(spelt, there, _notes(root, names, spelt, there, lost, fits))
+
+
+def _notes(
+    root: Path,
+    paths: Sequence[str],
+    spelt: Sequence[str],
+    found: BoolArray,
+    lost: Sequence[int],
+    fits: Mapping[int, Sequence[str]],
+) -> tuple[str, ...]:
+    notes = []
     others = [row for row in lost if found[row]]
     if others:
         notes.append(
@@ -76,7 +113,7 @@ def look_up(root: Path, paths: Sequence[str]) -> Looked:
     if not found.all():
         row = int((~found).argmax())
         notes.append(missing_note(root, paths[row], int((~found).sum()), fits[row]))
-    return Looked(spelt, found, tuple(notes))
+    return tuple(notes)
 
 
 def missing_note(root: Path, path: str, count: int, fits: Sequence[str] = ()) -> str:

@@ -19,10 +19,16 @@ from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import NIH14, canonical
 from hilum.sources import paths, tables, views
+from hilum.sources.lookup import fold, look_up_names, stem
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
-LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
+LISTS = {
+    "train": ("train_val_list.txt", "train_val_list_NIH.txt"),
+    "test": ("test_list.txt", "test_list_NIH.txt"),
+}
+"""Names of the official lists, as the paper's and as the box gives them now."""
 NO_FINDING = "No Finding"
+_NIH_NAME = re.compile(r"\d{8}_\d{3}")
 _SEX_COLUMNS = ("Patient Gender", "Patient Sex")
 
 
@@ -32,6 +38,8 @@ class NIH14Options:
 
     table: str = ""
     """File name of the label table; by default Data_Entry_2017_v2020.csv, else Data_Entry_2017.csv."""
+    without_official_split: bool = False
+    """Read no official list: films of the official test may then be trained on."""
 
 
 Options = NIH14Options
@@ -65,15 +73,16 @@ def read(root: Path, options: NIH14Options) -> Catalog:
     _refuse_folders(names, path.name)
     paths.refuse_twice(names, path.name)
     films, notes = _describe(rows, sex, path.name)
-    films["part"], part_notes = _parts(root, names)
+    films["part"], part_notes = _parts(root, names, options.without_official_split)
     labels = pd.DataFrame(_labels(rows["Finding Labels"], path.name), columns=list(NIH14))
-    below = names.map(paths.list_films(root, _image_folders(root)))
-    kept = below.notna().to_numpy(bool)
-    table = film_table(pd.concat([films.assign(path=below), labels], axis=1)[kept], NIH14)
-    excluded = skipped | ({paths.NOT_ON_DISK: int((~kept).sum())} if not kept.all() else {})
+    where = look_up_names(root, names.tolist(), _image_folders(root))
+    table = film_table(
+        pd.concat([films.assign(path=where.paths), labels], axis=1)[where.there], NIH14
+    )
     rows_read = len(rows) + sum(skipped.values())
-    notes = (*row_notes, *notes, *part_notes)
-    return Catalog("nih14", root, NIH14, table, rows_read, excluded, notes)
+    notes = (*row_notes, *notes, *part_notes, *where.notes)
+    excluded = skipped | where.excluded
+    return Catalog("nih14", root, NIH14, table, rows_read, excluded, notes, where.missing)
 
 
 def _table_path(root: Path, name: str) -> Path:
@@ -143,28 +152,61 @@ def _states(text: str, name: str) -> FloatArray:
     return states
 
 
-def _parts(root: Path, names: pd.Series) -> tuple[npt.NDArray[np.object_], tuple[str, ...]]:
-    """Return each row's split by the official lists, null where neither names it, and notes."""
-    lists = {part: _read_list(root / file) for part, file in LISTS.items()}
+def _parts(
+    root: Path, names: pd.Series, without: bool
+) -> tuple[npt.NDArray[np.object_], tuple[str, ...]]:
+    """Return each row's split by the official lists, null where neither names it, and notes.
+
+    Raises:
+        DataError: No list of the official test is there, a list is of other films, or a film is in
+            both.
+    """
+    parts = np.full(len(names), None, object)
+    if without:
+        return parts, ("official lists are not read: films of the official test may be trained on",)
+    known = {_bare(name): name for name in names}
+    lists, notes, test_listed = {}, [], False
+    for part, files in LISTS.items():
+        there = [file for file in files if (root / file).is_file()]
+        listed = _read_list(root / there[0]) if there else []
+        lists[part] = {known[bare] for name in listed if (bare := _bare(name)) in known}
+        if listed and not lists[part] and not _NIH_NAME.match(_bare(listed[0])):
+            raise DataError(
+                f"{there[0]} names no film of the label table, first {tables.show(listed[0])}: take the set's own "
+                "list, or give --without-official-split."
+            )
+        if lost := len(set(listed)) - len(lists[part]):
+            notes.append(f"{lost} names of {there[0]} are not in the label table")
+        notes += [f"{file} is not read: {there[0]} is there" for file in there[1:]]
+        test_listed = bool(listed)  # the last one
+        if not listed:
+            notes.append(f"official list {files[0]} is not there")
+    if not test_listed:
+        near = sorted(path.name for path in root.glob("*list*.txt"))
+        seen = f" There is {', '.join(map(tables.show, near[:4]))}." if near else ""
+        raise DataError(
+            f"{root} has no list of the official test films, {' or '.join(LISTS['test'])}, so they would be trained "
+            f"on: put it there, or give --without-official-split.{seen}"
+        )
     both = lists["train"] & lists["test"]
     if both:
         raise DataError(
             f"{len(both)} films are in both official lists, first {tables.show(min(both))}: keep one."
         )
-    parts = np.full(len(names), None, object)
     for part, named in lists.items():
         parts[names.isin(named).to_numpy(bool)] = part
-    missing = [LISTS[part] for part, named in lists.items() if not named]
-    notes = [f"official list {file} is not there" for file in missing]
-    if len(missing) < len(LISTS) and (unlisted := int(pd.isna(parts).sum())):
+    if unlisted := int(pd.isna(parts).sum()):
         notes.append(f"{unlisted} films are in no official list")
     return parts, tuple(notes)
 
 
-def _read_list(path: Path) -> set[str]:
-    if not path.is_file():
-        return set()
+def _bare(name: str) -> str:
+    """Return a film's name without folders and ending, in small letters."""
+    return fold(stem(name.replace("\\", "/").rpartition("/")[2]))
+
+
+def _read_list(path: Path) -> list[str]:
     try:
-        return set(re.findall(r"\S+", path.read_text(encoding="utf-8")))
+        return re.findall(r"[^\s,;]+", path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text: it must hold one file name a line.") from error
