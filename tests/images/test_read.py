@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilum.images.read import UnreadableFilm, decode_grey, read_grey, to_eight_bits
+from hilum.images.read import (
+    UnreadableFilm,
+    bulk_bits,
+    decode_grey,
+    read_grey,
+    read_grey_keeping_damaged,
+    to_eight_bits,
+)
 
 GREY = (np.add.outer(np.arange(90), 2 * np.arange(120)) % 256).astype(np.uint8)
 COLOUR = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
@@ -118,10 +126,111 @@ def test_declared_bits_that_are_exceeded_mean_samples_over_the_whole_depth() -> 
     assert film.tolist() == [[0, 16, 255]]
 
 
-def test_undeclared_bits_are_scaled_by_the_films_own_maximum() -> None:
-    assert decode_grey(sixteen_bit_png(np.array([[0, 1000, 4000]]))).tolist() == [[0, 64, 255]]
+def test_undeclared_bits_are_those_of_the_film() -> None:
+    assert decode_grey(sixteen_bit_png(np.array([[0, 1000, 2000, 4000]]))).tolist() == [
+        [0, 62, 125, 249]
+    ]
     assert decode_grey(sixteen_bit_png(np.array([[0, 0, 0]]))).tolist() == [[0, 0, 0]]
     assert decode_grey(sixteen_bit_png(np.array([[0, 65_535]]))).tolist() == [[0, 255]]
+
+
+def anatomy(bits: int) -> np.ndarray:
+    """Return a film whose samples use all of so many bits."""
+    return np.linspace(0, 2**bits - 1, 40_000).astype(np.uint16).reshape(200, 200)
+
+
+def letter(film: np.ndarray) -> None:
+    film[5:15, 5:15] = 65_535
+
+
+def letters_of_other_values(film: np.ndarray) -> None:
+    film[5:15, 5:15] = np.linspace(64_000, 65_535, 100).reshape(10, 10)
+
+
+def soft_letter(film: np.ndarray) -> None:
+    film[5:15, 5:15] = np.linspace(film.max(), 65_535, 100).reshape(10, 10)
+
+
+def one_pixel(film: np.ndarray) -> None:
+    film[0, 0] = 65_535
+
+
+def background_at_the_top(film: np.ndarray) -> None:
+    film[:, :80] = 65_535
+
+
+def collimator(film: np.ndarray) -> None:
+    film[:, :80], film[100:110, 100:110] = 0, 65_535
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 15])
+@pytest.mark.parametrize(
+    "mark",
+    [letter, letters_of_other_values, one_pixel, background_at_the_top, collimator],
+)
+def test_markers_do_not_darken_the_film(bits: int, mark: Callable[[np.ndarray], None]) -> None:
+    plain, marked = anatomy(bits), anatomy(bits)
+    mark(marked)
+    film = decode_grey(sixteen_bit_png(marked))
+    same = plain == marked
+    full = 2**bits - 1
+    expected = (plain.astype(int) * 255 + full // 2) // full
+    assert np.array_equal(film[same], expected[same])
+    assert film[marked > full].min() == 255
+    assert np.array_equal(film, to_eight_bits(marked))  # an array of the same values
+    declared = decode_grey(with_chunk(sixteen_bit_png(marked), b"sBIT", bytes([bits])))
+    assert np.array_equal(film, declared)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_letters_with_soft_edges_do_not_darken_the_film(bits: int) -> None:
+    marked = anatomy(bits)
+    soft_letter(marked)
+    assert bulk_bits(marked) == bits
+
+
+def test_bright_parts_of_the_film_are_no_markers() -> None:
+    film = anatomy(16)
+    assert bulk_bits(film) == 16
+    film[:, :190] = 0  # a narrow open field
+    assert bulk_bits(film) == 16
+    bright = anatomy(15)
+    bright[:20] = np.linspace(20_000, 50_000, 4000).reshape(20, 200)
+    assert bulk_bits(bright) == 16
+    noisy_border = np.arange(40_000, dtype=np.uint16).reshape(200, 200) % 50
+    noisy_border[80:120, 80:120] = np.linspace(20_000, 60_000, 1600).reshape(40, 40)
+    assert bulk_bits(noisy_border) == 16
+    assert bulk_bits(np.zeros((4, 4), np.uint16)) == 8
+
+
+def damaged_jpegs() -> dict[str, bytes]:
+    """Return JPEGs whose markers are whole and whose data are not."""
+    texture = np.random.default_rng(0).integers(0, 255, (96, 96), dtype=np.uint8)
+    made = {}
+    for name, options in {
+        "plain": {},
+        "progressive": {"progressive": True},
+        "restarts": {"restart_marker_rows": 1},
+    }.items():
+        data = encoded(Image.fromarray(texture), "JPEG", **options)
+        at = data.rindex(b"\xff\xda") + 200
+        made[f"{name}, bytes dropped"] = data[:at] + data[at + 300 :]
+        made[f"{name}, bytes zeroed"] = data[:at] + bytes(300) + data[at + 300 :]
+    return made
+
+
+@pytest.mark.parametrize("kind", damaged_jpegs())
+def test_what_the_decoder_reports_is_damage(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = damaged_jpegs()[kind]
+    assert reason(data) == "damaged"
+    assert decode_grey(data, keep_damaged=True).shape == (96, 96)
+    (tmp_path / "film.jpg").write_bytes(data)
+    assert read_grey_keeping_damaged(tmp_path / "film.jpg").shape == (96, 96)
+    sound = encoded(Image.fromarray(GREY), "JPEG")
+    assert decode_grey(sound).shape == GREY.shape  # the report is each film's own
+    assert capfd.readouterr().err == ""
 
 
 def test_eight_bit_samples_are_left_alone_whatever_is_declared() -> None:

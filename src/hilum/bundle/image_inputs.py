@@ -42,7 +42,7 @@ class ImageInputs:
     single: bool
     """Whether one image was given, and neither a list nor a batch."""
     bits: int | None
-    """Bits that hold a value of a uint16 image; None for all 16."""
+    """Bits that hold a value of a uint16 image; None for those that the bulk of it uses."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -65,7 +65,7 @@ class ImageInputs:
         if image.dtype.kind == "f":
             levels: NDArray[np.uint8] = np.rint(image * image.dtype.type(255)).astype(np.uint8)
             return levels
-        return np.asarray(to_eight_bits(image, self.bits or 16))
+        return np.asarray(to_eight_bits(image, self.bits))
 
 
 def image_inputs(images: object, bits: int | None = None) -> ImageInputs:
@@ -73,7 +73,7 @@ def image_inputs(images: object, bits: int | None = None) -> ImageInputs:
 
     Args:
         images: See ``ALLOWED``. Arrays are in radiographs' usual sense: 0 is black.
-        bits: Bits that hold a value of a uint16 image, such as 12; None for all 16.
+        bits: Bits that hold a value of a uint16 image, such as 12; None for those that the bulk of it uses.
 
     Raises:
         TypeError: It is of another kind.

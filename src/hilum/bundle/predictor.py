@@ -74,8 +74,8 @@ class Predictor:
 
     Everything else is a TypeError at once; a wrong shape or a value out of range is a DataError.
     All are brought to 256 grey levels first, as files are, so the same 8-bit image gives the same
-    result in every form. A 16-bit file is scaled by its declared bits or own maximum, an array by its
-    declared range.
+    result in every form. A 16-bit image, file or array, is scaled by its declared bits (PNG's sBIT chunk,
+    ``bits=``), else by those that the bulk of it uses (`hilum.images.read.bulk_bits`).
     """
 
     model: Model
@@ -138,7 +138,7 @@ class Predictor:
 
         Args:
             images: See the class.
-            bits: Bits that hold a value of a uint16 image; None for all 16.
+            bits: Bits that hold a value of a uint16 image; None for those that the bulk of it uses.
             unreadable: Among several files, "nan" gives those that cannot be read a row of NaN.
 
         Returns:
@@ -202,7 +202,7 @@ class Predictor:
             image: One image; see the class.
             finding: Name of a finding of the model.
             layer: Module whose maps are weighed; the deepest with a map of at least 7 x 7 unless given.
-            bits: Bits that hold a value of a uint16 image; None for all 16.
+            bits: Bits that hold a value of a uint16 image; None for those that the bulk of it uses.
 
         Raises:
             RunError: The model was pretrained only.

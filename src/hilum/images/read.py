@@ -2,15 +2,19 @@
 
 Only the content counts, not the file's extension. Before OpenCV gets the bytes, the container is
 parsed here: its size is taken from the header (decompression bombs), and it must be complete
-(OpenCV may return a half-grey picture for a truncated file). A JPEG whose compressed bytes are
-damaged *between* valid markers is read: no decoder detects that reliably.
+(OpenCV may return a half-grey picture for a truncated file). What libjpeg reports about compressed
+bytes that are damaged *between* valid markers is read from standard error, film by film, since
+OpenCV has no other way to tell.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import struct
+import tempfile
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +28,21 @@ from hilum.errors import DataError
 MAX_PIXELS = 100_000_000
 """Default limit of pixels; a large mammograph has 30 million."""
 
+KEEPING_READER = "hilum.images.read:read_grey_keeping_damaged"
+"""Reader of films that the decoder fills up where their data are damaged, as ``--keep-damaged`` asks."""
+MARKER_SHARE = 0.01
+"""Largest share of samples that count as markers whatever their values; see ``bulk_bits``."""
+
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"eXIf")
 # A JPEG marker: not a stuffed byte (00), not a fill byte (ff), not a restart (d0 to d7).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# libjpeg's warnings (jerror.h) about data; those about JFIF or Adobe headers do not touch pixels.
+_JPEG_DAMAGE = re.compile(
+    rb"(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS)[^\n]*"
+)
+_ERROR_OUTPUT = threading.Lock()
 _JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
 
 
@@ -68,8 +82,24 @@ def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode_grey(_read_bytes(path, max_pixels), max_pixels)
 
 
-def decode_grey(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_grey_keeping_damaged(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return the film as `read_grey` does, also a JPEG whose decoder reports damaged data.
+
+    Raises:
+        UnreadableFilm: As for `read_grey`; what has no pixels still fails.
+    """
+    return decode_grey(_read_bytes(path, max_pixels), max_pixels, keep_damaged=True)
+
+
+def decode_grey(
+    data: bytes, max_pixels: int = MAX_PIXELS, *, keep_damaged: bool = False
+) -> np.ndarray:
     """Return an encoded PNG or JPEG as grey, uint8 [H, W]; see `read_grey`.
+
+    Args:
+        data: The file's content.
+        max_pixels: The most pixels that the film may have.
+        keep_damaged: Return a JPEG although its decoder reports damaged data.
 
     Raises:
         UnreadableFilm: As for `read_grey`.
@@ -77,7 +107,7 @@ def decode_grey(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     for magic, walk in _CONTAINERS.items():
         if data.startswith(magic):
             encoded = walk(data, max_pixels)
-            return to_eight_bits(_decode(encoded.data), encoded.declared_bits)
+            return to_eight_bits(_decode(encoded.data, keep_damaged), encoded.declared_bits)
     raise UnreadableFilm("not a PNG or JPEG image") if data else UnreadableFilm("empty")
 
 
@@ -85,23 +115,54 @@ def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndar
     """Return grey samples as uint8 [H, W]; 8-bit samples are returned as they are.
 
     16-bit samples are divided by their full scale, never shifted, for many hold 10 to 15 bits. The
-    full scale is ``2 ** declared_bits - 1`` where the file declares its bits and stays within them;
-    65,535 where it declares fewer and exceeds them (PNG's own rule: samples scaled up to the whole
-    depth); else the file's own maximum.
+    full scale is ``2 ** bits - 1``, and what exceeds it (a marker) becomes white. The bits are those
+    declared if the bulk of the film stays within them; 16 where the bulk exceeds what is declared
+    (PNG's own rule: samples scaled up to the whole depth); those of the bulk, by `bulk_bits`, where
+    nothing is declared. Files and arrays are scaled alike.
 
     Args:
         grey: uint8 or uint16, [H, W].
-        declared_bits: Significant bits a sample (PNG's sBIT chunk), None if the file has none.
+        declared_bits: Significant bits a sample (PNG's sBIT chunk), None if the film has none.
     """
     if grey.dtype == np.uint8:
         return grey
-    largest = int(grey.max())
-    full = largest if declared_bits is None else 2**declared_bits - 1
-    full = max(1, full if largest <= full else 65_535)
+    bits = bulk_bits(grey)
+    if declared_bits is not None:
+        bits = declared_bits if bits <= max(8, declared_bits) else 16
+    full = 2**bits - 1
     values = np.minimum(np.arange(65_536, dtype=np.uint32), full)
     table: np.ndarray = ((values * 255 + full // 2) // full).astype(np.uint8)
     scaled: np.ndarray = table[grey]
     return scaled
+
+
+def bulk_bits(grey: np.ndarray) -> int:
+    """Return the bits, from 8 to 16, that the bulk of a film uses: the fewest that hold all samples but markers.
+
+    Samples above ``2 ** bits - 1`` are markers if either
+
+    - they are at most 1 % of those above the film's lowest value, and an empty range of at least
+      half of ``2 ** bits`` lies below them, or they reach three times ``2 ** bits`` (letters with
+      soft edges);
+    - they all have one value, which is 65,535 or above three times ``2 ** bits``, and are at most
+      90 % (padding, a background at the top).
+
+    The lowest value is not counted, so that a collimator's border is not taken for the bulk.
+
+    Args:
+        grey: uint16 [H, W].
+    """
+    counts = np.bincount(grey.reshape(-1), minlength=65_536)
+    values = np.flatnonzero(counts)
+    largest, total = int(values[-1]), int(counts[values[1:]].sum())
+    for bits in range(8, max(8, largest.bit_length())):
+        above = values[values >= 2**bits]
+        share = counts[above].sum() / max(1, total)
+        apart, far = above[0] >= 1.5 * 2**bits, largest > 3 * 2**bits
+        constant = len(above) == 1 and (far or largest == 65_535)
+        if (share <= MARKER_SHARE and (apart or far)) or (constant and share <= 0.9):
+            return bits
+    return max(8, largest.bit_length())
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:
@@ -217,16 +278,32 @@ def _check_jpeg_frame(body: bytes, max_pixels: int) -> None:
     _check_size(width, height, max_pixels)
 
 
-def _decode(data: bytes) -> np.ndarray:
+def _decode(data: bytes, keep_damaged: bool) -> np.ndarray:
     """Return the decoded grey, uint8 or uint16 [H, W]."""
-    try:
-        grey = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-        )
-    except (cv2.error, MemoryError) as error:
-        raise UnreadableFilm("damaged", "the decoder refuses it") from error
+    # OpenCV's libjpeg prints its warnings and returns a picture: standard error is the only report.
+    with _ERROR_OUTPUT, tempfile.TemporaryFile() as report:
+        try:
+            kept = os.dup(2)
+        except OSError:  # a process without standard error
+            kept = -1
+        os.dup2(report.fileno(), 2)
+        try:
+            grey = cv2.imdecode(
+                np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+            )
+        except (cv2.error, MemoryError) as error:
+            raise UnreadableFilm("damaged", "the decoder refuses it") from error
+        finally:
+            if kept < 0:
+                os.close(2)
+            else:
+                os.dup2(kept, 2)
+                os.close(kept)
+        warning = _JPEG_DAMAGE.search(os.pread(report.fileno(), 2**16, 0))
     if grey is None or grey.ndim != 2 or grey.dtype not in (np.uint8, np.uint16):
         raise UnreadableFilm("damaged", "the decoder refuses it")
+    if warning and data.startswith(_JPEG_MAGIC) and not keep_damaged:
+        raise UnreadableFilm("damaged", warning[0].decode("ascii", "replace")[:100])
     return grey
 
 

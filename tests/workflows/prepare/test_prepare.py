@@ -20,6 +20,7 @@ from hilum.images.enhance import Preparation
 from hilum.images.read import read_grey
 from hilum.images.store import FAILURES, MANIFEST, Store, shard_name
 from hilum.listener import Listener
+from hilum.sources import read_source
 from hilum.splits import Split
 from hilum.workflows.prepare.plan import WORKPLACE
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
@@ -468,3 +469,20 @@ def test_the_environment_is_not_needed(films: Path, tmp_path: Path) -> None:
         assert prepare(catalog_of(films), tmp_path / "out", PrepareOptions(16, workers=1)).complete
     finally:
         os.chdir(before)
+
+
+def test_damaged_films_are_kept_on_request(tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    root.mkdir()
+    texture = np.random.default_rng(0).integers(0, 255, (96, 96), dtype=np.uint8)
+    for name in ("a.jpg", "b.jpg"):
+        cv2.imwrite(str(root / name), texture)
+    data = (root / "b.jpg").read_bytes()
+    at = data.rindex(b"\xff\xda") + 200
+    (root / "b.jpg").write_bytes(data[:at] + data[at + 300 :])
+    catalog = read_source("folder", root)
+    result = prepare(catalog, tmp_path / "s", PrepareOptions(16, workers=1))
+    assert result.rows_failed == {"damaged": 1}
+    assert "b.jpg,damaged: Corrupt JPEG data" in (tmp_path / "s" / "failures.csv").read_text()
+    kept = prepare(catalog, tmp_path / "k", PrepareOptions(16, workers=1, keep_damaged=True))
+    assert (kept.rows_kept, kept.rows_failed) == (2, {})

@@ -55,6 +55,8 @@ class PrepareOptions:
     """Search for near copies too, and keep copies out of different splits; nothing is deleted."""
     max_pixels: int = MAX_PIXELS
     """Films with more pixels fail."""
+    keep_damaged: bool = False
+    """Keep JPEGs whose decoder reports damaged data; they fail otherwise."""
     patience: float = 60.0
     """Seconds after which decoding a film counts as hung."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from hilum.catalog import Catalog
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
+from hilum.images.read import KEEPING_READER
 from hilum.images.store import (
     MANIFEST,
     MISSING,
@@ -91,7 +92,8 @@ def prepare(
         RunError: ``out`` holds something else, or another process is writing it.
         DataError: The disk is too small, or not one film can be read.
     """
-    reader = reader or catalog.reader or DEFAULT_READER
+    usual = KEEPING_READER if options.keep_damaged else DEFAULT_READER
+    reader = reader or catalog.reader or usual
     part, parts = options.part()
     workers = options.worker_count()
     plan = make_plan(as_path("out", out), catalog, options, reader, films_a_shard)
