@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -220,3 +221,52 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no run"), open_run(tmp_path, {"record": {}}):
         pass
     assert (tmp_path / "splits").is_dir()
+
+
+RECORD = {"data": [{"source": "a", "films": 2, "fingerprint": "f", "split": "s"}]}
+
+
+def block(data: list[str], record: dict[str, Any] = RECORD, **more: Any) -> dict[str, Any]:
+    return {"finetune": {"data": data, "lr": 0.1, **more}, "record": record}
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        (block(["/a/store"]), block(["/b/store"])),
+        (block(["store"]), block(["/a/store"])),
+        (block(["/a"], unlabelled=["/c"]), block(["/b"], unlabelled=["/d"])),
+        (
+            block(["/a"], {**RECORD, "pseudo_labels": "h"}, pseudo_labels="/a/t.parquet"),
+            block(["/a"], {**RECORD, "pseudo_labels": "h"}, pseudo_labels="/b/t.parquet"),
+        ),
+    ],
+)
+def test_a_run_goes_on_where_its_store_was_moved(
+    tmp_path: Path, then: dict[str, Any], now: dict[str, Any]
+) -> None:
+    with open_run(tmp_path / "run", then) as run:
+        run.log(event="start")
+    with open_run(tmp_path / "run", now):
+        pass
+    # Other ranks read their options there, so it has the new place.
+    assert yaml.safe_load((tmp_path / "run" / "options.yaml").read_text()) == now
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        block(["/b"], {"data": [{**RECORD["data"][0], "fingerprint": "other"}]}),
+        block(["/b"], {"data": [{**RECORD["data"][0], "split": "other"}]}),
+        block(["/a", "/b"], {"data": RECORD["data"] * 2}),
+        block(["/b"], lr=0.2),
+        block(["/b"], {}),
+    ],
+)
+def test_a_run_with_other_films_at_another_place_is_refused(
+    tmp_path: Path, now: dict[str, Any]
+) -> None:
+    with open_run(tmp_path / "run", block(["/a"])) as run:
+        run.log(event="start")
+    with pytest.raises(RunError, match="other options"), open_run(tmp_path / "run", now):
+        pass

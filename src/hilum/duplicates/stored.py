@@ -18,6 +18,7 @@ from hilum.duplicates.find import find_copies
 from hilum.duplicates.options import CopyOptions
 from hilum.errors import DataError
 from hilum.files import replacing
+from hilum.images.catalog_table import columns_hash
 from hilum.images.equal_pixels import equal_pixels
 from hilum.images.films import Films
 from hilum.images.store import Store
@@ -28,6 +29,8 @@ FILE_NAME = "duplicates.parquet"
 FORMAT = 1
 KEY = b"hilum"
 """Key of the record, as JSON, in Parquet's metadata."""
+CONTENT = "content_sha256"
+"""Key of the record: hash of the pairs. Files of 0.1.0 have none."""
 COLUMNS = ("first", "second", "kind", "correlation")
 """Paths of two films, "exact" or "near", and their correlation once aligned."""
 TEXTS = pa.string(), pa.large_string()
@@ -55,6 +58,7 @@ def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path
     arrow = pa.Table.from_pandas(
         table.astype({"first": "string", "second": "string"}), preserve_index=False
     )
+    record[CONTENT] = columns_hash(arrow)
     with replacing(store.folder / FILE_NAME) as aside:
         pq.write_table(
             arrow.replace_schema_metadata({KEY: json.dumps(record, sort_keys=True).encode()}), aside
@@ -79,7 +83,10 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
         record: dict[str, Any] = json.loads((arrow.schema.metadata or {})[KEY])
         table: pd.DataFrame = arrow.to_pandas()
         version, fingerprint = record["format"], record["store"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if record.get(CONTENT, known := columns_hash(arrow)) != known:
+            raise ValueError("it does not match its own SHA-256")
+    except Exception as error:
+        # pyarrow, pandas and the file system each have their own errors for a damaged file.
         raise DataError(
             f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}"
         ) from error

@@ -180,7 +180,9 @@ def _same_options(path: Path, text: str) -> None:
     if known.is_file():
         written = _read_options(known)
         old = {name: with_new_names(name, block) for name, block in written.items()}
-        differing = difference(old, yaml.safe_load(text))
+        today = yaml.safe_load(text)
+        old = _with_moved_data(old, today)
+        differing = difference(old, today)
         if differing and _begun(path):
             raise RunError(
                 f"{path} holds a run with other options ({differing}): give the same, or another --out."
@@ -196,6 +198,35 @@ def _same_options(path: Path, text: str) -> None:
             f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out."
         )
     write_bytes(known, text.encode())
+
+
+def _with_moved_data(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return old options with the new paths of stores and tables whose recorded hashes are the same."""
+    before, now = (tree.get("record") or {} for tree in (old, new))
+    moved: set[str] = set()
+    if before.get("data") and before["data"] == now.get("data"):
+        moved |= {"data", "unlabelled"}
+    if before.get("pseudo_labels") and before["pseudo_labels"] == now.get("pseudo_labels"):
+        moved.add("pseudo_labels")
+
+    def renewed(block: Any, other: Any) -> Any:
+        if not isinstance(block, dict) or not isinstance(other, dict):
+            return block
+        return {
+            key: other[key]
+            if key in moved and _as_many(value, other.get(key))
+            else renewed(value, other.get(key))
+            for key, value in block.items()
+        }
+
+    return {name: renewed(block, new.get(name)) for name, block in old.items()}
+
+
+def _as_many(paths: Any, others: Any) -> bool:
+    """Whether both are paths, or lists of as many."""
+    if isinstance(paths, list) and isinstance(others, list):
+        return len(paths) == len(others)
+    return isinstance(paths, str) and isinstance(others, str)
 
 
 def _read_options(known: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.compare import compare
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
+from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.evaluate.probe import probe
 from hilum.workflows.prepare.split import SplitOptions, split
 from hilum.workflows.train.finetune import finetune
@@ -73,11 +74,15 @@ def test_saved_predictions_are_used_again_and_made_anew_when_spoilt(
     saved = pd.read_parquet(first.predictions)
     saved["Edema"] = saved["Edema"] * 0
     attrs, saved.attrs = saved.attrs, {}
+    assert attrs.keys() == {"model", "data", "rows", "content_sha256"}
     saved.to_parquet(first.predictions, index=False)
     assert measured(run, tiny_store).to_json() == first.to_json()
     saved.attrs = attrs
     saved.to_parquet(first.predictions, index=False)
-    assert measured(run, tiny_store).evaluation.findings[0].measures["auroc"].value == 0.5
+    assert measured(run, tiny_store).to_json() == first.to_json()
+    saved.to_parquet(first.predictions, index=False)
+    with pytest.raises(RunError, match="own SHA-256"):
+        read_predictions(first.predictions)
     first.predictions.unlink()
 
 

@@ -18,6 +18,7 @@ from hilum.metrics.roc import roc_points
 from hilum.pages.gallery import Gallery, read_gallery
 from hilum.pages.read import Run
 from hilum.workflows.data.subsets import Subsets, truth_of
+from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.evaluate.record import EvaluationRecord
 from hilum.workflows.study.gallery import SUMMARY, Read, write_gallery
 
@@ -98,7 +99,7 @@ def _films(run: Run, name: str, evaluation: EvaluationRecord) -> tuple[Films, pd
         raise _MissingError("the store that it was measured on is not there any more")
     if not path.is_file():
         raise _MissingError("its predictions are not there any more")
-    return Films.open([Path(evaluation.options.data)]), pd.read_parquet(path)
+    return Films.open([Path(evaluation.options.data)]), read_predictions(path)
 
 
 def _curves(run: Run, name: str, evaluation: EvaluationRecord) -> dict[str, Curve]:

@@ -17,11 +17,13 @@ from hilum.arrays import FloatArray, Rows
 from hilum.errors import DataError
 from hilum.files import replacing
 from hilum.findings import positions
+from hilum.images.catalog_table import columns_hash
 from hilum.images.films import Films
 from hilum.training.run_folder import PSEUDO_LABELS
 from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 1
+CONTENT = "content_sha256"
 METADATA = b"hilum"
 """Key of the JSON that says of a table how it was made."""
 COLUMNS = {
@@ -55,9 +57,8 @@ class PseudoLabels:
         table = pa.Table.from_pandas(
             self.cells.astype(COLUMNS)[list(COLUMNS)], preserve_index=False
         )
-        metadata = json.dumps(
-            {"format": FORMAT, **self.record}, sort_keys=True, ensure_ascii=False, allow_nan=False
-        )
+        record = {"format": FORMAT, **self.record, CONTENT: columns_hash(table)}
+        metadata = json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside:
             pq.write_table(table.replace_schema_metadata({METADATA: metadata.encode()}), aside)
@@ -136,6 +137,8 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
             )
         record = json.loads(table.schema.metadata[METADATA])
         version = record["format"]
+        if record.pop(CONTENT, known := columns_hash(table)) != known:
+            raise ValueError("it does not match its own SHA-256")
         cells = table.to_pandas().astype(COLUMNS)
     except FileNotFoundError as error:
         raise DataError(

@@ -16,7 +16,7 @@ from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, age_notes
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.training_manifest import FILMS, were_seen
 from hilum.errors import DataError, RunError, did_you_mean
-from hilum.files import replacing, sha256, write_json
+from hilum.files import sha256, write_json
 from hilum.findings import positions
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -28,6 +28,7 @@ from hilum.training.run_folder import METRICS, MODEL, read_metrics
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.details import Details, ScoredFilms, measure_details
 from hilum.workflows.evaluate.options import EvaluateOptions
+from hilum.workflows.evaluate.predictions import read_predictions, write_predictions
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,7 @@ def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFram
     """
     path = run / f"predictions-{split}.parquet"
     remedy = f"run `hilum evaluate {run} --data {films.stores[0].folder} --split {split}`."
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {remedy}") from error
+    table = read_predictions(path)
     if "path" not in table or list(table["path"]) != list(films.columns(["path"], rows)["path"]):
         raise RunError(f"{path} is of other films: {remedy}")
     return table
@@ -171,8 +169,8 @@ def _predictions(
     }
     table = films.columns(["source", "path", "patient"], rows).reset_index(drop=True)
     saved = None
-    with suppress(OSError, ValueError):  # missing or damaged: computed anew
-        saved = pd.read_parquet(path)
+    with suppress(RunError):  # missing or damaged: computed anew
+        saved = read_predictions(path)
     fits = saved is not None and (
         saved.attrs == identity and list(saved["path"]) == list(table["path"])
     )
@@ -181,9 +179,7 @@ def _predictions(
             films, rows, lambda done, total: listener.progress("evaluate", done, total)
         )
         saved = pd.concat([table, pd.DataFrame(scores, columns=list(predictor.findings))], axis=1)
-        saved.attrs = dict(identity.items())
-        with replacing(path) as aside:
-            saved.to_parquet(aside, index=False)
+        write_predictions(path, saved, identity)
     return saved[list(predictor.findings)].to_numpy(np.float32)
 
 

@@ -82,6 +82,7 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
                 known = yaml.safe_load(path.read_text(encoding="utf-8"))
             except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise RunError(f"{path} is damaged: start again in another --out.") from error
+            # Where a store is now does not matter: its films are compared below, in ``recorded``.
             differing = difference(_binding(known), _binding(content))
             if differing:
                 raise RunError(
@@ -118,6 +119,13 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
                     f"{str(now.split)[:8]} now): split it as it was, by the same options, or "
                     "choose another --out."
                 )
+        if [store.path.resolve() for store in record.stores] != [
+            store.path.resolve() for store in stores
+        ]:
+            record = replace(
+                record, stores=stores, plan={**record.plan, "data": study_block(plan)["data"]}
+            )
+            write_study(record)
         return _updated(record, study_block(plan))
     return StudyRecord(
         folder=folder,
@@ -170,13 +178,19 @@ def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _binding(content: Any) -> Any:
-    """Return the values of a plan's file that must not change between two calls."""
+    """Return the values of a plan's file that must not change between two calls; of stores their number."""
     block = content.get("study") if isinstance(content, dict) else None
     block = with_new_names("study", block)
     if not isinstance(block, dict):
         return content
     return {
         "study": {
-            key: value for key, value in block.items() if key not in (ANNOTATIONS, EVALUATION)
+            key: _number(value) if key == "data" else value
+            for key, value in block.items()
+            if key not in (ANNOTATIONS, EVALUATION)
         }
     }
+
+
+def _number(paths: Any) -> Any:
+    return len(paths) if isinstance(paths, list) else paths

@@ -14,12 +14,14 @@ from hilum.annotations.known import Annotations
 from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
+from hilum.errors import RunError
 from hilum.files import canonical_json, new_folder
 from hilum.findings import positions
 from hilum.heatmaps.gradcam import explain
 from hilum.heatmaps.overlay import enlarged, overlay, write_picture
 from hilum.images.films import Films
 from hilum.workflows.data.subsets import Subsets, truth_of
+from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.study.gallery_selection import RULE, Choice, choose_films
 
 SUMMARY = "gallery.json"
@@ -60,8 +62,8 @@ class Read:
         if len(columns) < len(matches):
             raise ValueError("the model calls findings that the store it was trained on lacks")
         saved, names = pd.DataFrame(), list(predictor.findings)
-        with suppress(OSError, ValueError):  # missing or damaged: scored anew
-            saved = pd.read_parquet(run / f"predictions-{split}.parquet")
+        with suppress(RunError):  # missing or damaged: scored anew
+            saved = read_predictions(run / f"predictions-{split}.parquet")
         if {"path", *names} <= set(saved) and list(saved["path"]) == list(
             films.catalog["path"].iloc[rows]
         ):
