@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,47 @@ CHEXPERT_ROWS = (
     "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,1.0,,,,,,,,,0.0,,,,1.0",
     "CheXpert-v1.0-small/train/patient00001/study1/view2_lateral.jpg,Female,68,Lateral,,,,,1.0,,-1.0,,,,,,,,",
     "CheXpert-v1.0-small/train/patient00002/study3/view1_frontal.jpg,Unknown,87,Frontal,LL,,,-1.0,1,,-1,,,,0,,,1.0,",
+)
+
+PADCHEST_TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
+PADCHEST_HEADER = (
+    "ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,"
+    "Projection,Labels"
+)
+PADCHEST_ROWS = (
+    "a1.png,0,20140915,s1,1,1930.0,F,PA,['normal']",
+    "a2.png,0,20140915,s1,1,1930.0,F,L,['normal']",
+    "b.png,54,20131212,s2,2,1957.0,M,AP_horizontal,\"['NSG tube', ' pleural effusion', '']\"",
+    "c.png,54,20131212,s1,3,nan,O,COSTAL,['unchanged']",
+    "d.png,1,20131212,s4,4,1957.0,M,PA,nan",
+)
+MIMIC_TABLES = {
+    "metadata": """dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns
+aa-1,10000032,50414267,CHEST (PA AND LAT),PA,3056,2544
+aa-2,10000032,50414267,CHEST (PA AND LAT),LATERAL,3056,2544
+bb-1,11000011,50000001,CHEST (PORTABLE AP),AP,3056,2544
+cc-1,19999987,59999999,,,3056,2544
+""",
+    "split": """dicom_id,study_id,subject_id,split
+cc-1,59999999,19999987,test
+aa-1,50414267,10000032,train
+aa-2,50414267,10000032,train
+bb-1,50000001,11000011,validate
+""",
+    "chexpert": """subject_id,study_id,Atelectasis,Edema,No Finding,Pleural Effusion
+11000011,50000001,1.0,-1.0,,0.0
+10000032,50414267,,,1.0,
+""",
+    "negbio": """subject_id,study_id,Atelectasis,Edema,No Finding,Pleural Effusion
+11000011,50000001,0.0,-1.0,,0.0
+10000032,50414267,,,1.0,
+""",
+}
+MIMIC_FILMS = (
+    "files/p10/p10000032/s50414267/aa-1.jpg",
+    "files/p10/p10000032/s50414267/aa-2.jpg",
+    "files/p11/p11000011/s50000001/bb-1.jpg",
+    "files/p19/p19999987/s59999999/cc-1.jpg",
 )
 
 
@@ -141,3 +184,34 @@ def chexpert(tmp_path: Path) -> CheXpert:
 @pytest.fixture
 def films(tmp_path: Path) -> Films:
     return Films(tmp_path / "films")
+
+
+def padchest(root: Path, rows: Sequence[str] = (), table: str = PADCHEST_TABLE) -> Path:
+    """Lay down a PadChest folder with the given rows, and all films of the usual ones but the last."""
+    touch(root, *("/".join(row.split(",")[1::-1]) for row in PADCHEST_ROWS[:-1]))
+    text = "\n".join([PADCHEST_HEADER, *(rows or PADCHEST_ROWS)]) + "\n"
+    packed = table.endswith(".gz")
+    (root / table).write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    return root
+
+
+def mimic(root: Path, packed: bool = False, **edits: tuple[str, str]) -> Path:
+    """Lay down a folder like MIMIC-CXR-JPG's with all films; edits replace a text of one table."""
+    for kind, text in MIMIC_TABLES.items():
+        old, new = edits.get(kind, ("", ""))
+        content = text.replace(old, new).encode() if old else text.encode()
+        name = f"mimic-cxr-2.0.0-{kind}.csv{'.gz' if packed else ''}"
+        root.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(gzip.compress(content) if packed else content)
+    touch(root, *MIMIC_FILMS)
+    return root
+
+
+@pytest.fixture(name="padchest")
+def padchest_fixture(tmp_path: Path) -> Callable[..., Path]:
+    return partial(padchest, tmp_path / "padchest")
+
+
+@pytest.fixture(name="mimic")
+def mimic_fixture(tmp_path: Path) -> Callable[..., Path]:
+    return partial(mimic, tmp_path / "mimic")

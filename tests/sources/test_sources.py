@@ -34,8 +34,16 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_every_source_keeps_the_catalogues_rules(name: str, nih, chexpert, medmnist, films) -> None:
-    known = {"nih14": nih, "chexpert": chexpert, "medmnist": lambda: medmnist().parent}
+def test_every_source_keeps_the_catalogues_rules(
+    name: str, nih, chexpert, medmnist, films, mimic, padchest
+) -> None:
+    known = {
+        "mimic": mimic,
+        "padchest": padchest,
+        "nih14": nih,
+        "chexpert": chexpert,
+        "medmnist": lambda: medmnist().parent,
+    }
     root = known.get(name, lambda: films("a/1.png", "b/2.jpg"))()
     catalog = read_source(name, str(root))
     assert catalog.source == {"folder": root.name, "medmnist": "chestmnist_64"}.get(name, name)

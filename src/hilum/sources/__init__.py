@@ -37,6 +37,12 @@ SOURCES: dict[str, SourceEntry] = {
     "nih14": SourceEntry(
         "hilum.sources.nih14", "NIH ChestX-ray14: Data_Entry_2017*.csv and the official lists"
     ),
+    "mimic": SourceEntry(
+        "hilum.sources.mimic", "MIMIC-CXR-JPG: its tables joined by study, the official split"
+    ),
+    "padchest": SourceEntry(
+        "hilum.sources.padchest", "PadChest: its label table, folders of films by archive"
+    ),
     "medmnist": SourceEntry(
         "hilum.sources.medmnist",
         "MedMNIST: one .npz of a flat set (ChestMNIST, PneumoniaMNIST, ...), or its folder",

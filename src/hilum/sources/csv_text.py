@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from csv import Error, reader
 from pathlib import Path
@@ -15,6 +17,8 @@ SEPARATORS = (",", ";", "\t")
 LONGEST_LINE = 1_000_000
 """Bytes; a longer line is no row of a table, and parsers need many times its size."""
 MOST_COLUMNS = 10_000
+_MOST_UNPACKED = 2**30
+"""Bytes of a packed table."""
 _LOOKED_AT = 20
 """Rows below the header that a separator must divide into as many cells as the header."""
 
@@ -67,10 +71,20 @@ def read_text(path: Path) -> CsvText:
     return CsvText(columns, separator, rows, content.count(b'"') % 2 == 1)
 
 
+def _unpacked(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        content = file.read(_MOST_UNPACKED + 1)
+    if len(content) > _MOST_UNPACKED:
+        raise DataError(f"{path} unpacks to more than {_MOST_UNPACKED} bytes: unpack it first.")
+    return content
+
+
 def _content(path: Path) -> bytes:
     """Return a file as UTF-8 without a byte order mark."""
     try:
-        content = path.read_bytes()
+        content = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is no whole gzip file: is the download complete?") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
