@@ -37,6 +37,7 @@ from hilum.files import (
     read_hashed_json,
     replacing,
     sha256,
+    write_csv,
     write_hashed_json,
 )
 from hilum.images.catalog_table import BLOCK, CatalogTable
@@ -358,15 +359,12 @@ def write_table(folder: Path, table: pd.DataFrame) -> None:
 
 def write_failures(folder: Path, failures: Sequence[tuple[int, str, str]]) -> None:
     """Write ``failures.csv``: the catalogue row, the path and the reason of each film that could not be stored."""
-    with replacing(folder / FAILURES) as aside:
-        table = pd.DataFrame(failures, columns=["row", "path", "reason"])
-        table.to_csv(aside, index=False, lineterminator="\n")
+    write_csv(folder / FAILURES, ["row", "path", "reason"], failures)
 
 
 def write_missing(folder: Path, paths: Sequence[str]) -> None:
     """Write ``missing.csv``: the path of each film that the source's tables name and that is not on disk."""
-    with replacing(folder / MISSING) as aside:
-        pd.DataFrame({"path": list(paths)}).to_csv(aside, index=False, lineterminator="\n")
+    write_csv(folder / MISSING, ["path"], [[path] for path in paths])
 
 
 def make_manifest(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hilum.files import csv_text
 from hilum.metrics.results import Estimate
 from hilum.pages.charts.axes import NOT_AVAILABLE
 from hilum.pages.wording import formatted
@@ -59,12 +58,10 @@ class Table:
 
     def csv(self) -> str:
         """Return the numbers as CSV: full precision, nothing where a number is not available."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow([name for column in self.columns for name in column.names])
-        for row in self.rows:
-            writer.writerow([_harmless(value) for cell in row for value in cell.values])
-        return buffer.getvalue()
+        names = [name for column in self.columns for name in column.names]
+        return csv_text(
+            names, [[value for cell in row for value in cell.values] for row in self.rows]
+        )
 
     @property
     def address(self) -> str:
@@ -149,15 +146,6 @@ def p_value(value: float | None) -> Cell:
     if value is not None and value < 0.001:
         return Cell("< 0.001", (value,))
     return number(value, "{:.3f}")
-
-
-def _harmless(value: Value) -> Value:
-    """Return a value that a spreadsheet does not take for a formula."""
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-        else value
-    )
 
 
 def tables_in(value: Any) -> Iterator[Table]:

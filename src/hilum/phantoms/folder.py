@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 
 from hilum.errors import OptionError
-from hilum.files import clear_leftovers, replacing, write_bytes
+from hilum.files import clear_leftovers, write_bytes, write_csv
 from hilum.findings import CHEXPERT
 from hilum.options import as_path
 from hilum.phantoms.cohort import Film, cohort
@@ -199,7 +198,4 @@ def _cell(value: float) -> str:
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_csv(path, header, rows)

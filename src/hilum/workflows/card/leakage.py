@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, Rows
 from hilum.duplicates.copies import Copies
-from hilum.files import replacing
+from hilum.files import write_csv
 from hilum.images.equal_pixels import differing_labels
 from hilum.images.films import Films
 from hilum.splits import PATIENT_PARTS
@@ -49,14 +49,8 @@ def named_films(films: Films, rows: Rows) -> pd.DataFrame:
 def write_list(out: Path, name: str, table: pd.DataFrame) -> None:
     """Write a table that names films as CSV below the card's folder."""
     (out / LISTS).mkdir(parents=True, exist_ok=True)
-    with replacing(out / LISTS / f"{name}.csv") as aside:
-        table.map(_harmless).to_csv(aside, index=False, float_format="%.6g", lineterminator="\n")
-
-
-def _harmless(value: Any) -> Any:
-    """Return a value that a spreadsheet does not take for a formula."""
-    formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{value}" if formula else value
+    rows = list(table.itertuples(index=False, name=None))
+    write_csv(out / LISTS / f"{name}.csv", list(table.columns), rows, "{:.6g}")
 
 
 def copy_facts(subsets: Subsets, copies: Copies) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hilum.bundle.predictor import BATCH, Predictor
 from hilum.errors import OptionError
-from hilum.files import replacing
+from hilum.files import write_csv
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
@@ -91,6 +91,6 @@ def predict(
     called = ["|".join(predictor.called(probabilities)) for probabilities in by_name]
     table.insert(0, "film", paths)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as aside:
-        table.assign(called=called).to_csv(aside, index=False, float_format="%.6f")
+    lines = list(table.assign(called=called).itertuples(index=False, name=None))
+    write_csv(out, [*table.columns, "called"], lines, "{:.6f}")
     return PredictResult(out, len(table), failed)
