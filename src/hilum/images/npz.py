@@ -95,16 +95,16 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
 
 
-def read_film(path: Path) -> np.ndarray:
+def read_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return a film file, or an archive's film named as by `film_path`, as grey, uint8 [H, W].
 
     Raises:
         UnreadableFilm: As `read_grey` and `read_npz_film` do.
     """
     return (
-        read_npz_film(path)
+        read_npz_film(path, max_pixels)
         if _PATH.fullmatch(str(path)) and not path.is_file()
-        else read_grey(path)
+        else read_grey(path, max_pixels)
     )
 
 

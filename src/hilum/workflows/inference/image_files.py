@@ -13,10 +13,12 @@ from hilum.arrays import Rows
 from hilum.bundle.predictor import Predictor
 from hilum.errors import DataError
 from hilum.images.films import Films
+from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
 from hilum.listener import Listener
 from hilum.options import as_paths
 from hilum.sources.paths import find_films
+from hilum.workflows.inference.decoding import decoded_films
 
 LIST = "@"
 """A path that begins so names a text file with one path a line."""
@@ -76,18 +78,23 @@ def prepared_files(
     Raises:
         DataError: At the end, if not one could be read.
     """
-    for number, file in enumerate(files, start=1):
-        try:
-            if is_store(file):
-                raise DataError("it is a store: give it alone")
-            if file.is_dir():
-                raise DataError("it is a folder without PNG or JPEG files")
-            image = predictor.prepare(file)
-        except DataError as error:
-            failed[str(file)] = str(error)
-            listener.note(f"{file} is left out: {error}")
-            continue
-        yield Prepared(number, file, image)
+    folders = [
+        "it is a store: give it alone"
+        if is_store(file)
+        else "it is a folder without PNG or JPEG files"
+        if file.is_dir()
+        else ""
+        for file in files
+    ]
+    films = [file for file, reason in zip(files, folders, strict=True) if not reason]
+    images = decoded_films(predictor.preparation, films)
+    for number, (file, folder) in enumerate(zip(files, folders, strict=True), start=1):
+        image = UnreadableFilm(folder) if folder else next(images)
+        if isinstance(image, UnreadableFilm):
+            failed[str(file)] = str(image)
+            listener.note(f"{file} is left out: {image}")
+        else:
+            yield Prepared(number, file, image)
     if len(failed) < len({str(file) for file in files}):
         return
     if not files:
