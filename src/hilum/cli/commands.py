@@ -51,6 +51,10 @@ COMMANDS = {
         "hilum.cli.explain:explain",
         "Draw where a classifier looks: a heatmap and overlay for each finding.",
     ),
+    "check": (
+        "hilum.cli.check:check",
+        "Compare every file of a store, a run or a model with its hash.",
+    ),
     "report": ("hilum.cli.report:report", "Build the page of a study, a run or a data card."),
 }
 """Name -> (import string, one line of help); listed by ``hilum --help`` in this order, the order of
