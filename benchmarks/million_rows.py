@@ -104,6 +104,7 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     from hilum.bundle.training_manifest import joined, seen_films
     from hilum.catalog import Catalog, film_table
     from hilum.files import write_json
+    from hilum.group_key import made_key
     from hilum.images.enhance import Preparation, pixel_hash
     from hilum.images.films import Films
     from hilum.images.store import (
@@ -147,7 +148,7 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     test = divided.rows(opened.stores[0].catalog, "test")
     test = test[: min(SEEN_TEST_FILMS, len(test) // 2)]
     train = divided.rows(opened.stores[0].catalog, "train")
-    seen = joined(seen_films(opened.catalog.iloc[np.concatenate([train, test])]))
+    seen = joined(seen_films(opened.catalog.iloc[np.concatenate([train, test])], made_key(store)))
     backbone = Backbone("test_resnet", SIZE)
     description = Description(
         "test_resnet",

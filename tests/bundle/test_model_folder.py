@@ -21,9 +21,12 @@ from hilum.bundle.model_folder import (
     load_model,
     save_model,
 )
-from hilum.bundle.training_manifest import joined, name_hash, seen_films, were_seen
+from hilum.bundle.training_manifest import joined, seen_films, were_seen
 from hilum.errors import OptionError, RunError
+from hilum.group_key import GroupKey
 from hilum.images.enhance import Preparation
+
+KEY = GroupKey(bytes(32), Path("no.key"))
 
 
 def catalog(paths: list[str], pixels: list[str], source: str = "here") -> pd.DataFrame:
@@ -43,7 +46,9 @@ def model(findings: tuple[str, ...] = ("Edema", "Mass")) -> Model:
         thresholds={name: 0.25 if name == "Edema" else None for name in findings},
         training_data={"stores": [{"source": "here", "films": 2}]},
     )
-    return Model(described, backbone, head, seen_films(catalog(["a.png", "b.png"], ["01", "02"])))
+    return Model(
+        described, backbone, head, seen_films(catalog(["a.png", "b.png"], ["01", "02"]), KEY)
+    )
 
 
 @pytest.mark.parametrize("findings", [("Edema", "Mass"), ()])
@@ -158,19 +163,18 @@ def test_a_run_gives_its_weights_its_backbone_and_what_it_has_seen(tmp_path: Pat
 
 
 def test_films_are_known_by_name_or_by_pixels_and_no_name_is_kept() -> None:
-    seen = seen_films(catalog(["p1/a.png", "p2/b.png"], ["01", "02"]))
-    assert seen["name"].tolist() == [name_hash("here", "p1/a.png"), name_hash("here", "p2/b.png")]
+    seen = seen_films(catalog(["p1/a.png", "p2/b.png"], ["01", "02"]), KEY)
     assert "p1" not in seen.to_csv()
     fresh = catalog(["p1/a.png", "new.png", "copy.png", "p2/b.png"], ["09", "03", "02", "02"])
-    assert were_seen(fresh, seen, 64).tolist() == [True, False, True, True]
+    assert were_seen(fresh, seen, 64, KEY).tolist() == [True, False, True, True]
     elsewhere = catalog(["p1/a.png"], ["07"], source="there")
-    assert were_seen(elsewhere, seen, 64).tolist() == [False]
+    assert were_seen(elsewhere, seen, 64, KEY).tolist() == [False]
 
 
 def test_seen_films_of_several_runs_come_once_in_a_fixed_order() -> None:
     one, other = (
-        seen_films(catalog(["a", "b"], ["1", "2"])),
-        seen_films(catalog(["c", "a"], ["3", "1"])),
+        seen_films(catalog(["a", "b"], ["1", "2"]), KEY),
+        seen_films(catalog(["c", "a"], ["3", "1"]), KEY),
     )
     together = joined(one, other)
     assert len(together) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 import yaml
 
 from hilum.errors import OptionError, RunError
-from hilum.training.run_folder import LOG, OPTIONS, RunFolder, open_run, read_log
+from hilum.training.run_folder import (
+    LOG,
+    OPTIONS,
+    RunFolder,
+    changed_metrics,
+    open_run,
+    read_log,
+    read_metrics,
+)
 
 ASKED = {"pretrain": {"moco": {"train": {"lr": 0.1, "epochs": 2}, "data": ["a"]}}}
 
@@ -270,3 +279,32 @@ def test_a_run_with_other_films_at_another_place_is_refused(
         run.log(event="start")
     with pytest.raises(RunError, match="other options"), open_run(tmp_path / "run", now):
         pass
+
+
+def test_results_added_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    def add(number: int) -> None:
+        with changed_metrics(tmp_path) as metrics:
+            metrics.setdefault("evaluations", {})[str(number)] = number
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert len(read_metrics(tmp_path)["evaluations"]) == 40
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["metrics.json"]
+
+
+def test_results_that_cannot_be_written_are_told_in_one_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match=r"metrics\.json cannot be written \(No such file"),
+        changed_metrics(tmp_path / "gone"),
+    ):
+        pass
+    with pytest.raises(RunError, match="cannot be written"), changed_metrics(tmp_path):
+        raise OSError(28, "No space left on device")
+
+
+def test_an_error_between_leaves_the_results_as_they_were(tmp_path: Path) -> None:
+    with changed_metrics(tmp_path) as metrics:
+        metrics["one"] = 1
+    with pytest.raises(KeyError), changed_metrics(tmp_path) as metrics:
+        metrics["two"] = {}["absent"]
+    assert read_metrics(tmp_path) == {"one": 1}

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from hilum.group_key import VARIABLE
+
 RESEARCH_ONLY = "Research use only, not a medical device."
 
 FLAT = Parameter(name="*")
@@ -25,8 +27,16 @@ class SharedOptions:
     wins."""
     json: bool = False
     """End with one line of JSON on standard output instead of text."""
+    key_file: Path | None = None
+    """The group's secret key, under which a model knows its training films (also HILUM_KEY_FILE); by
+    default hilum.key beside the store, made when missing."""
     traceback: bool = False
     """Print the traceback of an unexpected error (also HILUM_TRACEBACK=1)."""
+
+    def __post_init__(self) -> None:
+        """Pass the key's path on to this process and the processes that it starts."""
+        if self.key_file is not None:
+            os.environ[VARIABLE] = str(self.key_file.absolute())
 
 
 Shared = Annotated[SharedOptions, Parameter(name="*", group=Group("Every command", sort_key=9))]

@@ -152,6 +152,30 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
+@contextmanager
+def changed_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """Give a run's recorded results to add to; on leaving without an error they are written.
+
+    Another process that adds at the same time waits for this one, so that no result is lost.
+
+    Raises:
+        RunError: They are damaged, or cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)  # the folder: a lock file would be one more to pass on
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            metrics = read_metrics(path)
+            yield metrics
+            write_json(path / METRICS, metrics)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise RunError(
+            f"{path / METRICS} cannot be written ({error.strerror}): the result is not kept."
+        ) from error
+
+
 def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,15 @@ import pytest
 from hilum.bundle.training_manifest import seen_films, were_seen
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError
+from hilum.group_key import GroupKey
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
 from hilum.images.store import write_store
 from hilum.splits import Split
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.split import SplitOptions, split
+
+KEY = GroupKey(bytes(32), Path("no.key"))
 
 
 def store(folder: Path, films: Sequence[int], test: Sequence[str] = (), seed: int = 0) -> Path:
@@ -69,7 +72,9 @@ def test_a_film_seen_among_two_stores_is_known_again_when_prepared_otherwise(
 ) -> None:
     both = Films.open([store(tmp_path / "a", (0, 1)), store(tmp_path / "b", (2, 3))])
     again = Films.open([store(tmp_path / "c", (2, 3, 4), seed=1)])
-    assert were_seen(again.catalog, seen_films(both.catalog), again.preparation.size).tolist() == [
+    assert were_seen(
+        again.catalog, seen_films(both.catalog, KEY), again.preparation.size, KEY
+    ).tolist() == [
         True,
         True,
         False,
@@ -84,7 +89,7 @@ def test_a_film_of_one_grey_is_known_by_its_name_alone(tmp_path: Path) -> None:
         seen.assign(pixels=[blank, seen["pixels"].iloc[1]]),
         fresh.assign(pixels=[blank, "0", blank]),
     )
-    assert were_seen(fresh, seen_films(seen), 8).tolist() == [False, False, True]
+    assert were_seen(fresh, seen_films(seen, KEY), 8, KEY).tolist() == [False, False, True]
 
 
 def copied(folder: Path, name: str, films: Sequence[int], test: Sequence[str]) -> Path:

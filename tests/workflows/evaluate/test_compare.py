@@ -15,6 +15,7 @@ import pytest
 from hilum.bundle.model_folder import load_model, save_model
 from hilum.bundle.training_manifest import seen_films
 from hilum.errors import DataError, RunError
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.images.store import write_manifest
 from hilum.labels import LabelOptions
@@ -123,7 +124,7 @@ def test_no_film_that_neither_was_trained_on_is_one_line(
     others = films.catalog.iloc[np.setdiff1d(subsets.rows("train"), subsets.rows("train", 0.5))]
     second = shutil.copytree(first, tmp_path / "second")
     model = load_model(second)
-    save_model(second / "model", replace(model, seen=seen_films(others)))
+    save_model(second / "model", replace(model, seen=seen_films(others, made_key(how.data))))
     with pytest.raises(
         RunError,
         match=r"were trained on every film of 'train' between them: give another --split\.$",

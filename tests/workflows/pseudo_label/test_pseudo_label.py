@@ -17,6 +17,7 @@ from rehash import rehash
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.training_manifest import were_seen
 from hilum.errors import DataError, HilumError, OptionError, RunError
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.images.store import write_manifest
 from hilum.labels import LabelOptions
@@ -200,13 +201,14 @@ def test_the_model_knows_the_films_that_it_and_its_teachers_saw(
     done: PseudoLabelResult, start: Path, store: Path
 ) -> None:
     films, seen = Films.open([store]), load_model(done.run).seen
+    key = made_key(store)
     labelled = {
         path for one in done.rounds.rounds if one.kept for path in table(done.run / one.run)["path"]
     }
     expected = films.catalog["path"].isin(labelled) | were_seen(
-        films.catalog, load_model(start).seen, films.preparation.size
+        films.catalog, load_model(start).seen, films.preparation.size, key
     )
-    assert were_seen(films.catalog, seen, films.preparation.size).tolist() == expected.tolist()
+    assert were_seen(films.catalog, seen, films.preparation.size, key).tolist() == expected.tolist()
 
 
 def test_the_second_time_it_is_already_done(

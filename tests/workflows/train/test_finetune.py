@@ -17,6 +17,7 @@ from heard import Heard
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.training_manifest import were_seen
 from hilum.errors import DataError, OptionError, RunError
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
@@ -114,7 +115,9 @@ def test_a_fraction_learns_from_fewer_patients_and_remembers_the_pretraining_fil
     films = Films.open([tiny_store])
     subsets = Subsets.of(films)
     assert result.patients == round(0.3 * subsets.patients(subsets.rows("train")))
-    seen = were_seen(films.catalog, load_model(result.run).seen, films.preparation.size)
+    seen = were_seen(
+        films.catalog, load_model(result.run).seen, films.preparation.size, made_key(tiny_store)
+    )
     assert np.array_equal(np.flatnonzero(seen), subsets.rows("train"))
 
 

@@ -17,6 +17,7 @@ from hilum.bundle.model_folder import load_model
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.training_manifest import were_seen
 from hilum.errors import DataError, HilumError, OptionError, RunError
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
@@ -344,9 +345,9 @@ def test_fine_tuning_learns_from_the_table_and_says_so(
         "Mass": {"present": 0, "absent": 0},
     }
     assert f"pseudo_labels: {told['sha256']}" in (done.run / "options.yaml").read_text()
-    assert were_seen(films.catalog, load_model(done.run).seen, films.preparation.size)[
-        held_back
-    ].all()
+    assert were_seen(
+        films.catalog, load_model(done.run).seen, films.preparation.size, made_key(tiny_store)
+    )[held_back].all()
     again = run(tiny_store, tmp_path / "again", pseudo_labels=table)
     names = ("model.safetensors", "model.json")
     assert all(

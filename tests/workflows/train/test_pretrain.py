@@ -15,6 +15,7 @@ from heard import Heard
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.training_manifest import seen_films, were_seen
 from hilum.errors import DataError, OptionError, RunError
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.methods.byol import BYOLOptions
@@ -86,16 +87,21 @@ def test_test_and_validation_films_stay_out_and_the_films_seen_are_listed(
     subsets = Subsets.of(films)
     seen = load_model(done.run).seen
     assert np.array_equal(
-        np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)),
+        np.flatnonzero(
+            were_seen(films.catalog, seen, films.preparation.size, made_key(tiny_store))
+        ),
         subsets.rows("train"),
     )
     both = run(tiny_store, tmp_path / "both", with_validation=True)
     seen = load_model(both.run).seen
     expected = np.union1d(subsets.rows("train"), subsets.rows("val"))
     assert np.array_equal(
-        np.flatnonzero(were_seen(films.catalog, seen, films.preparation.size)), expected
+        np.flatnonzero(
+            were_seen(films.catalog, seen, films.preparation.size, made_key(tiny_store))
+        ),
+        expected,
     )
-    assert len(seen) == len(seen_films(films.catalog.iloc[expected]))
+    assert len(seen) == len(seen_films(films.catalog.iloc[expected], made_key(tiny_store)))
 
 
 def test_the_second_time_it_is_already_done(done: TrainingResult, tiny_store: Path) -> None:

@@ -12,9 +12,10 @@ from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.initialization import initial_weights, input_size
 from hilum.bundle.model_folder import is_model, load_model
 from hilum.bundle.predictor import choose_device
-from hilum.bundle.training_manifest import FILMS, were_seen
+from hilum.bundle.training_manifest import FILMS, key_notes, were_seen
 from hilum.classifier.linear_baseline import linear_baseline_scores
 from hilum.errors import RunError
+from hilum.group_key import group_key
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.labels import LabelOptions
@@ -123,7 +124,10 @@ def read_with(subject: str, films: Films, device: str, seed: int, listener: List
     if model is None:
         seen = np.zeros(len(films), np.bool_)
         return Reader(kind, backbone.name, features, None, (), seen)
-    seen = were_seen(films.columns(FILMS), model.seen, films.preparation.size)
+    key = group_key(films.stores[0].folder)
+    for note in key_notes(model.seen, key, subject):
+        listener.note(note)
+    seen = were_seen(films.columns(FILMS), model.seen, films.preparation.size, key)
     probabilities = None
     if model.head is not None:
         with torch.inference_mode():

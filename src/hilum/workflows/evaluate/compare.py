@@ -13,7 +13,7 @@ import numpy as np
 from hilum.arrays import FloatArray
 from hilum.bundle.model_folder import WEIGHTS, described
 from hilum.errors import RunError
-from hilum.files import sha256, write_json
+from hilum.files import sha256
 from hilum.findings import positions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
@@ -22,7 +22,7 @@ from hilum.metrics.ranking import auroc
 from hilum.metrics.resampling import EvaluationLabels
 from hilum.metrics.results import Comparison, Difference
 from hilum.options import as_path
-from hilum.training.run_folder import METRICS, MODEL, read_metrics
+from hilum.training.run_folder import MODEL, changed_metrics
 from hilum.workflows.evaluate.evaluate import EvaluateResult, evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
 
@@ -160,10 +160,9 @@ def record_comparison(first: Path, second: Path, result: CompareResult) -> None:
     Its key is ``comparisons``, then the evaluation's name, such as ``test``, then the second run's
     folder name: a later comparison with a run of that name replaces it.
     """
-    metrics = read_metrics(first)
-    of_split = metrics.setdefault("comparisons", {}).setdefault(result.first.name, {})
-    of_split[second.resolve().name] = result.difference_json()
-    write_json(first / METRICS, metrics)
+    with changed_metrics(first) as metrics:
+        of_split = metrics.setdefault("comparisons", {}).setdefault(result.first.name, {})
+        of_split[second.resolve().name] = result.difference_json()
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

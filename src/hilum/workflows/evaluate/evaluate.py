@@ -14,17 +14,18 @@ import pandas as pd
 from hilum.arrays import FloatArray, Rows
 from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, age_notes
 from hilum.bundle.predictor import Predictor
-from hilum.bundle.training_manifest import FILMS, were_seen
+from hilum.bundle.training_manifest import FILMS, key_notes, were_seen
 from hilum.errors import DataError, RunError, did_you_mean
-from hilum.files import sha256, write_json
+from hilum.files import sha256
 from hilum.findings import positions
+from hilum.group_key import group_key
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.results import Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.options import as_path, plain
 from hilum.training.inference import describe_device
-from hilum.training.run_folder import METRICS, MODEL, read_metrics
+from hilum.training.run_folder import MODEL, changed_metrics
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.details import Details, ScoredFilms, measure_details
 from hilum.workflows.evaluate.options import EvaluateOptions
@@ -87,7 +88,7 @@ def evaluate(
     model = predictor.description
     unstated = options.unstated or model.unstated
     columns = _shared_findings(predictor, films, options.findings)
-    rows, dropped = _fresh_rows(run, predictor, films, options)
+    rows, dropped = _fresh_rows(run, predictor, films, options, listener)
     # On another store, or one of several that the run used, the name has the source.
     stores = model.training_data.get("stores", [])
     own = [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
@@ -117,11 +118,10 @@ def evaluate(
         evaluation, details, scored, name, predictions, dropped, lines,
         not_called, tuple(model.call_notes()),
     )  # fmt: skip
-    metrics = read_metrics(run)
     given = {key: value for key, value in plain(asdict(options)).items() if key != "device"}
     given["unstated"] = unstated
-    metrics.setdefault("evaluations", {})[name] = {**result.to_json(), "options": given}
-    write_json(run / METRICS, metrics)
+    with changed_metrics(run) as metrics:
+        metrics.setdefault("evaluations", {})[name] = {**result.to_json(), "options": given}
     return result
 
 
@@ -140,10 +140,17 @@ def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFram
 
 
 def _fresh_rows(
-    run: Path, predictor: Predictor, films: Films, options: EvaluateOptions
+    run: Path,
+    predictor: Predictor,
+    films: Films,
+    options: EvaluateOptions,
+    listener: Listener,
 ) -> tuple[Rows, int]:
     rows = Subsets.of(films).needed(options.split)
-    seen = were_seen(films.columns(FILMS, rows), predictor.model.seen, films.preparation.size)
+    key, model_seen = group_key(options.data), predictor.model.seen
+    for note in key_notes(model_seen, key, run):
+        listener.note(note)
+    seen = were_seen(films.columns(FILMS, rows), model_seen, films.preparation.size, key)
     if seen.any() and not options.exclude_training_images:
         names = ", ".join(films.columns(["path"], rows[seen][:3])["path"])
         raise DataError(
@@ -179,7 +186,12 @@ def _predictions(
             films, rows, lambda done, total: listener.progress("evaluate", done, total)
         )
         saved = pd.concat([table, pd.DataFrame(scores, columns=list(predictor.findings))], axis=1)
-        write_predictions(path, saved, identity)
+        try:
+            write_predictions(path, saved, identity)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be written ({error.strerror}): make the run's folder writable, and room on its disk."
+            ) from error
     return saved[list(predictor.findings)].to_numpy(np.float32)
 
 

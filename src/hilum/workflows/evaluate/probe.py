@@ -16,9 +16,10 @@ from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.initialization import initial_weights, input_size
 from hilum.bundle.model_folder import is_model
 from hilum.bundle.predictor import choose_device
-from hilum.bundle.training_manifest import FILMS, were_seen
+from hilum.bundle.training_manifest import FILMS, key_notes, were_seen
 from hilum.classifier.probes import PENALTIES, LinearProbe, knn_scores
 from hilum.errors import DataError
+from hilum.group_key import group_key
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.metrics.comparisons import compare_models
@@ -204,7 +205,10 @@ def _score(
     if start.preparation is not None:
         task.films.refuse_other_preparation(start.preparation)
     test_films = task.films.columns(FILMS, task.tested)
-    seen = were_seen(test_films, start.seen, task.films.preparation.size)
+    key = group_key(task.films.stores[0].folder)
+    for note in key_notes(start.seen, key, subject):
+        listener.note(note)
+    seen = were_seen(test_films, start.seen, task.films.preparation.size, key)
     if seen.any():
         raise DataError(
             f"{subject} was trained on {int(seen.sum())} of the {len(task.tested)} films of "

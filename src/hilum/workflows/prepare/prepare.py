@@ -14,6 +14,7 @@ from typing import Any
 from hilum.catalog import Catalog
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
+from hilum.group_key import made_key
 from hilum.images.read import KEEPING_READER
 from hilum.images.store import (
     MANIFEST,
@@ -96,6 +97,7 @@ def prepare(
     reader = reader or catalog.reader or usual
     part, parts = options.part()
     workers = options.worker_count()
+    made_key(as_path("out", out))
     plan = make_plan(as_path("out", out), catalog, options, reader, films_a_shard)
     if (manifest := plan.claim()) is not None:
         for note in verified(plan.out).notes:

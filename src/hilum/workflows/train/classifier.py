@@ -16,6 +16,7 @@ from hilum.classifier.learner import SupervisedLearner
 from hilum.classifier.network import Classifier
 from hilum.classifier.objective import Objective, class_weights
 from hilum.files import sha256
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.metrics.above_chance import AboveChance
@@ -72,6 +73,8 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         if team.first:
             subsets.keep(run.path)
         size = options.train.size or films.preparation.size
+        # Before the first step: a key that cannot be had must not cost a training.
+        key = made_key(films.stores[0].folder)
         start = begin(options, films, size, listener)
         findings = training_set.findings
         note_never_labelled(films.findings, findings, listener)
@@ -107,7 +110,7 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         if team.first:
             description = describe(start, size, films, "supervised", subsets.record())
             description = replace(description, unstated=options.labels.unstated)
-            seen = joined(start.seen, seen_films(films.columns(FILMS, rows)))
+            seen = joined(start.seen, seen_films(films.columns(FILMS, rows), key))
             model, evidence = concluded(
                 learner, validation, description, seen, calibrate=options.calibrate
             )

@@ -12,6 +12,7 @@ from hilum.bundle.initialization import seeded
 from hilum.bundle.model_folder import Model, save_model
 from hilum.bundle.training_manifest import FILMS, joined, seen_films
 from hilum.errors import OptionError
+from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method, positives_of
@@ -77,6 +78,8 @@ def _pretrain(
         if team.first:
             subsets.keep(run.path)
         size = options.train.size or films.preparation.size
+        # Before the first step: a key that cannot be had must not cost a training.
+        key = made_key(films.stores[0].folder)
         start = begin(options, films, size, listener)
         with seeded(options.train.seed):
             learner = load_method(method)(start.backbone, method_options, size)
@@ -104,7 +107,7 @@ def _pretrain(
             outcome = trainer.train()
         if team.first:
             description = describe(start, size, films, method, subsets.record())
-            seen = joined(start.seen, seen_films(films.columns(FILMS, rows)))
+            seen = joined(start.seen, seen_films(films.columns(FILMS, rows), key))
             save_model(run.model, Model(description, start.backbone, None, seen))
         result = TrainingResult.of(run, outcome, len(rows), subsets.patients(rows))
         return record_result(run, result)
