@@ -40,6 +40,8 @@ class Catalog:
     """
 
     source: str
+    """The data set's name; empty where only the root folder is known, whose name may be private: then
+    `prepare` names the set by that name's pseudonym."""
     root: Path
     findings: tuple[str, ...]
     table: pd.DataFrame

@@ -153,9 +153,9 @@ def test_kermany_reads_through_its_manifest(shared_data: Path) -> None:
     assert catalog.table["patient"].nunique() == 3_054
 
 
-def test_the_data_set_is_called_by_its_folder_or_as_told(films: Any) -> None:
+def test_the_data_set_is_called_as_told_and_never_by_its_folder(films: Any) -> None:
     root = films("1.png")
-    assert read_source("folder", root).source == root.name
+    assert read_source("folder", root).source == ""
     assert read_source("folder", root, dataset="Hospital A / 2").source == "Hospital-A-2"
     with pytest.raises(OptionError, match="no letter"):
         read_source("folder", root, dataset="//")

@@ -52,7 +52,7 @@ def read(root: Path, options: FolderOptions) -> Catalog:
         tuple(labels),
     )
     notes = (*notes, *films.notes, *patient_notes, *foreign_notes)
-    name = paths.dataset_name(options.dataset or root.resolve().name)
+    name = paths.dataset_name(options.dataset) if options.dataset else ""
     return Catalog(name, root, tuple(labels), table, rows_read, excluded, notes, films.missing)
 
 

@@ -32,7 +32,7 @@ class FolderOptions:
     """A folder of films with a CSV, with a folder for each class, or without labels."""
 
     dataset: str = ""
-    """Name of the data set; by default that of its root folder."""
+    """Name of the data set; by default a pseudonym of its root folder's name under the group's key."""
     csv: str = ""
     """File name of the table, below the root; without one every PNG and JPEG below the root is a
     film."""

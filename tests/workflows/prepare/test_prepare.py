@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -486,3 +488,17 @@ def test_damaged_films_are_kept_on_request(tmp_path: Path) -> None:
     assert "b.jpg,damaged: Corrupt JPEG data" in (tmp_path / "s" / "failures.csv").read_text()
     kept = prepare(catalog, tmp_path / "k", PrepareOptions(16, workers=1, keep_damaged=True))
     assert (kept.rows_kept, kept.rows_failed) == (2, {})
+
+
+def test_a_set_without_a_name_is_named_by_a_pseudonym_of_its_folder(
+    films: Path, tmp_path: Path
+) -> None:
+    root = films.rename(tmp_path / "st-marys")
+    unnamed = replace(catalog_of(root), source="")
+    sources = []
+    for place in ("group/a", "group/b", "strangers/a"):
+        prepare(unnamed, tmp_path / place, PrepareOptions(size=16, workers=1))
+        sources.append(Store.open(tmp_path / place).source)
+        assert root.name not in (tmp_path / place / "manifest.json").read_text()
+    assert sources[0] == sources[1] != sources[2]
+    assert re.fullmatch(r"folder-[0-9a-f]{8}", sources[0])

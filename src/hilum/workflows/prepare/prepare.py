@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,17 @@ def prepare(
     reader = reader or catalog.reader or usual
     part, parts = options.part()
     workers = options.worker_count()
-    made_key(as_path("out", out))
-    plan = make_plan(as_path("out", out), catalog, options, reader, films_a_shard)
+    out = as_path("out", out)
+    if not catalog.source:
+        key = made_key(out)
+        name = catalog.root.resolve().name.encode(errors="surrogateescape")
+        catalog = replace(catalog, source=f"folder-{key.pseudonyms('source', [name])[0][:8]}")
+    plan = make_plan(out, catalog, options, reader, films_a_shard)
     if (manifest := plan.claim()) is not None:
         for note in verified(plan.out).notes:
             listener.note(note)
         return _result(plan, manifest, already_done=True)
+    made_key(out)  # beside the first store of a group
     numbers = range(part, plan.shards, parts)
     missing = unfinished(plan, numbers)
     total, left = (
