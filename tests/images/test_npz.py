@@ -142,7 +142,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "no array": (member(b"hello, this is text and no array"), "is no NumPy array"),
     "short": (member(b"\x93NUM"), "ends early"),
     "objects": (member(head(described("|O")) + pickle.dumps([1])), "of the type '|O'"),
-    "floats": (member(head(described("<f4")) + bytes(72)), "of the type '<f4'"),
+    "floats": (member(head(described("<f4")) + bytes(72)), "is float32"),
     "big-endian": (member(head(described(">u2")) + bytes(36)), "of the type '>u2'"),
     "code": (member(head("__import__('os').abort()\n")), "of a form that is not read"),
     "Fortran": (member(head(described(fortran="True")) + bytes(18)), "of a form that is not read"),

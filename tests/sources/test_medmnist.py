@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import DataError, HilumError, OptionError
 from hilum.findings import NIH14
+from hilum.images.npz import read_npz_film
 from hilum.sources import read_source
 
 CLASSES = {
@@ -137,7 +138,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"train_images": np.zeros((9, 8, 8, 8), np.uint8)},
         r"uint8 \[9, 8, 8, 8\], allowed.*flat",
     ),
-    "floats": ({"train_images": FILMS.astype(np.float32)}, "of the type '<f4'"),
+    "floats": ({"train_images": FILMS.astype(np.float32)}, "train_images is float32"),
     "wide numbers": ({"train_images": FILMS.astype(np.uint16)}, r"uint16 \[9, 8, 8\], allowed"),
     "a label of neither": (
         {"val_labels": np.full((4, 14), 2, np.uint8)},
@@ -252,3 +253,32 @@ def test_mutated_archives_are_read_or_refused_in_one_line(
     except HilumError as error:
         refusal = str(error)
     assert "\n" not in refusal
+
+
+@pytest.mark.parametrize("name", ["chestmnist_64 (1)", "ChestMNIST_64(2)", "chestmnist_64 - Copy"])
+def test_a_second_copys_name_is_the_sets(medmnist: Any, name: str) -> None:
+    catalog = read_source("medmnist", medmnist(name))
+    assert catalog.source.lower() == "chestmnist_64"
+    assert len(catalog.findings) == 14
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_one_channel_and_float_labels_read_as_the_plain_arrays(medmnist: Any, kind: type) -> None:
+    plain = medmnist()
+    with np.load(plain) as file:
+        arrays = {
+            name: array[..., None] if name.endswith("images") else array.astype(kind)
+            for name, array in file.items()
+        }
+    before = read_source("medmnist", plain).table
+    film = read_npz_film(plain.parent / before["path"][3])
+    other = medmnist(**arrays)
+    after = read_source("medmnist", other).table
+    assert after.equals(before)
+    np.testing.assert_array_equal(read_npz_film(other.parent / after["path"][3]), film)
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1e30])
+def test_float_labels_that_are_no_labels_are_refused(medmnist: Any, value: float) -> None:
+    with pytest.raises(DataError, match=r"no labels|a label above"):
+        read_source("medmnist", medmnist(train_labels=np.full((9, 14), value)))

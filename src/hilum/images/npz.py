@@ -36,7 +36,7 @@ _HEADER = re.compile(
     rb"\{'descr': '(?P<kind>[^']{1,16})', 'fortran_order': (?P<fortran>True|False), "
     rb"'shape': \((?P<shape>[\d, ]{0,120})\), \} *\n?"
 )
-_KINDS = re.compile(r"[|<][ui][1248]|\|b1")
+_KINDS = re.compile(r"[|<][ui][1248]|\|b1|<f[48]")
 _CHUNK = 2**20
 _MOST_HEADER = 4096
 _BEST_RATIO = 1032
@@ -92,6 +92,7 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             "too many pixels", f"{width} x {height}, at most {max_pixels} are read"
         )
     film = array.row(int(match["index"]))
+    film = film[..., 0] if film.shape[2:] == (1,) else film
     return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
 
 
@@ -109,8 +110,8 @@ def read_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def is_films(array: NpzArray) -> bool:
-    """Return whether an array holds films: uint8, [n, h, w] or [n, h, w, 3], of at least one pixel each."""
-    layout = len(array.shape) == 3 or (len(array.shape) == 4 and array.shape[3] == 3)
+    """Return whether an array holds films: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3], no side 0."""
+    layout = len(array.shape) == 3 or (len(array.shape) == 4 and array.shape[3] in (1, 3))
     return layout and array.dtype == np.uint8 and min(array.shape[1:]) > 0
 
 
@@ -137,15 +138,15 @@ class NpzArray:
     Attributes:
         name: Its name in the archive.
         shape: Its shape; the first axis counts rows.
-        dtype: Whole numbers or bool, little-endian.
+        dtype: Numbers or bool, little-endian.
     """
 
     def __init__(self, file: Path, name: str) -> None:
         """Open the array and read its header.
 
         Raises:
-            UnreadableFilm: It is not there, holds Python objects or anything but whole numbers, is
-                no array, or its size in the archive is not the one of its shape.
+            UnreadableFilm: It is not there, holds Python objects or anything but numbers, is no
+                array, or its size in the archive is not the one of its shape.
         """
         self.name, self._file = name, file
         self.shape: tuple[int, ...] = ()
@@ -285,7 +286,7 @@ def _parsed(header: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.gene
     kind = match["kind"].decode("latin-1")
     if not _KINDS.fullmatch(kind):
         raise UnreadableFilm(
-            "damaged", f"{name} is of the type {kind!r}: arrays of whole numbers are read"
+            "damaged", f"{name} is of the type {kind!r}: arrays of numbers are read"
         )
     shape = tuple(int(size) for size in match["shape"].decode().split(",") if size.strip())
     if not shape:

@@ -92,7 +92,7 @@ def read(root: Path, options: MedMNISTOptions) -> Catalog:
     findings = tuple(columns)
     table = film_table(_films(file.name, labels).assign(**columns), findings)
     name, notes = (
-        paths.dataset_name(options.dataset or file.stem),
+        paths.dataset_name(options.dataset or _stem(file)),
         (*notes, *_notes(images, set_name)),
     )
     return Catalog(name, file.parent, findings, table, len(table), notes=notes, reader=NPZ_READER)
@@ -118,7 +118,12 @@ def _the_file(root: Path) -> Path:
 
 def _set_name(file: Path) -> str:
     """Return the set's own name, ``chestmnist`` for ``chestmnist_64.npz``."""
-    return re.sub(r"_\d+$", "", file.stem.lower())
+    return re.sub(r"_\d+$", "", _stem(file).lower())
+
+
+def _stem(file: Path) -> str:
+    """Return the file's name without what browsers and desktops add to a second copy, as in ``chestmnist_64 (1)``."""
+    return re.sub(r"(?i)(?: ?\(\d+\)|[ _-]+copy(?: ?\d+)?)+$", "", file.stem)
 
 
 def _arrays(file: Path) -> dict[str, NpzArray]:
@@ -158,7 +163,12 @@ def _labels(file: Path, part: str, films: int) -> npt.NDArray[np.int64]:
             f"[{films}, {MOST_CLASSES}]."
         )
     _refuse_many(file.name, films * table.row_bytes // table.dtype.itemsize)
-    return table.rows().reshape(films, -1).astype(np.int64)
+    labels = table.rows().reshape(films, -1)
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+        raise DataError(f"{file}: {table.name} holds numbers that are no labels: whole ones are.")
+    if labels.dtype.kind == "f" and labels.size and np.abs(labels).max() > MOST_CLASSES:
+        raise DataError(f"{file}: {table.name} has a label above {MOST_CLASSES}.")
+    return labels.astype(np.int64)
 
 
 def _refuse_many(name: str, cells: int) -> None:
