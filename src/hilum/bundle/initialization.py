@@ -10,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from hilum.bundle.imagenet import fill_from_imagenet
 from hilum.bundle.model_folder import described, is_model, load_model
 from hilum.bundle.training_manifest import COLUMNS
-from hilum.bundle.weights import fill, fill_from_imagenet, read_tensors
+from hilum.bundle.weight_files import read_tables
+from hilum.bundle.weights import fill
 from hilum.errors import OptionError
 from hilum.images.enhance import Preparation
-from hilum.nn.backbones import Backbone
+from hilum.nn.backbones import Backbone, plain_name
 
 DEFAULT_BACKBONE = "resnet18"
 
@@ -31,8 +33,12 @@ class InitialWeights:
     """Preparation of the films of the run that the weights come from; None without such a run."""
 
 
-def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> InitialWeights:
+def initial_weights(
+    init: str, backbone: str | None, size: int, seed: int, allow_partial: bool = False
+) -> InitialWeights:
     """Return the backbone that ``--init`` and ``--backbone`` name, for films of ``size`` pixels.
+
+    A file must have all of the network's tensors, unless ``allow_partial`` leaves some random.
 
     Raises:
         OptionError: The two do not go together, or ImageNet's weights cannot be had.
@@ -42,7 +48,7 @@ def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> In
     if is_model(Path(init)):
         model = load_model(Path(init))
         name = model.description.backbone
-        if backbone not in (None, name):
+        if backbone is not None and plain_name(backbone) != plain_name(name):
             raise OptionError(
                 f"--backbone is {backbone} and {init} holds a {name}: leave --backbone out."
             )
@@ -63,7 +69,7 @@ def initial_weights(init: str, backbone: str | None, size: int, seed: int) -> In
         return InitialWeights(
             started, seen, (str(fill_from_imagenet(started)), *enlarging(started, size))
         )
-    matched = fill(started.network, read_tensors(Path(init)), init)
+    matched = fill(started, read_tables(Path(init)), init, allow_partial)
     return InitialWeights(
         started, seen, (f"starts from {init}: {matched}", *enlarging(started, size))
     )

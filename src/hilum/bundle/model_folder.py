@@ -20,6 +20,7 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hilum.bundle.weights import refuse_not_finite
 from hilum.classifier.network import Classifier
 from hilum.errors import DataError, RunError
 from hilum.files import (
@@ -255,6 +256,8 @@ def _bundle_folder(path: Path) -> Path:
 def _load_strictly(
     module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path
 ) -> None:
+    for name, value in tensors.items():
+        refuse_not_finite(name, value, str(folder))
     try:
         module.load_state_dict(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from typing import Any
 
@@ -32,7 +33,7 @@ class Backbone(nn.Module):
         """Build the network with random weights.
 
         Args:
-            name: timm's name of the architecture.
+            name: timm's name of the architecture, also as ``timm/NAME`` or ``hf-hub:timm/NAME``.
             size: Height and width in pixels of the films it will see.
 
         Raises:
@@ -40,7 +41,7 @@ class Backbone(nn.Module):
                 enlarged.
         """
         super().__init__()
-        self.name = name
+        self.name = name = plain_name(name)
         self.network = create_network(name)
         self.takes_larger = not _config(self.network).get("fixed_input_size")
         self.input_size, shape = _entry(self.network, name, size)
@@ -63,6 +64,15 @@ class Backbone(nn.Module):
         return F.interpolate(
             images, size=(size, size), mode="bilinear", align_corners=False, antialias=own > size
         )
+
+
+def plain_name(name: str) -> str:
+    """Return timm's own name of a network that is written as the hub does.
+
+    >>> plain_name("hf-hub:timm/resnet18.a1_in1k")
+    'resnet18.a1_in1k'
+    """
+    return re.sub(r"^(?:(?:hf[-_]hub:|https?://huggingface\.co/)(?=timm/))?(?:timm/)?", "", name)
 
 
 def create_network(name: str) -> nn.Module:

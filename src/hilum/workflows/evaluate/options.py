@@ -83,6 +83,8 @@ class ProbeOptions:
     """Stores with labels."""
     backbone: str | None = None
     """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
+    allow_partial: bool = False
+    """Take a weights file that lacks some of the network's tensors; what stays random is named."""
     fraction: float = DEFAULT_FRACTION
     """Fraction of the training patients whose labels are used."""
     subset_seed: int = 0

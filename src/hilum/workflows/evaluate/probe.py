@@ -199,7 +199,7 @@ def _score(
 ) -> _Scores:
     """Fit both probes on the subject's features of the labelled films and score the others."""
     size = input_size(subject, options.size, task.films.preparation)
-    start = initial_weights(subject, backbone, size, options.seed)
+    start = initial_weights(subject, backbone, size, options.seed, options.allow_partial)
     for note in start.notes:
         listener.note(note)
     if start.preparation is not None:

@@ -74,7 +74,7 @@ def embed(subject: str | Path, options: EmbedOptions, listener: Listener = SILEN
     subsets = Subsets.of(films)
     rows = subsets.needed(options.split)
     size = input_size(subject, options.size, films.preparation)
-    start = initial_weights(subject, options.backbone, size, options.seed)
+    start = initial_weights(subject, options.backbone, size, options.seed, options.allow_partial)
     if start.preparation is not None:
         films.refuse_other_preparation(start.preparation)
     record = _record(subject, start, size, subsets, options.split)

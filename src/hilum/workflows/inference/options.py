@@ -21,6 +21,8 @@ class EmbedOptions:
     """Split of the stores."""
     backbone: str | None = None
     """timm's name of the network, for random, imagenet and files; resnet18 unless given."""
+    allow_partial: bool = False
+    """Take a weights file that lacks some of the network's tensors; what stays random is named."""
     size: int | None = None
     """Height and width of the network's input in pixels; the run's own, else the store's."""
     seed: int = 0

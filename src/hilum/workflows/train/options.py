@@ -56,6 +56,8 @@ class RunOptions:
     """Initial weights: random, imagenet, a run folder, or a file (safetensors or .pth)."""
     backbone: str | None = None
     """timm's name of the network; that of --init RUN, else resnet18."""
+    allow_partial: bool = False
+    """Take a weights file that lacks some of the network's tensors; what stays random is named."""
     devices: int = 1
     """Processes on this machine, each with its own GPU or an equal number of cores; each takes its
     own batches."""

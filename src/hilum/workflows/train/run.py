@@ -67,7 +67,9 @@ class TrainingResult:
 
 def begin(options: Any, films: Films, size: int, listener: Listener) -> InitialWeights:
     """Return the start that the options name, and say where it comes from and whether it knows other films."""
-    start = initial_weights(options.init, options.backbone, size, options.train.seed)
+    start = initial_weights(
+        options.init, options.backbone, size, options.train.seed, options.allow_partial
+    )
     for note in start.notes:
         listener.note(note)
     if start.preparation not in (None, films.preparation):

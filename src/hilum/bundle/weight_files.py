@@ -1,0 +1,225 @@
+"""Weights files of any origin, read as tables of tensors; nothing in them is run."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from hilum.errors import RunError
+
+LEVELS = 3
+"""How deep tables of tensors are looked for: ``{"state": {"model": {name: tensor}}}``."""
+
+HARMLESS = (
+    "argparse.Namespace",
+    "numpy.",
+    "_codecs.encode",
+    "pathlib.",
+    "datetime.",
+    "collections.",
+    "typing.",
+    "omegaconf.",
+    "yacs.",
+    "easydict.",
+    "addict.",
+    "ml_collections.",
+    "mmcv.",
+    "mmengine.",
+    "pytorch_lightning.",
+    "lightning.",
+    "lightning_fabric.",
+    "lightning_utilities.",
+)
+"""Notes beside the tensors: options, scores, dates. A placeholder stands for each; none is imported or called."""
+
+OTHER_KINDS = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file: run `git lfs pull`",
+    b"\x89HDF": "is an HDF5 file of Keras or TensorFlow: give the weights as safetensors or a PyTorch file",
+    b"GGUF": "is a GGUF file: give the weights as safetensors or a PyTorch file",
+    b"\x08": "is an ONNX file: give the weights as safetensors or a PyTorch file",
+    b"\x93NUMPY": "is a NumPy array: give a state dict as safetensors or a PyTorch file",
+    b"\x1f\x8b": "is gzipped: unpack it",
+    b"<": "is a web page and no weights file: download the file itself",
+    b"{": "is JSON and no weights file: give the tensors' file itself",
+}
+
+
+class Placeholder:
+    """Stands for an object of another library; keeps nothing and does nothing."""
+
+    def __new__(cls, *_args: object, **_named: object) -> Placeholder:
+        """Take any arguments."""
+        return object.__new__(cls)
+
+    def __setstate__(self, _state: object) -> None:
+        """Take any state."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of tensors in a file: its keys there, such as ``("state_dict",)``, and the tensors."""
+
+    place: tuple[str, ...]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def name(self) -> str:
+        """The place in words; empty for the file's own top level."""
+        return ".".join(self.place)
+
+
+def read_tables(path: Path) -> list[Table]:
+    """Read a weights file: safetensors, or a PyTorch file by its tensors alone (``weights_only``).
+
+    The kind is told by the content, not by the ending.
+
+    Raises:
+        RunError: The file is missing, a folder, damaged, of another kind, needs a class of another
+            library, or holds no table of tensors.
+    """
+    if path.is_dir():
+        raise RunError(
+            f"{path} holds no finished run (no model/model.json): finish the command that trains it, or give random, "
+            "imagenet, another run folder or a weights file."
+        )
+    if not path.is_file():
+        raise RunError(
+            f"no weights file {str(path)!r}: give random, imagenet, a run folder or an existing file."
+        )
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        if start[8:9] == b"{":
+            return [Table((), load_file(path))]
+        for magic, what in OTHER_KINDS.items():
+            if start.startswith(magic):
+                raise RunError(f"{path} {what}.")
+        if start.startswith(b"PK"):
+            _refuse_other_archives(path)
+        tables = list(_tables(_load(path)))
+    except RunError:
+        raise
+    except (pickle.UnpicklingError, ModuleNotFoundError, AttributeError, TypeError) as error:
+        # torch raises pickle's own errors for a file with more in it than tensors.
+        raise RunError(
+            f"{path} holds more than tensors and is not opened ({_reason(error)}): convert it to safetensors."
+        ) from error
+    except Exception as error:
+        # A damaged file gives errors of every kind: zip, struct, Unicode, index, memory, recursion.
+        raise RunError(
+            f"{path} cannot be read as weights ({_reason(error)}): give a whole file."
+        ) from error
+    if not tables:
+        raise RunError(
+            f"{path} holds no table of tensors: give a state dict, as torch.save(model.state_dict(), FILE) writes it."
+        )
+    return tables
+
+
+def _refuse_other_archives(path: Path) -> None:
+    """Refuse archives that torch.save did not write: code, compressed or overlapping entries.
+
+    Raises:
+        RunError: The archive is one of these.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise RunError(
+            f"{path} cannot be read as weights ({_reason(error)}): give a whole file."
+        ) from error
+    names = {entry.filename.partition("/")[2] or entry.filename for entry in entries}
+    if "constants.pkl" in names:
+        raise RunError(
+            f"{path} is a TorchScript archive, which holds code and is not opened: "
+            "torch.save(torch.jit.load(FILE).state_dict(), OUT) where you trust it, and give OUT."
+        )
+    if "data.pkl" not in names:
+        raise RunError(
+            f"{path} is an archive that torch.save did not write (no data.pkl in it): give a state dict."
+        )
+    # torch.save stores each entry as it is, so compressed or overlapping ones were made to grow.
+    if (
+        any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        or sum(entry.file_size for entry in entries) > path.stat().st_size
+    ):
+        raise RunError(
+            f"{path} is an archive whose entries are larger than the file, as torch.save never writes: give another."
+        )
+
+
+def _load(path: Path) -> object:
+    """Return the content of a PyTorch file, with a placeholder for each harmless object beside the tensors.
+
+    Raises:
+        RunError: It needs another class.
+    """
+    allowed: set[str] = set()
+    if zipfile.is_zipfile(path):
+        for name in get_unsafe_globals_in_checkpoint(str(path)):
+            _refuse_class(name, path)
+            allowed.add(name)
+    while True:
+        try:
+            with (
+                warnings.catch_warnings(),
+                _quiet(logging.getLogger("torch")),
+                safe_globals([(Placeholder, name) for name in allowed]),
+            ):
+                warnings.simplefilter("ignore")  # deprecated storages are not the user's concern
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            # Files of torch before 1.6 have no list of their classes: each is met in turn.
+            needed = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
+            if needed is None or needed[1] in allowed:
+                raise
+            _refuse_class(needed[1], path)
+            allowed.add(needed[1])
+
+
+class _quiet:  # noqa: N801 - a context manager in two lines
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger, self.level = logger, logger.level
+
+    def __enter__(self) -> None:
+        self.logger.setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_error: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def _refuse_class(name: str, path: Path) -> None:
+    if not name.startswith(HARMLESS):
+        raise RunError(
+            f"{path} needs the class {name}, which could run code, and is not opened. Where you trust the file, save "
+            f"its tensors alone: `x = torch.load({path.name!r}, weights_only=False)`, then "
+            "`torch.save(x.state_dict() if hasattr(x, 'state_dict') else x['state_dict'], 'tensors.pth')`."
+        )
+
+
+def _tables(loaded: object, place: tuple[str, ...] = ()) -> Iterator[Table]:
+    if not isinstance(loaded, Mapping):
+        return
+    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    if tensors:
+        yield Table(place, tensors)
+    if len(place) < LEVELS:
+        for name, value in loaded.items():
+            yield from _tables(value, (*place, str(name)))
+
+
+def _reason(error: Exception) -> str:
+    text = re.sub(r"https?://\S+", "", str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:100]}" if text else type(error).__name__
