@@ -1,6 +1,6 @@
 """How much processor time and memory does a store of a million films take before the first forward pass?
 
-A store of ``--films`` rows is written with ``--patients`` patients, studies, 14 findings with nulls,
+Each build writes a store of ``--films`` rows in its own format, with ``--patients`` patients, studies, 14 findings with nulls,
 view, sex, age, long paths, pixel hashes and an official test of 2 % of the patients. Its images are
 a sparse file, so the disk holds little beside the table. Beside it is a model that was trained on
 the films of the split ``train`` (eight tenths) and 100 films of ``test``.
@@ -101,7 +101,6 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     from torch import nn
 
     from hilum.bundle.model_folder import Description, Model, save_model
-    from hilum.bundle.training_manifest import joined, seen_films
     from hilum.catalog import Catalog, film_table
     from hilum.files import write_json
     from hilum.group_key import made_key
@@ -110,18 +109,26 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     from hilum.images.store import (
         HEADER_BYTES,
         ShardEntry,
+        MANIFEST,
         make_manifest,
         shard_header,
         shard_name,
         stored_table,
         write_failures,
-        write_manifest,
         write_table,
     )
     from hilum.nn.backbones import Backbone
     from hilum.splits import Split
-    from hilum.workflows.prepare.split import SplitOptions, split
 
+    joined, seen_films = (
+        named(f"bundle.training_manifest:{name}", f"bundle.seen:{name}")
+        for name in ("joined", "seen_films")
+    )
+    split = named("workflows.prepare.split:split", "workflows.split:split")
+    split_options = named(
+        "workflows.prepare.split:SplitOptions", "workflows.split_options:SplitOptions"
+    )
+    write_manifest = named("images.store:write_manifest", "images.store:write_json")
     store, table = folder / "store", film_table(film_rows(films, patients), FINDINGS)
     store.mkdir(parents=True)
     catalog = Catalog("synthetic", folder, FINDINGS, table, films)
@@ -141,8 +148,9 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     write_table(store, stored_table(table, pixels, [(2048, 2500)] * films))
     write_failures(store, [])
     shards = [ShardEntry(file=shard_name(0), films=films, sha256="0" * 64)]
-    write_manifest(store, make_manifest(catalog, Preparation(SIZE), shards, {}, {}))
-    split(store, SplitOptions(test=0.1, val=0.1))
+    manifest = make_manifest(catalog, Preparation(SIZE), shards, {}, {})
+    write_manifest(store if write_manifest is not write_json else store / MANIFEST, manifest)
+    split(store, split_options(test=0.1, val=0.1))
 
     opened, divided = Films.open([store]), Split.load(store)
     test = divided.rows(opened.stores[0].catalog, "test")
@@ -268,14 +276,14 @@ def measure_step(step: str, folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "mib": peak, "mib_more": peak - before, "answer": digest}
 
 
-def in_own_process(step: str, folder: Path, source: Path) -> dict[str, Any]:
-    """Measure a step of the build whose ``src`` is given, in a fresh process with one thread."""
+def in_own_process(folder: Path, source: Path, *arguments: str) -> str:
+    """Run this script with the build whose ``src`` is given, with one thread; return its last line."""
     environment = {**os.environ, "PYTHONPATH": str(source.resolve()), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--measure", step, "--out", str(folder)]
+    command = [sys.executable, __file__, "--out", str(folder), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{step} of {source} failed:\n{done.stderr}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+        raise SystemExit(f"{' '.join(arguments)} with {source} failed:\n{done.stderr}")
+    return "".join(done.stdout.splitlines()[-1:])
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -302,13 +310,17 @@ def compare(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     builds = {"this": Path(__file__).resolve().parents[1] / "src"}
     if chosen.against is not None:
         builds["against"] = chosen.against
+    for name, source in builds.items():
+        sizes = "--films", str(chosen.films), "--patients", str(chosen.patients)
+        in_own_process(folder / name, source, "--write", *sizes)
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
     for repeat in range(chosen.repeats):
         measured: dict[str, dict[str, Any]] = {name: {} for name in builds}
         for number, step in enumerate(STEPS):
             order = list(builds) if (repeat + number) % 2 == 0 else list(builds)[::-1]
             for name in order:
-                measured[name][step] = in_own_process(step, folder, builds[name])
+                last = in_own_process(folder / name, builds[name], "--measure", step)
+                measured[name][step] = json.loads(last)
             if len({measured[name][step]["answer"] for name in builds}) > 1:
                 raise SystemExit(f"{step} returns something else in the two builds")
             if not chosen.json:
@@ -350,19 +362,21 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.measure:
         say(json.dumps(measure_step(chosen.measure, chosen.out)))
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = chosen.out or Path(scratch)
+    if chosen.write:
         for name, films, patients in (
             ("warm", WARM_FILMS, WARM_FILMS // 3),
             ("rows", chosen.films, chosen.patients),
         ):
-            if not (folder / name / "run" / "metrics.json").is_file():
-                write_rows(folder / name, films, patients)
-        result = compare(chosen, folder)
+            if not (chosen.out / name / "run" / "metrics.json").is_file():
+                write_rows(chosen.out / name, films, patients)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        result = compare(chosen, chosen.out or Path(scratch))
     if chosen.json:
         say(json.dumps(result))
         return

@@ -13,7 +13,7 @@ from hilum.arrays import BoolArray, FloatArray
 from hilum.images.enhance import pixel_hash
 
 
-def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
+def equal_pixels(pixels: pd.Series | pa.ChunkedArray, size: int) -> NDArray[np.int64]:
     """Return rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one.
 
     Films of one grey throughout (a failed exposure, an empty page) are equal without being copies,
@@ -23,13 +23,16 @@ def equal_pixels(pixels: pd.Series, size: int) -> NDArray[np.int64]:
         pixels: The pixel hash of each film, [N], in row order.
         size: Side of the films in pixels.
     """
-    among = _rows_alike(pixels)
-    pixels = pixels.iloc[among]
-    codes = pd.factorize(pixels)[0]
+    if isinstance(pixels, pd.Series):
+        pixels = pa.chunked_array([pa.array(pixels, pa.large_string(), from_pandas=True)])
+    texts = pixels.cast(pa.large_string()).combine_chunks()
+    among = _rows_alike(texts)
+    alike = texts.take(pa.array(among)).to_pandas()
+    codes = pd.factorize(alike)[0]
     first = pd.Series(codes).drop_duplicates().index.to_numpy()[codes]
     later = np.flatnonzero(first != np.arange(len(codes)))
     if len(later):
-        later = later[~pixels.iloc[later].isin(blank_hashes(size)).to_numpy(bool)]
+        later = later[~alike.iloc[later].isin(blank_hashes(size)).to_numpy(bool)]
     return np.stack([among[first[later]], among[later]], axis=1).astype(np.int64)
 
 
@@ -46,12 +49,9 @@ def differing_labels(labels: FloatArray, pairs: NDArray[np.int64]) -> BoolArray:
     return np.asarray(~np.isnan(first) & ~np.isnan(second) & (first != second))
 
 
-def _rows_alike(pixels: pd.Series) -> NDArray[np.int64]:
+def _rows_alike(texts: pa.LargeStringArray) -> NDArray[np.int64]:
     """Return the rows, ascending, whose hash begins as another row's: with those of equal pixels few others."""
-    texts = pa.array(pixels, pa.large_string(), from_pandas=True)
-    if isinstance(texts, pa.ChunkedArray):
-        texts = texts.combine_chunks()
-    everything = np.arange(len(pixels))
+    everything = np.arange(len(texts))
     if texts.null_count or not len(texts):
         return everything
     _, offsets, data = texts.buffers()

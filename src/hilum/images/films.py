@@ -169,7 +169,8 @@ class Films:
     @cached_property
     def equal_pairs(self) -> Rows:
         """Rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one."""
-        return equal_pixels(self.columns(["pixels"])["pixels"], self.preparation.size)
+        chunks = [chunk for store in self.stores for chunk in store.texts("pixels").chunks]
+        return equal_pixels(pa.chunked_array(chunks), self.preparation.size)
 
     @cached_property
     def named_patients(self) -> np.ndarray:
