@@ -1,9 +1,9 @@
 """How much processor time and memory does a store of a million films take before the first forward pass?
 
-Each build writes a store of ``--films`` rows in its own format, with ``--patients`` patients, studies, 14 findings with nulls,
-view, sex, age, long paths, pixel hashes and an official test of 2 % of the patients. Its images are
-a sparse file, so the disk holds little beside the table. Beside it is a model that was trained on
-the films of the split ``train`` (eight tenths) and 100 films of ``test``.
+Each build writes a store of ``--films`` rows in its own format, with ``--patients`` patients,
+studies, 14 findings with nulls, view, sex, age, long paths, pixel hashes and an official test of 2 %
+of the patients. Its images are a sparse file, so the disk holds little beside the table. Beside it is
+a model that was trained on the films of the split ``train`` (eight tenths) and 100 films of ``test``.
 
 Each step runs in a process of its own, after the same step on 400 films (so that imports do not
 count), in turns for this build and the one of ``--against``:
@@ -108,8 +108,8 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     from hilum.images.films import Films
     from hilum.images.store import (
         HEADER_BYTES,
-        ShardEntry,
         MANIFEST,
+        ShardEntry,
         make_manifest,
         shard_header,
         shard_name,

@@ -11,11 +11,12 @@ import pytest
 
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError
-from hilum.files import write_hashed_json
+from hilum.files import sha256, write_hashed_json
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
 from hilum.images.store import (
     CATALOG,
+    CATALOG_HASH,
     FAILURES,
     MANIFEST,
     Store,
@@ -122,7 +123,8 @@ def lose_table(folder: Path) -> None:
 
 def other_table(folder: Path) -> None:
     pd.DataFrame({"path": ["x"]}).to_parquet(folder / CATALOG)
-    again(folder)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    write_hashed_json(folder / MANIFEST, {**manifest, CATALOG_HASH: sha256(folder / CATALOG)})
 
 
 def lose_manifest(folder: Path) -> None:
