@@ -383,3 +383,13 @@ def test_million_rows_gives_seconds_and_memory_of_every_step_and_their_ratios() 
             for name in (f"{key}_this", f"{key}_against", f"{key}_ratio"):
                 assert figures[name]["min"] <= figures[name]["median"] <= figures[name]["max"]
             assert figures[f"{key}_this"]["max"] > 0 or step == "open"
+
+
+def test_flipped_bits_counts_every_outcome_and_finds_none_silent() -> None:
+    shown = run("flipped_bits.py", "--json", "--flips", "20", "--big-flips", "3")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert result["bad"] == 0
+    assert {"catalog.parquet", "predictions-test.parquet", "model.json"} <= set(result["files"])
+    for name, counts in result["files"].items():
+        assert sum(counts.values()) == (3 if name.endswith((".npy", ".safetensors")) else 20), name

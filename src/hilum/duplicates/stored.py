@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,10 @@ from hilum.duplicates.find import find_copies
 from hilum.duplicates.options import CopyOptions
 from hilum.errors import DataError
 from hilum.files import replacing
-from hilum.images.catalog_table import columns_hash
 from hilum.images.equal_pixels import equal_pixels
 from hilum.images.films import Films
 from hilum.images.store import Store
+from hilum.images.table_hash import with_hash, without_hash
 from hilum.listener import SILENT, Listener
 from hilum.splits import KnownCopies
 
@@ -29,8 +28,8 @@ FILE_NAME = "duplicates.parquet"
 FORMAT = 1
 KEY = b"hilum"
 """Key of the record, as JSON, in Parquet's metadata."""
-CONTENT = "content_sha256"
-"""Key of the record: hash of the pairs. Files of 0.1.0 have none."""
+RECORD = "format", "store", "options", "films"
+"""Keys of the record beside its hash."""
 COLUMNS = ("first", "second", "kind", "correlation")
 """Paths of two films, "exact" or "near", and their correlation once aligned."""
 TEXTS = pa.string(), pa.large_string()
@@ -58,7 +57,7 @@ def write_duplicates(store: Store, copies: Copies, options: CopyOptions) -> Path
     arrow = pa.Table.from_pandas(
         table.astype({"first": "string", "second": "string"}), preserve_index=False
     )
-    record[CONTENT] = columns_hash(arrow)
+    record = with_hash(arrow, record)
     with replacing(store.folder / FILE_NAME) as aside:
         pq.write_table(
             arrow.replace_schema_metadata({KEY: json.dumps(record, sort_keys=True).encode()}), aside
@@ -80,11 +79,9 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
         arrow.validate(full=True)  # that texts are texts
         if not all(arrow.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
             raise TypeError("a column of texts holds something else")
-        record: dict[str, Any] = json.loads((arrow.schema.metadata or {})[KEY])
+        record = without_hash(arrow, json.loads((arrow.schema.metadata or {})[KEY]), RECORD)
         table: pd.DataFrame = arrow.to_pandas()
         version, fingerprint = record["format"], record["store"]
-        if record.get(CONTENT, known := columns_hash(arrow)) != known:
-            raise ValueError("it does not match its own SHA-256")
     except Exception as error:
         # pyarrow, pandas and the file system each have their own errors for a damaged file.
         raise DataError(

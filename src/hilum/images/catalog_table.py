@@ -5,8 +5,6 @@ A million films have 250 MB of paths, hashes and names, of which a training need
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -119,16 +117,3 @@ class CatalogTable:
                     values[start + strip.start : start + strip.stop, column] = numbers[strip]
             start += block.num_rows
         return values
-
-
-def columns_hash(table: pa.Table) -> str:
-    """Return the hex SHA-256 of a table's names, texts and numbers, whatever their layout in a file."""
-    digest = hashlib.sha256()
-    for name in table.column_names:
-        column = table[name]
-        digest.update(json.dumps([name, len(column), column.null_count]).encode())
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            digest.update(json.dumps(column.to_pylist()).encode())
-        else:
-            digest.update(np.ascontiguousarray(column.to_numpy()).tobytes())
-    return digest.hexdigest()

@@ -67,16 +67,16 @@ def check(path: str | Path) -> CheckResult:
     return CheckResult(path, tuple(checked), tuple(damaged), notes)
 
 
-Parts = Iterator[tuple[str, Callable[[], object]]]
+Reads = Iterator[tuple[str, Callable[[], object]]]
 
 
-def _of_store(folder: Path) -> tuple[Parts, tuple[str, ...]]:
+def _of_store(folder: Path) -> tuple[Reads, tuple[str, ...]]:
     try:
         store = Store.open(folder)
     except DataError as error:
         return iter([("manifest and table", _raising(str(error)))]), ()
 
-    def parts() -> Parts:
+    def parts() -> Reads:
         yield "manifest and table", lambda: store
         yield "films", store.verify
         yield "split.json", lambda: Split.load(folder)
@@ -86,7 +86,7 @@ def _of_store(folder: Path) -> tuple[Parts, tuple[str, ...]]:
     return parts(), store.notes
 
 
-def _of_run(folder: Path) -> Parts:
+def _of_run(folder: Path) -> Reads:
     """Yield the files of a run, or of a bare model."""
     if is_model(folder):
         yield "model", lambda: _refuse(folder, damages(folder))

@@ -17,13 +17,14 @@ from hilum.arrays import FloatArray, Rows
 from hilum.errors import DataError
 from hilum.files import replacing
 from hilum.findings import positions
-from hilum.images.catalog_table import columns_hash
 from hilum.images.films import Films
+from hilum.images.table_hash import with_hash, without_hash
 from hilum.training.run_folder import PSEUDO_LABELS
 from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 1
-CONTENT = "content_sha256"
+RECORD = "format", "teacher", "round", "cuts", "options"
+"""Keys of the record beside its hash."""
 METADATA = b"hilum"
 """Key of the JSON that says of a table how it was made."""
 COLUMNS = {
@@ -57,7 +58,7 @@ class PseudoLabels:
         table = pa.Table.from_pandas(
             self.cells.astype(COLUMNS)[list(COLUMNS)], preserve_index=False
         )
-        record = {"format": FORMAT, **self.record, CONTENT: columns_hash(table)}
+        record = with_hash(table, {"format": FORMAT, **self.record})
         metadata = json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside:
@@ -135,10 +136,8 @@ def read_pseudo_labels(path: Path) -> PseudoLabels:
                 f"{path} has no record of how its labels were made: give a table as `hilum pseudo-label` wrote it; one "
                 "that was saved anew loses it."
             )
-        record = json.loads(table.schema.metadata[METADATA])
+        record = without_hash(table, json.loads(table.schema.metadata[METADATA]), RECORD)
         version = record["format"]
-        if record.pop(CONTENT, known := columns_hash(table)) != known:
-            raise ValueError("it does not match its own SHA-256")
         cells = table.to_pandas().astype(COLUMNS)
     except FileNotFoundError as error:
         raise DataError(

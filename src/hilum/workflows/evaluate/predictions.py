@@ -1,4 +1,4 @@
-"""``predictions-SUBSET.parquet``: a run's probabilities of films, with the hash of what it holds."""
+"""``predictions-SUBSET.parquet``: a run's probabilities of films, with a hash."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import pyarrow as pa
 
 from hilum.errors import RunError
 from hilum.files import replacing
-from hilum.images.catalog_table import columns_hash
+from hilum.images.table_hash import with_hash, without_hash
 
-CONTENT = "content_sha256"
-"""Attribute of the table; those of 0.1.0 have none."""
+IDENTITY = "model", "data", "rows"
+"""Attributes of the table beside its hash."""
 
 
 def write_predictions(path: Path, table: pd.DataFrame, identity: Mapping[str, Any]) -> None:
     """Write probabilities of films, with what identifies their model and films as attributes."""
     kept = table.copy(deep=False)
-    kept.attrs = dict(identity.items())
-    kept.attrs[CONTENT] = _hash(table)
+    kept.attrs = dict(with_hash(_arrow(table), identity).items())
     with replacing(path) as aside:
         kept.to_parquet(aside, index=False)
 
@@ -34,9 +33,8 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_parquet(path)
-        expected = table.attrs.pop(CONTENT, None)
-        if expected is not None and expected != _hash(table):
-            raise ValueError("they do not match their own SHA-256")
+        record = {str(key): value for key, value in table.attrs.items()}
+        table.attrs = dict(without_hash(_arrow(table), record, IDENTITY).items())
     except Exception as error:
         # pyarrow, pandas and the file system each have their own errors for a damaged file.
         fault = " ".join(str(error).split())
@@ -46,5 +44,5 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return table
 
 
-def _hash(table: pd.DataFrame) -> str:
-    return columns_hash(pa.Table.from_pandas(table, preserve_index=False))
+def _arrow(table: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(table, preserve_index=False)
