@@ -185,9 +185,11 @@ def test_a_finding_without_a_label_to_learn_from_is_left_out_and_said(
     everything = FinetuneOptions(
         data=(sparse,), out=tmp_path / "all", backbone="test_resnet", train=TRAIN
     )
-    finetune(everything, heard)  # by default a cell that is not stated counts, also those of Hernia
-    assert load_model(tmp_path / "all").description.findings == ("Edema", "Hernia", "Mass")
-    assert not any("left out" in line for line in heard.notes)
+    finetune(everything, heard)  # by default a cell that is not stated is absent, all of Hernia
+    assert load_model(tmp_path / "all").description.findings == ("Edema", "Mass")
+    assert [line for line in heard.notes if "left out" in line] == [
+        "every training label that counts says absent for Hernia: left out"
+    ]
 
 
 def test_a_model_that_does_not_say_what_it_took_for_absent_is_of_the_published_practice(

@@ -22,7 +22,7 @@ from hilum.labels import LabelOptions
 from hilum.listener import Listener
 from hilum.training.inference import as_probabilities, describe_device, over_films
 from hilum.workflows.card.shortcuts import LEARNT
-from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
+from hilum.workflows.data.targets import label_kinds, labelled_rows, probe_labels
 
 CLASSIFIER = "the run's own classifier"
 LINEAR = "a linear layer on the run's frozen features, trained on the training set"
@@ -76,7 +76,7 @@ class Reader:
         rows = labelled_rows(rows, weights)
         if len(rows) > learnt:
             rows = np.sort(np.random.default_rng(seed).choice(rows, learnt, replace=False))
-        columns = learnt_columns(weights[rows])
+        columns = label_kinds(targets, weights, rows).learnt
         scores = linear_baseline_scores(
             self.features[rows], targets[rows][:, columns], weights[rows][:, columns], films.patient_codes[rows],
             self.features[tested], seed,

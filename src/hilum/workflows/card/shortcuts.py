@@ -26,7 +26,7 @@ from hilum.metrics.shortcut_rule import RULE, chance_p, share_of_knowledge, tell
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.card.shortcut_probes import PROBES, Probe
 from hilum.workflows.data.subsets import Subsets, truth_of
-from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
+from hilum.workflows.data.targets import label_kinds, labelled_rows, probe_labels
 
 Areas = Mapping[str, Estimate]
 """AUROC by finding."""
@@ -194,7 +194,7 @@ class _Task:
         targets, weights = probe_labels(films, labels)
         learnt, tested = subsets.needed("train"), subsets.needed(split)
         rows = labelled_rows(subsets.of_others(learnt, tested), weights)
-        columns = np.array(learnt_columns(weights[rows]))
+        columns = np.array(label_kinds(targets, weights, rows).learnt)
         truth, counts = truth_of(films, tested, labels.unstated)
         findings = tuple(films.findings[column] for column in columns)
         return _Task(

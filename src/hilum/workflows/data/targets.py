@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.catalog import PRESENT
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
 from hilum.labels import BLOCK, MULTICLASS, SELF_TRAIN, LabelOptions, apply_policy, policies
@@ -84,17 +88,68 @@ def labelled_rows(rows: Rows, weights: FloatArray) -> Rows:
     return kept
 
 
-def learnt_columns(weights: FloatArray, rows: Rows | None = None) -> list[int]:
-    """Return the findings, by number, that a label of these films counts for: of others none can learn.
+@dataclass(frozen=True)
+class LabelKinds:
+    """Which kinds of label that count the training films have, bool [F] each."""
+
+    counted: BoolArray
+    present: BoolArray
+    """Some target lies above one half."""
+    absent: BoolArray
+    """Some target lies below one half. An uncertain cell of a class of its own is neither."""
+
+    @property
+    def learnt(self) -> list[int]:
+        """The findings, by number, with both kinds: of one kind alone nothing can be learnt.
+
+        An output for them would give every film the same score.
+
+        Raises:
+            DataError: There is none.
+        """
+        columns = np.flatnonzero(self.present & self.absent).tolist()
+        if not columns:
+            raise DataError(
+                "no finding has training films with it and without it among the labels that count: "
+                "check --labels and --fraction."
+            )
+        return columns
+
+    def left_out(self, findings: Sequence[str]) -> list[str]:
+        """Return a line for each reason why findings, F names, are left out; none where all are learnt."""
+        one_kind = self.counted & ~(self.present & self.absent)
+        reasons = {
+            "no training film has a label that counts for {}: left out": ~self.counted,
+            "every training label that counts says present for {}: left out": one_kind
+            & self.present,
+            "every training label that counts says absent for {}: left out": one_kind & self.absent,
+            "every training label that counts says uncertain for {}: left out": one_kind
+            & ~self.present
+            & ~self.absent,
+        }
+        return [
+            line.format(", ".join(findings[column] for column in map(int, np.flatnonzero(columns))))
+            for line, columns in reasons.items()
+            if columns.any()
+        ]
+
+
+def label_kinds(targets: FloatArray, weights: FloatArray, rows: Rows | None = None) -> LabelKinds:
+    """Return which kinds of label count in these films.
 
     Args:
+        targets: [N, F], after the policies; with ``multiclass`` also UNCERTAIN_CLASS.
         weights: [N, F].
         rows: The training films among the N; all unless given.
     """
-    counted = np.zeros(weights.shape[1], np.bool_)
+    kinds = LabelKinds(*(np.zeros(weights.shape[1], np.bool_) for _ in range(3)))
     for start in range(0, len(weights) if rows is None else len(rows), BLOCK):
-        block = slice(start, start + BLOCK)
-        counted |= weights[block if rows is None else rows[block]].any(axis=0)
-        if counted.all():  # mostly after the first block
+        chosen = slice(start, start + BLOCK) if rows is None else rows[start : start + BLOCK]
+        target, counts = targets[chosen], weights[chosen] > 0
+        np.logical_or(kinds.counted, counts.any(axis=0), out=kinds.counted)
+        present = counts & (target > 0.5) & (target <= PRESENT)
+        np.logical_or(kinds.present, present.any(axis=0), out=kinds.present)
+        np.logical_or(kinds.absent, (counts & (target < 0.5)).any(axis=0), out=kinds.absent)
+        if (kinds.present & kinds.absent).all():  # mostly after the first block
             break
-    return np.flatnonzero(counted).tolist()
+    return kinds

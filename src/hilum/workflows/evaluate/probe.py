@@ -29,9 +29,8 @@ from hilum.metrics.results import Comparison, Evaluation
 from hilum.metrics.summary import evaluate_findings
 from hilum.training.inference import describe_device, over_films
 from hilum.workflows.data.subsets import Subsets, truth_of
-from hilum.workflows.data.targets import labelled_rows, learnt_columns, probe_labels
+from hilum.workflows.data.targets import label_kinds, labelled_rows, probe_labels
 from hilum.workflows.evaluate.options import ProbeOptions
-from hilum.workflows.train.run_log import note_never_labelled
 
 HELD_OUT = 5
 """One training patient in so many chooses the linear probe's penalty."""
@@ -131,9 +130,11 @@ class _Task:
         rows = labelled_rows(
             subsets.needed("train", options.fraction, options.subset_seed), weights
         )
-        learnt = learnt_columns(weights[rows])
+        kinds = label_kinds(targets, weights, rows)
+        learnt = kinds.learnt
         findings = [films.findings[column] for column in learnt]
-        note_never_labelled(films.findings, findings, listener)
+        for line in kinds.left_out(films.findings):
+            listener.note(line)
         tested = subsets.needed(options.split)
         truth, counts = truth_of(films, tested, options.labels.unstated)
         columns = np.array(learnt)

@@ -39,7 +39,7 @@ from hilum.workflows.train.run import (
     record_result,
     run_options,
 )
-from hilum.workflows.train.run_log import log_pseudo_labels, log_sampling, note_never_labelled
+from hilum.workflows.train.run_log import log_pseudo_labels, log_sampling
 from hilum.workflows.train.training_set import TrainingSet
 from hilum.workflows.train.validation_set import Validation, stating
 
@@ -77,8 +77,8 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         key = made_key(films.stores[0].folder)
         start = begin(options, films, size, listener)
         findings = training_set.findings
-        note_never_labelled(films.findings, findings, listener)
-
+        for line in training_set.left_out:
+            listener.note(line)
         counts = training_set.class_counts()
         weights = class_weights(options.loss, counts)  # [F, 3], or None where all weigh alike
         objective = Objective(len(findings), training_set.multiclass, options.loss, weights)

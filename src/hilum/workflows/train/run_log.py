@@ -1,21 +1,12 @@
-"""What a fine-tuning logs of its training set: findings left out, the sampling, the pseudo-labels."""
+"""What a fine-tuning logs of its training set: the sampling, the pseudo-labels."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from hilum.listener import Listener
 from hilum.training.run_folder import RunFolder
 from hilum.workflows.train.training_set import TrainingSet
-
-
-def note_never_labelled(findings: Sequence[str], learnt: Sequence[str], listener: Listener) -> None:
-    """Note the findings that are left out because no training film has a label that counts."""
-    never = [name for name in findings if name not in learnt]
-    if never:
-        listener.note(f"no training film has a label that counts for {', '.join(never)}: left out")
 
 
 def log_sampling(training_set: TrainingSet, run: RunFolder, listener: Listener) -> None:

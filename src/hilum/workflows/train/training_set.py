@@ -16,8 +16,8 @@ from hilum.training.batches import Labels, Order, shuffled
 from hilum.workflows.data.pseudo_label_table import PseudoLabels
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.data.targets import (
+    label_kinds,
     labelled_rows,
-    learnt_columns,
     refuse_third_class,
     training_labels,
     with_pseudo_labels,
@@ -34,13 +34,15 @@ class TrainingSet:
     labelled: int
     """How many of them have a label that is used; the others have pseudo-labels only."""
     findings: tuple[str, ...]
-    """The F findings with a label that counts."""
+    """The F findings that labels that count say present and absent."""
     columns: list[int]
     """Their columns among the findings of the films."""
     labels: Labels
     """Targets and weights [N, F] of all films, see ``hilum.labels.apply_policy``."""
     multiclass: tuple[int, ...]
     """Which of the F have uncertain cells as a class of their own."""
+    left_out: list[str]
+    """A line for each reason why findings are left out."""
     sampling: Draws | None
     """How films are drawn with replacement; None for each once an epoch."""
     pseudo: BoolArray | None = None
@@ -50,11 +52,11 @@ class TrainingSet:
     def of(
         films: Films, subsets: Subsets, options: FinetuneOptions, table: PseudoLabels | None = None
     ) -> TrainingSet:
-        """Apply the label policies, add the pseudo-labels and keep the findings with a label.
+        """Apply the label policies, add the pseudo-labels and keep the findings that can be learnt.
 
         Raises:
-            DataError: No film has a label that counts, or pseudo-labels are not of these training
-                films.
+            DataError: No film has a label that counts, no finding has both kinds, or pseudo-labels
+                are not of these training films.
             OptionError: Pseudo-labels are of a finding whose uncertain cells are a class of their
                 own.
         """
@@ -69,11 +71,16 @@ class TrainingSet:
                 targets, weights, rows, pseudo_targets, pseudo_weights
             )
             rows = np.union1d(rows, np.flatnonzero(pseudo.any(axis=1)))
-        columns = learnt_columns(weights, rows)
+        kinds = label_kinds(targets, weights, rows)
+        columns = kinds.learnt
         if len(columns) < len(
             films.findings
         ):  # else as they are: a copy of a million rows is large
             targets, weights = targets[:, columns], weights[:, columns]
+            pseudo = None if pseudo is None else pseudo[:, columns]
+            rows = rows[weights[rows].any(axis=1)]  # some had labels of the other findings only
+            own = weights[rows] > 0 if pseudo is None else (weights[rows] > 0) & ~pseudo[rows]
+            labelled = int(own.any(axis=1).sum())
         names = policies(films.findings, options.labels.uncertain, options.labels.per_finding)
         weighted = options.sampler == "weighted"
         return TrainingSet(
@@ -83,8 +90,9 @@ class TrainingSet:
             columns=columns,
             labels=Labels(targets, weights),
             multiclass=tuple(i for i, column in enumerate(columns) if names[column] == MULTICLASS),
+            left_out=kinds.left_out(films.findings),
             sampling=weighted_draws(targets[rows], weights[rows]) if weighted else None,
-            pseudo=None if pseudo is None else pseudo[:, columns],
+            pseudo=pseudo,
         )
 
     def class_counts(self) -> torch.Tensor:
