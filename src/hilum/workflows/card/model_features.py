@@ -76,7 +76,7 @@ class Reader:
         rows = labelled_rows(rows, weights)
         if len(rows) > learnt:
             rows = np.sort(np.random.default_rng(seed).choice(rows, learnt, replace=False))
-        columns = label_kinds(targets, weights, rows).learnt
+        columns = np.flatnonzero(label_kinds(targets, weights, rows).counted).tolist()
         scores = linear_baseline_scores(
             self.features[rows], targets[rows][:, columns], weights[rows][:, columns], films.patient_codes[rows],
             self.features[tested], seed,

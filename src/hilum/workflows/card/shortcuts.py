@@ -194,7 +194,7 @@ class _Task:
         targets, weights = probe_labels(films, labels)
         learnt, tested = subsets.needed("train"), subsets.needed(split)
         rows = labelled_rows(subsets.of_others(learnt, tested), weights)
-        columns = np.array(label_kinds(targets, weights, rows).learnt)
+        columns = np.flatnonzero(label_kinds(targets, weights, rows).counted)
         truth, counts = truth_of(films, tested, labels.unstated)
         findings = tuple(films.findings[column] for column in columns)
         return _Task(
