@@ -90,11 +90,12 @@ def made_key(beside: Path, environment: Mapping[str, str] = os.environ) -> Group
 def _path(beside: Path, environment: Mapping[str, str]) -> Path:
     given = environment.get(VARIABLE)
     folder = beside.resolve().parent
-    while _is_ours(folder):
+    # A demo's key is beside its store, in the folder that becomes its study: a key that is there stays.
+    while _is_ours(folder) and not (folder / FILE_NAME).exists():
         folder = folder.parent
     path = Path(given) if given else folder / FILE_NAME
     inside = next((above for above in path.resolve().parents if _is_ours(above)), None)
-    if inside is not None:
+    if inside is not None and given:
         raise RunError(
             f"the key {path} is inside {inside}, which may be passed on: give --key-file elsewhere."
         )

@@ -8,6 +8,7 @@ from functools import partial
 
 from hilum.errors import OptionError, RunError
 from hilum.files import write_json
+from hilum.group_key import FILE_NAME as KEY
 from hilum.listener import SILENT, Listener
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
@@ -21,7 +22,7 @@ __all__ = ["PHANTOMS", "RECORD", "STORE", "DemoFilms", "DemoOptions", "demo"]
 RECORD = "demo.json"
 """The file that marks a folder as a demo: the options of its phantoms."""
 PHANTOMS, STORE = "phantoms", "store"
-BESIDE = (RECORD, PHANTOMS, STORE)
+BESIDE = (RECORD, PHANTOMS, STORE, KEY)
 
 
 def demo(
