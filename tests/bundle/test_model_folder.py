@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -25,6 +28,9 @@ from hilum.bundle.training_manifest import joined, seen_films, were_seen
 from hilum.errors import OptionError, RunError
 from hilum.group_key import GroupKey
 from hilum.images.enhance import Preparation
+from hilum.workflows.inference.embed import embed
+from hilum.workflows.inference.options import EmbedOptions
+from hilum.workflows.inference.predict import predict
 
 KEY = GroupKey(bytes(32), Path("no.key"))
 
@@ -228,3 +234,32 @@ def test_an_older_description_of_other_kinds_is_refused(
     with pytest.raises(RunError) as caught:
         load_model(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "number"),
+    [
+        ("backbone", "network.bn1.bias", float("nan")),
+        ("backbone", "network.layer1.0.conv1.weight", float("-inf")),
+        ("head", "weight", float("inf")),
+        ("backbone", "network.bn1.running_var", -1.0),
+    ],
+)
+def test_a_model_with_numbers_that_are_not_finite_is_refused_by_the_tensors_name(
+    tmp_path: Path, tiny_store: Path, part: str, name: str, number: float
+) -> None:
+    written = model()
+    tensors = dict(getattr(written, part).state_dict())
+    tensors[name].view(-1)[0] = number
+    save_model(tmp_path / "run" / "model", written)
+    cv2.imwrite(str(tmp_path / "film.png"), np.full((40, 40), 7, np.uint8))
+    line = rf"{part}\.(network\.)?{re.escape(name.removeprefix('network.'))}"
+    with pytest.raises(RunError, match=line):
+        predict(tmp_path / "run", tmp_path / "film.png", tmp_path / "out.csv", "cpu")
+    with pytest.raises(RunError, match=line):
+        embed(
+            str(tmp_path / "run"),
+            EmbedOptions(data=(tiny_store,), out=tmp_path / "out.parquet", device="cpu"),
+        )
+    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "out.parquet").exists()

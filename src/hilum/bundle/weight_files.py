@@ -7,8 +7,10 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import torch
@@ -21,27 +23,33 @@ from hilum.errors import RunError
 LEVELS = 3
 """How deep tables of tensors are looked for: ``{"state": {"model": {name: tensor}}}``."""
 
-HARMLESS = (
-    "argparse.Namespace",
-    "numpy.",
-    "_codecs.encode",
-    "pathlib.",
-    "datetime.",
-    "collections.",
-    "typing.",
-    "omegaconf.",
-    "yacs.",
-    "easydict.",
-    "addict.",
-    "ml_collections.",
-    "mmcv.",
-    "mmengine.",
-    "pytorch_lightning.",
-    "lightning.",
-    "lightning_fabric.",
-    "lightning_utilities.",
+HARMLESS = re.compile(
+    r"argparse\.Namespace|_codecs\.encode|builtins\.(bool|int|float|str|list|tuple|dict|range|slice)"
+    r"|numpy\.(ndarray|dtype|dtypes\.\w+|bool_?|u?int\d+|float\d+|complex\d+|str_|bytes_)"
+    r"|numpy\._?core\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer)"
+    r"|pathlib\.\w*Path|datetime\.(datetime|date|time|timedelta|timezone)|decimal\.Decimal|uuid\.UUID"
+    r"|collections\.deque|typing\.[A-Z]\w+|enum\.Enum"
+    r"|omegaconf\.(dictconfig|listconfig|base|nodes)\.[A-Z]\w+"
+    r"|(pytorch_lightning|lightning\.pytorch|lightning_fabric|lightning\.fabric)\.(callbacks|utilities)\.[a-z_.]+[A-Z]\w+"
+    r"|mmengine\.logging\.history_buffer\.HistoryBuffer"
 )
 """Notes beside the tensors: options, scores, dates. A placeholder stands for each; none is imported or called."""
+
+HARMLESS_TABLES = re.compile(
+    r"collections\.defaultdict|easydict\.EasyDict|yacs\.config\.CfgNode|addict\.addict\.Dict"
+    r"|(mmcv\.utils|mmengine\.config)\.config\.(Config|ConfigDict)|ml_collections\.config_dict\.config_dict\.\w*ConfigDict"
+    r"|(pytorch_lightning|lightning\.pytorch|lightning_fabric|lightning\.fabric)\.utilities\.[a-z_.]+\.AttributeDict"
+)
+"""The same, of classes that are dicts: a plain dict stands for each."""
+
+UNBOUNDED = re.compile(
+    rb"c(?:builtins|__builtin__)\nbytearray\n|ctorch\._utils\n_rebuild_device_tensor_from_\w+\n"
+)
+"""What ``weights_only`` allows and an argument makes as large as it likes: bytes from a number, copies of
+expanded tensors. Files of weights have neither."""
+
+LONGEST_NAME = 500
+"""Characters in a tensor's name, at most; longer ones are left aside."""
 
 OTHER_KINDS = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file: run `git lfs pull`",
@@ -64,6 +72,14 @@ class Placeholder:
 
     def __setstate__(self, _state: object) -> None:
         """Take any state."""
+
+
+class PlaceholderTable:
+    """Stands for a dict of another library, whose entries are read."""
+
+    def __new__(cls, *_args: object, **_named: object) -> OrderedDict[str, object]:  # type: ignore[misc]
+        """Return an empty table, of a kind that torch lets a file fill."""
+        return OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -100,11 +116,15 @@ def read_tables(path: Path) -> list[Table]:
     try:
         with path.open("rb") as file:
             start = file.read(64)
+        if not start:
+            raise RunError(f"{path} is empty: give a whole file.")
         if start[8:9] == b"{":
-            return [Table((), load_file(path))]
+            return list(_tables(load_file(path)))
         for magic, what in OTHER_KINDS.items():
             if start.startswith(magic):
                 raise RunError(f"{path} {what}.")
+        if re.fullmatch(rb"[\t\n\r\x20-\x7e\x80-\xff]+", start) and not start.startswith(b"PK"):
+            raise RunError(f"{path} is text and no weights file: give the tensors' file itself.")
         if start.startswith(b"PK"):
             _refuse_other_archives(path)
         tables = list(_tables(_load(path)))
@@ -166,27 +186,31 @@ def _load(path: Path) -> object:
     Raises:
         RunError: It needs another class.
     """
-    allowed: set[str] = set()
+    _refuse_unbounded(path)
+    allowed: set[tuple[type, str]] = set()
     if zipfile.is_zipfile(path):
-        for name in get_unsafe_globals_in_checkpoint(str(path)):
-            _refuse_class(name, path)
-            allowed.add(name)
+        allowed = {
+            _stand_in(name, path) for name in sorted(get_unsafe_globals_in_checkpoint(str(path)))
+        }
     while True:
         try:
             with (
                 warnings.catch_warnings(),
                 _quiet(logging.getLogger("torch")),
-                safe_globals([(Placeholder, name) for name in allowed]),
+                safe_globals(list(allowed)),
             ):
                 warnings.simplefilter("ignore")  # deprecated storages are not the user's concern
                 return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             # Files of torch before 1.6 have no list of their classes: each is met in turn.
             needed = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
-            if needed is None or needed[1] in allowed:
+            if needed is None:
                 raise
-            _refuse_class(needed[1], path)
-            allowed.add(needed[1])
+            # torch leaves "builtins." out of its message.
+            stand_in = _stand_in(needed[1] if "." in needed[1] else f"builtins.{needed[1]}", path)
+            if stand_in in allowed:
+                raise
+            allowed.add(stand_in)
 
 
 class _quiet:  # noqa: N801 - a context manager in two lines
@@ -200,24 +224,71 @@ class _quiet:  # noqa: N801 - a context manager in two lines
         self.logger.setLevel(self.level)
 
 
-def _refuse_class(name: str, path: Path) -> None:
-    if not name.startswith(HARMLESS):
-        raise RunError(
-            f"{path} needs the class {name}, which could run code, and is not opened. Where you trust the file, save "
-            f"its tensors alone: `x = torch.load({path.name!r}, weights_only=False)`, then "
-            "`torch.save(x.state_dict() if hasattr(x, 'state_dict') else x['state_dict'], 'tensors.pth')`."
-        )
+def _stand_in(name: str, path: Path) -> tuple[type, str]:
+    """Return what torch.load takes in place of a class or function of that name.
+
+    Raises:
+        RunError: It is none of those that are harmless notes beside the tensors.
+    """
+    if HARMLESS_TABLES.fullmatch(name):
+        return PlaceholderTable, name
+    if HARMLESS.fullmatch(name):
+        return Placeholder, name
+    shown = name if name.isprintable() and len(name) <= 100 else f"{name[:100]!r}…"
+    raise RunError(
+        f"{path} needs the class {shown}, which could run code, and is not opened. Where you trust the file, save "
+        f"its tensors alone: `x = torch.load({path.name!r}, weights_only=False)`, then "
+        "`torch.save(x.state_dict() if hasattr(x, 'state_dict') else x['state_dict'], 'tensors.pth')`."
+    )
 
 
-def _tables(loaded: object, place: tuple[str, ...] = ()) -> Iterator[Table]:
-    if not isinstance(loaded, Mapping):
-        return
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if tensors:
-        yield Table(place, tensors)
-    if len(place) < LEVELS:
-        for name, value in loaded.items():
-            yield from _tables(value, (*place, str(name)))
+def _refuse_unbounded(path: Path) -> None:
+    """Refuse a file that can ask for any amount of memory while it is read.
+
+    Raises:
+        RunError: It names a function that makes objects of any size.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            # Each entry, not each name: of two with one name, torch may read the other.
+            entries = [one for one in archive.infolist() if one.filename.endswith("data.pkl")]
+            pickles = [archive.read(entry) for entry in entries]
+    else:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            match = UNBOUNDED.search(content)
+            pickles = [match[0]] if match else []
+    for pickled in pickles:
+        if match := UNBOUNDED.search(pickled):
+            name = ".".join(match[0].decode()[1:].split()).replace("__builtin__", "builtins")
+            raise RunError(
+                f"{path} calls {name}, which no weights need and which can take any amount of memory: it is not "
+                "opened, give a state dict, as torch.save(model.state_dict(), FILE) writes it."
+            )
+
+
+def _tables(loaded: object) -> Iterator[Table]:
+    """Yield the tables of tensors, outer ones first; one that stands in several places only once."""
+    seen: set[int] = set()
+    level: list[tuple[tuple[str, ...], object]] = [((), loaded)]
+    for _ in range(LEVELS + 1):
+        deeper: list[tuple[tuple[str, ...], object]] = []
+        for place, table in level:
+            if not isinstance(table, Mapping) or id(table) in seen:
+                continue
+            seen.add(id(table))
+            named = {str(name): value for name, value in table.items() if _is_name(name)}
+            tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+            if tensors:
+                yield Table(place, tensors)
+            deeper += [((*place, name), value) for name, value in named.items()]
+        level = deeper
+
+
+def _is_name(key: object) -> bool:
+    """Return whether a key can name a tensor or a table; others would make lines of any length."""
+    return isinstance(key, int) or (
+        isinstance(key, str) and len(key) <= LONGEST_NAME and key.isprintable()
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -193,11 +193,11 @@ def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _fits(network: nn.Module, own: Mapping[str, Tensor], tables: Sequence[Table]) -> list[_Fit]:
-    stems = _stems(network, own)
+    stems, known = _stems(network, own), list(layouts(network))
     fits = []
     for table in tables:
         tensors = without_wrappers(table.tensors)
-        for layout, names in layouts(network):
+        for layout, names in known:
             for prefix in prefixes(tensors, names):
                 there = {ours: prefix + name for name, ours in names.items()}
                 given = {ours: tensors[name] for ours, name in there.items() if name in tensors}
