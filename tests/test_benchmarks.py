@@ -393,3 +393,15 @@ def test_flipped_bits_counts_every_outcome_and_finds_none_silent() -> None:
     assert {"catalog.parquet", "predictions-test.parquet", "model.json"} <= set(result["files"])
     for name, counts in result["files"].items():
         assert sum(counts.values()) == (3 if name.endswith((".npy", ".safetensors")) else 20), name
+
+
+def test_foreign_weights_compares_features_and_refuses_hostile_files() -> None:
+    small = ["--networks", "resnet18", "--layouts", "lightly", "dino", "half"]
+    hostile = ["--hostile", "eval", "storage that lies", "wide"]
+    shown = run("foreign_weights.py", "--json", *small, *hostile)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert (result["files"], result["equal"], result["rightly_refused"]) == (3, 3, 0)
+    assert result["greatest_difference"] <= 1e-3
+    assert (result["hostile"], result["hostile_refused"], result["hostile_run"]) == (3, 3, 0)
+    assert result["wrong"] == []
