@@ -31,7 +31,7 @@ NETWORKS = (
 )
 REFUSED = {
     ("torchvision", "efficientnet_b0"): "303 more (the file has 'features.",
-    ("torchvision", "convnext_atto"): "(the file has 'features.0.0.weight'",
+    ("torchvision", "convnext_atto"): "121 more (the file has 'features.",
     ("torchvision", "vit_tiny_patch16_224"): "(the file has 'class_token'",
     ("lightly", "convnext_atto"): "head.norm.weight is not there and 1 more",
 }

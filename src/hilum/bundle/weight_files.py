@@ -170,7 +170,7 @@ def _refuse_other_archives(path: Path) -> None:
         raise RunError(
             f"{path} is an archive that torch.save did not write (no data.pkl in it): give a state dict."
         )
-    # torch.save stores each entry as it is, so compressed or overlapping ones were made to grow.
+    # torch.save stores each entry as it is, so compressed or overlapping ones are bombs.
     if (
         any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         or sum(entry.file_size for entry in entries) > path.stat().st_size

@@ -219,12 +219,12 @@ def _stems(network: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
     return stems & set(own) or {next((name for name in own if own[name].ndim == 4), "")}
 
 
-def _sums_to(given: torch.Size, wanted: torch.Size) -> bool:
-    return len(given) == 4 and given[1] == 3 and (given[0], 1, *given[2:]) == tuple(wanted)
+def _sums_to(given: torch.Size, own: torch.Size) -> bool:
+    return len(given) == 4 and given[1] == 3 and (given[0], 1, *given[2:]) == tuple(own)
 
 
-def _numbers(given: Tensor, wanted: Tensor, name: str) -> Tensor:
-    """Return a dense tensor of the wanted kind of numbers.
+def _numbers(given: Tensor, own: Tensor, name: str) -> Tensor:
+    """Return a dense tensor of the network's kind of numbers.
 
     Raises:
         RunError: It is sparse, quantised, without values, or of another kind.
@@ -236,13 +236,13 @@ def _numbers(given: Tensor, wanted: Tensor, name: str) -> Tensor:
         kind = "quantised"
     elif given.layout != torch.strided:
         kind = "sparse"
-    elif given.dtype not in (NUMBERS if wanted.is_floating_point() else (wanted.dtype,)):
+    elif given.dtype not in (NUMBERS if own.is_floating_point() else (own.dtype,)):
         kind = f"of {str(given.dtype).removeprefix('torch.')} numbers"
     if kind is not None:
         raise RunError(
             f"{name} is {kind}: save the weights as dense tensors of float32, float16 or bfloat16."
         )
-    return given.detach().to(wanted.dtype)
+    return given.detach().to(own.dtype)
 
 
 def _refusal(
