@@ -42,7 +42,7 @@ from hilum.images.store import CATALOG, MANIFEST, Store
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.splits import Split
-from hilum.training.run_folder import PSEUDO_LABELS
+from hilum.training.run_folder import METRICS, PSEUDO_LABELS, read_metrics
 from hilum.workflows.data.pseudo_label_table import PseudoLabels, read_pseudo_labels
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.evaluate import saved_scores
@@ -146,6 +146,7 @@ def subjects(store: Path, run: Path, flips: int, big_flips: int) -> list[Subject
         Subject(run / "model" / SEEN, of_model, flips),
         Subject(run / predictions, of_predictions, flips),
         Subject(run / PSEUDO_LABELS, of_pseudo_labels, flips),
+        Subject(run / METRICS, lambda: [read_metrics(run)], flips),
         Subject(store / "images-00000.npy", of_store, big_flips),
         Subject(run / "model" / WEIGHTS, of_model, big_flips),
     ]

@@ -99,6 +99,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_hashed_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file's content by a JSON object with the hash of its content, in place of an older one."""
     content = {key: value for key, value in content.items() if key != OWN_HASH}
+    content = json.loads(canonical_json(content))  # as it will be read: keys become texts
     write_json(path, {**content, OWN_HASH: content_hash(content)})
 
 
@@ -117,7 +118,17 @@ def read_hashed_json(path: Path) -> tuple[dict[str, Any], bool]:
     hashed = OWN_HASH in content
     if hashed and content.pop(OWN_HASH) != content_hash(content):
         raise ValueError(CHANGED)
+    if not hashed and any(_is_hash_of_others(key, content) for key in content):
+        raise ValueError(CHANGED)  # the key itself is what changed
     return content, hashed
+
+
+def _is_hash_of_others(key: str, content: Mapping[str, Any]) -> bool:
+    """Whether a key holds the hash of all the others."""
+    value = content[key]
+    if not (isinstance(value, str) and len(value) == 64):
+        return False
+    return value == content_hash({other: content[other] for other in content if other != key})
 
 
 def read_json(path: Path) -> Any:

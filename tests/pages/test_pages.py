@@ -11,6 +11,7 @@ import pytest
 
 from hilum.cli import main
 from hilum.errors import RunError
+from hilum.files import OWN_HASH, write_hashed_json
 from hilum.images.store import write_manifest
 from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
@@ -62,7 +63,10 @@ def test_names_from_data_are_escaped(own_demo, parsed):
 def rename(folder: Path, old: str, new: str) -> None:
     """Give a finding another name in every file of a demo."""
     for path in folder.rglob("*.json"):
-        path.write_text(path.read_text("utf-8").replace(json.dumps(old), json.dumps(new)), "utf-8")
+        text = path.read_text("utf-8").replace(json.dumps(old), json.dumps(new))
+        path.write_text(text, "utf-8")
+        if OWN_HASH in (content := json.loads(text)):
+            write_hashed_json(path, content)
     table = folder / "store/catalog.parquet"
     pd.read_parquet(table).rename(columns={old: new}).to_parquet(table, index=False)
     write_manifest(folder / "store", json.loads((folder / "store/manifest.json").read_bytes()))
@@ -79,7 +83,7 @@ def test_missing_values_are_said_not_drawn(own_demo, plain):
         "auroc_macro_interval": None,
         "auroc_macro_reason": "nothing is scored",
     }
-    (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    write_hashed_json(run / "metrics.json", metrics)
     text = plain(run_page(run))
     assert "not available" in text
     assert "no positives in this split" in text

@@ -44,6 +44,26 @@ def test_an_evaluation_between_model_and_end_does_not_make_a_run_done(tmp_path: 
         assert run.done
 
 
+def test_results_that_were_changed_are_refused_and_those_without_a_hash_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "metrics.json"
+    with open_run(tmp_path, ASKED) as run:
+        run.finish({"training": {"best": 0.5, "steps": {2: 1.0, 10: 2.0}}})
+        assert run.metrics() == {"training": {"best": 0.5, "steps": {"2": 1.0, "10": 2.0}}}
+        whole = path.read_text()
+        for old, new in (("0.5", "0.7"), ('"best"', '"bess"'), ('"sha256"', '"sha25&"')):
+            path.write_text(whole.replace(old, new))
+            with pytest.raises(RunError, match=r"metrics\.json is damaged"):
+                run.metrics()
+        path.write_text('{"training": {"best": 0.5}}')  # of an earlier version
+        assert run.metrics() == {"training": {"best": 0.5}}
+    with changed_metrics(tmp_path) as metrics:
+        metrics["evaluations"] = {}
+    assert "sha256" in path.read_text()
+    assert read_metrics(tmp_path) == {"training": {"best": 0.5}, "evaluations": {}}
+
+
 def test_damaged_records_are_one_line(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED) as run:
         (tmp_path / "metrics.json").write_text("{")

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from hilum.errors import HilumError, RunError
-from hilum.files import clear_leftovers, write_bytes, write_json
+from hilum.files import clear_leftovers, read_hashed_json, write_bytes, write_hashed_json
 from hilum.options import ADDED, with_new_names
 
 OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = (
@@ -69,7 +69,7 @@ class RunFolder:
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Record the run's results; after this it counts as done."""
-        write_json(self.path / METRICS, dict(metrics))
+        write_hashed_json(self.path / METRICS, metrics)
 
     def metrics(self) -> dict[str, Any]:
         """Return the recorded results."""
@@ -140,16 +140,13 @@ def read_metrics(path: Path) -> dict[str, Any]:
         RunError: They are damaged.
     """
     try:
-        metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
+        return read_hashed_json(path / METRICS)[0]
     except FileNotFoundError:
         return {}
-    except ValueError:
-        metrics = None
-    if not isinstance(metrics, dict):
+    except ValueError as error:
         raise RunError(
             f"{path / METRICS} is damaged: delete it, and run the command that made {path} again."
-        )
-    return metrics
+        ) from error
 
 
 @contextmanager
@@ -167,7 +164,7 @@ def changed_metrics(path: Path) -> Iterator[dict[str, Any]]:
             fcntl.flock(handle, fcntl.LOCK_EX)
             metrics = read_metrics(path)
             yield metrics
-            write_json(path / METRICS, metrics)
+            write_hashed_json(path / METRICS, metrics)
         finally:
             os.close(handle)
     except OSError as error:

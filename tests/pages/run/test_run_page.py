@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hilum.files import write_hashed_json
 from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
 from hilum.pages.run.films import FOLDER, run_films
@@ -46,7 +47,7 @@ def point_at(metrics: dict[str, Any], store: Path) -> None:
 def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     metrics: dict[str, Any] = json.loads((folder / METRICS).read_text("utf-8"))
     edit(metrics)
-    (folder / METRICS).write_text(json.dumps(metrics), "utf-8")
+    write_hashed_json(folder / METRICS, metrics)
     return metrics
 
 

@@ -182,8 +182,12 @@ def test_the_record_is_read_as_it_was_written(done: PseudoLabelResult, tmp_path:
     assert found == done.rounds
     write_rounds(tmp_path, found)
     assert (tmp_path / ROUNDS).read_bytes() == (done.run / ROUNDS).read_bytes()
+    whole = (tmp_path / ROUNDS).read_text()
+    (tmp_path / ROUNDS).write_text(whole.replace('"format": 1', '"format": 0'))
+    with pytest.raises(RunError, match="is damaged"):
+        read_rounds(tmp_path)
     content = json.loads((done.run / ROUNDS).read_text())
-    assert {"format", "from", "kept", "wanted", "truth", "rounds"} == set(content)
+    assert {"format", "from", "kept", "wanted", "truth", "rounds", "sha256"} == set(content)
 
 
 def test_the_folder_is_a_run_like_any_other(

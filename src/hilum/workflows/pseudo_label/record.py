@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from hilum.errors import RunError
-from hilum.files import write_json
+from hilum.files import read_hashed_json, write_hashed_json
 from hilum.metrics.intervals import Interval
 from hilum.metrics.results import Estimate
 from hilum.training.run_folder import METRICS
@@ -187,7 +186,7 @@ class Rounds:
 
 def write_rounds(folder: Path, rounds: Rounds) -> None:
     """Write ``rounds.json`` into a run folder; equal rounds give equal bytes."""
-    write_json(folder / ROUNDS, rounds.to_json())
+    write_hashed_json(folder / ROUNDS, rounds.to_json())
 
 
 def read_rounds(folder: Path) -> Rounds:
@@ -198,7 +197,7 @@ def read_rounds(folder: Path) -> Rounds:
     """
     path = folder / ROUNDS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_hashed_json(path)[0]
         if content["format"] > FORMAT:
             raise RunError(
                 f"{path} was written by a later Hilum (format {content['format']}): upgrade to read it."
