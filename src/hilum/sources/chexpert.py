@@ -306,15 +306,15 @@ def _in_batches(
         for part, who in zip(parts.fillna("").tolist(), patients.tolist(), strict=True)
     ]
     moved = pd.Series(fronts, cleaned.index, "string")
-    here = (moved != "").to_numpy(bool)
+    in_batch = (moved != "").to_numpy(bool)
     for part in ("train", "valid"):
         if (root / part).is_dir():
-            here &= (parts.fillna("") != part).to_numpy(bool)
-    if not here.any():
+            in_batch &= (parts.fillna("") != part).to_numpy(bool)
+    if not in_batch.any():
         return cleaned, ()
     rest = cleaned.str.replace(r"^(?:train|valid)/", "", regex=True)
-    note = f"{int(here.sum()):,} films lie in the download's batch folders, as in {str(moved[here].iloc[0])!r}"
-    return cleaned.where(~here, moved + rest), (note,)
+    note = f"{int(in_batch.sum()):,} films lie in the download's batch folders, as in {str(moved[in_batch].iloc[0])!r}"
+    return cleaned.where(~in_batch, moved + rest), (note,)
 
 
 def _batches(root: Path) -> list[Path]:

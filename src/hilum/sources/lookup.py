@@ -61,10 +61,10 @@ def look_up(root: Path, paths: Sequence[str]) -> Looked:
     lost = np.flatnonzero(~there).tolist()
     fits = {row: disk.fitting(paths[row]) for row in lost}
     taken = {path for path, exists in zip(paths, there, strict=True) if exists}
-    wanted = Counter(files[0] for files in fits.values() if len(files) == 1)
+    claims = Counter(files[0] for files in fits.values() if len(files) == 1)
     spelt, found = list(paths), there.copy()
     for row, files in fits.items():
-        if len(files) == 1 and files[0] not in taken and wanted[files[0]] == 1:
+        if len(files) == 1 and files[0] not in taken and claims[files[0]] == 1:
             spelt[row], found[row] = files[0], True
     return Looked(spelt, found, _notes(root, paths, spelt, found, lost, fits))
 
@@ -88,9 +88,9 @@ def look_up_names(root: Path, names: Sequence[str], folders: Sequence[str]) -> L
             spare.setdefault(form, []).append(films[name])
     lost = np.flatnonzero(~there).tolist()
     fits = {row: spare.get(fold(names[row]), []) for row in lost}
-    wanted = Counter(files[0] for files in fits.values() if len(files) == 1)
+    claims = Counter(files[0] for files in fits.values() if len(files) == 1)
     for row in lost:
-        if len(fits[row]) == 1 and wanted[fits[row][0]] == 1:
+        if len(fits[row]) == 1 and claims[fits[row][0]] == 1:
             spelt[row], there[row] = fits[row][0], True
     return Looked(spelt, there, _notes(root, names, spelt, there, lost, fits))
 
@@ -118,16 +118,16 @@ def _notes(
 
 def missing_note(root: Path, path: str, count: int, fits: Sequence[str] = ()) -> str:
     """Return a note on films that are not on disk, with one that was looked for and the nearest file there."""
-    said = f"{NOT_ON_DISK}: {count:,} films; looked for {_quoted(path)}"
+    line = f"{NOT_ON_DISK}: {count:,} films; looked for {_quoted(path)}"
     if len(fits) > 1:
-        return f"{said}, which both {_quoted(fits[0])} and {_quoted(fits[1])} fit"
+        return f"{line}, which both {_quoted(fits[0])} and {_quoted(fits[1])} fit"
     if fits:
-        return f"{said}; {_quoted(fits[0])} fits, which another row names too"
+        return f"{line}; {_quoted(fits[0])} fits, which another row names too"
     near = _nearest(root, path)
     return (
-        f"{said}, the nearest file there is {_quoted(near)}"
+        f"{line}, the nearest file there is {_quoted(near)}"
         if near
-        else f"{said}, no film is there"
+        else f"{line}, no film is there"
     )
 
 

@@ -101,10 +101,10 @@ def _describe(cells: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, 
     return rows, notes
 
 
-def _years(taken: pd.Series, born: pd.Series) -> npt.NDArray[np.float64]:
+def _years(taken: pd.Series, birth_year: pd.Series) -> npt.NDArray[np.float64]:
     """Return ages in years [N] from the years of film and birth, NaN where one is missing or none can be."""
     years = pd.to_numeric(taken, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    years = years - pd.to_numeric(born, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    years = years - pd.to_numeric(birth_year, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return np.where((years >= 0) & (years <= tables.OLDEST), years, np.nan)
 
 
@@ -123,8 +123,8 @@ def _labels(cells: pd.Series, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]
             states[row, named] = PRESENT
     labels: FloatArray = states[codes]
     nothing = int(np.isnan(labels[:, 0]).sum())
-    said = f"{nothing:,} films state no finding: empty, or only {', '.join(NO_FINDINGS[1:])}"
-    return pd.DataFrame(labels, columns=found), (said,) if nothing else ()
+    note = f"{nothing:,} films state no finding: empty, or only {', '.join(NO_FINDINGS[1:])}"
+    return pd.DataFrame(labels, columns=found), (note,) if nothing else ()
 
 
 def _items(text: str) -> list[str] | None:
