@@ -385,6 +385,7 @@ def test_unknown_finding_of_nih14(hilum, tmp_path):
         "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
     )
     (tmp_path / "Data_Entry_2017.csv").write_text(f"{header}\n1.png,Edemma,0,1,40,M,PA\n")
+    (tmp_path / "test_list.txt").write_text("1.png\n")
     said = hilum("prepare", "nih14", tmp_path, "--out", tmp_path / "store", "--size", 32)
     assert_one_line(said, 1, "'Edemma'", "Did you mean 'Edema'?")
 
