@@ -170,7 +170,9 @@ def test_what_is_not_available_is_said_in_words(page, plain):
 
 
 def test_markup_in_names_stays_inert(write_films, write_study_of, parsed):
-    store = write_films(source=f"chexpert-{EVIL.replace('/', '')}", findings=(EVIL, "=1+1", '" onload="x', "Edema"))
+    store = write_films(
+        source=f"chexpert-{EVIL.replace('/', '')}", findings=(EVIL, "=1+1", '" onload="x', "Edema")
+    )
     folder = write_study_of(store, models=(f"MoCo {EVIL}", "from scratch"), failed=f"{EVIL} broke")
     write_report(folder)
     text = (folder / "report.html").read_text()
