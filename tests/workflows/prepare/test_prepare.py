@@ -203,7 +203,10 @@ def test_every_row_is_accounted_for_by_reason(films: Path, tmp_path: Path) -> No
     catalog = catalog_of(films)
     spoil(films)
     result = prepare(
-        catalog, tmp_path / "out", PrepareOptions(16, workers=2, views="frontal"), films_a_shard=8
+        catalog,
+        tmp_path / "out",
+        PrepareOptions(16, workers=2, views="frontal", unknown_views="keep"),
+        films_a_shard=8,
     )
     assert result.rows_excluded == {"no such file": 2, "lateral view": 10}
     assert result.rows_failed == {

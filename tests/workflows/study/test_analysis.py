@@ -25,6 +25,7 @@ from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import bootstrap_counts, difference_p, proportion_interval
 from hilum.splits import patient_split
 from hilum.workflows.data.subsets import Subsets
+from hilum.workflows.evaluate.predictions import write_predictions
 from hilum.workflows.study.analysis import analyse
 from hilum.workflows.study.record import StudyCell, StudyRecord, StudyStore, write_study
 
@@ -134,9 +135,8 @@ class Cohort:
                 columns=[(without or {})[one.id]] if one.id in (without or {}) else []
             )
             record.path(one).mkdir(parents=True, exist_ok=True)
-            pd.concat([self.table[["source", "path", "patient"]], scores], axis=1).to_parquet(
-                record.path(one) / "predictions-test.parquet"
-            )
+            table = pd.concat([self.table[["source", "path", "patient"]], scores], axis=1)
+            write_predictions(record.path(one) / "predictions-test.parquet", table, {})
 
     def mean(self, cells: list[StudyCell], place: int, measure: Any = roc_auc_score) -> float:
         kept = self.mask[:, place]
