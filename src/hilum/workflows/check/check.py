@@ -93,7 +93,7 @@ def _of_run(folder: Path) -> Reads:
     if (folder / METRICS).is_file():
         yield METRICS, lambda: read_metrics(folder)
     if (folder / LOG).is_file():
-        yield LOG, lambda: read_log(folder)
+        yield f"{LOG} (has no hash, was only read)", lambda: read_log(folder)
     if (folder / PSEUDO_LABELS).is_file():
         yield PSEUDO_LABELS, lambda: read_pseudo_labels(folder / PSEUDO_LABELS)
     for split in sorted((folder / SPLITS).glob("*")):
