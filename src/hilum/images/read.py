@@ -23,7 +23,19 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from hilum.errors import DataError
+from hilum.images.unreadable import UnreadableFilm
+
+__all__ = [
+    "KEEPING_READER",
+    "MARKER_SHARE",
+    "MAX_PIXELS",
+    "UnreadableFilm",
+    "bulk_bits",
+    "decode_grey",
+    "read_grey",
+    "read_grey_keeping_damaged",
+    "to_eight_bits",
+]
 
 MAX_PIXELS = 100_000_000
 """Default limit of pixels; a large mammograph has 30 million."""
@@ -44,22 +56,6 @@ _JPEG_DAMAGE = re.compile(
 )
 _ERROR_OUTPUT = threading.Lock()
 _JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
-
-
-class UnreadableFilm(DataError):  # noqa: N818 - named after the film
-    """A film cannot be read.
-
-    Attributes:
-        reason: One of a handful of short phrases, fit for counting: "missing", "empty", "not a PNG
-            or JPEG image", "truncated", "damaged", "zero size", "too many pixels", "not a plain
-            file", "unreadable".
-        detail: Details, or an empty string. Never a path.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail
 
 
 class _Encoded(NamedTuple):
