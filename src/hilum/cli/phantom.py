@@ -24,15 +24,18 @@ def phantom(
     workers: Annotated[int | None, WORKERS] = None,
     shared: Shared = UNSHARED,
 ) -> None:
-    """Draw a phantom data set in CheXpert's own layout, with a mask for every finding.
+    """Draw a phantom data set, in CheXpert's own layout or as DICOM, with a mask for every finding.
 
-    A fifth of the patients is in valid.csv, the rest in train.csv. Phantoms are drawings: they say
-    nothing about patients.
+    A fifth of the patients is in valid.csv, the rest in train.csv. With --format dicom the films are
+    in dicom/, their labels in labels.csv by accession number; each study is written as another
+    vendor would. Phantoms are drawings: they say nothing about patients.
 
     Examples:
       hilum phantom phantoms --count 2000 --size 64
       hilum phantom phantoms --count 4000 --size 64 --prevalence even --seed 7
       hilum phantom phantoms --uncertain-truth."Pleural Effusion" 0.8
+      hilum phantom archive --count 200 --size 512 --format dicom
+      hilum phantom archive --format dicom --dicom-habits signed jpeg2000
     """
     from hilum.phantoms.folder import write_phantoms
 
@@ -40,9 +43,11 @@ def phantom(
     with listening() as listener:
         result = write_phantoms(root, options, partial(listener.progress, "draw"), processes)
     done = "already drawn: " if result.already_done else ""
-    held_out = f"{result.valid_films:,} films of {result.valid_patients:,} patients in valid.csv"
+    tables = f"{result.valid_films:,} films of {result.valid_patients:,} patients in valid.csv"
+    if options.format == "dicom":
+        tables = "labels in labels.csv by AccessionNumber"
     answer(
         shared,
         result,
-        f"{done}{result.films:,} films of {result.patients:,} patients, {held_out}\n{result.root}",
+        f"{done}{result.films:,} films of {result.patients:,} patients, {tables}\n{result.root}",
     )

@@ -1,4 +1,4 @@
-"""Writes a phantom data set: CheXpert's folders and tables, masks beside."""
+"""Writes a phantom data set: CheXpert's folders and tables, or an archive's DICOM files, masks beside."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from hilum.files import clear_leftovers, write_bytes, write_csv
 from hilum.findings import CHEXPERT
 from hilum.options import as_path
 from hilum.phantoms.cohort import Film, cohort
+from hilum.phantoms.dicom_folder import (
+    cell,
+    film_path,
+    write_dicom,
+    write_dicom_tables,
+)
 from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions
 
@@ -48,7 +54,7 @@ class PhantomResult:
 def write_phantoms(
     root: str | Path, options: PhantomOptions, progress: Progress | None = None, workers: int = 1
 ) -> PhantomResult:
-    """Draw films below ``root`` as CheXpert lays them out, and return what was written.
+    """Draw films below ``root`` as CheXpert or an archive lays them out, and return what was written.
 
     ``root`` then holds ``train.csv``, ``valid.csv`` (a fifth of the patients, every cell 0 or 1),
     the films as JPEG below ``train/`` and ``valid/``, ``masks/`` (read by ``read_masks``),
@@ -56,6 +62,9 @@ def write_phantoms(
     depends on the options alone, not on ``workers``; a folder already finished with the same
     options is left as it is, one left unfinished is drawn again. The fifth is every patient whose
     number is 3 above a multiple of 5; with fewer than three patients there is no ``valid.csv``.
+
+    With ``format="dicom"`` there are ``dicom/`` (the films, without endings), ``labels.csv`` (a row a
+    study, by accession number), ``masks/`` and ``truth.csv`` (a row a file, with its habit) instead.
 
     Args:
         root: New or empty folder, or one of an earlier call with the same options.
@@ -74,7 +83,10 @@ def write_phantoms(
     if not done:
         clear_leftovers(root)
         _draw_all(root, films, options, progress, workers)
-        _write_tables(root, films)
+        if options.format == "dicom":
+            write_dicom_tables(root, films, options)
+        else:
+            _write_tables(root, films)
         _write_record(root, options, finished=True)
     valid = [film for film in films if film.part == "valid"]
     patients, held_out = (
@@ -122,14 +134,9 @@ def _draw_all(
     progress: Progress | None,
     workers: int,
 ) -> None:
-    for folder in {Path(film.name).parent for film in films}:
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        (root / "masks" / folder).mkdir(parents=True, exist_ok=True)
     chunks = [films[start : start + _CHUNK] for start in range(0, len(films), _CHUNK)]
     done = 0
-    for count in _run(
-        partial(_draw_some, root, options.size, options.seed), chunks, min(workers, len(chunks))
-    ):
+    for count in _run(partial(_draw_some, root, options), chunks, min(workers, len(chunks))):
         done += count
         if progress is not None:
             progress(done, len(films))
@@ -149,11 +156,16 @@ def _run(
         yield from pool.map(job, chunks)
 
 
-def _draw_some(root: Path, size: int, seed: int, films: Sequence[Film]) -> int:
+def _draw_some(root: Path, options: PhantomOptions, films: Sequence[Film]) -> int:
     for film in films:
-        grey, masks = draw(film, size, seed)
-        _write_image(root / f"{film.name}.jpg", grey, _QUALITY)
-        _write_image(root / "masks" / f"{film.name}.png", masks, (cv2.IMWRITE_PNG_COMPRESSION, 3))
+        grey, masks = draw(film, options.size, options.seed)
+        if options.format == "dicom":
+            write_dicom(root, film, grey, options)
+            name = film_path(film)
+        else:
+            _write_image(root / f"{film.name}.jpg", grey, _QUALITY)
+            name = film.name
+        _write_image(root / "masks" / f"{name}.png", masks, (cv2.IMWRITE_PNG_COMPRESSION, 3))
     return len(films)
 
 
@@ -161,6 +173,7 @@ def _write_image(path: Path, image: np.ndarray, settings: tuple[int, int]) -> No
     coded, data = cv2.imencode(path.suffix, image, settings)
     if not coded:
         raise ValueError(f"OpenCV cannot encode {path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.tobytes())
 
 
@@ -168,13 +181,13 @@ def _write_tables(root: Path, films: Sequence[Film]) -> None:
     train = [film for film in films if film.part == "train"]
     valid = [film for film in films if film.part == "valid"]
     _write_table(
-        root / "train.csv", HEADER, ((*_who(film), *map(_cell, film.stated)) for film in train)
+        root / "train.csv", HEADER, ((*_who(film), *map(cell, film.stated)) for film in train)
     )
     if valid:  # a table without rows is taken for a broken download
         _write_table(
-            root / "valid.csv", HEADER, ((*_who(film), *map(_cell, film.truth)) for film in valid)
+            root / "valid.csv", HEADER, ((*_who(film), *map(cell, film.truth)) for film in valid)
         )
-    truth = ((_path(film), *map(_cell, film.truth)) for film in films)
+    truth = ((_path(film), *map(cell, film.truth)) for film in films)
     _write_table(root / "truth.csv", ("Path", *CHEXPERT), truth)
 
 
@@ -191,10 +204,6 @@ def _who(film: Film) -> tuple[str, ...]:
         "Lateral" if lateral else "Frontal",
         "" if lateral else film.position,
     )
-
-
-def _cell(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -8,18 +8,23 @@ import numpy as np
 
 from hilum.errors import OptionError, choose, did_you_mean
 from hilum.findings import CHEXPERT
+from hilum.phantoms.habits import HABITS
 
 PREVALENCES = {
     "chexpert": "CheXpert's prevalences, co-occurrence, uncertain and unstated rates, by projection",
     "even": "every finding on about a fifth of the films, whatever the projection, age and sex",
     "doubtful": "every finding stated present on about a tenth of the films and uncertain on four tenths",
 }
+FORMATS = {
+    "chexpert": "JPEG films in CheXpert's own layout",
+    "dicom": "DICOM files as an archive exports them, with labels keyed by accession number",
+}
 DEFAULT_UNCERTAIN_TRUTH = 0.5
 SMALLEST, LARGEST = 32, 2048
 
 # What a stream of random numbers is for: the last word of its key. Never 0, which numpy's key
 # padding would swallow.
-COHORT, BODY, POSE, EXPOSURE, FINDING = 1, 2, 3, 4, 16
+COHORT, BODY, POSE, EXPOSURE, DICOM, FINDING = 1, 2, 3, 4, 5, 16
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class PhantomOptions:
     """Prevalence of the findings: ``chexpert``, ``even``, or ``doubtful`` (mostly uncertain)."""
     uncertain_truth: dict[str, float] = field(default_factory=dict)
     """Fraction of a finding's uncertain labels that are truly present; 0.5 unless given."""
+    format: str = "chexpert"
+    """chexpert (JPEG films in CheXpert's layout) or dicom (files as an archive exports them)."""
+    dicom_habits: tuple[str, ...] = ()
+    """With --format dicom: vendors' habits of which each study has one; all unless given."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
@@ -49,6 +58,13 @@ class PhantomOptions:
         choose(self.prevalence, PREVALENCES, "prevalence")
         for name, share in self.uncertain_truth.items():
             _check_share(name, share)
+        choose(self.format, FORMATS, "format of phantoms")
+        for name in self.dicom_habits:
+            choose(name, HABITS, "habit of a vendor")
+        if self.dicom_habits and self.format != "dicom":
+            raise OptionError(
+                f"--dicom-habits is given, but --format is {self.format}: give --format dicom too."
+            )
 
     def truth_shares(self) -> np.ndarray:
         """Return the share of uncertain cells truly present, float64 [14] in the order of ``findings.CHEXPERT``."""
@@ -64,6 +80,9 @@ class PhantomOptions:
             "seed": self.seed,
             "prevalence": self.prevalence,
             "uncertain_truth": dict(sorted(self.uncertain_truth.items())),
+            # Left out where they are as before, so that older folders stay what they are.
+            **({"format": self.format} if self.format != "chexpert" else {}),
+            **({"dicom_habits": list(self.dicom_habits)} if self.dicom_habits else {}),
         }
 
 
