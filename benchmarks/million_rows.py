@@ -107,17 +107,7 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     from hilum.files import write_json
     from hilum.images.enhance import Preparation, pixel_hash
     from hilum.images.films import Films
-    from hilum.images.store import (
-        HEADER_BYTES,
-        MANIFEST,
-        ShardEntry,
-        make_manifest,
-        shard_header,
-        shard_name,
-        stored_table,
-        write_failures,
-        write_table,
-    )
+    from hilum.images.store import HEADER_BYTES, MANIFEST, ShardEntry
     from hilum.nn.backbones import Backbone
     from hilum.splits import Split
 
@@ -125,11 +115,18 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
         named(f"bundle.training_manifest:{name}", f"bundle.seen:{name}")
         for name in ("joined", "seen_films")
     )
+    make_manifest, shard_header, shard_name, stored_table, write_failures, write_table = (
+        named(f"images.store_writing:{name}", f"images.store:{name}")
+        for name in (
+            *("make_manifest", "shard_header", "shard_name"),
+            *("stored_table", "write_failures", "write_table"),
+        )
+    )
     split = named("workflows.prepare.split:split", "workflows.split:split")
     split_options = named(
         "workflows.prepare.split:SplitOptions", "workflows.split_options:SplitOptions"
     )
-    write_manifest = named("images.store:write_manifest", "images.store:write_json")
+    write_manifest = named("images.store_writing:write_manifest", "images.store:write_json")
     store, table = folder / "store", film_table(film_rows(films, patients), FINDINGS)
     store.mkdir(parents=True)
     catalog = Catalog("synthetic", folder, FINDINGS, table, films)

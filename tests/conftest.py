@@ -38,7 +38,7 @@ def make_store() -> Callable[..., Path]:
 
     from hilum.catalog import Catalog, film_table
     from hilum.images.enhance import Preparation
-    from hilum.images.store import write_store
+    from hilum.images.store_writing import write_store
     from hilum.splits import patient_split
 
     def make(folder: Path, films: int = 96, size: int = 32, seed: int = 0) -> Path:

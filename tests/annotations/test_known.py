@@ -19,7 +19,8 @@ from hilum.annotations.known import (
 from hilum.catalog import Catalog, film_table
 from hilum.findings import CHEXPERT
 from hilum.images.enhance import Preparation
-from hilum.images.store import Store, write_store
+from hilum.images.store import Store
+from hilum.images.store_writing import write_store
 
 SHAPE = (40, 100)
 SPOT = (slice(8, 16), slice(50, 60))

@@ -14,7 +14,7 @@ from hilum.duplicates.buckets import REACH
 from hilum.errors import OptionError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions

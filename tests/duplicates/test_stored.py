@@ -14,7 +14,8 @@ from hilum.duplicates.stored import FILE_NAME, known_copies, read_duplicates, wr
 from hilum.errors import DataError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import Store, write_store
+from hilum.images.store import Store
+from hilum.images.store_writing import write_store
 
 
 def store(folder: Path, seed: int = 0) -> Store:

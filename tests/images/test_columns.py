@@ -18,7 +18,8 @@ from hilum.errors import DataError
 from hilum.images.catalog_table import CatalogTable
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import CATALOG, MANIFEST, Store, write_store
+from hilum.images.store import CATALOG, MANIFEST, Store
+from hilum.images.store_writing import write_store
 
 FINDINGS = ("Edema", "Hernia", "Hernia.old")
 

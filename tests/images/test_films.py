@@ -14,16 +14,8 @@ from hilum.errors import DataError
 from hilum.files import sha256, write_hashed_json
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
-from hilum.images.store import (
-    CATALOG,
-    CATALOG_HASH,
-    FAILURES,
-    MANIFEST,
-    Store,
-    shard_name,
-    write_manifest,
-    write_store,
-)
+from hilum.images.store import CATALOG, CATALOG_HASH, MANIFEST, Store
+from hilum.images.store_writing import FAILURES, shard_name, write_manifest, write_store
 
 
 def images(films: int, seed: int = 0, size: int = 16) -> np.ndarray:

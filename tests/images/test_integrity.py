@@ -14,7 +14,8 @@ import pytest
 from hilum.errors import DataError
 from hilum.files import write_hashed_json
 from hilum.images.films import Films
-from hilum.images.store import CATALOG, HEADER_BYTES, MANIFEST, Store, shard_name
+from hilum.images.store import CATALOG, HEADER_BYTES, MANIFEST, Store
+from hilum.images.store_writing import shard_name
 
 
 @pytest.fixture

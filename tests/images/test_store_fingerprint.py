@@ -9,7 +9,8 @@ import pandas as pd
 
 from hilum.catalog import Catalog, film_table
 from hilum.images.enhance import Preparation
-from hilum.images.store import Store, write_store
+from hilum.images.store import Store
+from hilum.images.store_writing import write_store
 
 
 def test_the_manifests_fingerprint_is_that_of_the_table(tmp_path: Path) -> None:

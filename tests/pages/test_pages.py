@@ -12,7 +12,7 @@ import pytest
 from hilum.cli import main
 from hilum.errors import RunError
 from hilum.files import OWN_HASH, write_hashed_json
-from hilum.images.store import write_manifest
+from hilum.images.store_writing import write_manifest
 from hilum.pages.pages import run_page, write_report
 from hilum.pages.read import read_run
 

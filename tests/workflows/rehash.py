@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hilum.images.store import MANIFEST, write_manifest
+from hilum.images.store import MANIFEST
+from hilum.images.store_writing import write_manifest
 
 
 def rehash(store: Path) -> None:

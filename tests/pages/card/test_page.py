@@ -16,7 +16,7 @@ import pytest
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, RunError
 from hilum.images.enhance import Preparation
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.pages.card.checks import card_checks, copies_check, outlier_check, patients_check
 from hilum.pages.card.tables import leaks_table, stem
 from hilum.pages.charts.bars import bars, matrix

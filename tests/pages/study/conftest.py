@@ -15,7 +15,8 @@ import yaml
 
 from hilum.catalog import Catalog, film_table
 from hilum.images.enhance import Preparation
-from hilum.images.store import Store, write_store
+from hilum.images.store import Store
+from hilum.images.store_writing import write_store
 from hilum.splits import Split, patient_split
 from hilum.workflows.study.record import StudyCell, StudyRecord, StudyStore, write_study
 

@@ -23,7 +23,8 @@ from hilum.duplicates.stored import known_and_found, write_duplicates
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import Store, write_store
+from hilum.images.store import Store
+from hilum.images.store_writing import write_store
 from hilum.listener import SILENT
 from hilum.pages.card.sections import co_occurrence
 from hilum.splits import Split

@@ -14,7 +14,7 @@ from hilum.catalog import Catalog, film_table
 from hilum.images.enhance import Preparation, resize
 from hilum.images.films import Films
 from hilum.images.read import read_grey
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
 from hilum.phantoms.options import PhantomOptions

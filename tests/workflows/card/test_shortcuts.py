@@ -13,7 +13,7 @@ from hilum.errors import DataError, OptionError
 from hilum.files import canonical_json
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.listener import Listener
 from hilum.metrics.results import Estimate
 from hilum.splits import Split, patient_split

@@ -11,7 +11,7 @@ from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.labels import LabelOptions
 from hilum.splits import patient_split
 from hilum.workflows.data.subsets import Subsets

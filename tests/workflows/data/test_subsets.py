@@ -15,7 +15,7 @@ from hilum.errors import DataError
 from hilum.group_key import GroupKey
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.splits import Split
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.prepare.split import SplitOptions, split

@@ -17,7 +17,7 @@ from hilum.bundle.training_manifest import seen_films
 from hilum.errors import DataError, RunError
 from hilum.group_key import made_key
 from hilum.images.films import Films
-from hilum.images.store import write_manifest
+from hilum.images.store_writing import write_manifest
 from hilum.labels import LabelOptions
 from hilum.training.run_folder import read_metrics
 from hilum.workflows.data.subsets import Subsets

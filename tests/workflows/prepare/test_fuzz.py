@@ -17,7 +17,8 @@ from PIL import Image
 from hilum.catalog import Catalog, film_table
 from hilum.images.enhance import Preparation
 from hilum.images.read import read_grey
-from hilum.images.store import FAILURES, Store
+from hilum.images.store import Store
+from hilum.images.store_writing import FAILURES
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 CAP = 200_000

@@ -20,7 +20,8 @@ from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, HilumError, OptionError, RunError
 from hilum.images.enhance import Preparation
 from hilum.images.read import read_grey
-from hilum.images.store import FAILURES, MANIFEST, Store, shard_name
+from hilum.images.store import MANIFEST, Store
+from hilum.images.store_writing import FAILURES, shard_name
 from hilum.listener import Listener
 from hilum.sources import read_source
 from hilum.splits import Split

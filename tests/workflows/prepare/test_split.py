@@ -7,7 +7,8 @@ import pytest
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError
 from hilum.images.enhance import Preparation
-from hilum.images.store import Store, write_store
+from hilum.images.store import Store
+from hilum.images.store_writing import write_store
 from hilum.splits import Split
 from hilum.workflows.prepare.split import SplitOptions, split
 

@@ -19,7 +19,7 @@ from hilum.bundle.training_manifest import were_seen
 from hilum.errors import DataError, HilumError, OptionError, RunError
 from hilum.group_key import made_key
 from hilum.images.films import Films
-from hilum.images.store import write_manifest
+from hilum.images.store_writing import write_manifest
 from hilum.labels import LabelOptions
 from hilum.pages.pages import run_page
 from hilum.training.run_folder import PSEUDO_LABELS, read_log, read_metrics

@@ -19,7 +19,7 @@ from hilum.errors import DataError, RunError
 from hilum.findings import COMPETITION
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.metrics.comparisons import holm
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import bootstrap_counts, difference_p, proportion_interval

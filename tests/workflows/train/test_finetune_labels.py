@@ -18,7 +18,7 @@ from hilum.classifier.options import LossOptions
 from hilum.errors import DataError, OptionError
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.labels import POLICIES, LabelOptions
 from hilum.listener import SILENT, Listener
 from hilum.metrics.ranking import auroc

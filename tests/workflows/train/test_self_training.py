@@ -21,7 +21,7 @@ from hilum.errors import DataError, OptionError, RunError
 from hilum.files import sha256
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.store import write_store
+from hilum.images.store_writing import write_store
 from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
 from hilum.splits import patient_split

@@ -16,10 +16,9 @@ from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
 from hilum.group_key import made_key
 from hilum.images.read import KEEPING_READER
-from hilum.images.store import (
-    MANIFEST,
+from hilum.images.store import MANIFEST, Store
+from hilum.images.store_writing import (
     MISSING,
-    Store,
     make_manifest,
     stored_table,
     write_failures,

@@ -21,6 +21,7 @@ from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.metrics.above_chance import AboveChance
 from hilum.metrics.calibration import Calibration
+from hilum.nn.backbones import Backbone
 from hilum.training.batches import repeating
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
@@ -76,17 +77,9 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         # Before the first step: a key that cannot be had must not cost a training.
         key = made_key(films.stores[0].folder)
         start = begin(options, films, size, listener)
-        findings = training_set.findings
         for line in training_set.left_out:
             listener.note(line)
-        counts = training_set.class_counts()
-        weights = class_weights(options.loss, counts)  # [F, 3], or None where all weigh alike
-        objective = Objective(len(findings), training_set.multiclass, options.loss, weights)
-        learner = SupervisedLearner(
-            start.backbone, objective, FINETUNE, size, freeze=options.freeze
-        )
-        learner.initialise_head(counts if weights is None else counts * weights, options.train.seed)
-
+        learner = new_learner(start.backbone, training_set, options, size)
         rows, patients = training_set.rows, subsets.patients(training_set.rows)
         train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
@@ -120,6 +113,20 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
             more = {"validation": evidence.to_json()}
         result = TrainingResult.of(run, outcome, len(rows), patients, repeats)
         return record_result(run, result, more)
+
+
+def new_learner(
+    backbone: Backbone, training_set: TrainingSet, options: FinetuneOptions, size: int
+) -> SupervisedLearner:
+    """Return the backbone with a head that begins at the findings' prevalences, and its loss."""
+    counts = training_set.class_counts()
+    weights = class_weights(options.loss, counts)  # [F, 3], or None where all weigh alike
+    objective = Objective(
+        len(training_set.findings), training_set.multiclass, options.loss, weights
+    )
+    learner = SupervisedLearner(backbone, objective, FINETUNE, size, freeze=options.freeze)
+    learner.initialise_head(counts if weights is None else counts * weights, options.train.seed)
+    return learner
 
 
 def epoch_repeats(train: FinetuneTrainOptions, films: int, processes: int) -> int:
