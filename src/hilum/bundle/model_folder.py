@@ -32,6 +32,7 @@ from hilum.files import (
     sha256,
     write_json,
 )
+from hilum.images.catalog_table import write_columns
 from hilum.images.enhance import LARGEST, SMALLEST, Preparation
 from hilum.labels import UNSTATED
 from hilum.nn.backbones import Backbone
@@ -127,7 +128,7 @@ def save_model(folder: Path, model: Model) -> None:
         save_file(storable(tensors), aside / WEIGHTS)
         described = {**asdict(model.description), HASH: sha256(aside / WEIGHTS)}
         (aside / DESCRIPTION).write_bytes(canonical_json(described))
-        model.seen.to_parquet(aside / SEEN, index=False)
+        write_columns(aside / SEEN, model.seen, ("name", "pixels"))
         write_json(aside / MANIFEST, file_hashes(aside, FILES))
 
 

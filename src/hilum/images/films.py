@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hilum.arrays import Rows
+from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.errors import DataError
+from hilum.images.catalog_table import BLOCK
 from hilum.images.enhance import Preparation
 from hilum.images.equal_pixels import equal_pixels
 from hilum.images.store import Store
@@ -148,7 +149,7 @@ class Films:
     def labelled_by_source(self) -> np.ndarray:
         """Whether the film's source ever states the finding, bool [N, F]; where not, the cell is masked."""
         by_store = [
-            (~np.isnan(self.labels[start:end])).any(axis=0)
+            _stated(self.labels[start:end])
             for start, end in zip(self.starts[:-1], self.starts[1:], strict=True)
         ]
         if len(by_store) == 1:
@@ -290,3 +291,13 @@ def _one_data_set(stores: Sequence[Store]) -> bool:
     pixels = pa.concat_arrays([chunk for store in stores for chunk in store.texts("pixels").chunks])
     named = pd.DataFrame({"path": codes[again], "pixels": pixels.filter(again).to_pandas()})
     return not named.drop_duplicates()["path"].duplicated().any()
+
+
+def _stated(labels: FloatArray) -> BoolArray:
+    """Return which findings have a label, [F]; of a million films the first few thousand tell."""
+    stated = np.zeros(labels.shape[1], np.bool_)
+    for start in range(0, len(labels), BLOCK):
+        if stated.all():
+            break
+        stated |= (~np.isnan(labels[start : start + BLOCK])).any(axis=0)
+    return stated

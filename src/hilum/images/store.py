@@ -146,7 +146,8 @@ class Store:
         Raises:
             DataError: The file is damaged.
         """
-        return self.texts("patient").combine_chunks().dictionary_encode()
+        with _damaged(self.folder):
+            return self.table.encoded("patient")
 
     def text_blocks(self, name: str) -> Iterator[pa.ChunkedArray]:
         """Yield a column of texts some rows at a time.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hilum.catalog import Catalog
 from hilum.files import replacing, sha256, write_csv, write_hashed_json
-from hilum.images.catalog_table import CatalogTable
+from hilum.images.catalog_table import CatalogTable, write_columns
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.store import (
     CATALOG,
@@ -118,7 +118,7 @@ def _sides(values: Sequence[int | None]) -> pd.api.extensions.ExtensionArray:
 def write_table(folder: Path, table: pd.DataFrame) -> None:
     """Write ``catalog.parquet``: one row a stored film."""
     with replacing(folder / CATALOG) as aside:
-        table.reset_index(drop=True).to_parquet(aside, index=False)
+        write_columns(aside, table.reset_index(drop=True), ("path", "pixels"))
 
 
 def write_failures(folder: Path, failures: Sequence[tuple[int, str, str]]) -> None:

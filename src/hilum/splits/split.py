@@ -181,14 +181,14 @@ class Split:
         """
         listed = [self.parts[part] for part in PATIENT_PARTS]
         ends = np.cumsum([len(part) for part in listed])
-        order = _positions(patients, [patient for part in listed for patient in part])
+        order = _positions(patients, _texts([patient for part in listed for patient in part]))
         parts = np.where(order < 0, -1, np.searchsorted(ends, order, side="right")).astype(np.int8)
         official, out = np.zeros((2, len(parts)), np.bool_)
-        tests, start = self.parts["official-test"], 0
-        for block in paths() if tests or self.left_out else ():
+        tests, left_out, start = _texts(self.parts["official-test"]), _texts(self.left_out), 0
+        for block in paths() if len(tests) or len(left_out) else ():
             rows = slice(start, start + len(block))
             official[rows] = _positions(block, tests) >= 0
-            out[rows] = _positions(block, self.left_out) >= 0
+            out[rows] = _positions(block, left_out) >= 0
             start += len(block)
         both = official & (parts >= 0)
         if both.any():
@@ -250,7 +250,11 @@ class Split:
         return split
 
 
-def _positions(texts: Texts, among: Sequence[str]) -> npt.NDArray[np.int32]:
+def _texts(texts: Sequence[str]) -> pa.LargeStringArray:
+    return pa.array(texts, pa.large_string())
+
+
+def _positions(texts: Texts, among: pa.LargeStringArray) -> npt.NDArray[np.int32]:
     """Return the position of each text among others, [N]; -1 where it is none of them."""
     if not len(among):
         return np.full(len(texts), -1, np.int32)
@@ -259,7 +263,7 @@ def _positions(texts: Texts, among: Sequence[str]) -> npt.NDArray[np.int32]:
         return np.asarray(by_name[np.asarray(texts.indices.fill_null(-1))])
     if isinstance(texts, pd.Series):
         texts = pa.array(texts, pa.large_string(), from_pandas=True)
-    positions = pc.index_in(texts, value_set=pa.array(among, texts.type))
+    positions = pc.index_in(texts, value_set=among.cast(texts.type))
     return np.asarray(positions.fill_null(-1), np.int32)
 
 

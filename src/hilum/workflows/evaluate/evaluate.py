@@ -14,7 +14,7 @@ import pandas as pd
 from hilum.arrays import FloatArray, Rows
 from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, age_notes
 from hilum.bundle.predictor import Predictor
-from hilum.bundle.training_manifest import FILMS, key_notes, were_seen
+from hilum.bundle.training_manifest import key_notes, were_seen
 from hilum.errors import DataError, RunError, did_you_mean
 from hilum.files import sha256
 from hilum.findings import positions
@@ -63,6 +63,10 @@ class EvaluateResult:
         }
 
 
+NAMES = ("source", "path", "patient")
+"""Columns that predictions are kept with."""
+
+
 def evaluate(
     run: str | Path, options: EvaluateOptions, listener: Listener = SILENT
 ) -> EvaluateResult:
@@ -88,13 +92,14 @@ def evaluate(
     model = predictor.description
     unstated = options.unstated or model.unstated
     columns = _shared_findings(predictor, films, options.findings)
-    rows, dropped = _fresh_rows(run, predictor, films, options, listener)
+    fresh, dropped = _fresh_films(run, predictor, films, options, listener)
+    rows = fresh.index.to_numpy()
     # On another store, or one of several that the run used, the name has the source.
     stores = model.training_data.get("stores", [])
     own = [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
     name = options.split if own else f"{films.sources[0]}-{options.split}"
     predictions = run / f"predictions-{name}.parquet"
-    scores = _predictions(predictions, run, predictor, films, rows, listener)
+    scores = _predictions(predictions, run, predictor, films, fresh, listener)
     mine, theirs = list(columns), list(columns.values())
     truth, counts = truth_of(films, rows, unstated)
     scored = ScoredFilms(
@@ -139,20 +144,22 @@ def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFram
     return table
 
 
-def _fresh_rows(
+def _fresh_films(
     run: Path,
     predictor: Predictor,
     films: Films,
     options: EvaluateOptions,
     listener: Listener,
-) -> tuple[Rows, int]:
+) -> tuple[pd.DataFrame, int]:
+    """Return names of the films that the model was not trained on, indexed by row, and how many others there are."""
     rows = Subsets.of(films).needed(options.split)
     key, model_seen = group_key(options.data), predictor.model.seen
     for note in key_notes(model_seen, key, run):
         listener.note(note)
-    seen = were_seen(films.columns(FILMS, rows), model_seen, films.preparation.size, key)
+    named = films.columns([*NAMES, "pixels"], rows)  # once: a path of a million takes its time
+    seen = were_seen(named, model_seen, films.preparation.size, key)
     if seen.any() and not options.exclude_training_images:
-        names = ", ".join(films.columns(["path"], rows[seen][:3])["path"])
+        names = ", ".join(named.loc[seen, "path"][:3])
         raise DataError(
             f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of "
             f"{options.split!r} ({names}{' …' if seen.sum() > 3 else ''}): give another --split, "
@@ -162,19 +169,24 @@ def _fresh_rows(
         raise DataError(
             f"{run} was trained on all {len(rows)} films of {options.split!r}: nothing is left."
         )
-    return rows[~seen], int(seen.sum())
+    return named.loc[~seen, list(NAMES)], int(seen.sum())
 
 
 def _predictions(
-    path: Path, run: Path, predictor: Predictor, films: Films, rows: Rows, listener: Listener
+    path: Path,
+    run: Path,
+    predictor: Predictor,
+    films: Films,
+    named: pd.DataFrame,
+    listener: Listener,
 ) -> FloatArray:
     """Return the probabilities [n, F], saved ones if they are of the same model and films."""
     identity: dict[str, Any] = {
         "model": sha256(run / MODEL / WEIGHTS),
         "data": films.fingerprint,
-        "rows": len(rows),
+        "rows": len(named),
     }
-    table = films.columns(["source", "path", "patient"], rows).reset_index(drop=True)
+    rows, table = named.index.to_numpy(), named.reset_index(drop=True)
     saved = None
     with suppress(RunError):  # missing or damaged: computed anew
         saved = read_predictions(path)
