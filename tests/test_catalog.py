@@ -32,7 +32,7 @@ def test_nothing_left_says_why() -> None:
 
 
 def test_a_path_twice_is_refused() -> None:
-    with pytest.raises(DataError, match=r"1 paths stand twice in root, first 'a.png'"):
+    with pytest.raises(DataError, match=r"1 path stands twice in root, first 'a.png'"):
         catalog(film_table(ROWS.assign(path="a.png"), ("Edema",)))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from hilum.counts import counted
 from hilum.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ part           the source's own division: train, val, test, official-test, or nu
 
 PRESENT, ABSENT, UNCERTAIN = 1.0, 0.0, -1.0
 """Label values; NaN means not stated."""
+
+
+Task = Literal["multi-class", "multi-label", "binary"]
+"""How the findings of a set of MedMNIST go together: each film is of exactly one of them, of any, or
+with or without the last."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Catalog:
     reader: str = ""
     """``module:function`` that reads one of ``path``'s films into grey; empty: each is an image
     file."""
+    task: Task | None = None
+    """Where the set has its own task, by which `evaluate` measures it too; None otherwise."""
 
     def __post_init__(self) -> None:
         """Refuse a catalogue that breaks what everything downstream relies on.
@@ -73,14 +81,16 @@ class Catalog:
             )
             looked = "".join(f" {note}." for note in self.notes if note.startswith("not on disk: "))
             raise DataError(
-                f"no film is left of {self.rows_read} rows in {self.root}: {reasons}. Check the root folder.{looked}"
+                f"no film is left of {counted(self.rows_read, 'row')} in {self.root}: "
+                f"{reasons}. Check the root folder.{looked}"
             )
         if len(self.table) + sum(self.excluded.values()) != self.rows_read:
             raise ValueError("rows_read must equal the rows kept plus the rows excluded")
         twice = self.table["path"][self.table["path"].duplicated()]
         if len(twice):
             raise DataError(
-                f"{len(twice)} paths stand twice in {self.root}, first {twice.iloc[0]!r}: keep one row a film."
+                f"{counted(len(twice), 'path stands', 'paths stand')} twice in {self.root}, "
+                f"first {twice.iloc[0]!r}: keep one row a film."
             )
         if self.table["patient"].isna().any():
             raise ValueError("every film needs a patient")

@@ -37,11 +37,11 @@ def test_what_flatters_either_run_is_said_with_its_name(hilum, tiny_store, tmp_p
     assert f"{runs[0]} minus {runs[1]} on the same 24 films" in said.out
     few = hilum("evaluate", runs[0], "--against", runs[1], *words[:-3], 1000)
     assert few.code == 0, few.err
-    assert "mean AUROC not available (no finding has 1000 positive patients" in few.out
+    assert "mean AUROC not available (no finding has 1,000 positive patients" in few.out
     rows = [line for line in few.out.splitlines() if line.endswith("not tested")]
     assert [row.split()[0] for row in rows] == ["Edema", "Mass"]
     assert (
-        "2 findings with fewer than 1000 positive patients are not tested; the interval" in few.out
+        "2 findings with fewer than 1,000 positive patients are not tested; the interval" in few.out
     )
     alone = hilum("evaluate", runs[0], *words)
     assert f"{runs[0]}: thresholds" not in alone.err

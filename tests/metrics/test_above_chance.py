@@ -65,7 +65,7 @@ def test_the_numbers_are_those_of_an_evaluation() -> None:
         ([0, 0, 0, 0], "validation AUROC cannot be computed: no positives in this split"),
         (
             [1, 0, 0, 0],
-            "validation AUROC 1.00 has no interval: 1 patients with and 3 without the finding, "
+            "validation AUROC 1.00 has no interval: 1 patient with and 3 without the finding, "
             "2 of each are needed",
         ),
     ],

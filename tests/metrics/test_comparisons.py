@@ -233,7 +233,7 @@ def test_one_positive_patient_has_no_interval():
     )
     assert found.auroc["Hernia"].interval is None
     assert found.auroc_macro.interval is None
-    assert found.auroc_macro.reason.startswith("no interval: 1 patients with")
+    assert found.auroc_macro.reason.startswith("no interval: 1 patient with")
 
 
 @pytest.mark.parametrize(

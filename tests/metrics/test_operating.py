@@ -227,7 +227,7 @@ def test_what_cannot_be_said_has_a_reason():
     )
     assert everybody.npv_at_prevalence.reason == "every film is called at this threshold"
     assert everybody.sensitivity.interval is None
-    assert everybody.sensitivity.reason.startswith("no interval: 1 patients with and 2 without")
+    assert everybody.sensitivity.reason.startswith("no interval: 1 patient with and 2 without")
     negatives = EvaluationLabels.of([[0], [0]], [[1]] * 2, [0, 1])
     (one,) = operating_points(
         negatives, [[0.4], [0.3]], [{"youden": 0.35}], weightings(negatives, 10, 0)

@@ -195,7 +195,7 @@ def test_one_positive_patient_has_a_value_but_no_interval():
     assert estimate.interval is None
     assert (
         estimate.reason
-        == "no interval: 1 patients with and 39 without the finding, 2 of each are needed"
+        == "no interval: 1 patient with and 39 without the finding, 2 of each are needed"
     )
 
 
@@ -209,7 +209,7 @@ def test_the_macro_value_needs_enough_positive_patients():
     )
     assert result.findings_scored == ()
     assert result.auroc_macro.value is None
-    needed = "1000 positive patients and a negative one"
+    needed = "1,000 positive patients and a negative one"
     assert result.auroc_macro.reason == f"no finding has {needed}: lower --min-positives"
     counts = [finding.positive_patients for finding in result.findings]
     some = evaluate_findings(

@@ -41,7 +41,7 @@ def test_another_spelling_is_found_and_said(films: Any, spelling: str) -> None:
     root = films(lies, "other.png", table=f"path\n{named}\nother.png\n")
     catalog = read_source("folder", root, csv="t.csv")
     assert catalog.table["path"].tolist() == [lies, "other.png"]
-    assert any("named otherwise" in note and "1 films" in note for note in catalog.notes)
+    assert any("named otherwise" in note and "1 film " in note for note in catalog.notes)
     assert catalog.missing == ()
 
 

@@ -24,7 +24,7 @@ def test_films_get_their_studys_labels_and_the_official_split(mimic: Any, packed
     assert table["view_position"].fillna("-").tolist() == ["PA", "LATERAL", "AP", "-"]
     np.testing.assert_array_equal(table["Edema"], np.float32([NAN, NAN, -1, NAN]))
     np.testing.assert_array_equal(table["No Finding"], np.float32([1, 1, NAN, NAN]))
-    assert any("1 films are of studies that" in note for note in catalog.notes)
+    assert any("1 film is of studies that" in note for note in catalog.notes)
 
 
 def test_the_other_labeler_and_no_split(mimic: Any) -> None:
@@ -46,7 +46,7 @@ def test_films_without_the_folder_called_files(mimic: Any) -> None:
 
 
 MISTAKES = {
-    "a film in no split": ("split", "bb-1,", "bx-1,", "says nothing of 1 films.*'bb-1'"),
+    "a film in no split": ("split", "bb-1,", "bx-1,", "says nothing of 1 film.*'bb-1'"),
     "another split": ("split", "validate", "dev7", "'dev7' in column 'split' is not train"),
     "a study of two patients": ("chexpert", "11000011,", "11000012,", "'50000001' to two patients"),
     "a study twice": ("chexpert", "50414267", "50000001", "has two rows"),

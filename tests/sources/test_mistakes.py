@@ -24,11 +24,11 @@ NIH_MISTAKES: dict[str, tuple[Edit, str]] = {
     "climbs out": (lambda row: ["../../etc/passwd.png" + row[16:]], "leaves the root"),
     "no patient": (
         lambda row: [row.replace(",0,1,", ",0,,")],
-        "column 'Patient ID' are empty, first in line 2",
+        "column 'Patient ID' is empty, first in line 2",
     ),
     "no labels": (
         lambda row: [row.replace("Cardiomegaly|Effusion", "")],
-        "column 'Finding Labels' are empty, first in line 2",
+        "column 'Finding Labels' is empty, first in line 2",
     ),
     "short row": (lambda row: [row, "00000001_001.png,Edema"], "no regular CSV"),
     "long row": (lambda row: [row, f"{row.replace('_000', '_001')},1,2"], "no regular CSV"),
@@ -51,7 +51,7 @@ CHEXPERT_MISTAKES: dict[str, tuple[Edit, str]] = {
     "absolute": (lambda row: [f"/{row}"], "leaves the root"),
     "drive letter": (lambda row: [f"C:\\{row}"], "leaves the root"),
     "other form": (lambda row: [row.replace("patient00001", "p1")], "is not of CheXpert's form"),
-    "no path": (lambda row: [row.partition("/view1_frontal.jpg")[2]], "column 'Path' are empty"),
+    "no path": (lambda row: [row.partition("/view1_frontal.jpg")[2]], "column 'Path' is empty"),
     "long value": (
         lambda row: [row.replace(",1.0,", f",{'x' * 500},", 1)],
         r"'x{50,56}\.\.\.' in column",
@@ -229,7 +229,7 @@ FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty patient": (
         {"patient_column": "who"},
         "path,who\n1.png,a\n2.png, \n",
-        "'who' are empty, first in line 3",
+        "'who' is empty, first in line 3",
     ),
     "two rows": ({}, "path,who\n1.png,a\n./1.png,b\n", "line 3: '1.png' has two rows"),
     "climbs out": ({}, "path,who\n1.png,a\nx/../../1.png,b\n", "line 3.*leaves the root"),

@@ -50,7 +50,7 @@ def test_films_in_one_folder_are_found(padchest: Any) -> None:
         ("['unchanged']", "['unchan", "is not a list of labels"),
         ("['unchanged']", "unchanged", "is not a list of labels"),
         ("a2.png", "a1.png", "has two rows"),
-        (",s2,2,", ",s2,,", "'PatientID' are empty"),
+        (",s2,2,", ",s2,,", "'PatientID' is empty"),
     ],
 )
 def test_mistakes_are_one_line(padchest: Any, old: str, new: str, words: str) -> None:

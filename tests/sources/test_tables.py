@@ -61,13 +61,13 @@ def test_words_that_state_nothing(films: Any) -> None:
     )
     catalog = read_source("folder", root, csv="t.csv", finding_columns="Edema", sex_column="sex")
     np.testing.assert_array_equal(catalog.labels()[:, 0], np.float32([*[NAN] * 10, 1, 0]))
-    assert "1 values of 'sex' dropped, first '0,0'" in catalog.notes
+    assert "1 value of 'sex' dropped, first '0,0'" in catalog.notes
 
 
 @pytest.mark.parametrize("word", ["nan", "NA", "", " "])
 def test_a_patient_called_nan_is_a_missing_patient(films: Any, word: str) -> None:
     root = films("1.png", "2.png", table=f"path,who\n1.png,a\n2.png,{word}\n")
-    with pytest.raises(DataError, match="1 cells of column 'who' are empty, first in line 3"):
+    with pytest.raises(DataError, match="1 cell of column 'who' is empty, first in line 3"):
         read_source("folder", root, csv="t.csv", patient_column="who")
 
 

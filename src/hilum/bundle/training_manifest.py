@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hilum.arrays import BoolArray
+from hilum.counts import counted
 from hilum.group_key import GroupKey
 from hilum.images.equal_pixels import blank_hashes
 
@@ -56,12 +57,14 @@ def key_notes(seen: pd.DataFrame, key: GroupKey | None, model: object) -> list[s
     if other:
         why = "there is no key here" if key is None else f"{key.path} is another key"
         notes.append(
-            f"{model} cannot tell its {other} training films, so it refuses none of them: they are named under a "
+            f"{model} cannot tell its {counted(other, 'training film')}, so it refuses none of "
+            f"them: they are named under a "
             f"group's key, and {why}: give that group's --key-file"
         )
     if ids.isna().any():
         notes.append(
-            f"the names of {int(ids.isna().sum())} training films of {model} are hashed without a key, as before 0.2: "
+            f"the names of {counted(int(ids.isna().sum()), 'training film')} of {model} are "
+            f"hashed without a key, as before 0.2: "
             "they can be guessed, so train it again before you pass it on"
         )
     return notes

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
+from hilum.counts import counted
 from hilum.workflows.card.options import CardOptions
 
 if TYPE_CHECKING:
@@ -70,4 +71,4 @@ class _Page:
 
 
 def _text(result: "CardResult") -> str:
-    return f"{result.films:,} films of {result.patients:,} patients in {', '.join(result.stores)}."
+    return f"{counted(result.films, 'film')} of {counted(result.patients, 'patient')} in {', '.join(result.stores)}."

@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
+from hilum.counts import counted
 from hilum.workflows.inference.options import EmbedOptions
 
 SUBJECT = Parameter(help="Whose features: a run folder, a weights file, random, or imagenet.")
@@ -34,5 +35,5 @@ def embed(
     answer(
         shared,
         result,
-        f"{result.films:,} films, {result.features:,} features each. {RESEARCH_ONLY}\n{result.out}",
+        f"{counted(result.films, 'film')}, {counted(result.features, 'feature')} each. {RESEARCH_ONLY}\n{result.out}",
     )

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 from hilum.cli.terminal.tables import aligned
+from hilum.counts import counted
 from hilum.workflows.inference.options import ExplainOptions
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _text(result: "ExplainResult") -> str:
         [
             aligned(["finding", *map(_label, shown)], rows),
             f"* called: above the threshold chosen on validation films. {RESEARCH_ONLY}",
-            f"{len(result.films):,} films{left_out}",
+            f"{counted(len(result.films), 'film')}{left_out}",
             str(result.out),
         ]
     )

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from hilum.cli.shared import FLAT, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
+from hilum.counts import counted
 from hilum.phantoms.options import PhantomOptions
 
 ROOT = Parameter(help="Folder to write: new, empty, or holding the same phantoms.")
@@ -43,11 +44,11 @@ def phantom(
     with listening() as listener:
         result = write_phantoms(root, options, partial(listener.progress, "draw"), processes)
     done = "already drawn: " if result.already_done else ""
-    tables = f"{result.valid_films:,} films of {result.valid_patients:,} patients in valid.csv"
+    tables = f"{counted(result.valid_films, 'film')} of {counted(result.valid_patients, 'patient')} in valid.csv"
     if options.format == "dicom":
         tables = "labels in labels.csv by AccessionNumber"
     answer(
         shared,
         result,
-        f"{done}{result.films:,} films of {result.patients:,} patients, {tables}\n{result.root}",
+        f"{done}{counted(result.films, 'film')} of {counted(result.patients, 'patient')}, {tables}\n{result.root}",
     )

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, counted
+from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, by_reason
 from hilum.cli.terminal.console import listening
+from hilum.counts import counted
 
 RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
 FILMS = Parameter(
@@ -41,5 +42,7 @@ def predict(
 
     with listening() as listener:
         result = run_predict(run, film, out, device, listener)
-    failed = counted("left out", {"unreadable": len(result.failed)} if result.failed else {})
-    answer(shared, result, f"{result.films:,} films{failed}. {RESEARCH_ONLY}\n{result.out}")
+    failed = by_reason("left out", {"unreadable": len(result.failed)} if result.failed else {})
+    answer(
+        shared, result, f"{counted(result.films, 'film')}{failed}. {RESEARCH_ONLY}\n{result.out}"
+    )

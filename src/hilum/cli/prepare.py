@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, counted
+from hilum.cli.shared import FLAT, UNSHARED, Shared, answer, by_reason
 from hilum.cli.terminal.console import listening
+from hilum.counts import counted
 from hilum.sources import SOURCES, load_source, read_source
 
 EXAMPLES = """Examples:
@@ -67,8 +68,8 @@ def source_command(name: str) -> Callable[..., None]:
         if not result.complete:
             return f"{result.store}: this part is done; the last of the parts to finish merges them"
         done = "already done: " if result.already_done else ""
-        kept = f"{done}{result.rows_kept:,} of {result.rows_read:,} rows kept"
-        rows = f"{kept}{counted('excluded', result.rows_excluded)}{counted('failed', result.rows_failed)}"
+        kept = f"{done}{result.rows_kept:,} of {counted(result.rows_read, 'row')} kept"
+        rows = f"{kept}{by_reason('excluded', result.rows_excluded)}{by_reason('failed', result.rows_failed)}"
         return f"{rows}\n{_copies(result.copies)}{result.store}"
 
     own = (
@@ -87,7 +88,7 @@ def _copies(copies: dict[str, int]) -> str:
     kinds = f"{copies['exact']:,} exact and {copies['near']:,} near"
     return (
         f"copies: {kinds}, {copies['between_patients']:,} between patients; "
-        f"{copies['left_out']:,} films in no subset\n"
+        f"{counted(copies['left_out'], 'film')} in no subset\n"
     )
 
 

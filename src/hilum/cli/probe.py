@@ -8,6 +8,7 @@ from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 from hilum.cli.terminal.results import cell_text, difference_text, estimate_text
 from hilum.cli.terminal.tables import aligned, wrapped
+from hilum.counts import counted
 from hilum.workflows.evaluate.options import ProbeOptions
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def _text(result: "ProbeResult") -> str:
     rows.append(["mean", *(cell_text(probe.auroc_macro) for probe in probes.values())])
     films, patients = result.linear.films, result.linear.patients
     lines = [
-        f"{result.subject}: features of {result.training_films:,} films",
-        f"measured on {films:,} films of {patients:,} patients of the split {result.split}",
+        f"{result.subject}: features of {counted(result.training_films, 'film')}",
+        f"measured on {counted(films, 'film')} of {counted(patients, 'patient')} of the split {result.split}",
         "",
         aligned(["AUROC", *probes], rows),
     ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from hilum.counts import counted
 from hilum.group_key import VARIABLE
 
 RESEARCH_ONLY = "Research use only, not a medical device."
@@ -71,14 +72,14 @@ def training_text(result: Any) -> str:
         else f" at {result.images_per_second:,.0f} films a second"
     )
     best = "" if result.best is None else f"; best mean AUROC on validation films {result.best:.3f}"
-    films = f"{result.films:,} films of {result.patients:,} patients"
-    return f"{result.steps:,} steps{rate} on {films}{best}\n{result.run}"
+    films = f"{counted(result.films, 'film')} of {counted(result.patients, 'patient')}"
+    return f"{counted(result.steps, 'step')}{rate} on {films}{best}\n{result.run}"
 
 
-def counted(what: str, reasons: Mapping[str, int]) -> str:
+def by_reason(what: str, reasons: Mapping[str, int]) -> str:
     """Return counts by reason as the end of a sentence.
 
-    >>> counted("failed", {"not an image": 2, "truncated": 1})
+    >>> by_reason("failed", {"not an image": 2, "truncated": 1})
     ', 3 failed (2 not an image, 1 truncated)'
     """
     listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())

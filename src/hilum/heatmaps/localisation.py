@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, DoubleArray
+from hilum.counts import counted
 from hilum.metrics.estimates import difference, estimate, macro_samples
 from hilum.metrics.intervals import bootstrap_counts
 from hilum.metrics.results import Estimate
@@ -215,7 +216,7 @@ def _located(
         )
         for position, name in enumerate(places.names)
     }
-    none = f"no finding has {least_patients} patients with its place known"
+    none = f"no finding has {counted(least_patients, 'patient')} with its place known"
     fewest = min((counts[position] for position in scored), default=0)
     overall = to_estimate(macro_samples(samples, scored), level, none, _too_few(fewest), fewest)
     return Located(overall, by_finding, tuple(places.names[position] for position in scored))

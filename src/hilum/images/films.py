@@ -167,6 +167,11 @@ class Films:
         pairs = self.equal_pairs
         return np.asarray(first_of_group(int(codes.max(initial=-1)) + 1, codes[pairs])[codes])
 
+    def people(self, start: int = 0, end: int | None = None) -> Rows | None:
+        """Return `patient_codes` of rows from start to end, None where it says what `named_patients` does."""
+        codes, named = self.patient_codes[start:end], self.named_patients[start:end]
+        return None if np.array_equal(codes, named) else codes
+
     @cached_property
     def equal_pairs(self) -> Rows:
         """Rows of films with equal pixels, int64 [M, 2]: the first of each kind with every later one."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hilum.arrays import Rows
-from hilum.catalog import FILM_COLUMNS
+from hilum.catalog import FILM_COLUMNS, Task
 from hilum.errors import DataError, HilumError
 from hilum.files import OWN_HASH, inside, is_plain_name, read_hashed_json, sha256
 from hilum.images.catalog_table import BLOCK, CatalogTable
@@ -107,6 +107,12 @@ class Store:
             f"{self.folder} was prepared by an earlier version without hashes of its table and manifest: "
             "changes of these are not noticed",
         )
+
+    @property
+    def task(self) -> Task | None:
+        """The set's own task; None where it has none, and in stores of before 0.2."""
+        named = self.manifest.get("task")
+        return next((task for task in get_args(Task) if task == named), None)
 
     def __len__(self) -> int:
         """Return the number of films."""

@@ -158,6 +158,7 @@ def make_manifest(
         "preparation": preparation.to_json(),
         "shards": list(shards),
         "notes": list(catalog.notes),
+        **({"task": catalog.task} if catalog.task else {}),
         **plan,
     }
 

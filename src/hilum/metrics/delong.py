@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.arrays import DoubleArray
+from hilum.counts import counted
 from hilum.metrics.ranking import checked
 
 
@@ -90,7 +91,7 @@ def auroc_covariance(
     with_it, without = len(np.unique(who[present])), len(np.unique(who[~present]))
     if min(with_it, without) < 2:
         raise ValueError(
-            f"{with_it} patients with and {without} without the finding: 2 of each are needed"
+            f"{counted(with_it, 'patient')} with and {without:,} without the finding: 2 of each are needed"
         )
     models_components = [
         _mean_components(truth, np.atleast_2d(np.asarray(scores))) for scores in models

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hilum.arrays import DoubleArray
+from hilum.counts import counted
 from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.intervals import (
     NEVER_VARIES,
@@ -104,7 +105,11 @@ def patients_called(
 
 def too_few_called(patients: int) -> str | None:
     """Return why a precision has no interval, None where enough patients are called."""
-    return None if patients >= 2 else f"no interval: {patients} patient is called, 2 are needed"
+    return (
+        None
+        if patients >= 2
+        else f"no interval: {counted(patients, 'patient is', 'patients are')} called, 2 are needed"
+    )
 
 
 def macro_patients(labels: EvaluationLabels, samples: DoubleArray, columns: Sequence[int]) -> int:
@@ -145,7 +150,10 @@ def too_few(labels: EvaluationLabels, columns: Sequence[int]) -> str | None:
     """Return why there is no interval: one patient resampled is always the same patient."""
     for present, absent in (patients_by_class(labels, column) for column in columns):
         if min(present, absent) < 2:
-            return f"no interval: {present} patients with and {absent} without the finding, 2 of each are needed"
+            return (
+                f"no interval: {counted(present, 'patient')} with and {absent:,} without the "
+                f"finding, 2 of each are needed"
+            )
     return None
 
 
@@ -180,4 +188,4 @@ def macro(
 
 def nothing_scored(min_positives: int) -> str:
     """Return why there is no macro value."""
-    return f"no finding has {min_positives} positive patients and a negative one: lower --min-positives"
+    return f"no finding has {counted(min_positives, 'positive patient')} and a negative one: lower --min-positives"

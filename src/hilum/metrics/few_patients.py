@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from hilum.counts import counted
 from hilum.metrics.interval_options import DEFAULTS
 from hilum.metrics.intervals import difference_interval
 
@@ -76,7 +77,8 @@ def few_patients_line(
     expected = [", ".join(useful)] * bool(useful)
     expected += [f"no useful one for {', '.join(useless)}"] * bool(useless)
     return (
-        f"{split} has fewer than {min_positives} patients with {len(few)} of {len(counts)} findings, which enter "
+        f"{split} has fewer than {counted(min_positives, 'patient')} with {len(few)} of "
+        f"{counted(len(counts), 'finding')}, which enter "
         f"no mean AUROC. Expected {DEFAULTS.level:.0%} intervals (Hanley and McNeil 1982): {'; '.join(expected)}"
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -176,14 +176,23 @@ def _resampled_confusion(
     if threshold is None or np.isnan(threshold):
         return Confusion(*np.zeros((4, len(weights))))
     cells = confusion_cells(present, scores, threshold)
-    counts = torch.from_numpy(
-        np.stack([np.bincount(patients[cell], minlength=weights.shape[1]) for cell in cells])
-    )
-    tables = (weight_table(block, len(present)) for block in _row_blocks(weights))  # [P, r] each
-    totals = np.concatenate(
+    counts = [np.bincount(patients[cell], minlength=weights.shape[1]) for cell in cells]
+    return Confusion(*resampled_sums(np.stack(counts), weights))
+
+
+def resampled_sums(of_patients: NDArray[Any], weights: NDArray[np.uint16]) -> DoubleArray:
+    """Return sums over the patients of each resample, float64 [K, R].
+
+    Args:
+        of_patients: [K, P] whole numbers, what each patient adds to K sums.
+        weights: [R, P] patient weights, from ``weightings``.
+    """
+    counts = torch.from_numpy(of_patients)
+    most = int(of_patients.sum(axis=1).max(initial=0))
+    tables = (weight_table(block, most) for block in _row_blocks(weights))  # [P, r] each
+    return np.concatenate(
         [(counts.to(table) @ table).numpy() for table in tables], axis=1, dtype=np.float64
-    )  # [4, R]
-    return Confusion(*totals)
+    )
 
 
 def _row_blocks(weights: NDArray[np.uint16], rows: int = 256) -> Iterator[NDArray[np.uint16]]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.arrays import BoolArray
+from hilum.counts import counted
 from hilum.metrics.estimates import patients_by_class
 from hilum.metrics.interval_options import DEFAULTS, IntervalOptions
 from hilum.metrics.resampling import EvaluationLabels
@@ -116,7 +117,7 @@ def measure_subgroup(
         if min(patients_by_class(within, column)) >= least_patients
     ]
     if not scored:
-        reason = f"too few: no finding has {least_patients} patients with it and {least_patients} without"
+        reason = f"too few: no finding has {counted(least_patients, 'patient')} with it and {least_patients:,} without"
         mean = Estimate(None, reason=reason)
         return Subgroup(group.group, group.value, films, patients, mean, ())
     names = tuple(findings[column] for column in scored)

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 from markupsafe import Markup
 
+from hilum.counts import counted
 from hilum.errors import RunError
 from hilum.files import write_bytes
 from hilum.options import as_path
@@ -22,7 +23,7 @@ from hilum.pages.study.read import Study, read_study_folder
 from hilum.pages.study.results import percent
 from hilum.pages.study.sections import study_sections
 from hilum.pages.tables import named_apart, tables_in
-from hilum.pages.wording import counted, listed, spelled
+from hilum.pages.wording import listed, spelled
 from hilum.version import __version__
 from hilum.workflows.card.card import CARD, is_card
 from hilum.workflows.study.record import TABLES, is_study

@@ -98,15 +98,6 @@ def difference(value: float) -> str:
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", MINUS)
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Return a count with its noun.
-
-    >>> counted(1, "film"), counted(2000, "film")
-    ('1 film', '2,000 films')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def listed(names: Sequence[str], none: str = "none") -> str:
     """Return names as a sentence has them.
 

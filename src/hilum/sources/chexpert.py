@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hilum.catalog import Catalog, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.files import canonical_json
 from hilum.findings import CHEXPERT, SYNONYMS, canonical
@@ -248,7 +249,7 @@ def _renamed(cells: pd.DataFrame, name: str) -> pd.DataFrame:
             " ".join(shlex.quote(column) for column in further),
         )
         raise DataError(
-            f"{name} has {len(further)} columns that CheXpert's tables lack: {listed}. A finding is one of "
+            f"{name} has {counted(len(further), 'column')} that CheXpert's tables lack: {listed}. A finding is one of "
             f"{', '.join(CHEXPERT)}; leave others out by --ignore-columns {given}.{hint}"
         )
     return cells.rename(columns=names)
@@ -313,7 +314,10 @@ def _in_batches(
     if not in_batch.any():
         return cleaned, ()
     rest = cleaned.str.replace(r"^(?:train|valid)/", "", regex=True)
-    note = f"{int(in_batch.sum()):,} films lie in the download's batch folders, as in {str(moved[in_batch].iloc[0])!r}"
+    note = (
+        f"{counted(int(in_batch.sum()), 'film lies', 'films lie')} in the download's batch "
+        f"folders, as in {str(moved[in_batch].iloc[0])!r}"
+    )
     return cleaned.where(~in_batch, moved + rest), (note,)
 
 

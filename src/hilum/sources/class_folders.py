@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.sources import paths, tables
 from hilum.sources.folder_labels import Findings, class_labels
@@ -55,7 +56,11 @@ def from_folder(
     notes: Notes = ()
     if masks:
         first = next(file for file, film in zip(files, [*films, ""], strict=False) if file != film)
-        notes = (f"{masks} files are masks and no films, first {first!r}: --keep-masks takes them",)
+        notes = (
+            f"{counted(masks, 'file is a mask', 'files are masks')} and no "
+            f"{'film' if masks == 1 else 'films'}, first {first!r}: "
+            f"--keep-masks takes {'it' if masks == 1 else 'them'}",
+        )
     rows = pd.DataFrame({"path": pd.Series(films, dtype="string")})
     if not options.class_folders:
         unlabelled = (

@@ -9,6 +9,7 @@ from typing import get_args
 import pandas as pd
 
 from hilum.catalog import Catalog, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.findings import canonical
 from hilum.sources import paths, tables
@@ -107,14 +108,14 @@ def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, No
         ) from error
     if pattern.groups != 1:
         raise OptionError(
-            f"--patient-pattern {shown} has {pattern.groups} groups: put round brackets around the patient."
+            f"--patient-pattern {shown} has {counted(pattern.groups, 'group')}: put round brackets around the patient."
         )
     patients = rows["path"].str.extract(pattern, expand=False)
     missing = (patients.isna() | (patients == "")).to_numpy(bool)
     if missing.any():
         first = tables.show(rows["path"].iloc[int(missing.argmax())])
         raise DataError(
-            f"--patient-pattern {shown} finds no patient in {int(missing.sum())} paths, "
+            f"--patient-pattern {shown} finds no patient in {counted(int(missing.sum()), 'path')}, "
             f"first {first}: mend the pattern."
         )
     return patients, ()

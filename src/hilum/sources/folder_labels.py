@@ -9,6 +9,7 @@ import pandas as pd
 
 from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
 from hilum.sources import tables
@@ -105,8 +106,11 @@ def _listed(
     if not of_rows.any():
         return classes, ()
     empty = sum(not classes[row] for row in np.flatnonzero(of_rows).tolist())
-    nothing = f"; {empty} empty ones state nothing" if empty else ""
-    return classes, (f"{int(of_rows.sum())} cells of {cells.name!r} are read as lists{nothing}",)
+    nothing = f"; {counted(empty, 'empty one states', 'empty ones state')} nothing" if empty else ""
+    return classes, (
+        f"{counted(int(of_rows.sum()), 'cell')} of {cells.name!r} "
+        f"{'is read as a list' if of_rows.sum() == 1 else 'are read as lists'}{nothing}",
+    )
 
 
 def class_labels(

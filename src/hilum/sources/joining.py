@@ -8,6 +8,7 @@ import pandas as pd
 
 from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
+from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.sources import tables
 
@@ -44,16 +45,19 @@ def join_rows(
             values = rows[column][codes == differ.argmax()].dropna().unique()
             raise DataError(
                 f"{name}: rows of {film} name different values of {column.replace('part', 'split')}: "
-                f"{', '.join(map(tables.show, values[:3]))} ({int(differ.sum())} such films): "
+                f"{', '.join(map(tables.show, values[:3]))} ({counted(int(differ.sum()), 'such film')}): "
                 "mend them or take them out."
             )
         joined.loc[differ, column] = None
         notes.append(
-            f"{name}: {int(differ.sum())} films whose rows differ in {column} have none, first {film}"
+            f"{name}: {counted(int(differ.sum()), 'film')} whose rows differ in {column} "
+            f"{'has' if differ.sum() == 1 else 'have'} "
+            f"none, first {film}"
         )
     both = {finding: _join(values, codes, len(films), how) for finding, values in labels.items()}
     shown = (
-        f"{name}: {len(rows) - len(films)} rows joined with others of {len(films)} films ({how})"
+        f"{name}: {counted(len(rows) - len(films), 'row')} joined with others of "
+        f"{counted(len(films), 'film')} ({how})"
     )
     return joined, both, (shown, *notes)
 

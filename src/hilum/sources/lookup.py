@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilum.arrays import BoolArray
+from hilum.counts import counted
 from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, list_films, on_disk
 
 _MOST_LOOKED_AT = 20_000
@@ -107,7 +108,8 @@ def _notes(
     others = [row for row in lost if found[row]]
     if others:
         notes.append(
-            f"{len(others):,} films are named otherwise in the table than on disk and were found, "
+            f"{counted(len(others), 'film is', 'films are')} named otherwise in the table than on disk and "
+            f"{'was' if len(others) == 1 else 'were'} found, "
             f"first {_quoted(paths[others[0]])} as {_quoted(spelt[others[0]])}"
         )
     if not found.all():
@@ -118,7 +120,7 @@ def _notes(
 
 def missing_note(root: Path, path: str, count: int, fits: Sequence[str] = ()) -> str:
     """Return a note on films that are not on disk, with one that was looked for and the nearest file there."""
-    line = f"{NOT_ON_DISK}: {count:,} films; looked for {_quoted(path)}"
+    line = f"{NOT_ON_DISK}: {counted(count, 'film')}; looked for {_quoted(path)}"
     if len(fits) > 1:
         return f"{line}, which both {_quoted(fits[0])} and {_quoted(fits[1])} fit"
     if fits:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from hilum.arrays import FloatArray
-from hilum.catalog import ABSENT, PRESENT, Catalog, film_table
+from hilum.catalog import ABSENT, PRESENT, Catalog, Task, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.findings import NIH14, canonical
 from hilum.images.npz import NPZ_READER, NpzArray, array_names, film_path, is_films
@@ -88,14 +89,18 @@ def read(root: Path, options: MedMNISTOptions) -> Catalog:
             f"{file}: its splits have different numbers of labels: is the download complete?"
         )
     set_name = _set_name(file)
-    columns, notes = _columns(np.concatenate(list(labels.values())), set_name, options.findings)
+    every = np.concatenate(list(labels.values()))
+    columns, notes = _columns(every, set_name, options.findings)
     findings = tuple(columns)
     table = film_table(_films(file.name, labels).assign(**columns), findings)
     name, notes = (
         paths.dataset_name(options.dataset or _stem(file)),
         (*notes, *_notes(images, set_name)),
     )
-    return Catalog(name, file.parent, findings, table, len(table), notes=notes, reader=NPZ_READER)
+    return Catalog(
+        name, file.parent, findings, table, len(table),
+        notes=notes, reader=NPZ_READER, task=_task(every, findings),
+    )  # fmt: skip
 
 
 def _the_file(root: Path) -> Path:
@@ -159,7 +164,8 @@ def _labels(file: Path, part: str, films: int) -> npt.NDArray[np.int64]:
         or not 1 <= int(np.prod(table.shape[1:])) <= MOST_CLASSES
     ):
         raise DataError(
-            f"{file}: {table.name} is {table.described()}, but there are {films} films: allowed are [{films}, 1] to "
+            f"{file}: {table.name} is {table.described()}, but there "
+            f"{'is' if films == 1 else 'are'} {counted(films, 'film')}: allowed are [{films}, 1] to "
             f"[{films}, {MOST_CLASSES}]."
         )
     _refuse_many(file.name, films * table.row_bytes // table.dtype.itemsize)
@@ -205,6 +211,16 @@ def _columns(
     }, notes
 
 
+def _task(labels: npt.NDArray[np.int64], findings: Sequence[str]) -> Task:
+    """Return how the labels are to be measured: several columns are labels, one numbers classes.
+
+    MedMNIST measures the ordinal set (RetinaMNIST) as one of classes.
+    """
+    if labels.shape[1] > 1:
+        return "multi-label"
+    return "multi-class" if max(len(findings), int(labels.max(initial=0)) + 1) > 2 else "binary"
+
+
 def _names(
     classes: int, several: bool, set_name: str, given: Sequence[str]
 ) -> tuple[list[str], tuple[str, ...]]:
@@ -215,7 +231,7 @@ def _names(
         origin = "--findings names" if given else f"{set_name} should have"
         count = " or ".join(map(str, allowed))
         raise OptionError(
-            f"{origin} {len(names)} findings, the file has {classes}: give --findings with {count} names."
+            f"{origin} {counted(len(names), 'finding')}, the file has {classes}: give --findings with {count} names."
         )
     if len(set(names)) < len(names) or not all(names):
         raise OptionError(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.catalog import Catalog, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, choose
 from hilum.findings import CHEXPERT, canonical
 from hilum.sources import paths, tables, views
@@ -123,7 +124,8 @@ def _parts(root: Path, films: pd.DataFrame) -> pd.Series:
     if parts.isna().any():
         first = films["dicom_id"][parts.isna()].iloc[0]
         raise DataError(
-            f"{path.name} says nothing of {int(parts.isna().sum())} films of the metadata, first {tables.show(first)}, "
+            f"{path.name} says nothing of {counted(int(parts.isna().sum()), 'film')} of the "
+            f"metadata, first {tables.show(first)}, "
             "so they could be test films: take the release's own tables, or give --without-official-split."
         )
     return parts
@@ -166,5 +168,5 @@ def _labels(root: Path, labeler: str, films: pd.DataFrame) -> tuple[pd.DataFrame
             labels[finding] = np.full(len(films), np.nan, np.float32)
             labels[finding][known] = tables.numbers(*parsed)[rows[known].astype(int)]
     lost = int((~known).sum())
-    note = f"{lost:,} films are of studies that {path.name} has no labels of"
+    note = f"{counted(lost, 'film is', 'films are')} of studies that {path.name} has no labels of"
     return pd.DataFrame(labels), (note,) if lost else ()

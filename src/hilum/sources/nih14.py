@@ -16,6 +16,7 @@ import pandas as pd
 
 from hilum.arrays import FloatArray
 from hilum.catalog import Catalog, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import NIH14, canonical
 from hilum.sources import paths, tables, views
@@ -176,7 +177,9 @@ def _parts(
                 "list, or give --without-official-split."
             )
         if lost := len(set(listed)) - len(lists[part]):
-            notes.append(f"{lost} names of {there[0]} are not in the label table")
+            notes.append(
+                f"{counted(lost, 'name')} of {there[0]} {'is' if lost == 1 else 'are'} not in the label table"
+            )
         notes += [f"{file} is not read: {there[0]} is there" for file in there[1:]]
         test_listed = bool(listed)  # the last one
         if not listed:
@@ -191,12 +194,13 @@ def _parts(
     both = lists["train"] & lists["test"]
     if both:
         raise DataError(
-            f"{len(both)} films are in both official lists, first {tables.show(min(both))}: keep one."
+            f"{counted(len(both), 'film is', 'films are')} in both official lists, first "
+            f"{tables.show(min(both))}: keep one."
         )
     for part, named in lists.items():
         parts[names.isin(named).to_numpy(bool)] = part
     if unlisted := int(pd.isna(parts).sum()):
-        notes.append(f"{unlisted} films are in no official list")
+        notes.append(f"{counted(unlisted, 'film is', 'films are')} in no official list")
     return parts, tuple(notes)
 
 

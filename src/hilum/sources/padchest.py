@@ -15,6 +15,7 @@ import pandas as pd
 
 from hilum.arrays import FloatArray
 from hilum.catalog import ABSENT, PRESENT, Catalog, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.findings import canonical
 from hilum.sources import paths, tables, views
@@ -123,7 +124,7 @@ def _labels(cells: pd.Series, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]
             states[row, named] = PRESENT
     labels: FloatArray = states[codes]
     nothing = int(np.isnan(labels[:, 0]).sum())
-    note = f"{nothing:,} films state no finding: empty, or only {', '.join(NO_FINDINGS[1:])}"
+    note = f"{counted(nothing, 'film states', 'films state')} no finding: empty, or only {', '.join(NO_FINDINGS[1:])}"
     return pd.DataFrame(labels, columns=found), (note,) if nothing else ()
 
 

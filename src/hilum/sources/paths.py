@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hilum.arrays import BoolArray
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.sources.tables import line_of, show
 
@@ -68,7 +69,9 @@ def below_root(cells: pd.Series, root: Path) -> tuple[pd.Series, tuple[str, ...]
             count += 1
     shorter = pd.Series(values, cells.index, cells.dtype, cells.name)
     shorter.attrs = cells.attrs
-    return shorter, (f"{count:,} paths are absolute and below the root",) if count else ()
+    return shorter, (
+        f"{counted(count, 'path is', 'paths are')} absolute and below the root",
+    ) if count else ()
 
 
 def dataset_name(text: str) -> str:
@@ -103,7 +106,8 @@ def refuse_twice(paths: pd.Series, name: str, remedy: str = "keep one row a film
     if twice.any():
         row = int(twice.argmax())
         raise DataError(
-            f"{name}, line {line_of(paths, row)}: {show(paths.iloc[row])} has two rows ({int(twice.sum())} such rows): "
+            f"{name}, line {line_of(paths, row)}: {show(paths.iloc[row])} has two rows "
+            f"({counted(int(twice.sum()), 'such row')}): "
             f"{remedy}."
         )
 

@@ -18,6 +18,7 @@ from pyarrow import csv
 
 from hilum.arrays import BoolArray, FloatArray
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
+from hilum.counts import counted
 from hilum.errors import DataError, did_you_mean
 from hilum.sources.csv_text import read_text
 
@@ -91,7 +92,7 @@ def read_csv(path: Path) -> Table:
         raise DataError(f"{path} has only empty rows: is the download complete?")
     cells = cells.drop(index=empty.tolist()).reset_index(drop=True)
     cells.attrs[_LEFT_OUT] = tuple(empty.tolist())
-    note = f"{path.name}: {len(empty)} wholly empty rows passed over, first in line {empty[0] + FIRST_ROW}"
+    note = f"{path.name}: {counted(len(empty), 'wholly empty row')} passed over, first in line {empty[0] + FIRST_ROW}"
     return Table(cells, {EMPTY_ROW: len(empty)}, (note,))
 
 
@@ -197,7 +198,8 @@ def need_cells(cells: pd.Series, name: str, words: Collection[str] = UNSTATED) -
         word = trimmed.iloc[row]
         shown = f" ({show(cells.iloc[row])})" if isinstance(word, str) and word else ""
         raise DataError(
-            f"{name}: {int(empty.sum())} cells of column {show(cells.name)} are empty, "
+            f"{name}: {counted(int(empty.sum()), 'cell')} of column {show(cells.name)} "
+            f"{'is' if empty.sum() == 1 else 'are'} empty, "
             f"first in line {line_of(cells, row)}{shown}: fill them or take those rows out."
         )
 
@@ -299,4 +301,6 @@ def _dropped(cells: pd.Series, dropped: BoolArray, why: str = "") -> tuple[str, 
     lost = cells[dropped]
     if lost.empty:
         return ()
-    return (f"{len(lost)} values of {show(cells.name)} dropped{why}, first {show(lost.iloc[0])}",)
+    return (
+        f"{counted(len(lost), 'value')} of {show(cells.name)} dropped{why}, first {show(lost.iloc[0])}",
+    )

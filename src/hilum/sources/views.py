@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.counts import counted
 from hilum.sources.tables import show
 
 FRONTAL = "FRONTAL"
@@ -98,6 +99,6 @@ def untold(cells: pd.Series, rows: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     named = [f"{count:,} {show(str(word)) if word else 'empty'}" for word, count in counts.items()]
     more = f" and {len(named) - 6} other words" if len(named) > 6 else ""
     return (
-        f"the view of {int(rows.sum()):,} films cannot be told from column {show(cells.name)}: "
-        f"{', '.join(named[:6])}{more}; `--views frontal` leaves them out",
+        f"the view of {counted(int(rows.sum()), 'film')} cannot be told from column {show(cells.name)}: "
+        f"{', '.join(named[:6])}{more}; `--views frontal` leaves {'it' if rows.sum() == 1 else 'them'} out",
     )

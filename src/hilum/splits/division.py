@@ -9,6 +9,7 @@ import pandas as pd
 
 from hilum.arrays import BoolArray
 from hilum.catalog import PRESENT
+from hilum.counts import counted
 from hilum.errors import OptionError
 from hilum.splits.copies import NO_COPIES, KnownCopies, left_out, members, people
 from hilum.splits.split import FRACTIONS, PATIENT_PARTS, Split, check_fraction
@@ -178,11 +179,17 @@ def _finish(
 
 def _notes(astray: int, lower: int, again: int) -> tuple[str, ...]:
     """Return why films are in no subset."""
-    reasons = {
-        "their patients belong to another subset": astray,
-        "another subset has a copy of each": lower,
-        "their subset has a copy of each already": again,
-    }
+    reasons = (
+        (
+            astray,
+            "its patient belongs to another subset",
+            "their patients belong to another subset",
+        ),
+        (lower, "another subset has a copy of it", "another subset has a copy of each"),
+        (again, "its subset has a copy of it already", "their subset has a copy of each already"),
+    )
     return tuple(
-        f"{count} films are in no subset: {reason}" for reason, count in reasons.items() if count
+        f"{counted(count, 'film is', 'films are')} in no subset: {one if count == 1 else many}"
+        for count, one, many in reasons
+        if count
     )

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, choose
 from hilum.files import write_json
 from hilum.splits.reading import FILE_NAME, count_tables, read_json, text, texts
@@ -51,13 +52,33 @@ class Placement:
     train_patients: int
     """How many patients train."""
 
-    def rows(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> npt.NDArray[np.int64]:
+    def rows(
+        self,
+        part: str,
+        fraction: float = 1.0,
+        subset_seed: int = 0,
+        people: npt.NDArray[np.int64] | None = None,
+    ) -> npt.NDArray[np.int64]:
         """Return the rows of a part's films, ascending; see `Split.rows`."""
         chosen = self.parts == PLACES.index(part)
         if (fraction, subset_seed) != (1.0, 0):
-            start, count = stretch(self.train_patients, fraction, subset_seed)
-            chosen &= (self.order - start) % max(self.train_patients, 1) < count
+            order, patients = self._order_of(people)
+            start, count = stretch(patients, fraction, subset_seed)
+            chosen &= (order - start) % max(patients, 1) < count
         return np.flatnonzero(chosen).astype(np.int64)
+
+    def _order_of(self, people: npt.NDArray[np.int64] | None) -> tuple[npt.NDArray[np.int64], int]:
+        """Return the place of each film's person among those who train, [N], and how many these are.
+
+        A person stands where the first of their patients does.
+        """
+        if people is None:
+            return self.order.astype(np.int64), self.train_patients
+        trains = (self.order >= 0) & (self.order < self.train_patients)
+        first = np.full(int(people.max(initial=-1)) + 1, self.train_patients, np.int64)
+        np.minimum.at(first, people[trains], self.order[trains])
+        firsts = np.unique(first[first < self.train_patients])
+        return np.searchsorted(firsts, first[people]), len(firsts)
 
     def names(self) -> pd.Series:
         """Return each film's part by name, [N]; null where it is left out."""
@@ -128,7 +149,12 @@ class Split:
         return (train[start:] + train[:start])[:count]
 
     def rows(
-        self, table: pd.DataFrame, part: str, fraction: float = 1.0, subset_seed: int = 0
+        self,
+        table: pd.DataFrame,
+        part: str,
+        fraction: float = 1.0,
+        subset_seed: int = 0,
+        people: npt.NDArray[np.int64] | None = None,
     ) -> npt.NDArray[np.int64]:
         """Return the row numbers of a part's films, ascending.
 
@@ -138,6 +164,8 @@ class Split:
             part: One of PARTS.
             fraction: Of the training patients, above 0 and at most 1; only for ``train``.
             subset_seed: Seed of the labelled subset, from 0.
+            people: One number a person, [N], where patients with a picture in common are one: then
+                the fraction is of people.
 
         Raises:
             OptionError: An unknown part, or a fraction of another part than train.
@@ -148,7 +176,7 @@ class Split:
         if part == "all":
             return np.arange(len(table), dtype=np.int64)
         return self.place(table["patient"], lambda: [table["path"]]).rows(
-            part, fraction, subset_seed
+            part, fraction, subset_seed, people
         )
 
     def check_request(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> None:
@@ -199,7 +227,8 @@ class Split:
         if unknown.any():
             strange = _series(patients)[unknown]
             raise DataError(
-                f"{strange.nunique()} patients of the catalogue, first {strange.iloc[0]!r}, are in no subset of "
+                f"{counted(strange.nunique(), 'patient')} of the catalogue, first {strange.iloc[0]!r}, "
+                f"{'is' if strange.nunique() == 1 else 'are'} in no subset of "
                 f"{FILE_NAME}: it belongs to another store. Run `hilum split STORE`."
             )
         parts[official] = PLACES.index("official-test")

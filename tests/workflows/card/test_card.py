@@ -64,7 +64,7 @@ def made(
         **{name: labels[name] for name in findings},
     }
     notes = (
-        f"1 values of 'sex' dropped, first '{PATIENTS[0]}'",
+        f"1 value of 'sex' dropped, first '{PATIENTS[0]}'",
     )  # what a source says may quote a cell
     catalog = Catalog(
         source, root, findings, film_table(pd.DataFrame(rows), findings), 12, notes=notes

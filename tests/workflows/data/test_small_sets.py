@@ -21,5 +21,5 @@ def test_val_and_test_are_counted_in_patients(tiny_store: Path) -> None:
     for split, note in zip(("val", "test"), heard.notes, strict=True):
         rows = subsets.rows(split)
         patients = len(np.unique(films.patient_codes[rows[films.labels[rows, 0] == 1]]))
-        assert "with 1 of 1 findings, which enter no mean AUROC" in note
+        assert "with 1 of 1 finding, which enter no mean AUROC" in note
         assert f"{name} ({patients} patient" in note

@@ -46,7 +46,7 @@ def store(folder: Path, films: Sequence[int], test: Sequence[str] = (), seed: in
 
 def test_a_patient_in_different_parts_of_two_stores_is_refused(tmp_path: Path) -> None:
     folders = [store(tmp_path / "a", (0, 1, 2)), store(tmp_path / "b", (3, 4, 5), test=("p1",))]
-    with pytest.raises(DataError, match=r"1 patients, first 'set:p1', .*one store") as caught:
+    with pytest.raises(DataError, match=r"1 patient, first 'set:p1', is .*one store") as caught:
         Subsets.of(Films.open(folders))
     assert "\n" not in str(caught.value)
 
@@ -113,7 +113,7 @@ def test_a_picture_in_two_parts_is_refused_within_a_store(tmp_path: Path) -> Non
     films = Films.open([copied(tmp_path / "a", "a", (0, 1, 2, 1), test=("a3",))])
     with pytest.raises(
         DataError,
-        match=r"1 films .*'a-1.png' in 'train' and 'a-3.png' in 'test': run `hilum split ",
+        match=r"1 film .*'a-1.png' in 'train' and 'a-3.png' in 'test': run `hilum split ",
     ) as told:
         Subsets.of(films)
     assert "\n" not in str(told.value)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from hilum.cli.terminal.results import MISSING, difference_text
 from hilum.cli.terminal.tables import aligned
+from hilum.counts import counted
 
 if TYPE_CHECKING:
     from hilum.metrics.results import Difference
@@ -43,7 +44,8 @@ def comparison_text(first: str, second: str, compared: "CompareResult") -> str:
         beyond = [name for name, one in untested.items() if not _holds_0(one)]
         what = f"excludes 0 for {', '.join(beyond)}" if beyond else "holds 0 for each of them"
         lines.append(
-            f"{len(untested)} findings with fewer than {least} positive patients are not tested; "
+            f"{counted(len(untested), 'finding')} with fewer than "
+            f"{counted(least, 'positive patient')} {'is' if len(untested) == 1 else 'are'} not tested; "
             f"the interval of the difference {what}"
         )
     lines += [
@@ -51,7 +53,8 @@ def comparison_text(first: str, second: str, compared: "CompareResult") -> str:
     ]
     return "\n".join(
         [
-            f"{first} minus {second} on the same {compared.films:,} films of {compared.patients:,} patients",
+            f"{first} minus {second} on the same {counted(compared.films, 'film')} of "
+            f"{counted(compared.patients, 'patient')}",
             f"  mean AUROC {difference_text(difference.auroc_macro)}",
             f"  mean average precision {difference_text(difference.average_precision_macro)}",
             "",

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from hilum.cli.terminal.results import MISSING, cell_text, estimate_text
 from hilum.cli.terminal.tables import aligned
+from hilum.counts import counted
 
 if TYPE_CHECKING:
     from hilum.metrics.operating import OperatingPoint
     from hilum.metrics.reliability import Reliability
     from hilum.metrics.results import Estimate, Evaluation
+    from hilum.metrics.set_scores import SetScores
     from hilum.metrics.subgroups import Subgroup
     from hilum.workflows.evaluate.details import CompetitionScores, Details, StudyScores
 
@@ -24,6 +26,7 @@ def details_text(
     lines = [
         *_studies(details.per_study, evaluation),
         *_competition(details.competition),
+        *_set_scores(details.set_scores),
         *_calibration(details.calibration),
     ]
     if operating_points:
@@ -40,13 +43,21 @@ def _studies(studies: "StudyScores", evaluation: "Evaluation") -> Iterable[str]:
         yield "each study has one film: the numbers by study are the same"
     else:
         mean = estimate_text(studies.auroc_macro)
-        yield f"mean AUROC {mean} over {studies.studies:,} studies, each by the highest of its films"
+        yield f"mean AUROC {mean} over {counted(studies.studies, 'study', 'studies')}, each by the highest of its films"
 
 
 def _competition(competition: "CompetitionScores | None") -> Iterable[str]:
     if competition is not None and competition.auroc_macro.value is not None:
         scored = len(competition.findings)
         yield f"mean AUROC {estimate_text(competition.auroc_macro)} over {scored} of CheXpert's 5 competition findings"
+
+
+def _set_scores(scores: "SetScores | None") -> Iterable[str]:
+    if scores is not None:
+        yield (
+            f"MedMNIST's accuracy {estimate_text(scores.accuracy)}, "
+            f"AUC {estimate_text(scores.auc)} ({scores.task})"
+        )
 
 
 def _calibration(calibration: "Reliability") -> Iterable[str]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from hilum.cli.terminal.tables import aligned, wrapped
+from hilum.counts import counted
 
 if TYPE_CHECKING:
     from hilum.metrics.summary import Estimate, Evaluation, FindingResult
@@ -34,7 +35,7 @@ def evaluation_text(evaluation: "Evaluation", not_called: Collection[str] = ()) 
     )
     brackets = f"; in brackets {evaluation.level:.0%} intervals over patients" if drawn else ""
     lines = [
-        f"{evaluation.films:,} films of {evaluation.patients:,} patients{brackets}",
+        f"{counted(evaluation.films, 'film')} of {counted(evaluation.patients, 'patient')}{brackets}",
         "",
         aligned(header, rows),
         "",
@@ -98,7 +99,10 @@ def _means(evaluation: "Evaluation") -> Sequence[str]:
 
 def _scored(evaluation: "Evaluation") -> str:
     count, total = len(evaluation.findings_scored), len(evaluation.findings)
-    return f"{count} of {total} findings (those with at least {evaluation.min_positives} positive patients)"
+    return (
+        f"{count} of {counted(total, 'finding')} (those with at least "
+        f"{counted(evaluation.min_positives, 'positive patient')})"
+    )
 
 
 def _reasons(evaluation: "Evaluation") -> Sequence[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hilum.pages.wording import counted, listed
+from hilum.counts import counted
+from hilum.pages.wording import listed
 from hilum.workflows.card.column_record import StoreColumn
 from hilum.workflows.card.outliers import FEWEST
 from hilum.workflows.card.record import CardRecord, CopyCounts, PatientOverlap, ShortcutCheck

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from hilum.counts import counted
 from hilum.labels import POLICIES
 from hilum.pages.tables import Cell, Table, estimate, estimates, number, numbers, table, word, words
-from hilum.pages.wording import counted
 from hilum.splits import PARTS
 from hilum.workflows.card.column_record import Percentiles, StoreColumn
 from hilum.workflows.card.leakage import OUTSIDE, PARTS_SHOWN

@@ -10,6 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hilum.counts import counted
+from hilum.pages.charts.axes import NOT_AVAILABLE
 from hilum.pages.charts.crop_grid import crop_picture
 from hilum.pages.charts.dots import Measured, dots
 from hilum.pages.charts.intervals import key
@@ -26,9 +28,9 @@ from hilum.pages.run.training_curves import (
     training_charts,
     warnings,
 )
-from hilum.pages.wording import counted, difference, formatted, listed, rule_in_words
+from hilum.pages.wording import FormattedValue, difference, formatted, listed, rule_in_words
 from hilum.training.run_folder import CROPS
-from hilum.workflows.evaluate.record import ComparisonRecord, EvaluationRecord
+from hilum.workflows.evaluate.record import ComparisonRecord, EvaluationRecord, SetScoresRecord
 from hilum.workflows.pseudo_label.record import Rounds
 
 MEASURES = {
@@ -41,6 +43,12 @@ MEASURES = {
     "accuracy": "accuracy",
 }
 """Measure -> its column's title."""
+RULES_OF_SETS = {
+    "multi-class": "by the most probable class, the AUC over one class against the others",
+    "multi-label": "at a probability of 0.5, both as means over the labels",
+    "binary": "at a probability of 0.5",
+}
+"""Task of a MedMNIST set -> how its accuracy and AUC are counted."""
 ABSOLUTE = re.compile(r"(?<![\w.~:/-])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
 """A path of this machine in a line."""
 
@@ -157,9 +165,10 @@ def _evaluation(
         "record": evaluation,
         "auroc": formatted(evaluation.auroc),
         "average_precision": formatted(evaluation.average_precision),
+        "medmnist": _set_scores(evaluation.medmnist),
         "chart": dots(list(findings), [series], ["this model"], domain([*known, 0.4, 0.9], 0.1)),
         "rows": [
-            (finding, one, [formatted(getattr(one, measure)) for measure in MEASURES])
+            (finding, one, _each_reason_once([formatted(getattr(one, name)) for name in MEASURES]))
             for finding, one in findings.items()
         ],
         "calibration": _calibration(evaluation),
@@ -170,6 +179,30 @@ def _evaluation(
             _comparison(other, comparison, list(findings))
             for other, comparison in run.comparisons.get(name, {}).items()
         ],
+    }
+
+
+def _each_reason_once(cells: Sequence[FormattedValue]) -> list[FormattedValue]:
+    """Return a row's cells; a value that lacks for the reason of a cell before is a dash."""
+    named: set[str] = set()
+    shown = []
+    for cell in cells:
+        again = cell.reason in named
+        named.update([cell.reason] if cell.reason else [])
+        missing = cell.value == NOT_AVAILABLE
+        shown.append(FormattedValue("-" if missing else cell.value) if again else cell)
+    return shown
+
+
+def _set_scores(scores: SetScoresRecord | None) -> dict[str, Any] | None:
+    """Return a MedMNIST set's own accuracy and AUC, and how they are counted."""
+    if scores is None:
+        return None
+    return {
+        "accuracy": formatted(scores.accuracy),
+        "auc": formatted(scores.auc),
+        "rule": RULES_OF_SETS.get(scores.task, scores.task),
+        "record": scores,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hilum.counts import counted
 from hilum.pages.card.checks import (
     Check,
     copies_check,
@@ -16,7 +17,7 @@ from hilum.pages.card.checks import (
 )
 from hilum.pages.card.tables import leaks_table, shortcuts_table
 from hilum.pages.study.read import Study
-from hilum.pages.wording import counted, listed
+from hilum.pages.wording import listed
 from hilum.workflows.study.data_checks import DataChecks
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hilum.counts import counted
 from hilum.findings import COMPETITION
 from hilum.pages.study.data_checks import data_limits
 from hilum.pages.study.per_finding import positive_patients
 from hilum.pages.study.pseudo_label_limits import self_training_limits
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import percent
-from hilum.pages.wording import counted, listed
+from hilum.pages.wording import listed
 
 FEW_SEEDS, FEW_PATIENTS, FEW_EPOCHS, SMALL = 5, 50, 100, 224
 """Below which seeds, positive patients, pretraining's epochs and pixels are named as limits."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 
+from hilum.counts import counted
 from hilum.pages.read import Run
 from hilum.pages.study.calibration_and_subgroups import other_findings
 from hilum.pages.study.pseudo_labels import self_training_in_words
 from hilum.pages.study.read import Study
 from hilum.pages.study.results import percent, trained_on
 from hilum.pages.tables import Cell, Table, number, numbers, share, table, word, words
-from hilum.pages.wording import counted, formatted, listed
+from hilum.pages.wording import formatted, listed
 from hilum.workflows.study.record import StudyCell
 
 FILM, PATIENT = "\0", "\1"

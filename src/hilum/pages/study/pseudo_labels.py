@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hilum.counts import counted
 from hilum.metrics.results import Estimate
 from hilum.pages.charts.dots import Measured
 from hilum.pages.charts.intervals import Level, levels
@@ -28,7 +29,7 @@ from hilum.pages.study.pseudo_label_tables import (
 )
 from hilum.pages.study.read import SelfTrained, Study
 from hilum.pages.study.results import of, percent, shown
-from hilum.pages.wording import counted, formatted, listed
+from hilum.pages.wording import formatted, listed
 from hilum.workflows.study.analysis_record import ModelResult
 
 SIDES = ("present", "absent")

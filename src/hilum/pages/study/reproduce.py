@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from hilum.counts import counted
 from hilum.pages.read import read_json
 from hilum.pages.run.sections import leaves
 from hilum.pages.study.films import ENHANCED
 from hilum.pages.study.limitations import fractions_in_words
 from hilum.pages.study.read import Study
 from hilum.pages.tables import Table, table, word, words
-from hilum.pages.wording import counted, listed
+from hilum.pages.wording import listed
 
 DEMO = "demo.json"
 """What says how a demo's films were drawn."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import BoolArray, FloatArray, Rows
+from hilum.counts import counted
 from hilum.duplicates.stored import stored_copies
 from hilum.errors import DataError
 from hilum.images.films import Films
@@ -61,7 +62,9 @@ class Subsets:
         twice = table["patient"][table["patient"].duplicated()]
         if len(twice):
             raise DataError(
-                f"{twice.nunique()} patients, first {twice.iloc[0]!r}, are in different splits of two stores of one "
+                f"{counted(twice.nunique(), 'patient')}, first {twice.iloc[0]!r}, "
+                f"{'is' if twice.nunique() == 1 else 'are'} in "
+                "different splits of two stores of one "
                 "data set: prepare its films into one store."
             )
 
@@ -98,7 +101,8 @@ class Subsets:
             of = f"of {one_store} and {other_store}"
             remedy = "use one of the stores, or prepare one again without the films that both have"
         raise DataError(
-            f"{len(apart)} films {of} have a copy in another split, first {paths[first]!r} in "
+            f"{counted(len(apart), 'film')} {of} {'has' if len(apart) == 1 else 'have'} a copy "
+            f"in another split, first {paths[first]!r} in "
             f"{part[first]!r} and {paths[other]!r} in {part[other]!r}: {remedy}."
         )
 
@@ -120,14 +124,25 @@ class Subsets:
         )
 
     def rows(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:
-        """Return the row numbers of a part's films among all films; ``fraction`` is of the training patients."""
+        """Return the row numbers of a part's films among all films.
+
+        ``fraction`` is of the training patients of each store; those with a picture in common count
+        as one.
+        """
         for split in self.splits:
             split.check_request(part, fraction, subset_seed)
         if part == "all":
             return np.arange(len(self.films), dtype=np.int64)
-        of_stores = zip(self.placements, self.films.starts, strict=False)
+        whole = (fraction, subset_seed) == (1.0, 0)
+        of_stores = zip(self.placements, self.films.starts[:-1], self.films.starts[1:], strict=True)
         return np.concatenate(
-            [placement.rows(part, fraction, subset_seed) + start for placement, start in of_stores]
+            [
+                placement.rows(
+                    part, fraction, subset_seed, None if whole else self.films.people(start, end)
+                )
+                + start
+                for placement, start, end in of_stores
+            ]
         )
 
     def needed(self, part: str, fraction: float = 1.0, subset_seed: int = 0) -> Rows:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from hilum.arrays import BoolArray, FloatArray
 from hilum.bundle.model_folder import Description
 from hilum.findings import COMPETITION, positions
+from hilum.images.store import Store
 from hilum.metrics.calibration import Calibration
 from hilum.metrics.operating import OperatingPoint, operating_points
 from hilum.metrics.per_study import AGGREGATION, per_study
 from hilum.metrics.reliability import Reliability, finding_reliability
 from hilum.metrics.resampling import EvaluationLabels, weightings
 from hilum.metrics.results import Estimate, Evaluation
+from hilum.metrics.set_scores import SetScores, set_scores
 from hilum.metrics.subgroups import Subgroup, age_bands, groups_of, measure_subgroup
 from hilum.metrics.summary import evaluate_findings
 from hilum.workflows.evaluate.options import EvaluateOptions
@@ -92,6 +94,8 @@ class Details:
     per_study: StudyScores
     competition: CompetitionScores | None
     """None where model and store do not share all five findings."""
+    set_scores: SetScores | None
+    """The set's own accuracy and AUC; None where the store names no task."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -104,13 +108,18 @@ class Details:
             "subgroups": [subgroup.to_json() for subgroup in self.subgroups],
             "per_study": self.per_study.to_json(),
             "competition": None if self.competition is None else self.competition.to_json(),
+            "medmnist": None if self.set_scores is None else self.set_scores.to_json(),
         }
 
 
 def measure_details(
-    films: ScoredFilms, evaluation: Evaluation, model: Description, options: EvaluateOptions
+    films: ScoredFilms,
+    evaluation: Evaluation,
+    model: Description,
+    options: EvaluateOptions,
+    store: Store,
 ) -> Details:
-    """Return the further measures of an evaluation of the same films."""
+    """Return the further measures of an evaluation of the same films of a store."""
     labels = films.labels
     fitted = {
         name: None if two is None else Calibration(**two) for name, two in model.calibration.items()
@@ -155,7 +164,25 @@ def measure_details(
         ),
         per_study=_per_study(films, evaluation, options),
         competition=competition,
+        set_scores=_set_scores(films, store, options),
     )
+
+
+def _set_scores(films: ScoredFilms, store: Store, options: EvaluateOptions) -> SetScores | None:
+    """Return the set's own measures, over all of its findings in its order."""
+    if store.task is None:
+        return None
+    places = positions(store.findings, films.findings)
+    columns = [place for place in places if place is not None]
+    if len(columns) < len(places):
+        lacking = [name for name, at in zip(store.findings, places, strict=True) if at is None]
+        reason = (
+            f"not measured: {', '.join(lacking)} (no output of the model, or not among --findings)"
+        )
+        return SetScores.missing(store.task, films.labels, reason)
+    labels = EvaluationLabels.of(films.truth[:, columns], films.counts[:, columns], films.patients)
+    scores = films.scores[:, columns]
+    return set_scores(labels, scores, store.findings, store.task, options.intervals)
 
 
 def thresholds_of(model: Description, finding: str) -> Mapping[str, float | None]:

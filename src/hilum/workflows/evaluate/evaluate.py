@@ -15,6 +15,7 @@ from hilum.arrays import FloatArray, Rows
 from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, age_notes
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.training_manifest import key_notes, were_seen
+from hilum.counts import counted
 from hilum.errors import DataError, RunError, did_you_mean
 from hilum.files import sha256
 from hilum.findings import positions
@@ -115,7 +116,7 @@ def evaluate(
     evaluation = evaluate_findings(
         scored.labels, scored.scores, scored.findings, thresholds, options.intervals
     )
-    details = measure_details(scored, evaluation, model, options)
+    details = measure_details(scored, evaluation, model, options, films.stores[0])
     lines = _lines(predictor, films, options, dropped, details.calibration.worsened())
     reasons = model.not_called
     not_called = {finding: reasons[finding] for finding in scored.findings if finding in reasons}
@@ -161,13 +162,13 @@ def _fresh_films(
     if seen.any() and not options.exclude_training_images:
         names = ", ".join(named.loc[seen, "path"][:3])
         raise DataError(
-            f"{run} was trained on {int(seen.sum())} of the {len(rows)} films of "
+            f"{run} was trained on {int(seen.sum())} of the {counted(len(rows), 'film')} of "
             f"{options.split!r} ({names}{' …' if seen.sum() > 3 else ''}): give another --split, "
             "or --exclude-training-images to leave them out."
         )
     if seen.all():
         raise DataError(
-            f"{run} was trained on all {len(rows)} films of {options.split!r}: nothing is left."
+            f"{run} was trained on all {counted(len(rows), 'film')} of {options.split!r}: nothing is left."
         )
     return named.loc[~seen, list(NAMES)], int(seen.sum())
 
@@ -256,7 +257,9 @@ def _lines(
             "films that chose its epoch and thresholds may be among these"
         )
     if dropped:
-        lines.append(f"{dropped} films that the model was trained on are left out")
+        lines.append(
+            f"{counted(dropped, 'film')} that the model was trained on {'is' if dropped == 1 else 'are'} left out"
+        )
     if options.split == "val":
         lines.append(
             "thresholds, calibration and the stopping epoch were chosen on these validation films: "

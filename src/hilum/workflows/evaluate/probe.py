@@ -18,6 +18,7 @@ from hilum.bundle.model_folder import is_model
 from hilum.bundle.predictor import choose_device
 from hilum.bundle.training_manifest import FILMS, key_notes, were_seen
 from hilum.classifier.probes import PENALTIES, LinearProbe, knn_scores
+from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.group_key import group_key
 from hilum.images.films import Films
@@ -212,7 +213,7 @@ def _score(
     seen = were_seen(test_films, start.seen, task.films.preparation.size, key)
     if seen.any():
         raise DataError(
-            f"{subject} was trained on {int(seen.sum())} of the {len(task.tested)} films of "
+            f"{subject} was trained on {int(seen.sum())} of the {counted(len(task.tested), 'film')} of "
             f"{options.split!r}: choose another --split, or a run that left them out."
         )
     device = choose_device(options.device)

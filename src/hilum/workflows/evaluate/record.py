@@ -115,6 +115,17 @@ class SubgroupRecord:
 
 
 @dataclass(frozen=True)
+class SetScoresRecord:
+    """A MedMNIST set's own accuracy and AUC."""
+
+    task: str
+    films: int
+    patients: int
+    accuracy: Estimate
+    auc: Estimate
+
+
+@dataclass(frozen=True)
 class EvaluationOptionsRecord:
     """The store and the split of an evaluation; empty in records that do not name them."""
 
@@ -143,6 +154,7 @@ class EvaluationRecord:
     calibration: CalibrationRecord | None = None
     operating_points: Mapping[str, tuple[OperatingPointRecord, ...]] = field(default_factory=dict)
     subgroups: tuple[SubgroupRecord, ...] = ()
+    medmnist: SetScoresRecord | None = None
     options: EvaluationOptionsRecord = EvaluationOptionsRecord()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hilum.counts import counted
 from hilum.duplicates import CopyOptions, find_copies
 from hilum.duplicates.stored import known_copies, write_duplicates
 from hilum.images.equal_pixels import differing_labels
@@ -52,11 +53,14 @@ def _note_equal_pixels(store: Store, listener: Listener) -> None:
     if not len(pairs):
         return
     named, people = (len(np.unique(c)) for c in (films.named_patients, films.patient_codes))
-    counted = f": {named:,} patients count as {people:,}" if people < named else ""
-    listener.note(f"{len(pairs):,} films are exact copies of others (equal pixels){counted}")
+    merged = f": {counted(named, 'patient')} count as {people:,}" if people < named else ""
+    listener.note(
+        f"{counted(len(pairs), 'film is an exact copy', 'films are exact copies')} of others (equal pixels){merged}"
+    )
     contradicting = int(differing_labels(store.labels, pairs).any(axis=1).sum())
     if contradicting:
         listener.note(
-            f"{contradicting:,} of these copies have other labels than the film that they equal: "
-            "`hilum card` lists them"
+            f"{counted(contradicting, 'of these copies has', 'of these copies have')} other "
+            f"labels than the film that they "
+            "equal: `hilum card` lists them"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hilum.catalog import PRESENT
 from hilum.duplicates.stored import known_copies
+from hilum.images.films import Films
 from hilum.images.store import Store
 from hilum.metrics.few_patients import PatientCounts, few_patients_line
 from hilum.options import as_path
@@ -78,19 +79,21 @@ def split(store: str | Path, options: SplitOptions) -> SplitResult:
 
 def describe(store: Store, made: Split) -> SplitResult:
     """Return the counts of each split of a store."""
-    parts = {part: _count(store, made, part) for part in made.parts}
+    films = Films([store])
+    parts = {part: _count(films, made, part) for part in made.parts}
     fractions = {
-        f"{fraction:g}": _count(store, made, "train", fraction) for fraction in made.fractions
+        f"{fraction:g}": _count(films, made, "train", fraction) for fraction in made.fractions
     }
     return SplitResult(store.folder, made.kind, made.seed, made.hash, parts, fractions, made.notes)
 
 
-def _count(store: Store, made: Split, part: str, fraction: float = 1.0) -> PartCounts:
-    films = store.catalog.iloc[made.rows(store.catalog, part, fraction)]
-    shows = films[list(store.findings)] == PRESENT
-    patients = shows.groupby(films["patient"].to_numpy()).any()
+def _count(of: Films, made: Split, part: str, fraction: float = 1.0) -> PartCounts:
+    (store,) = of.stores
+    rows = made.rows(store.catalog, part, fraction, people=of.people())
+    shows = store.catalog.iloc[rows][list(store.findings)] == PRESENT
+    patients = shows.groupby(of.patient_codes[rows]).any()
     return PartCounts(
-        films=len(films),
+        films=len(rows),
         patients=len(patients),
         positives={finding: int(shows[finding].sum()) for finding in store.findings},
         positive_patients={finding: int(patients[finding].sum()) for finding in store.findings},

@@ -14,6 +14,7 @@ from hilum.arrays import BoolArray, Rows
 from hilum.bundle.model_folder import WEIGHTS
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import UNCERTAIN
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.files import sha256
 from hilum.images.films import Films
@@ -193,7 +194,7 @@ def one_round(context: RoundContext, rounds: Rounds, folder: Path) -> Round:
     none = [name for name, finding in findings.items() if not finding.present + finding.absent]
     lacking = f"; none for {', '.join(none)}" if none else ""
     context.listener.note(
-        f"round {number}: labels {nothing.films:,} films of {patients:,} patients: "
+        f"round {number}: labels {counted(nothing.films, 'film')} of {counted(patients, 'patient')}: "
         f"{present:,} present, {absent:,} absent{lacking}"
     )
     result = finetune(context.training_set(folder / run, rounds.stale), context.listener)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.store import Store
 from hilum.options import read_options, with_new_names
@@ -102,7 +103,8 @@ def _own_stores(
         folder = given.get(store["fingerprint"])
         if folder is None:
             raise DataError(
-                f"{run} was fine-tuned on a store of {store['films']} films of {store['source']}, which is not among "
+                f"{run} was fine-tuned on a store of {counted(store['films'], 'film')} of "
+                f"{store['source']}, which is not among "
                 "--data: give that store too."
             )
         if Split.load(folder).hash != store["split"]:

@@ -15,6 +15,7 @@ from hilum.classifier.folding import fold
 from hilum.classifier.learner import SupervisedLearner
 from hilum.classifier.network import Classifier
 from hilum.classifier.objective import Objective, class_weights
+from hilum.counts import counted
 from hilum.files import sha256
 from hilum.group_key import made_key
 from hilum.images.films import Films
@@ -83,8 +84,8 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         rows, patients = training_set.rows, subsets.patients(training_set.rows)
         train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
-            f"fine-tunes on {len(rows)} films with labels, of {patients} patients, "
-            f"validates on {len(validation.rows)} films of {subsets.patients(validation.rows)}"
+            f"fine-tunes on {counted(len(rows), 'film')} with labels, of {counted(patients, 'patient')}, "
+            f"validates on {counted(len(validation.rows), 'film')} of {subsets.patients(validation.rows):,}"
         )
         warn_of_few_patients(subsets, training_set.columns, options.labels.unstated, listener)
         repeats = epoch_repeats(train, len(rows), processes)

@@ -11,6 +11,7 @@ from hilum.arrays import Rows
 from hilum.bundle.initialization import seeded
 from hilum.bundle.model_folder import Model, save_model
 from hilum.bundle.training_manifest import FILMS, joined, seen_films
+from hilum.counts import counted
 from hilum.errors import OptionError
 from hilum.group_key import made_key
 from hilum.images.films import Films
@@ -85,7 +86,8 @@ def _pretrain(
             learner = load_method(method)(start.backbone, method_options, size)
         train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
-            f"pretrains {method} on {len(rows)} films of {subsets.patients(rows)} patients; test films stay out"
+            f"pretrains {method} on {counted(len(rows), 'film')} of {counted(subsets.patients(rows), 'patient')}; "
+            "test films stay out"
         )
         note_without_negatives(method_options, subsets.patients(rows), listener)
         positives = positive_pairs(positives_of(method_options), films, rows, train.seed, listener)

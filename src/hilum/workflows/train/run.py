@@ -11,6 +11,7 @@ import torch
 
 from hilum.bundle.initialization import InitialWeights, initial_weights
 from hilum.bundle.model_folder import Description, is_model
+from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.files import sha256
 from hilum.images.films import Films
@@ -107,7 +108,7 @@ def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) 
             f"{train.accumulate} batches" * (train.accumulate > 1),
             f"{processes} processes" * (processes > 1),
         ]
-        listener.note(f"a step takes {step} films: {' x '.join(filter(None, parts))}")
+        listener.note(f"a step takes {counted(step, 'film')}: {' x '.join(filter(None, parts))}")
     left = films % step
     if left > films / 10:
         listener.note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hilum.counts import counted
 from hilum.listener import Listener
 from hilum.training.run_folder import RunFolder
 from hilum.workflows.train.training_set import TrainingSet
@@ -48,7 +49,7 @@ def log_pseudo_labels(
     run.log(event="pseudo-labels", step=0, films=films, findings=cells, sha256=digest)
     listener.note(
         f"learns from {int(present.sum())} present and {int(absent.sum())} absent pseudo-labels of "
-        f"{films} films, {len(training_set.rows) - training_set.labelled} of them without a label "
+        f"{counted(films, 'film')}, {len(training_set.rows) - training_set.labelled} of them without a label "
         "of their own"
     )
 
