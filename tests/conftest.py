@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hilum.files import canonical_json
 from hilum.metrics.operating import RULES
@@ -19,6 +21,8 @@ from hypothesis import settings
 settings.register_profile("hilum", deadline=None)
 settings.load_profile("hilum")
 
+sys.path.insert(0, str(Path(__file__).parent))  # for exports.py
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -28,6 +32,15 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no real radiographs beside the checkout (../shared/data)")
     return SHARED
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Any:
+    """Write DICOM films of a few pixels into an empty tree; see ``exports.Export``."""
+    from exports import Export
+
+    (tmp_path / "tree").mkdir()
+    return Export(tmp_path / "tree")
 
 
 @pytest.fixture(scope="session")

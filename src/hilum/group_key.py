@@ -94,12 +94,17 @@ def _path(beside: Path, environment: Mapping[str, str]) -> Path:
     while _is_ours(folder) and not (folder / FILE_NAME).exists():
         folder = folder.parent
     path = Path(given) if given else folder / FILE_NAME
-    inside = next((above for above in path.resolve().parents if _is_ours(above)), None)
+    inside = passed_on(path)
     if inside is not None and given:
         raise RunError(
             f"the key {path} is inside {inside}, which may be passed on: give --key-file elsewhere."
         )
     return path
+
+
+def passed_on(path: Path) -> Path | None:
+    """Return the store, run, model or study that a path lies in, None where it lies in none."""
+    return next((above for above in path.resolve().parents if _is_ours(above)), None)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -35,7 +35,7 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_keeps_the_catalogues_rules(
-    name: str, nih, chexpert, medmnist, films, mimic, padchest
+    name: str, nih, chexpert, medmnist, films, mimic, padchest, export
 ) -> None:
     known = {
         "mimic": mimic,
@@ -43,13 +43,15 @@ def test_every_source_keeps_the_catalogues_rules(
         "nih14": nih,
         "chexpert": chexpert,
         "medmnist": lambda: medmnist().parent,
+        "dicom": lambda: export("IM1").parent,
     }
     root = known.get(name, lambda: films("a/1.png", "b/2.jpg"))()
     catalog = read_source(name, str(root))
     assert catalog.source == {"folder": "", "medmnist": "chestmnist_64"}.get(name, name)
-    assert list(catalog.table.columns) == [*FILM_COLUMNS, *catalog.findings]
+    assert list(catalog.table.columns) == [*FILM_COLUMNS, *catalog.findings, *catalog.described]
     assert list(catalog.table.index) == list(range(len(catalog.table)))
-    assert all((root / path.partition("#")[0]).is_file() for path in catalog.table["path"])
+    files = catalog.files_of(range(len(catalog.table)))
+    assert all((root / path.partition("#")[0]).is_file() for path in files)
     assert bool(catalog.reader) == any("#" in path for path in catalog.table["path"])
     assert catalog.table[["path", "patient", "study"]].notna().all().all()
     assert set(catalog.table["part"].dropna()) <= {"train", "val", "test", "official-test"}

@@ -21,6 +21,12 @@ EXAMPLES_OF = {
   hilum prepare folder data/films --out stores/films --size 64 --csv films.csv \\
       --path-column Image --patient-column Who --finding-columns Edema Fracture
   hilum prepare folder data/classes --out stores/pad --size 64 --class-folders""",
+    "dicom": """Examples:
+  hilum prepare dicom export --out stores/a --size 224 --label-table labels.csv
+  hilum prepare dicom export --out stores/a --size 224 --label-table uids.csv \\
+      --label-key study --key-column uid --finding-columns edema mass
+  hilum prepare dicom export --out stores/a --size 224 --keep for-processing \\
+      --keep-device no --names-file private/names.csv""",
     "medmnist": """Examples:
   hilum prepare medmnist data/chestmnist_64.npz --out stores/chest --size 64
   hilum prepare medmnist data/octmnist.npz --out stores/oct --size 28 \\

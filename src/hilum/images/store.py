@@ -43,6 +43,8 @@ came, upright.
 
 The sizes are null where they are not known, as in stores that were written before sizes were kept.
 """
+DESCRIBED = "described"
+"""Key of the manifest: further columns of the table, where its source has them."""
 CATALOG_HASH = "catalog_sha256"
 """Key of the manifest: SHA-256 of the table. Stores of 0.1.0 have none, and no hash of the manifest."""
 FINGERPRINT = "fingerprint"
@@ -259,7 +261,8 @@ class Store:
         return self._maps[number]
 
     def _check_lengths(self) -> None:
-        expected_columns = [*FILM_COLUMNS, *self.findings, *STORED_COLUMNS]
+        described = self.manifest.get(DESCRIBED, ())
+        expected_columns = [*FILM_COLUMNS, *self.findings, *described, *STORED_COLUMNS]
         if list(self.table.names) != expected_columns or len(self) != self._starts[-1]:
             raise DataError(
                 f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}"

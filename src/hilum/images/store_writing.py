@@ -17,6 +17,7 @@ from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.store import (
     CATALOG,
     CATALOG_HASH,
+    DESCRIBED,
     FINGERPRINT,
     FORMAT,
     HEADER_BYTES,
@@ -151,6 +152,7 @@ def make_manifest(
         "format": FORMAT,
         "source": catalog.source,
         "findings": list(catalog.findings),
+        **({DESCRIBED: list(catalog.described)} if catalog.described else {}),
         "rows_read": catalog.rows_read,
         "rows_kept": kept,
         "rows_excluded": excluded,

@@ -48,6 +48,9 @@ SOURCES: dict[str, SourceEntry] = {
         "MedMNIST: one .npz of a flat set (ChestMNIST, PneumoniaMNIST, ...), or its folder",
         ".npz",
     ),
+    "dicom": SourceEntry(
+        "hilum.sources.dicom", "DICOM files of a hospital: a tree, labels in a table keyed by study"
+    ),
     "folder": SourceEntry(
         "hilum.sources.folder", "any folder: a CSV mapped by options, class folders, or no labels"
     ),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import FloatArray
-from hilum.catalog import ABSENT, FILM_COLUMNS, PRESENT, UNCERTAIN
+from hilum.catalog import ABSENT, ARCHIVE_COLUMNS, FILM_COLUMNS, PRESENT, UNCERTAIN
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
@@ -16,7 +16,7 @@ from hilum.sources import tables
 from hilum.sources.folder_options import FolderOptions, Notes
 from hilum.sources.lists import list_items
 
-RESERVED = (*FILM_COLUMNS, "pixels", "height", "width", "films")
+RESERVED = (*FILM_COLUMNS, *ARCHIVE_COLUMNS, "pixels", "height", "width", "films")
 """Names that no finding can have: the catalogue's own columns."""
 
 Findings = dict[str, FloatArray]

@@ -68,6 +68,20 @@ def view_position(text: str) -> str | None:
     return frontal.pop() if len(frontal) == 1 else FRONTAL
 
 
+def sides_named(text: str) -> set[str]:
+    """Return which of lateral and frontal a text names: both where it is of a study with two films.
+
+    >>> sorted(sides_named("Chest PA and lateral")), sides_named("Thorax p.a."), sides_named("LL")
+    (['frontal', 'lateral'], {'frontal'}, {'lateral'})
+    """
+    words = _words(text)
+    lateral = {word for word in words if word in _LATERAL or _A_LATERAL.fullmatch(word)}
+    rest = " ".join(word for word in words if word not in lateral)
+    view = view_position(rest)
+    sides = {"lateral"} if lateral or view == "LATERAL" else set()
+    return sides | ({"frontal"} if view and view != "LATERAL" else set())
+
+
 def _words(text: str) -> list[str]:
     """Return the words in small letters without accents; letters that stand alone are one word, as in P.A."""
     plain = unicodedata.normalize("NFKD", text)

@@ -218,3 +218,10 @@ def test_hilum_imports_pydicom_and_imagecodecs_when_a_dicom_file_is_met() -> Non
         [sys.executable, "-c", seen], capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def test_the_exposure_and_the_images_that_a_film_was_made_of(write):
+    item = Dataset()
+    item.ReferencedSOPInstanceUID = "1.2.840.5"
+    header = read_header(write(SourceImageSequence=[item], IrradiationEventUID="1.9"))
+    assert (header.made_of, header.exposure_event) == (("1.2.840.5",), "1.9")

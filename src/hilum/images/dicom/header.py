@@ -19,7 +19,7 @@ from hilum.images.dicom.elements import Element, Elements, raw, read_elements, t
 from hilum.images.unreadable import UnreadableFilm
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
-_CODE_MEANING = 0x0008_0104
+_CODE_MEANING, _REFERENCED_SOP_UID = 0x0008_0104, 0x0008_1155
 _LONGEST_TEXT = 1024
 """Characters of a text that are kept; the standard allows 64, and 10,240 in a few."""
 
@@ -121,6 +121,13 @@ def meanings(elements: Elements, tag: int) -> tuple[str, ...]:
     return tuple(" ".join(meaning.split()) for meaning in texts if meaning)
 
 
+def references(elements: Elements, tag: int) -> tuple[str, ...]:
+    """Return the SOP Instance UIDs of the images that a sequence refers to."""
+    return tuple(
+        filter(None, (text_of(raw(item, _REFERENCED_SOP_UID)) for item in elements.items(tag)))
+    )
+
+
 def age_in_years(value: str) -> float | None:
     """Return the years that a DICOM age says, None where it says none; from 0 to 130."""
     match = re.fullmatch(r"0*(\d{1,4})\s*([DWMY]?)", value.strip().upper())
@@ -161,6 +168,10 @@ class DicomHeader:
     quality_control: Annotated[bool | None, 0x0028_0300, yes] = None
     """Quality Control Image: a phantom."""
     derivation: Annotated[str, 0x0008_2111, text] = ""
+    made_of: Annotated[tuple[str, ...], 0x0008_2112, references] = ()
+    """SOP Instance UIDs of the images that it was derived from."""
+    exposure_event: Annotated[str, 0x0008_3010, text] = ""
+    """Irradiation Event UID: equal for the images of one exposure."""
     processing: Annotated[str, 0x0018_1400, text] = ""
     """Acquisition Device Processing Description."""
     processing_code: Annotated[str, 0x0018_1401, text] = ""
@@ -333,12 +344,9 @@ def _float(value: str) -> float:
         return math.nan
 
 
+_HINTS = get_type_hints(DicomHeader, include_extras=True)
 _FIELDS: tuple[tuple[str, int, Clean, Any], ...] = tuple(
-    (
-        entry.name,
-        *get_type_hints(DicomHeader, include_extras=True)[entry.name].__metadata__,
-        entry.default,
-    )
+    (entry.name, *_HINTS[entry.name].__metadata__, entry.default)
     for entry in fields(DicomHeader)
     if entry.name not in ("transfer_syntax", "has_pixels")
 )

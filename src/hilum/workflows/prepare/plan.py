@@ -59,6 +59,9 @@ class PrepareOptions:
     """Keep JPEGs whose decoder reports damaged data; they fail otherwise."""
     patience: float = 60.0
     """Seconds after which decoding a film counts as hung."""
+    names_file: Path | None = None
+    """CSV for your eyes alone: which film of the store is which file, and why other files are none;
+    for sources whose store has pseudonyms."""
 
     def __post_init__(self) -> None:
         """Refuse limits that no film could keep.

@@ -33,6 +33,7 @@ from hilum.version import __version__
 from hilum.workflows.prepare.divide import divide_store
 from hilum.workflows.prepare.plan import Plan, PrepareOptions, make_plan
 from hilum.workflows.prepare.pool import Job, Pool, Setup
+from hilum.workflows.prepare.pseudonyms import pseudonymous, refuse_names_file, write_names
 from hilum.workflows.prepare.shards import OpenShard, read_record, unfinished
 from hilum.workflows.prepare.worker import DEFAULT_READER
 
@@ -101,8 +102,18 @@ def prepare(
         key = made_key(out)
         name = catalog.root.resolve().name.encode(errors="surrogateescape")
         catalog = replace(catalog, source=f"folder-{key.pseudonyms('source', [name])[0][:8]}")
+    names_file = None if options.names_file is None else as_path("names_file", options.names_file)
+    if names_file is not None:
+        refuse_names_file(names_file, out, catalog)
+    named = catalog
+    if catalog.archive is not None:
+        catalog = pseudonymous(catalog, made_key(out))
     plan = make_plan(out, catalog, options, reader, films_a_shard)
-    if (manifest := plan.claim()) is not None:
+    manifest = plan.claim()
+    if names_file is not None:
+        write_names(names_file, named, made_key(out))
+        listener.note(f"{names_file} says which film is which file: keep it to yourself")
+    if manifest is not None:
         for note in verified(plan.out).notes:
             listener.note(note)
         return _result(plan, manifest, already_done=True)

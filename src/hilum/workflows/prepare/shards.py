@@ -49,7 +49,7 @@ class OpenShard:
         if start == stop:
             return None
         self._given = stop
-        paths = tuple(self._plan.catalog.table["path"].iloc[self.rows[start:stop]])
+        paths = self._plan.catalog.files_of(self.rows[start:stop].tolist())
         offset = HEADER_BYTES + start * self._film_bytes
         return Job(self.number, str(self.file), start, offset, self._film_bytes, paths)
 

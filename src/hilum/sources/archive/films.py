@@ -1,0 +1,200 @@
+"""From the headers of an archive to its films: copies and second renderings out, ages and orders in place of dates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hilum.images.dicom.header import DicomHeader
+from hilum.sources.archive.entering import COPY, REASONS, is_enhanced
+
+OLDEST_TOLD = 89
+"""Years above which ages are not told apart: a person of such an age can be known by it."""
+TOLD_AS = 90.0
+_PLACEHOLDERS = {
+    "", "0", "00", "000", "0000", "1", "anonymous", "anonymized", "anonymised", "anon", "anonym", "unknown",
+    "none", "null", "na", "n/a", "nan", "xxx", "xxxx", "removed", "deidentified", "de-identified", "patient",
+}  # fmt: skip
+"""Patient numbers, in small letters, that programs write for a number they took out."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film of the archive."""
+
+    file: str
+    header: DicomHeader
+    view: str | None
+
+
+def told_apart(
+    root: Path, films: Sequence[Film], keep: Collection[str]
+) -> tuple[list[str], dict[int, str]]:
+    """Return each film's name [N], and why films do not enter after all, by their index.
+
+    A film is named by its SOP Instance UID. Files of equal bytes are one film; those that share a
+    UID and differ are two, named by their bytes too.
+
+    Args:
+        root: What the films lie below.
+        films: [N] that enter by their own header.
+        keep: Keys of REASONS that do not count.
+    """
+    names = [film.header.sop_uid or f"file {film.file}" for film in films]
+    out: dict[int, str] = {}
+    shared = defaultdict(list)
+    for index, name in enumerate(names):
+        shared[name].append(index)
+    for same in (indices for indices in shared.values() if len(indices) > 1):
+        contents: dict[str, int] = {}
+        for index in same:
+            content = _content(root / films[index].file)
+            if contents.setdefault(content, index) != index:
+                out[index] = COPY
+        if len(contents) > 1:
+            for content, index in contents.items():
+                names[index] = f"{names[index]} {content}"
+    if "second-rendering" not in keep:
+        left = [index for index in range(len(films)) if index not in out]
+        out |= dict.fromkeys(_second_renderings(films, left), REASONS["second-rendering"])
+    return names, out
+
+
+def _content(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return f"unread {file}"
+
+
+def _second_renderings(films: Sequence[Film], indices: Iterable[int]) -> set[int]:
+    """Return the films of an exposure that another film shows already.
+
+    One exposure is told by its Irradiation Event UID, by an image that another was made of, or by
+    words such as "edge enhanced" where the study has a plain film of the same view.
+    """
+    indices = sorted(indices, key=lambda index: _precedence(films[index].header))
+    uids = {films[index].header.sop_uid for index in indices} - {""}
+    events: set[str] = set()
+    plain = {
+        (films[index].header.study_uid, films[index].view)
+        for index in indices
+        if not is_enhanced(films[index].header)
+    }
+    second = set()
+    for index in indices:
+        film = films[index].header
+        again = film.exposure_event in events
+        events |= {film.exposure_event} - {""}
+        derived = bool(uids & set(film.made_of) - {film.sop_uid})
+        place = (film.study_uid, films[index].view)
+        enhanced = bool(film.study_uid) and place in plain and is_enhanced(film)
+        if again or derived or enhanced:
+            second.add(index)
+    return second
+
+
+def _precedence(film: DicomHeader) -> tuple[bool, bool, int, str]:
+    """Return what orders the images of an exposure: the plain, original, first one comes first."""
+    original = film.image_type[:1] == ("ORIGINAL",)
+    number = 10**9 if film.instance_number is None else film.instance_number
+    return is_enhanced(film), not original, number, film.sop_uid
+
+
+def film_rows(films: Sequence[Film], names: Sequence[str], keep_device: bool) -> pd.DataFrame:
+    """Return the catalogue's columns of films, [N], with the true names of patients and studies.
+
+    ``study_order`` counts a patient's studies by their dates, from 1; it is null where a study has
+    no date. Ages above OLDEST_TOLD are TOLD_AS.
+    """
+    headers = [film.header for film in films]
+    studies = [
+        f"{patient_of(film)}\n{film.study_uid or film.accession or film.study_date or name}"
+        for film, name in zip(headers, names, strict=True)
+    ]
+    rows = pd.DataFrame(
+        {
+            "path": list(names),
+            "patient": [
+                patient_of(film) or f"of {study}"
+                for film, study in zip(headers, studies, strict=True)
+            ],
+            "study": studies,
+            "view_position": [film.view for film in films],
+            "sex": [film.sex if film.sex in ("M", "F") else None for film in headers],
+            "age": [age_of(film) for film in headers],
+        }
+    )
+    taken = pd.Series([_moment(film) for film in headers], rows.index, "string")
+    first = taken.groupby(rows["study"]).transform("min")
+    order = first.groupby(rows["patient"]).rank("dense")
+    rows["study_order"] = order.astype("Int32")
+    for column, values in (
+        ("maker", [film.maker for film in headers]),
+        ("model", [film.model for film in headers]),
+    ):
+        rows[column] = pd.Series(
+            [value[:64] or None if keep_device else None for value in values], rows.index, "string"
+        )
+    return rows
+
+
+def patient_of(film: DicomHeader) -> str:
+    """Return the patient's number, or nothing where there is none or only what stands for one taken out."""
+    return "" if film.patient_id.casefold() in _PLACEHOLDERS else film.patient_id
+
+
+def age_of(film: DicomHeader) -> float:
+    """Return years, NaN where the header does not say; above OLDEST_TOLD all are TOLD_AS."""
+    if film.age is None:
+        return np.nan
+    return TOLD_AS if film.age >= OLDEST_TOLD + 1 else film.age
+
+
+def _moment(film: DicomHeader) -> str | None:
+    if film.study_date is None:
+        return None
+    return f"{film.study_date:%Y%m%d}{film.study_time or ''}"
+
+
+def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return notes on what the headers of the films do not say; none quotes a header.
+
+    Args:
+        films: [N] that enter.
+        parts: [N] chest, or nothing where the header does not say.
+        rows: [N] of the catalogue.
+    """
+    headers = [film.header for film in films]
+    several = Counter(
+        number
+        for number, _ in {
+            (patient_of(film), film.birth_date) for film in headers if film.birth_date
+        }
+        if number
+    )
+    counts = {
+        "films do not say whether text is burnt into them: look at some, or see `hilum card`": sum(
+            film.burned_in is None for film in headers
+        ),
+        "films do not say which part of the body they show and are kept; `hilum card` lists those unlike the others, "
+        "`--unknown-part drop` leaves them out": sum(not part for part in parts),
+        "films do not say from which side they were taken": int(rows["view_position"].isna().sum()),
+        "films have no patient's number: each of their studies counts as a patient of its own": sum(
+            not patient_of(film) for film in headers
+        ),
+        "patients' numbers occur with two dates of birth: one number may stand for two people": sum(
+            count > 1 for count in several.values()
+        ),
+        "films are of people above 89 years, whose age is told as 90": int(
+            (rows["age"] == TOLD_AS).sum()
+        ),
+    }
+    return tuple(f"{count:,} {what}" for what, count in counts.items() if count)
