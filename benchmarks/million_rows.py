@@ -279,10 +279,10 @@ def measure_step(step: str, folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "mib": peak, "mib_more": peak - before, "answer": digest}
 
 
-def in_own_process(folder: Path, source: Path, *arguments: str) -> str:
-    """Run this script with the build whose ``src`` is given, with one thread; return its last line."""
+def in_own_process(folder: Path, source: Path, *arguments: str, script: str = __file__) -> str:
+    """Run a script with the build whose ``src`` is given, with one thread; return its last line."""
     environment = {**os.environ, "PYTHONPATH": str(source.resolve()), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--out", str(folder), *arguments]
+    command = [sys.executable, script, "--out", str(folder), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} with {source} failed:\n{done.stderr}")
