@@ -13,7 +13,7 @@ import torch
 from hilum.arrays import Rows
 from hilum.images.films import Films
 from hilum.training.batches import Batches, Labels, Order, ahead, repeated, repeating, shuffled
-from hilum.training.distributed import Place
+from hilum.training.distributed import RankInfo
 
 ROWS = np.arange(3, 53)
 
@@ -71,7 +71,7 @@ def test_processes_divide_the_batches_of_one(films: Films, processes: int) -> No
     alone = Batches(films, shuffled(ROWS, 2), 12)
     shares = [
         list(
-            Batches(films, shuffled(ROWS, 2), 12 // processes, place=Place(rank, processes)).run(
+            Batches(films, shuffled(ROWS, 2), 12 // processes, ranks=RankInfo(rank, processes)).run(
                 0, 9
             )
         )
@@ -155,7 +155,7 @@ def test_processes_take_each_draw_with_replacement_once(films: Films, processes:
     shares = [
         list(
             Batches(
-                films, Order(order, len(ROWS)), 12 // processes, place=Place(rank, processes)
+                films, Order(order, len(ROWS)), 12 // processes, ranks=RankInfo(rank, processes)
             ).run(0, 8)
         )
         for rank in range(processes)

@@ -20,13 +20,13 @@ from hilum.listener import SILENT
 from hilum.methods import METHODS, load_method
 from hilum.nn.collectives import (
     any_process,
-    first_says,
+    broadcast_from_first,
     gather,
     mean_over_processes,
     own_rows,
     process_count,
 )
-from hilum.training.distributed import Place, place_in, slurm_meeting, team_for, threads_each
+from hilum.training.distributed import RankInfo, rank_info, slurm_meeting, team_for, threads_each
 from hilum.training.launcher import LocalRanks
 from hilum.training.learner import Batch, Learner
 
@@ -99,7 +99,7 @@ def told(rank: int) -> dict[str, object]:
     """What the small collectives give in process ``rank``."""
     return {
         "any": [any_process(rank == 1), any_process(False)],
-        "first": first_says([0.1 + rank, math.nan]),
+        "first": broadcast_from_first([0.1 + rank, math.nan]),
         "mean": float(mean_over_processes(torch.tensor(float(rank)))),
         "bad": float(mean_over_processes(torch.tensor(math.inf if rank else 1.0))),
         "gathered": gather(torch.tensor([rank, rank + 10])).tolist(),
@@ -167,20 +167,20 @@ def test_alone_nothing_is_shared() -> None:
     assert process_count() == 1
     assert any_process(True)
     assert not any_process(False)
-    assert first_says([1, 2.5]) == [1, 2.5]
+    assert broadcast_from_first([1, 2.5]) == [1, 2.5]
     assert float(mean_over_processes(torch.tensor(3.0))) == 3.0
 
 
 @pytest.mark.parametrize(
-    ("environment", "place"),
+    ("environment", "ranks"),
     [
-        ({}, Place()),
-        ({"RANK": "0", "WORLD_SIZE": "1"}, Place()),
+        ({}, RankInfo()),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, RankInfo()),
         (
             {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
-            Place(5, 8, 1, 4),
+            RankInfo(5, 8, 1, 4),
         ),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Place()),  # a batch script without srun
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, RankInfo()),  # a batch script without srun
         (
             {
                 "SLURM_PROCID": "6",
@@ -188,7 +188,7 @@ def test_alone_nothing_is_shared() -> None:
                 "SLURM_LOCALID": "2",
                 "SLURM_STEP_TASKS_PER_NODE": "4,3",
             },
-            Place(6, 7, 2, 4),
+            RankInfo(6, 7, 2, 4),
         ),
         (
             {
@@ -196,19 +196,19 @@ def test_alone_nothing_is_shared() -> None:
                 "SLURM_STEP_NUM_TASKS": "8",
                 "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
             },
-            Place(1, 8, 1, 4),
+            RankInfo(1, 8, 1, 4),
         ),
         # torchrun inside srun: torchrun's word counts
         (
             {"RANK": "1", "WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
-            Place(1, 2, 1, 2),
+            RankInfo(1, 2, 1, 2),
         ),
     ],
 )
 def test_the_environment_says_where_a_process_stands(
-    environment: dict[str, str], place: Place
+    environment: dict[str, str], ranks: RankInfo
 ) -> None:
-    assert place_in(environment) == place
+    assert rank_info(environment) == ranks
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_an_environment_that_makes_no_sense_is_one_line(
     environment: dict[str, str], line: str
 ) -> None:
     with pytest.raises(OptionError, match=line):
-        place_in(environment)
+        rank_info(environment)
 
 
 def test_slurm_tasks_meet_on_the_first_machine_of_their_step() -> None:
@@ -234,16 +234,16 @@ def test_slurm_tasks_meet_on_the_first_machine_of_their_step() -> None:
 
 
 def test_processes_on_one_machine_share_its_cores() -> None:
-    whole = threads_each(Place(), {})
-    assert threads_each(Place(0, 2, 0, 2), {}) == max(1, whole // 2)
-    assert threads_each(Place(0, 999, 0, 999), {}) == 1
+    whole = threads_each(RankInfo(), {})
+    assert threads_each(RankInfo(0, 2, 0, 2), {}) == max(1, whole // 2)
+    assert threads_each(RankInfo(0, 999, 0, 999), {}) == 1
 
 
 def test_a_team_of_one_starts_nobody(tmp_path: Path) -> None:
     with team_for(("pretrain", "moco"), tmp_path, 1, SILENT) as team:
         team.assemble()
         assert team.first
-        assert team.place == Place()
+        assert team.ranks == RankInfo()
     assert not dist.is_initialized()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hilum.images.films import Films
 from hilum.training.batches import Batches, shuffled
-from hilum.training.distributed import Place
+from hilum.training.distributed import RankInfo
 from hilum.training.positive_pairs import count_paired, pair_order
 
 GROUPS = np.array([4, 4, 9, 7, 4, 7, 1, 9, 9, 9])
@@ -90,7 +90,7 @@ def batches(films: Films, rank: int = 0, processes: int = 1) -> Batches:
         films,
         shuffled(rows, 1),
         12 // processes,
-        place=Place(rank, processes),
+        ranks=RankInfo(rank, processes),
         positives=positives,
     )
 

@@ -59,9 +59,9 @@ def answer(shared: SharedOptions, result: Any, text: str) -> None:
 
 def speaks() -> bool:
     """Return whether this process prints the result: rank 0 of those that train one model."""
-    from hilum.training.distributed import place_in
+    from hilum.training.distributed import rank_info
 
-    return place_in(os.environ).rank == 0
+    return rank_info(os.environ).rank == 0
 
 
 def training_text(result: Any) -> str:

@@ -62,7 +62,7 @@ def any_process(flag: bool) -> bool:
     return bool(flags)
 
 
-def first_says(values: Sequence[float]) -> list[float]:
+def broadcast_from_first(values: Sequence[float]) -> list[float]:
     """Return the numbers that the first process gives; all must call it with as many, the others' are not looked at."""
     if process_count() == 1:
         return list(values)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from hilum.arrays import FloatArray, Rows
 from hilum.images.films import Films
-from hilum.training.distributed import Place
+from hilum.training.distributed import RankInfo
 from hilum.training.learner import Batch
 from hilum.training.positive_pairs import PositivePairs
 
 T = TypeVar("T")
 READ_AHEAD = 3
-ONE = Place()
-"""The place of a process that trains by itself."""
+ONE = RankInfo()
+"""A process that trains by itself."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Batches:
     batch_size: int
     accumulate: int = 1
     labels: Labels | None = None
-    place: Place = ONE
+    ranks: RankInfo = ONE
     pin: bool = False
     positives: PositivePairs | None = None
     per_epoch: int = field(init=False)
@@ -97,7 +97,7 @@ class Batches:
         Raises:
             ValueError: Not one batch can be filled.
         """
-        step = self.batch_size * self.place.count * self.accumulate
+        step = self.batch_size * self.ranks.world_size * self.accumulate
         object.__setattr__(self, "per_epoch", self.order.count // step * self.accumulate)
         if self.per_epoch < 1:
             raise ValueError(f"{self.order.count} films fill no step of {step}")
@@ -113,7 +113,7 @@ class Batches:
                 epoch = number // self.per_epoch
                 rows = self.order(epoch)
                 repeats = repeated(rows)
-            batch_of_all = number % self.per_epoch * self.place.count + self.place.rank
+            batch_of_all = number % self.per_epoch * self.ranks.world_size + self.ranks.rank
             mine = slice(batch_of_all * self.batch_size, (batch_of_all + 1) * self.batch_size)
             batch = self._read(epoch, rows[mine])
             if repeats is not None:

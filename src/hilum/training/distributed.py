@@ -18,7 +18,7 @@ from torch.distributed import Store, TCPStore, rendezvous  # type: ignore[attr-d
 
 from hilum.errors import HilumError, OptionError, RunError
 from hilum.listener import SILENT, Listener
-from hilum.nn.collectives import first_says
+from hilum.nn.collectives import broadcast_from_first
 from hilum.training.interrupt import Interrupted
 from hilum.training.launcher import GRACE, LocalRanks
 from hilum.training.run_folder import OPTIONS, RunFolder, open_run
@@ -32,26 +32,26 @@ TOUCHES = 5.0
 
 
 @dataclass(frozen=True)
-class Place:
+class RankInfo:
     """Rank and number of processes, in all and on this machine."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
 
 
-def place_in(environment: Mapping[str, str]) -> Place:
-    """Return this process's place from the environment of ``torchrun`` or ``srun``; else it is alone.
+def rank_info(environment: Mapping[str, str]) -> RankInfo:
+    """Return rank and world size from the environment of ``torchrun`` or ``srun``; else it is alone.
 
     A batch script that SLURM runs without ``srun`` is alone, however many tasks its job may have.
 
     Raises:
         OptionError: The variables are not consistent.
 
-    >>> place_in({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
-    Place(rank=3, count=8, local_rank=1, local_count=2)
-    >>> place_in({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"}).count
+    >>> rank_info({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
+    RankInfo(rank=3, world_size=8, local_rank=1, local_world_size=2)
+    >>> rank_info({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"}).world_size
     4
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
@@ -64,7 +64,7 @@ def place_in(environment: Mapping[str, str]) -> Place:
             "SLURM_STEP_TASKS_PER_NODE",
         )
     else:
-        return Place()
+        return RankInfo()
     # SLURM writes 4(x2),3 where two machines have 4 tasks and one has 3.
     values = {
         name: environment[name].partition(",")[0].partition("(")[0]
@@ -82,7 +82,7 @@ def place_in(environment: Mapping[str, str]) -> Place:
             f"{names[0]} is {rank} and {names[1]} is {count}: ranks are counted from 0."
         )
     local = int(values.get(names[2], rank)), int(values.get(names[3], count))
-    return Place(rank, count, *local) if count > 1 else Place()
+    return RankInfo(rank, count, *local) if count > 1 else RankInfo()
 
 
 def slurm_meeting(environment: Mapping[str, str]) -> dict[str, str]:
@@ -102,13 +102,13 @@ def slurm_meeting(environment: Mapping[str, str]) -> dict[str, str]:
 class Team:
     """The processes of one run, as seen from one of them; this class is a single process."""
 
-    def __init__(self, place: Place = Place(), listener: Listener = SILENT) -> None:
-        self.place, self.listener = place, listener
+    def __init__(self, ranks: RankInfo = RankInfo(), listener: Listener = SILENT) -> None:
+        self.ranks, self.listener = ranks, listener
 
     @property
     def first(self) -> bool:
         """Whether this is rank 0, which checks, writes and logs."""
-        return self.place.rank == 0
+        return self.ranks.rank == 0
 
     def open_run(self, path: Path, options: Mapping[str, Any]) -> Any:
         """Return a context that gives the run folder, as ``run_folder.open_run`` does."""
@@ -129,8 +129,10 @@ ALONE = Team()
 class Starter(Team):
     """Rank 0 of ``--devices N``: starts the others after its checks."""
 
-    def __init__(self, place: Place, listener: Listener, command: Sequence[str], out: Path) -> None:
-        super().__init__(place, listener)
+    def __init__(
+        self, ranks: RankInfo, listener: Listener, command: Sequence[str], out: Path
+    ) -> None:
+        super().__init__(ranks, listener)
         self._command = (*command, "--config", str(out / OPTIONS), "--out", str(out))
         self._ranks: LocalRanks | None = None
         self._threads = torch.get_num_threads()
@@ -141,10 +143,10 @@ class Starter(Team):
         Raises:
             RunError: One of them cannot start.
         """
-        count = self.place.count
+        count = self.ranks.world_size
         environment = dict(os.environ)
         if "OMP_NUM_THREADS" not in environment:
-            torch.set_num_threads(threads_each(self.place, environment))
+            torch.set_num_threads(threads_each(self.ranks, environment))
             environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
         store = TCPStore(
             "127.0.0.1", 0, count, is_master=True, wait_for_workers=False, timeout=TIMEOUT
@@ -154,9 +156,9 @@ class Starter(Team):
             fault = self._ranks.lost(patience=0.05)
             if fault is not None:
                 raise RunError(f"{fault}: nothing was trained.")
-        join(store, self.place)
+        join(store, self.ranks)
         self._ranks.exit_when_lost(self.listener)
-        first_says([True])
+        broadcast_from_first([True])
 
     def part(self, error: BaseException | None) -> BaseException | None:
         """End the others, and name the lost one if that is the reason."""
@@ -188,32 +190,32 @@ class Leader(Team):
             self._release(go=error is None)
         if is_lost_connection(error):
             return RunError(
-                f"another of the {self.place.count} processes was lost: see its own messages. "
+                f"another of the {self.ranks.world_size} processes was lost: see its own messages. "
                 "All that was saved stands, and the same line goes on from there."
             )
         return error
 
     def _release(self, *, go: bool) -> None:
         self._released = True
-        meet(self.place)
-        first_says([go])
+        meet(self.ranks)
+        broadcast_from_first([go])
 
 
 class Follower(Team):
     """Any rank but 0: reads and trains, writes and logs nothing."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, ranks: RankInfo) -> None:
         """Wait until rank 0 has done its checks.
 
         Raises:
             SystemExit: They failed; rank 0 has shown the error.
         """
-        super().__init__(place)
+        super().__init__(ranks)
         self._begun = False
         end_with_input(os.environ)
         try:
-            meet(place)
-            go = first_says([False])[0]
+            meet(ranks)
+            go = broadcast_from_first([False])[0]
         except RuntimeError as error:  # rank 0 is gone
             raise SystemExit(1) from error
         if not go:
@@ -274,18 +276,18 @@ def team_for(command: Sequence[str], out: Path, devices: int, listener: Listener
 
 
 def _team(command: Sequence[str], out: Path, devices: int, listener: Listener) -> Team:
-    place = place_in(os.environ)
-    if devices not in (1, place.count) and place.count > 1:
+    ranks = rank_info(os.environ)
+    if devices not in (1, ranks.world_size) and ranks.world_size > 1:
         raise OptionError(
-            f"--devices is {devices} and this process is one of {place.count} started from outside: leave it out."
+            f"--devices is {devices} and this process is one of {ranks.world_size} started from outside: leave it out."
         )
-    if place.count == 1:
-        started = Place(0, devices, 0, devices)
+    if ranks.world_size == 1:
+        started = RankInfo(0, devices, 0, devices)
         return Team(listener=listener) if devices == 1 else Starter(started, listener, command, out)
     _meeting_point(os.environ)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_each(place, os.environ))
-    return Leader(place, listener) if place.rank == 0 else Follower(place)
+        torch.set_num_threads(threads_each(ranks, os.environ))
+    return Leader(ranks, listener) if ranks.rank == 0 else Follower(ranks)
 
 
 def _meeting_point(environment: MutableMapping[str, str]) -> None:
@@ -299,30 +301,30 @@ def _meeting_point(environment: MutableMapping[str, str]) -> None:
             )
 
 
-def threads_each(place: Place, environment: Mapping[str, str]) -> int:
+def threads_each(ranks: RankInfo, environment: Mapping[str, str]) -> int:
     """Return how many threads a process may use: its own cores, or its part of those shared on this machine."""
     mine = len(os.sched_getaffinity(0))
     bound = "SLURM_PROCID" in environment and mine < (os.cpu_count() or mine)
-    return mine if bound else max(1, mine // place.local_count)
+    return mine if bound else max(1, mine // ranks.local_world_size)
 
 
-def meet(place: Place) -> None:
+def meet(ranks: RankInfo) -> None:
     """Join processes that were started from outside; done once, since they end with this one."""
     if dist.is_initialized():
         return
     store, _, _ = next(
-        rendezvous("env://", rank=place.rank, world_size=place.count, timeout=TIMEOUT)
+        rendezvous("env://", rank=ranks.rank, world_size=ranks.world_size, timeout=TIMEOUT)
     )
-    store.set(_arrival(place.rank), "")
-    join(store, place)
+    store.set(_arrival(ranks.rank), "")
+    join(store, ranks)
     atexit.register(leave)
 
 
-def join(store: Store, place: Place) -> None:
+def join(store: Store, ranks: RankInfo) -> None:
     """Form the process group: gloo for tensors in main memory, NCCL for those on GPUs."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(
-        backend, store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT
+        backend, store=store, rank=ranks.rank, world_size=ranks.world_size, timeout=TIMEOUT
     )
 
 

@@ -12,7 +12,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from hilum.errors import OptionError
-from hilum.training.distributed import TIMEOUT, Place, Team
+from hilum.training.distributed import TIMEOUT, RankInfo, Team
 from hilum.training.options import TrainOptions
 
 
@@ -33,14 +33,14 @@ def launch(options: TrainOptions, team: Team) -> Fabric:
         raise OptionError(
             "--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed."
         )
-    if team.place.count == 1:
+    if team.ranks.world_size == 1:
         fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
     else:
-        devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.place)]
+        devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.ranks)]
         team.assemble()
         fabric = Fabric(
             accelerator=options.accelerator,
-            strategy=_ExactDDP(team.place),
+            strategy=_ExactDDP(team.ranks),
             devices=devices,
             precision=precision,
         )
@@ -48,7 +48,7 @@ def launch(options: TrainOptions, team: Team) -> Fabric:
     return fabric
 
 
-def _own_gpu(place: Place) -> int:
+def _own_gpu(ranks: RankInfo) -> int:
     """Return the number of this process's GPU among those that it sees.
 
     Raises:
@@ -57,31 +57,31 @@ def _own_gpu(place: Place) -> int:
     gpus = torch.cuda.device_count()
     if gpus == 1 and "SLURM_PROCID" in os.environ:
         return 0  # SLURM may show each task a GPU of its own
-    if place.local_count > gpus:
+    if ranks.local_world_size > gpus:
         raise OptionError(
-            f"--devices is {place.local_count} on this machine, which has {gpus} GPUs: "
+            f"--devices is {ranks.local_world_size} on this machine, which has {gpus} GPUs: "
             f"allowed are 1 to {gpus}, or more with --train.accelerator cpu."
         )
-    torch.cuda.set_device(place.local_rank)
-    return place.local_rank
+    torch.cuda.set_device(ranks.local_rank)
+    return ranks.local_rank
 
 
 class _JoinedProcesses(LightningEnvironment):
     """Fabric's view of processes that have formed their group already; each lists its own device alone."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, ranks: RankInfo) -> None:
         super().__init__()
-        self._place = place
+        self._ranks = ranks
 
     @property
     def creates_processes_externally(self) -> bool:
         return True
 
     def world_size(self) -> int:
-        return self._place.count
+        return self._ranks.world_size
 
     def global_rank(self) -> int:
-        return self._place.rank
+        return self._ranks.rank
 
     def local_rank(self) -> int:
         return 0
@@ -105,9 +105,9 @@ class _ExactDDP(DDPStrategy):
     for a while.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, ranks: RankInfo) -> None:
         super().__init__(
-            cluster_environment=_JoinedProcesses(place),
+            cluster_environment=_JoinedProcesses(ranks),
             broadcast_buffers=False,
             find_unused_parameters=True,
             timeout=TIMEOUT,

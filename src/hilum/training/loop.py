@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hilum.errors import RunError
 from hilum.listener import Listener
-from hilum.nn.collectives import any_process, first_says
+from hilum.nn.collectives import any_process, broadcast_from_first
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
 from hilum.training.collapse import CollapseDetector, quiet_steps
@@ -94,7 +94,9 @@ class Trainer:
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
         self.total = self.steps_per_epoch * options.epochs
         self.meter = StepMeter(options.lr, skips_overflow=scales_loss)
-        self.chance = self.learner.chance_loss(self.batches.batch_size * self.batches.place.count)
+        self.chance = self.learner.chance_loss(
+            self.batches.batch_size * self.batches.ranks.world_size
+        )
         detector = CollapseDetector(
             self.chance, options.lr, quiet_steps(options.warmup, self.total), self.learner.remedy
         )
@@ -113,7 +115,7 @@ class Trainer:
             Interrupted: SIGINT or SIGTERM came; all is saved.
         """
         self._resume()
-        self.listener.device(describe_device(self.fabric.device, self.team.place.count))
+        self.listener.device(describe_device(self.fabric.device, self.team.ranks.world_size))
         if self.patience:
             self.listener.may_stop_early(self.stage)
         with stop_wish() as wish, _repeatable(), closing(self._timed_batches()) as batches:
@@ -157,7 +159,7 @@ class Trainer:
                 loss: Tensor = self.model(batch)
                 self.fabric.backward(loss / self.options.accumulate)
             losses.append(loss.detach())
-            films, waited = films + len(batch.index) * self.team.place.count, waited + wait
+            films, waited = films + len(batch.index) * self.team.ranks.world_size, waited + wait
         norm = self.fabric.clip_gradients(
             self.model,
             self.optimiser,
@@ -261,7 +263,9 @@ class Trainer:
     def _validate(self, score: Score) -> None:
         state = self.state
         own = score(self.learner) if self.team.first else None
-        (shared,) = first_says([math.nan if own is None else own])  # rank 0's, in all processes
+        (shared,) = broadcast_from_first(
+            [math.nan if own is None else own]
+        )  # rank 0's, in all processes
         value = None if math.isnan(shared) else shared
         self.learner.train()
         self.meter.restart_clock()
@@ -306,7 +310,7 @@ class Trainer:
     def _newest(self) -> checkpoint.Checkpoint | None:
         """Return the newest whole checkpoint, None without one; rank 0 decides which that is."""
         if not self.team.first:
-            (step,) = first_says([0])
+            (step,) = broadcast_from_first([0])
             if not step:
                 return None
             return checkpoint.load(self.run.checkpoints / checkpoint.folder_name(int(step)))
@@ -314,13 +318,13 @@ class Trainer:
         for line in damaged:
             self.listener.note(line)
             self.run.log(event="damaged-checkpoint", line=line)
-        first_says([newest.step if newest else 0])
+        broadcast_from_first([newest.step if newest else 0])
         return newest
 
     def _check_best(self) -> None:
         """Forget a best model whose checkpoint is damaged, while there are epochs left to reach another."""
         fault = checkpoint.drop_damaged_best(self.run.checkpoints) if self.team.first else None
-        (damaged,) = first_says([fault is not None])
+        (damaged,) = broadcast_from_first([fault is not None])
         if not damaged:
             return
         line = (

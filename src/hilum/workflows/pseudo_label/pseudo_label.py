@@ -18,7 +18,7 @@ from hilum.errors import OptionError
 from hilum.files import sha256
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path, plain
-from hilum.training.distributed import place_in
+from hilum.training.distributed import rank_info
 from hilum.training.run_folder import LOG, MODEL, RunFolder, open_run, read_metrics
 from hilum.version import __version__
 from hilum.workflows.pseudo_label.options import PseudoLabelOptions
@@ -69,7 +69,7 @@ def pseudo_label(
         Interrupted: SIGINT or SIGTERM came during training; all is saved.
     """
     run = as_path("run", run)
-    if place_in(os.environ).count > 1:
+    if rank_info(os.environ).world_size > 1:
         raise OptionError(
             "pseudo-label starts the processes of its rounds itself, as many as the run had: start one."
         )

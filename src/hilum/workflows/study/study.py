@@ -10,7 +10,7 @@ from typing import Any
 
 from hilum.errors import OptionError, RunError
 from hilum.listener import SILENT, Listener
-from hilum.training.distributed import place_in
+from hilum.training.distributed import rank_info
 from hilum.training.interrupt import Interrupted
 from hilum.workflows.study.analysis import analyse
 from hilum.workflows.study.cells import (
@@ -91,7 +91,7 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
         HilumError: The plan cannot work, or the folder holds something else; nothing was run.
         Interrupted: SIGINT or SIGTERM came; all is saved.
     """
-    if place_in(os.environ).count > 1:
+    if rank_info(os.environ).world_size > 1:
         raise OptionError("a study starts its own processes: give --jobs, and start it once.")
     films = refuse_unworkable(plan)
     cells, folder, jobs = cells_of(plan), plan.options.out, jobs_for(plan.options.jobs)

@@ -61,7 +61,7 @@ def train_classifier(
 
 
 def _train(options: FinetuneOptions, team: Team, table: Path | None) -> TrainingResult:
-    listener, processes = team.listener, team.place.count
+    listener, processes = team.listener, team.ranks.world_size
     films = Films.open(options.data, options.unlabelled, listener=listener)
     subsets = Subsets.of(films)
     pseudo_labels = None if table is None else read_pseudo_labels(table)

@@ -64,7 +64,7 @@ def pretrain(
 def _pretrain(
     method: str, method_options: Any, options: PretrainOptions, team: Team
 ) -> TrainingResult:
-    listener, processes = team.listener, team.place.count
+    listener, processes = team.listener, team.ranks.world_size
     if options.monitor.tensorboard:
         require_tensorboard()
     films = Films.open(options.data, listener=listener)

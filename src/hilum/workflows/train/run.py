@@ -204,7 +204,7 @@ def film_batches(
         train.batch_size,
         train.accumulate,
         labels,
-        team.place,
+        team.ranks,
         pin=torch.cuda.is_available() and train.accelerator != "cpu",
         positives=positives,
     )

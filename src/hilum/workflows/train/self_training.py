@@ -16,7 +16,7 @@ from hilum.findings import positions
 from hilum.images.films import Films
 from hilum.labels import SELF_TRAIN, LabelOptions, policies
 from hilum.listener import Listener
-from hilum.training.distributed import place_in
+from hilum.training.distributed import rank_info
 from hilum.training.run_folder import (
     CHECKPOINTS,
     MODEL,
@@ -55,12 +55,12 @@ def self_train(options: FinetuneOptions, listener: Listener) -> TrainingResult:
         return train_classifier(options, None, listener)  # reports the finished run
     if table.is_file():
         return train_classifier(options, table, listener)
-    place = place_in(os.environ)
-    if place.rank == 0:
+    ranks = rank_info(os.environ)
+    if ranks.rank == 0:
         films = Films.open(options.data, options.unlabelled)
         refuse_two_of_a_name(films.catalog)
         subsets = Subsets.of(films)
-        record = RunRecord.of(subsets, max(place.count, options.devices))
+        record = RunRecord.of(subsets, max(ranks.world_size, options.devices))
         with open_run(options.out, run_options(("finetune",), asdict(options), record)):
             listener.note("trains a first model, which will label the uncertain cells")
             train_classifier(first_options(options), None, listener)
