@@ -207,4 +207,6 @@ def test_files_that_are_no_films(hilum, classifier, tmp_path):
     (tmp_path / "a.png").write_text("no film")
     said = hilum("predict", classifier, tmp_path / "a.png", "--out", tmp_path / "out.csv")
     assert said.code == 1
-    assert said.err.splitlines()[-1].endswith("a.png could not be read: not a PNG or JPEG image")
+    assert said.err.splitlines()[-1].endswith(
+        "a.png could not be read: not a PNG, JPEG or DICOM image"
+    )

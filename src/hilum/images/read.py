@@ -1,4 +1,4 @@
-"""Read a radiograph file into grey: PNG and JPEG of all kinds, in bounded memory, or the reason why it failed.
+"""Read a radiograph file into grey: PNG, JPEG and DICOM of all kinds, in bounded memory, or the reason why it failed.
 
 Only the content counts, not the file's extension. Before OpenCV gets the bytes, the container is
 parsed here: its size is taken from the header (decompression bombs), and it must be complete
@@ -16,24 +16,29 @@ import struct
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import cv2
 import numpy as np
 
+from hilum.images.dicom.sniff import HEAD_BYTES, is_dicom
+from hilum.images.rendering import DISPLAY, Rendering
 from hilum.images.unreadable import UnreadableFilm
 
 __all__ = [
     "KEEPING_READER",
     "MARKER_SHARE",
     "MAX_PIXELS",
+    "NotedFilm",
     "UnreadableFilm",
     "bulk_bits",
     "decode_grey",
     "read_grey",
     "read_grey_keeping_damaged",
+    "read_noted",
     "to_eight_bits",
 ]
 
@@ -58,6 +63,15 @@ _ERROR_OUTPUT = threading.Lock()
 _JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
 
 
+class NotedFilm(NamedTuple):
+    """A film as grey, and what was odd about it."""
+
+    grey: np.ndarray
+    """uint8 [H, W]"""
+    notes: tuple[str, ...] = ()
+    """A few set phrases, fit for counting."""
+
+
 class _Encoded(NamedTuple):
     """A parsed file: the bytes for OpenCV, and the declared bits of a 16-bit sample."""
 
@@ -65,26 +79,56 @@ class _Encoded(NamedTuple):
     declared_bits: int | None = None
 
 
-def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_grey(
+    path: Path, max_pixels: int = MAX_PIXELS, rendering: Rendering = DISPLAY
+) -> np.ndarray:
     """Return the film as grey, uint8 [H, W], turned by its EXIF orientation.
 
     Colour becomes luma (Rec. 601), transparency is ignored. 16-bit samples are scaled by
-    `to_eight_bits`.
+    `to_eight_bits`; those of DICOM files as ``rendering`` says.
 
     Raises:
-        UnreadableFilm: The file is missing, cut, damaged, no PNG or JPEG, or has more than
-            ``max_pixels`` pixels.
+        UnreadableFilm: The file is missing, cut, damaged, neither PNG, JPEG nor DICOM, or has more
+            than ``max_pixels`` pixels.
     """
-    return decode_grey(_read_bytes(path, max_pixels), max_pixels)
+    return read_noted(path, max_pixels, rendering).grey
 
 
-def read_grey_keeping_damaged(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_grey_keeping_damaged(
+    path: Path, max_pixels: int = MAX_PIXELS, rendering: Rendering = DISPLAY
+) -> np.ndarray:
     """Return the film as `read_grey` does, also a JPEG whose decoder reports damaged data.
 
     Raises:
         UnreadableFilm: As for `read_grey`; what has no pixels still fails.
     """
-    return decode_grey(_read_bytes(path, max_pixels), max_pixels, keep_damaged=True)
+    return read_noted(path, max_pixels, rendering, keep_damaged=True).grey
+
+
+def read_noted(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    rendering: Rendering = DISPLAY,
+    *,
+    keep_damaged: bool = False,
+) -> NotedFilm:
+    """Return the film as `read_grey` does, with what was odd about it.
+
+    Raises:
+        UnreadableFilm: As for `read_grey`.
+    """
+    with _opened(path) as file:
+        if not is_dicom(file.read(HEAD_BYTES)):
+            file.seek(0)
+            data = _read_bytes(file, max_pixels)
+            return NotedFilm(decode_grey(data, max_pixels, keep_damaged=keep_damaged))
+        from hilum.images.dicom.film import read_dicom  # pydicom takes a tenth of a second
+
+        def decode_jpeg(data: bytes) -> np.ndarray:
+            return _decode(_walk_jpeg(data, max_pixels).data, keep_damaged)
+
+        file.seek(0)
+        return NotedFilm(*read_dicom(file, max_pixels, rendering, decode_jpeg))
 
 
 def decode_grey(
@@ -104,7 +148,7 @@ def decode_grey(
         if data.startswith(magic):
             encoded = walk(data, max_pixels)
             return to_eight_bits(_decode(encoded.data, keep_damaged), encoded.declared_bits)
-    raise UnreadableFilm("not a PNG or JPEG image") if data else UnreadableFilm("empty")
+    raise UnreadableFilm("not a PNG, JPEG or DICOM image") if data else UnreadableFilm("empty")
 
 
 def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndarray:
@@ -161,23 +205,30 @@ def bulk_bits(grey: np.ndarray) -> int:
     return max(8, largest.bit_length())
 
 
-def _read_bytes(path: Path, max_pixels: int) -> bytes:
-    """Return the file's bytes; a file larger than any valid film of ``max_pixels`` is not read."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a film for reading, unbuffered; what the system refuses becomes an UnreadableFilm."""
     try:
-        status, largest = path.stat(), 8 * max_pixels + 2**24
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block for ever
             raise UnreadableFilm("not a plain file")
-        if status.st_size > largest:
-            raise UnreadableFilm(
-                "too many pixels", f"a file of {status.st_size} bytes, at most {largest} are read"
-            )
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            yield cast(BinaryIO, file)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UnreadableFilm("missing") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise UnreadableFilm(
             "unreadable", getattr(error, "strerror", None) or type(error).__name__
         ) from error
+
+
+def _read_bytes(file: BinaryIO, max_pixels: int) -> bytes:
+    """Return the file's bytes; a file larger than any valid film of ``max_pixels`` is not read."""
+    size, largest = os.fstat(file.fileno()).st_size, 8 * max_pixels + 2**24
+    if size > largest:
+        raise UnreadableFilm(
+            "too many pixels", f"a file of {size} bytes, at most {largest} are read"
+        )
+    return file.read()
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -32,25 +32,21 @@ Write = Callable[..., Path]
 def write(tmp_path: Path) -> Write:
     """Write a file with the usual tags, those given by keyword instead, None to leave one out."""
 
-    def write(
-        syntax: str | None = ExplicitVRLittleEndian, *, preamble: bool = True, **tags: Any
-    ) -> Path:
+    def write(syntax: str = ExplicitVRLittleEndian, *, preamble: bool = True, **tags: Any) -> Path:
         dataset = Dataset()
         for name, value in {**USUAL, **tags}.items():
             if value is not None:
                 setattr(dataset, name, value)
         implicit, little = syntax == "1.2.840.10008.1.2", syntax != "1.2.840.10008.1.2.2"
         if "PixelData" in dataset:
-            dataset["PixelData"].VR = "OW"
+            packed = dataset.PixelData[:4] == b"\xfe\xff\x00\xe0"
+            dataset["PixelData"].VR = "OB" if packed else "OW"
+            dataset["PixelData"].is_undefined_length = packed
         path = tmp_path / f"film-{len(list(tmp_path.iterdir()))}.dcm"
-        if syntax is not None and preamble:
-            dataset.file_meta = FileMetaDataset()
+        if preamble:
+            dataset.preamble, dataset.file_meta = bytes(128), FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = syntax
-            dataset.file_meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", "1.2")
-            dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-            dataset.save_as(path, enforce_file_format=True)
-        else:
-            dataset.save_as(path, implicit_vr=implicit, little_endian=little)
+        dataset.save_as(path, implicit_vr=implicit, little_endian=little, force_encoding=preamble)
         return path
 
     return write

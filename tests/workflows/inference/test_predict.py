@@ -86,7 +86,7 @@ def test_a_folder_and_a_list_stand_for_their_files(
     assert list(pd.read_csv(result.out)["film"]) == [str(file) for file in read]
     assert result.failed == {
         str(tmp_path / "none.png"): "missing",
-        str(film_files[2]): "not a PNG or JPEG image",
+        str(film_files[2]): "not a PNG, JPEG or DICOM image",
     }
     alone = predict(str(classifier), str(film_files[0].parent), str(tmp_path / "alone.csv"))
     assert alone.films == 4

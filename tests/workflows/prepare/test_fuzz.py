@@ -25,7 +25,7 @@ CAP = 200_000
 """Pixels; small, so that a mutated header cannot ask for gigabytes."""
 REASONS = {
     "empty",
-    "not a PNG or JPEG image",
+    "not a PNG, JPEG or DICOM image",
     "truncated",
     "damaged",
     "zero size",

@@ -213,7 +213,7 @@ def test_every_row_is_accounted_for_by_reason(films: Path, tmp_path: Path) -> No
     assert result.rows_failed == {
         "empty": 1,
         "truncated": 1,
-        "not a PNG or JPEG image": 1,
+        "not a PNG, JPEG or DICOM image": 1,
         "damaged": 1,
     }
     assert result.rows_read == result.rows_kept + 12 + 4

@@ -22,6 +22,14 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_sequence
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from hilum.images.dicom.sniff import (
+    HEAD_BYTES,
+    MAGIC,
+    PREAMBLE,
+    REPRESENTATIONS,
+    encoding,
+    is_dicom,
+)
 from hilum.images.unreadable import UnreadableFilm
 
 IMPLICIT, BIG_ENDIAN, DEFLATED = (
@@ -37,15 +45,7 @@ HEADER_BYTES = 2**24
 """Most bytes that are read before the pixels; films have 4 MB at most, overlays and icons included."""
 MOST_PIECES = 150_000
 """Most pieces, three an element, that a header is read in: it bounds the time for millions of tiny elements."""
-PREAMBLE, MAGIC = 128, b"DICM"
-HEAD_BYTES = PREAMBLE + len(MAGIC) + 8
-"""Bytes at a file's beginning that show whether it is DICOM."""
 
-_FIRST_GROUPS = range(0x0002, 0x0030)
-"""Groups with which a data set may begin."""
-_VR = frozenset(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
-)
 # What pydicom raises for damaged elements.
 _DAMAGE = (
     ValueError, LookupError, TypeError, AttributeError, NotImplementedError, OverflowError, EOFError,
@@ -112,28 +112,11 @@ class Elements:
         return list(value) if value else []
 
 
-def is_dicom(head: bytes) -> bool:
-    """Return whether a file whose first HEAD_BYTES these are is DICOM.
-
-    It is if "DICM" follows the preamble, or if it begins as a data set does, for many files lack
-    the preamble.
-    """
-    if head[PREAMBLE : PREAMBLE + 4] == MAGIC:
-        return True
-    encoding = _encoding(head)
-    if encoding is None or len(head) < 8:
-        return False
-    if encoding[0]:
-        return True
-    group, number, length = struct.unpack_from("<HHL", head)
-    return group in (2, 8) and number <= 0x18 and length <= 256 and length % 2 == 0
-
-
 def read_elements(file: BinaryIO, wanted: frozenset[int], inflated: int = HEADER_BYTES) -> Elements:
     """Return those of a file's elements whose tags are wanted, up to its pixels.
 
     Args:
-        file: Opened for reading bytes, unbuffered or in memory, at its beginning.
+        file: Opened for reading bytes, unbuffered or in memory; read from its beginning.
         wanted: Tags, such as ``0x0028_0010``.
         inflated: Most bytes to inflate where the data set is deflated.
 
@@ -193,6 +176,7 @@ class _Bounded(io.BufferedReader):
 
 
 def _read(file: BinaryIO, wanted: frozenset[int], inflated: int) -> Elements:
+    file.seek(0)
     stream = _Bounded(file)
     try:
         head = stream.read(HEAD_BYTES)
@@ -218,7 +202,7 @@ def _syntax(stream: _Bounded, head: bytes) -> str:
     """Return the Transfer Syntax UID, empty where the file has none; the stream is then at the data set."""
     syntax = ""
     if head[:2] == b"\2\0":
-        implicit = head[4:6] not in _VR
+        implicit = head[4:6] not in REPRESENTATIONS
         meta = _elements(stream, implicit, True, lambda tag, *_: tag >> 16 != 2, {TRANSFER_SYNTAX})
         for element in meta:
             syntax = text_of(element) if element.tag == TRANSFER_SYNTAX else syntax
@@ -227,7 +211,7 @@ def _syntax(stream: _Bounded, head: bytes) -> str:
 
 def _data_set(stream: _Bounded, wanted: frozenset[int], syntax: str) -> Elements:
     at = stream.tell()
-    explicit, little = _encoding(stream.read(8)) or (syntax != IMPLICIT, syntax != BIG_ENDIAN)
+    explicit, little = encoding(stream.read(8)) or (syntax != IMPLICIT, syntax != BIG_ENDIAN)
     stream.seek(at)
     last: list[tuple[int, str | None, int]] = []
 
@@ -252,17 +236,6 @@ def _elements(
     return data_element_generator(
         cast(BinaryIO, stream), implicit, little, stop, specific_tags=list(wanted)
     )
-
-
-def _encoding(head: bytes) -> tuple[bool, bool] | None:
-    """Return whether a data set is explicit and little-endian by its first bytes, None where they are odd."""
-    if len(head) < 6:
-        return None
-    little, big = (int.from_bytes(head[:2], order) for order in ("little", "big"))
-    explicit = head[4:6] in _VR
-    if little in _FIRST_GROUPS:
-        return explicit, True
-    return (True, False) if big in _FIRST_GROUPS and explicit else None
 
 
 def _encodings(element: Element | None) -> tuple[str, ...]:

@@ -308,7 +308,7 @@ def read_header(path: str | Path) -> DicomHeader:
 
 
 def read_header_of(file: BinaryIO) -> DicomHeader:
-    """Return the header of a DICOM file that is open for reading, at its beginning.
+    """Return the header of a DICOM file that is open for reading.
 
     Raises:
         UnreadableFilm: It is no DICOM file, or damaged.
