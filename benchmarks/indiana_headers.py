@@ -102,7 +102,14 @@ def stated_view(row: Row) -> str:
     """Return a row's view by the rule as docs/dicom.md states it and this table's own words."""
     sides = {"L": "FRONTAL", "R": "FRONTAL", "A": "LATERAL", "P": "LATERAL"}
     tag, across = row["View Position"], several(row["Patient Orientation"])
-    by_tag = {"PA": "PA", "AP": "AP", "LL": "LATERAL", "RL": "LATERAL", "LATERAL": "LATERAL", "LARGE LATERAL": "LATERAL"}
+    by_tag = {
+        "PA": "PA",
+        "AP": "AP",
+        "LL": "LATERAL",
+        "RL": "LATERAL",
+        "LATERAL": "LATERAL",
+        "LARGE LATERAL": "LATERAL",
+    }
     by_code = {"postero-anterior": "PA", "left lateral": "LATERAL"}
     code = next((view for words, view in by_code.items() if words in row["View Code Sequence"]), "")
     return by_tag.get(tag) or code or (sides[across[0]] if across else "unknown")
@@ -116,7 +123,8 @@ def measure(wheel: Path) -> dict[str, Any]:
     views = [film_view(header) or "unknown" for header in headers]
     kept = [index for index, reason in enumerate(reasons) if not reason]
     polarity = Counter(
-        (headers[index].photometric, headers[index].presentation_shape or "no shape") for index in kept
+        (headers[index].photometric, headers[index].presentation_shape or "no shape")
+        for index in kept
     )
     tagged = [i for i in kept if rows[i]["View Position"] and rows[i]["Patient Orientation"]]
     side = {"PA": "frontal", "AP": "frontal"}
@@ -143,7 +151,8 @@ def measure(wheel: Path) -> dict[str, Any]:
         "view_and_orientation_contradict": [contradicting, len(tagged)],
         "polarity": {f"{tag}, {shape}": count for (tag, shape), count in polarity.most_common()},
         "low_values_are_white": sum(headers[i].photometric == "MONOCHROME1" for i in kept),
-        "shape_contradicts": polarity["MONOCHROME1", "IDENTITY"] + polarity["MONOCHROME2", "INVERSE"],
+        "shape_contradicts": polarity["MONOCHROME1", "IDENTITY"]
+        + polarity["MONOCHROME2", "INVERSE"],
         "window": dict(Counter(window_of(rows[i]) for i in kept).most_common()),
         "burned_in_not_stated": sum(headers[i].burned_in is None for i in kept),
     }

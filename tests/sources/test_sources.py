@@ -33,6 +33,17 @@ def test_every_source_has_frozen_options_with_defaults_and_help(name: str) -> No
         )
 
 
+VINDR = {"train.csv": "image_id,class_name,rad_id,x_min,y_min,x_max,y_max\na,ILD,R1,1,2,3,4\n"}
+RSNA = {"stage_2_train_labels.csv": "patientId,x,y,width,height,Target\na,1,2,3,4,1\n"}
+
+
+def published(export, film: str, tables: dict[str, str]) -> Path:
+    export(film)
+    for name, text in tables.items():
+        (export.root / name).write_text(text)
+    return export.root
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_keeps_the_catalogues_rules(
     name: str, nih, chexpert, medmnist, films, mimic, padchest, export
@@ -44,6 +55,8 @@ def test_every_source_keeps_the_catalogues_rules(
         "chexpert": chexpert,
         "medmnist": lambda: medmnist().parent,
         "dicom": lambda: export("IM1").parent,
+        "vindr": lambda: published(export, "train/a.dicom", VINDR),
+        "rsna": lambda: published(export, "stage_2_train_images/a.dcm", RSNA),
     }
     root = known.get(name, lambda: films("a/1.png", "b/2.jpg"))()
     catalog = read_source(name, str(root))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.annotations.mask_files import read_masks
 from hilum.annotations.nih14_boxes import OPACITIES, OWN, Box, read_boxes
+from hilum.annotations.reader_boxes import reader_boxes
 from hilum.arrays import BoolArray, Rows
 from hilum.errors import DataError
 from hilum.images.enhance import padded_size, pixel_hash
@@ -168,12 +169,21 @@ def annotations_of(store: Store, roots: Sequence[Path]) -> Annotations | str:
             return MaskAnnotations(root, store.preparation.fit)
         elif boxes := read_boxes(root):
             return BoxAnnotations(root, boxes, _description_of_boxes(root), store.preparation.fit)
+        elif boxes := reader_boxes(root, _sizes(store)):
+            return BoxAnnotations(root, boxes, "the data set's own boxes", store.preparation.fit)
         else:
             reason = (
                 f"{root.name or root} holds no masks and no boxes: "
                 f"looked for {MASKS}/, {OWN} and {OPACITIES}."
             )
     return reason
+
+
+def _sizes(store: Store) -> dict[str, tuple[int, int]]:
+    """Return height and width of the films by their file names, of those whose size is known."""
+    known = store.columns(["path", "height", "width"]).dropna()
+    names = known["path"].str.rpartition("/")[2]
+    return dict(zip(names, zip(known["height"], known["width"], strict=True), strict=True))
 
 
 def shown_findings(

@@ -51,6 +51,12 @@ SOURCES: dict[str, SourceEntry] = {
     "dicom": SourceEntry(
         "hilum.sources.dicom", "DICOM files of a hospital: a tree, labels in a table keyed by study"
     ),
+    "vindr": SourceEntry(
+        "hilum.sources.vindr", "VinDr-CXR: its table of readers, DICOM films, boxes"
+    ),
+    "rsna": SourceEntry(
+        "hilum.sources.rsna", "RSNA Pneumonia Detection Challenge: its tables, DICOM films, boxes"
+    ),
     "folder": SourceEntry(
         "hilum.sources.folder", "any folder: a CSV mapped by options, class folders, or no labels"
     ),
