@@ -13,6 +13,9 @@ from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
 from hilum.labels import BLOCK, MULTICLASS, SELF_TRAIN, LabelOptions, apply_policy, policies
 
+LEFT_OUT = ": left out"
+"""How a line ends that says which findings get no output."""
+
 
 def training_labels(films: Films, options: LabelOptions) -> tuple[FloatArray, FloatArray]:
     """Return targets and weights [N, F] of all films; findings that a film's source never states weigh nothing."""
@@ -119,16 +122,16 @@ class LabelKinds:
         """Return a line for each reason why findings, F names, are left out; none where all are learnt."""
         one_kind = self.counted & ~(self.present & self.absent)
         reasons = {
-            "no training film has a label that counts for {}: left out": ~self.counted,
-            "every training label that counts says present for {}: left out": one_kind
-            & self.present,
-            "every training label that counts says absent for {}: left out": one_kind & self.absent,
-            "every training label that counts says uncertain for {}: left out": one_kind
+            "no training film has a label that counts for {}": ~self.counted,
+            "every training label that counts says present for {}": one_kind & self.present,
+            "every training label that counts says absent for {}": one_kind & self.absent,
+            "every training label that counts says uncertain for {}": one_kind
             & ~self.present
             & ~self.absent,
         }
         return [
             line.format(", ".join(findings[column] for column in map(int, np.flatnonzero(columns))))
+            + LEFT_OUT
             for line, columns in reasons.items()
             if columns.any()
         ]

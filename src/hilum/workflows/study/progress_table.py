@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hilum.listener import Listener
+from hilum.workflows.data.targets import LEFT_OUT
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.record import StudyCell
 from hilum.workflows.study.schedule import seconds_left
@@ -43,6 +44,7 @@ class Board:
         self._stages: dict[str, _Stage] = {}
         self._cells: tuple[StudyCell, ...] = ()
         self._running: dict[str, str] = {}
+        self._findings_left_out: set[str] = set()
 
     def show(self, cells: tuple[StudyCell, ...]) -> None:
         """Update the cells and redraw the table."""
@@ -55,14 +57,19 @@ class Board:
     def hearing(self, run: str) -> Listener:
         """Return the listener of a run: its progress goes to the table.
 
-        Of notes only a pretraining's and the results of pseudo-label rounds are shown.
+        Of notes are shown those of a pretraining, the results of pseudo-label rounds, and which
+        findings get no output: these once, since most runs say the same.
         """
         return _Hearing(self, run)
 
     def note(self, run: str, line: str) -> None:
         """Show a note of a run."""
         kinds = {cell.kind for cell in self._cells if cell.run == run}
-        if "pretrain" in kinds or ("pseudo-label" in kinds and line.startswith("round ")):
+        first_time = line.endswith(LEFT_OUT) and line not in self._findings_left_out
+        if first_time:
+            self._findings_left_out.add(line)
+        result = "pseudo-label" in kinds and line.startswith("round ")
+        if "pretrain" in kinds or result or first_time:
             self._listener.note(f"{_name(run)}: {line}")
 
     def device(self, name: str) -> None:
