@@ -74,6 +74,8 @@ VIEW_CODES = {
     "AP": ("399010003", "antero-posterior"),
     "LATERAL": ("399198007", "right lateral"),
 }
+SERIES = {"film": "", "for-processing": " raw", "second-rendering": " edge enhanced"}
+"""What the series description says of a file, after the view."""
 FRAME = 0.04
 """Width of the padding on each side, as a share of the film."""
 CURVE = 6.0
@@ -206,7 +208,7 @@ def header(film: Film, habit: Habit, seed: int, kind: str) -> Dataset:
     dataset.InstitutionName = "Hospital of drawn phantoms"
     dataset.ReferringPhysicianName = "Drawn^Doctor"
     dataset.StudyDescription = "Chest"
-    dataset.SeriesDescription = words + ("" if kind == "film" else f" {kind.replace('-', ' ')}")
+    dataset.SeriesDescription = words + SERIES[kind]
     dataset.PatientName, dataset.PatientID = (
         f"{family}^{given}^Phantom",
         f"PHANTOM{film.patient:05d}",
