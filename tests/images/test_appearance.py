@@ -25,7 +25,7 @@ def test_each_turn_undoes_what_it_names() -> None:
         "turned to the left": np.rot90(film, 1, (1, 2)),
         "turned to the right": np.rot90(film, -1, (1, 2)),
         "upside down": film[:, ::-1, ::-1],
-        "a negative": 255 - film,
+        "inverted": 255 - film,
     }
     assert done.keys() == TURNS.keys()
     for name, changed in done.items():

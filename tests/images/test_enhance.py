@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hilum.errors import DataError, OptionError
-from hilum.images.enhance import ENHANCEMENTS, FITS, Preparation, padded_size, pixel_hash, resize
+from hilum.images.enhance import ENHANCEMENTS, FITS, Preparation, padded_size, pixel_hash
+from hilum.images.resize import resize
 
 FILM = np.random.default_rng(0).integers(0, 256, (300, 200)).astype(np.uint8)
 

@@ -76,6 +76,7 @@ def source_command(name: str) -> Callable[..., None]:
         done = "already done: " if result.already_done else ""
         kept = f"{done}{result.rows_kept:,} of {counted(result.rows_read, 'row')} kept"
         rows = f"{kept}{by_reason('excluded', result.rows_excluded)}{by_reason('failed', result.rows_failed)}"
+        rows += by_reason("flagged", result.flagged)
         return f"{rows}\n{_copies(result.copies)}{result.store}"
 
     own = (

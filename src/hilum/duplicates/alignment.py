@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from hilum.arrays import FloatArray
-from hilum.images.enhance import resize
+from hilum.images.resize import resize
 
 EDGE = 64
 """Side in pixels at which films are compared."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import FloatArray
-from hilum.images.enhance import resize
+from hilum.images.resize import resize
 
 Read = Callable[[NDArray[np.int64]], np.ndarray]
 """From row numbers to films, uint8 [n, size, size]."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import FloatArray
-from hilum.images.enhance import resize
+from hilum.images.resize import resize
 
 TONES_SIDE = 16
 """Side in pixels at which tones are compared."""
@@ -20,7 +20,7 @@ TURNS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "turned to the left": lambda tones: np.rot90(tones, -1, (1, 2)),
     "upside down": lambda tones: np.rot90(tones, 2, (1, 2)),
     "turned to the right": lambda tones: np.rot90(tones, 1, (1, 2)),
-    "a negative": lambda tones: -tones,
+    "inverted": lambda tones: -tones,
 }
 """Changes of orientation or polarity by name, each undone on tones [n, s, s]."""
 

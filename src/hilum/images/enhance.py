@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from hilum.errors import DataError, OptionError, choose
+from hilum.images.film_check import film_flags, is_inverted, thumbnail
+from hilum.images.resize import resize
 
 SMALLEST, LARGEST = 8, 4096
 """Allowed sides of a stored film, in pixels."""
@@ -40,19 +42,6 @@ ENHANCEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "clahe": equalise_locally,
 }
 """Enhancements of the resized film, by name."""
-
-
-def resize(film: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the film, uint8 [H, W], at another size: area means to shrink a side, linear interpolation to enlarge it.
-
-    In two calls, since OpenCV's area mode becomes linear (and aliases) if one side is enlarged.
-    """
-    small = (min(width, film.shape[1]), min(height, film.shape[0]))
-    if small != film.shape[::-1]:
-        film = cv2.resize(film, small, interpolation=cv2.INTER_AREA)
-    if small != (width, height):
-        film = cv2.resize(film, (width, height), interpolation=cv2.INTER_LINEAR)
-    return film
 
 
 def squashed_size(_height: int, _width: int, size: int) -> tuple[int, int]:
@@ -88,6 +77,8 @@ class Preparation:
     """A name of ENHANCEMENTS, applied to the resized film before any padding."""
     fit: str = "squash"
     """A name of FITS: squash (aspect ratio lost) or pad (black margins)."""
+    fix_polarity: bool = False
+    """Whether films that look inverted (`hilum.images.film_check`) are inverted first."""
 
     def __post_init__(self) -> None:
         """Refuse unknown names and sizes out of range.
@@ -116,6 +107,8 @@ class Preparation:
             raise ValueError(
                 f"a grey film is uint8 [H, W], this is {grey.dtype} {list(grey.shape)}"
             )
+        if self.fix_polarity and is_inverted(*film_flags([thumbnail(grey)])):
+            grey = 255 - grey
         height, width = FITS[self.fit](grey.shape[0], grey.shape[1], self.size)
         film = ENHANCEMENTS[self.enhance](resize(grey, height, width))
         if (height, width) == (self.size, self.size):
@@ -126,8 +119,11 @@ class Preparation:
         return square
 
     def to_json(self) -> dict[str, Any]:
-        """Return the steps as plain values."""
-        return asdict(self)
+        """Return the steps as plain values; a step that earlier versions had not is named where it is taken."""
+        steps = asdict(self)
+        if not self.fix_polarity:
+            del steps["fix_polarity"]
+        return steps
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preparation:
@@ -137,7 +133,12 @@ class Preparation:
             DataError: The values are not those of a preparation.
         """
         try:
-            return cls(int(values["size"]), str(values["enhance"]), str(values["fit"]))
+            return cls(
+                int(values["size"]),
+                str(values["enhance"]),
+                str(values["fit"]),
+                bool(values.get("fix_polarity", False)),
+            )
         except (KeyError, TypeError, ValueError, OptionError) as error:
             raise DataError(
                 f"cannot understand how films were prepared: {dict(values)!r}. Prepare the store again."
@@ -149,4 +150,5 @@ class Preparation:
         >>> Preparation(64, "paper").flags()
         '--size 64 --enhance paper --fit squash'
         """
-        return f"--size {self.size} --enhance {self.enhance} --fit {self.fit}"
+        fixed = " --fix-polarity" if self.fix_polarity else ""
+        return f"--size {self.size} --enhance {self.enhance} --fit {self.fit}{fixed}"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, FloatArray
-from hilum.images.enhance import resize
+from hilum.images.resize import resize
 
 SIDE = 64
 """Largest side in pixels at which films are read."""

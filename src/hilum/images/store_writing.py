@@ -26,7 +26,7 @@ from hilum.images.store import (
     Store,
 )
 
-FAILURES, MISSING = "failures.csv", "missing.csv"
+FAILURES, MISSING, FLAGGED = "failures.csv", "missing.csv", "flagged.csv"
 
 
 def shard_name(number: int) -> str:
@@ -130,6 +130,11 @@ def write_failures(folder: Path, failures: Sequence[tuple[int, str, str]]) -> No
 def write_missing(folder: Path, paths: Sequence[str]) -> None:
     """Write ``missing.csv``: the path of each film that the source's tables name and that is not on disk."""
     write_csv(folder / MISSING, ["path"], [[path] for path in paths])
+
+
+def write_flagged(folder: Path, films: Sequence[tuple[int, str, str, str]]) -> None:
+    """Write ``flagged.csv``: row in the store, path, what the film looks like, and what was done about it."""
+    write_csv(folder / FLAGGED, ["row", "path", "looks_like", "done"], films)
 
 
 def make_manifest(

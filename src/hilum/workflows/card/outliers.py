@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from hilum.arrays import FloatArray, Rows
 from hilum.images.appearance import TONES_SIDE, TURNS, contrast, outlines, tones
 from hilum.images.film_cells import over_stored
+from hilum.images.film_check import film_flags, thumbnail
 from hilum.images.films import Films
 from hilum.metrics.outlier_distance import Bulk
 
 COLUMNS = ("row", "source", "path", "score", "reason")
 FEWEST = 200
-"""Films needed to estimate the bulk; of fewer only blank ones are found."""
+"""Films needed to estimate the bulk; of fewer only blank, inverted and turned ones are found."""
 SAMPLE = 20_000
 """Films that the bulk is fitted on, at most."""
 TONE_DIRECTIONS, OUTLINE_DIRECTIONS = 32, 16
@@ -25,6 +26,8 @@ FAR = 4.0
 """Spreads above the usual distance from the bulk at which a film is an outlier."""
 BETTER = 0.5
 """It is one too where rotating or inverting it reduces the distance by this much in its logarithm."""
+FLAGGED = 2.0
+"""Score of a film that looks inverted or turned by itself, whatever the others look like."""
 FLAT = 4.0
 """Grey levels of standard deviation below which a film is blank."""
 REASONS = ("hardly any contrast", "tones unlike the others'", "outlines unlike the others'", *TURNS)
@@ -104,6 +107,10 @@ def _scores(images: NDArray[np.uint8], bulk: _Bulk | None) -> FloatArray:
         scores[:, 1:] = np.stack(
             [bulk.tones(_flat(seen)) / FAR, bulk.outlines(outlines(images)) / FAR, *turned], 1
         )
+    for film, flag in enumerate(film_flags([thumbnail(image) for image in images])):
+        for place, reason in enumerate(REASONS):
+            if reason in flag:
+                scores[film, place] = max(scores[film, place], FLAGGED)
     return scores
 
 

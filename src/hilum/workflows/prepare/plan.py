@@ -43,6 +43,8 @@ class PrepareOptions:
     """none, paper (denoise, then equalise the histogram) or clahe."""
     fit: str = "squash"
     """squash (the aspect ratio is lost) or pad (black margins)."""
+    fix_polarity: bool = False
+    """Invert films back that look inverted, before anything else; they are flagged in either case."""
     views: str = "all"
     """all or frontal (laterals left out)."""
     unknown_views: str = "drop"
@@ -82,7 +84,7 @@ class PrepareOptions:
         Raises:
             OptionError: A size or a name is not allowed.
         """
-        return Preparation(self.size, self.enhance, self.fit)
+        return Preparation(self.size, self.enhance, self.fit, self.fix_polarity)
 
     def worker_count(self) -> int:
         """Return how many processes to use.
@@ -212,7 +214,7 @@ class Plan:
     def _refuse_other(self, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise a RunError with the difference if a store was begun under another plan."""
         # Stores of earlier versions, and those of all views, kept films of unknown view.
-        usual = {"dedup": False, "unknown_views": "keep"}
+        usual = {"dedup": False, "unknown_views": "keep", "fix_polarity": False}
         begun, now = {**usual, **begun}, {**usual, **now}
         changed = [name for name in now if begun.get(name) != now[name]]
         if not changed:

@@ -25,6 +25,8 @@ FIRST_FILMS, MOST_FILMS = 4, 512
 PIPE_BYTES = 2**18
 """Capacity of a worker's input pipe: all its jobs fit, so that sending one never waits for a film
 that hangs."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Variables of a worker: it is one of several, and its sums are too small to be divided."""
 AHEAD = 2
 """Jobs a worker holds, so that it never waits for the next."""
 TRIES = 2
@@ -59,14 +61,16 @@ class Outcome(NamedTuple):
     detail: str = ""
     size: tuple[int, int] | None = None
     """Height and width in pixels."""
+    flag: str = ""
+    """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
 
     @staticmethod
     def of(answer: Sequence[Any]) -> Outcome:
-        """Read a worker's answer for a film: ``[hash, height, width]`` or ``[reason, detail]``."""
+        """Read a worker's answer for a film: ``[hash, height, width, flag]`` or ``[reason, detail]``."""
         if len(answer) == 2:
             return Outcome(None, *answer)
-        pixels, height, width = answer
-        return Outcome(pixels, size=(height, width))
+        pixels, height, width, flag = answer
+        return Outcome(pixels, size=(height, width), flag=flag)
 
 
 class Setup(NamedTuple):
@@ -90,7 +94,10 @@ class _Worker:
         self._current.flush()
         handle = self._current.fileno()
         self.process = WorkerProcess(
-            ["-m", "hilum.workflows.prepare.worker"], reads_output=True, pass_fds=[handle]
+            ["-m", "hilum.workflows.prepare.worker"],
+            {**os.environ, **ONE_THREAD},
+            reads_output=True,
+            pass_fds=[handle],
         )
         with suppress(OSError):
             fcntl.fcntl(self.process.input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

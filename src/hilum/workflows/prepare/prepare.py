@@ -11,17 +11,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hilum.catalog import Catalog
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
 from hilum.group_key import made_key
+from hilum.images.film_check import is_inverted
 from hilum.images.read import KEEPING_READER
 from hilum.images.store import MANIFEST, Store
 from hilum.images.store_writing import (
+    FLAGGED,
     MISSING,
     make_manifest,
     stored_table,
     write_failures,
+    write_flagged,
     write_manifest,
     write_missing,
     write_table,
@@ -60,6 +65,8 @@ class PrepareResult:
     rows_kept: int
     rows_excluded: dict[str, int]
     rows_failed: dict[str, int]
+    flagged: dict[str, int] = field(default_factory=dict)
+    """Films kept that look inverted or turned, by what they look like."""
     copies: dict[str, int] = field(default_factory=dict)
     """With ``dedup``: pairs of copies, exact and near, those between patients, and films left out
     of all splits."""
@@ -272,12 +279,30 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     )
     write_table(out, table)
     shards = [record["shard"] for record in whole]
-    facts = {"plan": plan.facts, "hilum": __version__}
+    flags = [flag for record in whole for flag in record["flags"]]
+    flagged = _list_flagged(plan, table["path"], [flags[index] for index in kept], listener)
+    facts = {"plan": plan.facts, "flagged": flagged, "hilum": __version__}
     manifest = make_manifest(plan.catalog, plan.preparation, shards, plan.excluded, failed, **facts)
     copies = divide_store(Store(out, manifest, table), plan.dedup, listener)
     write_manifest(out, {**manifest, "copies": copies} if plan.dedup else manifest)
     shutil.rmtree(plan.workplace, ignore_errors=True)
     return plan.finished()
+
+
+def _list_flagged(
+    plan: Plan, paths: pd.Series[str], flags: Sequence[str], listener: Listener
+) -> dict[str, int]:
+    """Write ``flagged.csv`` where a film looks inverted or turned; return how many by what they look like."""
+    fixed = plan.preparation.fix_polarity
+    listed = [
+        (row, path, flag, "inverted back" if fixed and is_inverted(flag) else "")
+        for row, (path, flag) in enumerate(zip(paths, flags, strict=True))
+        if flag
+    ]
+    if listed:
+        write_flagged(plan.out, listed)
+        listener.note(f"{plan.out / FLAGGED} lists the films that look inverted or turned")
+    return dict(Counter(flag for _, _, flag, _ in listed).most_common())
 
 
 def _result(plan: Plan, manifest: dict[str, Any] | None, *, already_done: bool) -> PrepareResult:
@@ -291,5 +316,6 @@ def _result(plan: Plan, manifest: dict[str, Any] | None, *, already_done: bool) 
         manifest["rows_kept"],
         manifest["rows_excluded"],
         manifest["rows_failed"],
+        manifest.get("flagged", {}),
         manifest.get("copies", {}),
     )

@@ -26,6 +26,8 @@ class ShardRecord(TypedDict):
     """Hash of each row's stored film; None where it failed."""
     sizes: list[tuple[int, int] | None]
     """Original height and width of each row's film; None where it failed."""
+    flags: list[str]
+    """What each row's film looks like, an entry of `hilum.images.film_check.FLAGS`."""
     failures: list[tuple[int, str, str]]
     """Index in the shard, reason, detail."""
 
@@ -83,7 +85,10 @@ class OpenShard:
         ]
         pixels = [outcome.pixels for outcome in outcomes]
         sizes = [outcome.size for outcome in outcomes]
-        record = ShardRecord(shard=entry, pixels=pixels, sizes=sizes, failures=failures)
+        flags = [outcome.flag for outcome in outcomes]
+        record = ShardRecord(
+            shard=entry, pixels=pixels, sizes=sizes, flags=flags, failures=failures
+        )
         write_hashed_json(_record_path(self._plan, self.number), record)
         self.close()
 
@@ -104,7 +109,8 @@ def read_record(plan: Plan, number: int) -> ShardRecord | None:
         record = cast(ShardRecord, read_hashed_json(_record_path(plan, number))[0])
         length = HEADER_BYTES + record["shard"]["films"] * plan.preparation.size**2
         sound = (plan.out / shard_name(number)).stat().st_size == length
-        whole = {len(record["pixels"]), len(record["sizes"])} == {len(plan.shard_rows(number))}
+        lengths = {len(record["pixels"]), len(record["sizes"]), len(record["flags"])}
+        whole = lengths == {len(plan.shard_rows(number))}
         return record if sound and whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from hilum.images.enhance import Preparation, pixel_hash
+from hilum.images.film_check import film_flags, thumbnail
 from hilum.images.read import UnreadableFilm
 
 DEFAULT_READER = "hilum.images.read:read_grey"
@@ -70,26 +71,34 @@ def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
     """Return the result for each film, in order, and the seconds taken; or why nothing can be written."""
     began = time.perf_counter()
     film_bytes, films = setup.preparation.size**2, []
+    thumbnails: list[np.ndarray] = []
     try:
         shard = os.open(job["shard"], os.O_WRONLY)
         try:
             for index, path in enumerate(job["paths"]):
                 os.pwrite(setup.current, CURRENT.pack(job["number"], index), 0)
                 offset = job["offset"] + index * film_bytes
-                films.append(_film(Path(job["root"], path), shard, offset, setup))
+                films.append(_film(Path(job["root"], path), shard, offset, setup, thumbnails))
         finally:
             os.close(shard)
     except OSError as error:
         return {"number": job["number"], "fault": error.strerror or str(error)}
+    flags = iter(film_flags(thumbnails))  # together, which costs half of one by one
+    films = [film if len(film) == 2 else [*film, next(flags)] for film in films]
     return {"number": job["number"], "films": films, "seconds": time.perf_counter() - began}
 
 
-def _film(path: Path, shard: int, offset: int, setup: Setup) -> list[Any]:
-    """Prepare a film and write it at ``offset``; return ``[hash, height, width]`` or ``[reason, detail]``."""
+def _film(
+    path: Path, shard: int, offset: int, setup: Setup, thumbnails: list[np.ndarray]
+) -> list[Any]:
+    """Prepare a film and write it at ``offset``; return ``[hash, height, width]`` or ``[reason, detail]``.
+
+    The thumbnail of a film that can be read is added to ``thumbnails``.
+    """
     signal.setitimer(signal.ITIMER_REAL, setup.patience)
     try:
         grey = setup.reader(path, setup.max_pixels)
-        film = setup.preparation.apply(grey)
+        film, small = setup.preparation.apply(grey), thumbnail(grey)
     except UnreadableFilm as error:
         return [error.reason, error.detail]
     except MemoryError:
@@ -102,6 +111,7 @@ def _film(path: Path, shard: int, offset: int, setup: Setup) -> list[Any]:
     while data:  # a write may take only a part of it
         written = os.pwrite(shard, data, offset)
         data, offset = data[written:], offset + written
+    thumbnails.append(small)
     return [pixel_hash(film), *grey.shape]
 
 
