@@ -110,10 +110,12 @@ def test_headers_say_what_the_habit_does(root: Path, truth: pd.DataFrame) -> Non
         assert values.max() < low + 2**film.BitsStored
 
 
-def test_a_twin_is_a_file_of_its_own_and_says_what_it_is(root: Path, truth: pd.DataFrame) -> None:
-    twins = truth[truth["Kind"] != "film"]
-    assert set(twins["Kind"]) == {"for-processing", "second-rendering"}
-    for path, kind in twins[["Path", "Kind"]].itertuples(index=False):
+def test_a_companion_is_a_file_of_its_own_and_says_what_it_is(
+    root: Path, truth: pd.DataFrame
+) -> None:
+    companions = truth[truth["Kind"] != "film"]
+    assert set(companions["Kind"]) == {"for-processing", "second-rendering"}
+    for path, kind in companions[["Path", "Kind"]].itertuples(index=False):
         film, first = read(root, path), read(root, path.removesuffix("X"))
         assert film.SOPInstanceUID != first.SOPInstanceUID
         assert film.StudyInstanceUID == first.StudyInstanceUID

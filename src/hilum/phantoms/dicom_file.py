@@ -112,11 +112,11 @@ def write_film(film: Film, grey: NDArray[np.uint8], habit: Habit, seed: int) -> 
     return _file(dataset, SYNTAXES[habit.syntax])
 
 
-def write_twin(film: Film, grey: NDArray[np.uint8], habit: Habit, seed: int) -> bytes:
+def write_companion(film: Film, grey: NDArray[np.uint8], habit: Habit, seed: int) -> bytes:
     """Return the second file of an exposure that the habit asks for."""
     rng = stream(seed, film.patient, film.study, film.view, DICOM)
-    dataset = header(film, habit, seed, habit.twin)
-    if habit.twin == "for-processing":  # the detector's own values: much dose, large value
+    dataset = header(film, habit, seed, habit.companion)
+    if habit.companion == "for-processing":  # the detector's own values: much dose, large value
         habit = replace(habit, inverse=True, voi="none", bits=14)
     else:
         blurred = cv2.GaussianBlur(grey, (0, 0), max(1.0, len(grey) / 64))

@@ -30,19 +30,19 @@ def film_path(film: Film) -> str:
     return f"PA{film.patient:05d}/ST{film.study:03d}/IM{film.view:04d}"
 
 
-def twin_path(film: Film) -> str:
+def companion_path(film: Film) -> str:
     """Return the path of an exposure's second file."""
     return f"{film_path(film)}X"
 
 
 def write_dicom(root: Path, film: Film, grey: np.ndarray, options: PhantomOptions) -> None:
-    """Write a film, uint8 [S, S], and its twin where its habit has one."""
-    from hilum.phantoms.dicom_file import write_film, write_twin  # pydicom costs a moment
+    """Write a film, uint8 [S, S], and its companion where its habit has one."""
+    from hilum.phantoms.dicom_file import write_film, write_companion  # pydicom costs a moment
 
     habit = HABITS[habit_of(film, options)]
     files = {film_path(film): write_film(film, grey, habit, options.seed)}
-    if habit.twin:
-        files[twin_path(film)] = write_twin(film, grey, habit, options.seed)
+    if habit.companion:
+        files[companion_path(film)] = write_companion(film, grey, habit, options.seed)
     for name, data in files.items():
         path = root / FILMS / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +65,8 @@ def write_dicom_tables(root: Path, films: Sequence[Film], options: PhantomOption
         for film in films:
             yield described(film, film_path(film), "film")
             habit: Habit = HABITS[habit_of(film, options)]
-            if habit.twin:
-                yield described(film, twin_path(film), habit.twin)
+            if habit.companion:
+                yield described(film, companion_path(film), habit.companion)
 
     write_csv(root / TRUTH, ("Path", ACCESSION, "Habit", "Kind", "View", *CHEXPERT), files())
 

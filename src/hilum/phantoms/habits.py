@@ -28,7 +28,7 @@ class Habit:
     """native, rle, jpeg-lossless or jpeg2000."""
     padding: bool = False
     """A frame of pixel padding around the film."""
-    twin: str = ""
+    companion: str = ""
     """A second file of the same exposure: for-processing or second-rendering."""
     view_tag: bool = True
     """Whether View Position is filled in; else words and a view code tell it."""
@@ -51,7 +51,9 @@ HABITS: dict[str, Habit] = {
     "jpeg-lossless": Habit("Candela (drawn)", "Lossless", bits=14, syntax="jpeg-lossless"),
     "rle": Habit("Candela (drawn)", "Runs", bits=10, modality="CR", syntax="rle"),
     "padding": Habit("Obscura (drawn)", "Frame", bits=14, padding=True),
-    "for-processing": Habit("Umbra (drawn)", "Raw", twin="for-processing"),
-    "second-rendering": Habit("Penumbra (drawn)", "Edge", inverse=True, twin="second-rendering"),
+    "for-processing": Habit("Umbra (drawn)", "Raw", companion="for-processing"),
+    "second-rendering": Habit(
+        "Penumbra (drawn)", "Edge", inverse=True, companion="second-rendering"
+    ),
 }
 """Habits by name; each study of a mix has one of them."""
