@@ -37,7 +37,7 @@ def companion_path(film: Film) -> str:
 
 def write_dicom(root: Path, film: Film, grey: np.ndarray, options: PhantomOptions) -> None:
     """Write a film, uint8 [S, S], and its companion where its habit has one."""
-    from hilum.phantoms.dicom_file import write_film, write_companion  # pydicom costs a moment
+    from hilum.phantoms.dicom_file import write_companion, write_film  # pydicom costs a moment
 
     habit = HABITS[habit_of(film, options)]
     files = {film_path(film): write_film(film, grey, habit, options.seed)}
