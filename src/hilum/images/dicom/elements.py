@@ -41,9 +41,11 @@ TRANSFER_SYNTAX, CHARACTER_SET = 0x0002_0010, 0x0008_0005
 FLOAT_PIXELS, PIXELS = 0x7FE0_0008, 0x7FE0_0010
 UNDEFINED = 0xFFFF_FFFF
 """Length of an element that ends with a delimiter."""
+USUAL_BYTES = 2**16
+"""Bytes that are read at once; in most files the pixels begin before."""
 HEADER_BYTES = 2**24
 """Most bytes that are read before the pixels; films have 4 MB at most, overlays and icons included."""
-MOST_PIECES = 150_000
+MOST_PIECES = 60_000
 """Most pieces, three an element, that a header is read in: it bounds the time for millions of tiny elements."""
 
 # What pydicom raises for damaged elements.
@@ -52,6 +54,7 @@ _DAMAGE = (
     RecursionError, AssertionError, struct.error, zlib.error, InvalidDicomError,
 )  # fmt: skip
 
+Stream = io.BytesIO | io.BufferedReader
 Element = RawDataElement | DataElement
 """A raw element; pydicom has parsed it where it is a sequence of undefined length."""
 
@@ -107,7 +110,7 @@ class Elements:
                         len(value),
                         list(self.encodings),
                     )
-            except (*_DAMAGE, UnreadableFilm):
+            except (*_DAMAGE, OSError, UnreadableFilm):  # pydicom's, of a value in memory
                 return []
         return list(value) if value else []
 
@@ -126,8 +129,26 @@ def read_elements(file: BinaryIO, wanted: frozenset[int], inflated: int = HEADER
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of texts that break rules, and that are never shown
         try:
-            return _read(file, wanted, inflated)
-        except _DAMAGE as error:
+            file.seek(0)
+            beginning = file.read(USUAL_BYTES)
+            whole = len(beginning) < USUAL_BYTES
+            try:
+                elements = _read(io.BytesIO(beginning), wanted, inflated)
+            except (*_DAMAGE, OSError):
+                if whole:
+                    raise
+            else:
+                if whole or (elements.pixels is not None and elements.data is None):
+                    return elements
+            file.seek(0)
+            stream = _Bounded(file, HEADER_BYTES + inflated)
+            try:
+                return _read(stream, wanted, inflated)
+            finally:
+                stream.detach()  # else it closes the file
+        except (*_DAMAGE, OSError) as error:
+            if getattr(error, "errno", None) is not None:  # the system's, not pydicom's
+                raise
             raise UnreadableFilm("damaged", "its DICOM elements cannot be parsed") from error
 
 
@@ -160,9 +181,9 @@ def text_of(element: Element | None, encodings: tuple[str, ...] = ("latin_1",)) 
 class _Bounded(io.BufferedReader):
     """A file of which a limited number of pieces and bytes is read."""
 
-    def __init__(self, raw: io.RawIOBase | BinaryIO) -> None:
+    def __init__(self, raw: io.RawIOBase | BinaryIO, most: int = HEADER_BYTES) -> None:
         super().__init__(raw)  # type: ignore[arg-type]
-        self._pieces, self._bytes = MOST_PIECES, HEADER_BYTES
+        self._pieces, self._bytes = MOST_PIECES, most
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
@@ -175,50 +196,39 @@ class _Bounded(io.BufferedReader):
         return data
 
 
-def _read(file: BinaryIO, wanted: frozenset[int], inflated: int) -> Elements:
-    file.seek(0)
-    stream = _Bounded(file)
-    try:
-        head = stream.read(HEAD_BYTES)
-        if not head:
-            raise UnreadableFilm("empty")
-        if not is_dicom(head):
-            raise UnreadableFilm("not a PNG, JPEG or DICOM image")
-        at = PREAMBLE + len(MAGIC) if head[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC else 0
-        stream.seek(at)
-        syntax = _syntax(stream, head[at:])
-        if syntax != DEFLATED:
-            return _data_set(stream, wanted, syntax)
-        at = stream.tell()
-    finally:
-        stream.detach()  # else it closes the file
-    file.seek(at)
-    packed = file.read(inflated + 2**16)
+def _read(stream: Stream, wanted: frozenset[int], inflated: int) -> Elements:
+    head = stream.read(HEAD_BYTES)
+    if not head:
+        raise UnreadableFilm("empty")
+    if not is_dicom(head):
+        raise UnreadableFilm("not a PNG, JPEG or DICOM image")
+    at = PREAMBLE + len(MAGIC) if head[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC else 0
+    stream.seek(at)
+    syntax = ""
+    if head[at : at + 2] == b"\2\0":
+        implicit = head[at + 4 : at + 6] not in REPRESENTATIONS
+        meta = _elements(stream, implicit, True, lambda tag, *_: tag >> 16 != 2, {TRANSFER_SYNTAX})
+        for element in meta:
+            syntax = text_of(element) if element.tag == TRANSFER_SYNTAX else syntax
+    if syntax != DEFLATED:
+        return _data_set(stream, wanted, syntax)
+    packed = stream.read(inflated + 2**16)
     data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, inflated)
     return replace(_data_set(_Bounded(io.BytesIO(data)), wanted, syntax), data=data)
 
 
-def _syntax(stream: _Bounded, head: bytes) -> str:
-    """Return the Transfer Syntax UID, empty where the file has none; the stream is then at the data set."""
-    syntax = ""
-    if head[:2] == b"\2\0":
-        implicit = head[4:6] not in REPRESENTATIONS
-        meta = _elements(stream, implicit, True, lambda tag, *_: tag >> 16 != 2, {TRANSFER_SYNTAX})
-        for element in meta:
-            syntax = text_of(element) if element.tag == TRANSFER_SYNTAX else syntax
-    return syntax
-
-
-def _data_set(stream: _Bounded, wanted: frozenset[int], syntax: str) -> Elements:
+def _data_set(stream: Stream, wanted: frozenset[int], syntax: str) -> Elements:
     at = stream.tell()
     explicit, little = encoding(stream.read(8)) or (syntax != IMPLICIT, syntax != BIG_ENDIAN)
     stream.seek(at)
     last: list[tuple[int, str | None, int]] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        if tag >= FLOAT_PIXELS:
-            last.append((int(tag), vr, length))
-        return bool(last)
+        # Not tag >= FLOAT_PIXELS: pydicom's tags compare in Python.
+        if tag >> 16 < FLOAT_PIXELS >> 16 or int(tag) < FLOAT_PIXELS:
+            return False
+        last.append((int(tag), vr, length))
+        return True
 
     elements = _elements(stream, not explicit, little, at_pixels, wanted)
     values = {int(element.tag): element for element in elements}
@@ -231,7 +241,7 @@ def _data_set(stream: _Bounded, wanted: frozenset[int], syntax: str) -> Elements
 
 
 def _elements(
-    stream: _Bounded, implicit: bool, little: bool, stop: Any, wanted: Collection[int]
+    stream: Stream, implicit: bool, little: bool, stop: Any, wanted: Collection[int]
 ) -> Iterator[Element]:
     return data_element_generator(
         cast(BinaryIO, stream), implicit, little, stop, specific_tags=list(wanted)

@@ -23,13 +23,17 @@ _CODE_MEANING, _REFERENCED_SOP_UID = 0x0008_0104, 0x0008_1155
 _LONGEST_TEXT = 1024
 """Characters of a text that are kept; the standard allows 64, and 10,240 in a few."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 Clean = Callable[[Elements, int], Any]
 
 
 def text(elements: Elements, tag: int) -> str:
     """Return a text, its white space and control characters joined to single spaces."""
     value = elements.text(tag)[:_LONGEST_TEXT]
-    return value if value.isalnum() else " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", value).split())
+    if value.isprintable() and "  " not in value:
+        return value
+    return " ".join(_CONTROL.sub(" ", value).split())
 
 
 def code(elements: Elements, tag: int) -> str:
@@ -327,6 +331,7 @@ def numbers_of(element: Element | None, little: bool, implicit: str = "") -> lis
     value = element.value if element is not None else None
     if not isinstance(value, bytes) or not value:
         return []
+    value = value[:_LONGEST_TEXT]
     kind = getattr(element, "VR", None) or implicit
     letter = _BINARY.get(implicit if kind == "UN" else kind)
     if letter is not None:
@@ -334,7 +339,7 @@ def numbers_of(element: Element | None, little: bool, implicit: str = "") -> lis
         return list(
             map(float, struct.unpack_from(f"{'<' if little else '>'}{count}{letter}", value))
         )
-    return [_float(part) for part in text_of(element).split("\\")]
+    return [_float(part) for part in value.decode("latin_1").strip("\0 ").split("\\")]
 
 
 def _float(value: str) -> float:
