@@ -405,3 +405,19 @@ def test_foreign_weights_compares_features_and_refuses_hostile_files() -> None:
     assert result["greatest_difference"] <= 1e-3
     assert (result["hostile"], result["hostile_refused"], result["hostile_run"]) == (3, 3, 0)
     assert result["wrong"] == []
+
+
+def test_guess_names_finds_no_film_of_a_model_and_every_one_of_an_old_model() -> None:
+    shown = run("guess_names.py", "--json", "--names", "600", "--films", "40")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    films = result["films_trained_on"]
+    assert films > 15
+    assert (result["guessed_by_name"], result["guessed_by_pixels"]) == (0, 0)
+    assert result["as_0.1.0_wrote_it"] == {
+        "guessed_by_name": films,
+        "guessed_by_pixels": films,
+        "wrongly_guessed": 0,
+    }
+    assert f"on {films} of the 40 films of 'all'" in result["with_key_other_store"]
+    assert f"cannot tell its {films} training films" in result["without_key_note"]

@@ -302,7 +302,7 @@ def test_a_table_that_fits_nothing_names_the_key_that_would(export):
         ("accession,edm\nA1,1\n", {}, "no column of the label table is a known finding"),
         ("accession,Edema\nA1,1\n", {"finding_columns": ["Edma"]}, "Did you mean 'Edema'"),
         ("accession,Edema\nA1,maybe so\n", {}, "is not a label"),
-        ("accession,Edema\n,1\n", {}, "are empty"),
+        ("accession,Edema\n,1\n", {}, "is empty"),
         ("accession,Edema\nA1,1\n", {"finding_columns": ["accession"]}, "is the key"),
     ],
 )

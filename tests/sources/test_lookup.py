@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum.errors import DataError
+from hilum.errors import DataError, OptionError
 from hilum.sources import read_source
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
@@ -32,6 +32,12 @@ SPELLINGS = {  # in the table: on disk
         unicodedata.normalize("NFC", "Ärm/ü.png"),
     ),
     "composed": (unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.png")),
+    "another image's ending": ("a/x1.png", "a/x1.jpg"),
+    "a bare name": ("x1.png", "images-224/images-224/x1.png"),
+    "a bare name without ending": ("x1", "train/x1.png"),
+    "a folder above": ("a/x1.png", "data/a/x1.png"),
+    "folders above, another ending": ("t/p1/s1/x1.png", "images/small/t/p1/s1/x1.jpg"),
+    "a folder in front that is not there": ("CheXpert-v1.0-small/a/x1.png", "a/x1.png"),
 }
 
 
@@ -51,6 +57,11 @@ AMBIGUOUS = {
     "a file that another row names": (("y", "y.png"), ("y.png",)),
     "two rows for one file": (("x", "X.png", "y.png"), ("x.png", "y.png")),
     "a folder of that name": (("d.png", "y.png"), ("d.png/z.png", "y.png")),
+    "a bare name in two folders": (("x.png", "y.png"), ("a/x.png", "b/x.png", "y.png")),
+    "a bare name with two endings": (("x", "y.png"), ("a/x.png", "b/x.jpg", "y.png")),
+    "two rows for a film elsewhere": (("x.png", "b/x.png", "y.png"), ("a/b/x.png", "y.png")),
+    "in a folder of another name": (("a/x.png", "y.png"), ("b/x.png", "y.png")),
+    "masks alone": (("x.png", "y.png"), ("masks/x.png", "y.png")),
 }
 
 
@@ -66,7 +77,7 @@ def test_where_not_exactly_one_file_fits_none_is_taken(films: Any, case: str) ->
 
 @pytest.mark.parametrize(
     ("named", "nearest"),
-    [("a/x1.dcm", "b/x1.png"), ("b/x2.png", "b/x1.png"), ("/x1.jpeg"[1:], "b/x1.png")],
+    [("a/x1.dcm", "b/x1.png"), ("b/x2.png", "b/x1.png"), ("x1.tif", "b/x1.png")],
 )
 def test_nothing_found_names_one_and_the_nearest(films: Any, named: str, nearest: str) -> None:
     root = films("b/x1.png", table=f"path\n{named}\n")
@@ -130,7 +141,48 @@ def test_chexperts_batches_are_found_where_they_were_unpacked(
     ]
     assert any("batch folders" in note for note in catalog.notes)
     touch(root, f"{BATCHES[2]}/{below}patient00001/study1/view1_frontal.jpg")
-    assert read_source("chexpert", root).excluded == {"not on disk": 2}
+    # Below ``train/`` the lateral is found by the end of its path, which one film alone has.
+    assert read_source("chexpert", root).excluded == {"not on disk": 1 if below else 2}
+
+
+def test_of_a_film_and_its_mask_the_film_is_found(films: Any) -> None:
+    root = films("png_images/x.png", "png_masks/x.png", "lung masks/x.png", table="path\nx.png\n")
+    assert read_source("folder", root, csv="t.csv").table["path"].tolist() == ["png_images/x.png"]
+
+
+def test_a_folder_is_chosen_where_two_have_the_films(films: Any) -> None:
+    root = films("small/x.png", "large/x.png", "large/a/y.png", table="path\nx.png\na/y.png\n")
+    catalog = read_source("folder", root, csv="t.csv", path_folder="large")
+    assert catalog.table["path"].tolist() == ["large/x.png", "large/a/y.png"]
+    told = read_source("folder", root, csv="t.csv").notes
+    assert any(
+        "both 'large/x.png' and 'small/x.png' fit" in n and "--path-folder" in n for n in told
+    )
+
+
+@pytest.mark.parametrize("folder", ["larg", "..", "x.png", "/etc"])
+def test_a_folder_that_is_none_below_the_root_is_refused(films: Any, folder: str) -> None:
+    root = films("large/x.png", "x.png", table="path\nx.png\n")
+    with pytest.raises(OptionError, match=r"no folder below .*there are 'large'"):
+        read_source("folder", root, csv="t.csv", path_folder=folder)
+    with pytest.raises(OptionError, match=r"--path-folder .*needs a table"):
+        read_source("folder", root, path_folder=folder)
+
+
+def test_nihs_and_padchests_films_are_found_in_any_folder(
+    nih: Any, padchest: Any, touch: Any
+) -> None:
+    root = nih()
+    (root / "images").rename(root / "images-224")
+    (root / "images-224/00000001_000.png").rename(root / "images-224/00000001_000.jpg")
+    paths = read_source("nih14", root).table["path"].tolist()
+    assert paths[:2] == ["images-224/00000001_000.jpg", "images-224/00000001_001.png"]
+    root = padchest()
+    every = sorted(path for path in root.rglob("*.png"))
+    for film in every:
+        touch(root, f"resized/{film.name}")
+        film.unlink()
+    assert set(read_source("padchest", root).table["path"]) == {f"resized/{f.name}" for f in every}
 
 
 def test_the_store_lists_all_that_is_missing(films: Any, tmp_path: Path) -> None:

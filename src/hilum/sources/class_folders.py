@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +14,39 @@ from hilum.errors import DataError
 from hilum.sources import paths, tables
 from hilum.sources.folder_labels import Findings, class_labels
 from hilum.sources.folder_options import FolderOptions, Notes
+from hilum.sources.masks import MASK, without_masks
 
 IMAGE_FOLDERS = {
     "images", "image", "imgs", "img", "films", "film", "radiographs", "xrays", "xray", "x-rays", "x-ray",
     "cxr", "cxrs", "png", "pngs", "jpg", "jpeg", "originals", "original",
 }  # fmt: skip
 """Folders that hold the films of a class and are none."""
-MASK_FOLDERS = {
-    "segmentation", "segmentations", "segs", "seg", "labels", "annotations", "annotation", "groundtruth",
-    "ground_truth", "ground truth", "ground-truth", "gt", "contours",
-}  # fmt: skip
-"""Folders that hold masks, beside those that have the word mask in their name."""
-MASK = "mask"
-_MASK_FILE = re.compile(
-    r"(?:mask|seg)[_\- ](?P<after>.+)|(?P<film>.+?)[_\- .]?(?:lung|lungs|infection)?[_\- ]"
-    r"(?:mask|masks|seg|segmentation)(?:[_\- ]?\d+)?",
-    re.IGNORECASE,
-)
+PACKED = {
+    ".parquet": "write each picture out as a PNG, and the labels as a CSV",
+    ".tfrecord": "write each picture out as a PNG, and the labels as a CSV",
+    ".h5": "write each picture out as a PNG, and the labels as a CSV",
+    ".npz": "`hilum prepare medmnist` reads those of MedMNIST",
+    ".dcm": "`hilum prepare dicom` reads them",
+    ".zip": "unpack them",
+    ".tar": "unpack them",
+    ".gz": "unpack them",
+    ".tif": "write each as a PNG",
+    ".tiff": "write each as a PNG",
+    ".webp": "write each as a PNG",
+    ".bmp": "write each as a PNG",
+}
+"""Endings of files that hold films in another form, and what to do with them."""
+
+
+def _other_files(root: Path) -> str:
+    """Return a hint at what the folder holds instead of films."""
+    endings = Counter(
+        path.suffix.lower()
+        for path in islice(root.rglob("*"), 20_000)
+        if path.suffix and path.is_file()
+    )
+    held = next((ending for ending, _ in endings.most_common() if ending in PACKED), "")
+    return f" It holds {held} files: {PACKED[held]}." if held else ""
 
 
 def from_folder(
@@ -43,9 +60,9 @@ def from_folder(
     files = paths.find_films(root)
     if not files:
         raise DataError(
-            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below."
+            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.{_other_files(root)}"
         )
-    films = files if options.keep_masks else _without_masks(files)
+    films = files if options.keep_masks else without_masks(files)
     if not films:
         raise DataError(
             f"{root} holds no film: all {len(files)} files seem to be masks, first {tables.show(files[0])}. "
@@ -75,7 +92,9 @@ def from_folder(
     ]
     if not all(classes):
         raise DataError(
-            f"{root} holds films outside class folders, first {tables.show(films[classes.index([])])}."
+            f"{root} holds {counted(sum(not names for names in classes), 'film')} outside class folders, first "
+            f"{tables.show(films[classes.index([])])}: put each below the folder of its class, and films without a "
+            "class into another root, or give their labels by --csv."
         )
     known = [
         [words[name.casefold()] for name in names if name.casefold() in words] for names in above
@@ -86,29 +105,3 @@ def from_folder(
         notes = (*notes, "folders called train, val or test give the split")
     labels, more = class_labels([names[-1:] for names in classes], options, "the class folders")
     return rows, labels, excluded, (*notes, *more)
-
-
-def _without_masks(files: list[str]) -> list[str]:
-    """Return the files that are neither in a folder of masks nor called the mask of another."""
-    stems = {_stem(file).casefold() for file in files}
-    films = []
-    for file in files:
-        *folders, _ = file.split("/")
-        if any(map(_holds_masks, folders)):
-            continue
-        match = _MASK_FILE.fullmatch(_stem(file))
-        if match and (match["film"] or match["after"]).casefold() in stems:
-            continue
-        films.append(file)
-    return films
-
-
-def _stem(file: str) -> str:
-    return Path(file).stem
-
-
-def _holds_masks(folder: str) -> bool:
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", folder)  # lungMasks, lung_masks, LUNG MASKS
-    return folder.casefold() in MASK_FOLDERS or any(
-        word.casefold() in ("mask", "masks") for word in words
-    )

@@ -98,6 +98,10 @@ def _content(path: Path) -> bytes:
     at = content.find(b"\0")
     if at >= 0:
         raise DataError(f"{path} is no text: byte {at} is NUL. Save it as CSV in UTF-8.")
+    if path.suffix.lower().startswith(".json") or content.lstrip()[:2] in (b"[{", b'{"'):
+        raise DataError(
+            f"{path} is JSON and no CSV: write it as a table with one film a line, its name and a column of labels."
+        )
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -66,7 +66,7 @@ def _check(options: FolderOptions) -> None:
         raise OptionError(
             "--csv and --class-folders exclude each other: labels come from the table or the folders."
         )
-    for name in (*options.film_columns(), "finding_columns", "label_column"):
+    for name in (*options.film_columns(), "path_folder", "finding_columns", "label_column"):
         if getattr(options, name) and not options.csv:
             shown = tables.show(getattr(options, name))
             raise OptionError(f"{flag(name)} {shown} needs a table: give --csv, its file name.")

@@ -77,7 +77,7 @@ def table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tup
 
 _ALLOWED = (
     "a label: 1, 0, -1 or empty; name other words by --positive-values, --negative-values, "
-    "--uncertain-values or --unstated-values"
+    "--uncertain-values or --unstated-values; numbers of classes are read by --label-column and --mapping"
 )
 
 
@@ -146,7 +146,8 @@ def class_labels(
             if target := finding.get(name):
                 labels[target][row] = PRESENT
     notes = tuple(
-        f"{name!r} in {where} means that {', '.join(findings)} are absent and is no finding itself"
+        f"{name!r} in {where} means that {', '.join(findings)} {'is' if len(findings) == 1 else 'are'} absent "
+        "and is no finding itself"
         for name in normal
     )
     return labels, notes

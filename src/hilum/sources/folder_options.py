@@ -38,6 +38,9 @@ class FolderOptions:
     film."""
     path_column: str = "path"
     """Column with the film's path, relative to the root."""
+    path_folder: str = ""
+    """Folder below the root where the table's paths begin; a bare file name is found in any folder
+    where one film alone has it."""
     patient_column: str = ""
     """Column with the patient; without it ``patient_pattern`` counts, else each film is a patient of
     its own."""

@@ -37,6 +37,7 @@ def from_table(
     """
     path = _table_path(root, options.csv)
     cells, skipped, row_notes = tables.read_csv(path)
+    _refuse_films_in_header(cells, path.name)
     for entry in fields(options):
         if entry.name.endswith("_column"):
             column = getattr(options, entry.name)
@@ -44,7 +45,9 @@ def from_table(
     tables.need_columns(cells, options.finding_columns, path.name, "--finding-columns")
     tables.need_cells(cells[options.path_column], path.name)
     named, absolute_notes = paths.below_root(cells[options.path_column], root)
-    rows = pd.DataFrame({"path": paths.normal_paths(named, path.name)})
+    rows = pd.DataFrame(
+        {"path": _below(options.path_folder, paths.normal_paths(named, path.name), root)}
+    )
     if not options.join:
         remedy = "keep one row a film, or join its rows by --join any, majority or uncertain"
         paths.refuse_twice(rows["path"], path.name, remedy)
@@ -66,6 +69,34 @@ def from_table(
     count = len(rows)
     rows, labels, join_notes = join_rows(rows, labels, options.join, path.name)
     return rows, labels, skipped | {JOINED: count - len(rows)}, (*notes, *join_notes)
+
+
+def _refuse_films_in_header(cells: pd.DataFrame, name: str) -> None:
+    """Raise a DataError where the first line seems to be a row: a list of films without a header."""
+    spaces = " ".join(map(str, cells.columns)).split()
+    film = next((word for word in spaces if word.lower().endswith(paths.EXTENSIONS)), "")
+    if not film:
+        return
+    example = ",".join(f"column{number}" for number in range(1, len(spaces) + 1))
+    between = " and put commas between its columns" if len(spaces) > len(cells.columns) else ""
+    raise DataError(
+        f"{name} has no header, its first line names {tables.show(film)}: write one above it, such as "
+        f"{example[:80]},{between} and name its columns by --path-column and the others."
+    )
+
+
+def _below(folder: str, named: pd.Series, root: Path) -> pd.Series:
+    """Return a table's paths as paths below the root, where they begin in one of its folders."""
+    if not folder:
+        return named
+    start = (root / folder).resolve()
+    if not start.is_relative_to(root.resolve()) or not start.is_dir():
+        there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        raise OptionError(
+            f"--path-folder {tables.show(folder)} is no folder below {root}: there are "
+            f"{', '.join(map(tables.show, there[:8])) or 'none'}.{did_you_mean(folder, there)}"
+        )
+    return start.relative_to(root.resolve()).as_posix() + "/" + named
 
 
 def unmapped_columns(columns: Sequence[str], options: FolderOptions) -> Notes:

@@ -15,10 +15,13 @@ import numpy as np
 
 from hilum.arrays import BoolArray
 from hilum.counts import counted
-from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, list_films, on_disk
+from hilum.sources.masks import in_masks
+from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, find_films, list_films, on_disk
 
 _MOST_LOOKED_AT = 20_000
 """Entries of the disk that are compared for the nearest file of an error line."""
+_DEEPEST = 3
+"""Last parts of a path by which films are looked up in any folder: patient, study and film."""
 
 
 class Looked(NamedTuple):
@@ -45,8 +48,9 @@ def look_up(root: Path, paths: Sequence[str]) -> Looked:
     """Find a table's films below the root.
 
     A path that is not there as it stands is taken for another spelling of a file: without its
-    ending, in other letter case or Unicode form, with the root's own name in front. It is found
-    where exactly one file fits that no other path names.
+    ending or with another image's, in other letter case or Unicode form, with the root's own name
+    or other folders in front; then for the end of a file's path, whatever folders lie above. It is
+    found where exactly one file fits that no other path names.
 
     Args:
         root: The folder of the set.
@@ -61,6 +65,8 @@ def look_up(root: Path, paths: Sequence[str]) -> Looked:
     disk = _Disk(root)
     lost = np.flatnonzero(~there).tolist()
     fits = {row: disk.fitting(paths[row]) for row in lost}
+    below = _by_end(root, [paths[row] for row in lost if not fits[row]])
+    fits |= {row: below[paths[row]] or disk.tail(paths[row]) for row in lost if not fits[row]}
     taken = {path for path, exists in zip(paths, there, strict=True) if exists}
     claims = Counter(files[0] for files in fits.values() if len(files) == 1)
     spelt, found = list(paths), there.copy()
@@ -73,7 +79,8 @@ def look_up(root: Path, paths: Sequence[str]) -> Looked:
 def look_up_names(root: Path, names: Sequence[str], folders: Sequence[str]) -> Looked:
     """Find films by their file names alone, in any of the given folders below the root; the first folder wins.
 
-    As `look_up` does, a name is taken for another spelling where exactly one file fits.
+    As `look_up` does, a name is taken for another spelling, or for a file in any other folder, where
+    exactly one file fits.
 
     Raises:
         DataError: A film leads out of the root through a symbolic link.
@@ -89,6 +96,8 @@ def look_up_names(root: Path, names: Sequence[str], folders: Sequence[str]) -> L
             spare.setdefault(form, []).append(films[name])
     lost = np.flatnonzero(~there).tolist()
     fits = {row: spare.get(fold(names[row]), []) for row in lost}
+    below = _by_end(root, [names[row] for row in lost if not fits[row]])
+    fits |= {row: below[names[row]] for row in lost if not fits[row]}
     claims = Counter(files[0] for files in fits.values() if len(files) == 1)
     for row in lost:
         if len(fits[row]) == 1 and claims[fits[row][0]] == 1:
@@ -122,7 +131,10 @@ def missing_note(root: Path, path: str, count: int, fits: Sequence[str] = ()) ->
     """Return a note on films that are not on disk, with one that was looked for and the nearest file there."""
     line = f"{NOT_ON_DISK}: {counted(count, 'film')}; looked for {_quoted(path)}"
     if len(fits) > 1:
-        return f"{line}, which both {_quoted(fits[0])} and {_quoted(fits[1])} fit"
+        return (
+            f"{line}, which both {_quoted(fits[0])} and {_quoted(fits[1])} fit: take one of them away, "
+            "or name its folder (`prepare folder` has --path-folder)"
+        )
     if fits:
         return f"{line}; {_quoted(fits[0])} fits, which another row names too"
     near = _nearest(root, path)
@@ -144,6 +156,35 @@ def stem(name: str) -> str:
     return name[: len(name) - len(ending)]
 
 
+def _by_end(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
+    """Return the films below the root whose path ends with each of these paths, in any folder; masks only for masks.
+
+    The endings of images may differ, unless one film has the path's own.
+    """
+    found: dict[str, list[str]] = {path: [] for path in paths}
+    if not found:
+        return found
+    ends = {path: _end(path, min(path.count("/") + 1, _DEEPEST)) for path in paths}
+    ended = {end: list[str]() for end in ends.values()}
+    depths = {end.count("/") + 1 for end in ended}
+    for film in find_films(root):
+        for depth in depths:
+            if (end := _end(film, depth)) in ended:
+                ended[end].append(film)
+    for path, end in ends.items():
+        whole = f"/{fold(stem(path))}"
+        films = [film for film in ended[end] if f"/{fold(stem(film))}".endswith(whole)]
+        own = [film for film in films if fold(film).endswith(f"/{fold(path)}")]
+        films = own or films
+        found[path] = films if in_masks(path) else [f for f in films if not in_masks(f)]
+    return found
+
+
+def _end(path: str, depth: int) -> str:
+    """Return the last parts of a path, folded, without the ending of an image."""
+    return "/".join(fold(stem(path)).rsplit("/", depth)[-depth:])
+
+
 class _Disk:
     """Files and folders below a root by their folded names; links are passed over."""
 
@@ -163,6 +204,14 @@ class _Disk:
                 return files
         return []
 
+    def tail(self, path: str) -> list[str]:
+        """Return the files at the root that are the path without some of its first folders, the fewest that do."""
+        parts = path.split("/")
+        for start in range(1, len(parts)):
+            if files := self._walk(parts[start:]):
+                return files
+        return []
+
     def _starts(self, parts: list[str]) -> Iterator[list[str]]:
         yield parts
         folded = [fold(part) for part in parts]
@@ -177,9 +226,10 @@ class _Disk:
                 below for folder in folders for below in self.entries(folder)[0].get(fold(part), ())
             ]
         name = fold(parts[-1])
-        for kind in (1, 2):  # the whole name, then the name without its ending
+        # The whole name, one without its ending, one with another image's.
+        for kind, form in ((1, name), (2, name), (2, fold(stem(parts[-1])))):
             files = [
-                file for folder in folders for file in self.entries(folder)[kind].get(name, ())
+                file for folder in folders for file in self.entries(folder)[kind].get(form, ())
             ]
             if files:
                 return files
