@@ -7,13 +7,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from heard import Heard
 from study_plans import tiny_plan, weights
 
 from hilum.errors import OptionError, RunError
+from hilum.images.store import Store
 from hilum.pages.pages import write_report
-from hilum.workflows.demo.demo import STORE, DemoFilms, DemoOptions, demo
+from hilum.workflows.demo.demo import (
+    ARCHIVE_FILMS,
+    ARCHIVE_STORE,
+    PREDICTIONS,
+    STORE,
+    DemoFilms,
+    DemoOptions,
+    demo,
+)
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.study import StudyResult
 
@@ -40,6 +50,20 @@ def test_it_studies_two_models_on_two_shares_and_ends_in_a_page(finished: StudyR
     assert page.kind == "study"
     assert page.report.read_text("utf-8").startswith("<!doctype html>")
     json.dumps(finished.to_json())
+
+
+def test_a_few_films_come_as_dicom_and_are_predicted(finished: StudyResult) -> None:
+    out = finished.record.folder
+    table = pd.read_csv(out / PREDICTIONS)
+    store = Store.open(out / ARCHIVE_STORE)
+    assert len(table) == len(store) == ARCHIVE_FILMS
+    assert store.manifest["flagged"] == {}
+    assert set(store.manifest["rows_excluded"]) == {
+        "for processing",
+        "second rendering of one exposure",
+    }
+    assert store.catalog["maker"].nunique() > 3
+    assert table.drop(columns=["film", "called"]).select_dtypes("number").notna().all(axis=None)
 
 
 def test_again_it_leaves_everything_alone(finished: StudyResult) -> None:

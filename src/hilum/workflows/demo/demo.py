@@ -1,4 +1,4 @@
-"""The demo: every stage on drawn films, from phantoms to a study of models, in one folder."""
+"""The demo: every stage on drawn films, from phantoms to a study of models, in one folder; some of them as DICOM."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from hilum.files import write_json
 from hilum.group_key import FILE_NAME as KEY
 from hilum.listener import SILENT, Listener
 from hilum.phantoms import PhantomOptions, write_phantoms
+from hilum.phantoms.dicom_folder import FILMS, LABELS
+from hilum.phantoms.habits import HABITS
 from hilum.sources import read_source
 from hilum.workflows.demo.options import DemoFilms, DemoOptions
+from hilum.workflows.inference.predict import predict
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.study import StudyResult, study
@@ -22,7 +25,11 @@ __all__ = ["PHANTOMS", "RECORD", "STORE", "DemoFilms", "DemoOptions", "demo"]
 RECORD = "demo.json"
 """The file that marks a folder as a demo: the options of its phantoms."""
 PHANTOMS, STORE = "phantoms", "store"
-BESIDE = (RECORD, PHANTOMS, STORE, KEY)
+ARCHIVE, ARCHIVE_STORE = "archive", "archive-store"
+PREDICTIONS = "archive-predictions.csv"
+"""What a hospital would have: films as DICOM, their store, and what a model of the study says of them."""
+ARCHIVE_FILMS = 24
+BESIDE = (RECORD, PHANTOMS, STORE, KEY, ARCHIVE, ARCHIVE_STORE, PREDICTIONS)
 
 
 def demo(
@@ -31,7 +38,7 @@ def demo(
     listener: Listener = SILENT,
     films: DemoFilms | None = None,
 ) -> StudyResult:
-    """Draw phantoms, prepare them, and study what the plan names on them.
+    """Draw phantoms, prepare them, study what the plan names on them; then read a few as DICOM and predict these.
 
     Every stage resumes or keeps what an earlier call with the same options made.
 
@@ -59,7 +66,30 @@ def demo(
         PrepareOptions(size=films.size),
         listener,
     )
-    return study(plan, listener, BESIDE)
+    result = study(plan, listener, BESIDE)
+    _read_archive(options, films, result, listener)
+    return result
+
+
+def _read_archive(
+    options: DemoOptions, films: DemoFilms, result: StudyResult, listener: Listener
+) -> None:
+    """Draw new patients as an archive's DICOM files, prepare them, and let a model of the study predict them."""
+    finished = result.record.chosen(model=result.record.models[0], group="main")
+    if (options.out / PREDICTIONS).is_file() or not finished:
+        return
+    model = max(finished, key=lambda cell: cell.fraction or 0.0)
+    root, store, seed = options.out / ARCHIVE, options.out / ARCHIVE_STORE, options.seed + 1
+    drawn = PhantomOptions(ARCHIVE_FILMS, films.drawn_size, seed, "even", format="dicom")
+    write_phantoms(root, drawn)
+    archive = read_source("dicom", root / FILMS, label_table=root / LABELS, label_views="all")
+    prepared = prepare(archive, store, PrepareOptions(films.size, workers=1), listener)
+    predicted = predict(result.record.path(model), store, options.out / PREDICTIONS)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in prepared.rows_excluded.items())
+    listener.note(
+        f"DICOM: {prepared.rows_kept} of {prepared.rows_read} files of {len(HABITS)} vendors' habits are films "
+        f"({left_out or 'none'} left out); {predicted.out} has what {model.model} says of them"
+    )
 
 
 def _claim(options: DemoOptions, films: DemoFilms) -> None:
