@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from hilum.files import (
     canonical_json,
     clear_leftovers,
+    most_zip_entries,
     new_folder,
+    read_hashed_json,
+    read_json,
     replacing,
     sha256,
     write_bytes,
@@ -115,3 +119,50 @@ def test_canonical_json_is_that_of_the_json_module(value: object) -> None:
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     write_bytes(tmp_path / "x", b"abc" * 99999)
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 99999).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'"' + b"a" * 2000 + b'"', "2002 bytes, at most 1000 are read"),
+        (b" " * 1001, "1001 bytes"),
+        (b"[" * 900 + b"]" * 90, "brackets too deep|Expecting|more than"),
+    ],
+)
+def test_json_of_any_size_or_depth_is_refused(tmp_path: Path, content: bytes, line: str) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=line):
+        read_json(tmp_path / "a.json", 1000)
+
+
+@pytest.mark.parametrize("content", ["[" * 10**6, '{"a":' * 10**6, "[" + "[]," * 3_000_000 + "0]"])
+def test_json_of_brackets_is_a_value_error_whatever_their_order(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match="brackets"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_huge_json_file_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match="1099511627776 bytes, at most 33554432 are read"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="at most 33554432"):
+        read_hashed_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("names", [0, 1, 2, 5000])
+@pytest.mark.parametrize("comment", [b"", b"PK\5\6", b"x" * 65_000])
+def test_a_zip_archives_entries_are_reckoned_without_reading_them(
+    tmp_path: Path, names: int, comment: bytes
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in range(names):
+            archive.writestr(f"{name}", b"")
+        archive.comment = comment[:4] if comment[:2] == b"PK" else comment
+    reckoned = most_zip_entries(tmp_path / "a.zip")
+    assert names <= reckoned <= 2 * names or comment[:2] == b"PK"
+    (tmp_path / "none").write_bytes(b"no archive")
+    assert most_zip_entries(tmp_path / "none") == 0

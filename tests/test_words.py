@@ -94,7 +94,7 @@ EXCEPTIONS = [
     Stays(r"src/hilum/options\.py", r"", "the table of renamed options has the old names"),
     Stays(r"", r"strangers\.csv|label-hints\.csv|seen\.parquet", "names of files"),
     Stays(r"src/.*\.py", r"\"(?:strangers?|hints?|label-hints)\"", "keys in card.json"),
-    Stays(r"src/hilum/(?:images/npz|workflows/prepare/worker)\.py", r"alarm", "SIGALRM"),
+    Stays(r"src/hilum/images/(?:npz|decoding/worker)\.py", r"alarm", "SIGALRM"),
     Stays(r"", r"--part-column|\bpart_column\b", "an option of 0.1.0 that was not renamed"),
     Stays(r"", r"\.wanted\b|\bwanted=|^    wanted:|\"wanted\"", "the key of rounds.json"),
     Stays(r"src/.*", r"\"in no part\"", "a value in card.json"),

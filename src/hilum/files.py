@@ -131,21 +131,60 @@ def _is_hash_of_others(key: str, content: Mapping[str, Any]) -> bool:
     return value == content_hash({other: content[other] for other in content if other != key})
 
 
-def read_json(path: Path) -> Any:
+MOST_JSON = 2**25
+"""Bytes of a JSON file, at most; the largest of our own beside splits have a tenth of it."""
+_MOST_BRACKETS = 2**21
+
+
+def read_json(path: Path, most: int = MOST_JSON) -> Any:
     """Return what a JSON file holds; NaN and infinity are no JSON.
+
+    What would take much memory is refused before it is parsed.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no JSON.
+        ValueError: It is no JSON, or larger than ``most`` bytes.
     """
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{size} bytes, at most {most} are read")
+    content = path.read_bytes()
+    if content.count(b"[") + content.count(b"{") > _MOST_BRACKETS:
+        raise ValueError(f"more than {_MOST_BRACKETS} brackets")
     try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        return json.loads(content, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("brackets too deep") from error
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def most_zip_entries(path: Path) -> int:
+    """Return how many entries a zip archive can have, from the size of its directory, which is not read.
+
+    A directory of a million names takes seconds and a gigabyte to read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - _LARGEST_ZIP_END))
+        tail = file.read()
+        at = tail.rfind(b"PK\5\6")
+        if at < 0 or at + 22 > len(tail):
+            return 0
+        size = int.from_bytes(tail[at + 12 : at + 16], "little")
+        locator = tail[max(0, at - 20) : at]
+        if locator.startswith(b"PK\6\7"):  # of a large archive, whose directory's size is elsewhere
+            file.seek(int.from_bytes(locator[8:16], "little"))
+            size = max(size, int.from_bytes(file.read(56)[40:48], "little"))
+    return min(size, length) // 46
+
+
+_LARGEST_ZIP_END = 2**16 + 64
+"""Bytes at the end of an archive among which its end record is: the record, a comment, a locator."""
 
 
 def content_hash(value: Any) -> str:

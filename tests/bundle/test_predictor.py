@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,7 +15,9 @@ from hilum.images.enhance import Preparation
 
 
 class Refusing(Preparation):
-    """A preparation that fails as OpenCV or memory does."""
+    """A preparation that fails as OpenCV or memory does, and stands for a model."""
+
+    backbone = SimpleNamespace(fit=None)
 
     def __init__(self, act: object) -> None:
         super().__init__(32)
@@ -44,11 +46,7 @@ def refused(grey: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("act", "line"), [(refused, "damaged: OpenCV's .*resize"), (out_of_memory, "enough memory")]
 )
-def test_what_opencv_or_memory_refuses_is_a_data_error(
-    act: object, line: str, tmp_path: Path
-) -> None:
-    film = tmp_path / "film.png"
-    cv2.imwrite(str(film), np.full((40, 40), 7, np.uint8))
+def test_what_opencv_or_memory_refuses_is_a_data_error(act: object, line: str) -> None:
     predictor = WithPreparation(Refusing(act), torch.device("cpu"))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=line):
-        predictor.prepare(film)
+        predictor.preprocess(np.full((40, 40), 7, np.uint8))

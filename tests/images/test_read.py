@@ -357,7 +357,7 @@ def test_real_films_agree_with_pillow(shared_data: Path) -> None:
 
 def test_decoding_imports_neither_torch_nor_pandas() -> None:
     code = (
-        "import sys, hilum.workflows.prepare.worker as _;"
+        "import sys, hilum.images.decoding.worker as _;"
         "print([name for name in ('torch', 'pandas', 'timm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

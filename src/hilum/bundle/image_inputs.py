@@ -6,6 +6,7 @@ its end.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hilum.errors import DataError
-from hilum.images.npz import read_film
 from hilum.images.read import to_eight_bits
 from hilum.options import kind_of
 from hilum.sources.paths import find_films
@@ -33,7 +33,7 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Images as they were given, read one at a time."""
+    """Images as they were given; files are not read yet."""
 
     images: Sequence[Any]
     """[B]: a path each, or a checked array [H, W]."""
@@ -53,15 +53,14 @@ class ImageInputs:
         image = self.images[position]
         return str(image) if isinstance(image, Path) else f"image {position}"
 
-    def grey(self, position: int) -> NDArray[np.uint8]:
-        """Return an image as grey, uint8 [H, W].
-
-        Raises:
-            UnreadableFilm: It is a file that cannot be read.
-        """
+    def file(self, position: int) -> Path | None:
+        """Return an image's file, None if it is an array."""
         image = self.images[position]
-        if isinstance(image, Path):
-            return np.asarray(read_film(image))
+        return image if isinstance(image, Path) else None
+
+    def grey(self, position: int) -> NDArray[np.uint8]:
+        """Return an array given as an image as grey, uint8 [H, W]."""
+        image = self.images[position]
         if image.dtype.kind == "f":
             levels: NDArray[np.uint8] = np.rint(image * image.dtype.type(255)).astype(np.uint8)
             return levels
@@ -83,7 +82,8 @@ def image_inputs(images: object, bits: int | None = None) -> ImageInputs:
         raise DataError(f"bits is {bits}: allowed is 1 to 16.")
     if isinstance(images, (str, Path)):
         path = Path(images)
-        return _files(path) if path.is_dir() else ImageInputs([path], _paths([path]), True, bits)
+        is_folder = os.path.isdir(path)  # noqa: PTH112 - False for a name of any length
+        return _files(path) if is_folder else ImageInputs([path], _paths([path]), True, bits)
     if isinstance(images, Tensor):
         images = _of_tensor(images)
     if isinstance(images, pd.DataFrame):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hilum.bundle.weights import refuse_not_finite
@@ -37,7 +37,7 @@ from hilum.images.enhance import LARGEST, SMALLEST, Preparation
 from hilum.labels import UNSTATED
 from hilum.nn.backbones import Backbone
 from hilum.records import read_record
-from hilum.training.checkpoint import storable
+from hilum.training.checkpoint import write_tensors
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
@@ -125,7 +125,7 @@ def save_model(folder: Path, model: Model) -> None:
     if model.head is not None:
         tensors |= {f"head.{name}": value for name, value in model.head.state_dict().items()}
     with new_folder(folder) as aside:
-        save_file(storable(tensors), aside / WEIGHTS)
+        write_tensors(aside / WEIGHTS, tensors)
         described = {**asdict(model.description), HASH: sha256(aside / WEIGHTS)}
         (aside / DESCRIPTION).write_bytes(canonical_json(described))
         write_columns(aside / SEEN, model.seen, ("name", "pixels"))

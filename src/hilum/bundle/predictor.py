@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,9 +24,9 @@ from hilum.classifier.network import Classifier
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import positions
 from hilum.heatmaps.gradcam import explain as heatmaps
+from hilum.images.decoding.decoder import KEEPING_READER, READER, DecodedFilm, Decoder
 from hilum.images.enhance import FITS, Preparation
 from hilum.images.films import Films
-from hilum.images.npz import read_film
 from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
 from hilum.options import Device, as_path
@@ -37,7 +38,7 @@ Several = list[Any] | tuple[Any, ...] | pd.Series | pd.Index | Tensor
 """Kinds that are always several images, even with one entry."""
 
 
-def load(run: str | Path, device: str = "auto") -> Predictor:
+def load(run: str | Path, device: str = "auto", *, keep_damaged: bool = False) -> Predictor:
     """Return the trained model of a run folder or bundle.
 
     A run that was only pretrained has features, and neither probabilities nor heatmaps.
@@ -45,6 +46,7 @@ def load(run: str | Path, device: str = "auto") -> Predictor:
     Args:
         run: Folder of a finished run, or its bundle.
         device: auto, cpu or cuda; auto takes a GPU where there is one.
+        keep_damaged: Read JPEGs whose decoder reports damaged data; they cannot be read otherwise.
 
     Raises:
         RunError: There is none, or it is damaged.
@@ -55,7 +57,7 @@ def load(run: str | Path, device: str = "auto") -> Predictor:
     for module in (model.backbone, model.head):
         if module is not None:
             module.to(chosen).eval()
-    return Predictor(model, chosen)
+    return Predictor(model, chosen, keep_damaged)
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,18 @@ class Predictor:
 
     model: Model
     device: torch.device
+    keep_damaged: bool = False
+    """Whether JPEGs whose decoder reports damaged data are read."""
 
     @staticmethod
-    def load(path: Path, device: str = "auto") -> Predictor:
+    def load(path: Path, device: str = "auto", *, keep_damaged: bool = False) -> Predictor:
         """Load a fine-tuned model.
 
         Raises:
             RunError: There is none, it is damaged, or it was pretrained only.
             OptionError: The device is not there.
         """
-        predictor = load(path, device)
+        predictor = load(path, device, keep_damaged=keep_damaged)
         _ = predictor.classifier
         return predictor
 
@@ -101,6 +105,11 @@ class Predictor:
             RunError: The model was pretrained only.
         """
         return self.model.classifier.eval()
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What reads film files: in processes of limited time and memory, as in `hilum prepare`."""
+        return Decoder(self.preparation, KEEPING_READER if self.keep_damaged else READER)
 
     @property
     def description(self) -> Description:
@@ -214,13 +223,11 @@ class Predictor:
         inputs = image_inputs(image, bits)
         if len(inputs) != 1:
             raise DataError(f"explain takes one image and got {len(inputs)}: call it for each.")
-        try:
-            grey = inputs.grey(0)
-            prepared = self._apply(grey)
-        except UnreadableFilm as error:
-            raise DataError(f"{inputs.name(0)} could not be read: {error}") from error
-        maps = heatmaps(self.classifier, self.standardised([prepared]), [position], layer).maps
-        return _over_original(maps[0, 0].cpu().numpy(), self.preparation, *grey.shape)
+        (film,) = self._read(inputs, [0])
+        if isinstance(film, UnreadableFilm):
+            raise DataError(f"{inputs.name(0)} could not be read: {film}")
+        maps = heatmaps(self.classifier, self.standardised([film.image]), [position], layer).maps
+        return _over_original(maps[0, 0].cpu().numpy(), self.preparation, *film.size)
 
     def preprocess(self, images: Any, *, bits: int | None = None) -> Tensor:
         """Return images prepared and standardised for the network, float32 [N, 1, size, size].
@@ -239,14 +246,6 @@ class Predictor:
         return {
             name: value.cpu() for name, value in self.model.backbone.network.state_dict().items()
         }
-
-    def prepare(self, film: Path | str) -> NDArray[np.uint8]:
-        """Return a film file's prepared pixels, uint8 [size, size].
-
-        Raises:
-            DataError: It cannot be read.
-        """
-        return self._apply(read_film(Path(film)))
 
     def standardised(self, films: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Return prepared images standardised on the model's device, float32 [B, 1, size, size]."""
@@ -305,27 +304,34 @@ class Predictor:
         for start in range(0, len(inputs), BATCH):
             rows: list[int] = []
             prepared: list[NDArray[np.uint8]] = []
-            for row in range(start, min(start + BATCH, len(inputs))):
-                try:
-                    prepared.append(self._apply(inputs.grey(row)))
-                except UnreadableFilm as error:
+            batch = range(start, min(start + BATCH, len(inputs)))
+            for row, film in zip(batch, self._read(inputs, batch), strict=True):
+                if isinstance(film, UnreadableFilm):
                     if unreadable == "nan" and not inputs.single:
                         continue
-                    raise DataError(f"{inputs.name(row)} could not be read: {error}") from error
+                    raise DataError(f"{inputs.name(row)} could not be read: {film}")
+                prepared.append(film.image)
                 rows.append(row)
             if rows:
                 yield rows, prepared
 
-    def _apply(self, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a grey image [H, W] prepared, uint8 [size, size]."""
+    def _read(self, inputs: ImageInputs, rows: Sequence[int]) -> list[DecodedFilm | UnreadableFilm]:
+        """Return images prepared, or why one cannot be: files in the decoder's processes, arrays in this one."""
+        files = [file for row in rows if (file := inputs.file(row)) is not None]
+        decoded = self.decoder.films(files)
+        return [
+            self._prepared(inputs.grey(row)) if inputs.file(row) is None else next(decoded)
+            for row in rows
+        ]
+
+    def _prepared(self, grey: NDArray[np.uint8]) -> DecodedFilm | UnreadableFilm:
+        """Return a grey image [H, W] prepared."""
         try:
-            return np.asarray(self.preparation.apply(grey))
-        except MemoryError as error:
-            raise UnreadableFilm("unreadable", "not enough memory") from error
+            return DecodedFilm(np.asarray(self.preparation.apply(grey)), grey.shape)
+        except MemoryError:
+            return UnreadableFilm("unreadable", "not enough memory")
         except cv2.error as error:
-            raise UnreadableFilm(
-                "damaged", f"OpenCV's {error.func or 'function'} refuses it"
-            ) from error
+            return UnreadableFilm("damaged", f"OpenCV's {error.func or 'function'} refuses it")
 
 
 def choose_device(name: str) -> torch.device:
@@ -345,7 +351,8 @@ def choose_device(name: str) -> torch.device:
 
 def _store(images: object) -> Films | None:
     """Return the films of a store, None if the images are no path to one."""
-    if isinstance(images, (str, Path)) and (Path(images) / MANIFEST).is_file():
+    # os.path: False, not an error, for a name of any length.
+    if isinstance(images, (str, Path)) and os.path.isfile(Path(images) / MANIFEST):  # noqa: PTH113
         return Films.open([Path(images)])
     return None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import pickle
 import re
 import warnings
@@ -12,13 +14,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from hilum.bundle.pickle_scan import TooCostly, refuse_costly
 from hilum.errors import RunError
+from hilum.files import most_zip_entries
 
 LEVELS = 3
 """How deep tables of tensors are looked for: ``{"state": {"model": {name: tensor}}}``."""
@@ -47,6 +52,12 @@ UNBOUNDED = re.compile(
 )
 """What ``weights_only`` allows and an argument makes as large as it likes: bytes from a number, copies of
 expanded tensors. Files of weights have neither."""
+
+MOST_ENTRIES = 100_000
+"""In an archive, one for each tensor."""
+
+OLD_PICKLES = 5
+"""Pickles at the beginning of a file of torch before 1.6: two numbers, the system, the tables, names of storages."""
 
 LONGEST_NAME = 500
 """Characters in a tensor's name, at most; longer ones are left aside."""
@@ -154,6 +165,10 @@ def _refuse_other_archives(path: Path) -> None:
         RunError: The archive is one of these.
     """
     try:
+        if (count := most_zip_entries(path)) > MOST_ENTRIES:
+            raise RunError(
+                f"{path} is an archive of up to {count} entries: at most {MOST_ENTRIES} are read."
+            )
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError) as error:
@@ -243,27 +258,45 @@ def _stand_in(name: str, path: Path) -> tuple[type, str]:
 
 
 def _refuse_unbounded(path: Path) -> None:
-    """Refuse a file that can ask for any amount of memory while it is read.
+    """Refuse a file that can ask for any amount of memory or time while it is read.
 
     Raises:
-        RunError: It names a function that makes objects of any size.
+        RunError: It names a function that makes objects of any size, or describes what never ends.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             # Each entry, not each name: of two with one name, torch may read the other.
             entries = [one for one in archive.infolist() if one.filename.endswith("data.pkl")]
-            pickles = [archive.read(entry) for entry in entries]
+            pickles = [io.BytesIO(archive.read(entry)) for entry in entries]
+        for pickled in pickles:
+            _refuse_functions(path, pickled.getbuffer())
+            _refuse_steps(path, pickled, 1)
     else:
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            match = UNBOUNDED.search(content)
-            pickles = [match[0]] if match else []
-    for pickled in pickles:
-        if match := UNBOUNDED.search(pickled):
-            name = ".".join(match[0].decode()[1:].split()).replace("__builtin__", "builtins")
-            raise RunError(
-                f"{path} calls {name}, which no weights need and which can take any amount of memory: it is not "
-                "opened, give a state dict, as torch.save(model.state_dict(), FILE) writes it."
-            )
+            _refuse_functions(path, content)
+            _refuse_steps(path, file, OLD_PICKLES)
+
+
+def _refuse_functions(path: Path, content: memoryview | mmap) -> None:
+    if match := UNBOUNDED.search(content):
+        name = ".".join(match[0].decode()[1:].split()).replace("__builtin__", "builtins")
+        raise RunError(
+            f"{path} calls {name}, which no weights need and which can take any amount of memory: it is not "
+            "opened, give a state dict, as torch.save(model.state_dict(), FILE) writes it."
+        )
+
+
+def _refuse_steps(path: Path, file: IO[bytes], pickles: int) -> None:
+    try:
+        for _ in range(pickles):
+            if file.read(1):  # else torch says what is missing
+                file.seek(-1, os.SEEK_CUR)
+                refuse_costly(file)
+    except TooCostly as error:
+        raise RunError(
+            f"{path} has {error}, which no weights need and which can take any amount of time: it is not opened, "
+            "give a state dict, as torch.save(model.state_dict(), FILE) writes it."
+        ) from error
 
 
 def _tables(loaded: object) -> Iterator[Table]:

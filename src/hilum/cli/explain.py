@@ -33,7 +33,8 @@ def explain(
     """Draw where a classifier looks: Grad-CAM heatmaps and overlays of every finding, beside the probabilities.
 
     A heatmap shows what raised the model's score, which need not be where the finding is. A film
-    that cannot be read is left out, with a line. Research use only, not a medical device.
+    that cannot be read is left out, with a line, and the exit code is 1. Research use only, not a
+    medical device.
 
     Examples:
       hilum explain runs/moco-10 film.png --out heatmaps
@@ -41,11 +42,13 @@ def explain(
       hilum explain runs/moco-10 stores/nih14 --split test --limit 20 --out heatmaps
     """
     from hilum.workflows.inference.explain import explain as run_explain
+    from hilum.workflows.inference.image_files import refuse_failed
 
     with listening() as listener:
         result = run_explain(run, film, options, listener)
         listener.note(result.note)
     answer(shared, result, _text(result))
+    refuse_failed(result.failed, len(result.films), result.out)
 
 
 def _text(result: "ExplainResult") -> str:

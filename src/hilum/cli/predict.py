@@ -17,6 +17,9 @@ OUT = Parameter(
     help="CSV file to write: a row for each film, a column for each finding, and the findings called."
 )
 DEVICE = Parameter(help="Device.")
+KEEP_DAMAGED = Parameter(
+    help="Read JPEGs whose decoder reports damaged data; they are left out otherwise."
+)
 
 
 def predict(
@@ -25,24 +28,27 @@ def predict(
     /,
     *,
     out: Annotated[Path, OUT],
+    keep_damaged: Annotated[bool, KEEP_DAMAGED] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], DEVICE] = "auto",
     shared: Shared = UNSHARED,
 ) -> None:
     """Write the probability of every finding for films or a whole store to a CSV file.
 
     Films are prepared as the model's training films were. One that cannot be read is left out, with
-    a line. Research use only, not a medical device.
+    a line, and the exit code is 1. Research use only, not a medical device.
 
     Examples:
       hilum predict runs/moco-10 film.png other.jpg --out predictions.csv
       hilum predict runs/moco-10 films/ @more.txt --out predictions.csv
       hilum predict runs/moco-10 stores/nih14 --out predictions.csv
     """
+    from hilum.workflows.inference.image_files import refuse_failed
     from hilum.workflows.inference.predict import predict as run_predict
 
     with listening() as listener:
-        result = run_predict(run, film, out, device, listener)
+        result = run_predict(run, film, out, device, listener, keep_damaged=keep_damaged)
     failed = by_reason("left out", {"unreadable": len(result.failed)} if result.failed else {})
     answer(
         shared, result, f"{counted(result.films, 'film')}{failed}. {RESEARCH_ONLY}\n{result.out}"
     )
+    refuse_failed(result.failed, result.films, result.out)

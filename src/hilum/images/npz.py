@@ -24,7 +24,8 @@ from typing import IO
 import cv2
 import numpy as np
 
-from hilum.images.read import MAX_PIXELS, UnreadableFilm, read_grey
+from hilum.files import most_zip_entries
+from hilum.images.read import MAX_PIXELS, UnreadableFilm, read_grey, read_grey_keeping_damaged
 
 NPZ_READER = "hilum.images.npz:read_npz_film"
 """Reader of a catalogue whose paths are made by ``film_path``."""
@@ -41,6 +42,9 @@ _CHUNK = 2**20
 _MOST_HEADER = 4096
 _BEST_RATIO = 1032
 """Largest compression ratio of deflate; an array that claims more is damaged."""
+_USUAL_RATIO, _LARGE = 200, 2**30
+"""Compression ratio up to which an array may be larger than this many bytes: films hold noise."""
+_MOST_ENTRIES = 10_000
 _UNPACKS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -102,11 +106,22 @@ def read_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         UnreadableFilm: As `read_grey` and `read_npz_film` do.
     """
-    return (
-        read_npz_film(path, max_pixels)
-        if _PATH.fullmatch(str(path)) and not path.is_file()
-        else read_grey(path, max_pixels)
-    )
+    return read_npz_film(path, max_pixels) if _in_archive(path) else read_grey(path, max_pixels)
+
+
+def read_film_keeping_damaged(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return a film as `read_film` does, also a JPEG whose decoder reports damaged data.
+
+    Raises:
+        UnreadableFilm: As for `read_film`; what has no pixels still fails.
+    """
+    if _in_archive(path):
+        return read_npz_film(path, max_pixels)
+    return read_grey_keeping_damaged(path, max_pixels)
+
+
+def _in_archive(path: Path) -> bool:
+    return _PATH.fullmatch(str(path)) is not None and not path.is_file()
 
 
 def is_films(array: NpzArray) -> bool:
@@ -126,7 +141,7 @@ def array_names(file: Path) -> list[str]:
     Raises:
         UnreadableFilm: The file cannot be read, or is no archive.
     """
-    with _one_reason(), zipfile.ZipFile(file) as archive:
+    with _one_reason(), _open_archive(file) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
@@ -220,7 +235,7 @@ class NpzArray:
 
     def _rewind(self) -> None:
         self._stream.close()
-        with _one_reason(), zipfile.ZipFile(self._file) as archive:
+        with _one_reason(), _open_archive(self._file) as archive:
             try:
                 info = archive.getinfo(f"{self.name}.npy")
             except KeyError as error:
@@ -240,6 +255,11 @@ class NpzArray:
                 raise UnreadableFilm(
                     "damaged",
                     f"{self.name} claims to be {self.described()}, which its size cannot be",
+                )
+            if claimed > max(_LARGE, info.compress_size * _USUAL_RATIO):
+                raise UnreadableFilm(
+                    "damaged",
+                    f"{self.name} is packed {claimed // max(1, info.compress_size)} : 1, as no films are",
                 )
         except UnreadableFilm:
             self.close()
@@ -274,6 +294,12 @@ class NpzArray:
             self.close()
             raise
         return data
+
+
+def _open_archive(file: Path) -> zipfile.ZipFile:
+    if most_zip_entries(file) > _MOST_ENTRIES:
+        raise UnreadableFilm("damaged", f"an archive of more than {_MOST_ENTRIES} entries")
+    return zipfile.ZipFile(file)
 
 
 def _parsed(header: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

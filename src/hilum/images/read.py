@@ -16,6 +16,7 @@ import struct
 import tempfile
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "KEEPING_READER",
     "MARKER_SHARE",
     "MAX_PIXELS",
+    "NO_MEMORY",
     "NotedFilm",
     "UnreadableFilm",
     "bulk_bits",
@@ -47,10 +49,20 @@ MAX_PIXELS = 100_000_000
 
 KEEPING_READER = "hilum.images.read:read_grey_keeping_damaged"
 """Reader of films that the decoder fills up where their data are damaged, as ``--keep-damaged`` asks."""
+MOST_CHUNKS = 100_000
+"""PNG chunks, at most: 800 MB of pixels in chunks of 8 kB, the smallest that are usual."""
+MOST_MARKERS = 10_000
+"""JPEG markers outside the pixels' data, at most; restarts within it and fill bytes do not count."""
+MOST_SCANS = 100
+"""JPEG scans, at most: a progressive film has about ten."""
+MOST_SCANNED = 2 * 10**9
+"""Pixels times scans of a JPEG, at most: each scan walks over all of them, however few bytes it has."""
 MARKER_SHARE = 0.01
 """Largest share of samples that count as markers whatever their values; see ``bulk_bits``."""
 
 _PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples a pixel by colour type."""
 _PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"eXIf")
 # A JPEG marker: not a stuffed byte (00), not a fill byte (ff), not a restart (d0 to d7).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
@@ -59,6 +71,19 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_DAMAGE = re.compile(
     rb"(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS)[^\n]*"
 )
+_MOST_EXIF = 2**16
+_BLOCK = 2**19
+"""Samples that are looked at together, in little memory; OpenCV counts exactly up to 2^24."""
+_FILE_BYTES = 4
+"""Bytes of a PNG before compression, and of any file, at most, for each pixel that a film may have."""
+_SLACK = 2**16
+_MOST_METADATA = 2**24
+_BEST_RATIO = 1032
+"""Largest compression ratio of deflate."""
+NO_MEMORY = -4
+"""OpenCV's code of an error for want of memory."""
+_MEMORY = re.compile(rb"(?i)(?:insufficient|out of|failed to allocate) (?:memory|\d+ bytes)")
+"""What libjpeg and libpng say then."""
 _ERROR_OUTPUT = threading.Lock()
 _JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
 
@@ -170,9 +195,14 @@ def to_eight_bits(grey: np.ndarray, declared_bits: int | None = None) -> np.ndar
     if declared_bits is not None:
         bits = declared_bits if bits <= max(8, declared_bits) else 16
     full = 2**bits - 1
-    values = np.minimum(np.arange(65_536, dtype=np.uint32), full)
-    table: np.ndarray = ((values * 255 + full // 2) // full).astype(np.uint8)
-    scaled: np.ndarray = table[grey]
+    scaled = np.empty(grey.shape, np.uint8)
+    rows = max(1, _BLOCK // grey.shape[1])
+    for top in range(0, len(grey), rows):
+        part = np.minimum(grey[top : top + rows], full).astype(np.uint32)
+        part *= 255
+        part += full // 2
+        part //= full
+        scaled[top : top + rows] = part
     return scaled
 
 
@@ -192,7 +222,12 @@ def bulk_bits(grey: np.ndarray) -> int:
     Args:
         grey: uint16 [H, W].
     """
-    counts = np.bincount(grey.reshape(-1), minlength=65_536)
+    samples, counts = grey.reshape(1, -1), np.zeros(65_536, np.int64)
+    for start in range(0, samples.shape[1], _BLOCK):
+        part = np.ascontiguousarray(samples[:, start : start + _BLOCK])
+        counts += (
+            cv2.calcHist([part], [0], None, [65_536], [0, 65_536]).reshape(-1).astype(np.int64)
+        )
     values = np.flatnonzero(counts)
     largest, total = int(values[-1]), int(counts[values[1:]].sum())
     for bits in range(8, max(8, largest.bit_length())):
@@ -223,7 +258,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def _read_bytes(file: BinaryIO, max_pixels: int) -> bytes:
     """Return the file's bytes; a file larger than any valid film of ``max_pixels`` is not read."""
-    size, largest = os.fstat(file.fileno()).st_size, 8 * max_pixels + 2**24
+    size, largest = os.fstat(file.fileno()).st_size, _FILE_BYTES * max_pixels + _MOST_METADATA
     if size > largest:
         raise UnreadableFilm(
             "too many pixels", f"a file of {size} bytes, at most {largest} are read"
@@ -246,24 +281,30 @@ def _walk_png(data: bytes, max_pixels: int) -> _Encoded:
     Colour profiles and gamma would change grey values in some OpenCV versions, and text chunks may
     be decompression bombs: both are left out.
     """
-    kept, at, bits = [_PNG_MAGIC], len(_PNG_MAGIC), 0
-    names: set[bytes] = set()
+    view, at, bits, packed = memoryview(data), len(_PNG_MAGIC), 0, 0
+    kept, names = [view[:at]], Counter[bytes]()
     while b"IEND" not in names:
-        name, body, end = _png_chunk(data, at)
+        name, body, end = _png_chunk(view, at)
         if not names:
-            _check_png_header(name, body, max_pixels)
+            raw = _check_png_header(name, body, max_pixels)
+        names[name] += 1
+        if names.total() > MOST_CHUNKS:
+            raise UnreadableFilm("too many chunks", f"at most {MOST_CHUNKS} of a PNG are read")
         if name == b"sBIT" and body:
             bits = max(body)
-        if name in _PNG_KEPT:
-            kept.append(data[at:end])
-        names.add(name)
+        packed += len(body) * (name == b"IDAT")
+        if name in _PNG_KEPT and (name != b"eXIf" or len(body) <= _MOST_EXIF):
+            kept.append(view[at:end])
         at = end
     if b"IDAT" not in names:
         raise UnreadableFilm("damaged", "no image data")
-    return _Encoded(b"".join(kept), bits if 1 <= bits <= 16 else None)
+    if not raw <= packed * _BEST_RATIO <= (2 * raw + _SLACK) * _BEST_RATIO:
+        raise UnreadableFilm("damaged", f"{packed} bytes of image data do not fit its pixels")
+    whole = at == len(data) and len(kept) == names.total() + 1
+    return _Encoded(data if whole else b"".join(kept), bits if 1 <= bits <= 16 else None)
 
 
-def _png_chunk(data: bytes, at: int) -> tuple[bytes, bytes, int]:
+def _png_chunk(data: memoryview, at: int) -> tuple[bytes, memoryview, int]:
     """Return the chunk's name, its body and its end."""
     if at + 12 > len(data):
         raise UnreadableFilm("truncated", "the PNG ends before its IEND chunk")
@@ -279,32 +320,47 @@ def _png_chunk(data: bytes, at: int) -> tuple[bytes, bytes, int]:
     return name, body, end
 
 
-def _check_png_header(name: bytes, body: bytes, max_pixels: int) -> None:
+def _check_png_header(name: bytes, body: memoryview, max_pixels: int) -> int:
+    """Check the size and return the bytes of the pixels before compression."""
     if name != b"IHDR" or len(body) != 13:
         raise UnreadableFilm("damaged", "a PNG without its header")
-    width, height = struct.unpack_from(">II", body)
+    width, height, depth, colour = struct.unpack_from(">IIBB", body)
     _check_size(width, height, max_pixels)
+    row = width * depth * _PNG_SAMPLES.get(colour, 1) // 8
+    if height * row > _FILE_BYTES * max_pixels:
+        raise UnreadableFilm(
+            "too many pixels",
+            f"{width} x {height} of {8 * row // width} bits, at most {_FILE_BYTES * max_pixels} bytes are read",
+        )
+    return int(height * row)
 
 
 def _walk_jpeg(data: bytes, max_pixels: int) -> _Encoded:
     """Check the size and follow the markers, scan by scan, to the end of the picture."""
-    at, sized, scanned = 2, False, False
+    at, pixels, scans, markers = 2, 0, 0, 0
     while True:
         match = _JPEG_MARKER.search(data, at)
         if match is None:
             raise UnreadableFilm("truncated", "the JPEG ends before its end marker")
         marker, at = match[1][0], match.end()
+        markers += 1
+        if markers > MOST_MARKERS:
+            raise UnreadableFilm("too many markers", f"at most {MOST_MARKERS} of a JPEG are read")
         if marker == _JPEG_END:
             break
         if marker in _JPEG_ALONE:
             continue
         body, at = _jpeg_segment(data, at)
-        if marker in _JPEG_FRAMES and not sized:
-            _check_jpeg_frame(body, max_pixels)
-            sized = True
-        scanned = scanned or marker == _JPEG_SCAN
-    if not (sized and scanned):
+        if marker in _JPEG_FRAMES and not pixels:
+            pixels = _check_jpeg_frame(body, max_pixels)
+        scans += marker == _JPEG_SCAN
+        most = min(MOST_SCANS, MOST_SCANNED // max(1, pixels))
+        if scans > most:
+            raise UnreadableFilm("too many scans", f"at most {most} of a JPEG of its size are read")
+    if not (pixels and scans):
         raise UnreadableFilm("damaged", "no image data")
+    if at > _FILE_BYTES * pixels + _MOST_METADATA:
+        raise UnreadableFilm("damaged", f"{at} bytes do not fit its {pixels} pixels")
     return _Encoded(data)
 
 
@@ -318,11 +374,13 @@ def _jpeg_segment(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at + 2 : end], end
 
 
-def _check_jpeg_frame(body: bytes, max_pixels: int) -> None:
+def _check_jpeg_frame(body: bytes, max_pixels: int) -> int:
+    """Check the size and return the number of pixels."""
     if len(body) < 6:
         raise UnreadableFilm("damaged", "a JPEG frame without its header")
     height, width = struct.unpack_from(">HH", body, 1)
     _check_size(width, height, max_pixels)
+    return int(height * width)
 
 
 def _decode(data: bytes, keep_damaged: bool) -> np.ndarray:
@@ -338,7 +396,9 @@ def _decode(data: bytes, keep_damaged: bool) -> np.ndarray:
             grey = cv2.imdecode(
                 np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
             )
-        except (cv2.error, MemoryError) as error:
+        except cv2.error as error:
+            if error.code == NO_MEMORY:
+                raise MemoryError from error
             raise UnreadableFilm("damaged", "the decoder refuses it") from error
         finally:
             if kept < 0:
@@ -346,7 +406,10 @@ def _decode(data: bytes, keep_damaged: bool) -> np.ndarray:
             else:
                 os.dup2(kept, 2)
                 os.close(kept)
-        warning = _JPEG_DAMAGE.search(os.pread(report.fileno(), 2**16, 0))
+        said = os.pread(report.fileno(), 2**16, 0)
+    if grey is None and _MEMORY.search(said):
+        raise MemoryError
+    warning = _JPEG_DAMAGE.search(said)
     if grey is None or grey.ndim != 2 or grey.dtype not in (np.uint8, np.uint16):
         raise UnreadableFilm("damaged", "the decoder refuses it")
     if warning and data.startswith(_JPEG_MAGIC) and not keep_damaged:

@@ -10,8 +10,9 @@ class UnreadableFilm(DataError):  # noqa: N818 - named after the film
 
     Attributes:
         reason: One of a handful of short phrases, fit for counting: "missing", "empty", "not a PNG,
-            JPEG or DICOM image", "truncated", "damaged", "zero size", "too many pixels", "not a plain
-            file", "unreadable", "not supported".
+            JPEG or DICOM image", "truncated", "damaged", "zero size", "too many pixels", "too many
+            chunks", "too many markers", "too many scans", "not a plain file", "unreadable", "not
+            supported".
         detail: Details, or an empty string. Never a path.
     """
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from hilum import files
 from hilum.errors import DataError, RunError
 from hilum.records import read_record
-from hilum.training.run_folder import CROPS, LOG, METRICS, MODEL, OPTIONS, read_log, read_metrics
+from hilum.training.run_folder import (
+    CROPS,
+    LOG,
+    METRICS,
+    MODEL,
+    OPTIONS,
+    read_log,
+    read_metrics,
+    read_yaml,
+)
 from hilum.training.run_record import TrainingRecord
 from hilum.workflows.evaluate.record import ComparisonRecord, EvaluationRecord, Evaluations
 from hilum.workflows.pseudo_label.record import ROUNDS, Rounds, read_rounds
@@ -111,7 +118,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder} {NOT_A_REPORT}")
     metrics = read_metrics(folder)
     try:
-        options = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
+        options = read_yaml(folder / OPTIONS)
         record = options.pop("record", {})
         command, block = _command(options)
         events = tuple(read_log(folder))
@@ -136,7 +143,7 @@ def read_run(folder: Path) -> Run:
             crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
             rounds=read_rounds(folder) if (folder / ROUNDS).is_file() else None,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         line = " ".join(str(error).split())
         raise RunError(
             f"{folder} has a damaged {OPTIONS}, {LOG} or {METRICS} ({line:.80}): train it again."
@@ -150,7 +157,7 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: The file is missing or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.read_json(path)
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}): {FOLDER_OF_RUN}.") from error
     except ValueError as error:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from hilum.errors import OptionError
-from hilum.files import clear_leftovers, write_bytes, write_csv
+from hilum.files import clear_leftovers, read_json, write_bytes, write_csv
 from hilum.findings import CHEXPERT
 from hilum.options import as_path
 from hilum.phantoms.cohort import Film, cohort
@@ -116,7 +116,7 @@ def _claim(root: Path, options: PhantomOptions) -> bool:
 
 def _read_record(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = read_json(path)
     except ValueError:
         found = None
     return found if isinstance(found, dict) else {}

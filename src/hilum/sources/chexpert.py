@@ -8,7 +8,6 @@ age and view; what it lacks is null.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -26,7 +25,7 @@ import pyarrow.compute as pc
 from hilum.catalog import Catalog, film_table
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
-from hilum.files import canonical_json
+from hilum.files import canonical_json, read_json
 from hilum.findings import CHEXPERT, SYNONYMS, canonical
 from hilum.options import take_fields
 from hilum.sources import paths, tables, views
@@ -119,7 +118,7 @@ def _usual_name(root: Path) -> str:
     if not record.is_file():
         return "chexpert"
     try:
-        options = json.loads(record.read_bytes())["options"]
+        options = read_json(record)["options"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{record} is damaged: draw the phantoms again, or name the data set by --dataset."

@@ -208,21 +208,26 @@ def _full_folders(folders: Sequence[str], counts: npt.NDArray[np.int64]) -> set[
 
 def find_films(root: Path) -> list[str]:
     """Return every PNG and JPEG below the root, sorted, as POSIX paths; hidden files and links are skipped."""
+    return find_films_and_others(root)[0]
+
+
+def find_films_and_others(root: Path) -> tuple[list[str], int]:
+    """Return what `find_films` does, and the number of other files that are not hidden."""
     films: list[str] = []
+    others = 0
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
-        films.extend(f"{prefix}{name}" for name in names if _is_film(folder, name))
-    return sorted(films)
+        shown = [name for name in names if not name.startswith(".")]
+        found = [f"{prefix}{name}" for name in shown if _is_film(folder, name)]
+        films.extend(found)
+        others += len(shown) - len(found)
+    return sorted(films), others
 
 
 def _is_film(folder: str, name: str) -> bool:
-    return (
-        name.lower().endswith(EXTENSIONS)
-        and not name.startswith(".")
-        and not Path(folder, name).is_symlink()
-    )
+    return name.lower().endswith(EXTENSIONS) and not Path(folder, name).is_symlink()
 
 
 def list_films(root: Path, folders: Iterable[str]) -> dict[str, str]:

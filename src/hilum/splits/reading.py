@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hilum import files
 from hilum.errors import DataError
 
 FILE_NAME = "split.json"
+MOST_BYTES = 2**27
+"""Of a split, which names every patient: four million."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -19,10 +21,10 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: It is missing or no JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.read_json(path, MOST_BYTES)
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: run `hilum split STORE`.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as JSON ({error!s:.60}): run `hilum split STORE`."
         ) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hilum.errors import RunError
-from hilum.files import canonical_json, clear_leftovers, new_folder, sha256, write_json
+from hilum.files import canonical_json, clear_leftovers, new_folder, read_json, sha256, write_json
 
 KEPT = 2
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
@@ -91,9 +92,24 @@ def save_best(folder: Path, checkpoint: Checkpoint) -> None:
 def _write(path: Path, checkpoint: Checkpoint) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(path) as aside:
-        save_file(storable(checkpoint.tensors), aside / TENSORS)
+        write_tensors(aside / TENSORS, checkpoint.tensors)
         write_json(aside / STATE, {"step": checkpoint.step, **checkpoint.values})
         (aside / MANIFEST).write_bytes(_manifest(aside))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors.
+
+    Raises:
+        OSError: The disk is full, say.
+    """
+    try:
+        save_file(storable(tensors), path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -161,7 +177,7 @@ def damage(path: Path) -> str | None:
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint whose hashes were checked."""
-    values = json.loads((path / STATE).read_text(encoding="utf-8"))
+    values = read_json(path / STATE)
     try:
         tensors = load_file(path / TENSORS)
     except SafetensorError as error:

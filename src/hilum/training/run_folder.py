@@ -250,10 +250,45 @@ def _as_many(paths: Any, others: Any) -> bool:
     return isinstance(paths, str) and isinstance(others, str)
 
 
+MOST_YAML = 2**20
+"""Bytes of options, at most; PyYAML reads some 100 kB a second."""
+_MOST_VALUES = 100_000
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file of a run or study holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no YAML, or too large, also by names that stand for others again and again.
+    """
+    if (size := path.stat().st_size) > MOST_YAML:
+        raise ValueError(f"{size} bytes, at most {MOST_YAML} are read")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        counts: dict[int, float] = {}
+        if _values(content, counts) > _MOST_VALUES:
+            raise ValueError(f"more than {_MOST_VALUES} values")
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return content
+
+
+def _values(content: Any, counts: dict[int, float]) -> float:
+    """Return how many values a tree has, those that stand in several places counted in each."""
+    inner = content.values() if isinstance(content, dict) else content
+    if not isinstance(content, (dict, list)):
+        return 1
+    if id(content) not in counts:
+        counts[id(content)] = float("inf")  # what is met again inside itself has no end
+        counts[id(content)] = 1 + sum(_values(value, counts) for value in inner)
+    return counts[id(content)]
+
+
 def _read_options(known: Path) -> dict[str, Any]:
     try:
-        old = yaml.safe_load(known.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        old = read_yaml(known)
+    except ValueError as error:
         raise RunError(f"{known} is damaged: start again in another --out.") from error
     return old if isinstance(old, dict) else {}
 

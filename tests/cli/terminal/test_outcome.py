@@ -35,8 +35,29 @@ ENDS = {
     "disk full": (
         OSError(28, "No space left on device", "/x"),
         1,
-        "hilum finetune: No space left on device: /x.\n",
+        "hilum finetune: No space left on device: /x: make room there, and run the same line again.\n",
     ),
+    "file too large for its disk": (
+        OSError(27, "File too large", "/x"),
+        1,
+        "hilum finetune: File too large: /x: make",
+    ),
+    "quota, no name": (
+        OSError(122, "Disk quota exceeded"),
+        1,
+        "hilum finetune: Disk quota exceeded: make room where",
+    ),
+    "read-only": (
+        OSError(30, "Read-only file system", "/x"),
+        1,
+        "hilum finetune: Read-only file system: /x.\n",
+    ),
+    "read-only, no name": (
+        OSError(30, "Read-only file system"),
+        1,
+        "hilum finetune: Read-only file system.\n",
+    ),
+    "bad disk": (OSError(5, "Input/output error"), 1, "hilum finetune: Input/output error.\n"),
     "no memory": (MemoryError(), 1, "hilum finetune: out of memory: "),
     "no device memory": (
         OutOfMemoryError("CUDA"),

@@ -212,7 +212,7 @@ def test_no_name_and_no_private_tag_is_asked_for() -> None:
 
 
 def test_hilum_imports_pydicom_and_imagecodecs_when_a_dicom_file_is_met() -> None:
-    seen = "import sys, hilum.images.read, hilum.images.npz, hilum.workflows.prepare.worker as w; "
+    seen = "import sys, hilum.images.read, hilum.images.npz, hilum.images.decoding.worker as w; "
     seen += "print(sorted({'pydicom', 'imagecodecs'} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", seen], capture_output=True, text=True, check=True

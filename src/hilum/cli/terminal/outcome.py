@@ -35,11 +35,16 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
             return READER_LEFT
         case SystemExit():
             return error.code if isinstance(error.code, int) else FAULT
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            if error.filename is not None:
+                again = "make room there, and run the same line again"
+                return say(f"{command}: {error.strerror}: {error.filename}: {again}.", MENDABLE)
+            _drop_output()  # an open file, or standard output
+            return say(f"{command}: {error.strerror}: make room where the output goes.", MENDABLE)
         case OSError() if error.filename is not None:
             return say(f"{command}: {error.strerror}: {error.filename}.", MENDABLE)
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):  # into an open file, or standard output
-            _drop_output()
-            return say(f"{command}: {error.strerror}: make room where the output goes.", MENDABLE)
+        case OSError(errno=errno.EROFS | errno.EIO | errno.EACCES | errno.EMFILE | errno.ENFILE):
+            return say(f"{command}: {error.strerror}.", MENDABLE)
         case MemoryError():
             return say(
                 f"{command}: out of memory: lower the batch size, the film size or the workers.",

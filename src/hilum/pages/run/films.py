@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from hilum.annotations.known import PHANTOMS, annotations_of
 from hilum.bundle.predictor import Predictor
 from hilum.errors import HilumError
+from hilum.files import read_json
 from hilum.images.films import Films
 from hilum.metrics.roc import roc_points
 from hilum.pages.gallery import Gallery, read_gallery
@@ -120,7 +120,7 @@ def _curves(run: Run, name: str, evaluation: EvaluationRecord) -> dict[str, Curv
 
 def _is_there(folder: Path, about: Mapping[str, object]) -> bool:
     try:
-        content = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        content = read_json(folder / SUMMARY)
     except FileNotFoundError:
         return False
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from hilum.bundle.model_folder import WEIGHTS
 from hilum.catalog import PRESENT, UNCERTAIN
 from hilum.duplicates.stored import known_and_found, read_duplicates
 from hilum.errors import DataError, RunError
-from hilum.files import clear_leftovers, sha256, write_json
+from hilum.files import clear_leftovers, read_json, sha256, write_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.options import as_paths, with_new_names
@@ -180,7 +179,7 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
             raise RunError(f"{out} holds something else than a data card: give --out a new folder.")
         return False
     try:
-        existing = dict(json.loads((out / CARD).read_bytes())["made_of"])
+        existing = dict(read_json(out / CARD)["made_of"])
         existing["options"] = with_new_names("card", existing["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{out / CARD} is damaged: delete {out} and make the card again.") from error

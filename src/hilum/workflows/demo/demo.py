@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 
 from hilum.errors import OptionError, RunError
-from hilum.files import write_json
+from hilum.files import read_json, write_json
 from hilum.group_key import FILE_NAME as KEY
 from hilum.listener import SILENT, Listener
 from hilum.phantoms import PhantomOptions, write_phantoms
@@ -104,7 +103,7 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
     path = options.out / RECORD
     if path.is_file():
         try:
-            existing = json.loads(path.read_bytes())
+            existing = read_json(path)
         except ValueError as error:
             raise RunError(
                 f"{path} cannot be read: delete {path.parent} and run the demo again."

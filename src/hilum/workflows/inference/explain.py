@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from hilum.bundle.predictor import Predictor
 from hilum.errors import OptionError
-from hilum.files import new_folder, write_json
+from hilum.files import new_folder, read_json, write_json
 from hilum.heatmaps.gradcam import Heatmaps
 from hilum.heatmaps.gradcam import explain as heatmaps
 from hilum.heatmaps.overlay import enlarged, heatmap_image, overlay, write_picture
@@ -29,6 +28,7 @@ from hilum.workflows.inference.image_files import (
     is_store,
     prepared_files,
     prepared_films,
+    refuse_keeping,
 )
 from hilum.workflows.inference.options import ExplainOptions
 
@@ -96,8 +96,11 @@ def explain(
         DataError: Not one film could be read, or the store was prepared in another way than the
             model.
     """
-    files = image_files(films)
-    predictor = Predictor.load(as_path("run", run), options.device)
+    files = image_files(films, listener)
+    refuse_keeping(options.keep_damaged, files)
+    predictor = Predictor.load(
+        as_path("run", run), options.device, keep_damaged=options.keep_damaged
+    )
     listener.device(describe_device(predictor.device))
     names = options.finding or predictor.findings
     positions = [predictor.finding_position(name) for name in names]
@@ -183,7 +186,7 @@ def _begin(out: Path, planned: list[str]) -> None:
     except OSError as error:
         raise _no_folder(out, error) from error
     try:
-        summary = json.loads((out / SUMMARY).read_text("utf-8"))
+        summary = read_json(out / SUMMARY)
         names = {*summary.get("planned", ()), *(film["folder"] for film in summary["films"])}
         # Only folders directly below ``out`` are deleted, whatever a damaged summary names.
         folders = [

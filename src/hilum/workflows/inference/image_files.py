@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,14 +12,13 @@ from numpy.typing import NDArray
 
 from hilum.arrays import Rows
 from hilum.bundle.predictor import Predictor
-from hilum.errors import DataError
+from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
 from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
-from hilum.listener import Listener
+from hilum.listener import SILENT, Listener
 from hilum.options import as_paths
-from hilum.sources.paths import find_films
-from hilum.workflows.inference.decoding import decoded_films
+from hilum.sources.paths import find_films_and_others
 
 LIST = "@"
 """A path that begins so names a text file with one path a line."""
@@ -34,13 +34,16 @@ class Prepared(NamedTuple):
     """[size, size]"""
 
 
-def image_files(images: object) -> list[Path]:
+def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
     """Return files: those of a folder, those that ``@list.txt`` lists, and all others as given.
+
+    A note counts the files of a folder that are no films by their name.
 
     Args:
         images: A path, or a list of paths: files, folders, stores and ``@`` lists. Paths in a list
             are relative to the working directory. A store, a folder without images and whatever is
             not there stay as they are, for ``prepared_files`` to name.
+        listener: Gets the notes.
 
     Raises:
         TypeError: It is something else.
@@ -49,7 +52,7 @@ def image_files(images: object) -> list[Path]:
     files: list[Path] = []
     for path in as_paths("films", images):
         listed = [path]
-        if str(path).startswith(LIST) and not path.exists():
+        if str(path).startswith(LIST) and not os.path.exists(path):  # noqa: PTH110 - as below
             file = Path(str(path)[len(LIST) :])
             try:
                 text = file.read_text(encoding="utf-8-sig")
@@ -60,14 +63,36 @@ def image_files(images: object) -> list[Path]:
                 ) from error
             listed = [Path(line.strip()) for line in text.splitlines() if line.strip()]
         for entry in listed:
-            names = find_films(entry) if entry.is_dir() and not is_store(entry) else []
+            names: list[str] = []
+            if _is_folder(entry) and not is_store(entry):
+                names, others = find_films_and_others(entry)
+                if names and others:
+                    listener.note(
+                        f"{entry}: {others:,} files are no PNG or JPEG by their names: passed over"
+                    )
             files.extend([entry / name for name in names] or [entry])
     return files
 
 
 def is_store(path: Path) -> bool:
     """Whether a path is a store."""
-    return (path / MANIFEST).is_file()
+    return os.path.isfile(path / MANIFEST)  # noqa: PTH113 - as below
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - False, not an error, for a name of any length
+
+
+def refuse_keeping(keep_damaged: bool, files: Sequence[Path]) -> None:
+    """Refuse to keep damaged films of a store, whose films are decoded already.
+
+    Raises:
+        OptionError: It is asked for.
+    """
+    if keep_damaged and len(files) == 1 and is_store(files[0]):
+        raise OptionError(
+            f"--keep-damaged is given with the store {files[0]}, whose films are decoded already: leave it out."
+        )
 
 
 def prepared_files(
@@ -82,19 +107,20 @@ def prepared_files(
         "it is a store: give it alone"
         if is_store(file)
         else "it is a folder without PNG or JPEG files"
-        if file.is_dir()
+        if _is_folder(file)
         else ""
         for file in files
     ]
     films = [file for file, reason in zip(files, folders, strict=True) if not reason]
-    images = decoded_films(predictor.preparation, films)
-    for number, (file, folder) in enumerate(zip(files, folders, strict=True), start=1):
-        image = UnreadableFilm(folder) if folder else next(images)
-        if isinstance(image, UnreadableFilm):
-            failed[str(file)] = str(image)
-            listener.note(f"{file} is left out: {image}")
-        else:
-            yield Prepared(number, file, image)
+    with predictor.decoder as decoder:
+        decoded = decoder.films(films)
+        for number, (file, folder) in enumerate(zip(files, folders, strict=True), start=1):
+            film = UnreadableFilm(folder) if folder else next(decoded)
+            if isinstance(film, UnreadableFilm):
+                failed[str(file)] = str(film)
+                listener.note(f"{file} is left out: {film}")
+            else:
+                yield Prepared(number, file, film.image)
     if len(failed) < len({str(file) for file in files}):
         return
     if not files:
@@ -103,6 +129,19 @@ def prepared_files(
     if len(files) == 1:
         raise DataError(f"{files[0]} could not be read: {reason}")
     raise DataError(f"none of the {len(files)} films could be read; the first: {reason}")
+
+
+def refuse_failed(failed: Mapping[str, str], films: int, out: Path) -> None:
+    """Raise where files were left out, once the others are written: a list with holes is no success.
+
+    Raises:
+        DataError: It counts them; a note named each before.
+    """
+    if failed:
+        raise DataError(
+            f"{len(failed):,} of {films + len(failed):,} films could not be read (each has a line above); "
+            f"{out} has the others."
+        )
 
 
 def prepared_films(films: Films, rows: Rows) -> Iterator[Prepared]:

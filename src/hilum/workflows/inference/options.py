@@ -53,6 +53,8 @@ class ExplainOptions:
     """Split of a store; test unless given."""
     limit: int | None = None
     """Films at most, the first ones; 20 of a store, else all unless given."""
+    keep_damaged: bool = False
+    """Read JPEGs whose decoder reports damaged data; they are left out otherwise."""
     layer: str | None = None
     """Layer for Grad-CAM; the deepest with maps of at least 7 x 7 unless given."""
     device: Device = "auto"

@@ -18,7 +18,12 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.training.inference import describe_device
-from hilum.workflows.inference.image_files import image_files, is_store, prepared_files
+from hilum.workflows.inference.image_files import (
+    image_files,
+    is_store,
+    prepared_files,
+    refuse_keeping,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ def predict(
     out: str | Path,
     device: str = "auto",
     listener: Listener = SILENT,
+    *,
+    keep_damaged: bool = False,
 ) -> PredictResult:
     """Write one row a film: its path, the probability of every finding, and the findings called.
 
@@ -51,9 +58,10 @@ def predict(
         out: The CSV file to write.
         device: auto, cpu or cuda.
         listener: Receives notes and progress.
+        keep_damaged: Read JPEGs whose decoder reports damaged data.
 
     Raises:
-        OptionError: ``out`` is a folder.
+        OptionError: ``out`` is a folder, or damaged films are to be read of a store.
         RunError: The run has no classifier.
         DataError: Not one film could be read, or the store was prepared in another way than the
             model.
@@ -63,8 +71,9 @@ def predict(
         raise OptionError(
             f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}."
         )
-    files = image_files(films)
-    predictor = Predictor.load(as_path("run", run), device)
+    files = image_files(films, listener)
+    refuse_keeping(keep_damaged, files)
+    predictor = Predictor.load(as_path("run", run), device, keep_damaged=keep_damaged)
     listener.device(describe_device(predictor.device))
     for line in predictor.description.call_notes():
         listener.note(line)

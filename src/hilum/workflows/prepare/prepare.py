@@ -17,6 +17,8 @@ from hilum.catalog import Catalog
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
 from hilum.group_key import made_key
+from hilum.images.decoding.pool import Job, Pool, Setup
+from hilum.images.decoding.worker import DEFAULT_READER
 from hilum.images.film_check import is_inverted
 from hilum.images.read import KEEPING_READER
 from hilum.images.store import MANIFEST, Store
@@ -37,10 +39,8 @@ from hilum.splits import Split
 from hilum.version import __version__
 from hilum.workflows.prepare.divide import divide_store
 from hilum.workflows.prepare.plan import Plan, PrepareOptions, make_plan
-from hilum.workflows.prepare.pool import Job, Pool, Setup
 from hilum.workflows.prepare.pseudonyms import pseudonymous, refuse_names_file, write_names
 from hilum.workflows.prepare.shards import OpenShard, read_record, unfinished
-from hilum.workflows.prepare.worker import DEFAULT_READER
 
 __all__ = ["PrepareOptions", "PrepareResult", "prepare"]
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from hilum.errors import RunError
 from hilum.files import read_hashed_json, sha256, sync, write_hashed_json
+from hilum.images.decoding.pool import Job, Outcome
 from hilum.images.store import HEADER_BYTES, ShardEntry
 from hilum.images.store_writing import shard_header, shard_name
 from hilum.workflows.prepare.plan import Plan
-from hilum.workflows.prepare.pool import Job, Outcome
 
 
 class ShardRecord(TypedDict):

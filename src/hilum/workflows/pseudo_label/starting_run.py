@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.store import Store
 from hilum.options import read_options, with_new_names
 from hilum.splits import Split
-from hilum.training.run_folder import OPTIONS, SPLITS, read_metrics
+from hilum.training.run_folder import OPTIONS, SPLITS, read_metrics, read_yaml
 from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
 from hilum.workflows.train.options import FinetuneOptions
 
@@ -45,10 +43,10 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
     """
     path = kept_run(run)
     try:
-        content = yaml.safe_load((path / OPTIONS).read_text(encoding="utf-8"))
+        content = read_yaml(path / OPTIONS)
     except OSError as error:
         raise RunError(f"{path} holds no run ({OPTIONS}: {error.strerror}): {REMEDY}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RunError(f"{path / OPTIONS} is damaged: {REMEDY}.") from error
     if not isinstance(content, dict) or "finetune" not in content:
         raise RunError(f"{path} is no fine-tuning: {REMEDY}.")

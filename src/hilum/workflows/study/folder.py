@@ -19,7 +19,7 @@ from hilum.files import clear_leftovers, write_bytes
 from hilum.images.films import Films
 from hilum.options import with_new_names
 from hilum.splits import Split
-from hilum.training.run_folder import difference, hold
+from hilum.training.run_folder import difference, hold, read_yaml
 from hilum.version import __version__
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.plan_file import study_block
@@ -79,8 +79,8 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
         content, known = yaml.safe_load(text), None
         if path.is_file():
             try:
-                known = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                known = read_yaml(path)
+            except ValueError as error:
                 raise RunError(f"{path} is damaged: start again in another --out.") from error
             # Where a store is now does not matter: its films are compared below, in ``recorded``.
             differing = difference(_binding(known), _binding(content))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hilum.errors import RunError
-from hilum.files import write_json
+from hilum.files import read_json, write_json
 from hilum.options import with_new_names
 
 FORMAT = 1
@@ -163,7 +162,7 @@ def read_study(folder: Path) -> StudyRecord:
     """
     path = folder / STUDY
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except FileNotFoundError as error:
         raise RunError(f"{folder} holds no study: there is no {STUDY}.") from error
     except (OSError, ValueError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hilum.errors import OptionError, RunError
+from hilum.files import read_json
 from hilum.listener import SILENT, Listener
 from hilum.training.distributed import rank_info
 from hilum.training.interrupt import Interrupted
@@ -151,7 +151,7 @@ def results(record: StudyRecord) -> tuple[ModelResult, ...]:
     if not record.analysis.is_file():
         return ()
     try:
-        rows = json.loads(record.analysis.read_bytes())["models"]
+        rows = read_json(record.analysis)["models"]
         return tuple(
             ModelResult(
                 **{key: row[key] for key in ("model", "fraction", "policy", "group", "lr")},

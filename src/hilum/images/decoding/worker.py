@@ -1,6 +1,6 @@
 """The decoding process: reads jobs as JSON lines, writes prepared films into the shard, answers in JSON lines.
 
-It is started as ``python -m hilum.workflows.prepare.worker`` and imports NumPy and OpenCV only, so
+It is started as ``python -m hilum.images.decoding.worker`` and imports NumPy and OpenCV only, so
 that it starts in a fraction of a second. A decoder that crashes ends this process and no other; one
 that hangs is ended by the kernel's alarm, also when the parent process is gone. The film being
 decoded is recorded in a small file that outlives this process.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import struct
 import sys
@@ -24,7 +25,7 @@ import numpy as np
 
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.film_check import film_flags, thumbnail
-from hilum.images.read import UnreadableFilm
+from hilum.images.read import NO_MEMORY, UnreadableFilm
 
 DEFAULT_READER = "hilum.images.read:read_grey"
 CURRENT = struct.Struct("<qq")
@@ -38,6 +39,7 @@ class Setup(NamedTuple):
     preparation: Preparation
     max_pixels: int
     patience: float
+    memory: int
     current: int
     """Descriptor of the file that records the film being decoded."""
 
@@ -55,8 +57,10 @@ def main() -> None:
         Preparation.from_json(sent["preparation"]),
         sent["max_pixels"],
         float(sent["patience"]),
+        sent["memory"],
         sent["current"],
     )
+    _limit_memory(setup.memory)
     # What decoders print must neither mix with answers nor fill the disk.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -65,6 +69,19 @@ def main() -> None:
     _answer(answers, {"ready": True})
     for line in sys.stdin.buffer:
         _answer(answers, _do(json.loads(line), setup))
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has; where it asks for others, decoding fails.
+
+    The kernel counts what is written to (``VmData``), not the libraries that are mapped.
+    """
+    status = Path("/proc/self/status").read_text("ascii")
+    has = next(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmData" in line)
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = has + more if most == resource.RLIM_INFINITY else min(has + more, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
@@ -82,7 +99,7 @@ def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
         finally:
             os.close(shard)
     except OSError as error:
-        return {"number": job["number"], "fault": error.strerror or str(error)}
+        return {"number": job["number"], "fault": [error.errno, error.strerror, job["shard"]]}
     flags = iter(film_flags(thumbnails))  # together, which costs half of one by one
     films = [film if len(film) == 2 else [*film, next(flags)] for film in films]
     return {"number": job["number"], "films": films, "seconds": time.perf_counter() - began}
@@ -101,10 +118,10 @@ def _film(
         film, small = setup.preparation.apply(grey), thumbnail(grey)
     except UnreadableFilm as error:
         return [error.reason, error.detail]
-    except MemoryError:
-        return ["unreadable", "not enough memory"]
-    except cv2.error as error:
-        return ["damaged", f"OpenCV's {error.func or 'function'} refuses it"]
+    except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != NO_MEMORY:
+            return ["damaged", f"OpenCV's {error.func or 'function'} refuses it"]
+        return ["unreadable", f"needs more than {setup.memory >> 20} MB of memory"]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     data = film.reshape(-1).data

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hilum.errors import DataError
+from hilum.images.decoding.worker import CURRENT
 from hilum.workers.process import WorkerProcess
-from hilum.workflows.prepare.worker import CURRENT
 
 JOB_SECONDS = 0.2
 """Duration of a job: long beside the cost of sending one, short beside the whole."""
@@ -29,6 +29,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Variables of a worker: it is one of several, and its sums are too small to be divided."""
 AHEAD = 2
 """Jobs a worker holds, so that it never waits for the next."""
+MEMORY = 2**29
+"""Bytes that decoding a film may take, beside those of the process itself."""
 TRIES = 2
 """A film whose process died is tried once more, alone: the process may have died of something
 else."""
@@ -81,6 +83,9 @@ class Setup(NamedTuple):
     preparation: dict[str, Any]
     max_pixels: int
     patience: float
+    """Seconds that a film may take."""
+    memory: int = MEMORY
+    """Bytes that a film may take."""
 
 
 class _Worker:
@@ -94,8 +99,8 @@ class _Worker:
         self._current.flush()
         handle = self._current.fileno()
         self.process = WorkerProcess(
-            ["-m", "hilum.workflows.prepare.worker"],
-            {**os.environ, **ONE_THREAD},
+            ["-m", "hilum.images.decoding.worker"],
+            {**os.environ, **ONE_THREAD},  # each thread's buffers would count as memory
             reads_output=True,
             pass_fds=[handle],
         )
@@ -134,12 +139,12 @@ class Pool:
     """Decoding processes that live as long as the pool; use it in a ``with`` block.
 
     Raises on use:
-        DataError: A shard cannot be written (the disk is full, say).
-        RuntimeError: The processes cannot be started.
+        OSError: A shard cannot be written (the disk is full, say).
+        DataError: The processes cannot be started, or keep being killed.
     """
 
     def __init__(self, workers: int, setup: Setup) -> None:
-        """Start the processes."""
+        """Start so many processes."""
         self._setup = setup
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._returned: deque[Job] = deque()
@@ -149,8 +154,7 @@ class Pool:
         self._idle_deaths = 0
         self._seconds_a_film: float | None = None
         self._workers: list[_Worker] = []
-        for _ in range(workers):
-            self._workers.append(_Worker(setup, self._answers))
+        self.grow(workers)
 
     def __enter__(self) -> Pool:
         """Return the pool."""
@@ -158,6 +162,15 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         """End all processes at once, also those that are decoding."""
+        self.end()
+
+    def grow(self, workers: int) -> None:
+        """Start processes until there are so many."""
+        while len(self._workers) < workers:
+            self._workers.append(_Worker(self._setup, self._answers))
+
+    def end(self) -> None:
+        """End all processes at once."""
         for worker in self._workers:
             worker.end()
 
@@ -180,9 +193,7 @@ class Pool:
                 continue
             worker.ready = True
             if "fault" in answer:
-                raise DataError(
-                    f"cannot write the store: {answer['fault']}. Mend that and run the same again: it resumes."
-                )
+                raise OSError(*answer["fault"])
             if "films" in answer:  # else its first line: it is ready
                 job = worker.jobs.pop(answer["number"])
                 pace = answer["seconds"] / len(job.paths)
@@ -217,13 +228,16 @@ class Pool:
         number, index = worker.current_film()
         worker.end()
         if not worker.ready:
-            raise RuntimeError(f"a decoding process cannot start: {errors}")
+            last = " ".join(errors.split())[-200:] or f"status {status}"
+            raise DataError(f"a decoding process cannot start ({last}): is there memory left?")
         assert status is not None
         self._workers.remove(worker)
         if number not in worker.jobs:
             self._idle_deaths += 1
             if self._idle_deaths > 100:
-                raise RuntimeError(f"decoding processes keep dying between films (status {status})")
+                raise DataError(
+                    f"decoding processes keep dying between films (status {status}): does something kill them?"
+                )
         for sent, job in worker.jobs.items():
             if sent != number:
                 self._returned.append(job)
