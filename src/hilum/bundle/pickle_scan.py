@@ -12,8 +12,8 @@ from typing import IO, Any
 
 MOST_OPCODES = 1_000_000
 """About forty for each tensor."""
-MOST_PARTS = 10_000_000
-"""Parts of an object, each counted as often as it is met on a walk over it."""
+MOST_INNER = 10_000_000
+"""Objects within an object, at most, each counted as often as a walk over it meets it."""
 MOST_ODD_KEYS = 1_000
 """Keys of tables that are neither texts nor small numbers: their hashes can be chosen."""
 SMALL = 2**32
@@ -38,7 +38,7 @@ class _Part:
     def __init__(self, inner: list[_Part], value: object = None) -> None:
         self.inner, self.value = inner, value
         self.size = 0
-        """Parts met on a walk; 0 while it is not known."""
+        """How many objects a walk meets; 0 while it is not known."""
 
 
 def refuse_costly(file: IO[bytes]) -> None:
@@ -132,6 +132,6 @@ def _refuse_repeated(parts: list[_Part]) -> None:
                 walk += [inner for inner in part.inner if inner.size == 0]
             else:
                 part.size = 1 + sum(max(1, inner.size) for inner in part.inner)
-                if part.size > MOST_PARTS:
+                if part.size > MOST_INNER:
                     raise TooCostly("a structure that repeats itself without end")
                 walk.pop()

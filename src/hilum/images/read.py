@@ -12,12 +12,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-import struct
 import tempfile
 import threading
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -25,6 +22,13 @@ from typing import BinaryIO, NamedTuple, cast
 import cv2
 import numpy as np
 
+from hilum.images.containers import (
+    CONTAINERS,
+    FILE_BYTES,
+    JPEG_MAGIC,
+    MOST_METADATA,
+    walk_jpeg,
+)
 from hilum.images.dicom.sniff import HEAD_BYTES, is_dicom
 from hilum.images.rendering import DISPLAY, Rendering
 from hilum.images.unreadable import UnreadableFilm
@@ -49,43 +53,20 @@ MAX_PIXELS = 100_000_000
 
 KEEPING_READER = "hilum.images.read:read_grey_keeping_damaged"
 """Reader of films that the decoder fills up where their data are damaged, as ``--keep-damaged`` asks."""
-MOST_CHUNKS = 100_000
-"""PNG chunks, at most: 800 MB of pixels in chunks of 8 kB, the smallest that are usual."""
-MOST_MARKERS = 10_000
-"""JPEG markers outside the pixels' data, at most; restarts within it and fill bytes do not count."""
-MOST_SCANS = 100
-"""JPEG scans, at most: a progressive film has about ten."""
-MOST_SCANNED = 2 * 10**9
-"""Pixels times scans of a JPEG, at most: each scan walks over all of them, however few bytes it has."""
 MARKER_SHARE = 0.01
 """Largest share of samples that count as markers whatever their values; see ``bulk_bits``."""
 
-_PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples a pixel by colour type."""
-_PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"eXIf")
-# A JPEG marker: not a stuffed byte (00), not a fill byte (ff), not a restart (d0 to d7).
-_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # libjpeg's warnings (jerror.h) about data; those about JFIF or Adobe headers do not touch pixels.
 _JPEG_DAMAGE = re.compile(
     rb"(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS)[^\n]*"
 )
-_MOST_EXIF = 2**16
 _BLOCK = 2**19
 """Samples that are looked at together, in little memory; OpenCV counts exactly up to 2^24."""
-_FILE_BYTES = 4
-"""Bytes of a PNG before compression, and of any file, at most, for each pixel that a film may have."""
-_SLACK = 2**16
-_MOST_METADATA = 2**24
-_BEST_RATIO = 1032
-"""Largest compression ratio of deflate."""
 NO_MEMORY = -4
 """OpenCV's code of an error for want of memory."""
 _MEMORY = re.compile(rb"(?i)(?:insufficient|out of|failed to allocate) (?:memory|\d+ bytes)")
 """What libjpeg and libpng say then."""
 _ERROR_OUTPUT = threading.Lock()
-_JPEG_ALONE, _JPEG_SCAN, _JPEG_END = (0x01, 0xD8), 0xDA, 0xD9
 
 
 class NotedFilm(NamedTuple):
@@ -95,13 +76,6 @@ class NotedFilm(NamedTuple):
     """uint8 [H, W]"""
     notes: tuple[str, ...] = ()
     """A few set phrases, fit for counting."""
-
-
-class _Encoded(NamedTuple):
-    """A parsed file: the bytes for OpenCV, and the declared bits of a 16-bit sample."""
-
-    data: bytes
-    declared_bits: int | None = None
 
 
 def read_grey(
@@ -150,7 +124,7 @@ def read_noted(
         from hilum.images.dicom.film import read_dicom  # pydicom takes a tenth of a second
 
         def decode_jpeg(data: bytes) -> np.ndarray:
-            return _decode(_walk_jpeg(data, max_pixels).data, keep_damaged)
+            return _decode(walk_jpeg(data, max_pixels).data, keep_damaged)
 
         file.seek(0)
         return NotedFilm(*read_dicom(file, max_pixels, rendering, decode_jpeg))
@@ -169,7 +143,7 @@ def decode_grey(
     Raises:
         UnreadableFilm: As for `read_grey`.
     """
-    for magic, walk in _CONTAINERS.items():
+    for magic, walk in CONTAINERS.items():
         if data.startswith(magic):
             encoded = walk(data, max_pixels)
             return to_eight_bits(_decode(encoded.data, keep_damaged), encoded.declared_bits)
@@ -258,129 +232,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def _read_bytes(file: BinaryIO, max_pixels: int) -> bytes:
     """Return the file's bytes; a file larger than any valid film of ``max_pixels`` is not read."""
-    size, largest = os.fstat(file.fileno()).st_size, _FILE_BYTES * max_pixels + _MOST_METADATA
+    size, largest = os.fstat(file.fileno()).st_size, FILE_BYTES * max_pixels + MOST_METADATA
     if size > largest:
         raise UnreadableFilm(
             "too many pixels", f"a file of {size} bytes, at most {largest} are read"
         )
     return file.read()
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width == 0 or height == 0:
-        raise UnreadableFilm("zero size", f"{width} x {height}")
-    if width * height > max_pixels:
-        raise UnreadableFilm(
-            "too many pixels", f"{width} x {height}, at most {max_pixels} are read"
-        )
-
-
-def _walk_png(data: bytes, max_pixels: int) -> _Encoded:
-    """Check size, order and checksums; keep only the chunks that grey pixels need.
-
-    Colour profiles and gamma would change grey values in some OpenCV versions, and text chunks may
-    be decompression bombs: both are left out.
-    """
-    view, at, bits, packed = memoryview(data), len(_PNG_MAGIC), 0, 0
-    kept, names = [view[:at]], Counter[bytes]()
-    while b"IEND" not in names:
-        name, body, end = _png_chunk(view, at)
-        if not names:
-            raw = _check_png_header(name, body, max_pixels)
-        names[name] += 1
-        if names.total() > MOST_CHUNKS:
-            raise UnreadableFilm("too many chunks", f"at most {MOST_CHUNKS} of a PNG are read")
-        if name == b"sBIT" and body:
-            bits = max(body)
-        packed += len(body) * (name == b"IDAT")
-        if name in _PNG_KEPT and (name != b"eXIf" or len(body) <= _MOST_EXIF):
-            kept.append(view[at:end])
-        at = end
-    if b"IDAT" not in names:
-        raise UnreadableFilm("damaged", "no image data")
-    if not raw <= packed * _BEST_RATIO <= (2 * raw + _SLACK) * _BEST_RATIO:
-        raise UnreadableFilm("damaged", f"{packed} bytes of image data do not fit its pixels")
-    whole = at == len(data) and len(kept) == names.total() + 1
-    return _Encoded(data if whole else b"".join(kept), bits if 1 <= bits <= 16 else None)
-
-
-def _png_chunk(data: memoryview, at: int) -> tuple[bytes, memoryview, int]:
-    """Return the chunk's name, its body and its end."""
-    if at + 12 > len(data):
-        raise UnreadableFilm("truncated", "the PNG ends before its IEND chunk")
-    length, name = struct.unpack_from(">I4s", data, at)
-    end = at + 12 + length
-    if not name.isalpha():
-        raise UnreadableFilm("damaged", "a PNG chunk without a name")
-    if end > len(data):
-        raise UnreadableFilm("truncated", f"the PNG ends inside its {name.decode()} chunk")
-    body = data[at + 8 : end - 4]
-    if zlib.crc32(body, zlib.crc32(name)) != struct.unpack_from(">I", data, end - 4)[0]:
-        raise UnreadableFilm("damaged", f"wrong checksum of a PNG {name.decode()} chunk")
-    return name, body, end
-
-
-def _check_png_header(name: bytes, body: memoryview, max_pixels: int) -> int:
-    """Check the size and return the bytes of the pixels before compression."""
-    if name != b"IHDR" or len(body) != 13:
-        raise UnreadableFilm("damaged", "a PNG without its header")
-    width, height, depth, colour = struct.unpack_from(">IIBB", body)
-    _check_size(width, height, max_pixels)
-    row = width * depth * _PNG_SAMPLES.get(colour, 1) // 8
-    if height * row > _FILE_BYTES * max_pixels:
-        raise UnreadableFilm(
-            "too many pixels",
-            f"{width} x {height} of {8 * row // width} bits, at most {_FILE_BYTES * max_pixels} bytes are read",
-        )
-    return int(height * row)
-
-
-def _walk_jpeg(data: bytes, max_pixels: int) -> _Encoded:
-    """Check the size and follow the markers, scan by scan, to the end of the picture."""
-    at, pixels, scans, markers = 2, 0, 0, 0
-    while True:
-        match = _JPEG_MARKER.search(data, at)
-        if match is None:
-            raise UnreadableFilm("truncated", "the JPEG ends before its end marker")
-        marker, at = match[1][0], match.end()
-        markers += 1
-        if markers > MOST_MARKERS:
-            raise UnreadableFilm("too many markers", f"at most {MOST_MARKERS} of a JPEG are read")
-        if marker == _JPEG_END:
-            break
-        if marker in _JPEG_ALONE:
-            continue
-        body, at = _jpeg_segment(data, at)
-        if marker in _JPEG_FRAMES and not pixels:
-            pixels = _check_jpeg_frame(body, max_pixels)
-        scans += marker == _JPEG_SCAN
-        most = min(MOST_SCANS, MOST_SCANNED // max(1, pixels))
-        if scans > most:
-            raise UnreadableFilm("too many scans", f"at most {most} of a JPEG of its size are read")
-    if not (pixels and scans):
-        raise UnreadableFilm("damaged", "no image data")
-    if at > _FILE_BYTES * pixels + _MOST_METADATA:
-        raise UnreadableFilm("damaged", f"{at} bytes do not fit its {pixels} pixels")
-    return _Encoded(data)
-
-
-def _jpeg_segment(data: bytes, at: int) -> tuple[bytes, int]:
-    """Return the segment's body and its end."""
-    if at + 2 > len(data):
-        raise UnreadableFilm("truncated", "the JPEG ends inside a segment")
-    end = at + max(2, struct.unpack_from(">H", data, at)[0])
-    if end > len(data):
-        raise UnreadableFilm("truncated", "the JPEG ends inside a segment")
-    return data[at + 2 : end], end
-
-
-def _check_jpeg_frame(body: bytes, max_pixels: int) -> int:
-    """Check the size and return the number of pixels."""
-    if len(body) < 6:
-        raise UnreadableFilm("damaged", "a JPEG frame without its header")
-    height, width = struct.unpack_from(">HH", body, 1)
-    _check_size(width, height, max_pixels)
-    return int(height * width)
 
 
 def _decode(data: bytes, keep_damaged: bool) -> np.ndarray:
@@ -406,18 +263,12 @@ def _decode(data: bytes, keep_damaged: bool) -> np.ndarray:
             else:
                 os.dup2(kept, 2)
                 os.close(kept)
-        said = os.pread(report.fileno(), 2**16, 0)
-    if grey is None and _MEMORY.search(said):
+        report_text = os.pread(report.fileno(), 2**16, 0)
+    if grey is None and _MEMORY.search(report_text):
         raise MemoryError
-    warning = _JPEG_DAMAGE.search(said)
+    warning = _JPEG_DAMAGE.search(report_text)
     if grey is None or grey.ndim != 2 or grey.dtype not in (np.uint8, np.uint16):
         raise UnreadableFilm("damaged", "the decoder refuses it")
-    if warning and data.startswith(_JPEG_MAGIC) and not keep_damaged:
+    if warning and data.startswith(JPEG_MAGIC) and not keep_damaged:
         raise UnreadableFilm("damaged", warning[0].decode("ascii", "replace")[:100])
     return grey
-
-
-_CONTAINERS: dict[bytes, Callable[[bytes, int], _Encoded]] = {
-    _PNG_MAGIC: _walk_png,
-    _JPEG_MAGIC: _walk_jpeg,
-}

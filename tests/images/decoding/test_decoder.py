@@ -193,7 +193,7 @@ def small_jpeg(segments: bytes = b"", scans: int = 1) -> bytes:
             "too many chunks: at most 100000",
         ),
         ("idat.png", small_png(behind=chunk(b"IDAT") * 100_000), "too many chunks"),
-        ("own.png", small_png(chunk(b"hiLm") * 100_001), "too many chunks"),
+        ("own.png", small_png(b"".join(map(chunk, OWN))), "too many chunks"),
         ("com.jpg", small_jpeg(b"\xff\xfe\0\2" * 10_000), "too many markers: at most 10000"),
         ("dht.jpg", small_jpeg(b"\xff\xc4\0\2" * 10_001), "too many markers"),
         ("tem.jpg", small_jpeg(b"\xff\x01" * 10_001), "too many markers"),

@@ -112,7 +112,7 @@ class _Processes:
             if self._pool is None or self._owner != os.getpid():
                 self._pool, self._owner = Pool(0, self._setup), os.getpid()
             try:
-                self._pool.grow(workers)
+                self._pool.start(workers)
                 for job, done in self._pool.run(next_job):
                     outcomes.update(enumerate(done, start=job.start))
             except OSError as error:

@@ -154,7 +154,7 @@ class Pool:
         self._idle_deaths = 0
         self._seconds_a_film: float | None = None
         self._workers: list[_Worker] = []
-        self.grow(workers)
+        self.start(workers)
 
     def __enter__(self) -> Pool:
         """Return the pool."""
@@ -164,7 +164,7 @@ class Pool:
         """End all processes at once, also those that are decoding."""
         self.end()
 
-    def grow(self, workers: int) -> None:
+    def start(self, workers: int) -> None:
         """Start processes until there are so many."""
         while len(self._workers) < workers:
             self._workers.append(_Worker(self._setup, self._answers))
