@@ -183,9 +183,10 @@ def main() -> int:
 
 def through_pool(paths: list[Path]) -> dict[str, Any]:
     """Return what the limited worker processes of `hilum predict` say of all files, by reason."""
+    from hilum.workflows.inference.decoding import decoded_films
+
     from hilum.images.enhance import Preparation
     from hilum.images.read import UnreadableFilm
-    from hilum.workflows.inference.decoding import decoded_films
 
     began = time.perf_counter()
     films = decoded_films(Preparation(64), paths)

@@ -167,6 +167,13 @@ def test_damaged_films_are_kept_where_asked(tmp_path: Path) -> None:
     assert isinstance(found[KEEPING_READER], DecodedFilm)
 
 
+OWN = [
+    bytes([97 + n % 26, 97 + n // 26 % 26, 65 + n // 676 % 26, 97 + n // 17_576])
+    for n in range(100_001)
+]
+"""Names of chunks, all different."""
+
+
 def chunk(name: bytes, body: bytes = b"") -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
