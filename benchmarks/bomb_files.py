@@ -167,11 +167,13 @@ def npy(shape: str, kind: str = "|u1", fortran: str = "False") -> bytes:
 def npz(header: bytes, pixels: int, name: str = "train_images.npy") -> bytes:
     """Return an archive of one array of zeros."""
     buffer, block = io.BytesIO(), bytes(2**20)
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open(name, "w", force_zip64=True) as file:
-            file.write(header)
-            for at in range(0, pixels, len(block)):
-                file.write(block[: pixels - at])
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(name, "w", force_zip64=True) as file,
+    ):
+        file.write(header)
+        for at in range(0, pixels, len(block)):
+            file.write(block[: pixels - at])
     return buffer.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 import pickle
 from argparse import Namespace
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def filled_later(levels: int = 60) -> Any:
     """The same of lists that are filled from the outermost in."""
     lists: list[Any] = [[] for _ in range(levels)]
     whole = [*lists]
-    for outer, inner in zip(lists, lists[1:], strict=False):
+    for outer, inner in itertools.pairwise(lists):
         outer += [inner, inner]
     return whole
 
