@@ -230,6 +230,22 @@ def is_plain_name(name: str) -> bool:
     )
 
 
+def write_private_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Replace a file's content by CSV as ``write_csv`` does, readable by its owner alone from the first byte.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(csv_text(header, rows).encode("utf-8", errors="surrogateescape"))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def write_csv(
     path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], float_format: str = "{!r}"
 ) -> None:

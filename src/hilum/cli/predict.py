@@ -20,6 +20,12 @@ DEVICE = Parameter(help="Device.")
 KEEP_DAMAGED = Parameter(
     help="Read JPEGs whose decoder reports damaged data; they are left out otherwise."
 )
+KEEP = Parameter(
+    help="Reasons for which a DICOM film is not left out, as of `hilum prepare dicom`."
+)
+NAMES_FILE = Parameter(
+    help="CSV for your eyes alone: which film is which file, of DICOM films, which results call by pseudonyms."
+)
 
 
 def predict(
@@ -29,6 +35,8 @@ def predict(
     *,
     out: Annotated[Path, OUT],
     keep_damaged: Annotated[bool, KEEP_DAMAGED] = False,
+    keep: Annotated[tuple[str, ...], KEEP] = (),
+    names_file: Annotated[Path | None, NAMES_FILE] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], DEVICE] = "auto",
     shared: Shared = UNSHARED,
 ) -> None:
@@ -46,7 +54,16 @@ def predict(
     from hilum.workflows.inference.predict import predict as run_predict
 
     with listening() as listener:
-        result = run_predict(run, film, out, device, listener, keep_damaged=keep_damaged)
+        result = run_predict(
+            run,
+            film,
+            out,
+            device,
+            listener,
+            keep_damaged=keep_damaged,
+            keep=keep,
+            names_file=names_file,
+        )
     failed = by_reason("left out", {"unreadable": len(result.failed)} if result.failed else {})
     answer(
         shared, result, f"{counted(result.films, 'film')}{failed}. {RESEARCH_ONLY}\n{result.out}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.training.inference import describe_device
 from hilum.workflows.data.subsets import Subsets
+from hilum.workflows.inference.film_names import film_names
 from hilum.workflows.inference.image_files import (
     Prepared,
     image_files,
@@ -107,7 +108,7 @@ def explain(
     names = tuple(predictor.findings[position] for position in positions)
     _refuse_foreign(options.out)
     failed: dict[str, str] = {}
-    paths, images = _images(predictor, files, options, failed, listener)
+    paths, images = _images(predictor, films, files, options, failed, listener)
     explained: list[Explained] = []
     note = ""
     listener.progress("explain", 0, len(paths))
@@ -134,6 +135,7 @@ def explain(
 
 def _images(
     predictor: Predictor,
+    given: object,
     files: list[Path],
     options: ExplainOptions,
     failed: dict[str, str],
@@ -156,8 +158,10 @@ def _images(
         )
     if options.split is not None:
         raise OptionError(f"--split is {options.split} and no store is given: leave it out.")
-    files = files[: options.limit]
-    return files, prepared_files(predictor, files, failed, listener)
+    named = film_names(given, files, options.out, options.keep, options.names_file)
+    named = replace(named, files=named.files[: options.limit])
+    paths = [Path(named.of(file)) for file in named.files]
+    return paths, prepared_files(predictor, named, failed, listener)
 
 
 def _folder_name(number: int, film: Path) -> str:

@@ -19,6 +19,7 @@ from hilum.images.store import MANIFEST
 from hilum.listener import SILENT, Listener
 from hilum.options import as_paths
 from hilum.sources.paths import find_films_and_others
+from hilum.workflows.inference.film_names import FilmNames
 
 LIST = "@"
 """A path that begins so names a text file with one path a line."""
@@ -96,17 +97,20 @@ def refuse_keeping(keep_damaged: bool, files: Sequence[Path]) -> None:
 
 
 def prepared_files(
-    predictor: Predictor, files: Sequence[Path], failed: dict[str, str], listener: Listener
+    predictor: Predictor, named: FilmNames, failed: dict[str, str], listener: Listener
 ) -> Iterator[Prepared]:
-    """Yield the files that can be read; the others go to ``failed`` with the reason.
+    """Yield the files that can be read, under their names; the others go to ``failed`` with the reason.
 
     Raises:
         DataError: At the end, if not one could be read.
     """
+    files = named.files
     folders = [
-        "it is a store: give it alone"
+        named.refused[file]
+        if file in named.refused
+        else "it is a store: give it alone"
         if is_store(file)
-        else "it is a folder without PNG or JPEG files"
+        else "it is a folder without PNG, JPEG or DICOM files"
         if _is_folder(file)
         else ""
         for file in files
@@ -117,17 +121,17 @@ def prepared_files(
         for number, (file, folder) in enumerate(zip(files, folders, strict=True), start=1):
             film = UnreadableFilm(folder) if folder else next(decoded)
             if isinstance(film, UnreadableFilm):
-                failed[str(file)] = str(film)
-                listener.note(f"{file} is left out: {film}")
+                failed[named.of(file)] = str(film)
+                listener.note(f"{named.said(file)} is left out: {film}")
             else:
-                yield Prepared(number, file, film.image)
-    if len(failed) < len({str(file) for file in files}):
+                yield Prepared(number, Path(named.of(file)), film.image)
+    if len(failed) < len({named.of(file) for file in files}):
         return
     if not files:
         raise DataError("no film was given: name at least one image file")
-    reason = failed[str(files[0])]
+    reason = failed[named.of(files[0])]
     if len(files) == 1:
-        raise DataError(f"{files[0]} could not be read: {reason}")
+        raise DataError(f"{named.said(files[0])} could not be read: {reason}")
     raise DataError(f"none of the {len(files)} films could be read; the first: {reason}")
 
 

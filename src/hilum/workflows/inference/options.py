@@ -55,6 +55,11 @@ class ExplainOptions:
     """Films at most, the first ones; 20 of a store, else all unless given."""
     keep_damaged: bool = False
     """Read JPEGs whose decoder reports damaged data; they are left out otherwise."""
+    keep: tuple[str, ...] = ()
+    """Reasons for which a DICOM film is not left out, as of `hilum prepare dicom`."""
+    names_file: Path | None = None
+    """CSV for your eyes alone: which film is which file, of DICOM films, which results call by
+    pseudonyms."""
     layer: str | None = None
     """Layer for Grad-CAM; the deepest with maps of at least 7 x 7 unless given."""
     device: Device = "auto"

@@ -18,6 +18,7 @@ from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.training.inference import describe_device
+from hilum.workflows.inference.film_names import film_names
 from hilum.workflows.inference.image_files import (
     image_files,
     is_store,
@@ -47,6 +48,8 @@ def predict(
     listener: Listener = SILENT,
     *,
     keep_damaged: bool = False,
+    keep: Sequence[str] = (),
+    names_file: str | Path | None = None,
 ) -> PredictResult:
     """Write one row a film: its path, the probability of every finding, and the findings called.
 
@@ -59,6 +62,8 @@ def predict(
         device: auto, cpu or cuda.
         listener: Receives notes and progress.
         keep_damaged: Read JPEGs whose decoder reports damaged data.
+        keep: Reasons for which a DICOM film is not left out, as of `hilum prepare dicom`.
+        names_file: CSV to write, for your eyes alone: which film is which file, of DICOM films.
 
     Raises:
         OptionError: ``out`` is a folder, or damaged films are to be read of a store.
@@ -88,13 +93,15 @@ def predict(
         ).tolist()
         paths = list(store.catalog["path"])
     else:
-        listener.progress("predict", 0, len(files))
-        images = prepared_files(predictor, files, failed, listener)
+        private = None if names_file is None else as_path("names_file", names_file)
+        named = film_names(films, files, out, keep, private)
+        listener.progress("predict", 0, len(named.files))
+        images = prepared_files(predictor, named, failed, listener)
         while batch := list(islice(images, BATCH)):
             standardised = predictor.standardised([film.image for film in batch])
             scores += [list(row.values()) for row in predictor.probabilities(standardised)]
             paths += [str(film.path) for film in batch]
-            listener.progress("predict", batch[-1].number, len(files))
+            listener.progress("predict", batch[-1].number, len(named.files))
     table = pd.DataFrame(scores, columns=list(predictor.findings))
     by_name = [dict(zip(predictor.findings, row, strict=True)) for row in scores]
     called = ["|".join(predictor.called(probabilities)) for probabilities in by_name]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +10,7 @@ import pandas as pd
 
 from hilum.catalog import Archive, Catalog
 from hilum.errors import DataError, OptionError
-from hilum.files import csv_text
+from hilum.files import write_private_csv
 from hilum.group_key import GroupKey, passed_on
 
 NAMES = ("film", "patient", "study", "patient_number", "file", "left_out")
@@ -74,24 +70,12 @@ def write_names(path: Path, catalog: Catalog, key: GroupKey) -> None:
     columns = [key.pseudonyms(kind, map(_bytes, table[name])) for name, kind in _NAMED.items()]
     kept = zip(*columns, table["patient"], archive.files, [""] * len(table), strict=True)
     left_out = (("", "", "", "", file, reason) for file, reason in archive.left_out.items())
-    _write_private(path, [*sorted(kept), *sorted(left_out)])
-
-
-def _write_private(path: Path, rows: Iterable[tuple[str, ...]]) -> None:
-    content = csv_text(NAMES, rows).encode("utf-8", "surrogateescape")
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        aside.replace(path)
+        write_private_csv(path, NAMES, [*sorted(kept), *sorted(left_out)])
     except OSError as error:
         raise DataError(
             f"--names-file {path} cannot be written ({error.strerror}): give another file."
         ) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
 
 
 def _archive(catalog: Catalog) -> Archive:
