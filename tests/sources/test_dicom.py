@@ -107,7 +107,7 @@ def test_stray_files_are_counted_by_reason(export):
         "another modality": 1,
     }
     assert catalog.rows_read == 12
-    assert any("1 packed files" in note for note in catalog.notes)
+    assert any("1 packed file (zip" in note for note in catalog.notes)
 
 
 def test_a_dicomdir_is_no_film(export):
@@ -219,10 +219,10 @@ def test_labels_of_a_study_reach_its_frontal_films(export):
     notes = "; ".join(found.notes)
     for said in (
         "labels of 1 of 3 lines of the label table reach 2 films",
-        "1 lines of the label table are of films that were left out, first line 3",
-        "1 lines of the label table are of no film, first line 4",
-        "1 laterals of labelled studies have no labels",
-        "1 films have no line in the label table",
+        "1 line of the label table is of films that were left out, first line 3",
+        "1 line of the label table is of no film, first line 4",
+        "1 lateral of a labelled study has no labels",
+        "1 film has no line in the label table",
     ):
         assert said in notes
     assert edema(labelled(export, text, label_views="all"))["1/lat"] == 1

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.catalog import ARCHIVE_COLUMNS, Archive, Catalog, film_table
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, choose, did_you_mean
 from hilum.images.dicom.header import DicomHeader
 from hilum.options import take_fields
@@ -183,7 +184,7 @@ def _tree_notes(tree: Tree, reasons: dict[str, str]) -> tuple[str, ...]:
     notes = []
     if tree.unread_folders:
         notes.append(
-            f"{tree.unread_folders:,} folders below ROOT may not be read: their films are missing"
+            f"{counted(tree.unread_folders, 'folder')} below ROOT may not be read: films may be missing"
         )
     packed = sum(
         reasons.get(file) == NO_DICOM
@@ -192,6 +193,6 @@ def _tree_notes(tree: Tree, reasons: dict[str, str]) -> tuple[str, ...]:
     )
     if packed:
         notes.append(
-            f"{packed:,} packed files (zip, tar, iso) were not opened: unpack them if they hold films"
+            f"{counted(packed, 'packed file')} (zip, tar, iso) not opened: unpack what holds films"
         )
     return tuple(notes)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hilum.counts import counted
 from hilum.images.dicom.header import DicomHeader
 from hilum.sources.archive.entering import COPY, REASONS, is_enhanced
 
@@ -180,21 +181,37 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
         }
         if number
     )
-    counts = {
-        "films do not say whether text is burnt into them: look at some, or see `hilum card`": sum(
-            film.burned_in is None for film in headers
+    counts = (
+        (
+            sum(film.burned_in is None for film in headers),
+            "film does not say whether text is burnt into it: look at it",
+            "films do not say whether text is burnt into them: look at some",
         ),
-        "films do not say which part of the body they show and are kept; `hilum card` lists those unlike the others, "
-        "`--unknown-part drop` leaves them out": sum(not part for part in parts),
-        "films do not say from which side they were taken": int(rows["view_position"].isna().sum()),
-        "films have no patient's number: each of their studies counts as a patient of its own": sum(
-            not patient_of(film) for film in headers
+        (
+            sum(not part for part in parts),
+            "film names no part of the body and is kept (--unknown-part drop leaves it out)",
+            "films name no part of the body and are kept (--unknown-part drop leaves them out); `hilum card` lists "
+            "those unlike the others",
         ),
-        "patients' numbers occur with two dates of birth: one number may stand for two people": sum(
-            count > 1 for count in several.values()
+        (
+            int(rows["view_position"].isna().sum()),
+            "film does not say from which side it was taken",
+            "films do not say from which side they were taken",
         ),
-        "films are of people above 89 years, whose age is told as 90": int(
-            (rows["age"] == TOLD_AS).sum()
+        (
+            sum(not patient_of(film) for film in headers),
+            "film has no patient's number: its study counts as a patient of its own",
+            "films have no patient's number: each of their studies counts as a patient of its own",
         ),
-    }
-    return tuple(f"{count:,} {what}" for what, count in counts.items() if count)
+        (
+            sum(count > 1 for count in several.values()),
+            "patient's number occurs with two dates of birth: it may stand for two people",
+            "patients' numbers occur with two dates of birth: one number may stand for two people",
+        ),
+        (
+            int((rows["age"] == TOLD_AS).sum()),
+            "film is of somebody above 89 years, whose age is told as 90",
+            "films are of people above 89 years, whose age is told as 90",
+        ),
+    )
+    return tuple(counted(count, one, many) for count, one, many in counts if count)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import FloatArray
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.findings import canonical
 from hilum.sources import tables
@@ -77,9 +78,10 @@ def labels_of(
     lines = [tables.line_of(cells, row) for row in range(len(cells))]
     twice = keys.duplicated().to_numpy(bool)
     if twice.any() and not options.join:
+        such = counted(int(twice.sum()), "such line")
         raise DataError(
-            f"{TABLE}, line {lines[int(twice.argmax())]}: its {key} stands in an earlier line too ({int(twice.sum())} "
-            "such lines): keep one line each, or join them by --join any, majority or uncertain."
+            f"{TABLE}, line {lines[int(twice.argmax())]}: its {key} stands in an earlier line too ({such}) "
+            ": keep one line each, or join them by --join any, majority or uncertain."
         )
     if twice.any():
         rows, labels, more = join_rows(pd.DataFrame({"path": keys}), labels, options.join, TABLE)
@@ -208,8 +210,9 @@ def _refuse_several_patients(
         if len({(film.patient_id, film.patient_id_issuer) for film in headers}) > 1:
             wrong.append(line)
     if wrong:
+        such = counted(len(wrong), "such line")
         raise DataError(
-            f"{TABLE}, line {wrong[0]}: its {key} is that of films of several patients ({len(wrong)} such lines): "
+            f"{TABLE}, line {wrong[0]}: its {key} is that of films of several patients ({such}): "
             "take these lines out, or name each film by --label-key image."
         )
 
@@ -247,26 +250,26 @@ def _counts(
     reached: np.ndarray,
 ) -> tuple[str, ...]:
     found = sum(map(bool, places))
-    notes = [
-        f"labels of {found:,} of {len(places):,} lines of {TABLE} reach {int((reached >= 0).sum()):,} films"
+    films = counted(int((reached >= 0).sum()), "film")
+    notes = [f"labels of {found:,} of {counted(len(places), 'line')} of {TABLE} reach {films}"]
+    left_out = [row for row, found_films in enumerate(places) if not found_films and of_others[row]]
+    nowhere = [
+        row for row, found_films in enumerate(places) if not found_films and not of_others[row]
     ]
-    left_out = [row for row, films in enumerate(places) if not films and of_others[row]]
-    nowhere = [row for row, films in enumerate(places) if not films and not of_others[row]]
-    if left_out:
-        notes.append(
-            f"{len(left_out):,} lines of {TABLE} are of films that were left out, first line {lines[left_out[0]]}"
-        )
-    if nowhere:
-        notes.append(
-            f"{len(nowhere):,} lines of {TABLE} are of no film, first line {lines[nowhere[0]]}"
-        )
+    for rows, whose in ((left_out, "films that were left out"), (nowhere, "no film")):
+        if rows:
+            are = counted(len(rows), f"line of {TABLE} is", f"lines of {TABLE} are")
+            notes.append(f"{are} of {whose}, first line {lines[rows[0]]}")
     named = {index for indices in places for index in indices}
     laterals = sum(index in named and reached[index] < 0 for index in range(len(reached)))
     if laterals:
-        notes.append(
-            f"{laterals:,} laterals of labelled studies have no labels: `--label-views all` gives them their study's"
+        have = counted(
+            laterals, "lateral of a labelled study has", "laterals of labelled studies have"
         )
+        notes.append(f"{have} no labels: `--label-views all` gives those of the study")
     unnamed = len(reached) - len(named)
     if unnamed:
-        notes.append(f"{unnamed:,} films have no line in {TABLE} and no labels")
+        notes.append(
+            f"{counted(unnamed, 'film has', 'films have')} no line in {TABLE} and no labels"
+        )
     return tuple(notes)
