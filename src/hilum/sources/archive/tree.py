@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.errors import DataError
+from hilum.images.dicom.sniff import HEAD_BYTES
+from hilum.images.dicom.sniff import is_dicom as is_dicom_head
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,23 @@ def tree_of(root: Path) -> Tree:
                 ) from error
             unread += 1
     return Tree(tuple(sorted(files)), tuple(sorted(links)), unread)
+
+
+def dicom_files(root: Path) -> list[str]:
+    """Return the DICOM files below a root by their content, as POSIX paths, sorted.
+
+    Raises:
+        DataError: The root may not be read.
+    """
+    return [file for file in tree_of(root).files if is_dicom(root / file)]
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a path is a DICOM file by its content; False where it cannot be read."""
+    try:
+        if not os.path.isfile(file):  # noqa: PTH113 - False for a name of any length
+            return False
+        with file.open("rb") as opened:
+            return is_dicom_head(opened.read(HEAD_BYTES))
+    except (OSError, ValueError):
+        return False

@@ -108,7 +108,7 @@ def explain(
     names = tuple(predictor.findings[position] for position in positions)
     _refuse_foreign(options.out)
     failed: dict[str, str] = {}
-    paths, images = _images(predictor, films, files, options, failed, listener)
+    paths, images = _images(predictor, files, options, failed, listener)
     explained: list[Explained] = []
     note = ""
     listener.progress("explain", 0, len(paths))
@@ -135,7 +135,6 @@ def explain(
 
 def _images(
     predictor: Predictor,
-    given: object,
     files: list[Path],
     options: ExplainOptions,
     failed: dict[str, str],
@@ -158,7 +157,7 @@ def _images(
         )
     if options.split is not None:
         raise OptionError(f"--split is {options.split} and no store is given: leave it out.")
-    named = film_names(given, files, options.out, options.keep, options.names_file)
+    named = film_names(files, options.out, options.keep, options.names_file)
     named = replace(named, files=named.files[: options.limit])
     paths = [Path(named.of(file)) for file in named.files]
     return paths, prepared_files(predictor, named, failed, listener)

@@ -13,11 +13,9 @@ from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.files import write_private_csv
 from hilum.group_key import made_key, passed_on
 from hilum.images.dicom.header import DicomHeader
-from hilum.images.dicom.sniff import HEAD_BYTES, is_dicom
-from hilum.options import as_paths
 from hilum.sources.archive.entering import REASONS, left_out
 from hilum.sources.archive.headers import read_headers
-from hilum.sources.archive.tree import tree_of
+from hilum.sources.archive.tree import is_dicom
 
 COLUMNS = ("film", "file")
 
@@ -44,17 +42,15 @@ class FilmNames:
 
 
 def film_names(
-    given: object,
     files: Sequence[Path],
     out: Path,
     keep: Collection[str] = (),
     names_file: Path | None = None,
 ) -> FilmNames:
-    """Return the files with those of DICOM in the folders given, their names, and which do not enter.
+    """Return the files, what each is called, and which do not enter.
 
     Args:
-        given: What the caller gave as films.
-        files: The same with folders as their PNG and JPEG files.
+        files: Film files.
         out: What will be written; the group's key is looked for beside it, and made.
         keep: Reasons of `REASONS` that do not count.
         names_file: CSV of pseudonyms and files, for the owner's eyes alone.
@@ -69,10 +65,7 @@ def film_names(
             raise OptionError(
                 f"--keep {reason!r}: allowed are {', '.join(REASONS)}.{did_you_mean(reason, REASONS)}"
             )
-    every = list(dict.fromkeys([*files, *_in_folders(given)]))
-    filled = {folder for file in every for folder in file.parents}
-    every = [file for file in every if file not in filled or not file.is_dir()]
-    dicom = [file for file in every if _is_dicom(file)]
+    dicom = [file for file in files if is_dicom(file)]
     if not dicom:
         if names_file is not None:
             raise OptionError(
@@ -87,39 +80,20 @@ def film_names(
             if why := left_out(header, keep):
                 key = next((key for key, words in REASONS.items() if words == why), "")
                 refused[file] = f"{why}; --keep {key} takes it" if key else why
-    named = [uids.get(file) or f"file {file}" for file in every]
+    named = [uids.get(file) or f"file {file}" for file in files]
     pseudonyms = made_key(out).pseudonyms(
         "film", [name.encode("utf-8", "surrogateescape") for name in named]
     )
-    names = dict(zip(every, pseudonyms, strict=True))
+    names = dict(zip(files, pseudonyms, strict=True))
     if names_file is not None:
         if passed_on(names_file) is not None or names_file.is_dir():
             raise OptionError(
                 f"--names-file {names_file} is a folder, or in one that may be passed on: give a file elsewhere."
             )
         try:
-            write_private_csv(names_file, COLUMNS, ((names[file], str(file)) for file in every))
+            write_private_csv(names_file, COLUMNS, ((names[file], str(file)) for file in files))
         except OSError as error:
             raise DataError(
                 f"--names-file {names_file} cannot be written ({error.strerror}): give another file."
             ) from error
-    return FilmNames(every, names, refused)
-
-
-def _in_folders(given: object) -> list[Path]:
-    """Return the DICOM files in the folders that were given."""
-    found = []
-    for folder in as_paths("films", given):
-        if folder.is_dir() and not passed_on(folder / "x"):
-            found += [folder / name for name in tree_of(folder).files if _is_dicom(folder / name)]
-    return found
-
-
-def _is_dicom(file: Path) -> bool:
-    try:
-        if not file.is_file():
-            return False
-        with file.open("rb") as opened:
-            return is_dicom(opened.read(HEAD_BYTES))
-    except (OSError, ValueError):
-        return False
+    return FilmNames(list(files), names, refused)

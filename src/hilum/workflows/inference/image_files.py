@@ -18,6 +18,7 @@ from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
 from hilum.listener import SILENT, Listener
 from hilum.options import as_paths
+from hilum.sources.archive.tree import dicom_files
 from hilum.sources.paths import find_films_and_others
 from hilum.workflows.inference.film_names import FilmNames
 
@@ -38,7 +39,7 @@ class Prepared(NamedTuple):
 def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
     """Return files: those of a folder, those that ``@list.txt`` lists, and all others as given.
 
-    A note counts the files of a folder that are no films by their name.
+    A note counts the files of a folder that are no films by their name; DICOM is told by content.
 
     Args:
         images: A path, or a list of paths: files, folders, stores and ``@`` lists. Paths in a list
@@ -67,10 +68,12 @@ def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
             names: list[str] = []
             if _is_folder(entry) and not is_store(entry):
                 names, others = find_films_and_others(entry)
-                if names and others:
+                dicom = dicom_files(entry)
+                if names and others and not dicom:
                     listener.note(
                         f"{entry}: {others:,} files are no PNG or JPEG by their names: passed over"
                     )
+                names = list(dict.fromkeys([*names, *dicom]))
             files.extend([entry / name for name in names] or [entry])
     return files
 

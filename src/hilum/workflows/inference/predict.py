@@ -94,7 +94,7 @@ def predict(
         paths = list(store.catalog["path"])
     else:
         private = None if names_file is None else as_path("names_file", names_file)
-        named = film_names(films, files, out, keep, private)
+        named = film_names(files, out, keep, private)
         listener.progress("predict", 0, len(named.files))
         images = prepared_files(predictor, named, failed, listener)
         while batch := list(islice(images, BATCH)):
