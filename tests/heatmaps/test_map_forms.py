@@ -70,6 +70,27 @@ def hiera():
     )
 
 
+def levit():
+    """A LeViT whose attention prefers near places, as after training: its biases begin at 0."""
+    network = timm.models.Levit(
+        img_size=112,
+        in_chans=1,
+        num_classes=0,
+        embed_dim=(16, 24),
+        key_dim=8,
+        depth=(1, 1),
+        num_heads=(1, 2),
+        stem_type="s8",
+    )
+    for module in network.modules():
+        if hasattr(module, "attention_biases"):
+            side = module.resolution[0]
+            place = torch.arange(side * side)
+            distance = (place // side) ** 2 + (place % side) ** 2
+            module.attention_biases.data.copy_(-0.5 * distance)
+    return network
+
+
 NETWORKS = {
     # name: network, side of its films, layer, side of the map, form
     "class token": (vit, 56, "blocks.1", 7, MapForm(TOKENS, 7, 7, 1)),
@@ -85,6 +106,7 @@ NETWORKS = {
     "swin": (swin, 64, "norm", 8, MapForm(LAST, 8, 8)),
     "mambaout": (mambaout, 64, "stages", 8, MapForm(LAST, 8, 8)),
     "as many channels as rows": (mambaout, 128, "stages", 16, MapForm(LAST, 16, 16)),
+    "levit": (levit, 112, "stages", 7, MapForm(TOKENS, 7, 7, 0)),
     "hiera": (hiera, 64, "blocks.1", 8, None),
 }
 
