@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hilum.files import canonical_json
+from hilum.files import HASH_LINE, OWN_HASH, canonical_json
 from hilum.metrics.operating import RULES
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -84,6 +84,24 @@ def make_store() -> Callable[..., Path]:
 def tiny_store(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """96 films of 48 patients, 32 px, 52 of them to train on."""
     return make_store(tmp_path_factory.mktemp("store") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def forget_hashes() -> Callable[[Path], None]:
+    """Takes the hashes out of what a folder holds, which then is as version 0.1.0 wrote it and may be changed."""
+    return _forget_hashes
+
+
+def _forget_hashes(folder: Path) -> None:
+    for path in folder.rglob("*.json"):
+        content = json.loads(path.read_bytes())
+        if path.name not in ("manifest.json", "split.json") and content.pop(OWN_HASH, None):
+            content.pop("files", None)
+            path.write_bytes(canonical_json(content))
+    for path in folder.rglob("model/manifest.json"):
+        path.unlink()
+    for path in (*folder.rglob("options.yaml"), *folder.rglob("study.yaml")):
+        path.write_text(path.read_text("utf-8").partition(HASH_LINE)[0], "utf-8")
 
 
 @pytest.fixture(scope="session")

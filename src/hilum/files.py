@@ -1,6 +1,7 @@
 """Files that are either old or new, never half-written: written aside, flushed, then renamed.
 
-A JSON file that is read back carries the hash of its own content, and a folder's manifest those of its files.
+A file that is read back carries the hash of its own content, a JSON object under a key and a YAML text in
+its last line; a folder's manifest has those of its files.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 OWN_HASH = "sha256"
 """Key of a JSON object with the hash of all its other keys."""
 CHANGED = "it does not match its own SHA-256"
+HASH_LINE = "# sha256 "
+"""Beginning of a text's last line, a comment in YAML, with the hash of the lines before."""
 
 
 @contextmanager
@@ -131,6 +134,51 @@ def _is_hash_of_others(key: str, content: Mapping[str, Any]) -> bool:
     return value == content_hash({other: content[other] for other in content if other != key})
 
 
+def write_hashed_text(path: Path, text: str) -> None:
+    """Replace a file's content by whole lines of a text and a last line with their hash."""
+    write_bytes(path, f"{text}{_hash_line(text)}".encode())
+
+
+def read_hashed_text(path: Path) -> tuple[str, bool]:
+    """Return the text in a file, without the line of its own hash, and whether it had one.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no UTF-8, or not what its hash says.
+    """
+    text = path.read_bytes().decode()
+    before, hashed, _ = text.rpartition(HASH_LINE)
+    last = text[text[:-1].rfind("\n") + 1 :]
+    if not hashed and not (last[:1] == "#" and len(last) == len(_hash_line(""))):
+        return text, False
+    if text != before + _hash_line(before) or before[-1:] != "\n":
+        raise ValueError(CHANGED)
+    return before, True
+
+
+def unhashed(folder: Path, names: Iterable[str]) -> list[str]:
+    """Return which of these files are JSON objects or texts without their own hash; damaged ones have one."""
+    lacking = []
+    for name in names:
+        read = read_hashed_json if name.endswith(".json") else read_hashed_text
+        with suppress(OSError, ValueError):
+            if not read(folder / name)[1]:
+                lacking.append(name)
+    return lacking
+
+
+def age_line(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a line for the user on files of a folder that have no hash; none where all have."""
+    if not names:
+        return ()
+    line = f"{folder} was written by an earlier version without a hash of {', '.join(names)}: "
+    return (f"{line}changes there are not noticed",)
+
+
+def _hash_line(text: str) -> str:
+    return f"{HASH_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
 MOST_JSON = 2**25
 """Bytes of a JSON file, at most; the largest of our own beside splits have a tenth of it."""
 _MOST_BRACKETS = 2**21
@@ -205,6 +253,16 @@ def inside(folder: Path, name: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{path} is a link that leads out of {folder}")
     return path
+
+
+def refuse_links_out(folder: Path, names: Iterable[str]) -> None:
+    """Raise a ValueError for a link that leads out of a folder, among these names in it and all below them."""
+    for name in names:
+        path = folder / name
+        if path.is_symlink():
+            inside(folder, name)
+        elif path.is_dir():
+            refuse_links_out(folder, (f"{name}/{entry.name}" for entry in sorted(path.iterdir())))
 
 
 def is_plain_path(name: str) -> bool:

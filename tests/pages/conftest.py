@@ -53,9 +53,11 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own_demo(demo_folder: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    return shutil.copytree(demo_folder, tmp_path / "demo")
+def own_demo(demo_folder: Path, tmp_path: Path, forget_hashes: Callable[[Path], None]) -> Path:
+    """A copy that a test may spoil, without hashes as version 0.1.0 wrote it."""
+    copied = shutil.copytree(demo_folder, tmp_path / "demo")
+    forget_hashes(copied)
+    return copied
 
 
 class Page(HTMLParser):

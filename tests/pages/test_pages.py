@@ -124,7 +124,7 @@ def test_a_run_that_is_not_measured_says_how(own_demo, plain):
     [
         (lambda run: (run / "options.yaml").unlink(), "holds no study, run or data card"),
         (lambda run: (run / "metrics.json").write_text("{"), "is damaged"),
-        (lambda run: (run / "options.yaml").write_text("- 1"), "damaged options.yaml"),
+        (lambda run: (run / "options.yaml").write_text("- 1"), "options.yaml is damaged"),
     ],
 )
 def test_what_is_missing_or_damaged_is_one_clear_line(own_demo, spoil, line):

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from hilum.errors import OptionError, RunError
+from hilum.training.options_file import OPTIONS
 from hilum.training.run_folder import (
     LOG,
-    OPTIONS,
     RunFolder,
     changed_metrics,
     open_run,

@@ -11,11 +11,12 @@ import pandas as pd
 import torch
 
 from hilum.bundle.imagenet import fill_from_imagenet
-from hilum.bundle.model_folder import described, is_model, load_model
+from hilum.bundle.model_folder import age_notes, described, is_model, load_model, weights_file
 from hilum.bundle.training_manifest import COLUMNS
 from hilum.bundle.weight_files import read_tables
 from hilum.bundle.weights import fill
 from hilum.errors import OptionError
+from hilum.files import sha256
 from hilum.images.enhance import Preparation
 from hilum.nn.backbones import Backbone, plain_name
 
@@ -54,7 +55,7 @@ def initial_weights(
             )
         started = new_backbone(name, size, seed)
         started.network.load_state_dict(model.backbone.network.state_dict())
-        notes = (f"starts from {init} ({name})", *enlarging(started, size))
+        notes = (f"starts from {init} ({name})", *age_notes(Path(init)), *enlarging(started, size))
         return InitialWeights(
             started, model.seen, notes, Preparation.from_json(model.description.preparation)
         )
@@ -73,6 +74,14 @@ def initial_weights(
     return InitialWeights(
         started, seen, (f"starts from {init}: {matched}", *enlarging(started, size))
     )
+
+
+def weights_hash(init: str) -> str | None:
+    """Return the SHA-256 of the weights that a path names, of a run or in a file; None where it is no path."""
+    path = Path(init)
+    if is_model(path):
+        return sha256(weights_file(path))
+    return sha256(path) if path.is_file() and init not in ("random", "imagenet") else None
 
 
 def input_size(subject: str, size: int | None, preparation: Preparation) -> int:

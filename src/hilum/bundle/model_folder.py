@@ -24,11 +24,13 @@ from hilum.bundle.weights import refuse_not_finite
 from hilum.classifier.network import Classifier
 from hilum.errors import DataError, RunError
 from hilum.files import (
+    age_line,
     canonical_json,
     file_hashes,
     new_folder,
     read_hashes,
     read_json,
+    refuse_links_out,
     sha256,
     write_json,
 )
@@ -38,6 +40,7 @@ from hilum.labels import UNSTATED
 from hilum.nn.backbones import Backbone
 from hilum.records import read_record
 from hilum.training.checkpoint import write_tensors
+from hilum.training.run_folder import unhashed_files
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
@@ -174,12 +177,7 @@ def described(path: Path) -> Description:
     """
     folder = _bundle_folder(path)
     try:
-        hashes = read_hashes(folder / MANIFEST)
-        if hashes is not None and (
-            set(hashes) != set(FILES) or hashes[DESCRIPTION] != sha256(folder / DESCRIPTION)
-        ):
-            raise ValueError(f"not what {MANIFEST} says")
-        content = read_json(folder / DESCRIPTION)
+        content = description_content(folder)
         if content["format"] > FORMAT:
             raise RunError(
                 f"{folder} was written by a later Hilum (format {content['format']}): upgrade to read it."
@@ -194,6 +192,24 @@ def described(path: Path) -> Description:
             f"{folder / DESCRIPTION} is damaged ({fault:.80}): train it again."
         ) from error
     return description
+
+
+def description_content(folder: Path) -> dict[str, Any]:
+    """Return what the description of a bundle holds, compared with its hash.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON object, or not what was written.
+    """
+    hashes = read_hashes(folder / MANIFEST)
+    if hashes is not None and (
+        set(hashes) != set(FILES) or hashes[DESCRIPTION] != sha256(folder / DESCRIPTION)
+    ):
+        raise ValueError(f"not what {MANIFEST} says")
+    content = read_json(folder / DESCRIPTION)
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__} is no JSON object")
+    return content
 
 
 def _check(description: Description) -> None:
@@ -236,21 +252,43 @@ def damages(path: Path) -> list[str]:
 
 
 def age_notes(path: Path) -> tuple[str, ...]:
-    """Return a line for the user where a bundle, or that of a run, has no hashes of all its files."""
-    folder = _bundle_folder(path)
-    if (folder / MANIFEST).is_file():
-        return ()
-    return (
-        f"{folder} was written by an earlier version without {MANIFEST}: only changes of its weights are noticed",
-    )
+    """Return a line for the user where a bundle or a run has files without a hash, as those of 0.1.0 have."""
+    alone = (path / DESCRIPTION).is_file()
+    folder = path if alone else path / "model"
+    lacking = []
+    if (folder / DESCRIPTION).is_file() and not (folder / MANIFEST).is_file():
+        lacking = [(folder / name).relative_to(path).as_posix() for name in (DESCRIPTION, SEEN)]
+    return age_line(path, lacking if alone else [*lacking, *unhashed_files(path)])
+
+
+def weights_file(path: Path) -> Path:
+    """Return where the weights of a bundle are, or of the run folder that holds it.
+
+    Raises:
+        RunError: There is none, or it lies outside of the run.
+    """
+    return _bundle_folder(path) / WEIGHTS
 
 
 def _bundle_folder(path: Path) -> Path:
-    folder = path if (path / DESCRIPTION).is_file() else path / "model"
+    """Return the folder of a bundle, or of that in a run.
+
+    A bundle's own files may be links, as caches of published models have them: its hashes hold.
+
+    Raises:
+        RunError: There is none, or that of the run lies outside of it.
+    """
+    if (path / DESCRIPTION).is_file():
+        return path
+    folder = path / "model"
     if not (folder / DESCRIPTION).is_file():
         raise RunError(
             f"{path} holds no trained model (no model/{DESCRIPTION}): give the folder of a finished run."
         )
+    try:
+        refuse_links_out(path, ["model"])
+    except ValueError as error:
+        raise RunError(f"{error}: put a copy in its place, which leads nowhere.") from error
     return folder
 
 

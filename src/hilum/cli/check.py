@@ -1,4 +1,4 @@
-"""``hilum check``: compare the files of a store, run or model with their hashes."""
+"""``hilum check``: compare the files of a folder with their hashes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,17 +8,23 @@ from cyclopts import Parameter
 from hilum.cli.shared import UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 
-FOLDER = Parameter(help="Folder of a store, a run or a model.")
+SHOWN = 12
+"""Parts that are named."""
+FOLDER = Parameter(
+    help="Folder of a store, a run (rounds of pseudo-labels are one), a model, a study (a demo is one) or a card."
+)
 
 
 def check(folder: Annotated[Path, FOLDER], /, *, shared: Shared = UNSHARED) -> None:
-    """Read every file of a store, a run or a model, and say which is not as it was written.
+    """Read every file of a store, run, model, study or data card, and say which is not as it was written.
 
-    Exits with 1 if one is damaged.
+    Files that have no hash, as those of earlier versions, are named. Exits with 1 if one is
+    damaged.
 
     Examples:
       hilum check stores/nih14
       hilum check runs/moco-10
+      hilum check studies/paper
     """
     from hilum.errors import DataError
     from hilum.workflows.check.check import check as run
@@ -30,4 +36,9 @@ def check(folder: Annotated[Path, FOLDER], /, *, shared: Shared = UNSHARED) -> N
     if result.damaged:
         count = f"{len(result.damaged)} of {len(result.checked)} parts"
         raise DataError(f"{folder}: {count} are not what was written, first {result.damaged[0]}")
-    answer(shared, result, f"{folder}: all of {', '.join(result.checked)} is as it was written")
+    shown = result.checked[:SHOWN]
+    more = f" and {len(result.checked) - SHOWN} more" * (len(result.checked) > SHOWN)
+    named = ", ".join(shown) + more
+    answer(
+        shared, result, f"{folder}: {named} {'are' if len(result.checked) > 1 else 'is'} as written"
+    )

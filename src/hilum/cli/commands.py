@@ -53,7 +53,7 @@ COMMANDS = {
     ),
     "check": (
         "hilum.cli.check:check",
-        "Compare every file of a store, a run or a model with its hash.",
+        "Compare every file of a store, run, model, study or card with its hash.",
     ),
     "report": ("hilum.cli.report:report", "Build the page of a study, a run or a data card."),
 }

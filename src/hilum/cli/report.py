@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hilum.cli.shared import UNSHARED, Shared, answer
+from hilum.cli.terminal.console import listening
 
 FOLDER = Parameter(
     help="Folder of a study (a demo is one) or of a run, finished or not, or of a card."
@@ -26,5 +27,8 @@ def report(folder: Annotated[Path, FOLDER], /, *, shared: Shared = UNSHARED) -> 
     """
     from hilum.pages.pages import write_report
 
-    result = write_report(folder)
+    with listening() as listener:
+        result = write_report(folder)
+        for note in result.notes:
+            listener.note(note)
     answer(shared, result, str(result.report))

@@ -16,7 +16,7 @@ from hilum.duplicates.copies import Copies, pair_table
 from hilum.duplicates.find import find_copies
 from hilum.duplicates.options import CopyOptions
 from hilum.errors import DataError
-from hilum.files import replacing
+from hilum.files import inside, replacing
 from hilum.images.equal_pixels import equal_pixels
 from hilum.images.films import Films
 from hilum.images.store import Store
@@ -75,7 +75,7 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        arrow = pq.read_table(path).select(list(COLUMNS))
+        arrow = pq.read_table(inside(store.folder, FILE_NAME)).select(list(COLUMNS))
         arrow.validate(full=True)  # that texts are texts
         if not all(arrow.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
             raise TypeError("a column of texts holds something else")
@@ -85,7 +85,7 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
     except Exception as error:
         # pyarrow, pandas and the file system each have their own errors for a damaged file.
         raise DataError(
-            f"{path} cannot be read ({' '.join(str(error).split()):.60}): {_REMEDY}"
+            f"{path} cannot be read ({' '.join(str(error).split()):.160}): {_REMEDY}"
         ) from error
     if version != FORMAT:
         raise DataError(f"{path} is of format {version}, this version reads {FORMAT}: {_REMEDY}")

@@ -14,7 +14,7 @@ from hilum.errors import RunError
 from hilum.pages.charts.pictures import as_jpeg, outline
 from hilum.pages.read import bytes_of, read_json
 from hilum.pages.wording import told_apart
-from hilum.workflows.study.gallery import SUMMARY
+from hilum.workflows.study.gallery import FILES, SUMMARY
 
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}
 
@@ -94,18 +94,19 @@ def read_gallery(folder: Path, remedy: str) -> Gallery | None:
         return None
     content = read_json(path)
     try:
-        films = [_shown(folder, entry) for entry in content["films"]]
+        hashes = content.get(FILES)
+        films = [_shown(folder, entry, hashes) for entry in content["films"]]
         return Gallery(
             content["model"], content["fraction"], content["rule"], content["layer"], films
         )
-    except (KeyError, TypeError, StopIteration) as error:
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise RunError(f"{path} is damaged: {remedy}.") from error
 
 
-def _shown(folder: Path, entry: Mapping[str, Any]) -> Shown:
+def _shown(folder: Path, entry: Mapping[str, Any], hashes: Mapping[str, str] | None) -> Shown:
     def picture(kind: str) -> str:
         path = folder / Path(entry["pictures"][kind]).name  # nothing outside the gallery's folder
-        return as_jpeg(bytes_of(path), str(path))
+        return as_jpeg(bytes_of(path, hashes), str(path))
 
     rows = [
         Row(row["finding"], row["probability"], row["threshold"], row["called"], row["present"])
@@ -114,7 +115,7 @@ def _shown(folder: Path, entry: Mapping[str, Any]) -> Shown:
     return Shown(
         picture=picture("film"),
         overlay=picture("overlay"),
-        outline=_outline(folder, entry["pictures"]["mask"]),
+        outline=_outline(folder, entry["pictures"]["mask"], hashes),
         finding=entry["finding"],
         outcome=entry["outcome"],
         view=VIEWS.get(str(entry["view"]), "view not stated"),
@@ -125,9 +126,9 @@ def _shown(folder: Path, entry: Mapping[str, Any]) -> Shown:
     )
 
 
-def _outline(folder: Path, name: str | None) -> str:
+def _outline(folder: Path, name: str | None, hashes: Mapping[str, str] | None) -> str:
     if name is None:
         return ""
-    data = np.frombuffer(bytes_of(folder / Path(name).name), np.uint8)
+    data = np.frombuffer(bytes_of(folder / Path(name).name, hashes), np.uint8)
     mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
     return "" if mask is None else outline(np.asarray(mask) > 0)

@@ -11,9 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 from markupsafe import Markup
 
+from hilum.bundle.model_folder import age_notes
 from hilum.counts import counted
 from hilum.errors import RunError
-from hilum.files import write_bytes
+from hilum.files import age_line, refuse_links_out, unhashed, write_bytes
 from hilum.options import as_path
 from hilum.pages.card.read import read_card
 from hilum.pages.card.sections import card_sections
@@ -26,7 +27,8 @@ from hilum.pages.tables import named_apart, tables_in
 from hilum.pages.wording import listed, spelled
 from hilum.version import __version__
 from hilum.workflows.card.card import CARD, is_card
-from hilum.workflows.study.record import TABLES, is_study
+from hilum.workflows.card.pixels import PICTURES
+from hilum.workflows.study.record import EXPLAINED, STUDY, TABLES, is_study
 
 NOTICE = "Research use only, not a medical device."
 PAGE, CARD_PAGE = "report.html", "card.html"
@@ -38,6 +40,8 @@ class ReportResult:
 
     report: Path
     kind: str
+    notes: tuple[str, ...] = ()
+    """Lines for the user on files that have no hash."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
@@ -55,12 +59,16 @@ def write_report(folder: str | Path) -> ReportResult:
         DataError: A film, picture or store is missing.
     """
     folder = as_path("folder", folder)
+    try:
+        refuse_links_out(folder, [TABLES, EXPLAINED, PICTURES])
+    except ValueError as error:
+        raise RunError(f"{error}: put a copy in its place, which leads nowhere.") from error
     if is_study(folder):
         return _write_study(folder)
     if is_card(folder):
         return _write_card(folder)
     write_bytes(folder / PAGE, run_page(folder).encode())
-    return ReportResult(folder / PAGE, "run")
+    return ReportResult(folder / PAGE, "run", age_notes(folder))
 
 
 def _write_card(folder: Path) -> ReportResult:
@@ -82,7 +90,8 @@ def _write_card(folder: Path) -> ReportResult:
         ) from error
     _write_tables(folder, sections)
     write_bytes(folder / CARD_PAGE, page)
-    return ReportResult(folder / CARD_PAGE, "card")
+    notes = age_line(folder, unhashed(folder, [CARD]))
+    return ReportResult(folder / CARD_PAGE, "card", notes)
 
 
 def _write_tables(folder: Path, sections: dict[str, Any]) -> None:
@@ -98,7 +107,7 @@ def _write_study(folder: Path) -> ReportResult:
     sections = study_sections(read_study_folder(folder))
     _write_tables(folder, sections)
     write_bytes(folder / PAGE, _study(sections).encode())
-    return ReportResult(folder / PAGE, "study")
+    return ReportResult(folder / PAGE, "study", age_line(folder, unhashed(folder, [STUDY])))
 
 
 def study_page(study: Study) -> str:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hilum import files
+from hilum.bundle.model_folder import DESCRIPTION, description_content
 from hilum.errors import DataError, RunError
+from hilum.files import inside, read_hashed_json
 from hilum.records import read_record
+from hilum.training.options_file import OPTIONS, read_options_file
 from hilum.training.run_folder import (
     CROPS,
     LOG,
     METRICS,
     MODEL,
-    OPTIONS,
+    changed_files,
+    own_file,
     read_log,
     read_metrics,
-    read_yaml,
 )
 from hilum.training.run_record import TrainingRecord
 from hilum.workflows.evaluate.record import ComparisonRecord, EvaluationRecord, Evaluations
@@ -29,6 +32,7 @@ NOT_A_REPORT = (
     "holds no study, run or data card: give what `hilum study`, demo, finetune, pretrain, "
     "pseudo-label or card wrote."
 )
+AGAIN = "make the folder's content again"
 FOLDER_OF_RUN = "finish the command that made it, or give another folder"
 
 
@@ -116,9 +120,12 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / OPTIONS).is_file():
         raise RunError(f"{folder} {NOT_A_REPORT}")
-    metrics = read_metrics(folder)
+    metrics, (options, _) = read_metrics(folder), read_options_file(folder)
+    if changed := changed_files(folder, metrics):
+        raise RunError(
+            f"{folder / changed[0]} is not what was written: put back what it was, or train it again."
+        )
     try:
-        options = read_yaml(folder / OPTIONS)
         record = options.pop("record", {})
         command, block = _command(options)
         events = tuple(read_log(folder))
@@ -137,9 +144,7 @@ def read_run(folder: Path) -> Run:
             training=training and read_record(TrainingRecord, training),
             evaluations=measured.evaluations,
             comparisons=measured.comparisons,
-            model=read_record(ModelRecord, read_json(folder / MODEL / "model.json"))
-            if training
-            else ModelRecord(),
+            model=_model(folder) if training else ModelRecord(),
             crops=bytes_of(folder / CROPS) if (folder / CROPS).is_file() else None,
             rounds=read_rounds(folder) if (folder / ROUNDS).is_file() else None,
         )
@@ -150,35 +155,53 @@ def read_run(folder: Path) -> Run:
         ) from error
 
 
+def _model(folder: Path) -> ModelRecord:
+    place = own_file(folder, MODEL)
+    try:
+        return read_record(ModelRecord, description_content(place))
+    except OSError as error:
+        raise RunError(
+            f"{place / DESCRIPTION} cannot be read ({error.strerror}): {FOLDER_OF_RUN}."
+        ) from error
+    except ValueError as error:
+        raise RunError(
+            f"{place / DESCRIPTION} is damaged ({error!s:.80}): train it again."
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a mapping from JSON.
+    """Read a JSON object and compare it with its hash, where it has one.
 
     Raises:
-        RunError: The file is missing or holds something else.
+        RunError: The file is missing, outside of its folder, or not what was written.
     """
     try:
-        content = files.read_json(path)
+        return read_hashed_json(inside(path.parent, path.name))[0]
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}): {FOLDER_OF_RUN}.") from error
     except ValueError as error:
-        raise RunError(f"{path} is damaged ({error!s:.80}): {FOLDER_OF_RUN}.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (no mapping): {FOLDER_OF_RUN}.")
-    return content
+        raise RunError(f"{path} is damaged ({error!s:.160}): {FOLDER_OF_RUN}.") from error
 
 
-def bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path, hashes: Mapping[str, str] | None = None) -> bytes:
     """Return a picture's bytes.
 
+    Args:
+        path: The picture's.
+        hashes: SHA-256 of the folder's pictures by name; None where the folder has none.
+
     Raises:
-        DataError: It is missing.
+        DataError: It is missing, outside of its folder, or not what was written.
     """
     try:
-        return path.read_bytes()
+        content = inside(path.parent, path.name).read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}): make the folder's content again."
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): {AGAIN}.") from error
+    except ValueError as error:
+        raise DataError(f"{error}: {AGAIN}.") from error
+    if hashes is not None and hashes.get(path.name) != hashlib.sha256(content).hexdigest():
+        raise DataError(f"{path} is not what was written: {AGAIN}.")
+    return content
 
 
 def _number(value: Any) -> bool:

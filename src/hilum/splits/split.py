@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError, choose
-from hilum.files import write_json
+from hilum.files import inside, write_json
 from hilum.splits.reading import FILE_NAME, count_tables, read_json, text, texts
 from hilum.stratify import GOLDEN
 
@@ -261,7 +261,7 @@ class Split:
             DataError: It is missing, is no split, has a patient in two subsets or does not match its
                 own hash.
         """
-        path = folder / FILE_NAME if folder.is_dir() else folder
+        path = _own_file(folder) if folder.is_dir() else folder
         content = read_json(path)
         try:
             split = _from_json(content)
@@ -277,6 +277,13 @@ class Split:
                 "remove its line 'sha256' to keep the change."
             )
         return split
+
+
+def _own_file(folder: Path) -> Path:
+    try:
+        return inside(folder, FILE_NAME)
+    except ValueError as error:
+        raise DataError(f"{error}: put a copy in its place, which leads nowhere.") from error
 
 
 def _texts(texts: Sequence[str]) -> pa.LargeStringArray:

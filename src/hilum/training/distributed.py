@@ -21,7 +21,8 @@ from hilum.listener import SILENT, Listener
 from hilum.nn.collectives import broadcast_from_first
 from hilum.training.interrupt import Interrupted
 from hilum.training.launcher import GRACE, LocalRanks
-from hilum.training.run_folder import OPTIONS, RunFolder, open_run
+from hilum.training.options_file import OPTIONS
+from hilum.training.run_folder import RunFolder, open_run
 from hilum.workers.process import end_with_input
 
 TIMEOUT = timedelta(hours=2)

@@ -7,19 +7,33 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hilum.errors import HilumError, RunError
-from hilum.files import clear_leftovers, read_hashed_json, write_bytes, write_hashed_json
-from hilum.options import ADDED, with_new_names
+from hilum.files import (
+    clear_leftovers,
+    file_hashes,
+    inside,
+    read_hashed_json,
+    refuse_links_out,
+    sha256,
+    unhashed,
+    write_hashed_json,
+)
+from hilum.options import with_new_names
+from hilum.training.options_file import (
+    OPTIONS,
+    as_written,
+    difference,
+    read_options_file,
+    with_moved_paths,
+    write_options,
+)
 
-OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL = (
-    "options.yaml",
+LOG, METRICS, CHECKPOINTS, MODEL = (
     "log.jsonl",
     "metrics.json",
     "checkpoints",
@@ -32,6 +46,14 @@ CROPS = "crops.png"
 """The method's crops of a few films, drawn when a run begins."""
 TEACHER = "teacher"
 """The run of the teacher, whose labels the run learns from."""
+LOCK = ".lock"
+FILES = "files"
+"""Key of the results: SHA-256 of the log and the crops, which a run reads no more once it is finished."""
+OURS = (
+    *(LOCK, OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL, SPLITS, PSEUDO_LABELS, CROPS, TEACHER),
+    *("rounds", "rounds.json", "explained"),
+)
+"""What a run's folder holds, beside predictions."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +90,10 @@ class RunFolder:
         return read_log(self.path)
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
-        """Record the run's results; after this it counts as done."""
-        write_hashed_json(self.path / METRICS, metrics)
+        """Record the run's results with the hashes of FILES; after this it counts as done."""
+        written = [name for name in (LOG, CROPS) if (self.path / name).is_file()]
+        hashes = {FILES: file_hashes(self.path, written)} if written else {}
+        write_hashed_json(self.path / METRICS, {**metrics, **hashes})
 
     def metrics(self) -> dict[str, Any]:
         """Return the recorded results."""
@@ -81,14 +105,15 @@ def open_run(path: Path, options: Mapping[str, Any]) -> Iterator[RunFolder]:
     """Open a new run, or an old one with the same options, for this process alone.
 
     Raises:
-        RunError: The folder holds a run with other options, something else, or a run in progress.
+        RunError: The folder holds a run with other options, something else, or a run in progress, or
+            a file of it is a link that leads out.
     """
     _make(path)
-    text = yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True)
-    with (path / ".lock").open("w", encoding="utf-8") as lock:
+    _refuse_links(path)
+    with (path / LOCK).open("w", encoding="utf-8") as lock:
         hold(lock.fileno(), path)
         clear_leftovers(path)
-        _same_options(path, text)
+        _same_options(path, options)
         _mend_log(path / LOG)
         try:
             yield RunFolder(path)
@@ -104,9 +129,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     step that a resume started from, and an incomplete last line, do not count.
 
     Raises:
-        RunError: A line is damaged.
+        RunError: A line is damaged, or the log lies outside of the folder.
     """
-    log = path / LOG
+    log = own_file(path, LOG)
     if not log.is_file():
         return []
     events: dict[tuple[str, int, str], dict[str, Any]] = {}
@@ -140,13 +165,61 @@ def read_metrics(path: Path) -> dict[str, Any]:
         RunError: They are damaged.
     """
     try:
-        return read_hashed_json(path / METRICS)[0]
-    except FileNotFoundError:
+        return read_hashed_json(own_file(path, METRICS))[0]
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
         raise RunError(
             f"{path / METRICS} is damaged: delete it, and run the command that made {path} again."
         ) from error
+
+
+def changed_files(path: Path, metrics: Mapping[str, Any]) -> list[str]:
+    """Return which of the files that a run's results vouch for are there and not what was written.
+
+    Raises:
+        RunError: One lies outside of the folder.
+    """
+    hashes = metrics.get(FILES) or {}
+    return [
+        name
+        for name in (LOG, CROPS)
+        if name in hashes and own_file(path, name).is_file() and sha256(path / name) != hashes[name]
+    ]
+
+
+def unhashed_files(path: Path) -> list[str]:
+    """Return the files of a run whose changes are not noticed: those of 0.1.0 have no hash."""
+    names = unhashed(path, [OPTIONS, METRICS])
+    with suppress(RunError):  # damaged results are told of where they are read
+        metrics = read_metrics(path)
+        hashes = metrics.get(FILES) or {}
+        names += [
+            name
+            for name in (LOG, CROPS)
+            if "training" in metrics and name not in hashes and (path / name).is_file()
+        ]
+    return names
+
+
+def own_file(path: Path, name: str) -> Path:
+    """Return the place of a file or folder of a run.
+
+    Raises:
+        RunError: It is a link that leads out of the run's folder.
+    """
+    try:
+        return inside(path, name)
+    except ValueError as error:
+        raise RunError(f"{error}: put a copy in its place, which leads nowhere.") from error
+
+
+def _refuse_links(path: Path) -> None:
+    predictions = sorted(file.name for file in path.glob("predictions-*"))
+    try:
+        refuse_links_out(path, (*OURS, *predictions))
+    except ValueError as error:
+        raise RunError(f"{error}: what is written there would leave the run's folder.") from error
 
 
 @contextmanager
@@ -196,21 +269,21 @@ def hold(handle: int, path: Path) -> None:
         ) from error
 
 
-def _same_options(path: Path, text: str) -> None:
-    known, ours = path / OPTIONS, {".lock", PSEUDO_LABELS}
-    if known.is_file():
-        written = _read_options(known)
+def _same_options(path: Path, options: Mapping[str, Any]) -> None:
+    ours, today = {LOCK, PSEUDO_LABELS}, as_written(options)
+    if (path / OPTIONS).is_file():
+        written, _ = read_options_file(path)
         old = {name: with_new_names(name, block) for name, block in written.items()}
-        today = yaml.safe_load(text)
-        old = _with_moved_data(old, today)
+        old = with_moved_paths(old, today)
         differing = difference(old, today)
         if differing and _begun(path):
             raise RunError(
                 f"{path} holds a run with other options ({differing}): give the same, or another --out."
             )
         if not differing:
-            if old != written:  # the other ranks read this file as a config, under today's names
-                write_bytes(known, text.encode())
+            # The other ranks read this file as a config, under today's names and paths.
+            if old != written and not RunFolder(path).done:
+                write_options(path, options)
             return
         ours |= {OPTIONS, SPLITS, CROPS, TEACHER} if "record" in old else set()
     others = sorted(file.name for file in path.iterdir() if file.name not in ours)
@@ -218,79 +291,7 @@ def _same_options(path: Path, text: str) -> None:
         raise RunError(
             f"{path} holds {others[0]!r} and is no run: choose an empty or new folder as --out."
         )
-    write_bytes(known, text.encode())
-
-
-def _with_moved_data(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return old options with the new paths of stores and tables whose recorded hashes are the same."""
-    before, now = (tree.get("record") or {} for tree in (old, new))
-    moved: set[str] = set()
-    if before.get("data") and before["data"] == now.get("data"):
-        moved |= {"data", "unlabelled"}
-    if before.get("pseudo_labels") and before["pseudo_labels"] == now.get("pseudo_labels"):
-        moved.add("pseudo_labels")
-
-    def renewed(block: Any, other: Any) -> Any:
-        if not isinstance(block, dict) or not isinstance(other, dict):
-            return block
-        return {
-            key: other[key]
-            if key in moved and _as_many(value, other.get(key))
-            else renewed(value, other.get(key))
-            for key, value in block.items()
-        }
-
-    return {name: renewed(block, new.get(name)) for name, block in old.items()}
-
-
-def _as_many(paths: Any, others: Any) -> bool:
-    """Whether both are paths, or lists of as many."""
-    if isinstance(paths, list) and isinstance(others, list):
-        return len(paths) == len(others)
-    return isinstance(paths, str) and isinstance(others, str)
-
-
-MOST_YAML = 2**20
-"""Bytes of options, at most; PyYAML reads some 100 kB a second."""
-_MOST_VALUES = 100_000
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what a YAML file of a run or study holds.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no YAML, or too large, also by names that stand for others again and again.
-    """
-    if (size := path.stat().st_size) > MOST_YAML:
-        raise ValueError(f"{size} bytes, at most {MOST_YAML} are read")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        counts: dict[int, float] = {}
-        if _values(content, counts) > _MOST_VALUES:
-            raise ValueError(f"more than {_MOST_VALUES} values")
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    return content
-
-
-def _values(content: Any, counts: dict[int, float]) -> float:
-    """Return how many values a tree has, those that stand in several places counted in each."""
-    inner = content.values() if isinstance(content, dict) else content
-    if not isinstance(content, (dict, list)):
-        return 1
-    if id(content) not in counts:
-        counts[id(content)] = float("inf")  # what is met again inside itself has no end
-        counts[id(content)] = 1 + sum(_values(value, counts) for value in inner)
-    return counts[id(content)]
-
-
-def _read_options(known: Path) -> dict[str, Any]:
-    try:
-        old = read_yaml(known)
-    except ValueError as error:
-        raise RunError(f"{known} is damaged: start again in another --out.") from error
-    return old if isinstance(old, dict) else {}
+    write_options(path, options)
 
 
 def _begun(path: Path) -> bool:
@@ -306,39 +307,9 @@ def _leave_nothing(path: Path) -> None:
     (path / CROPS).unlink(missing_ok=True)
     for folder in (SPLITS, TEACHER):
         shutil.rmtree(path / folder, ignore_errors=True)
-    (path / ".lock").unlink(missing_ok=True)
+    (path / LOCK).unlink(missing_ok=True)
     if not any(path.iterdir()):
         path.rmdir()
-
-
-def difference(old: Any, new: Any) -> str:
-    """Return the differences of two trees of options in words, three at most; empty if there are none."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    names = [
-        name
-        for name in {**before, **after}
-        if not _alike(name, before.get(name), after.get(name))
-        and not (name not in before and name.endswith(ADDED))
-    ]
-    shown = ", ".join(
-        f"{name}: {before.get(name)!r} there, {after.get(name)!r} now" for name in names[:3]
-    )
-    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _alike(name: str, before: Any, after: Any) -> bool:
-    """Whether two values are equal; the path of ``init`` may be relative or absolute."""
-    if name.rpartition(".")[2] == "init" and isinstance(before, str) and isinstance(after, str):
-        return before == after or Path(before).resolve() == Path(after).resolve()
-    return bool(before == after)
-
-
-def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, tree
 
 
 def _mend_log(log: Path) -> None:

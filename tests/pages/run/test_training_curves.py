@@ -58,9 +58,10 @@ def titles(page: str) -> list[str]:
 
 
 @pytest.fixture
-def run(demo_folder: Path, tmp_path: Path) -> Path:
+def run(demo_folder: Path, tmp_path: Path, forget_hashes: Callable[[Path], None]) -> Path:
     """A copy of a pretraining run that a test may spoil, with steps and chance alone in its log."""
     folder = shutil.copytree(demo_folder / "runs" / "moco-pretrain", tmp_path / "moco")
+    forget_hashes(folder)
     bare = [event for event in read_log(folder) if event.get("event", "chance") == "chance"]
     log(folder, bare, keep=False)
     return folder

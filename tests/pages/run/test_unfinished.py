@@ -52,9 +52,11 @@ def stopped(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(stopped: Path, tmp_path: Path) -> Path:
+def run(stopped: Path, tmp_path: Path, forget_hashes: Callable[[Path], None]) -> Path:
     """A copy that a test may spoil."""
-    return shutil.copytree(stopped, tmp_path / "run")
+    copied = shutil.copytree(stopped, tmp_path / "run")
+    forget_hashes(copied)
+    return copied
 
 
 def test_the_command_that_continues_it_can_be_pasted_whatever_the_folder_is_called(
@@ -149,9 +151,10 @@ def test_a_run_ended_by_a_collapse_says_so_and_offers_no_going_on(run: Path, pla
 
 
 def test_a_fine_tuned_run_may_end_early_and_one_of_an_older_version_has_no_end(
-    demo_folder: Path, tmp_path: Path, plain: Plain
+    demo_folder: Path, tmp_path: Path, plain: Plain, forget_hashes: Callable[[Path], None]
 ) -> None:
     run = shutil.copytree(demo_folder / "runs" / "moco-100-ignore-seed-0", tmp_path / "run")
+    forget_hashes(run)
     (run / "metrics.json").unlink()
     shutil.rmtree(run / "model")
     read = read_run(run)
@@ -180,7 +183,10 @@ def test_the_command_writes_the_page(run: Path, capsys: pytest.CaptureFixture[st
     [
         (lambda run: (run / "options.yaml").unlink(), "holds no study, run or data card"),
         (lambda run: (run / "log.jsonl").unlink(), "has not begun to train"),
-        (lambda run: (run / "options.yaml").write_text("a word", "utf-8"), "damaged options.yaml"),
+        (
+            lambda run: (run / "options.yaml").write_text("a word", "utf-8"),
+            "options.yaml is damaged",
+        ),
         (lambda run: (run / "metrics.json").write_text("[]", "utf-8"), "is damaged"),
         (
             lambda run: (run / "metrics.json").write_text('{"training": {"steps": 3}}', "utf-8"),

@@ -47,6 +47,7 @@ def analysis(study_folder: Path) -> dict:
 def rewrite(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
+    content.pop("sha256", None)
     path.write_text(json.dumps(content))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.errors import RunError
+from hilum.files import refuse_links_out
 from hilum.pages.charts.pictures import as_jpeg
 from hilum.pages.read import bytes_of, read_json
-from hilum.workflows.card.card import CARD, FORMAT
+from hilum.workflows.card.card import CARD, FILES, FORMAT
 from hilum.workflows.card.pixels import PICTURES
 from hilum.workflows.card.record import CardRecord
 
@@ -22,15 +24,17 @@ class Card:
 
     folder: Path
     record: CardRecord
+    hashes: Mapping[str, str] | None = None
+    """SHA-256 of its pictures by name; None in cards of earlier versions."""
 
     def picture(self, name: str) -> str:
         """Return a picture as a ``data:`` address.
 
         Raises:
-            DataError: It is missing, or no picture.
+            DataError: It is missing, no picture, or not what was written.
         """
         path = self.folder / PICTURES / Path(name).name
-        return as_jpeg(bytes_of(path), str(path), SIDE)
+        return as_jpeg(bytes_of(path, self.hashes), str(path), SIDE)
 
 
 def read_card(folder: Path) -> Card:
@@ -46,8 +50,9 @@ def read_card(folder: Path) -> Card:
             f"{path} is of format {content['format']}, this version reads {FORMAT}: make the card again."
         )
     try:
-        return Card(folder, CardRecord.from_json(content))
+        refuse_links_out(folder, [PICTURES])
+        return Card(folder, CardRecord.from_json(content), content.get(FILES))
     except ValueError as error:
         raise RunError(
-            f"{path} is damaged ({error!s:.80}): delete {folder} and make the card again."
+            f"{path} is damaged ({error!s:.300}): delete {folder} and make the card again."
         ) from error

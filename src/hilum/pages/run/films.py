@@ -12,7 +12,7 @@ import pandas as pd
 from hilum.annotations.known import PHANTOMS, annotations_of
 from hilum.bundle.predictor import Predictor
 from hilum.errors import HilumError
-from hilum.files import read_json
+from hilum.files import read_hashed_json
 from hilum.images.films import Films
 from hilum.metrics.roc import roc_points
 from hilum.pages.gallery import Gallery, read_gallery
@@ -120,12 +120,12 @@ def _curves(run: Run, name: str, evaluation: EvaluationRecord) -> dict[str, Curv
 
 def _is_there(folder: Path, about: Mapping[str, object]) -> bool:
     try:
-        content = read_json(folder / SUMMARY)
+        content, _ = read_hashed_json(folder / SUMMARY)
     except FileNotFoundError:
         return False
     except ValueError:
         return True  # damaged, which reading it says in a line
-    return not isinstance(content, dict) or all(content.get(key) == about[key] for key in about)
+    return all(content.get(key) == about[key] for key in about)
 
 
 def _make(

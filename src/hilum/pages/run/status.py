@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from hilum.pages.read import Run
-from hilum.training.run_folder import OPTIONS
+from hilum.training.options_file import OPTIONS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hilum.errors import RunError
+from hilum.errors import DataError, RunError
 from hilum.images.store import Store
 from hilum.pages.read import Run, read_json, read_run
 from hilum.records import read_record
@@ -18,7 +18,7 @@ from hilum.workflows.pseudo_label.record import Round, Rounds, read_rounds
 from hilum.workflows.study.analysis import SELF_TRAINED
 from hilum.workflows.study.analysis_record import Analysis, ModelComparison, ModelResult
 from hilum.workflows.study.data_checks import DataChecks
-from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
+from hilum.workflows.study.record import PLAN, StudyCell, StudyRecord, read_study
 
 T = TypeVar("T")
 
@@ -175,6 +175,12 @@ def read_study_folder(folder: Path) -> Study:
         DataError: A store is gone.
     """
     record = read_study(folder)
+    for named in record.stores:
+        if not named.path.is_dir():
+            raise DataError(
+                f"{named.path}, which the study in {folder} was made with, is not there: if it was moved, run `hilum "
+                f"study --config {folder / PLAN} --out {folder} --data WHERE-IT-IS`, which goes on by its hashes."
+            )
     stores = tuple(Store.open(store.path) for store in record.stores)
     if not stores:
         raise RunError(f"{folder / 'study.json'} names no store: run the study again.")

@@ -12,11 +12,20 @@ import pandas as pd
 import torch
 
 from hilum.annotations.known import PHANTOMS
-from hilum.bundle.model_folder import WEIGHTS
+from hilum.bundle.initialization import weights_hash
 from hilum.catalog import PRESENT, UNCERTAIN
 from hilum.duplicates.stored import known_and_found, read_duplicates
 from hilum.errors import DataError, RunError
-from hilum.files import clear_leftovers, read_json, sha256, write_json
+from hilum.files import (
+    age_line,
+    clear_leftovers,
+    file_hashes,
+    inside,
+    read_hashed_json,
+    refuse_links_out,
+    unhashed,
+    write_hashed_json,
+)
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.options import as_paths, with_new_names
@@ -51,6 +60,8 @@ from hilum.workflows.data.subsets import Subsets
 
 FORMAT = 2
 CARD = "card.json"
+FILES = "files"
+"""Key of the card: SHA-256 of its pictures by name."""
 RECORDED = ("samples", "split", "neighbours", "label_issues", "min_positives", "resamples", "seed")
 """Options that change what the card says."""
 ISSUES = "label-hints"
@@ -123,7 +134,11 @@ def card(
         options.out / CARD, films.sources, len(films), patients, _is_done(options.out, made_of)
     )
     if result.already_done:
-        listener.note(f"{options.out} has this card already")
+        for note in (
+            f"{options.out} has this card already",
+            *age_line(options.out, unhashed(options.out, [CARD])),
+        ):
+            listener.note(note)
         return result
     for store in films.stores:
         read_duplicates(store)  # what is damaged is refused before anything is begun
@@ -138,7 +153,9 @@ def card(
         for picture in (options.out / PICTURES).glob(f"{kind}-*.png"):
             picture.unlink()
     content = _content(subsets, folders, reader, options, listener)
-    write_json(result.card, {"format": FORMAT, "made_of": made_of, **content})
+    shown = sorted(picture.name for picture in (options.out / PICTURES).glob("*.png"))
+    hashes = {FILES: file_hashes(options.out / PICTURES, shown)}
+    write_hashed_json(result.card, {"format": FORMAT, "made_of": made_of, **content, **hashes})
     return result
 
 
@@ -147,12 +164,7 @@ def _made_of(subsets: Subsets, options: CardOptions, subject: str | None) -> dic
 
     A run is known by the hash of its weights, a weights file by its own, all else by its name.
     """
-    weights_hash = None
-    if subject is not None:
-        path = Path(subject)
-        folder = path if (path / WEIGHTS).is_file() else path / "model"
-        weights = path if path.is_file() else folder / WEIGHTS
-        weights_hash = sha256(weights) if weights.is_file() else path.name
+    known_as = None if subject is None else weights_hash(subject) or Path(subject).name
     values = {name: getattr(options, name) for name in RECORDED}
     pairs = zip(map(asdict, subsets.record()), subsets.films.stores, strict=True)
     return {
@@ -161,7 +173,7 @@ def _made_of(subsets: Subsets, options: CardOptions, subject: str | None) -> dic
             {**identity, "preparation": store.preparation.to_json()} for identity, store in pairs
         ],
         "options": {**values, "annotations": len(options.annotations)},
-        "from": weights_hash,
+        "from": known_as,
     }
 
 
@@ -169,8 +181,12 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
     """Whether the folder has this very card.
 
     Raises:
-        RunError: It holds something else.
+        RunError: It holds something else, or a link that leads out of it.
     """
+    try:
+        refuse_links_out(out, [CARD, PICTURES, LISTS])
+    except ValueError as error:
+        raise RunError(f"{error}: give --out a new folder.") from error
     if not is_card(out):
         others = (
             {entry.name for entry in out.iterdir()} - {PICTURES, LISTS} if out.is_dir() else set()
@@ -179,7 +195,7 @@ def _is_done(out: Path, made_of: dict[str, Any]) -> bool:
             raise RunError(f"{out} holds something else than a data card: give --out a new folder.")
         return False
     try:
-        existing = dict(read_json(out / CARD)["made_of"])
+        existing = dict(read_hashed_json(inside(out, CARD))[0]["made_of"])
         existing["options"] = with_new_names("card", existing["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{out / CARD} is damaged: delete {out} and make the card again.") from error

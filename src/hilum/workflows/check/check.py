@@ -1,32 +1,58 @@
-"""``hilum check``: read every file of a store, a run or a model, and compare it with its hash."""
+"""``hilum check``: read every file of a folder that Hilum wrote, and compare it with its hash."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from hilum.bundle.model_folder import DESCRIPTION, age_notes, damages, is_model
+from hilum.bundle.model_folder import DESCRIPTION, SEEN, WEIGHTS, age_notes, damages, is_model
+from hilum.bundle.model_folder import MANIFEST as BUNDLE
 from hilum.duplicates.stored import FILE_NAME as DUPLICATES
 from hilum.duplicates.stored import read_duplicates
-from hilum.errors import DataError, HilumError
-from hilum.images.store import MANIFEST, Store
+from hilum.errors import DataError
+from hilum.files import age_line, read_hashed_json, read_hashed_text, unhashed
+from hilum.images.store import CATALOG, MANIFEST, Store
 from hilum.options import as_path
 from hilum.splits import Split
+from hilum.splits.reading import FILE_NAME as SPLIT
 from hilum.training.checkpoint import damage
+from hilum.training.options_file import OPTIONS, read_options_file
 from hilum.training.run_folder import (
     CHECKPOINTS,
+    CROPS,
+    FILES,
     LOG,
     METRICS,
-    OPTIONS,
+    MODEL,
     PSEUDO_LABELS,
     SPLITS,
+    TEACHER,
     read_log,
     read_metrics,
 )
+from hilum.workflows.card.card import CARD, is_card
+from hilum.workflows.card.pixels import PICTURES
+from hilum.workflows.card.record import CardRecord
+from hilum.workflows.check.part import Part, Parts, files_of, read_part
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
 from hilum.workflows.evaluate.predictions import read_predictions
+from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
+from hilum.workflows.pseudo_label.starting_run import ROUND_FOLDERS
+from hilum.workflows.study.gallery import SUMMARY
+from hilum.workflows.study.record import (
+    ANALYSIS,
+    DATA,
+    EXPLAINED,
+    LOCALISATION,
+    PLAN,
+    RUNS,
+    STUDY,
+    is_study,
+    read_study,
+)
+
+DEMO = "demo.json"
+"""What marks a study's folder as a demo."""
 
 
 @dataclass(frozen=True)
@@ -39,82 +65,156 @@ class CheckResult:
     damaged: tuple[str, ...]
     """A line for each that is not what was written."""
     notes: tuple[str, ...] = ()
-    """What could not be checked, as earlier versions wrote no hash of it."""
+    """What could not be checked, as it has no hash."""
 
 
 def check(path: str | Path) -> CheckResult:
-    """Read all of a store, a run or a model's folder, and compare it with its hashes.
+    """Read all of the folder of a store, run, model, study or card, and compare it with its hashes.
 
     Raises:
         DataError: The folder is none of these.
     """
     path = as_path("path", path)
-    if (path / MANIFEST).is_file() and not (path / DESCRIPTION).is_file():
-        parts, notes = _of_store(path)
-    elif (path / OPTIONS).is_file() or is_model(path):
-        parts, notes = _of_run(path), age_notes(path) if is_model(path) else ()
-    else:
-        raise DataError(
-            f"{path} is no store, run or model: give a folder that a command of hilum wrote."
-        )
-    checked, damaged = [], []
-    for name, read in parts:
-        checked.append(name)
-        try:
-            read()
-        except (HilumError, OSError) as error:
-            damaged.append(f"{name}: {error}")
-    return CheckResult(path, tuple(checked), tuple(damaged), notes)
+    parts = list(_parts(path))
+    tops = {part.name.split("/")[0] for part in parts}
+    others = sorted(
+        entry.name for entry in path.iterdir() if entry.name[0] != "." and entry.name not in tops
+    )
+    notes = [note for part in parts for note in part.notes]
+    if others:
+        notes.append(f"has no hash, and no command reads it again: {', '.join(others)}")
+    return CheckResult(
+        path,
+        checked=tuple(part.name for part in parts),
+        damaged=tuple(f"{part.name}: {part.fault}" for part in parts if part.fault is not None),
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
-Reads = Iterator[tuple[str, Callable[[], object]]]
+def _parts(folder: Path) -> Parts:
+    if is_study(folder):
+        return of_study(folder)
+    if is_card(folder):
+        return of_card(folder)
+    if (folder / DESCRIPTION).is_file():
+        return of_bundle(folder)
+    if (folder / MANIFEST).is_file():
+        return of_store(folder)
+    if (folder / OPTIONS).is_file() or is_model(folder):
+        return of_run(folder)
+    raise DataError(
+        f"{folder} is no store, run, model, study or card: give a folder that a command of hilum wrote."
+    )
 
 
-def _of_store(folder: Path) -> tuple[Reads, tuple[str, ...]]:
-    try:
-        store = Store.open(folder)
-    except DataError as error:
-        return iter([("manifest and table", _raising(str(error)))]), ()
+def of_store(folder: Path, below: str = "") -> Parts:
+    """Read the files of a store; ``below`` is its place with a slash."""
+    opened = read_part(f"{below}{MANIFEST}", Store.open, folder)
+    if opened.fault is not None:
+        yield opened
+        return
+    store: Store = opened.value
+    yield Part(f"{below}{MANIFEST}", notes=store.notes)
+    yield Part(f"{below}{CATALOG}")  # compared when the store was opened
+    yield from files_of(folder, {shard["file"]: shard["sha256"] for shard in store.shards}, below)
+    yield read_part(f"{below}{SPLIT}", Split.load, folder)
+    if (folder / DUPLICATES).exists():
+        yield read_part(f"{below}{DUPLICATES}", read_duplicates, store)
 
-    def parts() -> Reads:
-        yield "manifest and table", lambda: store
-        yield "films", store.verify
-        yield "split.json", lambda: Split.load(folder)
-        if (folder / DUPLICATES).exists():
-            yield DUPLICATES, lambda: read_duplicates(store)
 
-    return parts(), store.notes
+def of_bundle(folder: Path) -> Parts:
+    """Read the files of a model that lies by itself."""
+    yield Part(DESCRIPTION, of_model(folder, DESCRIPTION).fault, age_notes(folder))
+    for name in (WEIGHTS, SEEN, BUNDLE):
+        if (folder / name).exists():
+            yield Part(name)  # compared with the description
 
 
-def _of_run(folder: Path) -> Reads:
-    """Yield the files of a run, or of a bare model."""
+def of_model(path: Path, name: str) -> Part:
+    """Read the three files of a bundle, or of that in a run."""
+
+    def whole() -> None:
+        if faults := damages(path):
+            raise DataError(f"{', '.join(faults)} missing or not what was written")
+
+    return read_part(name, whole)
+
+
+def of_run(folder: Path, below: str = "") -> Parts:
+    """Read the files of a run, and those of the runs within it: rounds, a teacher."""
+    options = read_part(f"{below}{OPTIONS}", read_options_file, folder)
+    yield Part(options.name, options.fault, age_notes(folder))
+    metrics = read_part(f"{below}{METRICS}", read_metrics, folder)
+    if (folder / METRICS).exists():
+        yield metrics
+    hashes = (metrics.value or {}).get(FILES) or {}
+    yield from files_of(
+        folder, {name: hashes[name] for name in (LOG, CROPS) if name in hashes}, below
+    )
+    if LOG not in hashes and (folder / LOG).exists():
+        log = read_part(f"{below}{LOG}", read_log, folder)
+        unfinished = f"{folder / LOG} has no hash until the run is finished: it was only read"
+        yield Part(log.name, log.fault, () if (folder / METRICS).exists() else (unfinished,))
     if is_model(folder):
-        yield "model", lambda: _refuse(folder, damages(folder))
-    if (folder / METRICS).is_file():
-        yield METRICS, lambda: read_metrics(folder)
-    if (folder / LOG).is_file():
-        yield f"{LOG} (has no hash, was only read)", lambda: read_log(folder)
-    if (folder / PSEUDO_LABELS).is_file():
-        yield PSEUDO_LABELS, lambda: read_pseudo_labels(folder / PSEUDO_LABELS)
+        yield of_model(folder, f"{below}{MODEL}")
+    if (folder / PSEUDO_LABELS).exists():
+        yield read_part(f"{below}{PSEUDO_LABELS}", read_pseudo_labels, folder / PSEUDO_LABELS)
     for split in sorted((folder / SPLITS).glob("*")):
-        yield f"{SPLITS}/{split.name}", partial(Split.load, split)
+        yield read_part(f"{below}{SPLITS}/{split.name}", Split.load, split)
     for file in sorted(folder.glob("predictions-*.parquet")):
-        yield file.name, partial(read_predictions, file)
+        yield read_part(f"{below}{file.name}", read_predictions, file)
     for step in sorted((folder / CHECKPOINTS).glob("[!.]*")):
-        fault = damage(step)
-        yield (
-            f"{CHECKPOINTS}/{step.name}",
-            partial(_refuse, step, [fault] if fault else []),
-        )
+        yield Part(f"{below}{CHECKPOINTS}/{step.name}", damage(step))
+    yield from of_gallery(folder, below)
+    if (folder / ROUNDS).exists():
+        yield read_part(f"{below}{ROUNDS}", read_rounds, folder)
+    for run in (*sorted((folder / ROUND_FOLDERS).glob("round-*")), folder / TEACHER):
+        if (run / OPTIONS).is_file():
+            yield from of_run(run, f"{below}{run.relative_to(folder).as_posix()}/")
 
 
-def _refuse(folder: Path, faults: list[str]) -> None:
-    if faults:
-        raise DataError(f"{folder} is not what was written: {', '.join(faults)}.")
+def of_gallery(folder: Path, below: str = "") -> Parts:
+    """Read the heatmaps' gallery of a run or study, where it has one."""
+    place = folder / EXPLAINED
+    if (place / SUMMARY).exists():
+        summary = read_part(f"{below}{EXPLAINED}/{SUMMARY}", read_hashed_json, place / SUMMARY)
+        yield Part(summary.name, summary.fault, age_line(place, unhashed(place, [SUMMARY])))
+        if summary.value:
+            yield from files_of(place, summary.value[0].get(FILES), f"{below}{EXPLAINED}/")
 
 
-def _raising(line: str) -> Callable[[], object]:
-    def read() -> object:
-        raise DataError(line)
+def of_study(folder: Path) -> Parts:
+    """Read the files of a study, of its runs, and of the stores that lie in its folder."""
+    names = [
+        name for name in (PLAN, ANALYSIS, LOCALISATION, DATA, DEMO) if (folder / name).exists()
+    ]
+    study = read_part(STUDY, read_study, folder)
+    yield Part(STUDY, study.fault, age_line(folder, unhashed(folder, [STUDY, *names])))
+    for name in names:
+        read = read_hashed_text if name == PLAN else read_hashed_json
+        yield read_part(name, read, folder / name)
+    yield from of_gallery(folder)
+    for run in sorted((folder / RUNS).glob("*")):
+        if (run / OPTIONS).is_file():
+            yield from of_run(run, f"{RUNS}/{run.name}/")
+    for store in study.value.stores if study.value else ():
+        path, root = store.path.resolve(), folder.resolve()
+        if path.is_relative_to(root):
+            yield from of_store(path, f"{path.relative_to(root).as_posix()}/")
+        else:
+            line = f"its store {store.path} lies elsewhere: give it to hilum check too"
+            yield Part(STUDY, notes=(line,))
 
-    return read
+
+def of_card(folder: Path) -> Parts:
+    """Read a data card and its pictures."""
+    card = read_part(CARD, _read_card, folder)
+    yield Part(CARD, card.fault, age_line(folder, unhashed(folder, [CARD])))
+    yield from files_of(folder / PICTURES, card.value, f"{PICTURES}/")
+
+
+def _read_card(folder: Path) -> object:
+    """Return the hashes of a card's pictures."""
+    content, _ = read_hashed_json(folder / CARD)
+    CardRecord.from_json(content)
+    return content.get(FILES)

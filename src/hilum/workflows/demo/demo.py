@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 
 from hilum.errors import OptionError, RunError
-from hilum.files import read_json, write_json
+from hilum.files import read_hashed_json, write_hashed_json
 from hilum.group_key import FILE_NAME as KEY
 from hilum.listener import SILENT, Listener
 from hilum.phantoms import PhantomOptions, write_phantoms
@@ -103,7 +103,7 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
     path = options.out / RECORD
     if path.is_file():
         try:
-            existing = read_json(path)
+            existing, _ = read_hashed_json(path)
         except ValueError as error:
             raise RunError(
                 f"{path} cannot be read: delete {path.parent} and run the demo again."
@@ -116,4 +116,4 @@ def _claim(options: DemoOptions, films: DemoFilms) -> None:
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise RunError(f"{options.out} holds something else than a demo: give --out a new folder.")
     options.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    write_hashed_json(path, record)

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hilum.errors import RunError
-from hilum.files import replacing
+from hilum.files import inside, replacing
 from hilum.images.table_hash import with_hash, without_hash
 
 IDENTITY = "model", "data", "rows"
@@ -32,14 +32,14 @@ def read_predictions(path: Path) -> pd.DataFrame:
         RunError: There are none, or they are not what was written.
     """
     try:
-        table = pd.read_parquet(path)
+        table = pd.read_parquet(inside(path.parent, path.name))
         record = {str(key): value for key, value in table.attrs.items()}
         table.attrs = dict(without_hash(_arrow(table), record, IDENTITY).items())
     except Exception as error:
         # pyarrow, pandas and the file system each have their own errors for a damaged file.
         fault = " ".join(str(error).split())
         raise RunError(
-            f"{path} cannot be read ({fault:.80}): run `hilum evaluate` again, which makes it anew."
+            f"{path} cannot be read ({fault:.160}): run `hilum evaluate` again, which makes it anew."
         ) from error
     return table
 

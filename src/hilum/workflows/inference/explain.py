@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.bundle.model_folder import age_notes
 from hilum.bundle.predictor import Predictor
 from hilum.errors import OptionError
-from hilum.files import new_folder, read_json, write_json
+from hilum.files import new_folder, read_hashed_json, write_hashed_json
 from hilum.heatmaps.gradcam import Heatmaps
 from hilum.heatmaps.gradcam import explain as heatmaps
 from hilum.heatmaps.overlay import enlarged, heatmap_image, overlay, write_picture
@@ -103,6 +104,8 @@ def explain(
         as_path("run", run), options.device, keep_damaged=options.keep_damaged
     )
     listener.device(describe_device(predictor.device))
+    for line in age_notes(as_path("run", run)):
+        listener.note(line)
     names = options.finding or predictor.findings
     positions = [predictor.finding_position(name) for name in names]
     names = tuple(predictor.findings[position] for position in positions)
@@ -126,7 +129,7 @@ def explain(
         )
         listener.progress("explain", number, len(paths))
     result = ExplainResult(options.out, tuple(explained), failed, note)
-    write_json(
+    write_hashed_json(
         options.out / SUMMARY,
         {**result.to_json(), "out": options.out.name, "notice": predictor.description.notice},
     )
@@ -189,7 +192,7 @@ def _begin(out: Path, planned: list[str]) -> None:
     except OSError as error:
         raise _no_folder(out, error) from error
     try:
-        summary = read_json(out / SUMMARY)
+        summary, _ = read_hashed_json(out / SUMMARY)
         names = {*summary.get("planned", ()), *(film["folder"] for film in summary["films"])}
         # Only folders directly below ``out`` are deleted, whatever a damaged summary names.
         folders = [
@@ -202,7 +205,7 @@ def _begin(out: Path, planned: list[str]) -> None:
     for folder in folders:
         if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
-    write_json(out / SUMMARY, {"films": [], "failed": {}, "planned": planned})
+    write_hashed_json(out / SUMMARY, {"films": [], "failed": {}, "planned": planned})
 
 
 def _no_folder(out: Path, error: OSError) -> OptionError:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hilum.bundle.model_folder import age_notes
 from hilum.bundle.predictor import BATCH, Predictor
 from hilum.errors import OptionError
 from hilum.files import write_csv
@@ -80,7 +81,7 @@ def predict(
     refuse_keeping(keep_damaged, files)
     predictor = Predictor.load(as_path("run", run), device, keep_damaged=keep_damaged)
     listener.device(describe_device(predictor.device))
-    for line in predictor.description.call_notes():
+    for line in (*age_notes(as_path("run", run)), *predictor.description.call_notes()):
         listener.note(line)
     failed: dict[str, str] = {}
     paths: list[str] = []

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hilum.catalog import Catalog
 from hilum.errors import DataError, OptionError, RunError, choose
-from hilum.files import read_hashed_json, write_hashed_json
+from hilum.files import read_hashed_json, refuse_links_out, write_hashed_json
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
 from hilum.images.store import MANIFEST
@@ -173,9 +173,13 @@ class Plan:
         """Take the folder for this plan, or continue in it; return the manifest if the store is finished.
 
         Raises:
-            RunError: The folder holds another plan's store, or something else.
+            RunError: The folder holds another plan's store, something else, or a link that leads out of it.
             DataError: It cannot be written to.
         """
+        try:
+            refuse_links_out(self.out, [WORKPLACE, MANIFEST])
+        except ValueError as error:
+            raise RunError(f"{error}: give --out a new folder.") from error
         if (manifest := self.finished()) is not None:
             return manifest
         facts = {**self.facts, "version": __version__}

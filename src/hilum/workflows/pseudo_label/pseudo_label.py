@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hilum.bundle.model_folder import WEIGHTS, load_model, save_model
+from hilum.bundle.model_folder import WEIGHTS, age_notes, load_model, save_model
 from hilum.bundle.training_manifest import joined
 from hilum.errors import OptionError
 from hilum.files import sha256
@@ -74,17 +74,24 @@ def pseudo_label(
             "pseudo-label starts the processes of its rounds itself, as many as the run had: start one."
         )
     context = RoundContext.of(run, options, listener)
+    for note in age_notes(context.start.path):
+        listener.note(note)
     with open_run(options.out, _record(context, run)) as folder:
+        start, rounds = str(context.start.path.resolve()), None
+        if (folder.path / ROUNDS).is_file():
+            rounds = read_rounds(folder.path)
+            if rounds.start != start:  # it was moved: its weights are the recorded ones
+                rounds = replace(rounds, start=start)
+                write_rounds(folder.path, rounds)
         if folder.done:
             listener.note(f"{folder.path} is already done")
-            return PseudoLabelResult(folder.path, read_rounds(folder.path), already_done=True)
+            done = read_rounds(folder.path) if rounds is None else rounds
+            return PseudoLabelResult(folder.path, done, already_done=True)
         if not (folder.path / LOG).is_file():
             context.subsets.keep(folder.path)
             folder.log(event="begun", step=0, total=options.rounds)
-        if (folder.path / ROUNDS).is_file():
-            rounds = read_rounds(folder.path)
-        else:
-            start, target = str(context.start.path.resolve()), None
+        if rounds is None:
+            target = None
             if options.abstain:
                 target = Target(options.precision, options.absent_precision, options.level)
             rounds = Rounds(start, context.start.auroc, target, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from hilum.errors import RunError
-from hilum.files import read_hashed_json, write_hashed_json
+from hilum.files import inside, read_hashed_json, write_hashed_json
 from hilum.metrics.intervals import Interval
 from hilum.metrics.results import Estimate
 from hilum.training.run_folder import METRICS
@@ -197,11 +197,13 @@ def read_rounds(folder: Path) -> Rounds:
     """
     path = folder / ROUNDS
     try:
-        content = read_hashed_json(path)[0]
+        content = read_hashed_json(inside(folder, ROUNDS))[0]
         if content["format"] > FORMAT:
             raise RunError(
                 f"{path} was written by a later Hilum (format {content['format']}): upgrade to read it."
             )
+        for done in content["rounds"]:
+            inside(folder, done["run"])
         return Rounds(
             start=str(content["from"]["run"]),
             start_auroc=float(content["from"]["validation_auroc"]),
@@ -214,9 +216,10 @@ def read_rounds(folder: Path) -> Rounds:
             f"{path} cannot be read ({error.strerror}): give a folder of `hilum pseudo-label`."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        fault = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise RunError(
-            f"{path} is damaged: delete it and {folder / METRICS}, and run the command that made it again, which takes "
-            "finished rounds as they are."
+            f"{path} is damaged ({fault:.160}): delete it and {folder / METRICS}, and run the command that "
+            "made it again, which takes finished rounds as they are."
         ) from error
 
 

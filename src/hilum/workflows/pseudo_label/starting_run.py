@@ -12,7 +12,8 @@ from hilum.errors import DataError, OptionError, RunError
 from hilum.images.store import Store
 from hilum.options import read_options, with_new_names
 from hilum.splits import Split
-from hilum.training.run_folder import OPTIONS, SPLITS, read_metrics, read_yaml
+from hilum.training.options_file import OPTIONS, read_options_file
+from hilum.training.run_folder import SPLITS, read_metrics
 from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
 from hilum.workflows.train.options import FinetuneOptions
 
@@ -42,13 +43,8 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
         DataError: A store that it learnt from is not given, or was split anew since.
     """
     path = kept_run(run)
-    try:
-        content = read_yaml(path / OPTIONS)
-    except OSError as error:
-        raise RunError(f"{path} holds no run ({OPTIONS}: {error.strerror}): {REMEDY}.") from error
-    except ValueError as error:
-        raise RunError(f"{path / OPTIONS} is damaged: {REMEDY}.") from error
-    if not isinstance(content, dict) or "finetune" not in content:
+    content, _ = read_options_file(path)
+    if "finetune" not in content:
         raise RunError(f"{path} is no fine-tuning: {REMEDY}.")
     try:
         record = content["record"]["data"]
@@ -77,15 +73,22 @@ def start_run(run: Path, data: Sequence[Path]) -> StartRun:
 
 
 def kept_run(run: Path) -> Path:
-    """Return the run folder of the model that rounds kept; of any other run, its own folder."""
+    """Return the run folder of the model that rounds kept; of any other run, its own folder.
+
+    Raises:
+        RunError: The rounds are damaged, or kept the run that they began with, which is not there.
+    """
     if not (run / ROUNDS).is_file():
         return run
     rounds = read_rounds(run)
-    return (
-        kept_run(Path(rounds.start))
-        if rounds.kept == 0
-        else run / rounds.rounds[rounds.kept - 1].run
-    )
+    if rounds.kept:
+        return run / rounds.rounds[rounds.kept - 1].run
+    if not Path(rounds.start).is_dir():
+        raise RunError(
+            f"{run} kept the model of {rounds.start}, which is not there: if it was moved, run "
+            f"`hilum pseudo-label --from WHERE-IT-IS --out {run}` with the options of then, which takes the new place."
+        )
+    return kept_run(Path(rounds.start))
 
 
 def _own_stores(

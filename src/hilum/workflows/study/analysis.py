@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import DoubleArray, Rows
-from hilum.files import write_json
+from hilum.files import write_hashed_json
 from hilum.findings import COMPETITION, positions
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -155,7 +155,7 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
             *_self_training_gains(test, models, record),
         ],
     }
-    write_json(record.analysis, content)
+    write_hashed_json(record.analysis, content)
     return content
 
 

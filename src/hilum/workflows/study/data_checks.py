@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hilum.duplicates.stored import known_and_found
-from hilum.files import write_json
+from hilum.files import write_hashed_json
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.splits import Split
@@ -70,7 +70,7 @@ def study_facts(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
         },
         "shortcuts": _shortcuts(record, subsets, listener),
     }
-    write_json(record.data, content)
+    write_hashed_json(record.data, content)
     return content
 
 

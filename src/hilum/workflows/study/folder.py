@@ -15,18 +15,30 @@ import torch
 import yaml
 
 from hilum.errors import RunError
-from hilum.files import clear_leftovers, write_bytes
+from hilum.files import (
+    clear_leftovers,
+    inside,
+    read_hashed_text,
+    refuse_links_out,
+    write_hashed_text,
+)
 from hilum.images.films import Films
 from hilum.options import with_new_names
 from hilum.splits import Split
-from hilum.training.run_folder import difference, hold, read_yaml
+from hilum.training.options_file import difference
+from hilum.training.run_folder import hold
 from hilum.version import __version__
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.plan_file import study_block
 from hilum.workflows.study.record import (
+    ANALYSIS,
+    DATA,
+    EXPLAINED,
+    LOCALISATION,
     PLAN,
     RUNS,
     STUDY,
+    TABLES,
     StudyCell,
     StudyRecord,
     StudyStore,
@@ -71,6 +83,10 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
         raise RunError(
             f"{folder} holds {others[0]!r} and is no study: choose an empty or new folder as --out."
         )
+    try:
+        refuse_links_out(folder, (*sorted(ours), ANALYSIS, LOCALISATION, EXPLAINED, DATA, TABLES))
+    except ValueError as error:
+        raise RunError(f"{error}: what is written there would leave the study's folder.") from error
     with (folder / LOCK).open("w", encoding="utf-8") as lock:
         hold(lock.fileno(), folder)
         clear_leftovers(folder)
@@ -78,10 +94,7 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
         text = yaml.safe_dump({"study": study_block(plan)}, sort_keys=False, allow_unicode=True)
         content, known = yaml.safe_load(text), None
         if path.is_file():
-            try:
-                known = read_yaml(path)
-            except ValueError as error:
-                raise RunError(f"{path} is damaged: start again in another --out.") from error
+            known = kept_plan(folder)
             # Where a store is now does not matter: its films are compared below, in ``recorded``.
             differing = difference(_binding(known), _binding(content))
             if differing:
@@ -89,8 +102,26 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
                     f"{folder} holds another study ({differing}): give the same, or another --out."
                 )
         if known != content:  # a new study, or its evaluation or annotations have changed
-            write_bytes(path, text.encode())
+            write_hashed_text(path, text)
         yield
+
+
+def kept_plan(folder: Path) -> Any:
+    """Return what ``study.yaml`` of a study holds.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    path = folder / PLAN
+    try:
+        return yaml.safe_load(read_hashed_text(inside(folder, PLAN))[0])
+    except OSError as error:
+        raise RunError(f"{folder} holds no study ({PLAN}: {error.strerror}).") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        fault = " ".join(str(error).split())
+        raise RunError(
+            f"{path} is damaged ({fault:.80}): delete it, and give the same plan again."
+        ) from error
 
 
 def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: int) -> StudyRecord:

@@ -15,7 +15,7 @@ from hilum.arrays import BoolArray, FloatArray, Rows
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import ABSENT, PRESENT, UNCERTAIN
 from hilum.errors import RunError
-from hilum.files import canonical_json, new_folder
+from hilum.files import file_hashes, new_folder, write_hashed_json
 from hilum.findings import positions
 from hilum.heatmaps.gradcam import explain
 from hilum.heatmaps.overlay import enlarged, overlay, write_picture
@@ -25,6 +25,8 @@ from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.study.gallery_selection import RULE, Choice, choose_films
 
 SUMMARY = "gallery.json"
+FILES = "files"
+"""Key of the summary: SHA-256 of the pictures by name."""
 FORMAT = 1
 WORDS = {PRESENT: "present", ABSENT: "absent", UNCERTAIN: "uncertain"}
 NOT_STATED = "not stated"
@@ -111,7 +113,8 @@ def write_gallery(
             films.append(entry)
         summary = {"format": FORMAT, **about, "rule": RULE, "layer": note, "films": films}
         summary["notice"] = read.predictor.description.notice
-        (aside / SUMMARY).write_bytes(canonical_json(summary))
+        shown = sorted(picture.name for picture in aside.glob("*.png"))
+        write_hashed_json(aside / SUMMARY, {**summary, FILES: file_hashes(aside, shown)})
 
 
 def _film(

@@ -20,7 +20,7 @@ from hilum.arrays import Rows
 from hilum.bundle.model_folder import described
 from hilum.bundle.predictor import Predictor
 from hilum.errors import OptionError
-from hilum.files import write_json
+from hilum.files import write_hashed_json
 from hilum.heatmaps.localisation import LEAST_PATIENTS
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
@@ -67,7 +67,7 @@ def explain_study(
     cells = best_cells(record)
     if not cells or not record.stores:
         listener.note("no fine-tuning has finished: nothing to explain")
-        write_json(record.localisation, _unavailable("no fine-tuning has finished"))
+        write_hashed_json(record.localisation, _unavailable("no fine-tuning has finished"))
         return
     films = Films.open([record.stores[0].path])
     annotations = annotations_of(
@@ -76,9 +76,9 @@ def explain_study(
     _explain_best(record, cells[0], films, annotations, listener, device)
     if isinstance(annotations, str):
         listener.note(f"localisation is not scored: {annotations}")
-        write_json(record.localisation, _unavailable(annotations))
+        write_hashed_json(record.localisation, _unavailable(annotations))
         return
-    write_json(
+    write_hashed_json(
         record.localisation, _localisation(record, cells, films, annotations, listener, device)
     )
 

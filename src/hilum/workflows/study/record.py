@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hilum.errors import RunError
-from hilum.files import read_json, write_json
+from hilum.files import inside, read_hashed_json, write_hashed_json
 from hilum.options import with_new_names
 
 FORMAT = 1
@@ -162,16 +162,11 @@ def read_study(folder: Path) -> StudyRecord:
     """
     path = folder / STUDY
     try:
-        content = read_json(path)
+        content, _ = read_hashed_json(inside(folder, STUDY))
     except FileNotFoundError as error:
         raise RunError(f"{folder} holds no study: there is no {STUDY}.") from error
-    except (OSError, ValueError):
-        content = None
-    damaged = (
-        f"{path} is damaged: delete it and run the study again, which keeps its finished runs."
-    )
-    if not isinstance(content, dict):
-        raise RunError(damaged)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
     if content.get("format") != FORMAT:
         raise RunError(
             f"{path} is of format {content.get('format')!r}: this version reads {FORMAT}."
@@ -182,13 +177,14 @@ def read_study(folder: Path) -> StudyRecord:
             typed = ((cell.kind, Kind), (cell.group, Group), (cell.state, State))
             if any(value not in get_args(allowed) for value, allowed in typed):
                 raise ValueError(f"cell {cell.id!r} is of no known kind, group or state")
+            inside(folder, cell.run)
         return StudyRecord(
             folder=folder,
             hilum=str(content["hilum"]),
             versions=dict(content["versions"]),
             machine=dict(content["machine"]),
             stores=tuple(
-                StudyStore(**{**store, "path": folder / store["path"]})
+                StudyStore(**{**store, "path": _store_path(folder, store["path"])})
                 for store in content["stores"]
             ),
             plan=with_new_names("study", dict(content["plan"])),
@@ -198,7 +194,23 @@ def read_study(folder: Path) -> StudyRecord:
             faults=tuple(str(line) for line in content.get("faults", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(damaged) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    fault = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+    return RunError(
+        f"{path} is damaged ({fault:.160}): delete it and run the study again, which keeps its finished runs."
+    )
+
+
+def _store_path(folder: Path, name: str) -> Path:
+    """Return where a store is: anywhere, or below the study's own folder.
+
+    Raises:
+        ValueError: It is a relative path that is not below.
+    """
+    return Path(name) if Path(name).is_absolute() else inside(folder, name)
 
 
 def write_study(record: StudyRecord) -> None:
@@ -220,4 +232,4 @@ def write_study(record: StudyRecord) -> None:
         "stores": stores,
         "cells": [asdict(cell) for cell in record.cells],
     }
-    write_json(record.folder / STUDY, content)
+    write_hashed_json(record.folder / STUDY, content)

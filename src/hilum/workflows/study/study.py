@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hilum.errors import OptionError, RunError
-from hilum.files import read_json
+from hilum.files import age_line, inside, read_hashed_json, unhashed
 from hilum.listener import SILENT, Listener
 from hilum.training.distributed import rank_info
 from hilum.training.interrupt import Interrupted
@@ -27,7 +27,7 @@ from hilum.workflows.study.localisation import explain_study
 from hilum.workflows.study.plan import StudyPlan
 from hilum.workflows.study.pool import jobs_for, pool_of
 from hilum.workflows.study.progress_table import Board
-from hilum.workflows.study.record import StudyCell, StudyRecord, write_study
+from hilum.workflows.study.record import ANALYSIS, STUDY, StudyCell, StudyRecord, write_study
 from hilum.workflows.study.schedule import begun_again, ended, ready, settled, start_of
 from hilum.workflows.study.task import Task, line_of
 
@@ -96,6 +96,8 @@ def study(plan: StudyPlan, listener: Listener = SILENT, beside: Sequence[str] = 
     films = refuse_unworkable(plan)
     cells, folder, jobs = cells_of(plan), plan.options.out, jobs_for(plan.options.jobs)
     with claimed(folder, plan, beside):
+        for note in age_line(folder, unhashed(folder, [STUDY])):
+            listener.note(note)
         record = recorded(plan, films, cells, jobs)
         already = record.finished and not record.failed
         if already:
@@ -151,7 +153,7 @@ def results(record: StudyRecord) -> tuple[ModelResult, ...]:
     if not record.analysis.is_file():
         return ()
     try:
-        rows = read_json(record.analysis)["models"]
+        rows = read_hashed_json(inside(record.folder, ANALYSIS))[0]["models"]
         return tuple(
             ModelResult(
                 **{key: row[key] for key in ("model", "fraction", "policy", "group", "lr")},

@@ -68,7 +68,7 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
     training_set = TrainingSet.of(films, subsets, options, pseudo_labels)
     validation_rows = stating(films, subsets.rows("val"))
     validation = Validation.of(films, validation_rows, options.labels, training_set.columns)
-    record = RunRecord.of(subsets, processes, options.pseudo_labels)
+    record = RunRecord.of(subsets, processes, options.init, options.pseudo_labels)
     with team.open_run(options.out, run_options(("finetune",), asdict(options), record)) as run:
         if run.done:
             return finished(run, listener)

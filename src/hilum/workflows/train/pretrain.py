@@ -72,7 +72,9 @@ def _pretrain(
     rows = pretraining_rows(subsets, with_validation=options.with_validation)
     method_options = method_options.for_films(len(rows))
     given = {**asdict(options), "method": asdict(method_options)}
-    record = run_options(("pretrain", method), given, RunRecord.of(subsets, processes))
+    record = run_options(
+        ("pretrain", method), given, RunRecord.of(subsets, processes, options.init)
+    )
     with team.open_run(options.out, record) as run:
         if run.done:
             return finished(run, listener)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from hilum.bundle.initialization import InitialWeights, initial_weights
-from hilum.bundle.model_folder import Description, is_model
+from hilum.bundle.initialization import InitialWeights, initial_weights, weights_hash
+from hilum.bundle.model_folder import Description, age_notes, is_model
 from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.files import sha256
@@ -125,13 +125,17 @@ class RunRecord:
     data: tuple[StoreRecord, ...]
     pseudo_labels: str | None = None
     """SHA-256 of the table given as --pseudo-labels."""
+    init: str | None = None
+    """SHA-256 of the weights given as --init; None where they are no file."""
     hilum: str = __version__
 
     @staticmethod
-    def of(subsets: Subsets, processes: int, pseudo_labels: Path | None = None) -> RunRecord:
-        """Return the record of a run on these stores."""
+    def of(
+        subsets: Subsets, processes: int, init: str, pseudo_labels: Path | None = None
+    ) -> RunRecord:
+        """Return the record of a run on these stores, from these weights."""
         digest = None if pseudo_labels is None else sha256(pseudo_labels)
-        return RunRecord(processes, subsets.record(), digest)
+        return RunRecord(processes, subsets.record(), digest, weights_hash(init))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for YAML."""
@@ -140,9 +144,8 @@ class RunRecord:
             "processes": self.processes,
             "data": [asdict(store) for store in self.data],
         }
-        if self.pseudo_labels is not None:
-            block["pseudo_labels"] = self.pseudo_labels
-        return block
+        hashes = {"pseudo_labels": self.pseudo_labels, "init": self.init}
+        return block | {name: known for name, known in hashes.items() if known is not None}
 
 
 def run_options(
@@ -185,7 +188,8 @@ def record_result(
 
 def finished(run: RunFolder, listener: Listener) -> TrainingResult:
     """Return the result of a run that reached its end before."""
-    listener.note(f"{run.path} is already done")
+    for note in (f"{run.path} is already done", *age_notes(run.path)):
+        listener.note(note)
     return TrainingResult(run=run.path, already_done=True, **run.metrics()["training"])
 
 

@@ -60,7 +60,7 @@ def self_train(options: FinetuneOptions, listener: Listener) -> TrainingResult:
         films = Films.open(options.data, options.unlabelled)
         refuse_two_of_a_name(films.catalog)
         subsets = Subsets.of(films)
-        record = RunRecord.of(subsets, max(ranks.world_size, options.devices))
+        record = RunRecord.of(subsets, max(ranks.world_size, options.devices), options.init)
         with open_run(options.out, run_options(("finetune",), asdict(options), record)):
             listener.note("trains a first model, which will label the uncertain cells")
             train_classifier(first_options(options), None, listener)
