@@ -1,23 +1,30 @@
 """What becomes of one flipped bit in a file that Hilum wrote: refused, without effect, or a wrong value unseen?
 
-Draws phantoms, prepares them with copies among them, fine-tunes and evaluates the smallest network, and
-flips one bit of a file at a time, at places drawn by lot. After each flip it reads what a user's command
-reads of that file, whole, and compares every value with that before. A flip is
+Draws phantoms, prepares them with copies among them, makes their card, and runs a study of the smallest network
+with rounds of pseudo-labels. It flips one bit of a file at a time, at places drawn by lot. After each flip it
+reads what a user's command reads of that file, whole, and compares every value with that before. A flip is
 
 * refused: one line of Hilum's own (`HilumError`) that says what is damaged;
 * unchanged: read, and every value is as before, as where a bit of a Parquet file means nothing;
 * silent: read, and a value differs. There must be none;
 * other: any other exception, or several lines. There must be none.
 
+Some flips of each file are then tried on the command line, in this process: ``hilum check`` of the folder, and a
+command that uses the file (``report``, or ``finetune`` of the finished run). There refused is exit code 1 and no
+traceback, unchanged is exit code 0 with every value, or the page, as before.
+
 Exit 1 where a flip was silent or another exception; each is shown with its byte and bit.
 
-Run: ``python benchmarks/flipped_bits.py [--flips 1500] [--big-flips 200] [--json]``. A minute on one core.
+Run: ``python benchmarks/flipped_bits.py [--flips 1500] [--big-flips 200] [--commands 30] [--json]``.
+Minutes on one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import io
 import json
 import sys
 import tempfile
@@ -34,21 +41,37 @@ import pandas as pd
 import hilum
 from hilum.bundle.model_folder import DESCRIPTION, SEEN, WEIGHTS
 from hilum.catalog import Catalog, film_table
+from hilum.cli import main as command_line
 from hilum.duplicates.stored import FILE_NAME as DUPLICATES
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import HilumError
 from hilum.images.films import Films
 from hilum.images.store import CATALOG, MANIFEST, Store
+from hilum.pages.card.read import read_card
+from hilum.pages.gallery import read_gallery
+from hilum.pages.pages import write_report
+from hilum.pages.read import read_json, read_run
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.sources import read_source
 from hilum.splits import Split
-from hilum.training.run_folder import METRICS, PSEUDO_LABELS, read_metrics
+from hilum.training.options_file import OPTIONS, read_options_file
+from hilum.training.run_folder import LOG, METRICS, PSEUDO_LABELS, read_metrics
+from hilum.workflows.card.card import CARD, card
+from hilum.workflows.card.options import CardOptions
 from hilum.workflows.data.pseudo_label_table import PseudoLabels, read_pseudo_labels
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.evaluate import saved_scores
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from hilum.workflows.pseudo_label.options import PseudoLabelOptions
+from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
+from hilum.workflows.study.folder import kept_plan
+from hilum.workflows.study.gallery import SUMMARY
+from hilum.workflows.study.options import StudyEvaluation, StudyOptions
+from hilum.workflows.study.plan import StudyModel, StudyPlan
+from hilum.workflows.study.record import ANALYSIS, EXPLAINED, PLAN, STUDY, read_study
+from hilum.workflows.study.study import study
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from said import say
 
@@ -65,10 +88,31 @@ class Subject:
     read: Callable[[], Iterable[Any]]
     """Returns every value that was read."""
     flips: int
+    folder: Path
+    """What ``hilum check`` is given."""
+    words: tuple[str, ...]
+    """A command that uses the file."""
+    page: Path | None = None
+    """What the command writes; None where only its exit code tells."""
 
 
-def drawn(folder: Path, seed: int) -> tuple[Path, Path]:
-    """Return a store of phantoms with its split and copies, and a run that was evaluated on it."""
+@dataclass(frozen=True)
+class Made:
+    """Folders of every kind."""
+
+    store: Path
+    run: Path
+    study: Path
+    card: Path
+
+    @property
+    def rounds(self) -> Path:
+        """The study's rounds of pseudo-labels."""
+        return next(self.study.glob("runs/more-*"))
+
+
+def drawn(folder: Path, seed: int) -> Made:
+    """Return a store of phantoms with its split and copies, a run that was evaluated on it, a study and a card."""
     write_phantoms(folder / "phantoms", PhantomOptions(FILMS, 64, seed, prevalence="even"))
     catalog = read_source("chexpert", folder / "phantoms")
     table = catalog.table
@@ -92,7 +136,30 @@ def drawn(folder: Path, seed: int) -> tuple[Path, Path]:
         run, EvaluateOptions(data=store, split=PART, min_positives=1, resamples=2, device="cpu")
     )
     pseudo_labels(store).write(run / PSEUDO_LABELS)
-    return store, run
+    made = Made(store, run, folder / "study", folder / "card")
+    study(plan(made, train))
+    card([store], CardOptions(out=made.card, samples=1, min_positives=2, resamples=2))
+    for shown in (run, made.study, made.rounds, made.card):
+        write_report(shown)
+    return made
+
+
+def plan(made: Made, train: FinetuneTrainOptions) -> StudyPlan:
+    """Return a study of one model on half of the labels, and of rounds of pseudo-labels that begin with it."""
+    sure = {"precision": 0.5, "absent_precision": 0.5, "level": 0.5, "device": "cpu"}
+    nowhere: dict[str, Any] = {"data": (), "out": Path()}
+    return StudyPlan(
+        options=StudyOptions(
+            data=(made.store,),
+            out=made.study,
+            backbone="test_resnet",
+            fractions=(0.5,),
+            evaluation=StudyEvaluation(min_positives=1, resamples=2, subgroup_patients=2),
+        ),
+        models={"scratch": StudyModel(init="random"), "more": StudyModel(self_train="scratch")},
+        finetune=FinetuneOptions(patience=0, train=train, **nowhere),
+        pseudo_label=PseudoLabelOptions(rounds=1, **sure, **nowhere),
+    )
 
 
 def pseudo_labels(store: Path) -> PseudoLabels:
@@ -107,8 +174,9 @@ def pseudo_labels(store: Path) -> PseudoLabels:
     return PseudoLabels(cells.assign(provenance="pseudo"), record)
 
 
-def subjects(store: Path, run: Path, flips: int, big_flips: int) -> list[Subject]:
-    """Return the files of a store and a run, and how often each is flipped."""
+def subjects(made: Made, flips: int, big_flips: int) -> list[Subject]:
+    """Return the files to flip, and how often."""
+    store, run = made.store, made.run
     films = Films.open([store])
     rows = Subsets.of(films).needed(PART)
     examples = films.read(np.arange(4))
@@ -136,19 +204,47 @@ def subjects(store: Path, run: Path, flips: int, big_flips: int) -> list[Subject
         read = Split.load(store)
         return read.hash, asdict(read)
 
+    def of_gallery() -> Iterable[Any]:
+        return [read_gallery(made.study / EXPLAINED, "delete it")]
+
+    def of_card() -> Iterable[Any]:
+        read = read_card(made.card)
+        return read.record, read.picture("mean-0.png")
+
     predictions = f"predictions-{PART}.parquet"
+    again = (
+        *("finetune", "--data", str(store), "--out", str(run), "--backbone", "test_resnet"),
+        *("--train.min-steps", "0", "--train.epochs", "1", "--train.batch-size", "16"),
+        *("--train.accelerator", "cpu"),
+    )
+
+    def of(folder: Path, file: str, read: Callable[[], Iterable[Any]], number: int) -> Subject:
+        page = folder / ("card.html" if folder == made.card else "report.html")
+        if folder == store:
+            return Subject(folder / file, read, number, folder, again)
+        return Subject(folder / file, read, number, folder, ("report", str(folder)), page)
+
     return [
-        Subject(store / CATALOG, of_store, flips),
-        Subject(store / MANIFEST, of_store, flips),
-        Subject(store / "split.json", of_split, flips),
-        Subject(store / DUPLICATES, lambda: [read_duplicates(Store.open(store))], flips),
-        Subject(run / "model" / DESCRIPTION, of_model, flips),
-        Subject(run / "model" / SEEN, of_model, flips),
-        Subject(run / predictions, of_predictions, flips),
-        Subject(run / PSEUDO_LABELS, of_pseudo_labels, flips),
-        Subject(run / METRICS, lambda: [read_metrics(run)], flips),
-        Subject(store / "images-00000.npy", of_store, big_flips),
-        Subject(run / "model" / WEIGHTS, of_model, big_flips),
+        of(store, CATALOG, of_store, flips),
+        of(store, MANIFEST, of_store, flips),
+        of(store, "split.json", of_split, flips),
+        of(store, DUPLICATES, lambda: [read_duplicates(Store.open(store))], flips),
+        of(run, f"model/{DESCRIPTION}", of_model, flips),
+        of(run, f"model/{SEEN}", of_model, flips),
+        of(run, predictions, of_predictions, flips),
+        of(run, PSEUDO_LABELS, of_pseudo_labels, flips),
+        of(run, METRICS, lambda: [read_metrics(run)], flips),
+        of(run, OPTIONS, lambda: [read_options_file(run)[0]], flips),
+        of(run, LOG, lambda: [read_run(run).events], flips),
+        of(made.rounds, ROUNDS, lambda: [read_rounds(made.rounds)], flips),
+        of(made.study, STUDY, lambda: [read_study(made.study)], flips),
+        of(made.study, PLAN, lambda: [kept_plan(made.study)], flips),
+        of(made.study, ANALYSIS, lambda: [read_json(made.study / ANALYSIS)], flips),
+        of(made.study, f"{EXPLAINED}/{SUMMARY}", of_gallery, flips),
+        of(made.card, CARD, of_card, flips),
+        of(made.card, "pictures/mean-0.png", of_card, big_flips),
+        of(store, "images-00000.npy", of_store, big_flips),
+        of(run, f"model/{WEIGHTS}", of_model, big_flips),
     ]
 
 
@@ -177,7 +273,33 @@ def outcome(subject: Subject, sound: str) -> tuple[str, str]:
     return ("unchanged", "") if values == sound else ("silent", "a value differs")
 
 
-def flipped(subject: Subject, seed: int) -> tuple[dict[str, int], list[str]]:
+def on_command_line(subject: Subject, sound: str) -> tuple[str, str]:
+    """Return the outcome of ``hilum check`` and of a command, for a file with a flipped bit, and what was said."""
+    kinds = []
+    for words in (("check", str(subject.folder)), subject.words):
+        heard = io.StringIO()
+        before = subject.page.read_bytes() if subject.page else b""
+        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
+            code = command_line(words)
+        said = f"{words[0]} ended with {code}: {heard.getvalue()[-200:]}"
+        if code not in (0, 1) or "Traceback" in heard.getvalue():
+            return "other", said
+        after = subject.page.read_bytes() if subject.page else b""
+        if after != before:
+            subject.page.write_bytes(before)
+            return "silent", f"{words[0]} wrote another page"
+        kinds.append("unchanged" if code == 0 else "refused")
+    if kinds[0] == "unchanged" and outcome(subject, sound)[0] != "unchanged":
+        return "silent", "check found nothing, and a value differs or is refused"
+    return kinds[0], ""
+
+
+def flipped(
+    subject: Subject,
+    flips: int,
+    seed: int,
+    judge: Callable[[Subject, str], tuple[str, str]] = outcome,
+) -> tuple[dict[str, int], list[str]]:
     """Flip bits of a file one at a time; return how often each outcome came, and what must not be."""
     whole = subject.file.read_bytes()
     sound = digest(subject.read())
@@ -186,14 +308,14 @@ def flipped(subject: Subject, seed: int) -> tuple[dict[str, int], list[str]]:
     rng = np.random.default_rng([seed, *subject.file.name.encode()])
     counts, faults = Counter(dict.fromkeys(OUTCOMES, 0)), []
     bits = 8 * len(whole)
-    for place in rng.choice(bits, min(subject.flips, bits), replace=False).tolist():
+    for place in rng.choice(bits, min(flips, bits), replace=False).tolist():
         damaged = bytearray(whole)
         damaged[place // 8] ^= 1 << (place % 8)
         subject.file.write_bytes(damaged)
-        kind, said = outcome(subject, sound)
+        kind, said = judge(subject, sound)
         counts[kind] += 1
         if kind in ("silent", "other"):
-            faults.append(f"byte {place // 8} bit {place % 8}: {kind}: {said:.200}")
+            faults.append(f"byte {place // 8} bit {place % 8}: {kind}: {said:.300}")
     subject.file.write_bytes(whole)
     return dict(counts), faults
 
@@ -205,18 +327,22 @@ def main() -> None:
     )
     parser.add_argument("--flips", type=int, default=1500, help="of each small file")
     parser.add_argument("--big-flips", type=int, default=200, help="of a shard and the weights")
+    parser.add_argument("--commands", type=int, default=30, help="flips on the command line")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     chosen = parser.parse_args()
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        store, run = drawn(Path(folder), chosen.seed)
-        for subject in subjects(store, run, chosen.flips, chosen.big_flips):
-            counts, faults = flipped(subject, chosen.seed)
-            result[subject.file.name] = counts
-            say(f"{subject.file.name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
-            for fault in faults:
-                say(f"  {fault}")
+        made = drawn(Path(folder), chosen.seed)
+        for subject in subjects(made, chosen.flips, chosen.big_flips):
+            name = f"{subject.folder.name}/{subject.file.relative_to(subject.folder)}"
+            ways = {"": (subject.flips, outcome), " (commands)": (chosen.commands, on_command_line)}
+            for way, (flips, judge) in ways.items():
+                counts, faults = flipped(subject, flips, chosen.seed, judge)
+                result[name + way] = counts
+                say(f"{name}{way}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+                for fault in faults:
+                    say(f"  {fault}")
     bad = sum(counts["silent"] + counts["other"] for counts in result.values())
     if chosen.json:
         say(json.dumps({"seed": chosen.seed, "bad": bad, "files": result}))

@@ -386,13 +386,17 @@ def test_million_rows_gives_seconds_and_memory_of_every_step_and_their_ratios() 
 
 
 def test_flipped_bits_counts_every_outcome_and_finds_none_silent() -> None:
-    shown = run("flipped_bits.py", "--json", "--flips", "20", "--big-flips", "3")
+    few = ("--flips", "8", "--big-flips", "2", "--commands", "1")
+    shown = run("flipped_bits.py", "--json", *few)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     result = json.loads(shown.stdout.splitlines()[-1])
     assert result["bad"] == 0
-    assert {"catalog.parquet", "predictions-test.parquet", "model.json"} <= set(result["files"])
+    names = {"store/catalog.parquet", "run/options.yaml", "study/study.json", "card/card.json"}
+    assert names <= set(result["files"])
     for name, counts in result["files"].items():
-        assert sum(counts.values()) == (3 if name.endswith((".npy", ".safetensors")) else 20), name
+        big = name.endswith((".npy", ".safetensors", ".png"))
+        flips = 1 if name.endswith("(commands)") else 2 if big else 8
+        assert sum(counts.values()) == flips, name
 
 
 def test_foreign_weights_compares_features_and_refuses_hostile_files() -> None:
