@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,10 +20,13 @@ from hilum.files import (
     most_zip_entries,
     new_folder,
     read_hashed_json,
+    read_hashed_text,
     read_json,
+    refuse_links_out,
     replacing,
     sha256,
     write_bytes,
+    write_hashed_text,
     write_json,
 )
 
@@ -166,3 +171,53 @@ def test_a_zip_archives_entries_are_reckoned_without_reading_them(
     assert names <= reckoned <= 2 * names or comment[:2] == b"PK"
     (tmp_path / "none").write_bytes(b"no archive")
     assert most_zip_entries(tmp_path / "none") == 0
+
+
+def test_what_a_killed_process_left_aside_goes_and_what_another_still_writes_stays(
+    tmp_path: Path,
+) -> None:
+    for name in (".a.json.7.part", ".b.json.7.part", ".model.7.old/x", ".model.8.part/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+    busy = tmp_path / ".a.json.8.part"
+    with busy.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as the process does that writes it
+        write_json(tmp_path / "a.json", {})
+        with new_folder(tmp_path / "model") as aside:
+            (aside / "weights").write_text("whole")
+    names = sorted(entry.name for entry in tmp_path.iterdir())
+    assert names == [".a.json.8.part", ".b.json.7.part", "a.json", "model"]
+    write_json(tmp_path / "a.json", {})
+    assert not busy.exists()
+
+
+def test_a_text_carries_the_hash_of_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    write_hashed_text(path, "a: 1\nb: 2\n")
+    assert read_hashed_text(path) == ("a: 1\nb: 2\n", True)
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(changed)
+        try:
+            text, hashed = read_hashed_text(path)
+        except ValueError:
+            continue
+        # One bit of the last line's first letter: YAML cannot read what is left of it.
+        assert (text, hashed) == (changed.decode(), False)
+        with pytest.raises(yaml.YAMLError):
+            yaml.safe_load(text)
+    path.write_text("a: 1\n# a comment\n")
+    assert read_hashed_text(path) == ("a: 1\n# a comment\n", False)
+
+
+def test_links_that_lead_out_are_refused_at_any_depth(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "a/b").mkdir(parents=True)
+    (folder / "a/b/inner").symlink_to("../..")
+    refuse_links_out(folder, ["a", "missing"])
+    (folder / "a/b/outer").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="leads out of"):
+        refuse_links_out(folder, ["a"])
+    refuse_links_out(folder, ["missing"])

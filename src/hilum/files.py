@@ -6,6 +6,8 @@ its last line; a folder's manifest has those of its files.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -26,15 +28,22 @@ HASH_LINE = "# sha256 "
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; on leaving without an error it is flushed to disk and becomes ``path``."""
+    """Give a path to write to; on leaving without an error it is flushed to disk and becomes ``path``.
+
+    What a killed process left aside of the same path is removed.
+    """
+    _clear_killed(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    handle = os.open(aside, os.O_RDWR | os.O_CREAT, 0o666)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # by which a process that still writes is known
         yield aside
         _share(aside)
         sync(aside)
         aside.replace(path)
         sync(path.parent)
     finally:
+        os.close(handle)
         aside.unlink(missing_ok=True)
 
 
@@ -42,12 +51,15 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill; on leaving without an error its files are flushed and it becomes ``path``.
 
-    An older folder of that name is replaced.
+    An older folder of that name is replaced, and what a killed process left aside of it removed.
     """
+    _clear_killed(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    handle = os.open(aside, os.O_RDONLY)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield aside
         for file in aside.iterdir():
             _share(file)
@@ -60,7 +72,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
+        os.close(handle)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear_killed(path: Path) -> None:
+    """Remove what processes left aside of a path that were killed: those that still write hold a lock."""
+    name = glob.escape(path.name)
+    for left in (*path.parent.glob(f".{name}.*.part"), *path.parent.glob(f".{name}.*.old")):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            finally:
+                os.close(handle)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -17,15 +17,13 @@ import yaml
 from hilum.errors import RunError
 from hilum.files import (
     clear_leftovers,
-    inside,
-    read_hashed_text,
     refuse_links_out,
     write_hashed_text,
 )
 from hilum.images.films import Films
 from hilum.options import with_new_names
 from hilum.splits import Split
-from hilum.training.options_file import difference
+from hilum.training.options_file import difference, read_yaml
 from hilum.training.run_folder import hold
 from hilum.version import __version__
 from hilum.workflows.study.plan import StudyPlan
@@ -112,15 +110,13 @@ def kept_plan(folder: Path) -> Any:
     Raises:
         RunError: It is missing or damaged.
     """
-    path = folder / PLAN
     try:
-        return yaml.safe_load(read_hashed_text(inside(folder, PLAN))[0])
+        return read_yaml(folder, PLAN)[0]
     except OSError as error:
         raise RunError(f"{folder} holds no study ({PLAN}: {error.strerror}).") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        fault = " ".join(str(error).split())
+    except ValueError as error:
         raise RunError(
-            f"{path} is damaged ({fault:.80}): delete it, and give the same plan again."
+            f"{folder / PLAN} is damaged ({error!s:.160}): delete it, and give the same plan again."
         ) from error
 
 
