@@ -65,7 +65,7 @@ def test_no_film_that_can_be_read_is_one_line_and_may_be_repeated(
     classifier: Path, film_files: list[Path], tmp_path: Path
 ) -> None:
     options = ExplainOptions(out=tmp_path / "maps", device="cpu")
-    with pytest.raises(DataError, match=r"film2.png could not be read: not a PNG or JPEG"):
+    with pytest.raises(DataError, match=r"film2.png could not be read: not a PNG, JPEG or DICOM"):
         explain(classifier, film_files[2:3], options)
     assert not (tmp_path / "maps").exists()
     assert len(explain(classifier, film_files[:1], options).films) == 1

@@ -268,7 +268,9 @@ def test_an_unreadable_file_is_named_and_may_be_a_row_of_nan(
 ) -> None:
     for images in (film_files, film_files[2], film_files[0].parent):
         for call in (model.predict, model.features):
-            with pytest.raises(DataError, match=r"film2\.png could not be read: not a PNG or JPEG"):
+            with pytest.raises(
+                DataError, match=r"film2\.png could not be read: not a PNG, JPEG or DICOM"
+            ):
                 call(images)
     table = model.predict(film_files, unreadable="nan")
     assert list(table.isna().all(axis=1)) == [False, False, True, False, False]

@@ -48,7 +48,7 @@ def test_no_film_that_can_be_read_is_one_line_and_no_table(
     told = (
         "no film was given: name at least one",
         r"film2\.png could not be read: not a PNG, JPEG or DICOM",
-        "none of the 2 films could be read; the first: not a PNG or JPEG",
+        "none of the 2 films could be read; the first: not a PNG, JPEG or DICOM",
     )
     with pytest.raises(DataError, match=told[count]) as caught:
         predict(classifier, [film_files[2]] * count, tmp_path / "table.csv", "cpu")
