@@ -139,7 +139,8 @@ def original_film(root: Path, store: Store, row: int) -> Film | None:
     if path.is_absolute() or ".." in path.parts:
         return None
     try:
-        film = np.asarray(read_grey(root / path), np.uint8)
+        grey = read_grey(root / path, rendering=store.preparation.dicom)
+        film = np.asarray(grey, np.uint8)
     except (DataError, OSError):
         return None
     known = str(store.catalog["pixels"].iloc[row])

@@ -175,7 +175,7 @@ def _files(folder: Path) -> ImageInputs:
     """Return a folder's PNG and JPEG files, at any depth, in the order of their paths."""
     files = [folder / name for name in find_films(folder)]
     if not files:
-        raise DataError(f"{folder} holds no PNG or JPEG file: give a folder that does.")
+        raise DataError(f"{folder} holds no PNG, JPEG or DICOM file: give a folder that does.")
     return ImageInputs(files, _paths(files), False, None)
 
 

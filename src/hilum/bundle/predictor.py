@@ -66,7 +66,7 @@ class Predictor:
 
     The preparation that the model was trained with is part of it. **Images** are one of
 
-    - a path (str or Path) to a PNG or JPEG, a folder of them, or a list or pandas column of paths;
+    - a path (str or Path) to a PNG, JPEG or DICOM file, a folder of them, or a list or pandas column of paths;
     - a store of ``hilum prepare`` that was prepared as the model's films were;
     - a grey NumPy array ``[H, W]``, or ``[B, H, W]`` for several: uint8 from 0 to 255, uint16 from 0
       to 65535 (or to ``2 ** bits - 1`` with ``bits=12``), or float from 0 to 1; 0 is black;

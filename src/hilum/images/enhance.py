@@ -12,8 +12,10 @@ import numpy as np
 
 from hilum.errors import DataError, OptionError, choose
 from hilum.images.film_check import film_flags, is_inverted, thumbnail
+from hilum.images.rendering import DISPLAY, Rendering
 from hilum.images.resize import resize
 
+_LATER = ("fix_polarity", "rendering", "polarity")
 SMALLEST, LARGEST = 8, 4096
 """Allowed sides of a stored film, in pixels."""
 
@@ -79,6 +81,10 @@ class Preparation:
     """A name of FITS: squash (aspect ratio lost) or pad (black margins)."""
     fix_polarity: bool = False
     """Whether films that look inverted (`hilum.images.film_check`) are inverted first."""
+    rendering: str = DISPLAY.name
+    """How samples of DICOM files become grey: a name of RENDERINGS."""
+    polarity: str = DISPLAY.polarity
+    """Which of their tags says which end is black: a name of POLARITIES."""
 
     def __post_init__(self) -> None:
         """Refuse unknown names and sizes out of range.
@@ -90,6 +96,12 @@ class Preparation:
             raise OptionError(f"--size is {self.size}: allowed are {SMALLEST} to {LARGEST} pixels.")
         choose(self.enhance, ENHANCEMENTS, "enhancement")
         choose(self.fit, FITS, "fit")
+        _ = self.dicom
+
+    @property
+    def dicom(self) -> Rendering:
+        """How DICOM files are rendered."""
+        return Rendering(self.rendering, self.polarity)
 
     def apply(self, grey: np.ndarray) -> np.ndarray:
         """Return the prepared film.
@@ -121,8 +133,9 @@ class Preparation:
     def to_json(self) -> dict[str, Any]:
         """Return the steps as plain values; a step that earlier versions had not is named where it is taken."""
         steps = asdict(self)
-        if not self.fix_polarity:
-            del steps["fix_polarity"]
+        for name in _LATER:
+            if steps[name] == getattr(type(self), name):
+                del steps[name]
         return steps
 
     @classmethod
@@ -138,6 +151,8 @@ class Preparation:
                 str(values["enhance"]),
                 str(values["fit"]),
                 bool(values.get("fix_polarity", False)),
+                str(values.get("rendering", DISPLAY.name)),
+                str(values.get("polarity", DISPLAY.polarity)),
             )
         except (KeyError, TypeError, ValueError, OptionError) as error:
             raise DataError(
@@ -150,5 +165,8 @@ class Preparation:
         >>> Preparation(64, "paper").flags()
         '--size 64 --enhance paper --fit squash'
         """
-        fixed = " --fix-polarity" if self.fix_polarity else ""
-        return f"--size {self.size} --enhance {self.enhance} --fit {self.fit}{fixed}"
+        more = " --fix-polarity" if self.fix_polarity else ""
+        for name in ("rendering", "polarity"):
+            if getattr(self, name) != getattr(type(self), name):
+                more += f" --{name} {getattr(self, name)}"
+        return f"--size {self.size} --enhance {self.enhance} --fit {self.fit}{more}"

@@ -26,6 +26,7 @@ import numpy as np
 
 from hilum.files import most_zip_entries
 from hilum.images.read import MAX_PIXELS, UnreadableFilm, read_grey, read_grey_keeping_damaged
+from hilum.images.rendering import DISPLAY, Rendering
 
 NPZ_READER = "hilum.images.npz:read_npz_film"
 """Reader of a catalogue whose paths are made by ``film_path``."""
@@ -66,7 +67,7 @@ def film_path(file: str, part: str, index: int) -> str:
     return f"{file}#{part}/{index}"
 
 
-def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS, *_: object) -> np.ndarray:
     """Return a film as grey, uint8 [H, W]; colour becomes luma (Rec. 601), equal to `read_grey` to within one level.
 
     Keeps the last array open: meant for one thread that reads films in rising order.
@@ -100,16 +101,28 @@ def read_npz_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return film if film.ndim == 2 else np.asarray(cv2.cvtColor(film, cv2.COLOR_RGB2GRAY))
 
 
-def read_film(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_film(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    rendering: Rendering = DISPLAY,
+    notes: list[str] | None = None,
+) -> np.ndarray:
     """Return a film file, or an archive's film named as by `film_path`, as grey, uint8 [H, W].
 
     Raises:
         UnreadableFilm: As `read_grey` and `read_npz_film` do.
     """
-    return read_npz_film(path, max_pixels) if _in_archive(path) else read_grey(path, max_pixels)
+    if _in_archive(path):
+        return read_npz_film(path, max_pixels)
+    return read_grey(path, max_pixels, rendering, notes)
 
 
-def read_film_keeping_damaged(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_film_keeping_damaged(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    rendering: Rendering = DISPLAY,
+    notes: list[str] | None = None,
+) -> np.ndarray:
     """Return a film as `read_film` does, also a JPEG whose decoder reports damaged data.
 
     Raises:
@@ -117,7 +130,7 @@ def read_film_keeping_damaged(path: Path, max_pixels: int = MAX_PIXELS) -> np.nd
     """
     if _in_archive(path):
         return read_npz_film(path, max_pixels)
-    return read_grey_keeping_damaged(path, max_pixels)
+    return read_grey_keeping_damaged(path, max_pixels, rendering, notes)
 
 
 def _in_archive(path: Path) -> bool:

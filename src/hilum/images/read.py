@@ -38,13 +38,11 @@ __all__ = [
     "MARKER_SHARE",
     "MAX_PIXELS",
     "NO_MEMORY",
-    "NotedFilm",
     "UnreadableFilm",
     "bulk_bits",
     "decode_grey",
     "read_grey",
     "read_grey_keeping_damaged",
-    "read_noted",
     "to_eight_bits",
 ]
 
@@ -69,65 +67,58 @@ _MEMORY = re.compile(rb"(?i)(?:insufficient|out of|failed to allocate) (?:memory
 _ERROR_OUTPUT = threading.Lock()
 
 
-class NotedFilm(NamedTuple):
-    """A film as grey, and what was odd about it."""
-
-    grey: np.ndarray
-    """uint8 [H, W]"""
-    notes: tuple[str, ...] = ()
-    """A few set phrases, fit for counting."""
-
-
 def read_grey(
-    path: Path, max_pixels: int = MAX_PIXELS, rendering: Rendering = DISPLAY
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    rendering: Rendering = DISPLAY,
+    notes: list[str] | None = None,
+    *,
+    keep_damaged: bool = False,
 ) -> np.ndarray:
     """Return the film as grey, uint8 [H, W], turned by its EXIF orientation.
 
     Colour becomes luma (Rec. 601), transparency is ignored. 16-bit samples are scaled by
-    `to_eight_bits`; those of DICOM files as ``rendering`` says.
+    `to_eight_bits`.
+
+    Args:
+        path: A PNG, JPEG or DICOM file, by its content.
+        max_pixels: The most pixels that it may have.
+        rendering: How the samples of a DICOM file become grey.
+        notes: Gets what is odd about a DICOM file, in a few set phrases, fit for counting.
+        keep_damaged: Return a JPEG although its decoder reports damaged data.
 
     Raises:
         UnreadableFilm: The file is missing, cut, damaged, neither PNG, JPEG nor DICOM, or has more
             than ``max_pixels`` pixels.
     """
-    return read_noted(path, max_pixels, rendering).grey
+    with _opened(path) as file:
+        if not is_dicom(file.read(HEAD_BYTES)):
+            file.seek(0)
+            data = _read_bytes(file, max_pixels)
+            return decode_grey(data, max_pixels, keep_damaged=keep_damaged)
+        from hilum.images.dicom.film import read_dicom  # pydicom takes a tenth of a second
+
+        def decode_jpeg(data: bytes) -> np.ndarray:
+            return _decode(walk_jpeg(data, max_pixels).data, keep_damaged)
+
+        film = read_dicom(file, max_pixels, rendering, decode_jpeg)
+        if notes is not None:
+            notes.extend(film.notes)
+        return film.grey
 
 
 def read_grey_keeping_damaged(
-    path: Path, max_pixels: int = MAX_PIXELS, rendering: Rendering = DISPLAY
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    rendering: Rendering = DISPLAY,
+    notes: list[str] | None = None,
 ) -> np.ndarray:
     """Return the film as `read_grey` does, also a JPEG whose decoder reports damaged data.
 
     Raises:
         UnreadableFilm: As for `read_grey`; what has no pixels still fails.
     """
-    return read_noted(path, max_pixels, rendering, keep_damaged=True).grey
-
-
-def read_noted(
-    path: Path,
-    max_pixels: int = MAX_PIXELS,
-    rendering: Rendering = DISPLAY,
-    *,
-    keep_damaged: bool = False,
-) -> NotedFilm:
-    """Return the film as `read_grey` does, with what was odd about it.
-
-    Raises:
-        UnreadableFilm: As for `read_grey`.
-    """
-    with _opened(path) as file:
-        if not is_dicom(file.read(HEAD_BYTES)):
-            file.seek(0)
-            data = _read_bytes(file, max_pixels)
-            return NotedFilm(decode_grey(data, max_pixels, keep_damaged=keep_damaged))
-        from hilum.images.dicom.film import read_dicom  # pydicom takes a tenth of a second
-
-        def decode_jpeg(data: bytes) -> np.ndarray:
-            return _decode(walk_jpeg(data, max_pixels).data, keep_damaged)
-
-        file.seek(0)
-        return NotedFilm(*read_dicom(file, max_pixels, rendering, decode_jpeg))
+    return read_grey(path, max_pixels, rendering, notes, keep_damaged=True)
 
 
 def decode_grey(

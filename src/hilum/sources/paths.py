@@ -19,7 +19,7 @@ from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.sources.tables import line_of, show
 
-EXTENSIONS = (".png", ".jpg", ".jpeg")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 NOT_ON_DISK = "not on disk"
 _WORTH_LISTING = 8
 """A folder is listed once if a table names that many of its entries; for fewer, one call each is

@@ -16,7 +16,7 @@ from hilum.images.dicom.film import (
     SHAPE_DISAGREES,
     WINDOW_REPLACED,
 )
-from hilum.images.read import UnreadableFilm, read_grey, read_noted
+from hilum.images.read import UnreadableFilm, read_grey
 from hilum.images.rendering import Rendering
 
 RLE, JPEG, J2K, HTJ2K, JXL, LOSSLESS = (
@@ -28,6 +28,12 @@ NATIVE = {"Rows": 64, "Columns": 64, "PixelData": SLOPE.tobytes()}
 
 def _packed(*frames: bytes, **tags: object) -> dict[str, object]:
     return {"Rows": 64, "Columns": 64, "PixelData": encapsulate(list(frames)), **tags}
+
+
+def _notes(path: Path) -> tuple[str, ...]:
+    notes: list[str] = []
+    read_grey(path, notes=notes)
+    return tuple(notes)
 
 
 def _refused(path: Path) -> UnreadableFilm:
@@ -110,7 +116,7 @@ def test_a_jpeg_whose_decoder_reports_damage_is_refused(write) -> None:
     bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
     path = write(JPEG, **_packed(bytes(data), **bits))
     assert _refused(path).reason == "damaged"
-    assert read_noted(path, keep_damaged=True).grey.shape == (64, 64)
+    assert read_grey(path, keep_damaged=True).shape == (64, 64)
 
 
 def test_a_frame_of_another_size_than_the_header_says_is_refused(write) -> None:
@@ -136,13 +142,11 @@ def test_the_frame_says_which_codec_it_is(write) -> None:
 
 
 def test_what_is_odd_is_noted(write) -> None:
-    assert read_noted(write(**NATIVE)).notes == ()
-    assert read_noted(write(**NATIVE, WindowCenter=60000, WindowWidth=2)).notes == (
-        WINDOW_REPLACED,
-    )
-    assert read_noted(write(**NATIVE, PresentationLUTShape="INVERSE")).notes == (SHAPE_DISAGREES,)
-    assert read_noted(write(**NATIVE, NumberOfFrames="4")).notes == (FRAMES_WRONG,)
-    assert read_noted(write(preamble=False, **NATIVE)).notes == (NO_SYNTAX,)
+    assert _notes(write(**NATIVE)) == ()
+    assert _notes(write(**NATIVE, WindowCenter=60000, WindowWidth=2)) == (WINDOW_REPLACED,)
+    assert _notes(write(**NATIVE, PresentationLUTShape="INVERSE")) == (SHAPE_DISAGREES,)
+    assert _notes(write(**NATIVE, NumberOfFrames="4")) == (FRAMES_WRONG,)
+    assert _notes(write(preamble=False, **NATIVE)) == (NO_SYNTAX,)
 
 
 def test_the_polarity_is_that_of_the_tag_or_of_the_shape(write) -> None:
@@ -179,10 +183,9 @@ def test_colours_become_luma(write, planar: int) -> None:
         Rows=64, Columns=64, PixelData=stored.tobytes(), SamplesPerPixel=3, BitsAllocated=8,
         BitsStored=8, HighBit=7, PhotometricInterpretation="RGB", PlanarConfiguration=planar,
     )  # fmt: skip
-    film = read_noted(path)
     luma = colours @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(film.grey - luma).max() <= 1
-    assert film.notes == (COLOUR,)
+    assert np.abs(read_grey(path) - luma).max() <= 1
+    assert _notes(path) == (COLOUR,)
 
 
 def test_a_palette_is_looked_up(write) -> None:

@@ -278,7 +278,7 @@ def test_an_unreadable_file_is_named_and_may_be_a_row_of_nan(
     assert list(np.isnan(features).all(axis=1)) == [False, False, True, False, False]
     with pytest.raises(DataError, match="could not be read: missing"):
         model.predict(tmp_path / "none.png", unreadable="nan")
-    with pytest.raises(DataError, match="holds no PNG or JPEG file"):
+    with pytest.raises(DataError, match="holds no PNG, JPEG or DICOM file"):
         model.predict(tmp_path)
 
 

@@ -64,7 +64,7 @@ def test_a_folder_among_films_is_named_for_what_it_is(
     )
     assert result.failed == {
         str(tiny_store): "it is a store: give it alone",
-        str(tmp_path): "it is a folder without PNG or JPEG files",
+        str(tmp_path): "it is a folder without PNG, JPEG or DICOM files",
     }
 
 

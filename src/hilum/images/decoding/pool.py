@@ -65,14 +65,16 @@ class Outcome(NamedTuple):
     """Height and width in pixels."""
     flag: str = ""
     """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
+    notes: tuple[str, ...] = ()
+    """What was odd about a DICOM file, as `hilum.images.read.read_grey` says it."""
 
     @staticmethod
     def of(answer: Sequence[Any]) -> Outcome:
-        """Read a worker's answer for a film: ``[hash, height, width, flag]`` or ``[reason, detail]``."""
+        """Read a worker's answer for a film: ``[hash, height, width, notes, flag]`` or ``[reason, detail]``."""
         if len(answer) == 2:
             return Outcome(None, *answer)
-        pixels, height, width, flag = answer
-        return Outcome(pixels, size=(height, width), flag=flag)
+        pixels, height, width, notes, flag = answer
+        return Outcome(pixels, size=(height, width), flag=flag, notes=tuple(notes))
 
 
 class Setup(NamedTuple):

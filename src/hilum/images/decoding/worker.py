@@ -26,6 +26,7 @@ import numpy as np
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.film_check import film_flags, thumbnail
 from hilum.images.read import NO_MEMORY, UnreadableFilm
+from hilum.images.rendering import Rendering
 
 DEFAULT_READER = "hilum.images.read:read_grey"
 CURRENT = struct.Struct("<qq")
@@ -35,7 +36,7 @@ CURRENT = struct.Struct("<qq")
 class Setup(NamedTuple):
     """What stays the same from job to job."""
 
-    reader: Callable[[Path, int], np.ndarray]
+    reader: Callable[[Path, int, Rendering, list[str]], np.ndarray]
     preparation: Preparation
     max_pixels: int
     patience: float
@@ -108,13 +109,14 @@ def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
 def _film(
     path: Path, shard: int, offset: int, setup: Setup, thumbnails: list[np.ndarray]
 ) -> list[Any]:
-    """Prepare a film and write it at ``offset``; return ``[hash, height, width]`` or ``[reason, detail]``.
+    """Prepare a film and write it at ``offset``; return ``[hash, height, width, notes]`` or ``[reason, detail]``.
 
     The thumbnail of a film that can be read is added to ``thumbnails``.
     """
     signal.setitimer(signal.ITIMER_REAL, setup.patience)
     try:
-        grey = setup.reader(path, setup.max_pixels)
+        notes: list[str] = []
+        grey = setup.reader(path, setup.max_pixels, setup.preparation.dicom, notes)
         film, small = setup.preparation.apply(grey), thumbnail(grey)
     except UnreadableFilm as error:
         return [error.reason, error.detail]
@@ -129,7 +131,7 @@ def _film(
         written = os.pwrite(shard, data, offset)
         data, offset = data[written:], offset + written
     thumbnails.append(small)
-    return [pixel_hash(film), *grey.shape]
+    return [pixel_hash(film), *grey.shape, notes]
 
 
 def _answer(answers: BinaryIO, value: dict[str, Any]) -> None:

@@ -115,12 +115,12 @@ class Elements:
         return list(value) if value else []
 
 
-def read_elements(file: BinaryIO, wanted: frozenset[int], inflated: int = HEADER_BYTES) -> Elements:
-    """Return those of a file's elements whose tags are wanted, up to its pixels.
+def read_elements(file: BinaryIO, tags: frozenset[int], inflated: int = HEADER_BYTES) -> Elements:
+    """Return those of a file's elements that have one of these tags, up to its pixels.
 
     Args:
         file: Opened for reading bytes, unbuffered or in memory; read from its beginning.
-        wanted: Tags, such as ``0x0028_0010``.
+        tags: Tags, such as ``0x0028_0010``.
         inflated: Most bytes to inflate where the data set is deflated.
 
     Raises:
@@ -133,7 +133,7 @@ def read_elements(file: BinaryIO, wanted: frozenset[int], inflated: int = HEADER
             beginning = file.read(USUAL_BYTES)
             whole = len(beginning) < USUAL_BYTES
             try:
-                elements = _read(io.BytesIO(beginning), wanted, inflated)
+                elements = _read(io.BytesIO(beginning), tags, inflated)
             except (*_DAMAGE, OSError):
                 if whole:
                     raise
@@ -143,7 +143,7 @@ def read_elements(file: BinaryIO, wanted: frozenset[int], inflated: int = HEADER
             file.seek(0)
             stream = _Bounded(file, HEADER_BYTES + inflated)
             try:
-                return _read(stream, wanted, inflated)
+                return _read(stream, tags, inflated)
             finally:
                 stream.detach()  # else it closes the file
         except (*_DAMAGE, OSError) as error:
@@ -196,7 +196,7 @@ class _Bounded(io.BufferedReader):
         return data
 
 
-def _read(stream: Stream, wanted: frozenset[int], inflated: int) -> Elements:
+def _read(stream: Stream, tags: frozenset[int], inflated: int) -> Elements:
     head = stream.read(HEAD_BYTES)
     if not head:
         raise UnreadableFilm("empty")
@@ -211,13 +211,13 @@ def _read(stream: Stream, wanted: frozenset[int], inflated: int) -> Elements:
         for element in meta:
             syntax = text_of(element) if element.tag == TRANSFER_SYNTAX else syntax
     if syntax != DEFLATED:
-        return _data_set(stream, wanted, syntax)
+        return _data_set(stream, tags, syntax)
     packed = stream.read(inflated + 2**16)
     data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, inflated)
-    return replace(_data_set(_Bounded(io.BytesIO(data)), wanted, syntax), data=data)
+    return replace(_data_set(_Bounded(io.BytesIO(data)), tags, syntax), data=data)
 
 
-def _data_set(stream: Stream, wanted: frozenset[int], syntax: str) -> Elements:
+def _data_set(stream: Stream, tags: frozenset[int], syntax: str) -> Elements:
     at = stream.tell()
     explicit, little = encoding(stream.read(8)) or (syntax != IMPLICIT, syntax != BIG_ENDIAN)
     stream.seek(at)
@@ -230,7 +230,7 @@ def _data_set(stream: Stream, wanted: frozenset[int], syntax: str) -> Elements:
         last.append((int(tag), vr, length))
         return True
 
-    elements = _elements(stream, not explicit, little, at_pixels, wanted)
+    elements = _elements(stream, not explicit, little, at_pixels, tags)
     values = {int(element.tag): element for element in elements}
     pixels = None
     if last and last[0][0] <= PIXELS:
@@ -241,10 +241,10 @@ def _data_set(stream: Stream, wanted: frozenset[int], syntax: str) -> Elements:
 
 
 def _elements(
-    stream: Stream, implicit: bool, little: bool, stop: Any, wanted: Collection[int]
+    stream: Stream, implicit: bool, little: bool, stop: Any, tags: Collection[int]
 ) -> Iterator[Element]:
     return data_element_generator(
-        cast(BinaryIO, stream), implicit, little, stop, specific_tags=list(wanted)
+        cast(BinaryIO, stream), implicit, little, stop, specific_tags=list(tags)
     )
 
 

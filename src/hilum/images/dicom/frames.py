@@ -31,9 +31,9 @@ def native_frame(file: BinaryIO, pixels: PixelElement, need: int) -> bytes:
     """
     if pixels.length >= 2 * need:
         raise several(pixels.length // need)
-    here = min(pixels.length, max(0, file.seek(0, os.SEEK_END) - pixels.start))
-    if here < need:
-        raise UnreadableFilm("truncated", f"{here} bytes of pixel data, {need} are needed")
+    available = min(pixels.length, max(0, file.seek(0, os.SEEK_END) - pixels.start))
+    if available < need:
+        raise UnreadableFilm("truncated", f"{available} bytes of pixel data, {need} are needed")
     return _read(file, pixels.start, need)
 
 

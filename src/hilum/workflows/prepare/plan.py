@@ -19,6 +19,7 @@ from hilum.errors import DataError, OptionError, RunError, choose
 from hilum.files import read_hashed_json, refuse_links_out, write_hashed_json
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
+from hilum.images.rendering import DISPLAY
 from hilum.images.store import MANIFEST
 from hilum.version import __version__
 
@@ -45,6 +46,12 @@ class PrepareOptions:
     """squash (the aspect ratio is lost) or pad (black margins)."""
     fix_polarity: bool = False
     """Invert films back that look inverted, before anything else; they are flagged in either case."""
+    rendering: str = DISPLAY.name
+    """How DICOM samples become grey: display (what a viewer shows) or archive (stored values from
+    the lowest to the highest, as MIMIC-CXR-JPG and CheXpert were made)."""
+    polarity: str = DISPLAY.polarity
+    """Which DICOM tag says which end is black: photometric (Photometric Interpretation) or shape
+    (Presentation LUT Shape, where present)."""
     views: str = "all"
     """all or frontal (laterals left out)."""
     unknown_views: str = "drop"
@@ -84,7 +91,9 @@ class PrepareOptions:
         Raises:
             OptionError: A size or a name is not allowed.
         """
-        return Preparation(self.size, self.enhance, self.fit, self.fix_polarity)
+        return Preparation(
+            self.size, self.enhance, self.fit, self.fix_polarity, self.rendering, self.polarity
+        )
 
     def worker_count(self) -> int:
         """Return how many processes to use.
@@ -218,7 +227,13 @@ class Plan:
     def _refuse_other(self, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise a RunError with the difference if a store was begun under another plan."""
         # Stores of earlier versions, and those of all views, kept films of unknown view.
-        usual = {"dedup": False, "unknown_views": "keep", "fix_polarity": False}
+        usual = {
+            "dedup": False,
+            "unknown_views": "keep",
+            "fix_polarity": False,
+            "rendering": DISPLAY.name,
+            "polarity": DISPLAY.polarity,
+        }
         begun, now = {**usual, **begun}, {**usual, **now}
         changed = [name for name in now if begun.get(name) != now[name]]
         if not changed:

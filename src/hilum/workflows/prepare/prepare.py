@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 
 from hilum.catalog import Catalog
+from hilum.counts import counted
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
 from hilum.group_key import made_key
@@ -44,6 +48,8 @@ from hilum.workflows.prepare.shards import OpenShard, read_record, unfinished
 
 __all__ = ["PrepareOptions", "PrepareResult", "prepare"]
 
+DICOM_LIBRARIES = ("pydicom", "imagecodecs")
+"""Read and decode DICOM files; the manifest names their versions, without importing them here."""
 ROW_BYTES = 1024
 """Generous size on disk of a film's row in the table and in the records."""
 
@@ -281,7 +287,20 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     shards = [record["shard"] for record in whole]
     flags = [flag for record in whole for flag in record["flags"]]
     flagged = _list_flagged(plan, table["path"], [flags[index] for index in kept], listener)
-    facts = {"plan": plan.facts, "flagged": flagged, "hilum": __version__}
+    odd = Counter(note for record in whole for film in record["notes"] for note in film)
+    for note, count in odd.most_common():
+        listener.note(f"{counted(count, 'DICOM file')}: {note}")
+    facts = {
+        "plan": plan.facts,
+        "flagged": flagged,
+        "odd": dict(odd.most_common()),
+        "libraries": {
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            **{name: version(name) for name in DICOM_LIBRARIES},
+        },
+        "hilum": __version__,
+    }
     manifest = make_manifest(plan.catalog, plan.preparation, shards, plan.excluded, failed, **facts)
     copies = divide_store(Store(out, manifest, table), plan.dedup, listener)
     write_manifest(out, {**manifest, "copies": copies} if plan.dedup else manifest)

@@ -28,6 +28,8 @@ class ShardRecord(TypedDict):
     """Original height and width of each row's film; None where it failed."""
     flags: list[str]
     """What each row's film looks like, an entry of `hilum.images.film_check.FLAGS`."""
+    notes: list[tuple[str, ...]]
+    """What was odd about each row's DICOM file."""
     failures: list[tuple[int, str, str]]
     """Index in the shard, reason, detail."""
 
@@ -86,8 +88,9 @@ class OpenShard:
         pixels = [outcome.pixels for outcome in outcomes]
         sizes = [outcome.size for outcome in outcomes]
         flags = [outcome.flag for outcome in outcomes]
+        notes = [outcome.notes for outcome in outcomes]
         record = ShardRecord(
-            shard=entry, pixels=pixels, sizes=sizes, flags=flags, failures=failures
+            shard=entry, pixels=pixels, sizes=sizes, flags=flags, notes=notes, failures=failures
         )
         write_hashed_json(_record_path(self._plan, self.number), record)
         self.close()
@@ -109,7 +112,7 @@ def read_record(plan: Plan, number: int) -> ShardRecord | None:
         record = cast(ShardRecord, read_hashed_json(_record_path(plan, number))[0])
         length = HEADER_BYTES + record["shard"]["films"] * plan.preparation.size**2
         sound = (plan.out / shard_name(number)).stat().st_size == length
-        lengths = {len(record["pixels"]), len(record["sizes"]), len(record["flags"])}
+        lengths = {len(record[name]) for name in ("pixels", "sizes", "flags", "notes")}
         whole = lengths == {len(plan.shard_rows(number))}
         return record if sound and whole else None
     except (OSError, ValueError, KeyError, TypeError):
