@@ -183,14 +183,16 @@ def main() -> int:
 
 def through_pool(paths: list[Path]) -> dict[str, Any]:
     """Return what the limited worker processes of `hilum predict` say of all files, by reason."""
-    from hilum.workflows.inference.decoding import decoded_films
-
+    from hilum.images.decoding.decoder import Decoder
     from hilum.images.enhance import Preparation
     from hilum.images.read import UnreadableFilm
 
     began = time.perf_counter()
-    films = decoded_films(Preparation(64), paths)
-    said = Counter(film.reason if isinstance(film, UnreadableFilm) else "read" for film in films)
+    with Decoder(Preparation(64)) as decoder:
+        said = Counter(
+            film.reason if isinstance(film, UnreadableFilm) else "read"
+            for film in decoder.films(paths)
+        )
     return {**said, "seconds": round(time.perf_counter() - began, 1)}
 
 

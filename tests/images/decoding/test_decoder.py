@@ -26,7 +26,7 @@ from hilum.images.read import MAX_PIXELS, UnreadableFilm, decode_grey, read_grey
 PREPARATION = Preparation(16)
 
 
-def harmful_reader(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def harmful_reader(path: Path, max_pixels: int = MAX_PIXELS, *_: object) -> np.ndarray:
     """Read a film; some names kill the process, as a decoder's fault would, or ask for memory."""
     if path.stem == "deadly":
         os.kill(os.getpid(), signal.SIGSEGV)
