@@ -158,3 +158,82 @@ def test_joined_classes_of_a_film(films: Any) -> None:
 def test_joins_that_cannot_be(films: Any, options: dict[str, str]) -> None:
     with pytest.raises(HilumError, match=r"--join"):
         read_source("folder", films("1.png", table="path\n1.png\n"), **options)
+
+
+@pytest.mark.parametrize(
+    ("there", "level", "classes"),
+    [
+        (("COVID/p1/1.png", "COVID/p2/2.png", "Normal/p3/3.png"), 2, ["COVID"]),
+        (("COVID/p1/1.png", "COVID/p2/2.png", "Flu/p3/3.png"), 1, ["p1", "p2", "p3"]),
+        (("Viral/COVID/1.png", "Bacterial/Strep/2.png"), 1, ["COVID", "Strep"]),
+        (("COVID/1.png", "Normal/site/2.png"), 0, []),
+        (("train/COVID/p1/images/1.png", "test/Normal/p3/images/3.png"), 2, ["COVID"]),
+    ],
+)
+def test_which_folder_is_the_class_must_be_clear(
+    films: Any, there: tuple[str, ...], level: int, classes: list[str]
+) -> None:
+    root = films(*there)
+    with pytest.raises(DataError, match=r"is the class of .*Give --class-level 1"):
+        read_source("folder", root, class_folders=True)
+    if level:
+        catalog = read_source("folder", root, class_folders=True, class_level=level)
+        assert list(catalog.findings) == classes
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        ("a/COVID/1.png", "a/Normal/2.png", "a/a/COVID/1.png", "a/a/Normal/2.png"),  # holds itself
+        ("x/COVID/1.png", "y/COVID/2.png", "y/Normal/3.png"),  # two archives of the same classes
+        ("set/train/COVID/1.png", "set/test/Normal/2.png"),
+        ("COVID/1.png",),
+    ],
+)
+def test_clear_class_folders_are_read_as_ever(films: Any, there: tuple[str, ...]) -> None:
+    assert read_source("folder", films(*there), class_folders=True).findings == ("COVID",)
+
+
+def test_many_folders_of_few_films_are_rather_patients(films: Any) -> None:
+    there = [f"{name}/p{n}/1.png" for name in ("COVID", "Normal") for n in range(25)]
+    root = films(*there)
+    with pytest.raises(DataError, match="25 folders of films"):
+        read_source("folder", root, class_folders=True)
+    assert read_source("folder", root, class_folders=True, class_level=2).findings == ("COVID",)
+
+
+@pytest.mark.parametrize("level", [3, -1])
+def test_a_level_that_is_not_there_is_refused(films: Any, level: int) -> None:
+    with pytest.raises(HilumError, match="--class-level"):
+        read_source("folder", films("a/COVID/1.png"), class_folders=True, class_level=level)
+    with pytest.raises(OptionError, match="with --class-folders"):
+        read_source("folder", films("a/COVID/1.png"), class_level=1)
+
+
+SEVERAL = {
+    "Edema, Mass": ",",
+    "Edema;Mass": ";",
+    "Edema / Effusion": "/",
+    "Edema+No Finding": "+",
+    "Edema & Scoliosis": "&",
+}
+
+
+@pytest.mark.parametrize("cell", SEVERAL)
+def test_several_known_classes_are_not_read_as_one(films: Any, cell: str) -> None:
+    rows = f'1.png\t{cell}\n2.png\tScoliosis\n3.png\t"Pneumonia, viral"\n'
+    root = films("1.png", "2.png", "3.png", table=f"path\tclass\n{rows}")
+    given = {"csv": "t.csv", "label_column": "class"}
+    with pytest.raises(DataError, match=rf"is 2 classes: give --separator '\{SEVERAL[cell]}'"):
+        read_source("folder", root, **given)
+    catalog = read_source("folder", root, separator=SEVERAL[cell], **given)
+    assert "Edema" in catalog.findings
+    assert cell not in catalog.findings
+    as_one = read_source("folder", root, mapping={cell: "Both"}, **given)
+    assert {"Both", "Pneumonia, viral"} <= set(as_one.findings)
+
+
+@pytest.mark.parametrize("word", ["healthy", "Health", "NORMAL", "No_Finding"])
+def test_words_for_no_finding(films: Any, word: str) -> None:
+    catalog = read_source("folder", films(f"{word}/1.png", "TB/2.png"), class_folders=True)
+    assert catalog.findings == ("TB",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,8 @@ IMAGE_FOLDERS = {
     "cxr", "cxrs", "png", "pngs", "jpg", "jpeg", "originals", "original",
 }  # fmt: skip
 """Folders that hold the films of a class and are none."""
+MANY = 20
+"""Classes above which so few films in each are rather patients'."""
 PACKED = {
     ".parquet": "write each picture out as a PNG, and the labels as a CSV",
     ".tfrecord": "write each picture out as a PNG, and the labels as a CSV",
@@ -103,5 +106,36 @@ def from_folder(
     rows["part"] = np.array(parts, object)
     if any(parts):
         notes = (*notes, "folders called train, val or test give the split")
-    labels, more = class_labels([names[-1:] for names in classes], options, "the class folders")
+    chosen = _chosen_level(root, films, classes, options.class_level)
+    labels, more = class_labels(chosen, options, "the class folders")
     return rows, labels, excluded, (*notes, *more)
+
+
+def _chosen_level(
+    root: Path, films: Sequence[str], folders: Sequence[Sequence[str]], level: int
+) -> list[list[str] | None]:
+    """Return each film's class, one of the folders above it: the nearest, unless another is asked for.
+
+    Raises:
+        DataError: A film has fewer folders above it, or the nearest may be patients' and not classes'.
+    """
+    if level:
+        short = next((f for f, names in zip(films, folders, strict=True) if len(names) < level), "")
+        if short:
+            raise DataError(
+                f"{root}: {tables.show(short)} has no folder of --class-level {level} above it: give a lower one."
+            )
+        return [[names[-level]] for names in folders]
+    above: dict[str, set[str]] = {}
+    for names in folders:
+        above.setdefault(names[-1], set()).add(names[-2] if len(names) > 1 else "")
+    apart = all(len(upper) == 1 for upper in above.values())
+    one_above_all = len(set().union(*above.values())) == 1
+    if (apart and not one_above_all) or (len(above) > MANY and len(films) < 5 * len(above)):
+        film, names = max(zip(films, folders, strict=True), key=lambda pair: len(pair[1]))
+        which = " or ".join(repr(name) for name in names[-2:])
+        raise DataError(
+            f"{root} has {counted(len(above), 'folder')} of films, not all below one folder or with few films each: "
+            f"is the class of {tables.show(film)} {which}? Give --class-level 1 for the nearest folder, 2 for the next."
+        )
+    return [[names[-1]] for names in folders]

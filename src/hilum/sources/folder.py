@@ -70,6 +70,10 @@ def _check(options: FolderOptions) -> None:
         if getattr(options, name) and not options.csv:
             shown = tables.show(getattr(options, name))
             raise OptionError(f"{flag(name)} {shown} needs a table: give --csv, its file name.")
+    if options.class_level < 0 or (options.class_level and not options.class_folders):
+        raise OptionError(
+            f"--class-level {options.class_level} counts folders from 1, with --class-folders: leave it out otherwise."
+        )
     if options.patient_column and options.patient_pattern:
         raise OptionError(
             "--patient-column and --patient-pattern exclude each other: give one of them."

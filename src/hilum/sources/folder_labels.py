@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from hilum.arrays import FloatArray
@@ -19,6 +20,8 @@ from hilum.sources.lists import list_items
 RESERVED = (*FILM_COLUMNS, *ARCHIVE_COLUMNS, "pixels", "height", "width", "films")
 """Names that no finding can have: the catalogue's own columns."""
 
+SIGNS = (",", ";", "|", "/", "+", "&")
+"""What separates classes in a cell, beside the separator that was given."""
 Findings = dict[str, FloatArray]
 
 
@@ -101,6 +104,7 @@ def _listed(
         lists[code] = items is not None
         names = cell.split(options.separator) if items is None else items
         distinct.append([name for name in names if not tables.is_unstated(name, words)])
+    _refuse_other_separator(distinct, lists, options, table, str(cells.name))
     of_rows = lists[codes]
     classes = [None if code < 0 else distinct[code] for code in codes.tolist()]
     if not of_rows.any():
@@ -111,6 +115,37 @@ def _listed(
         f"{counted(int(of_rows.sum()), 'cell')} of {cells.name!r} "
         f"{'is read as a list' if of_rows.sum() == 1 else 'are read as lists'}{nothing}",
     )
+
+
+def _refuse_other_separator(
+    distinct: list[list[str] | None],
+    lists: npt.NDArray[np.bool_],
+    options: FolderOptions,
+    table: str,
+    column: str,
+) -> None:
+    """Raise a DataError for a class that is several, all of them known, between other signs than the separator."""
+    names = {
+        name.strip()
+        for of_cell, listed in zip(distinct, lists, strict=False)
+        for name in of_cell or ()
+        if not listed
+    }
+    absent = {word.casefold() for word in options.absent_values}
+
+    def known(part: str) -> bool:
+        return bool(part) and (
+            canonical(part) is not None or part in names or part.casefold() in absent
+        )
+
+    for name in sorted(names - set(options.mapping)):
+        for sign in SIGNS:
+            parts = [part.strip() for part in name.split(sign)]
+            if len(parts) > 1 and sign not in options.separator and all(map(known, parts)):
+                raise DataError(
+                    f"{table}: {tables.show(name)} in column {tables.show(column)} is {len(parts)} classes: give "
+                    f"--separator {sign!r}, or --mapping with a name if it is one."
+                )
 
 
 def class_labels(

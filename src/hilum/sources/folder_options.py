@@ -72,12 +72,15 @@ class FolderOptions:
     in any case."""
     class_folders: bool = False
     """Without a table: a film's folder is its class, or the one above ``images``."""
+    class_level: int = 0
+    """Without a table: which folder above a film is its class, 1 the nearest, 2 the one above it;
+    folders of images and of splits are not counted. Needed where that is not clear."""
     keep_masks: bool = False
     """Without a table: take what lies in folders called masks, and x_mask.png beside x.png, for
     films."""
     mapping: dict[str, str] = field(default_factory=dict)
     """Finding of a column or class, as in ``PNEUMONIA: Pneumonia``; an empty name leaves it out."""
-    absent_values: tuple[str, ...] = ("normal", "no finding", "no_finding")
+    absent_values: tuple[str, ...] = ("normal", "no finding", "no_finding", "healthy", "health")
     """Classes that are no finding and mean that all findings are absent."""
     positive_values: tuple[str, ...] = ("yes", "true", "present", "positive")
     """Words for present in finding columns."""
