@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import CycloptsError
 
@@ -62,7 +63,8 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
 
 def _drop_output() -> None:
     """Send the rest of standard output nowhere: at exit the interpreter flushes once more, which would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # in a notebook it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:
@@ -86,8 +88,7 @@ def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:
 
 def say(line: str, code: int) -> int:
     """Print one line, with anything that would break or colour it made visible, and return the exit code."""
-    print(
-        "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line),
-        file=sys.stderr,
-    )
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    with suppress(OSError):  # nothing can be said where standard error is a file on a full disk
+        print(shown, file=sys.stderr, flush=True)
     return code
