@@ -34,7 +34,7 @@ from hilum.images.store import Store
 
 KEPT = 128
 """Side in pixels at which films are held while training."""
-WIDTHS = (16, 48, 64, 64)
+WIDTHS = (24, 48, 48)
 TRAINED_ON = ("nih14", "kermany224")
 MOST_REPEATS = 4
 """A small set is shown up to so many times in an epoch, until it has half as many films as the largest."""
@@ -107,37 +107,29 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        first, second, third, fourth = WIDTHS
-        side_0, side_1, side_2 = PATCHES
-        self.patches = nn.Conv2d(1, first, side_0, side_0, bias=False)
-        self.norm_0 = nn.BatchNorm2d(first)
-        self.second = nn.Conv2d(first, second, side_1, side_1, bias=False)
-        self.norm_1 = nn.BatchNorm2d(second)
-        self.third = nn.Conv2d(second, third, side_2, side_2, bias=False)
-        self.norm_2 = nn.BatchNorm2d(third)
-        cells = SIDE // (side_0 * side_1 * side_2)
-        self.hidden = nn.Linear(third * cells * cells, fourth, bias=False)
-        self.norm_3 = nn.BatchNorm1d(fourth)
-        self.last = nn.Linear(fourth, UNKNOWN + 1)
+        channels, cells = (1, *WIDTHS), SIDE
+        self.merging = nn.ModuleList()
+        for side, inputs, outputs in zip(PATCHES, channels, channels[1:], strict=False):
+            self.merging.append(nn.Conv2d(inputs, outputs, side, side, bias=False))
+            cells //= side
+        self.hidden = nn.Linear(WIDTHS[-2] * cells * cells, WIDTHS[-1], bias=False)
+        self.last = nn.Linear(WIDTHS[-1], UNKNOWN + 1)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(width) for width in WIDTHS[:-1]])
+        self.norms.append(nn.BatchNorm1d(WIDTHS[-1]))
 
     def forward(self, films: Tensor) -> Tensor:
         """Return logits [n, 9] of films from -1 to 1, [n, 1, 64, 64]."""
-        for layer, norm in zip(self.layers[:3], self.norms[:3], strict=True):
+        for layer, norm in zip(self.merging, self.norms, strict=False):
             films = functional.relu(norm(layer(films)))
         # Row, column, channel, as NumPy flattens it.
         flat = films.permute(0, 2, 3, 1).flatten(1)
-        flat = functional.relu(self.norm_3(self.hidden(flat)))
+        flat = functional.relu(self.norms[-1](self.hidden(flat)))
         return self.last(functional.dropout(flat, 0.2, self.training))
 
     @property
     def layers(self) -> list[nn.Module]:
         """The layers in order."""
-        return [self.patches, self.second, self.third, self.hidden, self.last]
-
-    @property
-    def norms(self) -> list[nn.Module]:
-        """What follows all but the last."""
-        return [self.norm_0, self.norm_1, self.norm_2, self.norm_3]
+        return [*self.merging, self.hidden, self.last]
 
 
 class Shower:
@@ -321,7 +313,7 @@ def whole_numbers(model: Network, films: Tensor) -> dict[str, np.ndarray]:
             weight = weight * gain.view(-1, *[1] * (weight.ndim - 1))
             bias = norm.bias.detach() - norm.running_mean * gain
         with torch.no_grad():
-            if number == 3:
+            if number == len(PATCHES):
                 values = values.permute(0, 2, 3, 1).flatten(1)
             if weight.ndim == 4:
                 values = functional.conv2d(values, weight, bias, layer.stride).relu()

@@ -34,18 +34,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     _clear_killed(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _naming(path, aside):
-        handle = os.open(aside, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _hold(handle)
-            yield aside
-            _share(aside)
-            sync(aside)
-            aside.replace(path)
-            sync(path.parent)
-        finally:
-            os.close(handle)
-            aside.unlink(missing_ok=True)
+    handle = os.open(aside, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # by which a process that still writes is known
+        yield aside
+        _share(aside)
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    finally:
+        os.close(handle)
+        aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -57,31 +56,24 @@ def new_folder(path: Path) -> Iterator[Path]:
     _clear_killed(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    with _naming(path, aside):
-        aside.mkdir(parents=True)
-        handle = os.open(aside, os.O_RDONLY)
-        try:
-            _hold(handle)
-            yield aside
-            for file in aside.iterdir():
-                _share(file)
-                sync(file)
-            sync(aside)
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            if path.exists():
-                path.rename(old)
-            aside.rename(path)
-            sync(path.parent)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            os.close(handle)
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def _hold(handle: int) -> None:
-    """Lock what is written aside, by which a process that still writes is known; some disks have no locks."""
-    with suppress(OSError):
+    aside.mkdir(parents=True)
+    handle = os.open(aside, os.O_RDONLY)
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield aside
+        for file in aside.iterdir():
+            _share(file)
+            sync(file)
+        sync(aside)
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if path.exists():
+            path.rename(old)
+        aside.rename(path)
+        sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        os.close(handle)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _clear_killed(path: Path) -> None:
@@ -95,19 +87,6 @@ def _clear_killed(path: Path) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             finally:
                 os.close(handle)
-
-
-@contextmanager
-def _naming(path: Path, aside: Path) -> Iterator[None]:
-    """Name the file in an error of the system: a write that fails names none, and others the one written aside."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None or str(error.filename).startswith(str(aside)):
-            error.filename, error.filename2 = str(path), None
-        if error.errno is not None:  # Arrow has words of its own around the system's
-            error.strerror = os.strerror(error.errno)
-        raise
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -133,18 +112,6 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all bytes at a place of an open file: on a disk that is nearly full a call takes only some of them.
-
-    Raises:
-        OSError: The disk is full, say.
-    """
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(handle, left, offset)
-        left, offset = left[written:], offset + written
 
 
 def write_bytes(path: Path, data: bytes) -> None:

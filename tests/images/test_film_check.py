@@ -41,20 +41,21 @@ def by_torch(thumbnails: np.ndarray) -> np.ndarray:
     tensors = load_file(WEIGHTS)
     equal = np.stack([cv2.equalizeHist(film) for film in thumbnails]).astype(np.float64)
     values = torch.from_numpy(np.maximum(equal - 128, -127))[:, None]
-    for number in range(5):
+    last = len(PATCHES) + 1
+    for number in range(last + 1):
         weight, bias = (
             torch.from_numpy(tensors[f"{number}.{part}"]).double() for part in ("weight", "bias")
         )
-        if number < 3:
+        if number < len(PATCHES):
             side = PATCHES[number]
             kernel = weight.reshape(side, side, -1, weight.shape[1]).permute(3, 2, 0, 1)
             values = functional.conv2d(values, kernel, bias, side)
             factor = torch.from_numpy(tensors[f"{number}.factor"])[:, None, None]
         else:
-            values = values.permute(0, 2, 3, 1).flatten(1) if number == 3 else values
+            values = values.permute(0, 2, 3, 1).flatten(1) if number == len(PATCHES) else values
             values = values @ weight + bias
             factor = torch.from_numpy(tensors[f"{number}.factor"])
-        if number < 4:
+        if number < last:
             values = (values.float() * factor).clip(0, 127).round().double()
     return values.numpy()
 

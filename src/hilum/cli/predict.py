@@ -43,7 +43,8 @@ def predict(
     """Write the probability of every finding for films or a whole store to a CSV file.
 
     Films are prepared as the model's training films were. One that cannot be read is left out, with
-    a line, and the exit code is 1. Research use only, not a medical device.
+    a line, and the exit code is 1. Those that look inverted or turned are named, in the column
+    looks_like too. Research use only, not a medical device.
 
     Examples:
       hilum predict runs/moco-10 film.png other.jpg --out predictions.csv
@@ -66,6 +67,8 @@ def predict(
         )
     failed = by_reason("left out", {"unreadable": len(result.failed)} if result.failed else {})
     answer(
-        shared, result, f"{counted(result.films, 'film')}{failed}. {RESEARCH_ONLY}\n{result.out}"
+        shared,
+        result,
+        f"{counted(result.films, 'film')}{failed}{by_reason('flagged', result.flagged)}. {RESEARCH_ONLY}\n{result.out}",
     )
     refuse_failed(result.failed, result.films, result.out)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from hilum.arrays import FloatArray
 
 SIDE = 64
 """Side of the thumbnail in pixels."""
-PATCHES = (4, 2, 2)
+PATCHES = (8, 2)
 """Sides of the patches that the first layers read."""
 LEAST_CONTRAST = 8
 """Grey levels between the brightest and the darkest pixel; what has fewer is blank and never flagged."""
@@ -67,22 +68,26 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """Five layers, and how far ahead an answer must be to count."""
+    """Four layers, and how far ahead an answer must be to count."""
 
     layers: tuple[Layer, ...]
-    """Three on ever larger patches, without overlap, then two that see the whole film."""
+    """Two on ever larger patches, without overlap, then two that see the whole film."""
     negative_limit: int
     turn_limit: int
 
     def outputs(self, thumbnails: Sequence[NDArray[np.uint8]]) -> FloatArray:
         """Return the score of every entry of FLAGS and of UNKNOWN, whole numbers [n, 9], of thumbnails [64, 64]."""
         *merging, hidden, last = self.layers
-        maps = np.empty((len(thumbnails), SIDE, SIDE, 1), np.float32)
+        equal = np.empty((len(thumbnails), SIDE, SIDE, 1), np.uint8)
         for place, film in enumerate(thumbnails):
-            maps[place, :, :, 0] = cv2.equalizeHist(film)
-        maps = np.maximum(maps - 128, -127)
+            cv2.equalizeHist(film, equal[place, :, :, 0])
+        maps: NDArray[Any] = equal
         for layer, side in zip(merging, PATCHES, strict=True):
-            maps = _merged(layer, maps, side)
+            patches, cells = _patches(maps, side), maps.shape[1] // side
+            if maps is equal:
+                patches -= 128
+                np.maximum(patches, -127, out=patches)
+            maps = layer(patches).reshape(len(equal), cells, cells, -1)
         return last.sums(hidden(maps.reshape(len(maps), -1)))
 
     def flags(self, thumbnails: Sequence[NDArray[np.uint8]]) -> list[str]:
@@ -96,7 +101,8 @@ class Network:
         turn = turns[:, 1:].argmax(1) + 1
         ahead = turns[np.arange(len(turns)), turn] - np.maximum(turns[:, 0], unknown)
         turn = np.where(ahead > self.turn_limit, turn, 0)
-        blank = np.array([np.ptp(film) < LEAST_CONTRAST for film in thumbnails])
+        ends = [cv2.minMaxLoc(film)[:2] for film in thumbnails]
+        blank = np.array([high - low < LEAST_CONTRAST for low, high in ends])
         return [FLAGS[place] for place in (~blank * (inverted * len(TURNS) + turn)).tolist()]
 
 
@@ -107,9 +113,12 @@ def thumbnail(film: NDArray[np.uint8]) -> NDArray[np.uint8]:
     of the time of all.
     """
     down, across = (max(1, side // (2 * SIDE)) for side in film.shape)
-    thin = np.ascontiguousarray(film[::down, ::across])
-    twice = cv2.resize(thin, (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.resize(twice, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    thin: NDArray[Any] = np.ascontiguousarray(film[::down, ::across])
+    if thin.shape == (SIDE, SIDE):
+        return thin
+    if thin.shape != (2 * SIDE, 2 * SIDE):
+        thin = cv2.resize(thin, (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(thin, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def film_flags(thumbnails: Sequence[NDArray[np.uint8]]) -> list[str]:
@@ -153,9 +162,8 @@ def read_network(path: Path) -> Network:
     return Network(layers, *(int(value) for value in tensors["limits"]))
 
 
-def _merged(layer: Layer, maps: FloatArray, side: int) -> FloatArray:
-    """Return the layer's outputs for the patches of maps [n, s, s, C], [n, s / side, s / side, outputs]."""
+def _patches(maps: NDArray[Any], side: int) -> FloatArray:
+    """Return the patches of maps [n, s, s, C] without overlap, float32 [n * (s / side) ** 2, side * side * C]."""
     films, cells, channels = len(maps), maps.shape[1] // side, maps.shape[-1]
-    patches = maps.reshape(films, cells, side, cells, side, channels).transpose(0, 1, 3, 2, 4, 5)
-    outputs = layer(patches.reshape(-1, side * side * channels))
-    return outputs.reshape(films, cells, cells, -1)
+    folded = maps.reshape(films, cells, side, cells, side, channels).transpose(0, 1, 3, 2, 4, 5)
+    return folded.astype(np.float32).reshape(-1, side * side * channels)

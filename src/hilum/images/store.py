@@ -47,6 +47,8 @@ DESCRIBED = "described"
 """Key of the manifest: further columns of the table, where its source has them."""
 CATALOG_HASH = "catalog_sha256"
 """Key of the manifest: SHA-256 of the table. Stores of 0.1.0 have none, and no hash of the manifest."""
+FLAGGED_ROWS = "flagged_rows"
+"""Key of the manifest: rows of films that looked inverted or turned, by what they looked like."""
 FINGERPRINT = "fingerprint"
 """Key of the manifest: the store's fingerprint, vouched for by the hashes of table and manifest."""
 HEADER_BYTES = 128
@@ -231,6 +233,17 @@ class Store:
                 f"{CATALOG}: {_again(self.folder)}"
             )
         return films
+
+    def flags(self) -> list[str]:
+        """Return what each film looked like when it was prepared, [N], entries of `hilum.images.film_check.FLAGS`.
+
+        All are "" in stores of earlier versions, whose films were not checked.
+        """
+        flags = [""] * len(self)
+        for flag, rows in self.manifest.get(FLAGGED_ROWS, {}).items():
+            for row in rows:
+                flags[row] = flag
+        return flags
 
     def damages(self) -> Iterator[str]:
         """Read every shard, and yield the name of each that is not what was written."""

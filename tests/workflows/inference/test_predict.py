@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from heard import Heard
 
 from hilum.bundle.predictor import BATCH, Predictor
+from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
+from hilum.phantoms import PhantomOptions
+from hilum.phantoms.cohort import cohort
+from hilum.phantoms.film import draw
 from hilum.workflows.inference.predict import predict
+from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
 
 def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
@@ -21,7 +28,7 @@ def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
     result = predict(classifier, films, tmp_path / "below" / "table.csv", "cpu")
     assert (result.films, list(result.failed)) == (BATCH + 3, [str(film_files[2])])
     table = pd.read_csv(result.out, dtype={"called": "string"})
-    assert list(table.columns) == ["film", "Edema", "Mass", "called"]
+    assert list(table.columns) == ["film", "Edema", "Mass", "called", "looks_like"]
     assert list(table["film"]) == [str(film) for film in films if film != film_files[2]]
     predictor = Predictor.load(classifier, "cpu")
     for row in (0, BATCH - 2, BATCH, BATCH + 1, BATCH + 2):
@@ -29,6 +36,32 @@ def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
         assert table.loc[row, ["Edema", "Mass"]].to_dict() == pytest.approx(expected, abs=2e-6)
         assert table["called"].fillna("")[row] == "|".join(predictor.called(expected))
     assert table["Edema"].nunique() == 4
+
+
+def test_films_that_look_inverted_or_turned_are_named(classifier: Path, tmp_path: Path) -> None:
+    options = PhantomOptions(count=40, size=96, seed=4)
+    drawn = [draw(film, 96, 4)[0] for film in cohort(options) if film.position != "LATERAL"][:4]
+    films = [tmp_path / f"{number}.png" for number in range(4)]
+    for file, film in zip(
+        films, (drawn[0], 255 - drawn[1], drawn[2], np.rot90(drawn[3])), strict=True
+    ):
+        cv2.imwrite(str(file), np.ascontiguousarray(film))
+    heard = Heard()
+    result = predict(classifier, films, tmp_path / "table.csv", "cpu", heard)
+    table = pd.read_csv(result.out, keep_default_na=False)
+    assert list(table["looks_like"]) == ["", "inverted", "", "turned to the left"]
+    assert result.to_json()["flagged"] == {"inverted": 1, "turned to the left": 1}
+    said = [note for note in heard.notes if "looks" in note]
+    assert [str(films[1]) in said[0], str(films[3]) in said[1], len(said)] == [True, True, 2]
+    names = [film.name for film in films]
+    rows = pd.DataFrame({"path": names, "patient": names, "Edema": np.nan})
+    table = film_table(rows, ("Edema",))
+    catalog = Catalog("here", tmp_path, ("Edema",), table, 4)
+    prepare(catalog, tmp_path / "store", PrepareOptions(32, workers=1))
+    again = predict(classifier, tmp_path / "store", tmp_path / "stored.csv", "cpu")
+    assert list(pd.read_csv(again.out, keep_default_na=False)["looks_like"]) == [
+        "", "inverted", "", "turned to the left",
+    ]  # fmt: skip
 
 
 def test_a_store_is_predicted_as_evaluation_scores_it(

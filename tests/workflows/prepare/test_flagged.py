@@ -78,6 +78,8 @@ def test_they_are_counted_and_listed(films: Path, tmp_path: Path) -> None:
         listed["path"]
     )  # after a film that failed
     assert store.manifest["flagged"] == result.flagged
+    told = {row: flag for row, flag in enumerate(store.flags()) if flag}
+    assert told == dict(zip(listed["row"], listed["looks_like"], strict=True))
     again = prepare(catalog_of(films), tmp_path / "store", PrepareOptions(64))
     assert (again.already_done, again.flagged) == (True, result.flagged)
 
@@ -95,7 +97,10 @@ def test_nothing_is_listed_where_all_are_right(films: Path, tmp_path: Path) -> N
     result = prepare(catalog_of(films), tmp_path / "store", PrepareOptions(64, workers=1))
     assert result.flagged == {}
     assert not (tmp_path / "store" / FLAGGED).exists()
-    assert Store.open(tmp_path / "store").manifest["flagged"] == {}
+    store = Store.open(tmp_path / "store")
+    assert (store.manifest["flagged"], set(store.flags())) == ({}, {""})
+    del store.manifest["flagged"]  # as in stores of earlier versions
+    assert store.flags() == [""] * len(store)
 
 
 def test_an_inverted_film_is_inverted_back_before_it_is_enhanced(
@@ -142,3 +147,37 @@ def test_stores_of_other_polarity_do_not_mix(films: Path, tmp_path: Path) -> Non
         )
     with pytest.raises(DataError, match="--fix-polarity"):
         Films.open([tmp_path / "True", tmp_path / "False"])
+
+
+def test_of_two_dicom_films_of_opposite_tags_the_one_that_lies_is_flagged(tmp_path: Path) -> None:
+    import pydicom
+
+    from hilum.phantoms import write_phantoms
+    from hilum.sources import read_source
+
+    options = PhantomOptions(12, 96, 2, format="dicom", dicom_habits=("plain",))
+    write_phantoms(tmp_path / "archive", options)
+    root = tmp_path / "archive" / "dicom"
+    first = next(
+        path for path in sorted(root.rglob("IM*")) if pydicom.dcmread(path).ViewPosition != "LL"
+    )
+    for path in root.rglob("IM*"):
+        if path != first:
+            path.unlink()
+    film = pydicom.dcmread(first)
+    film.PhotometricInterpretation, film.PresentationLUTShape = "MONOCHROME1", "INVERSE"
+    film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    film.save_as(first.with_name("IM9999"))
+    archive = read_source("dicom", root)
+    result = prepare(archive, tmp_path / "store", PrepareOptions(64, workers=1))
+    assert (result.rows_kept, result.flagged) == (2, {"inverted": 1})
+    store = Store.open(tmp_path / "store")
+    one, other = store.read(np.arange(2)).astype(int)
+    assert np.array_equal(one, 255 - other)
+    mended = prepare(archive, tmp_path / "mended", PrepareOptions(64, workers=1, fix_polarity=True))
+    assert mended.flagged == {"inverted": 1}
+    one, other = Store.open(tmp_path / "mended").read(np.arange(2))
+    assert np.array_equal(one, other)
+    listed = (tmp_path / "mended" / FLAGGED).read_text("utf-8")
+    assert "IM9999" not in listed  # a pseudonym stands for the path
+    assert "inverted back" in listed

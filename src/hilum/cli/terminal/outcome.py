@@ -6,7 +6,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 
 from cyclopts import CycloptsError
 
@@ -63,8 +62,7 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
 
 def _drop_output() -> None:
     """Send the rest of standard output nowhere: at exit the interpreter flushes once more, which would complain."""
-    with suppress(OSError, ValueError):  # in a notebook it is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:
@@ -88,7 +86,8 @@ def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:
 
 def say(line: str, code: int) -> int:
     """Print one line, with anything that would break or colour it made visible, and return the exit code."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-    with suppress(OSError):  # nothing can be said where standard error is a file on a full disk
-        print(shown, file=sys.stderr, flush=True)
+    print(
+        "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line),
+        file=sys.stderr,
+    )
     return code

@@ -34,6 +34,8 @@ class DecodedFilm(NamedTuple):
     image: NDArray[np.uint8]
     """[size, size]"""
     size: tuple[int, int]
+    flag: str = ""
+    """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
 
 
 class Decoder:
@@ -87,7 +89,7 @@ class Decoder:
                         continue
                     film = os.pread(pixels.fileno(), size**2, index * size**2)
                     image = np.frombuffer(film, np.uint8).reshape(size, size)
-                    yield DecodedFilm(image, outcome.size)
+                    yield DecodedFilm(image, outcome.size, outcome.flag)
 
 
 class _Processes:

@@ -23,7 +23,6 @@ from typing import Any, BinaryIO, NamedTuple
 import cv2
 import numpy as np
 
-from hilum.files import write_all
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.film_check import film_flags, thumbnail
 from hilum.images.read import NO_MEMORY, UnreadableFilm
@@ -127,7 +126,10 @@ def _film(
         return ["unreadable", f"needs more than {setup.memory >> 20} MB of memory"]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    write_all(shard, film.reshape(-1).data, offset)
+    data = film.reshape(-1).data
+    while data:  # a write may take only a part of it
+        written = os.pwrite(shard, data, offset)
+        data, offset = data[written:], offset + written
     thumbnails.append(small)
     return [pixel_hash(film), *grey.shape, notes]
 

@@ -115,7 +115,7 @@ def explain(
     explained: list[Explained] = []
     note = ""
     listener.progress("explain", 0, len(paths))
-    for number, path, image in images:
+    for number, path, image, _ in images:
         standardised = predictor.standardised([image])
         maps = heatmaps(predictor.classifier, standardised, positions, options.layer)
         if not explained:  # a call that fails before this line has changed nothing on disk

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hilum.arrays import Rows
 from hilum.bundle.predictor import Predictor
 from hilum.errors import DataError, OptionError
+from hilum.images.film_check import is_inverted
 from hilum.images.films import Films
 from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
@@ -34,6 +35,8 @@ class Prepared(NamedTuple):
     path: Path
     image: NDArray[np.uint8]
     """[size, size]"""
+    flag: str = ""
+    """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
 
 
 def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
@@ -127,7 +130,13 @@ def prepared_files(
                 failed[named.of(file)] = str(film)
                 listener.note(f"{named.said(file)} is left out: {film}")
             else:
-                yield Prepared(number, Path(named.of(file)), film.image)
+                if film.flag:
+                    back = predictor.preparation.fix_polarity and is_inverted(film.flag)
+                    listener.note(
+                        f"{named.said(file)} looks {film.flag}{' and was inverted back' if back else ''}: "
+                        "look at it before you trust what is said of it"
+                    )
+                yield Prepared(number, Path(named.of(file)), film.image, film.flag)
     if len(failed) < len({named.of(file) for file in files}):
         return
     if not files:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,22 @@ from hilum.workflows.inference.image_files import (
 
 @dataclass(frozen=True)
 class PredictResult:
-    """The table's path, its number of films, and the reason for each unreadable file."""
+    """The table's path, its number of films, the reason for each unreadable file, and what looks inverted or turned."""
 
     out: Path
     films: int
     failed: dict[str, str]
+    flagged: dict[str, int] = field(default_factory=dict)
+    """Films by what they look like, entries of `hilum.images.film_check.FLAGS`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        return {"out": str(self.out), "films": self.films, "failed": self.failed}
+        return {
+            "out": str(self.out),
+            "films": self.films,
+            "failed": self.failed,
+            "flagged": self.flagged,
+        }
 
 
 def predict(
@@ -52,7 +60,7 @@ def predict(
     keep: Sequence[str] = (),
     names_file: str | Path | None = None,
 ) -> PredictResult:
-    """Write one row a film: its path, the probability of every finding, and the findings called.
+    """Write one row a film: its path, the probability of every finding, the findings called, and what it looks like.
 
     A file that cannot be read is left out and named in the result.
 
@@ -86,13 +94,14 @@ def predict(
     failed: dict[str, str] = {}
     paths: list[str] = []
     scores: list[list[float]] = []
+    flags: list[str] = []
     if len(files) == 1 and is_store(files[0]):
         store = Films.open(files, listener=listener)
         rows = np.arange(len(store), dtype=np.int64)
         scores = predictor.score_films(
             store, rows, lambda done, total: listener.progress("predict", done, total)
         ).tolist()
-        paths = list(store.catalog["path"])
+        paths, flags = list(store.catalog["path"]), store.stores[0].flags()
     else:
         private = None if names_file is None else as_path("names_file", names_file)
         named = film_names(files, out, keep, private)
@@ -102,12 +111,14 @@ def predict(
             standardised = predictor.standardised([film.image for film in batch])
             scores += [list(row.values()) for row in predictor.probabilities(standardised)]
             paths += [str(film.path) for film in batch]
+            flags += [film.flag for film in batch]
             listener.progress("predict", batch[-1].number, len(named.files))
     table = pd.DataFrame(scores, columns=list(predictor.findings))
     by_name = [dict(zip(predictor.findings, row, strict=True)) for row in scores]
     called = ["|".join(predictor.called(probabilities)) for probabilities in by_name]
     table.insert(0, "film", paths)
     out.parent.mkdir(parents=True, exist_ok=True)
-    lines = list(table.assign(called=called).itertuples(index=False, name=None))
-    write_csv(out, [*table.columns, "called"], lines, "{:.6f}")
-    return PredictResult(out, len(table), failed)
+    table = table.assign(called=called, looks_like=flags)
+    lines = list(table.itertuples(index=False, name=None))
+    write_csv(out, list(table.columns), lines, "{:.6f}")
+    return PredictResult(out, len(table), failed, dict(Counter(filter(None, flags)).most_common()))

@@ -25,7 +25,7 @@ from hilum.images.decoding.pool import Job, Pool, Setup
 from hilum.images.decoding.worker import DEFAULT_READER
 from hilum.images.film_check import is_inverted
 from hilum.images.read import KEEPING_READER
-from hilum.images.store import MANIFEST, Store
+from hilum.images.store import FLAGGED_ROWS, MANIFEST, Store
 from hilum.images.store_writing import (
     FLAGGED,
     MISSING,
@@ -292,7 +292,7 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
         listener.note(f"{counted(count, 'DICOM file')}: {note}")
     facts = {
         "plan": plan.facts,
-        "flagged": flagged,
+        **flagged,
         "odd": dict(odd.most_common()),
         "libraries": {
             "numpy": np.__version__,
@@ -310,8 +310,8 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
 
 def _list_flagged(
     plan: Plan, paths: pd.Series[str], flags: Sequence[str], listener: Listener
-) -> dict[str, int]:
-    """Write ``flagged.csv`` where a film looks inverted or turned; return how many by what they look like."""
+) -> dict[str, dict[str, Any]]:
+    """Write ``flagged.csv`` where a film looks inverted or turned; return the manifest's counts and rows of these."""
     fixed = plan.preparation.fix_polarity
     listed = [
         (row, path, flag, "inverted back" if fixed and is_inverted(flag) else "")
@@ -321,7 +321,9 @@ def _list_flagged(
     if listed:
         write_flagged(plan.out, listed)
         listener.note(f"{plan.out / FLAGGED} lists the films that look inverted or turned")
-    return dict(Counter(flag for _, _, flag, _ in listed).most_common())
+    counts = dict(Counter(flag for _, _, flag, _ in listed).most_common())
+    rows = {flag: [row for row, _, own, _ in listed if own == flag] for flag in counts}
+    return {"flagged": counts, **({FLAGGED_ROWS: rows} if rows else {})}
 
 
 def _result(plan: Plan, manifest: dict[str, Any] | None, *, already_done: bool) -> PrepareResult:

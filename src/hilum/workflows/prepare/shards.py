@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TypedDict, cast
 
 import numpy as np
 
 from hilum.errors import RunError
-from hilum.files import read_hashed_json, sha256, sync, write_all, write_hashed_json
+from hilum.files import read_hashed_json, sha256, sync, write_hashed_json
 from hilum.images.decoding.pool import Job, Outcome
 from hilum.images.store import HEADER_BYTES, ShardEntry
 from hilum.images.store_writing import shard_header, shard_name
@@ -46,11 +45,7 @@ class OpenShard:
         self._missing = len(self.rows)
         self._given = 0
         self._lock = _lock(self.file)
-        try:
-            os.ftruncate(self._lock, HEADER_BYTES + len(self.rows) * self._film_bytes)
-        except OSError:
-            self.close()
-            raise
+        os.ftruncate(self._lock, HEADER_BYTES + len(self.rows) * self._film_bytes)
 
     def next_job(self, most: int) -> Job | None:
         """Return the next films to be decoded, None when all are given out."""
@@ -69,15 +64,7 @@ class OpenShard:
         return self._missing == 0
 
     def finish(self) -> None:
-        """Close the gaps that failed films left, write the header, flush, rename; leave the record.
-
-        Raises:
-            OSError: The disk is full, say.
-        """
-        with closing(self):
-            self._finish()
-
-    def _finish(self) -> None:
+        """Close the gaps that failed films left, write the header, flush, rename; leave the record."""
         outcomes = [outcome for outcome in self._outcomes if outcome is not None]
         good = np.flatnonzero([outcome.pixels is not None for outcome in outcomes])
         if len(good) < len(outcomes):
@@ -85,9 +72,9 @@ class OpenShard:
                 if new != old:
                     offset = HEADER_BYTES + old * self._film_bytes
                     film = os.pread(self._lock, self._film_bytes, offset)
-                    write_all(self._lock, film, HEADER_BYTES + new * self._film_bytes)
+                    os.pwrite(self._lock, film, HEADER_BYTES + new * self._film_bytes)
             os.ftruncate(self._lock, HEADER_BYTES + len(good) * self._film_bytes)
-        write_all(self._lock, shard_header(len(good), self._plan.preparation.size), 0)
+        os.pwrite(self._lock, shard_header(len(good), self._plan.preparation.size), 0)
         os.fsync(self._lock)
         final = self._plan.out / shard_name(self.number)
         entry = ShardEntry(file=final.name, films=len(good), sha256=sha256(self.file))
@@ -106,6 +93,7 @@ class OpenShard:
             shard=entry, pixels=pixels, sizes=sizes, flags=flags, notes=notes, failures=failures
         )
         write_hashed_json(_record_path(self._plan, self.number), record)
+        self.close()
 
     def close(self) -> None:
         """Close the file, which unlocks it."""
