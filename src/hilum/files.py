@@ -27,18 +27,23 @@ HASH_LINE = "# sha256 "
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Give a path to write to; on leaving without an error it is flushed to disk and becomes ``path``.
 
     What a killed process left aside of the same path is removed.
+
+    Args:
+        path: To be replaced.
+        private: Whether its owner alone may read it, from the first byte on.
     """
     _clear_killed(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    handle = os.open(aside, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = os.open(aside, os.O_RDWR | os.O_CREAT, 0o600 if private else 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # by which a process that still writes is known
         yield aside
-        _share(aside)
+        if not private:
+            _share(aside)
         sync(aside)
         aside.replace(path)
         sync(path.parent)
@@ -320,14 +325,9 @@ def write_private_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence
     Raises:
         OSError: It cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(csv_text(header, rows).encode("utf-8", errors="surrogateescape"))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, private=True) as aside:
+        aside.write_bytes(csv_text(header, rows).encode("utf-8", errors="surrogateescape"))
 
 
 def write_csv(

@@ -206,6 +206,7 @@ def test_nothing_of_a_patient_is_kept_or_printed(
         work / "moco",
         "--backbone",
         "resnet10t",
+        "--monitor.tensorboard",
         *tiny,
     )
     tuned = ["--train.min-steps", 0, "--init", work / "moco"]
