@@ -66,6 +66,7 @@ class Plan:
     seed: int = 0
 
 
+METHOD_NAMES = ("moco", "simclr", "byol", "swav", "vicreg")
 RATE, DECAY = 10.0, 1000.0
 """What plants a collapse in every method: a rate, or a weight decay, ten thousand and more times
 the usual."""
@@ -75,7 +76,7 @@ def planted() -> list[Plan]:
     """Return five collapses a method."""
     plans = [
         Plan(method, f"--train.weight-decay {DECAY:g}", True, train={"weight_decay": DECAY})
-        for method in ("moco", "simclr", "byol", "swav")
+        for method in METHOD_NAMES
     ]
     plans.append(Plan("simclr", "black crops", True, "SimCLRWithBlackCrops"))
     # With batch norm in the head a network recovers from this rate as the schedule lowers it;
@@ -89,7 +90,7 @@ def planted() -> list[Plan]:
             {"batch_norm": False},
             {"lr": RATE},
         )
-        for method in ("byol", "swav")
+        for method in ("byol", "swav", "vicreg")
     ]
     sgd = {"optimiser": "sgd", "lr": 100.0, "clip": 0.0}
     plans += [
@@ -116,6 +117,15 @@ def planted() -> list[Plan]:
         Plan("swav", "no Sinkhorn: codes are a softmax of scores", True, "SwAVWithoutSinkhorn"),
         Plan("swav", "codes averaged over the batch", True, "SwAVWithOneCode"),
         Plan("swav", "black crops", True, "SwAVWithBlackCrops"),
+        Plan("vicreg", "black crops", True, "VICRegWithBlackCrops"),
+        Plan("vicreg", "no variance term", True, "VICRegWithoutVariance"),
+        Plan(
+            "vicreg",
+            "no variance term and no batch norm",
+            True,
+            "VICRegWithoutVariance",
+            {"batch_norm": False},
+        ),
     ]
     return _seeded(plans)
 
@@ -159,6 +169,11 @@ def healthy() -> list[Plan]:
         ),
         Plan("byol", "--method.ema-decay 0.9", False, options={"ema_decay": 0.9}),
         Plan("byol", "--train.warmup 0.3", False, train={"warmup": 0.3}),
+        Plan("vicreg", "defaults", False),
+        Plan("vicreg", "defaults, another seed", False),
+        Plan("vicreg", "--method.embedding-size 64", False, options={"embedding_size": 64}),
+        Plan("vicreg", "--method.covariance 0.2", False, options={"covariance": 0.2}),
+        Plan("vicreg", "--train.lr 0.0005", False, train=slow),
         Plan("swav", "defaults", False),
         Plan("swav", "--method.local-crops 0", False, options={"local_crops": 0}),
         Plan("swav", "--method.queue-size 0", False, options={"queue_size": 0}),
@@ -180,7 +195,7 @@ def healthy() -> list[Plan]:
 
 def _seeded(plans: Sequence[Plan]) -> list[Plan]:
     """Return the plans by method, each with a seed of its own."""
-    ordered = sorted(plans, key=lambda plan: ("moco", "simclr", "byol", "swav").index(plan.method))
+    ordered = sorted(plans, key=lambda plan: METHOD_NAMES.index(plan.method))
     return [replace(plan, seed=seed) for seed, plan in enumerate(ordered)]
 
 
@@ -367,7 +382,7 @@ def asked() -> argparse.Namespace:
     for name, value in {"films": 400, "size": 32, "batch": 32, "epochs": 16, "threads": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--backbone", default="test_resnet")
-    parser.add_argument("--methods", nargs="+", default=["moco", "simclr", "byol", "swav"])
+    parser.add_argument("--methods", nargs="+", default=list(METHOD_NAMES))
     parser.add_argument(
         "--short", action="store_true", help="one planted and one healthy run a method"
     )

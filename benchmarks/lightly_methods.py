@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import timm
 import torch
-from lightly.loss import NegativeCosineSimilarity, NTXentLoss, SwaVLoss
+from lightly.loss import NegativeCosineSimilarity, NTXentLoss, SwaVLoss, VICRegLoss
 from lightly.loss.memory_bank import MemoryBankModule
 from lightly.models.modules import (
     BYOLPredictionHead,
@@ -26,6 +26,7 @@ from lightly.models.modules import (
     SimCLRProjectionHead,
     SwaVProjectionHead,
     SwaVPrototypes,
+    VICRegProjectionHead,
 )
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ from hilum.methods.byol import BYOLOptions
 from hilum.methods.moco import MoCoOptions
 from hilum.methods.simclr import SimCLROptions
 from hilum.methods.swav import GLOBAL_CROPS, SwAVOptions
+from hilum.methods.vicreg import VICRegOptions
 
 Crops = Sequence[Tensor]
 """The crops of a batch, each [B, 1, size, size]."""
@@ -206,10 +208,30 @@ class SwAV(Method):
         return [self.prototypes(queue(vector, update=True)[1].T) for queue, vector in pairs] or None
 
 
+class VICReg(Method):
+    """After lightly's example of VICReg."""
+
+    def __init__(self, place: Place, options: VICRegOptions) -> None:
+        super().__init__(place)
+        self.head = VICRegProjectionHead(
+            self.features, options.hidden_size, options.embedding_size, num_layers=3
+        )
+        self.loss = VICRegLoss()
+        self.ready()
+
+    def loss_of(self, crops: Crops) -> Tensor:
+        """Return the loss of the crops against each other."""
+        with self.place.autocast():
+            first, second = (self.head(self.backbone(crop)) for crop in crops)
+        loss: Tensor = self.loss(first.float(), second.float())
+        return loss
+
+
 METHODS: dict[str, Callable[..., Method]] = {
     "moco": MoCo,
     "simclr": SimCLR,
     "byol": BYOL,
     "swav": SwAV,
+    "vicreg": VICReg,
 }
 """Name -> what builds it from a place and the options of Hilum's method."""

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from hilum.losses.byol import byol_loss
 from hilum.losses.contrastive import info_nce
 from hilum.losses.swav import swapped_prediction
+from hilum.losses.vicreg import vicreg_loss
 from hilum.methods import METHODS
 from hilum.methods.byol import BYOL
 from hilum.methods.moco import MoCo
 from hilum.methods.simclr import SimCLR
 from hilum.methods.swav import SwAV
+from hilum.methods.vicreg import VICReg
 from hilum.training.learner import Batch, Learner
 
 
@@ -61,6 +63,10 @@ class MeasuredBYOL(Measured, BYOL):
 
 class MeasuredSwAV(Measured, SwAV):
     """SwAV."""
+
+
+class MeasuredVICReg(Measured, VICReg):
+    """VICReg."""
 
 
 class MoCoWithoutNegatives(MeasuredMoCo):
@@ -131,6 +137,24 @@ class SwAVWithBlackCrops(MeasuredSwAV):
         return crops
 
 
+class VICRegWithBlackCrops(MeasuredVICReg):
+    """Is shown nothing: its crops come out black."""
+
+    def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
+        """Return black crops, and keep them."""
+        self.seen = tuple(torch.zeros_like(crop) for crop in super().make_crops(batch, seed))
+        return self.seen
+
+
+class VICRegWithoutVariance(MeasuredVICReg):
+    """Draws twins together and keeps dimensions apart; that films must differ is lost."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss without its variance."""
+        assert batch.crops is not None
+        return vicreg_loss(*self.embed(torch.cat(batch.crops)).chunk(2), variance=0.0)
+
+
 class BYOLWithoutPredictor(MeasuredBYOL):
     """The online projection is compared with the target's as it is."""
 
@@ -188,6 +212,8 @@ BROKEN: tuple[type[Measured], ...] = (
     SimCLRWithWrongTwins,
     SimCLRWithBlackCrops,
     SwAVWithBlackCrops,
+    VICRegWithBlackCrops,
+    VICRegWithoutVariance,
     BYOLWithoutPredictor,
     BYOLWithoutTarget,
     SwAVWithoutSinkhorn,

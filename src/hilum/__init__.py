@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hilum.methods.moco import MoCoOptions
     from hilum.methods.simclr import SimCLROptions
     from hilum.methods.swav import SwAVOptions
+    from hilum.methods.vicreg import VICRegOptions
     from hilum.pages.pages import write_report as report
     from hilum.phantoms.folder import write_phantoms
     from hilum.phantoms.options import PhantomOptions
@@ -77,6 +78,7 @@ _MODULES = {
     "methods.moco": ("MoCoOptions",),
     "methods.simclr": ("SimCLROptions",),
     "methods.swav": ("SwAVOptions",),
+    "methods.vicreg": ("VICRegOptions",),
     "phantoms.folder": ("write_phantoms",),
     "phantoms.options": ("PhantomOptions",),
     "sources": ("read_source",),
@@ -155,6 +157,7 @@ __all__ = [
     "StudyPlan",
     "SwAVOptions",
     "TrainOptions",
+    "VICRegOptions",
     "__version__",
     "card",
     "compare",

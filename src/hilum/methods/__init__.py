@@ -44,6 +44,10 @@ METHODS = {
         "hilum.methods.swav:SwAV",
         "SwAV: predict, from one crop, which prototypes another is assigned to",
     ),
+    "vicreg": (
+        "hilum.methods.vicreg:VICReg",
+        "VICReg: two crops alike, while every dimension varies and says something of its own",
+    ),
 }
 """Name -> where the class is and one line of help."""
 
