@@ -90,7 +90,7 @@ def planted() -> list[Plan]:
             {"batch_norm": False},
             {"lr": RATE},
         )
-        for method in ("byol", "swav", "vicreg")
+        for method in ("byol", "swav")
     ]
     sgd = {"optimiser": "sgd", "lr": 100.0, "clip": 0.0}
     plans += [
@@ -117,6 +117,12 @@ def planted() -> list[Plan]:
         Plan("swav", "no Sinkhorn: codes are a softmax of scores", True, "SwAVWithoutSinkhorn"),
         Plan("swav", "codes averaged over the batch", True, "SwAVWithOneCode"),
         Plan("swav", "black crops", True, "SwAVWithBlackCrops"),
+        Plan(
+            "vicreg",
+            "--method.invariance 1e5: twins are only drawn together",
+            True,
+            options={"invariance": 1e5},
+        ),
         Plan("vicreg", "black crops", True, "VICRegWithBlackCrops"),
         Plan("vicreg", "no variance term", True, "VICRegWithoutVariance"),
         Plan(
