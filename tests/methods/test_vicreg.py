@@ -90,3 +90,9 @@ def test_options_outside_their_range_are_refused(options: dict[str, float]) -> N
     with pytest.raises(OptionError, match=r"--method\..*allowed is") as caught:
         VICRegOptions(**options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_the_deviation_is_that_of_the_embeddings_as_they_are() -> None:
+    embeddings = torch.tensor([[0.0, 10.0], [2.0, 10.0], [4.0, 10.0]])
+    assert vicreg().diagnose(embeddings)["deviation"] == pytest.approx(1.0)  # 2 and 0
+    assert vicreg().diagnose(1e-3 * embeddings)["deviation"] == pytest.approx(1e-3)

@@ -174,9 +174,20 @@ def test_nothing_is_said_before_warm_up_is_over() -> None:
 def test_all_films_at_one_prototype_are_a_collapse_however_they_spread(
     used: float | None, said: list[str]
 ) -> None:
-    warns = detector().check(40, HEALTHY, FILMS, used)
+    warns = detector().check(40, HEALTHY, FILMS, {"prototypes_used": used})
     assert [warning.kind for warning in warns] == said
     assert all("one prototype (1.0 in use)" in warn.line for warn in warns)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "kinds_found"), [(0.02, ["collapse"]), (0.9, []), (None, []), (math.nan, [])]
+)
+def test_embeddings_that_shrink_to_a_point_are_a_collapse_however_their_directions_differ(
+    deviation: float | None, kinds_found: list[str]
+) -> None:
+    warns = detector().check(40, HEALTHY, FILMS, {"deviation": deviation})
+    assert [warning.kind for warning in warns] == kinds_found
+    assert all("deviate by 0.020" in warn.line for warn in warns)
 
 
 def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_that_was_not_judged() -> (

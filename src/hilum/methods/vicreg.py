@@ -128,6 +128,10 @@ class VICReg(Learner):
         embeddings: Tensor = self.projector(self.backbone(images))
         return embeddings
 
+    def diagnose(self, embeddings: Tensor) -> dict[str, float]:
+        """Return ``deviation``: the standard deviation of a dimension over films, mean; the loss holds it at 1."""
+        return {"deviation": float(embeddings.float().std(dim=0).mean())}
+
     def chance_loss(self, batch_size: int) -> float:  # noqa: ARG002
         """Return the loss where all embeddings are the same: the crops agree, and nothing varies."""
         return self.options.variance * (1 - math.sqrt(EPSILON))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -36,6 +37,9 @@ FEWEST_PROTOTYPES = 1.1
 """With fewer prototypes in use all films are assigned to one. The embeddings may spread (mean cosine
 0.86) all the same: codes that are not balanced collapse this way, at a loss near 0, with 1.0 in
 use. Healthy SwAV that has hardly begun may use 1.2 once."""
+LEAST_DEVIATION = 0.1
+"""Below this deviation of the embeddings' dimensions, which VICReg holds at 1, all films come to one
+point: their directions may differ all the same, and so the cosines tell nothing."""
 CHANCE_FRACTION = 0.99
 """A mean loss above this fraction of the loss at chance counts as stuck there, unless it still falls
 by the rest of it."""
@@ -46,6 +50,7 @@ FEWEST_STEPS = 20
 """Steps before which nothing is checked, however short the warm-up: networks that have hardly begun
 look collapsed."""
 AGAINST_COLLAPSE = "a longer --train.warmup, stronger --method.crops or a larger --train.batch-size"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 ROUNDING = 1e-6
 """Singular values below this fraction of the embeddings' length are rounding, not spread."""
 
@@ -179,18 +184,22 @@ class CollapseDetector:
             self.steps += steps
 
     def check(
-        self, step: int, health: Health, films: int, prototypes_used: float | None = None
+        self, step: int, health: Health, films: int, own: Mapping[str, Any] = NOTHING
     ) -> list[CollapseWarning]:
         """Check a measurement on so many films after ``step``; return the warnings that are new.
 
-        ``prototypes_used`` is the effective number of prototypes, of methods that have some.
+        ``own`` has what only some methods measure: ``prototypes_used``, their effective number, and
+        ``deviation``, that of the embeddings' dimensions over films, mean.
         """
         self.std_before, self.std = self.std, health.embedding_std
         if step <= self.quiet_steps:
             return []
         alike = health.collapsed(films, self.std_before)
         collapse = (
-            self._collapse(step, health) if alike else self._one_prototype(step, prototypes_used)
+            self._collapse(step, health)
+            if alike
+            else self._one_prototype(step, own.get("prototypes_used"))
+            or self._one_point(step, own.get("deviation"))
         )
         warnings = {warning.kind: warning for warning in (collapse, self._chance(step)) if warning}
         new = [warning for kind, warning in warnings.items() if kind not in self.active]
@@ -217,6 +226,16 @@ class CollapseDetector:
         return CollapseWarning(
             "collapse",
             f"step {step}: the network is collapsing, all films go to one prototype ({used:.1f} in use). "
+            + self._advice(AGAINST_COLLAPSE),
+        )
+
+    def _one_point(self, step: int, deviation: float | None) -> CollapseWarning | None:
+        if deviation is None or not deviation < LEAST_DEVIATION:
+            return None
+        return CollapseWarning(
+            "collapse",
+            f"step {step}: the network is collapsing, the embeddings of all films come to one point (their "
+            f"dimensions deviate by {deviation:.3f}, 1 is aimed at). "
             + self._advice(AGAINST_COLLAPSE),
         )
 

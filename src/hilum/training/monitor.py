@@ -93,8 +93,7 @@ class Monitor:
             if self.settings.probe is not None:
                 results = self.settings.probe(learner)
                 self._record({"event": "online-probe", "step": step, **results})
-        films, used = len(self.settings.rows), further.get("prototypes_used")
-        for warning in self.detector.check(step, health, films, used):
+        for warning in self.detector.check(step, health, len(self.settings.rows), further):
             self.listener.note(warning.line)
             self.run.log(event="warning", step=step, kind=warning.kind, line=warning.line)
 
@@ -106,8 +105,8 @@ class Monitor:
             if event.get("loss") is not None:
                 self.detector.add_loss(event["step"], event["loss"])
             elif event.get("event") == "health":
-                films, used = len(self.settings.rows), event.get("prototypes_used")
-                self.detector.check(event["step"], Health.of(event), films, used)
+                films = len(self.settings.rows)
+                self.detector.check(event["step"], Health.of(event), films, event)
             self._show(event)
 
     def _record(self, event: Mapping[str, Any]) -> None:

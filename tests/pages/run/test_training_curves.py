@@ -252,7 +252,7 @@ def test_a_long_run_says_what_its_bands_are(run: Path) -> None:
 
 
 def test_the_watchs_levels_are_those_drawn() -> None:
-    for name in ("LEAST_STD", "HIGHEST_COSINE", "LEAST_RANK"):
+    for name in ("LEAST_STD", "HIGHEST_COSINE", "LEAST_RANK", "LEAST_DEVIATION"):
         assert getattr(training_curves, name) == getattr(health, name)
 
 

@@ -14,7 +14,7 @@ from hilum.pages.charts.curves import Line, curves, is_long
 from hilum.pages.read import Run
 
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z_.-]*[a-z]")
-LEAST_STD, HIGHEST_COSINE, LEAST_RANK = 0.2, 0.95, 2.0
+LEAST_STD, HIGHEST_COSINE, LEAST_RANK, LEAST_DEVIATION = 0.2, 0.95, 2.0, 0.1
 """Where the monitor warns of collapse, as ``hilum.training.collapse`` has it (which imports too much
 for a page)."""
 
@@ -65,6 +65,8 @@ def training_charts(run: Run) -> list[Chart]:
         if points := run.curve(key):
             picture = curves([Line(title, 0, points)], "step", y_title, form=form, shown=shown)
             charts.append(Chart(title, picture, reading))
+    if deviations := run.curve("deviation", "health"):
+        charts.append(_deviation(deviations))
     return charts
 
 
@@ -204,6 +206,16 @@ def _prototypes(points: Sequence[tuple[float, float]], there_are: Any) -> Chart:
         curves([Line("prototypes", 0, points)], "step", "prototypes", shown=(0.0,)),
         f"Effective number{of} of prototypes that films are assigned to. A handful "
         "means that all films fall into the same few groups.",
+    )
+
+
+def _deviation(points: Sequence[tuple[float, float]]) -> Chart:
+    level = ("warns below", LEAST_DEVIATION)
+    return Chart(
+        "Deviation of the embeddings",
+        curves([Line("deviation", 0, points)], "step", "deviation", level, shown=(0.0, 1.0)),
+        "Standard deviation of a dimension of the embeddings over films, mean: VICReg holds it at 1; near 0 the films "
+        "all come to one point (collapse).",
     )
 
 
