@@ -17,7 +17,7 @@ def test_paths_stay_where_no_film_is_dicom(tmp_path):
     png = tmp_path / "Poe.png"
     png.write_bytes(b"\x89PNG\r\n\x1a\n")
     named = film_names([png], tmp_path / "out.csv")
-    assert (named.of(png), named.said(png), named.refused) == (str(png), str(png), {})
+    assert (named.of(png), named.as_given(png), named.refused) == (str(png), str(png), {})
     assert not (tmp_path / "hilum.key").exists()
     with pytest.raises(OptionError, match="no film is DICOM"):
         film_names([png], tmp_path / "out.csv", names_file=tmp_path / "names.csv")
@@ -31,7 +31,7 @@ def test_all_films_have_pseudonyms_where_one_is_dicom(export: Export, tmp_path: 
     files = image_files(export.root)
     assert {file.name for file in files} == {"Poe", "Poe leg", "Poe.png"}
     named = film_names(files, out, names_file=names)
-    assert not any("Poe" in named.of(file) + named.said(file) for file in files)
+    assert not any("Poe" in named.of(file) + named.as_given(file) for file in files)
     assert named.refused == {leg: "another body part; --keep body-part takes it"}
     assert film_names(files, out, keep=["body-part"]).refused == {}
     assert named.of(film) == made_key(out).pseudonyms("film", [b"1.2.9.1"])[0]

@@ -34,7 +34,7 @@ class FilmNames:
         """Return what a file is called in results."""
         return self.names.get(file, str(file))
 
-    def said(self, file: Path) -> str:
+    def as_given(self, file: Path) -> str:
         """Return what a file is called in a line for the user, who knows which he gave."""
         if file not in self.names:
             return str(file)

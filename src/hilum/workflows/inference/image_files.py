@@ -128,12 +128,12 @@ def prepared_files(
             film = UnreadableFilm(folder) if folder else next(decoded)
             if isinstance(film, UnreadableFilm):
                 failed[named.of(file)] = str(film)
-                listener.note(f"{named.said(file)} is left out: {film}")
+                listener.note(f"{named.as_given(file)} is left out: {film}")
             else:
                 if film.flag:
                     back = predictor.preparation.fix_polarity and is_inverted(film.flag)
                     listener.note(
-                        f"{named.said(file)} looks {film.flag}{' and was inverted back' if back else ''}: "
+                        f"{named.as_given(file)} looks {film.flag}{' and was inverted back' if back else ''}: "
                         "look at it before you trust what is said of it"
                     )
                 yield Prepared(number, Path(named.of(file)), film.image, film.flag)
@@ -143,7 +143,7 @@ def prepared_files(
         raise DataError("no film was given: name at least one image file")
     reason = failed[named.of(files[0])]
     if len(files) == 1:
-        raise DataError(f"{named.said(files[0])} could not be read: {reason}")
+        raise DataError(f"{named.as_given(files[0])} could not be read: {reason}")
     raise DataError(f"none of the {len(files)} films could be read; the first: {reason}")
 
 
