@@ -15,7 +15,7 @@ from hilum.images.dicom.header import read_header
 from hilum.sources import read_source
 from hilum.sources.archive.entering import left_out
 from hilum.sources.archive.film_view import film_view
-from hilum.sources.archive.films import Film
+from hilum.sources.archive.films import Film, age_of
 from hilum.sources.archive.study_labels import labels_of
 from hilum.sources.archive.tree import tree_of
 from hilum.sources.dicom import DicomOptions
@@ -187,6 +187,26 @@ def test_dates_become_ages_and_an_order(export):
     assert (ages["2"], ages["4"]) == (68, 90)
     assert int(ages["1"]) == 69
     assert np.isnan(ages["5"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "years"),
+    [
+        ({"PatientAge": "089Y"}, 89),
+        ({"PatientAge": "090Y"}, 90),
+        ({"PatientAge": "104Y"}, 90),
+        ({"PatientAge": "006M"}, 0.5),
+        ({"PatientAge": "010D"}, 0),
+        ({"PatientAge": "000Y"}, 69),
+        ({"PatientAge": None}, 69),
+        ({"PatientAge": None, "PatientBirthDate": "20200201"}, 0),
+        ({"PatientAge": None, "PatientBirthDate": "20300101"}, None),
+        ({"PatientAge": None, "PatientBirthDate": None}, None),
+    ],
+)
+def test_ages_are_whole_and_capped(export, tags, years):
+    age = age_of(read_header(export("a", **tags)))
+    assert age == years or (years is None and np.isnan(age))
 
 
 @pytest.mark.parametrize("number", [None, "", "0", "ANONYMOUS", "unknown"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pandas as pd
 
 from hilum.counts import counted
 from hilum.images.dicom.header import DicomHeader
+from hilum.sources import tables
 from hilum.sources.archive.entering import COPY, REASONS, is_enhanced
 
 OLDEST_TOLD = 89
@@ -153,10 +155,20 @@ def patient_of(film: DicomHeader) -> str:
 
 
 def age_of(film: DicomHeader) -> float:
-    """Return years, NaN where the header does not say; above OLDEST_TOLD all are TOLD_AS."""
-    if film.age is None:
+    """Return years, NaN where the header does not say; above OLDEST_TOLD all are TOLD_AS.
+
+    Whole years, and months below two: an age to the day would give the date of birth back to
+    whoever knows the day of the film. An age of 0 beside dates that say another is one left blank.
+    """
+    years = film.age
+    if not years and film.birth_date and film.taken:
+        years = (film.taken - film.birth_date).days / 365.25
+    if years is None or not 0 <= years <= tables.OLDEST:
         return np.nan
-    return TOLD_AS if film.age >= OLDEST_TOLD + 1 else film.age
+    if years > OLDEST_TOLD + 1 - 1e-9:
+        return TOLD_AS
+    steps = 1 if years >= 2 else 12
+    return math.floor(years * steps + 1e-9) / steps
 
 
 def _moment(film: DicomHeader) -> str | None:
