@@ -139,7 +139,7 @@ def test_a_tensor_that_does_not_fit_is_refused_and_nothing_is_copied(change: str
 def test_a_number_that_is_not_finite_is_refused_by_name(number: float) -> None:
     given = {name: value.double() for name, value in published("test_resnet").state_dict().items()}
     given["bn1.bias"][3] = number
-    with pytest.raises(RunError, match=r"file has 1 values in bn1.bias that are no finite numbers"):
+    with pytest.raises(RunError, match=r"file has 1 value in bn1.bias that is not finite"):
         taken(Backbone("test_resnet", 64), given)
 
 

@@ -102,7 +102,7 @@ def test_films_without_a_class_folder_are_refused(films: Any, path: str) -> None
 
 
 def test_only_masks_are_refused(films: Any) -> None:
-    with pytest.raises(DataError, match=r"seem to be masks.*--keep-masks"):
+    with pytest.raises(DataError, match=r"seems to be a mask.*--keep-masks"):
         read_source("folder", films("masks/1.png"))
 
 
@@ -233,7 +233,9 @@ def test_several_known_classes_are_not_read_as_one(films: Any, cell: str) -> Non
     assert {"Both", "Pneumonia, viral"} <= set(as_one.findings)
 
 
-@pytest.mark.parametrize("word", ["healthy", "Health", "NORMAL", "No_Finding"])
+@pytest.mark.parametrize(
+    "word", ["healthy", "Health", "NORMAL", "No_Finding", "No Findings", "no-finding", "Normals"]
+)
 def test_words_for_no_finding(films: Any, word: str) -> None:
     catalog = read_source("folder", films(f"{word}/1.png", "TB/2.png"), class_folders=True)
     assert catalog.findings == ("TB",)

@@ -250,6 +250,19 @@ READ = {
         },
         {},
     ),
+    "COVIDx's list with a header": Folder(
+        ["train/a.png", "train/b.png", "test/a1.png"],
+        {"t.csv": "patientid,filename,class,source\n1,a.png,positive,x\n2,b.png,negative,x\n"},
+        {
+            "csv": "t.csv",
+            "path_column": "filename",
+            "patient_column": "patientid",
+            "finding_columns": ("class",),
+            "mapping": {"class": "COVID-19"},
+        },
+        {"COVID-19": [1, 0]},
+        ["train/a.png", "train/b.png"],
+    ),
     "covid-chestxray-dataset": Folder(
         ["images/0.jpg", "images/1.jpg"],
         {"m.csv": "filename,finding,view\n0.jpg,Pneumonia/Viral/COVID-19,PA\n1.jpg,No Finding,L\n"},
@@ -371,6 +384,20 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], dict[str, Any], str, str]] =
         r"holds \.parquet files: write each picture",
     ),
     "still packed": (["images.zip", "notes.txt"], {}, {}, "folder", r"holds \.zip files: unpack"),
+    "NIH's archives as they were fetched": (
+        ["images_001.tar.gz", "images_002.tar.gz"],
+        {"Data_Entry_2017.csv": NIH, "test_list.txt": "00000002_000.png"},
+        {},
+        "nih14",
+        r"looked for '00000001_000.png', no film is there. It holds .gz files: unpack them",
+    ),
+    "COVIDx's words as classes": (
+        ["a.png", "b.png"],
+        {"t.csv": "file,label\na.png,positive\nb.png,negative\n"},
+        LABELLED,
+        "folder",
+        r"holds negative, positive where names of classes are read: name each by --mapping",
+    ),
     "MIMIC's tables merged, read as mimic": (
         ["files/p10/aa-0.jpg"],
         {"merged.csv": MIMIC},

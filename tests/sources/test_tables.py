@@ -102,3 +102,21 @@ def test_near_misses_of_findings_are_refused(chexpert: Any, name: str) -> None:
         read_source("chexpert", root)
     with pytest.raises(DataError, match=f"unknown column '{name}'. Did you mean"):
         read_source("chexpert", root, ignore_columns=("fold",))
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("45yrs", 45),
+        ("45 years", 45),
+        ("1 Year", 1),
+        ("6months", 0.5),
+        ("26 weeks", 0.5),
+        ("0 days", 0),
+        ("45 ms", np.nan),
+        ("45 min", np.nan),
+        ("years", np.nan),
+    ],
+)
+def test_ages_with_words(text: str, years: float) -> None:
+    assert tables.age(text) == pytest.approx(years, nan_ok=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hilum.bundle.layouts import layouts, prefixes, without_wrappers
 from hilum.bundle.weight_files import Table
+from hilum.counts import counted
 from hilum.errors import HilumError, RunError
 from hilum.nn.backbones import Backbone, create_network
 
@@ -174,7 +175,9 @@ def refuse_not_finite(name: str, tensor: Tensor, origin: str) -> None:
     wrong = ~torch.isfinite(tensor)
     if bool(wrong.any()):
         raise RunError(
-            f"{origin} has {int(wrong.sum())} values in {name} that are no finite numbers (NaN or infinity): "
+            f"{origin} has {counted(int(wrong.sum()), 'value')} in {name} that "
+            f"{'is' if wrong.sum() == 1 else 'are'} not "
+            "finite (NaN or infinity): "
             "its weights are damaged, give another file or run."
         )
     if name.endswith("running_var") and bool((tensor < 0).any()):

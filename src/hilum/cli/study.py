@@ -12,6 +12,7 @@ from hilum.cli.configs import block_of, read_config
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 from hilum.cli.terminal.tables import aligned
+from hilum.counts import counted
 from hilum.errors import OptionError, RunError
 from hilum.files import write_bytes
 from hilum.workflows.study.options import StudyOptions
@@ -126,7 +127,7 @@ def refuse_incomplete(record: "StudyRecord") -> None:
         )
         runs = len({cell.run for cell in record.cells})
         lines.append(
-            f"{len(failed)} of {runs} runs failed ({named}): see the page; the same line tries them again."
+            f"{len(failed)} of {counted(runs, 'run')} failed ({named}): see the page; the same line tries them again."
         )
     if lines:
         raise RunError(" ".join(lines))

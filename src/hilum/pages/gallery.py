@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from hilum.errors import RunError
 from hilum.pages.charts.pictures import as_jpeg, outline
 from hilum.pages.read import bytes_of, read_json
 from hilum.pages.wording import told_apart
+from hilum.records import read_record
 from hilum.workflows.study.gallery import FILES, SUMMARY
 
 VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral"}
@@ -42,6 +42,43 @@ class Row:
     def numbers(self) -> tuple[str, str]:
         """Probability and threshold, with as many decimals as it takes to tell them apart."""
         return told_apart(self.probability, self.threshold)
+
+
+@dataclass(frozen=True)
+class PicturesRecord:
+    """File names of a film's pictures in ``gallery.json``."""
+
+    film: str
+    overlay: str
+    mask: str | None = None
+    """Where the finding is; None where that is not known or it is absent."""
+
+
+@dataclass(frozen=True)
+class FilmRecord:
+    """A film in ``gallery.json``."""
+
+    finding: str
+    outcome: str
+    view: str | None
+    pictures: PicturesRecord
+    findings: tuple[Row, ...]
+    called: tuple[str, ...]
+    missed: tuple[str, ...]
+    false_calls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GalleryRecord:
+    """The content of ``gallery.json`` that pages show."""
+
+    model: str
+    fraction: float
+    rule: str
+    layer: str
+    films: tuple[FilmRecord, ...]
+    files: Mapping[str, str] | None = field(default=None, metadata={"key": FILES})
+    """Hashes of the pictures; None in galleries of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -92,37 +129,32 @@ def read_gallery(folder: Path, remedy: str) -> Gallery | None:
     path = folder / SUMMARY
     if not path.is_file():
         return None
-    content = read_json(path)
     try:
-        hashes = content.get(FILES)
-        films = [_shown(folder, entry, hashes) for entry in content["films"]]
-        return Gallery(
-            content["model"], content["fraction"], content["rule"], content["layer"], films
-        )
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise RunError(f"{path} is damaged: {remedy}.") from error
+        content = read_record(GalleryRecord, read_json(path))
+        if any(all(row.finding != film.finding for row in film.findings) for film in content.films):
+            raise ValueError("a film's finding is not among its findings")
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error!s:.80}): {remedy}.") from error
+    films = [_shown(folder, film, content.files) for film in content.films]
+    return Gallery(content.model, content.fraction, content.rule, content.layer, films)
 
 
-def _shown(folder: Path, entry: Mapping[str, Any], hashes: Mapping[str, str] | None) -> Shown:
-    def picture(kind: str) -> str:
-        path = folder / Path(entry["pictures"][kind]).name  # nothing outside the gallery's folder
+def _shown(folder: Path, film: FilmRecord, hashes: Mapping[str, str] | None) -> Shown:
+    def picture(name: str) -> str:
+        path = folder / Path(name).name  # nothing outside the gallery's folder
         return as_jpeg(bytes_of(path, hashes), str(path))
 
-    rows = [
-        Row(row["finding"], row["probability"], row["threshold"], row["called"], row["present"])
-        for row in entry["findings"]
-    ]
     return Shown(
-        picture=picture("film"),
-        overlay=picture("overlay"),
-        outline=_outline(folder, entry["pictures"]["mask"], hashes),
-        finding=entry["finding"],
-        outcome=entry["outcome"],
-        view=VIEWS.get(str(entry["view"]), "view not stated"),
-        rows=rows,
-        called=entry["called"],
-        missed=entry["missed"],
-        false_calls=entry["false_calls"],
+        picture=picture(film.pictures.film),
+        overlay=picture(film.pictures.overlay),
+        outline=_outline(folder, film.pictures.mask, hashes),
+        finding=film.finding,
+        outcome=film.outcome,
+        view=VIEWS.get(str(film.view), "view not stated"),
+        rows=list(film.findings),
+        called=list(film.called),
+        missed=list(film.missed),
+        false_calls=list(film.false_calls),
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,32 +22,6 @@ IMAGE_FOLDERS = {
 """Folders that hold the films of a class and are none."""
 MANY = 20
 """Classes above which so few films in each are rather patients'."""
-PACKED = {
-    ".parquet": "write each picture out as a PNG, and the labels as a CSV",
-    ".tfrecord": "write each picture out as a PNG, and the labels as a CSV",
-    ".h5": "write each picture out as a PNG, and the labels as a CSV",
-    ".npz": "`hilum prepare medmnist` reads those of MedMNIST",
-    ".dcm": "`hilum prepare dicom` reads them",
-    ".zip": "unpack them",
-    ".tar": "unpack them",
-    ".gz": "unpack them",
-    ".tif": "write each as a PNG",
-    ".tiff": "write each as a PNG",
-    ".webp": "write each as a PNG",
-    ".bmp": "write each as a PNG",
-}
-"""Endings of files that hold films in another form, and what to do with them."""
-
-
-def _other_files(root: Path) -> str:
-    """Return a hint at what the folder holds instead of films."""
-    endings = Counter(
-        path.suffix.lower()
-        for path in islice(root.rglob("*"), 20_000)
-        if path.suffix and path.is_file()
-    )
-    held = next((ending for ending, _ in endings.most_common() if ending in PACKED), "")
-    return f" It holds {held} files: {PACKED[held]}." if held else ""
 
 
 def from_folder(
@@ -63,13 +35,14 @@ def from_folder(
     files = paths.find_films(root)
     if not files:
         raise DataError(
-            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.{_other_files(root)}"
+            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.{paths.other_files(root)}"
         )
     films = files if options.keep_masks else without_masks(files)
     if not films:
         raise DataError(
-            f"{root} holds no film: all {len(files)} files seem to be masks, first {tables.show(files[0])}. "
-            "Give --keep-masks if they are films."
+            f"{root} holds no film: "
+            f"{counted(len(files), 'file seems to be a mask', 'files seem to be masks')}, first "
+            f"{tables.show(files[0])}. Give --keep-masks if they are films."
         )
     masks = len(files) - len(films)
     excluded = {MASK: masks} if masks else {}

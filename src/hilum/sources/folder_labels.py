@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -131,11 +132,11 @@ def _refuse_other_separator(
         for name in of_cell or ()
         if not listed
     }
-    absent = {word.casefold() for word in options.absent_values}
+    absent = set(map(_letters, options.absent_values))
 
     def known(part: str) -> bool:
         return bool(part) and (
-            canonical(part) is not None or part in names or part.casefold() in absent
+            canonical(part) is not None or part in names or _letters(part) in absent
         )
 
     for name in sorted(names - set(options.mapping)):
@@ -165,8 +166,8 @@ def class_labels(
             f"{where} holds {', '.join(seen[:5])} where names of classes are read: name each by "
             f"--mapping.{seen[0]} FINDING, or give a column of 1 and 0 by --finding-columns."
         )
-    absent = {word.casefold() for word in options.absent_values}
-    normal = [name for name in seen if name.casefold() in absent and name not in options.mapping]
+    absent = set(map(_letters, options.absent_values))
+    normal = [name for name in seen if _letters(name) in absent and name not in options.mapping]
     finding = {name: _finding(name, options.mapping) for name in seen if name not in normal}
     findings = sorted({name for name in finding.values() if name})
     if not findings:
@@ -202,6 +203,11 @@ def _finding(name: str, mapping: Mapping[str, str]) -> str:
     """Return the finding that a column or class is, or an empty text for one that is left out."""
     finding = mapping.get(name, name).strip()
     return canonical(finding) or finding
+
+
+def _letters(name: str) -> str:
+    """Return a class's name as it is compared with words for no finding: No Findings is no_finding."""
+    return re.sub(r"[\W_]+", "", name.casefold()).removesuffix("s")
 
 
 def _is_number(text: str) -> bool:

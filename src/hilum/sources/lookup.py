@@ -16,7 +16,14 @@ import numpy as np
 from hilum.arrays import BoolArray
 from hilum.counts import counted
 from hilum.sources.masks import in_masks
-from hilum.sources.paths import EXTENSIONS, NOT_ON_DISK, find_films, list_films, on_disk
+from hilum.sources.paths import (
+    EXTENSIONS,
+    NOT_ON_DISK,
+    find_films,
+    list_films,
+    on_disk,
+    other_files,
+)
 
 _MOST_LOOKED_AT = 20_000
 """Entries of the disk that are compared for the nearest file of an error line."""
@@ -141,7 +148,7 @@ def missing_note(root: Path, path: str, count: int, fits: Sequence[str] = ()) ->
     return (
         f"{line}, the nearest file there is {_quoted(near)}"
         if near
-        else f"{line}, no film is there"
+        else f"{line}, no film is there.{other_files(root)}".removesuffix(".")
     )
 
 

@@ -8,6 +8,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,21 @@ from hilum.errors import DataError, OptionError
 from hilum.sources.tables import line_of, show
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+PACKED = {
+    ".parquet": "write each picture out as a PNG, and the labels as a CSV",
+    ".tfrecord": "write each picture out as a PNG, and the labels as a CSV",
+    ".h5": "write each picture out as a PNG, and the labels as a CSV",
+    ".npz": "`hilum prepare medmnist` reads those of MedMNIST",
+    ".dcm": "`hilum prepare dicom` reads them",
+    ".zip": "unpack them",
+    ".tar": "unpack them",
+    ".gz": "unpack them",
+    ".tif": "write each as a PNG",
+    ".tiff": "write each as a PNG",
+    ".webp": "write each as a PNG",
+    ".bmp": "write each as a PNG",
+}
+"""Endings of files that hold films in another form, and what to do with them."""
 NOT_ON_DISK = "not on disk"
 _WORTH_LISTING = 8
 """A folder is listed once if a table names that many of its entries; for fewer, one call each is
@@ -224,6 +240,17 @@ def find_films_and_others(root: Path) -> tuple[list[str], int]:
         films.extend(found)
         others += len(shown) - len(found)
     return sorted(films), others
+
+
+def other_files(root: Path) -> str:
+    """Return a hint at what the folder holds instead of films."""
+    endings = Counter(
+        path.suffix.lower()
+        for path in islice(root.rglob("*"), 20_000)
+        if path.suffix and path.is_file()
+    )
+    held = next((ending for ending, _ in endings.most_common() if ending in PACKED), "")
+    return f" It holds {held} files: {PACKED[held]}." if held else ""
 
 
 def _is_film(folder: str, name: str) -> bool:

@@ -264,16 +264,19 @@ def label(text: str) -> float | None:
 
 
 def age(text: str) -> float:
-    """Return years for ``58``, ``058Y``, ``006M``, ``12W`` or ``3D``; NaN for anything else, or beyond 120 years.
+    """Return years for ``58``, ``058Y``, ``45yrs``, ``006M`` or ``3 days``; NaN for anything else, or beyond 120 years.
 
-    >>> age("058Y"), age("006M"), age("414")
-    (58.0, 0.5, nan)
+    >>> age("058Y"), age("006M"), age("414"), age("45 yrs")
+    (58.0, 0.5, nan, 45.0)
     """
-    match = re.fullmatch(r"(\d{1,4}(?:[.,]\d+)?)([YMWD]?)", text.upper())
+    match = re.fullmatch(
+        r"(\d{1,4}(?:[.,]\d+)?)\s*(?:([YMWD])(?:(?<=Y)RS?|(?<=Y)EARS?|(?<=M)ONTHS?|(?<=W)EEKS?|(?<=D)AYS?)?)?",
+        text.upper(),
+    )
     if not match:
         return math.nan
     years = (
-        float(match[1].replace(",", ".")) / {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}[match[2]]
+        float(match[1].replace(",", ".")) / {"Y": 1, "M": 12, "W": 52, "D": 365}[match[2] or "Y"]
     )
     return years if years <= OLDEST else math.nan
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hilum.counts import counted
 from hilum.pages.charts.dots import Measured
 from hilum.pages.charts.intervals import Level, levels, reliability
 from hilum.pages.study.read import Study
@@ -274,7 +275,7 @@ def _subgroup_chart(evaluation: EvaluationRecord, colour: int) -> Markup | None:
             "all films",
             colour,
             Measured.of(whole.value, whole.interval),
-            f"{evaluation.films:,} films",
+            counted(evaluation.films, "film"),
         )
     ]
     rows += [
@@ -282,7 +283,7 @@ def _subgroup_chart(evaluation: EvaluationRecord, colour: int) -> Markup | None:
             f"{GROUPS.get(group.group, group.group)}: {_value(group)}",
             colour,
             Measured.of(group.auroc_macro.value, group.auroc_macro.interval),
-            f"{group.films:,} films"
+            counted(group.films, "film")
             if group.auroc_macro.value is not None
             else "too few: not tested",
         )

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hilum.arrays import FloatArray, Rows
+from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.files import replacing
 from hilum.findings import positions
@@ -186,6 +187,7 @@ def refuse_two_of_a_name(catalog: pd.DataFrame) -> None:
     twice = named[named.duplicated(NAME)]
     if len(twice):
         raise DataError(
-            f"{len(twice)} films, first {twice['path'].iloc[0]}, are others in two stores of the source "
+            f"{counted(len(twice), 'film')}, first {twice['path'].iloc[0]}, "
+            f"{'is another' if len(twice) == 1 else 'are others'} in two stores of the source "
             f"{twice['source'].iloc[0]!r}: prepare one of them with another --dataset name."
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.arrays import Rows
 from hilum.bundle.predictor import Predictor
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.images.film_check import is_inverted
 from hilum.images.films import Films
@@ -74,7 +75,7 @@ def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
                 dicom = dicom_files(entry)
                 if names and others and not dicom:
                     listener.note(
-                        f"{entry}: {others:,} files are no PNG or JPEG by their names: passed over"
+                        f"{entry}: {counted(others, 'file is', 'files are')} no PNG or JPEG by their names: passed over"
                     )
                 names = list(dict.fromkeys([*names, *dicom]))
             files.extend([entry / name for name in names] or [entry])

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.catalog import Catalog
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, RunError, choose
 from hilum.files import read_hashed_json, refuse_links_out, write_hashed_json
 from hilum.images.enhance import Preparation
@@ -279,7 +280,8 @@ def make_plan(
     if left_out.all():
         of_unknown = f" ({int(unknown.sum())} of unknown view)" if unknown.any() else ""
         raise OptionError(
-            f"--views is {options.views!r}, but none of the {len(left_out)} films{of_unknown} is known to be: "
+            f"--views is {options.views!r}, but none of the "
+            f"{counted(len(left_out), 'film')}{of_unknown} is known to be: "
             "use all, name the column of views, or give --unknown-views keep."
         )
     per_shard = films_a_shard or max(1, min(MOST_FILMS, MOST_BYTES // options.size**2))

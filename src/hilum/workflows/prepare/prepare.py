@@ -168,7 +168,10 @@ def _check_disk(plan: Plan, films: int, listener: Listener) -> None:
         DataError: There is less.
     """
     need, free = films * (plan.preparation.size**2 + ROW_BYTES), shutil.disk_usage(plan.out).free
-    needs = f"{films} films at {plan.preparation.size} px need {need / 1e6:,.1f} MB in {plan.out}"
+    needs = (
+        f"{counted(films, 'film')} at {plan.preparation.size} px "
+        f"{'needs' if films == 1 else 'need'} {need / 1e6:,.1f} MB in {plan.out}"
+    )
     listener.note(f"{needs}, {free / 1e6:,.1f} MB free")
     if need > free:
         raise DataError(
@@ -272,7 +275,7 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     if len(failures) == len(plan.rows):
         reasons = ", ".join(f"{count} {reason}" for reason, count in failed.items())
         raise DataError(
-            f"not one of {len(failures)} films can be read ({reasons}; {out / 'failures.csv'} has each): "
+            f"not one of {counted(len(failures), 'film')} can be read ({reasons}; {out / 'failures.csv'} has each): "
             f"mend them, delete {out} and prepare again."
         )
     pixels = [film for record in whole for film in record["pixels"]]

@@ -19,6 +19,7 @@ from hilum.annotations.known import (
 from hilum.arrays import Rows
 from hilum.bundle.model_folder import described
 from hilum.bundle.predictor import Predictor
+from hilum.counts import counted
 from hilum.errors import OptionError
 from hilum.files import write_hashed_json
 from hilum.heatmaps.localisation import LEAST_PATIENTS
@@ -176,7 +177,7 @@ def _localisation(
         return _unavailable(f"no {annotations.kind} are of the test films.")
     judge = Judge.of(store, shown, RESAMPLES, SEED, listener)
     listener.note(
-        f"scores {len(shown)} findings on {judge.films} films against {annotations.description}"
+        f"scores {counted(len(shown), 'finding')} on {counted(judge.films, 'film')} against {annotations.description}"
     )
     scorer = _Scorer(judge, record, device)
     names = judge.places.names

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from hilum.counts import counted
 from hilum.errors import OptionError, RunError
 from hilum.files import age_line, inside, read_hashed_json, unhashed
 from hilum.listener import SILENT, Listener
@@ -214,7 +215,7 @@ class Study:
             self._keep(begun_again(self.record.cells))
             done = sum(cell.state == "done" for cell in self.record.cells)
             raise Interrupted(
-                f"stopped with {done} of {len(self.record.cells)} runs done; all is saved"
+                f"stopped with {done} of {counted(len(self.record.cells), 'run')} done; all is saved"
             ) from error
         finally:
             self.board.close()

@@ -149,8 +149,9 @@ def few_steps_note(train: FinetuneTrainOptions, films: int, processes: int, repe
     step = train.batch_size * train.accumulate * processes
     once, longer = films // step, films * repeats // step
     return (
-        f"{films} films give {once * train.epochs} steps in {train.epochs} epochs, fewer than "
-        f"--train.min-steps {train.min_steps}: each epoch goes over them {repeats} times, "
+        f"{counted(films, 'film gives', 'films give')} {counted(once * train.epochs, 'step')} "
+        f"in {counted(train.epochs, 'epoch')}, fewer than "
+        f"--train.min-steps {train.min_steps}: each epoch goes over them {counted(repeats, 'time')}, "
         f"{longer * train.epochs} steps in all"
     )
 

@@ -170,6 +170,7 @@ def positive_pairs(
             "allowed for them is crop."
         )
     listener.note(
-        f"{count} of {len(rows)} films have another of the same {positives}, which one crop is cut from"
+        f"{count} of {counted(len(rows), 'film')} {'has' if count == 1 else 'have'} another of "
+        f"the same {positives}, which one crop is cut from"
     )
     return pair_order(rows, groups, seed)

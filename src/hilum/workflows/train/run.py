@@ -94,17 +94,18 @@ def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) 
     if largest < 2:
         lower = "--train.accumulate" if processes == 1 else "--train.accumulate or --devices"
         raise DataError(
-            f"{films} films are too few for a step of {batches} x 2 films: train on more films, or lower {lower}."
+            f"{counted(films, 'film is', 'films are')} too few for a step of {batches} x 2 "
+            f"films: train on more films, or lower {lower}."
         )
     if train.batch_size > largest:
         listener.note(
-            f"{films} films do not fill a batch of {train.batch_size}: it is {largest} now"
+            f"{counted(films, 'film does', 'films do')} not fill a batch of {train.batch_size}: it is {largest} now"
         )
         train = replace(train, batch_size=largest)
     step = train.batch_size * batches
     if step > train.batch_size:
         parts = [
-            f"{train.batch_size} films",
+            f"{counted(train.batch_size, 'film')}",
             f"{train.accumulate} batches" * (train.accumulate > 1),
             f"{processes} processes" * (processes > 1),
         ]
@@ -112,7 +113,7 @@ def fit_batch(train: Train, films: int, listener: Listener, processes: int = 1) 
     left = films % step
     if left > films / 10:
         listener.note(
-            f"{left} of the {films} films, others each epoch, fill no whole batch of {train.batch_size}"
+            f"{left} of the {counted(films, 'film')}, others each epoch, fill no whole batch of {train.batch_size}"
         )
     return train
 
