@@ -124,7 +124,7 @@ def options_with(kind: Callable[[Any], bool]) -> list[tuple[Any, str]]:
 
 def made(options: Any, **given: object) -> Any:
     """Return options with one field given and its other required fields filled."""
-    needed = {"data": ("store",), "out": "out", "model": "MoCo"}
+    needed = {"data": ("store",), "out": "out", "model": "MoCo", "size": 64}
     own = {entry.name for entry in fields(options)}
     if options is hilum.EvaluateOptions:
         needed["data"] = "store"

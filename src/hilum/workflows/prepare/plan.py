@@ -22,6 +22,7 @@ from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
 from hilum.images.rendering import DISPLAY
 from hilum.images.store import MANIFEST
+from hilum.options import take_fields
 from hilum.version import __version__
 
 VIEWS: dict[str, tuple[str, ...]] = {"all": (), "frontal": ("LATERAL",)}
@@ -78,7 +79,9 @@ class PrepareOptions:
 
         Raises:
             OptionError: A limit is not above 0.
+            TypeError: The file for names is no path.
         """
+        take_fields(self)
         if self.max_pixels < 1:
             raise OptionError(f"--max-pixels is {self.max_pixels}: allowed is 1 or more.")
         if not 0 < self.patience < float("inf"):
