@@ -10,7 +10,7 @@ import pytest
 from study_plans import tiny_plan
 
 from hilum.cli import main
-from hilum.errors import DataError
+from hilum.errors import DataError, RunError
 from hilum.pages.pages import write_report
 from hilum.workflows.card.card import card
 from hilum.workflows.card.options import CardOptions
@@ -96,6 +96,18 @@ def test_a_damaged_file_is_named_in_one_line(
     part = line.partition(": ")[0]
     assert file.startswith(part) or part == "manifest.json"  # a store's table is opened with it
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("file", ["predictions-test.parquet", "log.jsonl", "options.yaml"])
+def test_no_page_is_built_from_a_damaged_file(copied: Callable[[str], Path], file: str) -> None:
+    run = copied("run")
+    before = (run / "report.html").read_bytes()
+    flip(run / file, 60)
+    with pytest.raises(RunError) as caught:
+        write_report(run)
+    assert file in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (run / "report.html").read_bytes() == before
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "model.json", "seen.parquet"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ def test_a_run_goes_on_where_store_and_init_were_moved(moved: Path) -> None:
 def test_init_may_be_named_by_its_model_instead(moved: Path) -> None:
     finetune(tuning(moved, moved / "start/model"))
     assert (moved / "run/metrics.json").is_file()
+
+
+@pytest.mark.parametrize("init", ["start", "elsewhere", "random"])
+def test_init_that_is_not_there_is_asked_for(moved: Path, init: str) -> None:
+    shutil.rmtree(moved / "start")
+    named = init if init == "random" else str(moved / init)
+    with pytest.raises(RunError, match="give --init where they are now"):
+        finetune(replace(tuning(moved, moved), init=named))
 
 
 def test_other_weights_as_init_are_refused_whatever_they_are_called(

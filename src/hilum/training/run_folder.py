@@ -276,6 +276,12 @@ def _same_options(path: Path, options: Mapping[str, Any]) -> None:
         old = {name: with_new_names(name, block) for name, block in written.items()}
         old = with_moved_paths(old, today)
         differing = difference(old, today)
+        began = (old.get("record") or {}).get("init")
+        if began and "init" not in today["record"] and _begun(path):
+            raise RunError(
+                f"{path} began with weights of SHA-256 {began[:8]}, and no file of that --init is there: "
+                "give --init where they are now."
+            )
         if differing and _begun(path):
             raise RunError(
                 f"{path} holds a run with other options ({differing}): give the same, or another --out."

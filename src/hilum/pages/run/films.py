@@ -17,6 +17,7 @@ from hilum.images.films import Films
 from hilum.metrics.roc import roc_points
 from hilum.pages.gallery import Gallery, read_gallery
 from hilum.pages.read import Run
+from hilum.training.run_folder import own_file
 from hilum.workflows.data.subsets import Subsets, truth_of
 from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.evaluate.record import EvaluationRecord
@@ -48,8 +49,11 @@ def run_films(run: Run) -> RunFilms:
     """Return the films of a run's page; the gallery is made where it is not there yet.
 
     Raises:
-        RunError: The gallery that is there is damaged.
+        RunError: The gallery that is there, or saved predictions, are damaged.
     """
+    for name in run.evaluations:  # what is damaged is refused, what is gone only left out
+        if (saved := own_file(run.path, f"predictions-{name}.parquet")).is_file():
+            read_predictions(saved)
     curves, reasons = {}, {}
     for name, evaluation in run.evaluations.items():
         try:
