@@ -169,8 +169,11 @@ def of_run(folder: Path, below: str = "") -> Parts:
     if (folder / ROUNDS).exists():
         yield read_part(f"{below}{ROUNDS}", read_rounds, folder)
     for run in (*sorted((folder / ROUND_FOLDERS).glob("round-*")), folder / TEACHER):
+        place = f"{below}{run.relative_to(folder).as_posix()}/"
         if (run / OPTIONS).is_file():
-            yield from of_run(run, f"{below}{run.relative_to(folder).as_posix()}/")
+            yield from of_run(run, place)
+        elif (run / PSEUDO_LABELS).exists():  # a round that labelled no film trained nothing
+            yield read_part(f"{place}{PSEUDO_LABELS}", read_pseudo_labels, run / PSEUDO_LABELS)
 
 
 def of_gallery(folder: Path, below: str = "") -> Parts:
