@@ -130,8 +130,8 @@ def _decoded(data: bytes, stream: Codestream) -> NDArray[Any]:
         elif stream.codec == "jpeg-ls":
             words = imagecodecs.jpegls_decode(data)
         elif stream.codec == "jpeg2000":
-            # High-throughput ones too: imagecodecs' htj2k_decode returns memory that was never
-            # written where the frame is damaged (2026.3.6).
+            # High-throughput ones too: imagecodecs' htj2k_decode (2026.3.6) returns what it makes of
+            # a cut or damaged frame, without an error.
             words = imagecodecs.jpeg2k_decode(data, numthreads=1)
         else:
             words = imagecodecs.jpegxl_decode(data, 0, numthreads=1)
