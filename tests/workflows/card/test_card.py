@@ -352,7 +352,7 @@ def test_weights_that_give_no_numbers_are_refused(tmp_path):
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(
         RunError,
-        match=r"w\.safetensors has 3136 values in conv1\.weight that are no finite numbers",
+        match=r"w\.safetensors has 3,136 values in conv1\.weight that are not finite",
     ):
         card(
             [made(tmp_path / "store")],

@@ -317,7 +317,7 @@ def test_too_small_a_disk_is_said_beforehand(films: Path, tmp_path: Path) -> Non
     catalog = Catalog("here", films, (), table, len(table))
     with pytest.raises(
         DataError,
-        match=r"300000 films at 4096 px need 5,\d\d\d,\d\d\d.\d MB in .*, but only .* free",
+        match=r"300,000 films at 4096 px need 5,\d\d\d,\d\d\d.\d MB in .*, but only .* free",
     ):
         prepare(catalog, tmp_path / "out", PrepareOptions(4096, workers=1))
 
