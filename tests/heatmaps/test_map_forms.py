@@ -8,7 +8,7 @@ from torch import nn
 
 from hilum.classifier.network import Classifier
 from hilum.errors import OptionError
-from hilum.heatmaps.gradcam import explain
+from hilum.heatmaps.gradcam import explain, layer_maps
 from hilum.heatmaps.layers import Trace
 from hilum.heatmaps.map_forms import FIRST, LAST, TOKENS, MapForm, possible_forms
 from hilum.nn.backbones import Backbone
@@ -93,8 +93,8 @@ def levit():
 
 NETWORKS = {
     # name: network, side of its films, layer, side of the map, form
-    "class token": (vit, 56, "blocks.1", 7, MapForm(TOKENS, 7, 7, 1)),
-    "registers": (lambda: vit(reg_tokens=4), 56, "blocks.1", 7, MapForm(TOKENS, 7, 7, 5)),
+    "class token": (vit, 56, "blocks.2.norm1", 7, MapForm(TOKENS, 7, 7, 1)),
+    "registers": (lambda: vit(reg_tokens=4), 56, "blocks.2.norm1", 7, MapForm(TOKENS, 7, 7, 5)),
     "tokens pooled": (
         lambda: vit(class_token=False, global_pool="avg"),
         56,
@@ -233,9 +233,70 @@ def test_the_first_map_among_several_outputs_is_taken_and_replaced():
 
 
 def test_the_products_classifier_of_a_small_vit_and_a_mambaout():
-    for name, layer in (("test_vit", "blocks.4"), ("test_mambaout", "stages.1")):
+    for name, layer in (("test_vit", "blocks.5.norm1"), ("test_mambaout", "stages.1")):
         backbone = Backbone(name, 64)
         model = Classifier(backbone, nn.Linear(backbone.out_features, 2)).eval()
         heat = explain(model, torch.randn(1, 1, 64, 64), [0, 1])
         assert heat.layer == f"backbone.network.{layer}"
         assert heat.maps.shape == (1, 2, 64, 64)
+
+
+class ReadsTwoPlaces(nn.Module):
+    """Tokens of 8 x 8 places whose score rises with one place and falls with another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(1, 3, 8, stride=8)
+        self.norm = nn.LayerNorm(3)
+
+    def forward(self, images):
+        tokens = self.norm(self.embed(images).flatten(2).movedim(1, 2))  # [B, 64, 3]
+        return (tokens[:, 19, :1] - tokens[:, 40, :1]) * 2
+
+
+def test_a_norm_of_tokens_is_weighed_by_the_gradient_of_each_place():
+    torch.manual_seed(0)
+    model, films = ReadsTwoPlaces().eval(), torch.rand(2, 1, 64, 64)
+    raw = layer_maps(model, films, [0], "norm", MapForm(TOKENS, 8, 8))
+    first = model.norm(model.embed(films).flatten(2).movedim(1, 2))[..., 0].detach()  # [B, 64]
+    expected = torch.zeros(2, 64)
+    expected[:, 19], expected[:, 40] = 2 * first[:, 19], -2 * first[:, 40]
+    expected.clamp_(min=0)
+    torch.testing.assert_close(raw[:, 0].flatten(1), expected)  # a mean gradient is 0 everywhere
+
+
+@pytest.mark.parametrize("name", ["class token", "registers"])
+def test_a_named_block_keeps_the_mean_gradient(name):
+    model, side, *_ = build(name)
+    films = torch.randn(2, 1, side, side)
+    heat = explain(model, films, [1], layer="blocks.1")
+    form, caught = Trace(model, films[:1]).form(heat.layer), []
+    handle = model.get_submodule(heat.layer).register_forward_hook(caught_copy(caught))
+    (gradient,) = torch.autograd.grad(model(films)[:, 1].sum(), caught)
+    handle.remove()
+    weights = form.to_map(gradient).mean(dim=(2, 3), keepdim=True)
+    expected = (weights * form.to_map(caught[0].detach())).sum(dim=1).clamp(min=0)
+    torch.testing.assert_close(heat.raw[:, 0], expected, atol=1e-6, rtol=1e-3)
+
+
+def caught_copy(into):
+    def keep(_, __, output):
+        into.append(output.detach().requires_grad_())
+        return into[-1] * 1
+
+    return keep
+
+
+def test_maps_of_other_forms_keep_the_mean_gradient():
+    model, side, *_ = build("swin")
+    films = torch.randn(1, 1, side, side)
+    form = Trace(model, films).form("backbone.network.layers.0")
+    caught = []
+    layer = model.get_submodule("backbone.network.layers.0")
+    handle = layer.register_forward_hook(caught_copy(caught))
+    (gradient,) = torch.autograd.grad(model(films)[:, 0].sum(), caught)
+    handle.remove()
+    weights = form.to_map(gradient).mean(dim=(2, 3), keepdim=True)
+    expected = (weights * form.to_map(caught[0].detach())).sum(dim=1).clamp(min=0)
+    raw = layer_maps(model, films, [0], "backbone.network.layers.0", form)
+    torch.testing.assert_close(raw[:, 0], expected, atol=1e-6, rtol=1e-3)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hilum.errors import OptionError
-from hilum.heatmaps.layers import LEAST_SIDE, Trace
-from hilum.heatmaps.map_forms import FIRST, MapForm
+from hilum.heatmaps.layers import LEAST_SIDE, Trace, is_norm
+from hilum.heatmaps.map_forms import FIRST, TOKENS, MapForm
 
 _LARGEST_SIDE = 512  # pixels up to which small films are enlarged in search of a map
 _LIFT = 1024.0  # keeps half-precision gradients from underflow; a power of two is exact
@@ -95,7 +95,9 @@ def layer_maps(
     """Return the maps of one layer, float32 [B, F, h, w], at least 0, on their own scale.
 
     A map is the layer's channels summed with each channel's mean gradient as weight, and cut at 0
-    (eq. 1 and 2). Arguments as ``explain``, but ``layer`` is a full name, ``form`` how its output holds
+    (eq. 1 and 2). Where the layer is a norm of tokens, each place is weighed by its own gradient
+    (HiResCAM, arXiv 2011.08891): attention reads a few places, whose gradients a mean over all
+    would lose. Arguments as ``explain``, but ``layer`` is a full name, ``form`` how its output holds
     the map (channels first unless given), and the films are taken as they are.
     """
     form = MapForm(FIRST, 0, 0) if form is None else form
@@ -107,9 +109,14 @@ def layer_maps(
             raise ValueError(f"layer {layer!r} was called {len(outputs)} times in one pass")
         activations = form.to_map(outputs[0].detach()).float()  # [B, C, h, w]
         weights = _pooled_linear_weights(model, activations, recorded.head_inputs, findings)
-        if weights is None:
-            weights = _mean_gradients(logits, outputs[0], form, findings)
-    return torch.einsum("bfc,bchw->bfhw", weights, activations).clamp_(min=0.0)
+        if weights is not None:
+            maps = torch.einsum("bfc,bchw->bfhw", weights, activations)
+        else:
+            # Not before a norm: that ignores the length of a token, whose product with its own
+            # gradient is then 0 but for rounding.
+            by_place = form.order == TOKENS and is_norm(model.get_submodule(layer))
+            maps = _weighed_by_gradients(logits, outputs[0], form, findings, by_place=by_place)
+    return maps.clamp_(min=0.0)
 
 
 def scale_to_one(maps: Tensor) -> Tensor:
@@ -131,9 +138,11 @@ def _find_layer(model: nn.Module, films: Tensor, layer: str | None) -> tuple[Ten
         return films, trace, name
     side = max(films.shape[-2:])
     while True:
+        unread = None
         for name in trace.fine_layers():
             if _read_by_scores(model, films[:1], name, trace.form(name)):
-                return films, trace, name
+                return films, trace, _norm_that_is_read(model, films[:1], trace, unread) or name
+            unread = name
         larger = 2 * max(films.shape[-2:])
         if trace.fine_layers() or not trace.main_path() or larger > _LARGEST_SIDE:
             break
@@ -146,6 +155,16 @@ def _find_layer(model: nn.Module, films: Tensor, layer: str | None) -> tuple[Ten
         f"no layer of this model past its first has a map of {LEAST_SIDE} x {LEAST_SIDE} that its "
         f"scores depend on, on films of {side} px or enlarged: name a layer, or take another backbone."
     )
+
+
+def _norm_that_is_read(
+    model: nn.Module, film: Tensor, trace: Trace, block: str | None
+) -> str | None:
+    """Return the norm by which a block that gives only the class token on reads the tokens, if any."""
+    norm = None if block is None else trace.first_norm(block)
+    if norm is None or not _read_by_scores(model, film, norm, trace.form(norm)):
+        return None
+    return norm
 
 
 def _read_by_scores(model: nn.Module, film: Tensor, layer: str, form: MapForm) -> bool:
@@ -210,21 +229,24 @@ def _pooled_linear_weights(
     return weights.expand(len(maps), -1, -1)
 
 
-def _mean_gradients(
-    logits: Tensor, output: Tensor, form: MapForm, findings: Sequence[int]
+def _weighed_by_gradients(
+    logits: Tensor, output: Tensor, form: MapForm, findings: Sequence[int], *, by_place: bool
 ) -> Tensor:
-    """Return each channel's gradient averaged over the map, float32 [B, F, C].
+    """Return the channels' sum, weighed by gradients or by their means, float32 [B, F, h, w].
 
     Images of a batch do not interact in evaluation mode, so one backward pass of the summed logits
     serves all of them.
     """
-    means = []
+    activations, maps = form.to_map(output.detach()).float(), []
     for finding in findings:
-        (gradient,) = torch.autograd.grad(
-            logits[:, finding].sum() * _LIFT, output, retain_graph=True
-        )
-        means.append(form.to_map(gradient).float().mean(dim=(2, 3)) / _LIFT)
-    return torch.stack(means, dim=1)
+        (lifted,) = torch.autograd.grad(logits[:, finding].sum() * _LIFT, output, retain_graph=True)
+        gradient = form.to_map(lifted).float() / _LIFT  # [B, C, h, w]
+        if by_place:
+            maps.append((gradient * activations).sum(dim=1))
+        else:
+            weights = gradient.mean(dim=(2, 3))
+            maps.append(torch.einsum("bc,bchw->bhw", weights, activations))
+    return torch.stack(maps, dim=1)
 
 
 def _check_findings(findings: Sequence[int], outputs: int) -> None:

@@ -24,6 +24,11 @@ _STEM_STRIDE = 4  # maps finer than a quarter of the film show edges and texture
 _STEM = re.compile("stem|embed")  # timm's names of what cuts a film into patches before any block
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a norm, by the name of its class: timm has many of its own."""
+    return type(module).__name__.lower().endswith("norm")
+
+
 class Trace:
     """The outputs of all modules in one forward pass of one image, in order of completion."""
 
@@ -64,6 +69,13 @@ class Trace:
             if min(self.map_size(name)) >= LEAST_SIDE and self._past_stem(name)
         ]
         return [name for name in reversed(fine) if not _STEM.search(name)]
+
+    def first_norm(self, block: str) -> str | None:
+        """Return the norm of tokens with which a block begins; None where it begins otherwise."""
+        for name in sorted(self._children(block), key=list(self._shapes).index):
+            tokens = [form for form in self._forms[name] if form.order == TOKENS]
+            return name if tokens and is_norm(self._model.get_submodule(name)) else None
+        return None
 
     def named(self, layer: str) -> str:
         """Return the full name of the layer that the user names, in full or by the end of its name.
