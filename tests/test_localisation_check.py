@@ -32,3 +32,4 @@ def test_it_says_model_control_and_chance_and_whether_it_passes(tmp_path: Path) 
     ]
     assert found["passes"] == all(beaten[1:])
     assert "No Finding" not in found["findings"]
+    assert 0 <= found["validation"]["learnt"] <= found["validation"]["of"] <= 14
