@@ -12,6 +12,7 @@ from exports import Export, referring
 from hilum.catalog import Catalog
 from hilum.errors import DataError, OptionError
 from hilum.images.dicom.header import read_header
+from hilum.listener import Listener
 from hilum.sources import read_source
 from hilum.sources.archive.entering import left_out
 from hilum.sources.archive.film_view import film_view
@@ -385,3 +386,19 @@ def test_the_class_alone_tells_a_radiograph(export):
     export("b", Modality=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.2", study="2")
     catalog = read(export)
     assert catalog.files_of(range(len(catalog.table))) == ("a",)
+
+
+def test_progress_is_told_in_files(export):
+    class Told(Listener):
+        def __init__(self) -> None:
+            self.steps: list[tuple[str, int, int]] = []
+
+        def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
+            self.steps.append((stage, done, total))
+
+    for name in "abc":
+        export(name)
+    told = Told()
+    read_source("dicom", export.root, told)
+    assert told.steps[0] == ("read headers", 0, 3)
+    assert told.steps[-1] == ("read headers", 3, 3)

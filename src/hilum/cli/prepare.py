@@ -64,7 +64,7 @@ def source_command(name: str) -> Callable[..., None]:
     ) -> None:
         chosen = {entry.name: getattr(source, entry.name) for entry in fields(source)}
         with listening() as listener:
-            catalog = read_source(name, root, **chosen)
+            catalog = read_source(name, root, listener, **chosen)
             for note in catalog.notes:
                 listener.note(note)
             result = prepare(catalog, out, options, listener)

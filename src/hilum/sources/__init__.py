@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from hilum.catalog import Catalog
 from hilum.errors import DataError, OptionError, choose, did_you_mean
+from hilum.listener import SILENT, Listener
 
 
 class SourceEntry(NamedTuple):
@@ -19,6 +20,8 @@ class SourceEntry(NamedTuple):
     file: str = ""
     """Suffix of the one file that a set of this source consists of, which may be given instead of
     its folder."""
+    listens: bool = False
+    """Whether ``read`` takes a listener, for reading may take minutes."""
 
 
 class SourceModule(Protocol):
@@ -26,8 +29,8 @@ class SourceModule(Protocol):
 
     Options: type[Any]
 
-    def read(self, root: Path, options: Any) -> Catalog:
-        """Read the data set below ``root``."""
+    def read(self, root: Path, options: Any, **listener: Listener) -> Catalog:
+        """Read the data set below ``root``; the ``listener`` is for sources that take one."""
 
 
 SOURCES: dict[str, SourceEntry] = {
@@ -49,7 +52,9 @@ SOURCES: dict[str, SourceEntry] = {
         ".npz",
     ),
     "dicom": SourceEntry(
-        "hilum.sources.dicom", "DICOM files of a hospital: a tree, labels in a table keyed by study"
+        "hilum.sources.dicom",
+        "DICOM files of a hospital: a tree, labels in a table keyed by study",
+        listens=True,
     ),
     "vindr": SourceEntry(
         "hilum.sources.vindr", "VinDr-CXR: its table of readers, DICOM films, boxes"
@@ -73,12 +78,15 @@ def load_source(name: str) -> SourceModule:
     return cast(SourceModule, import_module(choose(name, SOURCES, "source").module))
 
 
-def read_source(name: str, root: Path | str, /, **options: Any) -> Catalog:
+def read_source(
+    name: str, root: Path | str, /, listener: Listener = SILENT, **options: Any
+) -> Catalog:
     """Read a data set into a catalogue: one row a film, no image opened.
 
     Args:
         name: One of SOURCES.
         root: The data set's folder, or its file where it is one.
+        listener: Gets the progress of sources that take long.
         options: The fields of the source's ``Options``.
 
     Raises:
@@ -97,7 +105,8 @@ def read_source(name: str, root: Path | str, /, **options: Any) -> Catalog:
     if not root.is_dir() and not _is_the_set(root, SOURCES[name].file):
         what = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}: give the folder of the data set ({SOURCES[name].help}).")
-    return source.read(root, source.Options(**options))
+    heard = {"listener": listener} if SOURCES[name].listens else {}
+    return source.read(root, source.Options(**options), **heard)
 
 
 def _is_the_set(root: Path, suffix: str) -> bool:

@@ -18,6 +18,7 @@ from hilum.catalog import ARCHIVE_COLUMNS, Archive, Catalog, film_table
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError, choose, did_you_mean
 from hilum.images.dicom.header import DicomHeader
+from hilum.listener import SILENT, Listener
 from hilum.options import take_fields
 from hilum.sources import paths
 from hilum.sources.archive.entering import LINK, NO_DICOM, REASONS, body_part, left_out
@@ -118,8 +119,10 @@ class DicomOptions:
 Options = DicomOptions
 
 
-def read(root: Path, options: DicomOptions) -> Catalog:
+def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Catalog:
     """Read the headers below a root in parallel, and join the labels; no pixel is read.
+
+    The listener gets the progress in files.
 
     Raises:
         OptionError: Options that contradict each other or name nothing.
@@ -128,7 +131,11 @@ def read(root: Path, options: DicomOptions) -> Catalog:
     dataset = paths.dataset_name(options.dataset)
     words = RegionWords(options.chest_words, options.other_words)
     tree = tree_of(root)
-    headers = read_headers(root, tree.files)
+    total = len(tree.files)
+    listener.progress("read headers", 0, total)
+    headers = read_headers(
+        root, tree.files, lambda done: listener.progress("read headers", done, total)
+    )
     if not any(isinstance(header, DicomHeader) for header in headers):
         raise DataError(
             f"ROOT holds no readable DICOM file: looked for some under any name in {len(tree.files):,} files. Give the "

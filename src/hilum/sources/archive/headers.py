@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,8 @@ CHUNK = 64
 """Files that are sent at once."""
 FEW = 200
 """Fewer files are not worth another process."""
+SECONDS_BETWEEN = 0.5
+"""Seconds between two calls of a progress."""
 Header = DicomHeader | str
 """A header, or why a file has none."""
 
@@ -37,7 +39,7 @@ def read_headers(
     Args:
         root: What the files lie below.
         files: Paths below it.
-        progress: Called with the number of files done, from several threads.
+        progress: Called with the number of files done, now and then.
         workers: Processes; by default one a core, fewer for few files.
 
     Raises:
@@ -62,13 +64,16 @@ def read_headers(
                     headers[index] = header
                 with lock:
                     done += len(chunk)
-                    progress(done)
 
     count = min(workers or len(os.sched_getaffinity(0)), -(-len(files) // FEW))
     with ThreadPoolExecutor(max(1, count)) as threads:
         try:
-            for future in [threads.submit(work) for _ in range(count)]:
-                future.result()
+            reading = {threads.submit(work) for _ in range(count)}
+            while reading:
+                ended, reading = wait(reading, timeout=SECONDS_BETWEEN)
+                for future in ended:
+                    future.result()
+                progress(done)
         except BaseException:
             waiting = iter(())  # the other threads end after their chunk
             raise

@@ -115,7 +115,7 @@ def prepare(
         key = made_key(out)
         name = catalog.root.resolve().name.encode(errors="surrogateescape")
         catalog = replace(catalog, source=f"folder-{key.pseudonyms('source', [name])[0][:8]}")
-    names_file = None if options.names_file is None else as_path("names_file", options.names_file)
+    names_file = options.names_file
     if names_file is not None:
         refuse_names_file(names_file, out, catalog)
     named = catalog
