@@ -9,7 +9,7 @@ from hilum.cli.shared import UNSHARED, Shared, answer
 from hilum.cli.terminal.console import listening
 
 SHOWN = 12
-"""Parts that are named."""
+"""Files that are named."""
 FOLDER = Parameter(
     help="Folder of a store, a run (rounds of pseudo-labels are one), a model, a study (a demo is one) or a card."
 )

@@ -33,7 +33,7 @@ from hilum.training.run_folder import (
 from hilum.workflows.card.card import CARD, is_card
 from hilum.workflows.card.pixels import PICTURES
 from hilum.workflows.card.record import CardRecord
-from hilum.workflows.check.part import Part, Parts, files_of, read_part
+from hilum.workflows.check.checked import Checked, Checks, files_of, read_checked
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
 from hilum.workflows.evaluate.predictions import read_predictions
 from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
@@ -75,7 +75,7 @@ def check(path: str | Path) -> CheckResult:
         DataError: The folder is none of these.
     """
     path = as_path("path", path)
-    parts = list(_parts(path))
+    parts = list(_checks(path))
     tops = {part.name.split("/")[0] for part in parts}
     others = sorted(
         entry.name for entry in path.iterdir() if entry.name[0] != "." and entry.name not in tops
@@ -91,7 +91,7 @@ def check(path: str | Path) -> CheckResult:
     )
 
 
-def _parts(folder: Path) -> Parts:
+def _checks(folder: Path) -> Checks:
     if is_study(folder):
         return of_study(folder)
     if is_card(folder):
@@ -107,44 +107,44 @@ def _parts(folder: Path) -> Parts:
     )
 
 
-def of_store(folder: Path, below: str = "") -> Parts:
+def of_store(folder: Path, below: str = "") -> Checks:
     """Read the files of a store; ``below`` is its place with a slash."""
-    opened = read_part(f"{below}{MANIFEST}", Store.open, folder)
+    opened = read_checked(f"{below}{MANIFEST}", Store.open, folder)
     if opened.fault is not None:
         yield opened
         return
     store: Store = opened.value
-    yield Part(f"{below}{MANIFEST}", notes=store.notes)
-    yield Part(f"{below}{CATALOG}")  # compared when the store was opened
+    yield Checked(f"{below}{MANIFEST}", notes=store.notes)
+    yield Checked(f"{below}{CATALOG}")  # compared when the store was opened
     yield from files_of(folder, {shard["file"]: shard["sha256"] for shard in store.shards}, below)
-    yield read_part(f"{below}{SPLIT}", Split.load, folder)
+    yield read_checked(f"{below}{SPLIT}", Split.load, folder)
     if (folder / DUPLICATES).exists():
-        yield read_part(f"{below}{DUPLICATES}", read_duplicates, store)
+        yield read_checked(f"{below}{DUPLICATES}", read_duplicates, store)
 
 
-def of_bundle(folder: Path) -> Parts:
+def of_bundle(folder: Path) -> Checks:
     """Read the files of a model that lies by itself."""
-    yield Part(DESCRIPTION, of_model(folder, DESCRIPTION).fault, age_notes(folder))
+    yield Checked(DESCRIPTION, of_model(folder, DESCRIPTION).fault, age_notes(folder))
     for name in (WEIGHTS, SEEN, BUNDLE):
         if (folder / name).exists():
-            yield Part(name)  # compared with the description
+            yield Checked(name)  # compared with the description
 
 
-def of_model(path: Path, name: str) -> Part:
+def of_model(path: Path, name: str) -> Checked:
     """Read the three files of a bundle, or of that in a run."""
 
     def whole() -> None:
         if faults := damages(path):
             raise DataError(f"{', '.join(faults)} missing or not what was written")
 
-    return read_part(name, whole)
+    return read_checked(name, whole)
 
 
-def of_run(folder: Path, below: str = "") -> Parts:
+def of_run(folder: Path, below: str = "") -> Checks:
     """Read the files of a run, and those of the runs within it: rounds, a teacher."""
-    options = read_part(f"{below}{OPTIONS}", read_options_file, folder)
-    yield Part(options.name, options.fault, age_notes(folder))
-    metrics = read_part(f"{below}{METRICS}", read_metrics, folder)
+    options = read_checked(f"{below}{OPTIONS}", read_options_file, folder)
+    yield Checked(options.name, options.fault, age_notes(folder))
+    metrics = read_checked(f"{below}{METRICS}", read_metrics, folder)
     if (folder / METRICS).exists():
         yield metrics
     hashes = (metrics.value or {}).get(FILES) or {}
@@ -152,50 +152,50 @@ def of_run(folder: Path, below: str = "") -> Parts:
         folder, {name: hashes[name] for name in (LOG, CROPS) if name in hashes}, below
     )
     if LOG not in hashes and (folder / LOG).exists():
-        log = read_part(f"{below}{LOG}", read_log, folder)
+        log = read_checked(f"{below}{LOG}", read_log, folder)
         unfinished = f"{folder / LOG} has no hash until the run is finished: it was only read"
-        yield Part(log.name, log.fault, () if (folder / METRICS).exists() else (unfinished,))
+        yield Checked(log.name, log.fault, () if (folder / METRICS).exists() else (unfinished,))
     if is_model(folder):
         yield of_model(folder, f"{below}{MODEL}")
     if (folder / PSEUDO_LABELS).exists():
-        yield read_part(f"{below}{PSEUDO_LABELS}", read_pseudo_labels, folder / PSEUDO_LABELS)
+        yield read_checked(f"{below}{PSEUDO_LABELS}", read_pseudo_labels, folder / PSEUDO_LABELS)
     for split in sorted((folder / SPLITS).glob("*")):
-        yield read_part(f"{below}{SPLITS}/{split.name}", Split.load, split)
+        yield read_checked(f"{below}{SPLITS}/{split.name}", Split.load, split)
     for file in sorted(folder.glob("predictions-*.parquet")):
-        yield read_part(f"{below}{file.name}", read_predictions, file)
+        yield read_checked(f"{below}{file.name}", read_predictions, file)
     for step in sorted((folder / CHECKPOINTS).glob("[!.]*")):
-        yield Part(f"{below}{CHECKPOINTS}/{step.name}", damage(step))
+        yield Checked(f"{below}{CHECKPOINTS}/{step.name}", damage(step))
     yield from of_gallery(folder, below)
     if (folder / ROUNDS).exists():
-        yield read_part(f"{below}{ROUNDS}", read_rounds, folder)
+        yield read_checked(f"{below}{ROUNDS}", read_rounds, folder)
     for run in (*sorted((folder / ROUND_FOLDERS).glob("round-*")), folder / TEACHER):
         place = f"{below}{run.relative_to(folder).as_posix()}/"
         if (run / OPTIONS).is_file():
             yield from of_run(run, place)
         elif (run / PSEUDO_LABELS).exists():  # a round that labelled no film trained nothing
-            yield read_part(f"{place}{PSEUDO_LABELS}", read_pseudo_labels, run / PSEUDO_LABELS)
+            yield read_checked(f"{place}{PSEUDO_LABELS}", read_pseudo_labels, run / PSEUDO_LABELS)
 
 
-def of_gallery(folder: Path, below: str = "") -> Parts:
+def of_gallery(folder: Path, below: str = "") -> Checks:
     """Read the heatmaps' gallery of a run or study, where it has one."""
     place = folder / EXPLAINED
     if (place / SUMMARY).exists():
-        summary = read_part(f"{below}{EXPLAINED}/{SUMMARY}", read_hashed_json, place / SUMMARY)
-        yield Part(summary.name, summary.fault, age_line(place, unhashed(place, [SUMMARY])))
+        summary = read_checked(f"{below}{EXPLAINED}/{SUMMARY}", read_hashed_json, place / SUMMARY)
+        yield Checked(summary.name, summary.fault, age_line(place, unhashed(place, [SUMMARY])))
         if summary.value:
             yield from files_of(place, summary.value[0].get(FILES), f"{below}{EXPLAINED}/")
 
 
-def of_study(folder: Path) -> Parts:
+def of_study(folder: Path) -> Checks:
     """Read the files of a study, of its runs, and of the stores that lie in its folder."""
     names = [
         name for name in (PLAN, ANALYSIS, LOCALISATION, DATA, DEMO) if (folder / name).exists()
     ]
-    study = read_part(STUDY, read_study, folder)
-    yield Part(STUDY, study.fault, age_line(folder, unhashed(folder, [STUDY, *names])))
+    study = read_checked(STUDY, read_study, folder)
+    yield Checked(STUDY, study.fault, age_line(folder, unhashed(folder, [STUDY, *names])))
     for name in names:
         read = read_hashed_text if name == PLAN else read_hashed_json
-        yield read_part(name, read, folder / name)
+        yield read_checked(name, read, folder / name)
     yield from of_gallery(folder)
     for run in sorted((folder / RUNS).glob("*")):
         if (run / OPTIONS).is_file():
@@ -206,13 +206,13 @@ def of_study(folder: Path) -> Parts:
             yield from of_store(path, f"{path.relative_to(root).as_posix()}/")
         else:
             line = f"its store {store.path} lies elsewhere: give it to hilum check too"
-            yield Part(STUDY, notes=(line,))
+            yield Checked(STUDY, notes=(line,))
 
 
-def of_card(folder: Path) -> Parts:
+def of_card(folder: Path) -> Checks:
     """Read a data card and its pictures."""
-    card = read_part(CARD, _read_card, folder)
-    yield Part(CARD, card.fault, age_line(folder, unhashed(folder, [CARD])))
+    card = read_checked(CARD, _read_card, folder)
+    yield Checked(CARD, card.fault, age_line(folder, unhashed(folder, [CARD])))
     yield from files_of(folder / PICTURES, card.value, f"{PICTURES}/")
 
 

@@ -1,4 +1,4 @@
-"""One part of a folder that was read: its name, and its fault where it is not what was written."""
+"""One file or folder that was read: its name, and its fault where it is not what was written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.files import inside, sha256
 
 
 @dataclass(frozen=True)
-class Part:
+class Checked:
     """A file or folder, by its place below the folder that is checked."""
 
     name: str
@@ -23,21 +23,21 @@ class Part:
     """What was read."""
 
 
-Parts = Iterator[Part]
+Checks = Iterator[Checked]
 
 
-def read_part(name: str, read: Callable[..., Any], *values: Any) -> Part:
-    """Read a part; whatever its reader raises for a damaged file is the part's fault."""
+def read_checked(name: str, read: Callable[..., Any], *values: Any) -> Checked:
+    """Read a file or folder; whatever its reader raises is its fault."""
     try:
-        return Part(name, value=read(*values))
+        return Checked(name, value=read(*values))
     except (HilumError, OSError, ValueError, KeyError, TypeError) as error:
-        return Part(name, fault=" ".join(str(error).split()))
+        return Checked(name, fault=" ".join(str(error).split()))
 
 
-def files_of(folder: Path, hashes: object, below: str) -> Parts:
+def files_of(folder: Path, hashes: object, below: str) -> Checks:
     """Compare files with their hashes, by name in a folder."""
     for name, digest in hashes.items() if isinstance(hashes, Mapping) else ():
-        yield read_part(f"{below}{name}", _same, folder, name, digest)
+        yield read_checked(f"{below}{name}", _same, folder, name, digest)
 
 
 def _same(folder: Path, name: str, digest: str) -> None:
