@@ -96,7 +96,7 @@ def layer_maps(
 
     A map is the layer's channels summed with each channel's mean gradient as weight, and cut at 0
     (eq. 1 and 2). Where the layer is a norm of tokens, each place is weighed by its own gradient
-    (HiResCAM, arXiv 2011.08891): attention reads a few places, whose gradients a mean over all
+    (arXiv 2011.08891): attention reads a few places, whose gradients a mean over all
     would lose. Arguments as ``explain``, but ``layer`` is a full name, ``form`` how its output holds
     the map (channels first unless given), and the films are taken as they are.
     """
