@@ -122,7 +122,7 @@ def reasons(films: list[Path], run: Path, folder: Path) -> dict[str, dict[str, s
     doors["prepare"] = {path: failed.get(path, "read") for path in plain}
     result = hilum.predict(run, films, folder / "predictions.csv", "cpu")
     doors["predict"] = {path: result.failed.get(path, "read") for path in paths}
-    some = [films[0], *films[1 :: len(films) // EXPLAINED]]
+    some = [films[0], *films[1 :: max(1, len(films) // EXPLAINED)]]
     explained = hilum.explain(run, some, ExplainOptions(out=folder / "heatmaps", device="cpu"))
     doors["explain"] = {str(film): explained.failed.get(str(film), "read") for film in some}
     model, doors["python"] = hilum.load(run, "cpu"), {}

@@ -153,6 +153,8 @@ def load_model(path: Path) -> Model:
         backbone = Backbone(description.backbone, description.size)
         tensors = load_file(folder / WEIGHTS)
         seen = pd.read_parquet(folder / SEEN)
+        if not all(pd.api.types.is_string_dtype(seen[name]) for name in ("name", "pixels")):
+            raise ValueError(f"{SEEN} holds what are no texts")
     except Exception as error:
         # timm, safetensors, pyarrow and the file system each have their own errors for a damaged file.
         raise RunError(

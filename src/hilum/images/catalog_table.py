@@ -44,6 +44,7 @@ class CatalogTable:
         self._lock = threading.RLock()  # a reading thread asks for columns too
         schema = source.schema_arrow if isinstance(source, pq.ParquetFile) else source.schema
         self._written = tuple(schema.names)
+        self._kinds = dict(zip(schema.names, schema.types, strict=True))
         lacking = SIZES if "pixels" in self._written and "height" not in self._written else ()
         self.names = (*self._written, *lacking)
 
@@ -63,6 +64,15 @@ class CatalogTable:
         return int(
             source.metadata.num_rows if isinstance(source, pq.ParquetFile) else source.num_rows
         )
+
+    def is_text(self, name: str) -> bool:
+        """Whether a column holds texts."""
+        return pa.types.is_string(self._kinds[name]) or pa.types.is_large_string(self._kinds[name])
+
+    def is_number(self, name: str) -> bool:
+        """Whether a column holds numbers; one that the table lacks does."""
+        kind = self._kinds.get(name, pa.float32())
+        return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
     def read(self, names: Sequence[str]) -> pa.Table:
         """Return columns, all of them written in the table.

@@ -30,7 +30,7 @@ from hilum.arrays import Rows
 from hilum.catalog import FILM_COLUMNS, Task
 from hilum.errors import DataError, HilumError
 from hilum.files import OWN_HASH, inside, is_plain_name, read_hashed_json, sha256
-from hilum.images.catalog_table import BLOCK, CatalogTable
+from hilum.images.catalog_table import BLOCK, SIZES, CatalogTable
 from hilum.images.enhance import Preparation
 from hilum.images.pixel_check import PixelCheck
 
@@ -276,7 +276,15 @@ class Store:
     def _check_lengths(self) -> None:
         described = self.manifest.get(DESCRIBED, ())
         expected_columns = [*FILM_COLUMNS, *self.findings, *described, *STORED_COLUMNS]
-        if list(self.table.names) != expected_columns or len(self) != self._starts[-1]:
+        of_numbers = {"age", *self.findings, *SIZES, *(n for n in described if n == "study_order")}
+        if (
+            list(self.table.names) != expected_columns
+            or len(self) != self._starts[-1]
+            or not all(
+                self.table.is_number(name) if name in of_numbers else self.table.is_text(name)
+                for name in expected_columns
+            )
+        ):
             raise DataError(
                 f"{self.folder / CATALOG} does not fit its manifest: {_again(self.folder)}"
             )

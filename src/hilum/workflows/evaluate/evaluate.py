@@ -192,7 +192,9 @@ def _predictions(
     with suppress(RunError):  # missing or damaged: computed anew
         saved = read_predictions(path)
     fits = saved is not None and (
-        saved.attrs == identity and list(saved["path"]) == list(table["path"])
+        saved.attrs == identity
+        and list(saved["path"]) == list(table["path"])
+        and set(predictor.findings) <= set(saved.columns)
     )
     if saved is None or not fits:
         scores = predictor.score_films(

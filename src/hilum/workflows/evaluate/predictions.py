@@ -15,6 +15,8 @@ from hilum.images.table_hash import with_hash, without_hash
 
 IDENTITY = "model", "data", "rows"
 """Attributes of the table beside its hash."""
+NAMES = "source", "path", "patient"
+"""Columns beside the findings."""
 
 
 def write_predictions(path: Path, table: pd.DataFrame, identity: Mapping[str, Any]) -> None:
@@ -35,6 +37,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(inside(path.parent, path.name))
         record = {str(key): value for key, value in table.attrs.items()}
         table.attrs = dict(without_hash(_arrow(table), record, IDENTITY).items())
+        _check(table)
     except Exception as error:
         # pyarrow, pandas and the file system each have their own errors for a damaged file.
         fault = " ".join(str(error).split())
@@ -42,6 +45,18 @@ def read_predictions(path: Path) -> pd.DataFrame:
             f"{path} cannot be read ({fault:.160}): run `hilum evaluate` again, which makes it anew."
         ) from error
     return table
+
+
+def _check(table: pd.DataFrame) -> None:
+    """Raise a KeyError or ValueError for columns that no predictions have."""
+    for name in table:
+        if name not in NAMES:
+            probabilities = table[name]
+            if probabilities.dtype.kind != "f" or not probabilities.between(0, 1).all():
+                raise ValueError(f"{name!r:.40} holds what are no probabilities")
+        elif name == "path" and not pd.api.types.is_string_dtype(table[name]):
+            raise ValueError(f"{name} holds what are no texts")
+    _ = table["path"]
 
 
 def _arrow(table: pd.DataFrame) -> pa.Table:
