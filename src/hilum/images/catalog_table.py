@@ -67,12 +67,13 @@ class CatalogTable:
 
     def is_text(self, name: str) -> bool:
         """Whether a column holds texts."""
-        return pa.types.is_string(self._kinds[name]) or pa.types.is_large_string(self._kinds[name])
+        kind = self._kinds[name]
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def is_number(self, name: str) -> bool:
         """Whether a column holds numbers; one that the table lacks does."""
         kind = self._kinds.get(name, pa.float32())
-        return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+        return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
     def read(self, names: Sequence[str]) -> pa.Table:
         """Return columns, all of them written in the table.
