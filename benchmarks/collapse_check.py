@@ -217,6 +217,7 @@ SHORT = (
     "SimCLRWithoutNegatives",
     "BYOLWithoutPredictor",
     "SwAVWithoutSinkhorn",
+    "VICRegWithoutVariance",
 )
 
 

@@ -89,6 +89,7 @@ TRANSFORMS: dict[str, Callable[[CropSizes], Any]] = {
     "simclr": _simclr,
     "byol": _byol,
     "swav": _swav,
+    "vicreg": _simclr,  # the same crops as Hilum's
 }
 """Name of the method -> its crops."""
 

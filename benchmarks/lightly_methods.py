@@ -26,8 +26,8 @@ from lightly.models.modules import (
     SimCLRProjectionHead,
     SwaVProjectionHead,
     SwaVPrototypes,
-    VICRegProjectionHead,
 )
+from lightly.models.modules.heads import VICRegProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -18,7 +18,6 @@ from hilum.cli.configs import READ_BY_COMMAND
 from hilum.cli.study import planned, results_table
 from hilum.images.store import Store
 from hilum.labels import POLICIES
-from hilum.methods import METHODS
 from hilum.splits import Split
 from hilum.workflows.study.cells import cells_of
 from hilum.workflows.study.options import PLAN_KEYS, StudyEvaluation, StudyOptions
@@ -103,7 +102,7 @@ def test_a_model_to_be_grown_goes_with_the_shares_that_the_line_leaves_out() -> 
     assert "MoCo+pseudo-labels" not in plan_of(*start, "--fractions", 1.0).models
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["moco", "simclr", "byol", "swav"])
 def test_the_papers_study_pretrains_as_the_papers_config(method: str) -> None:
     plan = plan_of("--data", "a", "--out", "b", "--config", "paper-study")
     line = ["pretrain", method, "--data", "a", "--out", "b", "--config", "paper"]

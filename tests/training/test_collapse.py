@@ -190,6 +190,13 @@ def test_embeddings_that_shrink_to_a_point_are_a_collapse_however_their_directio
     assert all("deviate by 0.020" in warn.line for warn in warns)
 
 
+def test_embeddings_that_still_spread_from_a_point_are_no_collapse() -> None:
+    of = detector(quiet=10)
+    deviations = {8: 0.01, 16: 0.03, 24: 0.09, 32: 0.09, 40: 0.2}
+    told = {s: of.check(s, HEALTHY, FILMS, {"deviation": d}) for s, d in deviations.items()}
+    assert [step for step, warns in told.items() if warns] == [32]
+
+
 def test_a_network_that_parts_films_is_compared_with_the_look_before_even_if_that_was_not_judged() -> (
     None
 ):

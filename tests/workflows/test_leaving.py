@@ -232,7 +232,14 @@ def test_a_gallery_shows_no_picture_from_elsewhere(tmp_path: Path) -> None:
     moved_out(folder, "01-film.png")
     film = {"pictures": {"film": "01-film.png", "overlay": "01-film.png", "mask": None}}
     about = {"model": "a", "fraction": 1.0, "rule": "", "layer": "", "films": [film]}
-    film |= {"findings": [], "finding": "", "outcome": "", "view": None}
+    row = {
+        "finding": "Mass",
+        "probability": 0.1,
+        "threshold": None,
+        "called": False,
+        "present": None,
+    }
+    film |= {"findings": [row], "finding": "Mass", "outcome": "", "view": None}
     film |= {"called": [], "missed": [], "false_calls": []}
     write_hashed_json(folder / "gallery.json", about)
     assert "leads out of" in refusal(lambda: read_gallery(folder, "delete it"))

@@ -39,7 +39,8 @@ FEWEST_PROTOTYPES = 1.1
 use. Healthy SwAV that has hardly begun may use 1.2 once."""
 LEAST_DEVIATION = 0.1
 """Below this deviation of the embeddings' dimensions, which VICReg holds at 1, all films come to one
-point: their directions may differ all the same, and so the cosines tell nothing."""
+point, unless they still spread: their directions may differ all the same, so the cosines tell
+nothing."""
 CHANCE_FRACTION = 0.99
 """A mean loss above this fraction of the loss at chance counts as stuck there, unless it still falls
 by the rest of it."""
@@ -171,6 +172,7 @@ class CollapseDetector:
         """Warnings, by kind, from which the run has not recovered."""
         self.last_step, self.total, self.steps, self.loss_before = 0, 0.0, 0, math.nan
         self.std_before, self.std = math.nan, math.nan
+        self.deviation_before, self.deviation = math.nan, math.nan
 
     def add_loss(self, step: int, loss: float) -> None:
         """Record the mean loss of the steps since the previous call, up to ``step``."""
@@ -192,14 +194,16 @@ class CollapseDetector:
         ``deviation``, that of the embeddings' dimensions over films, mean.
         """
         self.std_before, self.std = self.std, health.embedding_std
+        deviation = own.get("deviation")
+        self.deviation_before = self.deviation
+        self.deviation = math.nan if deviation is None else deviation
         if step <= self.quiet_steps:
             return []
         alike = health.collapsed(films, self.std_before)
         collapse = (
             self._collapse(step, health)
             if alike
-            else self._one_prototype(step, own.get("prototypes_used"))
-            or self._one_point(step, own.get("deviation"))
+            else self._one_prototype(step, own.get("prototypes_used")) or self._one_point(step)
         )
         warnings = {warning.kind: warning for warning in (collapse, self._chance(step)) if warning}
         new = [warning for kind, warning in warnings.items() if kind not in self.active]
@@ -229,13 +233,14 @@ class CollapseDetector:
             + self._advice(AGAINST_COLLAPSE),
         )
 
-    def _one_point(self, step: int, deviation: float | None) -> CollapseWarning | None:
-        if deviation is None or not deviation < LEAST_DEVIATION:
+    def _one_point(self, step: int) -> CollapseWarning | None:
+        spreading = self.deviation > SPREADING * self.deviation_before
+        if spreading or not self.deviation < LEAST_DEVIATION:
             return None
         return CollapseWarning(
             "collapse",
             f"step {step}: the network is collapsing, the embeddings of all films come to one point (their "
-            f"dimensions deviate by {deviation:.3f}, 1 is aimed at). "
+            f"dimensions deviate by {self.deviation:.3f}, 1 is aimed at). "
             + self._advice(AGAINST_COLLAPSE),
         )
 

@@ -315,7 +315,8 @@ def test_the_record_holds_every_key_of_the_file(made_card):
 def test_what_could_not_be_tested_is_said_and_not_shown_as_passed(made_card, page, plain):
     record = record_of(made_card)
     assert texts(record, "outliers") == [
-        "Outlier images: not tested: fewer than 200 films, of which only blank, inverted and turned ones are found."
+        "Outlier images: not tested: fewer than 200 films, of which only blank ones are found "
+        "(from 48 px on inverted ones too)."
     ]
     assert "No film looks rotated" not in plain(page)
     check = replace(record.shortcuts[0], flags=(), findings_judged=(), min_positives=20)

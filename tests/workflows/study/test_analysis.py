@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, RunError
+from hilum.files import read_hashed_json
 from hilum.findings import COMPETITION
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
@@ -168,7 +169,9 @@ def analysed(
     folder = tmp_path_factory.mktemp("study")
     cohort.save(write(folder, store, MAIN))
     found = analyse(folder)
-    assert json.loads((folder / "analysis.json").read_text()) == found
+    written, hashed = read_hashed_json(folder / "analysis.json")
+    assert hashed
+    assert written == found
     return found
 
 
@@ -400,7 +403,7 @@ def test_without_a_finding_of_enough_positives_the_reason_is_said(
     row = row_of(found, "MoCo")
     assert (
         row["auroc_macro"]["reason"]
-        == "no finding has 1000 positive patients and a negative one: lower --min-positives"
+        == "no finding has 1,000 positive patients and a negative one: lower --min-positives"
     )
     assert row["per_study"]["auroc_macro"]["value"] is None
     assert row["seeds"] == [{"seed": 0, "auroc_macro": None}]

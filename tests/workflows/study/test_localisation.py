@@ -22,6 +22,7 @@ from hilum.annotations.known import (
 )
 from hilum.annotations.mask_files import read_masks
 from hilum.errors import DataError
+from hilum.files import read_hashed_json
 from hilum.images.films import Films
 from hilum.images.store import Store
 from hilum.phantoms import PhantomOptions, write_phantoms
@@ -128,7 +129,9 @@ def explained(
 
 
 def told(folder: Path) -> dict:
-    return json.loads((folder / "localisation.json").read_text("utf-8"))
+    content, hashed = read_hashed_json(folder / "localisation.json")
+    assert hashed
+    return content
 
 
 def test_every_model_is_scored_against_masks_beside_its_control(

@@ -1,11 +1,13 @@
 """Turns whatever ended a command into an exit code and one line on standard error."""
 
 import errno
+import io
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import CycloptsError
 
@@ -62,7 +64,8 @@ def conclude(error: BaseException, words: Sequence[str]) -> int:
 
 def _drop_output() -> None:
     """Send the rest of standard output nowhere: at exit the interpreter flushes once more, which would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(io.UnsupportedOperation):  # a notebook's output is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fault(command: str, error: BaseException, words: Sequence[str]) -> int:

@@ -84,7 +84,7 @@ def copies_check(copies: CopyCounts) -> Check:
 def outlier_check(films: Mapping[str, int], outliers: int) -> Check:
     """Return whether outlier images were found, from the number of films in each store."""
     few = [name for name, count in films.items() if count < FEWEST]
-    needed = f"fewer than {FEWEST} films, of which only blank, inverted and turned ones are found"
+    needed = f"fewer than {FEWEST} films, of which only blank ones are found (from 48 px on inverted ones too)"
     if outliers:
         text = f"{counted(outliers, 'film')} may be rotated, inverted or no chest radiograph."
     elif len(few) == len(films):

@@ -17,7 +17,8 @@ from hilum.metrics.outlier_distance import Bulk
 
 COLUMNS = ("row", "source", "path", "score", "reason")
 FEWEST = 200
-"""Films needed to estimate the bulk; of fewer only blank, inverted and turned ones are found."""
+"""Films needed to estimate the bulk; of fewer only blank ones are found, and larger ones that
+look inverted or turned."""
 SAMPLE = 20_000
 """Films that the bulk is fitted on, at most."""
 TONE_DIRECTIONS, OUTLINE_DIRECTIONS = 32, 16
@@ -30,6 +31,8 @@ FLAGGED = 2.0
 """Score of a film that looks inverted or turned by itself, whatever the others look like."""
 FLAT = 4.0
 """Grey levels of standard deviation below which a film is blank."""
+SMALLEST_JUDGED = 48
+"""Pixels a side of the smallest films that the film check is asked about: it errs on smaller ones."""
 REASONS = ("hardly any contrast", "tones unlike the others'", "outlines unlike the others'", *TURNS)
 """Why a film is an outlier, in words."""
 
@@ -107,7 +110,8 @@ def _scores(images: NDArray[np.uint8], bulk: _Bulk | None) -> FloatArray:
         scores[:, 1:] = np.stack(
             [bulk.tones(_flat(seen)) / FAR, bulk.outlines(outlines(images)) / FAR, *turned], 1
         )
-    for film, flag in enumerate(film_flags([thumbnail(image) for image in images])):
+    judged = images if images.shape[-1] >= SMALLEST_JUDGED else images[:0]
+    for film, flag in enumerate(film_flags([thumbnail(image) for image in judged])):
         for place, reason in enumerate(REASONS):
             if reason in flag:
                 scores[film, place] = max(scores[film, place], FLAGGED)
