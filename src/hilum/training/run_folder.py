@@ -279,7 +279,7 @@ def _same_options(path: Path, options: Mapping[str, Any]) -> None:
         began = (old.get("record") or {}).get("init")
         if began and "init" not in today["record"] and _begun(path):
             raise RunError(
-                f"{path} began with weights of SHA-256 {began[:8]}, and no file of that --init is there: "
+                f"{path} began with weights of SHA-256 {began[:8]}, and --init names no file with these: "
                 "give --init where they are now."
             )
         if differing and _begun(path):
