@@ -23,14 +23,16 @@ settings.load_profile("hilum")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for exports.py
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(
+    os.environ.get("HILUM_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real radiographs, or a skip that says so."""
     if not SHARED.is_dir():
-        pytest.skip("no real radiographs beside the checkout (../shared/data)")
+        pytest.skip("no real radiographs beside the checkout (../shared/data, or HILUM_TEST_DATA)")
     return SHARED
 
 
