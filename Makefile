@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-full test test-all smoke check torture setup clean
+.PHONY: demo demo-full test test-all smoke check torture docs setup clean
 
 VERSIONS := 3.11 3.12 3.13
 SMOKE := tests/annotations tests/augment tests/losses tests/metrics tests/nn tests/sources tests/splits \
@@ -45,6 +45,11 @@ check: $(READY)  ## format, lint, types, layers, structure
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/structure.py
+
+docs: $(READY)  ## the documentation as a site with offline search, in build/site; a warning is an error
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/sphinx-build --fail-on-warning --quiet -c docs -b html . build/site
+	@echo build/site/docs/index.html
 
 torture: $(READY)  ## the long tests: many kills, large fuzzing
 	$(BIN)/python -m pytest -q -m torture --timeout 7200
