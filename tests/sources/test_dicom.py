@@ -381,6 +381,11 @@ def test_a_file_that_lies_about_itself_fails_alone(export):
     assert sum(catalog.excluded.values()) == 1
 
 
+def test_one_frame_that_is_called_four_enters(export):
+    export("a", NumberOfFrames="4")
+    assert len(read(export).table) == 1
+
+
 def test_the_class_alone_tells_a_radiograph(export):
     export("a", Modality=None)
     export("b", Modality=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.2", study="2")

@@ -50,10 +50,15 @@ def test_radiographs_enter(modality):
         ("localiser", {"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}),
         ("localiser", {"series_description": "Scout chest"}),
         ("frames", {"frames": 12}),
+        ("frames", {"frames": 2, "bits_allocated": 8, "pixel_bytes": 2 * 8 * 8}),
+        ("frames", {"frames": 2, "bits_allocated": 16, "pixel_bytes": None}),
         ("test-image", {"quality_control": True}),
         ("burned-in", {"burned_in": True}),
         ("burned-in", {"image_type": ("DERIVED", "SECONDARY", "SCREEN SAVE")}),
         ("burned-in", {"maker": "VIDAR Systems"}),
+        ("burned-in", {"series_description": "Screen Save"}),
+        ("burned-in", {"series_description": "CHEST PA SAVED IMAGES"}),
+        ("burned-in", {"series_description": "Thorax_ScreenShot"}),
         ("secondary-capture", {"sop_class": "1.2.840.10008.5.1.4.1.1.7"}),
         ("secondary-capture", {"sop_class": "1.2.840.10008.5.1.4.1.1.7.3"}),
         ("secondary-capture", {"conversion_type": "WSD"}),
@@ -70,6 +75,18 @@ def test_others_are_left_out_by_reason_unless_kept(reason, tags):
     other = film(**tags)
     assert left_out(other) == REASONS[reason]
     assert left_out(other, keep=[reason]) == ""
+
+
+def test_words_like_save_are_no_screens():
+    for text in ("TB screening chest PA", "Savelsbergh protocol", "CHEST SCREEN-FILM"):
+        assert left_out(film(series_description=text)) == ""
+
+
+def test_a_number_of_frames_that_the_pixels_contradict_is_not_believed():
+    for allocated, length in ((8, 64), (16, 128), (16, 255), (8, 127)):
+        single = film(frames=4, bits_allocated=allocated, pixel_bytes=length)
+        assert left_out(single) == ""
+    assert left_out(film(frames=0)) == ""
 
 
 def test_an_image_type_secondary_alone_is_no_capture():

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, get_type_hints
+from typing import Annotated, Any, BinaryIO, get_origin, get_type_hints
 
-from hilum.images.dicom.elements import Element, Elements, raw, read_elements, text_of
+from hilum.images.dicom.elements import UNDEFINED, Element, Elements, raw, read_elements, text_of
 from hilum.images.unreadable import UnreadableFilm
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
@@ -152,6 +152,8 @@ class DicomHeader:
     transfer_syntax: str = ""
     """UID; empty where the file states none."""
     has_pixels: bool = False
+    pixel_bytes: int | None = None
+    """Length of its pixel data; None where they are packed into fragments."""
 
     # What it is
     sop_class: Annotated[str, 0x0008_0016, text] = ""
@@ -265,6 +267,16 @@ class DicomHeader:
         )  # fmt: skip
 
     @property
+    def several_frames(self) -> bool:
+        """Whether it has several frames: native pixels that are too few for two outvote Number of Frames."""
+        if (self.frames or 1) <= 1:
+            return False
+        sizes = (self.rows, self.columns, self.bits_allocated, self.samples or 1)
+        if self.pixel_bytes is None or None in sizes:
+            return True
+        return 8 * self.pixel_bytes >= 2 * math.prod(size or 0 for size in sizes)
+
+    @property
     def localiser(self) -> bool:
         """Whether it is a scout view."""
         return "LOCALIZER" in self.image_type
@@ -290,7 +302,14 @@ class DicomHeader:
             name: clean(elements, tag) if tag in values else absent
             for name, tag, clean, absent in _FIELDS
         }
-        return cls(transfer_syntax=elements.syntax, has_pixels=elements.pixels is not None, **read)
+        pixels = elements.pixels
+        native = pixels is not None and pixels.length != UNDEFINED
+        return cls(
+            transfer_syntax=elements.syntax,
+            has_pixels=pixels is not None,
+            pixel_bytes=pixels.length if pixels is not None and native else None,
+            **read,
+        )
 
 
 def read_header(path: str | Path) -> DicomHeader:
@@ -353,7 +372,7 @@ _HINTS = get_type_hints(DicomHeader, include_extras=True)
 _FIELDS: tuple[tuple[str, int, Clean, Any], ...] = tuple(
     (entry.name, *_HINTS[entry.name].__metadata__, entry.default)
     for entry in fields(DicomHeader)
-    if entry.name not in ("transfer_syntax", "has_pixels")
+    if get_origin(_HINTS[entry.name]) is Annotated
 )
 HEADER_TAGS = frozenset(tag for _, tag, _, _ in _FIELDS)
 """The tags that a `DicomHeader` is made of: the allow-list."""

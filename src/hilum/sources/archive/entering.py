@@ -39,6 +39,8 @@ _NO_IMAGES = (
 
 _LOCALISER = re.compile(r"locali[sz]er|\bscout\b|topogram|surview|\bpilot\b")
 _SCREEN = re.compile(r"screen|\bsave\b")
+_SAVED = re.compile(r"\bsaved?\b|screen[\W_]*(?:sav|shot|cap|grab|dump)")
+"""In descriptions, where "screening" is usual."""
 _SCANNERS = re.compile(
     r"vidar|lumisys|howtek|array corporation|dicom ?box|pacsgear|icad\b|digirad film"
 )
@@ -76,7 +78,7 @@ def left_out(
         "modality": not _is_radiograph(film),
         "body-part": part == "other",
         "localiser": _is_localiser(film),
-        "frames": (film.frames or 1) > 1,
+        "frames": film.several_frames,
         "test-image": film.quality_control is True,
         "burned-in": has_burned_in(film),
         "secondary-capture": is_capture(film),
@@ -130,11 +132,15 @@ def _is_localiser(film: DicomHeader) -> bool:
 
 
 def has_burned_in(film: DicomHeader) -> bool:
-    """Whether a header says that text is burnt into the pixels, or its device saves screens or scans labelled film."""
+    """Whether a header says that text is burnt into the pixels, or its device saves screens or scans labelled film.
+
+    "Save" in the image type or the series description is a sign of the Clinical Trial Processor too.
+    """
     devices = (film.maker, film.model)
     return (
         film.burned_in is True
         or any(_SCREEN.search(normal(kind)) for kind in film.image_type)
+        or _SAVED.search(normal(film.series_description)) is not None
         or any(_SCANNERS.search(normal(device)) for device in devices)
     )
 
