@@ -102,7 +102,8 @@ def write_rows(folder: Path, films: int, patients: int) -> None:
     """Write a store of that many films, its split, and a run with a model that has seen the split's films."""
     from torch import nn
 
-    from hilum.bundle.model_folder import Description, Model, save_model
+    from hilum.bundle.description import Description
+    from hilum.bundle.model_folder import Model, save_model
     from hilum.catalog import Catalog, film_table
     from hilum.files import write_json
     from hilum.images.enhance import Preparation, pixel_hash

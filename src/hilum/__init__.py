@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from hilum.workflows.evaluate.evaluate import evaluate
     from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
     from hilum.workflows.evaluate.probe import probe
+    from hilum.workflows.export.export import export
+    from hilum.workflows.export.options import ExportOptions
     from hilum.workflows.inference.embed import embed
     from hilum.workflows.inference.explain import explain
     from hilum.workflows.inference.options import EmbedOptions, ExplainOptions
@@ -93,6 +95,8 @@ _MODULES = {
     "workflows.evaluate.evaluate": ("evaluate",),
     "workflows.evaluate.options": ("EvaluateOptions", "ProbeOptions"),
     "workflows.evaluate.probe": ("probe",),
+    "workflows.export.export": ("export",),
+    "workflows.export.options": ("ExportOptions",),
     "workflows.inference.embed": ("embed",),
     "workflows.inference.explain": ("explain",),
     "workflows.inference.options": ("EmbedOptions", "ExplainOptions"),
@@ -125,6 +129,7 @@ __all__ = [
     "EmbedOptions",
     "EvaluateOptions",
     "ExplainOptions",
+    "ExportOptions",
     "Films",
     "FinetuneOptions",
     "FinetuneTrainOptions",
@@ -165,6 +170,7 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "export",
     "finetune",
     "load",
     "predict",

@@ -137,16 +137,16 @@ def write_hashed_json(path: Path, content: Mapping[str, Any]) -> None:
     write_json(path, {**content, OWN_HASH: content_hash(content)})
 
 
-def read_hashed_json(path: Path) -> tuple[dict[str, Any], bool]:
+def read_hashed_json(path: Path, most: int = 2**25) -> tuple[dict[str, Any], bool]:
     """Return the JSON object in a file, without its own hash, and whether it had one.
 
     Earlier versions wrote files without.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no JSON object, or not what its hash says.
+        ValueError: It is no JSON object, larger than ``most`` bytes, or not what its hash says.
     """
-    content = read_json(path)
+    content = read_json(path, most)
     if not isinstance(content, dict):
         raise ValueError(f"a {type(content).__name__} is no JSON object")
     hashed = OWN_HASH in content

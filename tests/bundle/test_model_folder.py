@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
+from hilum.bundle.description import Description
 from hilum.bundle.initialization import initial_weights, input_size, new_backbone
 from hilum.bundle.model_folder import (
-    Description,
     Model,
     age_notes,
     damages,

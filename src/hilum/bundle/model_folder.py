@@ -10,9 +10,8 @@ model/model.safetensors   weights
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,10 @@ import pandas as pd
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hilum.bundle.description import FORMAT, HASH, Description, check_description
+from hilum.bundle.exported import is_exported, read_exported
+from hilum.bundle.exported_weights import load_exported
+from hilum.bundle.training_manifest import COLUMNS
 from hilum.bundle.weights import refuse_not_finite
 from hilum.classifier.network import Classifier
 from hilum.errors import DataError, RunError
@@ -35,62 +38,15 @@ from hilum.files import (
     write_json,
 )
 from hilum.images.catalog_table import write_columns
-from hilum.images.enhance import LARGEST, SMALLEST, Preparation
-from hilum.labels import UNSTATED
 from hilum.nn.backbones import Backbone
 from hilum.records import read_record
 from hilum.training.checkpoint import write_tensors
 from hilum.training.run_folder import unhashed_files
 
-FORMAT = 1
 WEIGHTS, DESCRIPTION, SEEN = "model.safetensors", "model.json", "seen.parquet"
 FILES = WEIGHTS, DESCRIPTION, SEEN
 MANIFEST = "manifest.json"
 """Hashes of FILES; models of 0.1.0 have none, but that of the weights in their description."""
-HASH = "weights_sha256"
-NOTICE = "Research use only, not a medical device."
-
-
-@dataclass(frozen=True)
-class Description:
-    """The content of model.json. It has no time stamp, so equal runs give equal files."""
-
-    backbone: str
-    """timm's name of the architecture."""
-    size: int
-    """Height and width of the network's input in pixels."""
-    preparation: Mapping[str, Any]
-    """How films were prepared, see ``hilum.images.enhance.Preparation``."""
-    method: str
-    """How it was trained."""
-    findings: tuple[str, ...] = ()
-    """Outputs in order; none after pretraining."""
-    thresholds: Mapping[str, float | None] = field(default_factory=dict)
-    """Probability threshold of each finding, chosen on validation films; null where there were too
-    few."""
-    learnt: bool | None = None
-    """Whether the mean validation AUROC is shown to be above 0.5; null where that was not asked, as
-    after pretraining and by earlier versions."""
-    not_called: Mapping[str, str] = field(default_factory=dict)
-    """Finding -> why it has no threshold: its validation AUROC is not shown to be above 0.5."""
-    operating_points: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """Finding -> rule -> probability threshold, see ``hilum.metrics.operating``;
-    chosen like the thresholds."""
-    calibration: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
-    """Finding -> temperature and shift, already folded into the head; null where validation films
-    were too few."""
-    training_data: Mapping[str, Any] = field(default_factory=dict)
-    """Sources, counts and hashes of the training data."""
-    unstated: str = "absent"
-    """Treatment of unstated findings in training, a name of ``hilum.labels.UNSTATED``."""
-    format: int = FORMAT
-    notice: str = NOTICE
-
-    def call_notes(self) -> list[str]:
-        """Return the lines on findings that are never called; one where nothing was learnt."""
-        if self.learnt is False:
-            return ["this model is not shown to have learnt anything: it calls no finding"]
-        return [f"{name}: {why}: it is never called" for name, why in self.not_called.items()]
 
 
 @dataclass(frozen=True)
@@ -141,11 +97,15 @@ def is_model(path: Path) -> bool:
 
 
 def load_model(path: Path) -> Model:
-    """Load a bundle from its folder or from the run folder that holds it.
+    """Load a bundle from its folder, from the run folder that holds it, or as `hilum export` wrote it.
 
     Raises:
         RunError: There is none, it is damaged, or it was written by a later version.
     """
+    if is_exported(path):
+        exported, network, linear = load_exported(path)
+        nothing = pd.DataFrame({column: pd.array([], "string") for column in COLUMNS})
+        return Model(exported.description, network, linear, nothing)
     folder, description = _bundle_folder(path), described(path)
     if damaged := damages(folder):
         raise RunError(f"{folder / damaged[0]} is missing or not what was written: train it again.")
@@ -177,6 +137,8 @@ def described(path: Path) -> Description:
     Raises:
         RunError: There is none, it is damaged, or of a later version.
     """
+    if is_exported(path):
+        return read_exported(path).description
     folder = _bundle_folder(path)
     try:
         content = description_content(folder)
@@ -187,7 +149,7 @@ def described(path: Path) -> Description:
         if not isinstance(content[HASH], str):
             raise ValueError(f"{HASH} is no text")
         description = read_record(Description, content)
-        _check(description)
+        check_description(description)
     except (OSError, ValueError, KeyError, TypeError, DataError) as error:
         fault = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise RunError(
@@ -214,32 +176,15 @@ def description_content(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _check(description: Description) -> None:
-    """Raise a ValueError or DataError for values that no model has."""
-    _ = Preparation.from_json(description.preparation)
-    findings = set(description.findings)
-    if len(findings) != len(description.findings) or "" in findings:
-        raise ValueError("a finding is named twice or empty")
-    if not SMALLEST <= description.size <= LARGEST:
-        raise ValueError(f"size {description.size} is not from {SMALLEST} to {LARGEST}")
-    if description.unstated not in UNSTATED:
-        raise ValueError(f"unstated is {description.unstated!r:.20}")
-    cuts = [*description.thresholds.values()]
-    for rules in description.operating_points.values():
-        cuts += rules.values()
-    if not all(cut is None or math.isfinite(cut) for cut in cuts):
-        raise ValueError("a threshold is no finite number")
-    named = (description.thresholds, description.operating_points, description.calibration)
-    if strange := set().union(*named) - findings:
-        raise ValueError(f"{sorted(strange)[0]!r:.40} is none of its findings")
-
-
 def damages(path: Path) -> list[str]:
     """Return the files of a bundle that are missing or not what was written.
 
     Raises:
         RunError: There is none, or its description is damaged.
     """
+    if is_exported(path):
+        exported = read_exported(path)
+        return [name for name in exported.files if exported.fault(name)]
     folder = _bundle_folder(path)
     described(folder)
     hashes = read_hashes(folder / MANIFEST)
@@ -255,6 +200,8 @@ def damages(path: Path) -> list[str]:
 
 def age_notes(path: Path) -> tuple[str, ...]:
     """Return a line for the user where a bundle or a run has files without a hash, as those of 0.1.0 have."""
+    if is_exported(path):
+        return ()
     alone = (path / DESCRIPTION).is_file()
     folder = path if alone else path / "model"
     lacking = []

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from hilum.arrays import FloatArray, Rows
 from hilum.augment.crops import whole_film
+from hilum.bundle.description import Description
 from hilum.bundle.image_inputs import ImageInputs, image_inputs
-from hilum.bundle.model_folder import Description, Model, load_model
+from hilum.bundle.model_folder import Model, load_model
 from hilum.classifier.network import Classifier
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import positions

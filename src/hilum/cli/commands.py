@@ -51,6 +51,10 @@ COMMANDS = {
         "hilum.cli.explain:explain",
         "Draw where a classifier looks: a heatmap and overlay for each finding.",
     ),
+    "export": (
+        "hilum.cli.export:export",
+        "Write a model as a folder for timm, onnxruntime and the Hugging Face Hub.",
+    ),
     "check": (
         "hilum.cli.check:check",
         "Compare every file of a store, run, model, study or card with its hash.",

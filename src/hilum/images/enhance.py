@@ -64,6 +64,25 @@ FITS: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
 """Ways to make a film square, by name."""
 
 
+def square_film(grey: np.ndarray, size: int, enhance: str, fit: str) -> np.ndarray:
+    """Return a grey film, uint8 [H, W], resized, enhanced and made square, uint8 [size, size].
+
+    Args:
+        grey: The film.
+        size: Side of the square in pixels.
+        enhance: A name of ENHANCEMENTS.
+        fit: A name of FITS.
+    """
+    height, width = FITS[fit](grey.shape[0], grey.shape[1], size)
+    film = ENHANCEMENTS[enhance](resize(grey, height, width))
+    if (height, width) == (size, size):
+        return np.ascontiguousarray(film)
+    square = np.zeros((size, size), np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = film
+    return square
+
+
 def pixel_hash(film: np.ndarray) -> str:
     """Return the hash that identifies equal films: SHA-256 of the stored bytes, cut to 128 bits."""
     return hashlib.sha256(np.ascontiguousarray(film).data).hexdigest()[:32]
@@ -121,14 +140,7 @@ class Preparation:
             )
         if self.fix_polarity and is_inverted(*film_flags([thumbnail(grey)])):
             grey = 255 - grey
-        height, width = FITS[self.fit](grey.shape[0], grey.shape[1], self.size)
-        film = ENHANCEMENTS[self.enhance](resize(grey, height, width))
-        if (height, width) == (self.size, self.size):
-            return np.ascontiguousarray(film)
-        square = np.zeros((self.size, self.size), np.uint8)
-        top, left = (self.size - height) // 2, (self.size - width) // 2
-        square[top : top + height, left : left + width] = film
-        return square
+        return square_film(grey, self.size, self.enhance, self.fit)
 
     def to_json(self) -> dict[str, Any]:
         """Return the steps as plain values; a step that earlier versions had not is named where it is taken."""

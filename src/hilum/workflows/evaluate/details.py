@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, FloatArray
-from hilum.bundle.model_folder import Description
+from hilum.bundle.description import Description
 from hilum.findings import COMPETITION, positions
 from hilum.images.store import Store
 from hilum.metrics.calibration import Calibration

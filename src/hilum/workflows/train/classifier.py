@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from hilum.augment.presets import FINETUNE
-from hilum.bundle.model_folder import Description, Model, save_model
+from hilum.bundle.description import Description
+from hilum.bundle.model_folder import Model, save_model
 from hilum.bundle.training_manifest import FILMS, joined, seen_films
 from hilum.classifier.folding import fold
 from hilum.classifier.learner import SupervisedLearner

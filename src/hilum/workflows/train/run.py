@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from hilum.bundle.description import Description
 from hilum.bundle.initialization import InitialWeights, initial_weights, weights_hash
-from hilum.bundle.model_folder import Description, age_notes, is_model
+from hilum.bundle.model_folder import age_notes, is_model
 from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.files import sha256

@@ -1,0 +1,1 @@
+"""Export: a run as a folder that opens without Hilum."""

@@ -1,0 +1,188 @@
+"""The network as model.onnx holds it: prepared films in, logits and exact class-activation maps out."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hilum.augment.crops import whole_film
+from hilum.augment.ops import STD_FLOOR
+from hilum.bundle.model_folder import Model
+from hilum.errors import OptionError, RunError
+
+OPSET = 18
+FILM, LOGITS, FEATURES, MAPS = "film", "logits", "features", "maps"
+_EQUAL = 1e-4
+"""Largest difference of pooled maps from the features, relative to the largest feature, for maps to be exact."""
+
+
+class Graph(nn.Module):
+    """Prepared films, uint8 [B, 1, P, P] -> logits [B, F] (or features [B, D]), and maps [B, F, h, w] where exact.
+
+    Resizing is a product with constant matrices, for runtimes differ in how they resize.
+    """
+
+    def __init__(self, model: Model, side: int) -> None:
+        """Wrap a model in evaluation mode.
+
+        Args:
+            model: Of a run.
+            side: P, the side of a prepared film in pixels.
+        """
+        super().__init__()
+        self.network, self.head = model.backbone.network, model.head
+        size = model.description.size
+        self.shrink = _resizing(side, size, antialias=True)
+        entry = model.backbone.fit(torch.zeros(1, 1, size, size)).shape[-1]
+        self.fit = _resizing(size, entry, antialias=entry < size)
+        self.layout: str | None = None
+        if self.head is not None:
+            films = whole_film(
+                torch.randint(
+                    0, 256, (2, 1, side, side), generator=torch.Generator().manual_seed(0)
+                ).byte(),
+                size,
+            )
+            with torch.inference_mode():
+                self.layout = exact_layout(self.network, model.backbone.fit(films))
+
+    def forward(self, film: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of prepared films, uint8 [B, 1, P, P]."""
+        images = film.float() * (1.0 / 255.0)
+        if self.shrink is not None:
+            images = self.shrink @ images @ self.shrink.T
+        images = images - images.mean((2, 3), keepdim=True)
+        variance = images.square().mean((2, 3), keepdim=True)
+        images = images / variance.sqrt().clamp(min=STD_FLOOR)
+        if self.fit is not None:
+            images = self.fit @ images @ self.fit.T
+        if self.head is None:
+            return (self.network(images),)
+        if self.layout is None:
+            return (self.head(self.network(images)),)
+        maps = self.network.forward_features(images)  # type: ignore[operator]
+        logits = self.head(self.network.forward_head(maps))  # type: ignore[operator]
+        channels_last = _channels_last(maps, self.layout)  # [B, h, w, C]
+        return logits, (channels_last @ self.head.weight.T).permute(0, 3, 1, 2)  # [B, F, h, w]
+
+
+def exact_layout(network: nn.Module, images: Tensor) -> str | None:
+    """Return how the last maps [B, ...] are laid out if their mean over places is the features; None if it is not.
+
+    Only then is a class-activation map exact: its mean over places is the logit without the bias.
+    """
+    if not hasattr(network, "forward_features") or not hasattr(network, "forward_head"):
+        return None
+    features = network(images)
+    maps = network.forward_features(images)  # type: ignore[operator]
+    if not isinstance(maps, Tensor):
+        return None
+    for layout, axes in (("NCHW", 4), ("NHWC", 4), ("tokens", 3)):
+        square = layout != "tokens" or (
+            maps.ndim == 3 and _side(maps.shape[1]) ** 2 == maps.shape[1]
+        )
+        if maps.ndim != axes or not square:
+            continue
+        pooled = _channels_last(maps, layout).mean((1, 2))
+        if pooled.shape == features.shape and bool(
+            (pooled - features).abs().max() <= _EQUAL * features.abs().max()
+        ):
+            return layout
+    return None
+
+
+def _channels_last(maps: Tensor, layout: str) -> Tensor:
+    """Return maps as [B, h, w, C]."""
+    if layout == "NCHW":
+        return maps.permute(0, 2, 3, 1)
+    if layout == "NHWC":
+        return maps
+    side = _side(maps.shape[1])
+    return maps.reshape(-1, side, side, maps.shape[2])
+
+
+def _side(places: int) -> int:
+    return math.isqrt(places)
+
+
+def _resizing(side: int, size: int, *, antialias: bool) -> nn.Parameter | None:
+    """Return the matrix [size, side] whose product with rows, then columns, is torch's bilinear resizing."""
+    if side == size:
+        return None
+    matrix = F.interpolate(
+        torch.eye(side)[None, None],
+        (size, side),
+        mode="bilinear",
+        align_corners=False,
+        antialias=antialias,
+    )
+    return nn.Parameter(matrix[0, 0], requires_grad=False)
+
+
+def refuse_training_mode(module: nn.Module) -> None:
+    """Refuse a network part of which stays in training mode: its output would be random, or depend on the batch.
+
+    Raises:
+        RunError: With the first such module.
+    """
+    for name, part in module.named_modules():
+        if part.training:
+            raise RunError(
+                f"{type(part).__name__} {name!r} stays in training mode, so the exported model would not be the "
+                "trained one: use a backbone that can be switched to evaluation."
+            )
+
+
+def onnx_bytes(graph: Graph, side: int) -> bytes:
+    """Return the graph as a model.onnx with its weights inside and a free batch size.
+
+    Raises:
+        OptionError: onnx or onnxscript is not installed.
+        RunError: torch cannot export the network.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise OptionError("hilum export needs more packages: pip install 'hilum[onnx]'.") from error
+    films = torch.zeros(2, 1, side, side, dtype=torch.uint8)  # 2: torch freezes a batch of 1
+    outputs = [FEATURES if graph.head is None else LOGITS, *([MAPS] if graph.layout else [])]
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            program: Any = torch.onnx.export(
+                graph,
+                (films,),
+                dynamo=True,
+                # The optimiser of torch 2.9 to 2.15 has folded biases wrongly (pytorch#166797, #174042).
+                optimize=False,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=[FILM],
+                output_names=outputs,
+                dynamic_shapes={FILM: {0: torch.export.Dim("batch")}},
+                verbose=False,
+            )
+    except Exception as error:  # torch.export, onnxscript and onnx each have their own
+        line = " ".join(str(error).split())
+        raise RunError(
+            f"torch cannot export this network to ONNX ({line:.160}): choose another --backbone."
+        ) from error
+    finally:
+        logger.setLevel(level)
+    content: bytes = program.model_proto.SerializeToString()
+    return content
