@@ -28,6 +28,7 @@ STAGES = {
     "embed": "EmbedOptions",
     "evaluate": "EvaluateOptions",
     "explain": "ExplainOptions",
+    "export": "ExportOptions",
     "demo": "DemoOptions",
     "write_phantoms": "PhantomOptions",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from hilum.bundle.exported import is_exported
 from hilum.bundle.imagenet import fill_from_imagenet
 from hilum.bundle.model_folder import age_notes, described, is_model, load_model, weights_file
 from hilum.bundle.training_manifest import COLUMNS
@@ -21,6 +22,9 @@ from hilum.images.enhance import Preparation
 from hilum.nn.backbones import Backbone, plain_name
 
 DEFAULT_BACKBONE = "resnet18"
+UNLISTED = (
+    "{} lists no training films, as no exported bundle does: evaluations cannot leave them out"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,12 @@ def initial_weights(
             )
         started = new_backbone(name, size, seed)
         started.network.load_state_dict(model.backbone.network.state_dict())
-        notes = (f"starts from {init} ({name})", *age_notes(Path(init)), *enlarging(started, size))
+        notes = (
+            f"starts from {init} ({name})",
+            *([UNLISTED.format(init)] if is_exported(Path(init)) else []),
+            *age_notes(Path(init)),
+            *enlarging(started, size),
+        )
         return InitialWeights(
             started, model.seen, notes, Preparation.from_json(model.description.preparation)
         )

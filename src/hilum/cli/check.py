@@ -11,12 +11,13 @@ from hilum.cli.terminal.console import listening
 SHOWN = 12
 """Files that are named."""
 FOLDER = Parameter(
-    help="Folder of a store, a run (rounds of pseudo-labels are one), a model, a study (a demo is one) or a card."
+    help="Folder of a store, a run (rounds of pseudo-labels are one), a model, a study (a demo is one), a card or an "
+    "exported bundle."
 )
 
 
 def check(folder: Annotated[Path, FOLDER], /, *, shared: Shared = UNSHARED) -> None:
-    """Read every file of a store, run, model, study or data card, and say which is not as it was written.
+    """Read every file of a store, run, model, bundle, study or data card, and say which is not as it was written.
 
     Files that have no hash, as those of earlier versions, are named. Exits with 1 if one is
     damaged.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
+from hilum.bundle import exported as bundles
 from hilum.bundle.model_folder import DESCRIPTION, SEEN, WEIGHTS, age_notes, damages, is_model
 from hilum.bundle.model_folder import MANIFEST as BUNDLE
+from hilum.bundle.onnx_model import NEEDED
 from hilum.duplicates.stored import FILE_NAME as DUPLICATES
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
@@ -36,6 +39,7 @@ from hilum.workflows.card.record import CardRecord
 from hilum.workflows.check.checked import Checked, Checks, files_of, read_checked
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
 from hilum.workflows.evaluate.predictions import read_predictions
+from hilum.workflows.export.export import check_bundle
 from hilum.workflows.pseudo_label.record import ROUNDS, read_rounds
 from hilum.workflows.pseudo_label.starting_run import ROUND_FOLDERS
 from hilum.workflows.study.gallery import SUMMARY
@@ -96,6 +100,8 @@ def _checks(folder: Path) -> Checks:
         return of_study(folder)
     if is_card(folder):
         return of_card(folder)
+    if bundles.is_exported(folder):
+        return of_exported(folder)
     if (folder / DESCRIPTION).is_file():
         return of_bundle(folder)
     if (folder / MANIFEST).is_file():
@@ -128,6 +134,23 @@ def of_bundle(folder: Path) -> Checks:
     for name in (WEIGHTS, SEEN, BUNDLE):
         if (folder / name).exists():
             yield Checked(name)  # compared with the description
+
+
+def of_exported(folder: Path) -> Checks:
+    """Read the files of a bundle of ``hilum export``, and compute with each: they must agree."""
+    opened = read_checked(bundles.CHECKS, bundles.read_exported, folder)
+    yield Checked(opened.name, opened.fault)
+    if opened.fault is not None:
+        return
+    faults = {name: opened.value.fault(name) for name in bundles.FILES}
+    for name, fault in faults.items():
+        if any(faults.values()) or name != bundles.GRAPH:
+            yield Checked(name, fault)
+        elif find_spec("onnxruntime") is None:
+            line = f"{NEEDED} What {name} computes was not compared"
+            yield Checked(name, notes=(line,))
+        else:
+            yield read_checked(name, check_bundle, folder)
 
 
 def of_model(path: Path, name: str) -> Checked:

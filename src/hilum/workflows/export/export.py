@@ -186,21 +186,36 @@ def check_model(folder: Path, model: Model, films: NDArray[np.uint8], films_from
     return prove((folder / GRAPH).read_bytes(), films, expected.numpy(), films_from)
 
 
+def check_bundle(folder: Path) -> Proof:
+    """Compare what an exported folder's weights, model.onnx and timm compute, on drawn phantoms.
+
+    Raises:
+        RunError: It is damaged, or they differ.
+    """
+    model = load_model(folder)
+    _ = OnnxModel(folder)
+    return check_model(folder, model, phantoms(model.description), "drawn phantoms")
+
+
 def proof_films(run: Path, description: Description) -> tuple[NDArray[np.uint8], str]:
     """Return prepared films of the run's own store, else phantoms, and where they come from in words."""
-    preparation = Preparation.from_json(description.preparation)
     try:
         films = Films.open([Path(folder) for folder in _stores(read_options_file(run)[0])])
-        films.refuse_other_preparation(preparation)
+        films.refuse_other_preparation(Preparation.from_json(description.preparation))
         rows = np.unique(np.linspace(0, len(films) - 1, FILMS).astype(np.int64))
         return films.read(rows), "films of its store"
     except (HilumError, OSError):
-        pass  # a run whose store is elsewhere, or a model folder alone
+        # A model folder alone, or a store that was moved.
+        return phantoms(description), "drawn phantoms, as the run's store was not found"
+
+
+def phantoms(description: Description) -> NDArray[np.uint8]:
+    """Return FILMS drawn films prepared for a model, uint8 [FILMS, P, P]."""
+    preparation = Preparation.from_json(description.preparation)
     cast = cohort(PhantomOptions(count=FILMS))
-    drawn = [draw(film, max(64, preparation.size), seed=0)[0] for film in cast]
     return np.stack(
-        [preparation.apply(film) for film in drawn]
-    ), "drawn phantoms, as the run's store was not found"
+        [preparation.apply(draw(film, max(64, preparation.size), seed=0)[0]) for film in cast]
+    )
 
 
 def _stores(options: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,33 @@
+"""A tiny run and its bundle, exported once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hilum.metrics.interval_options import IntervalOptions
+from hilum.workflows.evaluate.evaluate import evaluate
+from hilum.workflows.evaluate.options import EvaluateOptions
+from hilum.workflows.export.export import export
+from hilum.workflows.export.options import ExportOptions
+
+
+@pytest.fixture(scope="session")
+def exported_run(
+    classifier: Path, tiny_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of the classifier, evaluated on test films."""
+    run = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(classifier, run)
+    intervals = IntervalOptions(resamples=50)
+    evaluate(run, EvaluateOptions(data=tiny_store, intervals=intervals))
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundle(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle."""
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    return export(exported_run, ExportOptions(out=out, licence="cc-by-4.0")).out
