@@ -1,8 +1,8 @@
 """Which backbones can be exported, how close is model.onnx to torch, and does it have exact maps?
 
 ``python benchmarks/export_backbones.py [NAME ...] [--size 64] [--json]`` exports each with random weights (whose
-batch norms have seen films) and a random head; films are drawn phantoms. Without names: every backbone that the docs, configs and
-error lines name. About 20 seconds each on one core, minutes for the largest.
+batch norms have seen films) and a random head; films are drawn phantoms. Without names: every backbone that the docs,
+configs and error lines name. About 20 seconds each on one core, minutes for the largest.
 """
 
 from __future__ import annotations
