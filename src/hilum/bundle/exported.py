@@ -140,8 +140,10 @@ class Exported:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path is a bundle of ``hilum export``."""
-    return (path / CHECKS).is_file() and (path / DESCRIPTION).is_file()
+    """Whether a path is a bundle of ``hilum export``, whole or not."""
+    return (path / DESCRIPTION).is_file() and any(
+        (path / name).is_file() for name in (CHECKS, GRAPH, CONFIG)
+    )
 
 
 def read_exported(folder: Path) -> Exported:
@@ -169,8 +171,10 @@ def read_exported(folder: Path) -> Exported:
         config = read_json(_plain(folder / CONFIG), MOST_JSON)
         _check(description, exported, content, config, files)
     except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        fault = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise RunError(f"{folder} is no whole bundle ({fault!s:.120}): {REMEDY}.") from error
+        fault = " ".join(str(error).split())
+        if isinstance(error, OSError):
+            fault = f"{Path(str(error.filename)).name}: {error.strerror}"
+        raise RunError(f"{folder} is no whole bundle ({fault:.120}): {REMEDY}.") from error
     return Exported(folder, description, exported, files)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from hilum.bundle.description import FORMAT, HASH, Description, check_description
 from hilum.bundle.exported import is_exported, read_exported
 from hilum.bundle.exported_weights import load_exported
+from hilum.bundle.starter import resolved
 from hilum.bundle.training_manifest import COLUMNS
 from hilum.bundle.weights import refuse_not_finite
 from hilum.classifier.network import Classifier
@@ -93,6 +94,7 @@ def save_model(folder: Path, model: Model) -> None:
 
 def is_model(path: Path) -> bool:
     """Whether a path is a bundle, or a run folder that holds one."""
+    path = resolved(path)
     return (path / DESCRIPTION).is_file() or (path / "model" / DESCRIPTION).is_file()
 
 
@@ -102,6 +104,7 @@ def load_model(path: Path) -> Model:
     Raises:
         RunError: There is none, it is damaged, or it was written by a later version.
     """
+    path = resolved(path)
     if is_exported(path):
         exported, network, linear = load_exported(path)
         nothing = pd.DataFrame({column: pd.array([], "string") for column in COLUMNS})
@@ -137,6 +140,7 @@ def described(path: Path) -> Description:
     Raises:
         RunError: There is none, it is damaged, or of a later version.
     """
+    path = resolved(path)
     if is_exported(path):
         return read_exported(path).description
     folder = _bundle_folder(path)
@@ -182,6 +186,7 @@ def damages(path: Path) -> list[str]:
     Raises:
         RunError: There is none, or its description is damaged.
     """
+    path = resolved(path)
     if is_exported(path):
         exported = read_exported(path)
         return [name for name in exported.files if exported.fault(name)]
@@ -200,6 +205,7 @@ def damages(path: Path) -> list[str]:
 
 def age_notes(path: Path) -> tuple[str, ...]:
     """Return a line for the user where a bundle or a run has files without a hash, as those of 0.1.0 have."""
+    path = resolved(path)
     if is_exported(path):
         return ()
     alone = (path / DESCRIPTION).is_file()
@@ -216,6 +222,7 @@ def weights_file(path: Path) -> Path:
     Raises:
         RunError: There is none, or it lies outside of the run.
     """
+    path = resolved(path)
     return _bundle_folder(path) / WEIGHTS
 
 

@@ -13,6 +13,7 @@ from hilum.arrays import FloatArray
 from hilum.bundle.description import Description
 from hilum.bundle.exported import CONFIG, DESCRIPTION, GRAPH, REMEDY, Exported, read_exported
 from hilum.bundle.onnx_scan import scan
+from hilum.bundle.starter import resolved
 from hilum.errors import OptionError, RunError
 from hilum.images.enhance import Preparation
 
@@ -32,14 +33,14 @@ class OnnxModel:
         """Load and try a bundle's model.onnx.
 
         Args:
-            folder: Of ``hilum export``.
+            folder: Of ``hilum export``, or ``starter``.
             threads: Threads that compute one call; None for onnxruntime's own choice.
 
         Raises:
             RunError: It is no bundle, or is damaged, or does not give what it says.
             OptionError: onnxruntime is not installed.
         """
-        self.exported: Exported = read_exported(Path(folder))
+        self.exported: Exported = read_exported(resolved(Path(folder)))
         self.exported.verify([DESCRIPTION, CONFIG, GRAPH])
         data = (self.exported.folder / GRAPH).read_bytes()
         try:

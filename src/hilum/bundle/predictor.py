@@ -45,7 +45,7 @@ def load(run: str | Path, device: str = "auto", *, keep_damaged: bool = False) -
     A run that was only pretrained has features, and neither probabilities nor heatmaps.
 
     Args:
-        run: Folder of a finished run, or its bundle.
+        run: Folder of a finished run, its bundle, or ``starter``, the small one in the package.
         device: auto, cpu or cuda; auto takes a GPU where there is one.
         keep_damaged: Read JPEGs whose decoder reports damaged data; they cannot be read otherwise.
 

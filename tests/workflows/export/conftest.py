@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hilum.metrics.interval_options import IntervalOptions
 from hilum.workflows.evaluate.evaluate import evaluate
 from hilum.workflows.evaluate.options import EvaluateOptions
 from hilum.workflows.export.export import export
@@ -21,8 +20,7 @@ def exported_run(
     """A copy of the classifier, evaluated on test films."""
     run = tmp_path_factory.mktemp("exported") / "run"
     shutil.copytree(classifier, run)
-    intervals = IntervalOptions(resamples=50)
-    evaluate(run, EvaluateOptions(data=tiny_store, intervals=intervals))
+    evaluate(run, EvaluateOptions(data=tiny_store, resamples=50, min_positives=1))
     return run
 
 

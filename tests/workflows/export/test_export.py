@@ -22,6 +22,7 @@ from hilum.bundle.exported import CARD, CHECKS, DESCRIPTION, FILES, GRAPH, SCRIP
 from hilum.bundle.model_folder import described, is_model, load_model
 from hilum.bundle.onnx_model import OnnxModel
 from hilum.bundle.onnx_scan import scan
+from hilum.bundle.starter import FOLDER, resolved
 from hilum.errors import OptionError, RunError
 from hilum.images.enhance import ENHANCEMENTS, FITS, Preparation
 from hilum.images.films import Films
@@ -307,3 +308,24 @@ def test_ancestry_names_each_start_with_its_licence(exported_run: Path, tmp_path
         assert bool(list(warnings_of((entry,)))) == (licence != "apache-2.0")
     (entry,) = ancestry(tmp_path / "no-run-at-all")
     assert entry["kind"] == "unknown"
+
+
+def test_starter_is_a_bundle_of_the_package_unless_a_folder_has_that_name(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolved(Path("runs/starter")) == Path("runs/starter")
+    if not FOLDER.is_dir():
+        with pytest.raises(RunError, match="no starter model"):
+            hilum.load("starter")
+    (tmp_path / "starter").symlink_to(bundle)
+    assert OnnxModel("starter").findings == ("Edema", "Mass")
+    assert hilum.load("starter").findings == ("Edema", "Mass")
+
+
+def test_a_part_of_a_bundle_is_said_to_be_one(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / DESCRIPTION).write_bytes((bundle / DESCRIPTION).read_bytes())
+    (tmp_path / GRAPH).write_bytes((bundle / GRAPH).read_bytes())
+    for act in (OnnxModel, load_model, described):
+        with pytest.raises(RunError, match=r"no whole bundle \(checks.json: No such file"):
+            act(tmp_path)

@@ -10,6 +10,7 @@ from hilum.bundle import exported as bundles
 from hilum.bundle.model_folder import DESCRIPTION, SEEN, WEIGHTS, age_notes, damages, is_model
 from hilum.bundle.model_folder import MANIFEST as BUNDLE
 from hilum.bundle.onnx_model import NEEDED
+from hilum.bundle.starter import resolved
 from hilum.duplicates.stored import FILE_NAME as DUPLICATES
 from hilum.duplicates.stored import read_duplicates
 from hilum.errors import DataError
@@ -78,7 +79,7 @@ def check(path: str | Path) -> CheckResult:
     Raises:
         DataError: The folder is none of these.
     """
-    path = as_path("path", path)
+    path = resolved(as_path("path", path))
     parts = list(_checks(path))
     tops = {part.name.split("/")[0] for part in parts}
     others = sorted(
