@@ -45,7 +45,7 @@ class _Evil:
 def seal(folder: Path) -> None:
     """Make all hashes fit, as whoever changes a bundle on purpose would."""
     path = folder / DESCRIPTION
-    with contextlib.suppress(ValueError, AttributeError, OSError, RecursionError):
+    with contextlib.suppress(ValueError, TypeError, OSError, RecursionError):
         content = json.loads(path.read_bytes())
         content["weights_sha256"] = sha256(folder / WEIGHTS)
         path.write_text(json.dumps(content))

@@ -27,8 +27,7 @@ def export(
 
     Examples:
       hilum export runs/moco-10 --out bundles/moco-10 --licence cc-by-4.0
-      hilum predict bundles/moco-10 film.png --out predictions.csv
-      hilum check bundles/moco-10
+      hilum export runs/dino --out bundles/dino --init-licence apache-2.0
     """
     from hilum.workflows.export.export import export as write_bundle
 
