@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,10 @@ settings.register_profile("hilum", deadline=None)
 settings.load_profile("hilum")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for exports.py
+
+# A shell lets what it starts in the background ignore Ctrl-C, and child processes inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(
     os.environ.get("HILUM_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
