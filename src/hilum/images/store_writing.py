@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hilum.catalog import Catalog
-from hilum.files import replacing, sha256, write_csv, write_hashed_json
+from hilum.csv_files import write_csv
+from hilum.files import replacing, sha256, write_hashed_json
 from hilum.images.catalog_table import CatalogTable, write_columns
 from hilum.images.enhance import Preparation, pixel_hash
 from hilum.images.store import (

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hilum.files import csv_text
+from hilum.csv_files import csv_text
 from hilum.metrics.results import Estimate
 from hilum.pages.charts.axes import NOT_AVAILABLE
 from hilum.pages.wording import formatted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hilum.files import write_csv
+from hilum.csv_files import write_csv
 from hilum.findings import CHEXPERT
 from hilum.phantoms.cohort import Film
 from hilum.phantoms.habits import HABITS, Habit

@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from hilum.csv_files import write_csv
 from hilum.errors import OptionError
-from hilum.files import clear_leftovers, read_json, write_bytes, write_csv
+from hilum.files import clear_leftovers, read_json, write_bytes
 from hilum.findings import CHEXPERT
 from hilum.options import as_path
 from hilum.phantoms.cohort import Film, cohort

@@ -7,6 +7,7 @@ group's key, and no note or error here quotes a header, a path or a key of the l
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,7 @@ from hilum.sources import paths
 from hilum.sources.archive.entering import LINK, NO_DICOM, REASONS, body_part, left_out
 from hilum.sources.archive.film_view import film_view
 from hilum.sources.archive.films import Film, film_rows, notes_on, told_apart
-from hilum.sources.archive.headers import read_headers
+from hilum.sources.archive.headers import Header, read_headers
 from hilum.sources.archive.region_words import RegionWords
 from hilum.sources.archive.study_labels import KEYS, labels_of
 from hilum.sources.archive.tree import Tree, tree_of
@@ -141,17 +142,7 @@ def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Cata
             f"ROOT holds no readable DICOM file: looked for some under any name in {len(tree.files):,} files. Give the "
             "folder of the export; PNG and JPEG are read by `hilum prepare folder`."
         )
-    reasons = dict.fromkeys(tree.links, LINK)
-    entering: list[Film] = []
-    others: list[Film] = []
-    for file, header in zip(tree.files, headers, strict=True):
-        if not isinstance(header, DicomHeader):
-            reasons[file] = header
-            continue
-        film = Film(file, header, film_view(header))
-        if reason := left_out(header, options.keep, words, options.unknown_part):
-            reasons[file] = reason
-        (others if reason else entering).append(film)
+    entering, others, reasons = _divided(tree, headers, options, words)
     names, again = told_apart(root, entering, options.keep)
     reasons |= {entering[index].file: reason for index, reason in again.items()}
     kept = [index for index in range(len(entering)) if index not in again]
@@ -185,6 +176,24 @@ def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Cata
     excluded = dict(Counter(reasons.values()).most_common())
     rows_read = len(films) + len(reasons)
     return Catalog(dataset, root, tuple(labels), table, rows_read, excluded, notes, archive=archive)
+
+
+def _divided(
+    tree: Tree, headers: Sequence[Header], options: DicomOptions, words: RegionWords
+) -> tuple[list[Film], list[Film], dict[str, str]]:
+    """Return the films that enter, the others, and why each file of these, or without a header, does not."""
+    reasons = dict.fromkeys(tree.links, LINK)
+    entering: list[Film] = []
+    others: list[Film] = []
+    for file, header in zip(tree.files, headers, strict=True):
+        if not isinstance(header, DicomHeader):
+            reasons[file] = header
+            continue
+        film = Film(file, header, film_view(header))
+        if reason := left_out(header, options.keep, words, options.unknown_part):
+            reasons[file] = reason
+        (others if reason else entering).append(film)
+    return entering, others, reasons
 
 
 def _tree_notes(tree: Tree, reasons: dict[str, str]) -> tuple[str, ...]:

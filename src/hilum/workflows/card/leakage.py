@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, Rows
+from hilum.csv_files import write_csv
 from hilum.duplicates.copies import Copies
-from hilum.files import write_csv
 from hilum.images.equal_pixels import differing_labels
 from hilum.images.films import Films
 from hilum.splits import PATIENT_PARTS

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.arrays import FloatArray, Rows
+from hilum.bundle.description import Description
 from hilum.bundle.model_folder import DESCRIPTION, WEIGHTS, age_notes
 from hilum.bundle.predictor import Predictor
 from hilum.bundle.training_manifest import key_notes, were_seen
@@ -95,10 +96,7 @@ def evaluate(
     columns = _shared_findings(predictor, films, options.findings)
     fresh, dropped = _fresh_films(run, predictor, films, options, listener)
     rows = fresh.index.to_numpy()
-    # On another store, or one of several that the run used, the name has the source.
-    stores = model.training_data.get("stores", [])
-    own = [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
-    name = options.split if own else f"{films.sources[0]}-{options.split}"
+    name = _evaluation_name(model, films, options.split)
     predictions = run / f"predictions-{name}.parquet"
     scores = _predictions(predictions, run, predictor, films, fresh, listener)
     mine, theirs = list(columns), list(columns.values())
@@ -143,6 +141,13 @@ def saved_scores(run: Path, films: Films, rows: Rows, split: str) -> pd.DataFram
     if "path" not in table or list(table["path"]) != list(films.columns(["path"], rows)["path"]):
         raise RunError(f"{path} is of other films: {remedy}")
     return table
+
+
+def _evaluation_name(model: Description, films: Films, split: str) -> str:
+    """Return the split; on another store, or one of several that the run used, the source before it."""
+    stores = model.training_data.get("stores", [])
+    own = [store["fingerprint"] for store in stores] == [films.stores[0].fingerprint]
+    return split if own else f"{films.sources[0]}-{split}"
 
 
 def _fresh_films(

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hilum.csv_files import write_private_csv
 from hilum.errors import DataError, OptionError, did_you_mean
-from hilum.files import write_private_csv
 from hilum.group_key import made_key, passed_on
 from hilum.images.dicom.header import DicomHeader
 from hilum.sources.archive.entering import REASONS, left_out

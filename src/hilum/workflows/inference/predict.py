@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from hilum.bundle.model_folder import age_notes
 from hilum.bundle.predictor import BATCH, Predictor
+from hilum.csv_files import write_csv
 from hilum.errors import OptionError
-from hilum.files import write_csv
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.training.inference import describe_device
-from hilum.workflows.inference.film_names import film_names
+from hilum.workflows.inference.film_names import FilmNames, film_names
 from hilum.workflows.inference.image_files import (
     image_files,
     is_store,
@@ -92,27 +92,12 @@ def predict(
     for line in (*age_notes(as_path("run", run)), *predictor.description.call_notes()):
         listener.note(line)
     failed: dict[str, str] = {}
-    paths: list[str] = []
-    scores: list[list[float]] = []
-    flags: list[str] = []
     if len(files) == 1 and is_store(files[0]):
-        store = Films.open(files, listener=listener)
-        rows = np.arange(len(store), dtype=np.int64)
-        scores = predictor.score_films(
-            store, rows, lambda done, total: listener.progress("predict", done, total)
-        ).tolist()
-        paths, flags = list(store.catalog["path"]), store.stores[0].flags()
+        paths, scores, flags = _score_store(predictor, files[0], listener)
     else:
         private = None if names_file is None else as_path("names_file", names_file)
         named = film_names(files, out, keep, private)
-        listener.progress("predict", 0, len(named.files))
-        images = prepared_files(predictor, named, failed, listener)
-        while batch := list(islice(images, BATCH)):
-            standardised = predictor.standardised([film.image for film in batch])
-            scores += [list(row.values()) for row in predictor.probabilities(standardised)]
-            paths += [str(film.path) for film in batch]
-            flags += [film.flag for film in batch]
-            listener.progress("predict", batch[-1].number, len(named.files))
+        paths, scores, flags = _score_files(predictor, named, failed, listener)
     table = pd.DataFrame(scores, columns=list(predictor.findings))
     by_name = [dict(zip(predictor.findings, row, strict=True)) for row in scores]
     called = ["|".join(predictor.called(probabilities)) for probabilities in by_name]
@@ -122,3 +107,36 @@ def predict(
     lines = list(table.itertuples(index=False, name=None))
     write_csv(out, list(table.columns), lines, "{:.6f}")
     return PredictResult(out, len(table), failed, dict(Counter(filter(None, flags)).most_common()))
+
+
+class _FilmScores(NamedTuple):
+    """Films, the probabilities of each, and what it looks like."""
+
+    paths: list[str]
+    scores: list[list[float]]
+    flags: list[str]
+
+
+def _score_store(predictor: Predictor, folder: Path, listener: Listener) -> _FilmScores:
+    store = Films.open([folder], listener=listener)
+    rows = np.arange(len(store), dtype=np.int64)
+    scores = predictor.score_films(
+        store, rows, lambda done, total: listener.progress("predict", done, total)
+    )
+    return _FilmScores(list(store.catalog["path"]), scores.tolist(), store.stores[0].flags())
+
+
+def _score_files(
+    predictor: Predictor, named: FilmNames, failed: dict[str, str], listener: Listener
+) -> _FilmScores:
+    """Score the files that can be read; the others go to ``failed`` with the reason."""
+    scored = _FilmScores([], [], [])
+    listener.progress("predict", 0, len(named.files))
+    images = prepared_files(predictor, named, failed, listener)
+    while batch := list(islice(images, BATCH)):
+        standardised = predictor.standardised([film.image for film in batch])
+        scored.scores.extend(list(row.values()) for row in predictor.probabilities(standardised))
+        scored.paths.extend(str(film.path) for film in batch)
+        scored.flags.extend(film.flag for film in batch)
+        listener.progress("predict", batch[-1].number, len(named.files))
+    return scored

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from hilum.catalog import Archive, Catalog
+from hilum.csv_files import write_private_csv
 from hilum.errors import DataError, OptionError
-from hilum.files import write_private_csv
 from hilum.group_key import GroupKey, passed_on
 
 NAMES = ("film", "patient", "study", "patient_number", "file", "left_out")

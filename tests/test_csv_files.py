@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hilum
-from hilum.files import csv_text, write_csv
+from hilum.csv_files import csv_text, write_csv
 
 FORMULAS = [
     "=1+1",
