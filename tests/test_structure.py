@@ -100,6 +100,16 @@ def test_a_package_without_fault_passes(
             "def long():\n" + "    x = 1\n" * 12,
             "median function 13 lines, at most 12 allowed",
         ),
+        (
+            "workflows/train/train.py",
+            "def a():\n    pass\n\n\ndef b():\n    pass\n\n\ndef long():\n" + "    x = 1\n" * 60,
+            "src/hut/workflows/train/train.py: long has 61 lines, at most 60 allowed",
+        ),
+        (
+            "workflows/train/train.py",
+            "x = 1\n" * 401,
+            "src/hut/workflows/train/train.py: 401 lines, at most 400 allowed",
+        ),
     ],
 )
 def test_each_fault_is_a_line(

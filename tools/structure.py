@@ -5,6 +5,7 @@ Standard library only. Faults, each a line and exit code 1:
 - a circle of imports between modules;
 - an import that runs up between layers, or a folder that no layer names;
 - a folder of more than 25 modules;
+- a function of more than 60 lines, or a file of more than 400;
 - too many lines over 100 columns, or functions that are too long at the median.
 
 Imports are read from the source, in the strict way: imports inside functions and those under
@@ -27,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MODULES_PER_FOLDER = 25
+FUNCTION_LINES = 60
+FILE_LINES = 400
 COLUMNS = 100
 LONG_LINES_BELOW = 0.03
 MEDIAN_FUNCTION_LINES = 12
@@ -217,6 +220,19 @@ def main(root: Path) -> int:
     if median > MEDIAN_FUNCTION_LINES:
         faults.append(f"median function {median} lines, at most {MEDIAN_FUNCTION_LINES} allowed")
 
+    faults += [
+        f"{function.module.path.relative_to(root)}: {function.node.name} has {function.lines} lines, "
+        f"at most {FUNCTION_LINES} allowed"
+        for function in functions
+        if function.lines > FUNCTION_LINES
+    ]
+    sizes = {module.path: len(module.text.splitlines()) for module in modules.values()}
+    faults += [
+        f"{path.relative_to(root)}: {count} lines, at most {FILE_LINES} allowed"
+        for path, count in sizes.items()
+        if count > FILE_LINES
+    ]
+
     once = [
         function
         for function in functions
@@ -236,7 +252,6 @@ def main(root: Path) -> int:
         where = f"{function.module.path.relative_to(root)}:{function.node.lineno}"
         print(f"  {function.lines:>4}  {where} {function.node.name}")
     print("the largest files:")
-    sizes = {module.path: len(module.text.splitlines()) for module in modules.values()}
     for path in sorted(sizes, key=lambda each: -sizes[each])[:5]:
         print(f"  {sizes[path]:>4}  {path.relative_to(root)}")
     print(f"{len(once)} private functions used once in {' and '.join(USED_ONCE_IN)}")

@@ -109,9 +109,11 @@ def test_a_film_that_hangs_fails_alone(films: list[Path]) -> None:
     (films[0].parent / "out").touch()
     group = Job(0, str(films[0].parent / "out"), 0, 0, 256, (str(films[0]), str(slow)))
     jobs = [group]
-    with Pool(1, setup) as pool:
+    lost: list[str] = []
+    with Pool(1, setup, lambda _, how: lost.append(how)) as pool:
         done = {job.start: one for job, one in pool.run(lambda _: jobs.pop() if jobs else None)}
     assert (done[1][0].reason, done[1][0].detail) == ("decoder hung", "longer than 0.2 s")
+    assert lost == []
 
 
 def test_a_decoder_without_room_or_process_says_so_in_one_line(

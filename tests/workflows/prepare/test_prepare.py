@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,7 +239,18 @@ def test_a_film_whose_decoder_dies_or_hangs_costs_that_film_only(
         film.rename(film.with_stem(f"{number:03d}{what}"))
     catalog = catalog_of(films)
     options = PrepareOptions(16, workers=2, patience=0.5)
-    result = prepare(catalog, tmp_path / "out", options, reader="bad_reader:read", films_a_shard=16)
+    heard = Noting()
+    result = prepare(
+        catalog, tmp_path / "out", options, heard, reader="bad_reader:read", films_a_shard=16
+    )
+    ends = Counter(note.partition(":")[0] for note in heard.notes if "decoding process" in note)
+    ended = "a decoding process has ended at"
+    once = [f"{ended} {name}" for name in catalog.table["path"] if "once" in name]
+    assert ends.pop(f"{once[0]} (SIGKILL)") == 1  # the film was read when it was tried again
+    assert ends == {
+        f"{ended} {catalog.table['path'][row]} ({how})": 2
+        for row, how in ((2, "SIGSEGV"), (10, "exit status 3"), (38, "SIGSEGV"))
+    }
     assert result.rows_failed == {"decoder died": 3, "decoder hung": 1}
     assert {row["row"]: row["reason"] for row in failures(result.store)} == {
         "2": "decoder died: SIGSEGV",
@@ -249,6 +261,51 @@ def test_a_film_whose_decoder_dies_or_hangs_costs_that_film_only(
     good = catalog.table["path"].drop([2, 10, 11, 38])
     expected = [Preparation(16).apply(read_grey(films / path)) for path in good]
     assert np.array_equal(Store.open(result.store).read(np.arange(FILMS - 4)), expected)
+
+
+@pytest.mark.parametrize("at", [4, 9, 20])
+def test_a_decoding_process_that_is_killed_is_told_of_and_replaced(
+    films: Path, tmp_path: Path, at: int
+) -> None:
+    prepare(catalog_of(films), tmp_path / "whole", PrepareOptions(16, workers=1), films_a_shard=8)
+
+    class Killing(Noting):
+        killed = False
+
+        def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
+            if done >= at and not self.killed:
+                self.killed = True
+                os.kill(decoding_processes()[0], signal.SIGKILL)
+
+    heard = Killing()
+    options = PrepareOptions(16, workers=1)
+    prepare(catalog_of(films), tmp_path / "out", options, heard, films_a_shard=8)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    (line,) = [note for note in heard.notes if "decoding process" in note]
+    assert re.fullmatch(
+        r"a decoding process has ended (at \d{3}\.\w+|between films) \(SIGKILL\): another goes on in its place",
+        line,
+    )
+
+
+class Noting(Listener):
+    """Keeps the notes; processes that import this module have no other."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def decoding_processes() -> list[int]:
+    """Return this process's children that decode, in the order in which they were started."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"hilum.images.decoding.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def test_when_no_film_can_be_read_that_is_said(films: Path, tmp_path: Path) -> None:

@@ -145,9 +145,21 @@ class Pool:
         DataError: The processes cannot be started, or keep being killed.
     """
 
-    def __init__(self, workers: int, setup: Setup) -> None:
-        """Start so many processes."""
-        self._setup = setup
+    def __init__(
+        self,
+        workers: int,
+        setup: Setup,
+        lost: Callable[[Job | None, str], None] = lambda _film, _how: None,
+    ) -> None:
+        """Start so many processes.
+
+        Args:
+            workers: How many.
+            setup: What stays the same for all jobs.
+            lost: Called for each process that dies and is replaced, with the film that it was at, if
+                any, and how it ended. One that ends itself because a film hangs does not count.
+        """
+        self._setup, self._lost = setup, lost
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._returned: deque[Job] = deque()
         """Jobs that lost workers had not done."""
@@ -234,6 +246,10 @@ class Pool:
             raise DataError(f"a decoding process cannot start ({last}): is there memory left?")
         assert status is not None
         self._workers.remove(worker)
+        if status != -signal.SIGALRM:
+            at = worker.jobs.get(number)
+            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+            self._lost(None if at is None else at.films(index, index + 1), how)
         if number not in worker.jobs:
             self._idle_deaths += 1
             if self._idle_deaths > 100:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -131,21 +131,36 @@ def prepare(
             listener.note(note)
         return _result(plan, manifest, already_done=True)
     made_key(out)  # beside the first store of a group
-    numbers = range(part, plan.shards, parts)
+    setup = Setup(
+        catalog.root, reader, plan.preparation.to_json(), options.max_pixels, options.patience
+    )
+    _decode(plan, range(part, plan.shards, parts), workers, setup, listener)
+    return _result(plan, _merge(plan, listener), already_done=False)
+
+
+def _decode(
+    plan: Plan, numbers: Sequence[int], workers: int, setup: Setup, listener: Listener
+) -> None:
+    """Decode the films of these shards that are not done yet, in processes of their own."""
     missing = unfinished(plan, numbers)
     total, left = (
         sum(len(plan.shard_rows(number)) for number in shards) for shards in (numbers, missing)
     )
     _check_disk(plan, left, listener)
-    if missing:
-        workers = min(workers, left)
-        listener.device(f"cpu, {workers} decoding {'process' if workers == 1 else 'processes'}")
-        setup = Setup(
-            catalog.root, reader, plan.preparation.to_json(), options.max_pixels, options.patience
-        )
-        with Pool(workers, setup) as pool:
-            _write_shards(plan, missing, pool, _Progress(total, total - left, listener))
-    return _result(plan, _merge(plan, listener), already_done=False)
+    if not missing:
+        return
+    workers = min(workers, left)
+    listener.device(f"cpu, {workers} decoding {'process' if workers == 1 else 'processes'}")
+
+    def lost(film: Job | None, how: str) -> None:
+        at = "between films"
+        if film is not None:
+            row = plan.shard_rows(film.shard)[film.start]
+            at = f"at {plan.catalog.table['path'].iloc[row]}"
+        listener.note(f"a decoding process has ended {at} ({how}): another goes on in its place")
+
+    with Pool(workers, setup, lost) as pool:
+        _write_shards(plan, missing, pool, _Progress(total, total - left, listener))
 
 
 def verified(folder: Path) -> Store:
@@ -257,27 +272,7 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     whole = [record for record in records if record is not None]
     if len(whole) < len(records) or (out / MANIFEST).exists():
         return plan.finished()
-    failures, reasons_failed = [], Counter[str]()
-    paths = plan.catalog.table["path"]
-    for number, record in enumerate(whole):
-        rows = plan.shard_rows(number)
-        for index, reason, detail in record["failures"]:
-            row = int(rows[index])
-            failures.append(
-                (row, str(paths.iloc[row]), f"{reason}: {detail}" if detail else reason)
-            )
-            reasons_failed[reason] += 1
-    write_failures(out, failures)
-    if plan.catalog.missing:
-        write_missing(out, plan.catalog.missing)
-        listener.note(f"{out / MISSING} lists the films that are not on disk")
-    failed = dict(reasons_failed.most_common())
-    if len(failures) == len(plan.rows):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in failed.items())
-        raise DataError(
-            f"not one of {counted(len(failures), 'film')} can be read ({reasons}; {out / 'failures.csv'} has each): "
-            f"mend them, delete {out} and prepare again."
-        )
+    failed = _list_failed(plan, whole, listener)
     pixels = [film for record in whole for film in record["pixels"]]
     sizes = [size for record in whole for size in record["sizes"]]
     kept = [index for index, film in enumerate(pixels) if film is not None]
@@ -309,6 +304,38 @@ def _merge(plan: Plan, listener: Listener) -> dict[str, Any] | None:
     write_manifest(out, {**manifest, "copies": copies} if plan.dedup else manifest)
     shutil.rmtree(plan.workplace, ignore_errors=True)
     return plan.finished()
+
+
+def _list_failed(
+    plan: Plan, records: Sequence[Mapping[str, Any]], listener: Listener
+) -> dict[str, int]:
+    """Write ``failures.csv``, and ``missing.csv`` where films are; return the failed films by reason.
+
+    Raises:
+        DataError: Not one film could be read.
+    """
+    failures, reasons_failed = [], Counter[str]()
+    paths = plan.catalog.table["path"]
+    for number, record in enumerate(records):
+        rows = plan.shard_rows(number)
+        for index, reason, detail in record["failures"]:
+            row = int(rows[index])
+            failures.append(
+                (row, str(paths.iloc[row]), f"{reason}: {detail}" if detail else reason)
+            )
+            reasons_failed[reason] += 1
+    write_failures(plan.out, failures)
+    if plan.catalog.missing:
+        write_missing(plan.out, plan.catalog.missing)
+        listener.note(f"{plan.out / MISSING} lists the films that are not on disk")
+    failed = dict(reasons_failed.most_common())
+    if len(failures) == len(plan.rows):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in failed.items())
+        raise DataError(
+            f"not one of {counted(len(failures), 'film')} can be read ({reasons}; "
+            f"{plan.out / 'failures.csv'} has each): mend them, delete {plan.out} and prepare again."
+        )
+    return failed
 
 
 def _list_flagged(
