@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from heard import Heard
+from safetensors.torch import load_file, save_file
 from study_plans import SCRATCH, tiny_plan, weights
 
 from hilum.cli import main
@@ -23,7 +24,8 @@ from hilum.workflows.pseudo_label.options import PseudoLabelOptions
 from hilum.workflows.pseudo_label.pseudo_label import pseudo_label
 from hilum.workflows.pseudo_label.record import read_rounds
 from hilum.workflows.pseudo_label.starting_run import kept_run
-from hilum.workflows.study.record import read_study
+from hilum.workflows.study.plan import Pretraining, StudyModel
+from hilum.workflows.study.record import StudyRecord, read_study
 from hilum.workflows.study.study import study
 from hilum.workflows.train.finetune import finetune
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions, PretrainOptions
@@ -191,3 +193,66 @@ def test_a_study_goes_on_in_another_place_from_its_own_pretraining(
     moved = (tmp_path / "study").rename(tmp_path / "moved")
     assert not study(tiny_plan(tiny_store, moved)).record.failed
     assert weights(moved) == before
+
+
+@pytest.fixture
+def started(tiny_store: Path, tmp_path: Path) -> Callable[[Path], StudyRecord]:
+    """Runs a study of two models and a pretraining that all start from weights at a path."""
+
+    def run(init: Path) -> StudyRecord:
+        train = TrainOptions(**ONE)
+        pretraining = PretrainOptions(train=train, init=str(init), data=(), out=Path())
+        return study(
+            tiny_plan(
+                tiny_store,
+                tmp_path / "study",
+                models={"MoCo": StudyModel(pretrain="moco"), "given": StudyModel(init=str(init))},
+                pretrain={"moco": Pretraining(options=pretraining, method=MoCoOptions())},
+            )
+        ).record
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["run", "model", "file"])
+def test_a_study_goes_on_where_the_weights_it_starts_from_were_moved(
+    begun: Path, tmp_path: Path, kind: str, started: Callable[[Path], StudyRecord]
+) -> None:
+    run = shutil.copytree(begun / "start", tmp_path / "start")
+    inside = {"run": Path(), "model": Path("model"), "file": Path("model/model.safetensors")}[kind]
+    assert not started(run / inside).failed
+    study_folder = tmp_path / "study"
+    before = weights(study_folder)
+    (given,) = (study_folder / "runs").glob("given-50-*")
+    (given / "metrics.json").unlink()
+    (study_folder / "study.json").unlink()
+    shutil.move(run, tmp_path / "elsewhere")
+    moved = tmp_path / "elsewhere" / inside
+    assert not started(moved).failed
+    assert weights(study_folder) == before
+    plan = read_study(study_folder).plan
+    assert plan["models"]["given"]["init"] == plan["pretrain"]["moco"]["init"] == str(moved)
+    assert started(moved).finished
+
+
+@pytest.mark.parametrize("other", ["changed", "elsewhere", "random"])
+def test_a_study_refuses_other_weights_to_start_from(
+    begun: Path, tmp_path: Path, other: str, started: Callable[[Path], StudyRecord]
+) -> None:
+    run = shutil.copytree(begun / "start", tmp_path / "start")
+    file = run / "model/model.safetensors"
+    started(file)
+    tensors = {name: tensor + 1 for name, tensor in load_file(file).items()}
+    where = file if other == "changed" else tmp_path / "other.safetensors"
+    save_file(tensors, where)
+    with pytest.raises(RunError, match=r"holds another study \(.*models.given.init: '.+' there"):
+        started(Path("random") if other == "random" else where)
+
+
+def test_a_finished_study_is_shown_without_the_weights_it_started_from(
+    begun: Path, tmp_path: Path, started: Callable[[Path], StudyRecord]
+) -> None:
+    run = shutil.copytree(begun / "start", tmp_path / "start")
+    started(run)
+    shutil.move(run, tmp_path / "elsewhere")
+    assert started(run).finished

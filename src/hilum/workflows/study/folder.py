@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from hilum.bundle.initialization import weights_hash
 from hilum.errors import RunError
 from hilum.files import (
     clear_leftovers,
@@ -21,7 +22,7 @@ from hilum.files import (
     write_hashed_text,
 )
 from hilum.images.films import Films
-from hilum.options import with_new_names
+from hilum.options import plain, with_new_names
 from hilum.splits import Split
 from hilum.training.options_file import difference, read_yaml
 from hilum.training.run_folder import hold
@@ -89,19 +90,36 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
         hold(lock.fileno(), folder)
         clear_leftovers(folder)
         path = folder / PLAN
-        text = yaml.safe_dump({"study": study_block(plan)}, sort_keys=False, allow_unicode=True)
-        content, known = yaml.safe_load(text), None
+        content = plain({"study": study_block(plan), "record": _initial_weights(plan)})
+        known = None
         if path.is_file():
             known = kept_plan(folder)
             # Where a store is now does not matter: its films are compared below, in ``recorded``.
-            differing = difference(_binding(known), _binding(content))
+            differing = difference(_binding(known, content), _binding(content, known))
             if differing:
                 raise RunError(
                     f"{folder} holds another study ({differing}): give the same, or another --out."
                 )
-        if known != content:  # a new study, or its evaluation or annotations have changed
-            write_hashed_text(path, text)
+            content["record"] = _initial_weights_of(known) | content["record"]
+        if known != content:  # new, moved, or with another evaluation or annotations
+            write_hashed_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         yield
+
+
+def _initial_weights(plan: StudyPlan) -> dict[str, str]:
+    """Return the SHA-256 of the weights that models and pretrainings start from, of those that are files."""
+    starts = {
+        **{f"models.{name}": model.init for name, model in plan.models.items()},
+        **{f"pretrain.{method}": row.options.init for method, row in plan.pretrain.items()},
+    }
+    hashes = {name: weights_hash(init) for name, init in starts.items() if init is not None}
+    return {name: digest for name, digest in hashes.items() if digest is not None}
+
+
+def _initial_weights_of(content: Any) -> dict[str, Any]:
+    """Return the same as a plan's file has it; earlier versions wrote none."""
+    record = content.get("record") if isinstance(content, dict) else None
+    return record if isinstance(record, dict) else {}
 
 
 def kept_plan(folder: Path) -> Any:
@@ -146,14 +164,18 @@ def recorded(plan: StudyPlan, films: Films, cells: tuple[StudyCell, ...], jobs: 
                     f"{str(now.split)[:8]} now): split it as it was, by the same options, or "
                     "choose another --out."
                 )
-        if [store.path.resolve() for store in record.stores] != [
-            store.path.resolve() for store in stores
-        ]:
-            record = replace(
-                record, stores=stores, plan={**record.plan, "data": study_block(plan)["data"]}
-            )
+        block = study_block(plan)
+        where = {key: block[key] for key in ("data", "models", "pretrain")}
+        moved = [
+            (old.path.resolve(), new.path.resolve())
+            for old, new in zip(record.stores, stores, strict=True)
+        ]
+        if difference({key: record.plan.get(key) for key in where}, where) or any(
+            old != new for old, new in moved
+        ):
+            record = replace(record, stores=stores, plan={**record.plan, **where})
             write_study(record)
-        return _updated(record, study_block(plan))
+        return _updated(record, block)
     return StudyRecord(
         folder=folder,
         hilum=__version__,
@@ -204,19 +226,28 @@ def _changeable(block: Mapping[str, Any]) -> dict[str, Any]:
     return {key: block.get(key) for key in (ANNOTATIONS, EVALUATION)}
 
 
-def _binding(content: Any) -> Any:
-    """Return the values of a plan's file that must not change between two calls; of stores their number."""
+def _binding(content: Any, other: Any) -> Any:
+    """Return the values of a plan's file that must not change between two calls.
+
+    Of stores that is their number, and of initial weights their hash, or their path where one of the
+    two files has no hash of them.
+    """
     block = content.get("study") if isinstance(content, dict) else None
     block = with_new_names("study", block)
     if not isinstance(block, dict):
         return content
-    return {
-        "study": {
-            key: _number(value) if key == "data" else value
-            for key, value in block.items()
-            if key not in (ANNOTATIONS, EVALUATION)
-        }
+    values = {
+        key: _number(value) if key == "data" else value
+        for key, value in block.items()
+        if key not in (ANNOTATIONS, EVALUATION)
     }
+    for part in ("models", "pretrain"):
+        rows = values.get(part)
+        for name, row in rows.items() if isinstance(rows, dict) else ():
+            hashes = [_initial_weights_of(each).get(f"{part}.{name}") for each in (content, other)]
+            if None not in hashes and isinstance(row, dict):
+                values[part] = {**values[part], name: {**row, "init": hashes[0]}}
+    return {"study": values}
 
 
 def _number(paths: Any) -> Any:
