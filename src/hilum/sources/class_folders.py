@@ -102,8 +102,14 @@ def _chosen_level(
     above: dict[str, set[str]] = {}
     for names in folders:
         above.setdefault(names[-1], set()).add(names[-2] if len(names) > 1 else "")
+    uppers = set().union(*above.values())
+    if len(above) == 1 and len(uppers) > 1:
+        raise DataError(
+            f"{root}: every film is in a folder called {next(iter(above))!r}, which tells no classes apart: give "
+            "--class-level 2 for the folder above it, 1 if all films are of that class, or leave out --class-folders."
+        )
     apart = all(len(upper) == 1 for upper in above.values())
-    one_above_all = len(set().union(*above.values())) == 1
+    one_above_all = len(uppers) == 1
     if (apart and not one_above_all) or (len(above) > MANY and len(films) < 5 * len(above)):
         film, names = max(zip(films, folders, strict=True), key=lambda pair: len(pair[1]))
         which = " or ".join(repr(name) for name in names[-2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,7 @@ import pandas as pd
 from hilum.catalog import Catalog, film_table
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError
-from hilum.findings import canonical
+from hilum.findings import VOCABULARIES, canonical
 from hilum.sources import paths, tables
 from hilum.sources.class_folders import from_folder
 from hilum.sources.folder_labels import refuse_reserved
@@ -46,8 +47,7 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     else:
         rows["study"] = rows["patient"] + "/" + rows["study"].fillna(rows["path"])
     refuse_reserved(labels)
-    foreign = [name for name in labels if canonical(name) is None]
-    foreign_notes = (f"findings outside the vocabularies: {', '.join(foreign)}",) if foreign else ()
+    foreign_notes = _foreign_notes([name for name in labels if canonical(name) is None])
     table = film_table(
         pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[films.there],
         tuple(labels),
@@ -123,3 +123,16 @@ def _patients(rows: pd.DataFrame, options: FolderOptions) -> tuple[pd.Series, No
             f"first {first}: mend the pattern."
         )
     return patients, ()
+
+
+def _foreign_notes(findings: list[str]) -> Notes:
+    """Return a note on findings outside the vocabularies, with what the first near miss may stand for."""
+    if not findings:
+        return ()
+    known = [name for names in VOCABULARIES.values() for name in names]
+    hints = (
+        f"; if {name!r} is {near!r}, give {shlex.quote(f'--mapping.{name}')} {shlex.quote(near)}"
+        for name in findings
+        if (near := tables.near_miss(name, known))
+    )
+    return (f"findings outside the vocabularies: {', '.join(findings)}{next(hints, '')}",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -21,6 +22,7 @@ from hilum.sources.lists import list_items
 RESERVED = (*FILM_COLUMNS, *ARCHIVE_COLUMNS, "pixels", "height", "width", "films")
 """Names that no finding can have: the catalogue's own columns."""
 
+NO_FINDING = "No Finding"
 SIGNS = (",", ";", "|", "/", "+", "&")
 """What separates classes in a cell, beside the separator that was given."""
 Findings = dict[str, FloatArray]
@@ -75,7 +77,11 @@ def table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tup
             )
             labels[finding] = tables.numbers(*parsed)
     if labels:
-        return labels, ()
+        present = {name: column == PRESENT for name, column in labels.items()}
+        normal = present.pop(NO_FINDING, np.zeros(len(cells), bool))
+        others = [column for name, column in present.items() if name != "Support Devices"]
+        both = int((normal & np.any([normal & False, *others], axis=0)).sum())
+        return labels, _contradiction_note(both, NO_FINDING, "both are kept")
     return labels, ("no labels: give --finding-columns or --label-column if the table has any",)
 
 
@@ -169,6 +175,7 @@ def class_labels(
     absent = set(map(_letters, options.absent_values))
     normal = [name for name in seen if _letters(name) in absent and name not in options.mapping]
     finding = {name: _finding(name, options.mapping) for name in seen if name not in normal}
+    finding, notes = _one_spelling(finding, cleaned, options.mapping)
     findings = sorted({name for name in finding.values() if name})
     if not findings:
         raise DataError(
@@ -181,12 +188,58 @@ def class_labels(
         for name in names or ():
             if target := finding.get(name):
                 labels[target][row] = PRESENT
-    notes = tuple(
+    notes += tuple(
         f"{name!r} in {where} means that {', '.join(findings)} {'is' if len(findings) == 1 else 'are'} absent "
         "and is no finding itself"
         for name in normal
     )
+    both = sum(
+        not {*normal}.isdisjoint(names) and any(map(finding.get, names))
+        for names in cleaned
+        if names
+    )
+    notes += _contradiction_note(both, " and ".join(normal), "the finding counts")
+    if len(findings) == 1 and all(names and any(map(finding.get, names)) for names in cleaned):
+        notes += (f"all films are of the one class {findings[0]!r}",)
     return labels, notes
+
+
+def _one_spelling(
+    finding: dict[str, str], classes: list[list[str] | None], mapping: Mapping[str, str]
+) -> tuple[dict[str, str], Notes]:
+    """Return findings by class, those that differ in case, spaces or hyphens alone as one, and a note on each.
+
+    ``Covid-19`` and ``covid 19`` are one; ``TB+`` and ``TB-`` are two.
+    """
+    count = Counter(name for names in classes for name in names or ())
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(finding, key=lambda name: (name not in mapping, -count[name], name)):
+        if finding[name]:
+            key = _BETWEEN.sub("", finding[name].casefold())
+            spellings.setdefault(key, []).append(finding[name])
+    notes = []
+    chosen = dict[str, str]()
+    for names in spellings.values():
+        first, *others = dict.fromkeys(names)
+        chosen |= dict.fromkeys((first, *others), first)
+        if others:
+            notes.append(
+                f"{', '.join(map(repr, others))} {'is' if len(others) == 1 else 'are'} taken as {first!r}"
+            )
+    return {name: chosen.get(target, "") for name, target in finding.items()}, tuple(notes)
+
+
+_BETWEEN = re.compile(r"(?<=[^\W\d])[\s_-]+(?=\w)|(?<=\d)[\s_-]+(?=[^\W\d])")
+"""What may stand between two letters, or a letter and a digit, of a name without making it another."""
+
+
+def _contradiction_note(films: int, nothing: str, outcome: str) -> Notes:
+    """Return a note on films that are stated to have no finding, and one that is present."""
+    if not films:
+        return ()
+    return (
+        f"{counted(films, 'film has', 'films have')} {nothing} beside a finding that is present: {outcome}",
+    )
 
 
 def _check_mapping(options: FolderOptions, names: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy.typing as npt
 import pandas as pd
 
+from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.sources import paths, tables, views
 from hilum.sources.folder_labels import Findings, table_labels
@@ -121,6 +122,45 @@ def unmapped_columns(columns: Sequence[str], options: FolderOptions) -> Notes:
     return (f"columns that seem to hold {listed} are not read: give {given}",)
 
 
+_ROUNDED = r"\d(?:[.,]\d+)?[eE]\+?\d+"
+_NOBODY = ("unknown", "unk", "anonymous", "anonymized", "anonymised", "-", "?", "x", "xxx")
+
+
+def patient_notes(patients: pd.Series) -> Notes:
+    """Return notes on patients that may be one under two names, and on names that may be of several.
+
+    >>> patient_notes(pd.Series(["007", "7", "8"]))[0][:76]
+    "2 patients differ from others in letter case, zeros or '.0' alone, as '007' "
+    """
+    names = pd.Series(patients.unique(), dtype="string")
+    alike = (
+        names.str.casefold()
+        .str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+        .str.replace(r"(?<!\d)0+(?=\d)", "", regex=True)
+    )
+    again = alike.duplicated(keep=False)
+    notes = []
+    if again.any():
+        first, second = names[alike == alike[again].iloc[0]].iloc[:2]
+        notes.append(
+            f"{counted(int(again.sum()), 'patient')} differ from others in letter case, zeros or '.0' alone, as "
+            f"{first!r} and {second!r}: each counts as a patient of its own; write every patient one way"
+        )
+    rounded = names[names.str.fullmatch(_ROUNDED)]
+    if len(rounded):
+        notes.append(
+            f"{counted(len(rounded), 'patient')} {'is' if len(rounded) == 1 else 'are'} called by a number that a "
+            f"spreadsheet has rounded, first {rounded.iloc[0]!r}: several patients may count as one; export that "
+            "column as text"
+        )
+    nobody = patients[patients.str.casefold().isin(_NOBODY)]
+    if nobody.duplicated().any():
+        notes.append(
+            f"{counted(len(nobody), 'film is', 'films are')} of the patient {nobody.iloc[0]!r}, who counts as one"
+        )
+    return tuple(notes)
+
+
 def _table_path(root: Path, name: str) -> Path:
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
@@ -143,7 +183,8 @@ def _film_column(
     words = options.unstated()
     if name == "patient":
         tables.need_cells(cells, table, words)
-        return cells.str.strip(), ()
+        patients = cells.str.strip()
+        return patients, patient_notes(patients)
     if name == "part":
         allowed = "a split: train, val or test; name other words by --split-values, as --split-values.fold5 test"
         parts, words_of_cells = options.parts(), cells.str.strip().str.casefold()

@@ -39,11 +39,9 @@ def divide_store(store: Store, dedup: bool, listener: Listener) -> dict[str, int
     _note_equal_pixels(store, listener)
     split = official_or_patient_split(store.catalog, store.findings, copies=known_copies(store))
     split.save(store.folder)
-    if not dedup:
-        return {}
     for note in split.notes:
         listener.note(note)
-    return {**counts, "left_out": len(split.left_out)}
+    return {**counts, "left_out": len(split.left_out)} if dedup else {}
 
 
 def _note_equal_pixels(store: Store, listener: Listener) -> None:
