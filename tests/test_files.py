@@ -39,6 +39,16 @@ def test_a_file_is_replaced_and_nothing_is_left_aside(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.parametrize("name", ["n" * 201, "n" * 251 + ".csv", "\u00fc" * 127, "." + "n" * 254])
+def test_a_name_of_any_length_that_a_file_can_have_is_written(tmp_path: Path, name: str) -> None:
+    write_bytes(tmp_path / name, b"whole")
+    with new_folder(tmp_path / "folders" / name) as aside:
+        (aside / "a").write_bytes(b"whole")
+    assert (tmp_path / name).read_bytes() == b"whole"
+    assert (tmp_path / "folders" / name / "a").read_bytes() == b"whole"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([name, "folders"])
+
+
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_bytes(path, b"old")

@@ -12,7 +12,15 @@ import pytest
 from hilum.augment.crops import CropRecipe
 from hilum.errors import OptionError
 from hilum.methods import METHODS, load_method
-from hilum.options import new_name, old_names, plain, read_options, with_new_names
+from hilum.options import (
+    as_path,
+    as_paths,
+    new_name,
+    old_names,
+    plain,
+    read_options,
+    with_new_names,
+)
 from hilum.training.monitor_options import MonitorOptions
 from hilum.training.options import TrainOptions
 from hilum.workflows.card.options import CardOptions
@@ -172,3 +180,10 @@ def _as_text(block: Any) -> Any:
     if isinstance(block, tuple | list):
         return [_as_text(value) for value in block]
     return None if block is None else str(block).lower() if isinstance(block, bool) else str(block)
+
+
+@pytest.mark.parametrize("path", ["a\0b", Path("a\0b"), "\0"])
+def test_a_path_with_a_nul_is_refused(path: str | Path) -> None:
+    for take in (as_path, as_paths, lambda _, value: CardOptions(out=value)):
+        with pytest.raises(OptionError, match="a path has no NUL character"):
+            take("data", path)

@@ -35,7 +35,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         private: Whether its owner alone may read it, from the first byte on.
     """
     _clear_killed(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{_stem(path)}.{os.getpid()}.part")
     handle = os.open(aside, os.O_RDWR | os.O_CREAT, 0o600 if private else 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # by which a process that still writes is known
@@ -57,7 +57,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     An older folder of that name is replaced, and what a killed process left aside of it removed.
     """
     _clear_killed(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{_stem(path)}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     handle = os.open(aside, os.O_RDONLY)
@@ -68,7 +68,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             _share(file)
             sync(file)
         sync(aside)
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        old = path.with_name(f".{_stem(path)}.{os.getpid()}.old")
         if path.exists():
             path.rename(old)
         aside.rename(path)
@@ -79,9 +79,15 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def _stem(path: Path) -> str:
+    """Return a path's name, or a hash where no room is left for more in the 255 bytes of a file's name."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= 200 else hashlib.sha256(name).hexdigest()
+
+
 def _clear_killed(path: Path) -> None:
     """Remove what processes left aside of a path that were killed: those that still write hold a lock."""
-    name = glob.escape(path.name)
+    name = glob.escape(_stem(path))
     for left in (*path.parent.glob(f".{name}.*.part"), *path.parent.glob(f".{name}.*.old")):
         with suppress(OSError):
             handle = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)

@@ -79,8 +79,11 @@ def as_path(name: str, value: object) -> Path:
 
     Raises:
         TypeError: It is neither text nor a path.
+        OptionError: It has a NUL, which no path can have.
     """
     if isinstance(value, (str, Path)):
+        if "\0" in str(value):
+            raise OptionError(f"{name} is {str(value)!r:.200}: a path has no NUL character.")
         return Path(value)
     raise TypeError(f"{name} is {kind_of(value)}: allowed is a path (str or pathlib.Path).")
 
@@ -100,7 +103,7 @@ def _as_tuple(name: str, value: object, kind: type) -> tuple[Any, ...]:
             return tuple(value)
         return tuple(as_path(f"{name}[{index}]", path) for index, path in enumerate(value))
     if kind is Path and isinstance(value, (str, Path)):
-        return (Path(value),)
+        return (as_path(name, value),)
     if isinstance(value, (int, float) if kind is float else kind):
         return (value,)
     allowed = "a path (str or pathlib.Path)" if kind is Path else f"a {kind.__name__}"

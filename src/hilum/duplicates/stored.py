@@ -79,7 +79,9 @@ def read_duplicates(store: Store) -> pd.DataFrame | None:
         arrow.validate(full=True)  # that texts are texts
         if not all(arrow.schema.field(name).type in TEXTS for name in ("first", "second", "kind")):
             raise TypeError("a column of texts holds something else")
-        record = without_hash(arrow, json.loads((arrow.schema.metadata or {})[KEY]), RECORD)
+        if KEY not in (arrow.schema.metadata or {}):
+            raise ValueError("it has no record of its search")
+        record = without_hash(arrow, json.loads(arrow.schema.metadata[KEY]), RECORD)
         table: pd.DataFrame = arrow.to_pandas()
         version, fingerprint = record["format"], record["store"]
     except Exception as error:
