@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from hilum.pages.pages import write_report as report
     from hilum.phantoms.folder import write_phantoms
     from hilum.phantoms.options import PhantomOptions
+    from hilum.serving.options import ServeOptions
+    from hilum.serving.serve import serve
     from hilum.sources import read_source
     from hilum.training.interrupt import Interrupted
     from hilum.training.monitor_options import MonitorOptions
@@ -83,6 +85,8 @@ _MODULES = {
     "methods.vicreg": ("VICRegOptions",),
     "phantoms.folder": ("write_phantoms",),
     "phantoms.options": ("PhantomOptions",),
+    "serving.options": ("ServeOptions",),
+    "serving.serve": ("serve",),
     "sources": ("read_source",),
     "training.interrupt": ("Interrupted",),
     "training.monitor_options": ("MonitorOptions",),
@@ -153,6 +157,7 @@ __all__ = [
     "PseudoOptions",
     "RoundTrainOptions",
     "RunError",
+    "ServeOptions",
     "SimCLROptions",
     "SplitOptions",
     "Store",
@@ -180,6 +185,7 @@ __all__ = [
     "pseudo_label",
     "read_source",
     "report",
+    "serve",
     "split",
     "study",
     "write_phantoms",

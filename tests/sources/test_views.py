@@ -9,7 +9,7 @@ import pytest
 
 from hilum.errors import OptionError
 from hilum.sources import read_source
-from hilum.sources.views import view_position
+from hilum.sources.view_words import view_position
 from hilum.workflows.prepare.plan import PrepareOptions, make_plan
 
 WORDS = {

@@ -25,8 +25,9 @@ from hilum.classifier.network import Classifier
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import positions
 from hilum.heatmaps.gradcam import explain as heatmaps
+from hilum.heatmaps.overlay import over_original
 from hilum.images.decoding.decoder import KEEPING_READER, READER, DecodedFilm, Decoder
-from hilum.images.enhance import FITS, Preparation
+from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
@@ -228,7 +229,7 @@ class Predictor:
         if isinstance(film, UnreadableFilm):
             raise DataError(f"{inputs.name(0)} could not be read: {film}")
         maps = heatmaps(self.classifier, self.standardised([film.image]), [position], layer).maps
-        return _over_original(maps[0, 0].cpu().numpy(), self.preparation, *film.size)
+        return over_original(maps[0, 0].cpu().numpy(), self.preparation, *film.size)
 
     def preprocess(self, images: Any, *, bits: int | None = None) -> Tensor:
         """Return images prepared and standardised for the network, float32 [N, 1, size, size].
@@ -356,20 +357,3 @@ def _store(images: object) -> Films | None:
     if isinstance(images, (str, Path)) and os.path.isfile(Path(images) / MANIFEST):  # noqa: PTH113
         return Films.open([Path(images)])
     return None
-
-
-def _over_original(
-    heat: FloatArray, preparation: Preparation, height: int, width: int
-) -> FloatArray:
-    """Return a heatmap of the prepared square over the original image, float32 [height, width]."""
-    size = preparation.size
-    inner = FITS[preparation.fit](height, width, size)  # without the black margins of "pad"
-    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
-    square = _resized(heat, size, size)
-    return _resized(square[top : top + inner[0], left : left + inner[1]], height, width)
-
-
-def _resized(heat: FloatArray, height: int, width: int) -> FloatArray:
-    if heat.shape == (height, width):
-        return heat
-    return np.asarray(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -55,6 +55,10 @@ COMMANDS = {
         "hilum.cli.export:export",
         "Write a model as a folder for timm, onnxruntime and the Hugging Face Hub.",
     ),
+    "serve": (
+        "hilum.cli.serve:serve",
+        "Answer films over HTTP with probabilities and heatmaps, and a page for the browser.",
+    ),
     "check": (
         "hilum.cli.check:check",
         "Compare every file of a store, run, model, study or card with its hash.",

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.arrays import FloatArray
+from hilum.images.enhance import FITS, Preparation
 
 LEAST_SIDE = 256
 """Least pixels of a picture's shorter side; smaller films are shown enlarged."""
+LAYER_SIDE = 512
+"""Most pixels a side of a layer of heat; heat is smooth, so a viewer may enlarge it."""
 _STRONGEST = 0.65  # opacity where the heat is 1, so that the film stays visible below
 # Inferno: equal steps of heat look equally large, also in grey print and to the colour-blind.
 # OpenCV gives BGR.
@@ -43,6 +46,34 @@ def overlay(film: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.u
     ]
     opacity = _STRONGEST * strength[..., None]
     return _to_uint8((1.0 - opacity) * grey + opacity * _coloured(strength))
+
+
+def over_original(
+    heat: FloatArray, preparation: Preparation, height: int, width: int
+) -> FloatArray:
+    """Return a heatmap of the prepared square over the original image, float32 [height, width]."""
+    size = preparation.size
+    inner = FITS[preparation.fit](height, width, size)  # without the black margins of "pad"
+    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+    square = _resized(heat, size, size)
+    return _resized(square[top : top + inner[0], left : left + inner[1]], height, width)
+
+
+def heat_layer(heat: FloatArray, preparation: Preparation, height: int, width: int) -> bytes:
+    """Return a heatmap as a PNG to lie over the original image: colours, the more opaque the hotter.
+
+    Args:
+        heat: Over the prepared square, from 0 to 1.
+        preparation: How the film was prepared.
+        height: Of the original image; the picture has its proportions, and at most LAYER_SIDE pixels a side.
+        width: Of the original image.
+    """
+    factor = min(1.0, LAYER_SIDE / max(height, width))
+    shape = max(1, round(height * factor)), max(1, round(width * factor))
+    strength = np.clip(over_original(heat, preparation, *shape), 0.0, 1.0)
+    layer = np.dstack([_to_uint8(_coloured(strength))[:, :, ::-1], _to_uint8(255 * strength)])
+    _, data = cv2.imencode(".png", np.ascontiguousarray(layer))  # OpenCV writes BGRA
+    return data.tobytes()
 
 
 def heatmap_image(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -95,3 +126,9 @@ def _coloured(strength: FloatArray) -> NDArray[np.uint8]:
 
 def _to_uint8(picture: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _resized(heat: FloatArray, height: int, width: int) -> FloatArray:
+    if heat.shape == (height, width):
+        return heat
+    return np.asarray(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

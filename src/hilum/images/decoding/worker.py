@@ -61,7 +61,7 @@ def main() -> None:
         sent["memory"],
         sent["current"],
     )
-    _limit_memory(setup.memory)
+    limit_memory(setup.memory)
     # What decoders print must neither mix with answers nor fill the disk.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -72,7 +72,7 @@ def main() -> None:
         _answer(answers, _do(json.loads(line), setup))
 
 
-def _limit_memory(more: int) -> None:
+def limit_memory(more: int) -> None:
     """Let this process take so many bytes more than it has; where it asks for others, decoding fails.
 
     The kernel counts what is written to (``VmData``), not the libraries that are mapped.

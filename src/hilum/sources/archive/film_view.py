@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hilum.images.dicom.header import DicomHeader
-from hilum.sources.views import FRONTAL, sides_named, view_position
+from hilum.sources.view_words import FRONTAL, sides_named, view_position
 
 _ACROSS = {"L": FRONTAL, "R": FRONTAL, "A": "LATERAL", "P": "LATERAL"}
 

@@ -1,0 +1,1 @@
+"""The service: films in by HTTP, probabilities, heatmaps and refusals out; nothing is kept."""

@@ -1,0 +1,151 @@
+"""The model's one owner: films wait in a bounded queue and go through the network in micro-batches, in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.arrays import FloatArray
+from hilum.serving.model import ServedModel
+
+T = TypeVar("T")
+
+
+class QueueFullError(Exception):
+    """No more films are taken for now; ``seconds`` is when to try again."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class NotFiniteError(Exception):
+    """The network gave a score that is no number: no answer can be made of it."""
+
+
+class Admission:
+    """Counts the films that are in the service, from admission to answer."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Admit so many films at one time."""
+        self.most, self.inside = most, 0
+        self._clock = clock
+        self._done: deque[float] = deque(maxlen=64)
+
+    def refuse_if_full(self) -> None:
+        """Refuse at once, before a body is read, where no film would be admitted now.
+
+        Raises:
+            QueueFullError: There are as many as allowed.
+        """
+        if self.inside >= self.most:
+            raise QueueFullError(self.retry_after())
+
+    @contextmanager
+    def take(self, films: int = 1) -> Iterator[None]:
+        """Hold places for films while they are answered.
+
+        Raises:
+            QueueFullError: There is no room for all of them.
+        """
+        if self.inside + films > self.most:
+            raise QueueFullError(self.retry_after())
+        self.inside += films
+        try:
+            yield
+        finally:
+            self.inside -= films
+            self._done.extend([self._clock()] * films)
+
+    def retry_after(self) -> int:
+        """Return the whole seconds in which those inside are done at the recent pace, from 1 to 60."""
+        if len(self._done) < 2 or self._done[-1] == self._done[0]:
+            return 1
+        pace = (self._done[-1] - self._done[0]) / (len(self._done) - 1)
+        return min(60, max(1, math.ceil(pace * self.inside)))
+
+
+class Owner:
+    """Runs the model in one thread; what waits meanwhile is the next batch."""
+
+    def __init__(
+        self,
+        model: ServedModel,
+        most: int,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
+    ) -> None:
+        """Own a model.
+
+        Args:
+            model: The model, used by no other.
+            most: Films of a batch, at most.
+            on_batch: Called with the films and seconds of each batch.
+        """
+        self.model = model
+        self._most, self._on_batch = most, on_batch
+        self._thread = ThreadPoolExecutor(1, "hilum-model")
+        self._waiting: deque[tuple[NDArray[np.uint8], asyncio.Future[FloatArray]]] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Take films from now on."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def end(self) -> None:
+        """Stop; films that still wait are given up."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self._thread.shutdown()
+
+    async def logits(self, image: NDArray[np.uint8]) -> FloatArray:
+        """Return the logits [F] of one prepared film [size, size].
+
+        Raises:
+            NotFiniteError: One is not finite.
+        """
+        future: asyncio.Future[FloatArray] = asyncio.get_running_loop().create_future()
+        self._waiting.append((image, future))
+        self._wake.set()
+        logits = await future
+        if not np.isfinite(logits).all():
+            raise NotFiniteError
+        return logits
+
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run something else that needs the model in its thread, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch = [
+                    self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))
+                ]
+                images = np.stack([image for image, _ in batch])
+                began = time.perf_counter()
+                try:
+                    rows = await loop.run_in_executor(self._thread, self.model.logits, images)
+                except Exception as error:  # noqa: BLE001 - it is each film's answer, and not the end of the owner
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                self._on_batch(len(batch), time.perf_counter() - began)
+                for row, (_, future) in zip(rows, batch, strict=True):
+                    if not future.done():
+                        future.set_result(row)

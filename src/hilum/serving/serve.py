@@ -1,0 +1,169 @@
+"""Run the service until a signal ends it: what came before is answered, then the processes end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hilum.errors import OptionError, did_you_mean
+from hilum.listener import SILENT, Listener
+from hilum.options import as_path
+from hilum.serving.options import ServeOptions
+
+DRAIN = 30
+"""Seconds that films on their way have when the service is told to end."""
+IDLE = 30
+"""Seconds after which a connection without a request is closed."""
+MOST_HEADERS = 2**15
+"""Bytes of a request's headers."""
+BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class ServeResult:
+    """What the service did until it was ended."""
+
+    address: str
+    answered: int
+    refused: int
+    failed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        return {
+            "address": self.address,
+            "answered": self.answered,
+            "refused": self.refused,
+            "failed": self.failed,
+        }
+
+
+def serve(
+    run: str | Path,
+    options: ServeOptions | None = None,
+    listener: Listener = SILENT,
+) -> ServeResult:
+    """Answer requests until SIGINT or SIGTERM; what has been sent by then is answered first.
+
+    Args:
+        run: A fine-tuned run, its model folder, or a bundle of `hilum export`.
+        options: Address and limits.
+        listener: Receives the address when the service is ready, and a line for each fault; never
+            what was sent.
+
+    Raises:
+        OptionError: The address is taken or not allowed, the token cannot be read, or fastapi and
+            uvicorn are not installed.
+        RunError: There is no model that calls findings.
+    """
+    options = options or ServeOptions()
+    _refuse_unknown(options.keep)
+    token = options.token()
+    try:
+        import uvicorn
+
+        from hilum.serving.app import make_app
+        from hilum.serving.service import Service
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"the service needs {error.name}, which is not installed: pip install 'hilum[serve]'."
+        ) from error
+    from hilum.serving.model import open_model
+
+    with _bound(options) as listening:
+        cores = len(os.sched_getaffinity(0))
+        model = open_model(as_path("run", run), options.device, options.threads)
+        for note in model.facts.notes:
+            listener.note(note)
+        service = Service(model, options, options.decoders or cores, listener.note)
+        config = uvicorn.Config(
+            make_app(service, token),
+            http="h11",
+            ws="none",
+            lifespan="on",
+            loop="asyncio",
+            log_config=None,
+            log_level="critical",  # its lines have the clients' addresses and what they asked
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=DRAIN,
+            h11_max_incomplete_event_size=MOST_HEADERS,
+        )
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"http://{host}:{listening.getsockname()[1]}/"
+        server = uvicorn.Server(config)
+
+        async def run_server() -> None:
+            task = asyncio.create_task(server.serve([listening]))
+            while not server.started and not task.done():
+                await asyncio.sleep(0.01)
+            if server.started:
+                listener.note(f"ready at {address} (Ctrl-C ends it)")
+            await task
+
+        with _ends_by_signal():
+            asyncio.run(run_server())
+    outcomes = service.metrics.answers
+    answered, refused = (
+        sum(count for (_, name), count in outcomes.items() if name == outcome)
+        for outcome in ("answered", "refused")
+    )
+    return ServeResult(address, answered, refused, sum(outcomes.values()) - answered - refused)
+
+
+@contextmanager
+def _bound(options: ServeOptions) -> Iterator[socket.socket]:
+    """Listen on the address, before a model is loaded for nothing.
+
+    Raises:
+        OptionError: It is taken, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((options.host.strip("[]"), options.port))
+        except OSError as error:
+            raise OptionError(
+                f"cannot listen on --host {options.host} --port {options.port} ({error.strerror or error}): "
+                "give another, or --port 0 for a free one."
+            ) from error
+        listening.listen(BACKLOG)
+        yield listening
+
+
+@contextmanager
+def _ends_by_signal() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the service as its normal end; uvicorn raises them again when it is done."""
+
+    def ignore(*_: object) -> None:
+        """The service has ended already."""
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, ignore) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refuse_unknown(keep: tuple[str, ...]) -> None:
+    if not keep:
+        return
+    from hilum.sources.archive.entering import REASONS
+
+    for reason in keep:
+        if reason not in REASONS:
+            raise OptionError(
+                f"--keep {reason!r}: allowed are {', '.join(REASONS)}.{did_you_mean(reason, REASONS)}"
+            )

@@ -1,0 +1,100 @@
+"""A small model on disk, drawn films, and a service in a thread that tests talk to without a port."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from hilum.bundle.initialization import new_backbone
+from hilum.bundle.model_folder import Description, Model, save_model
+from hilum.images.enhance import Preparation
+from hilum.phantoms.cohort import cohort
+from hilum.phantoms.film import draw
+from hilum.phantoms.options import PhantomOptions
+from hilum.serving.app import make_app
+from hilum.serving.model import ServedModel, open_model
+from hilum.serving.options import ServeOptions
+from hilum.serving.service import Service
+from service_client import Client, png
+
+SIDE = 128
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of two findings, of which Edema is called above 0.25."""
+    torch.manual_seed(0)
+    backbone = new_backbone("test_resnet", 64, 0)
+    description = Description(
+        backbone="test_resnet",
+        size=64,
+        preparation=Preparation(64).to_json(),
+        method="supervised",
+        findings=("Edema", "Mass"),
+        thresholds={"Edema": 0.25, "Mass": None},
+        not_called={"Mass": "validation AUROC 0.52 (0.41 to 0.63) is not shown to be above 0.5"},
+    )
+    head = nn.Linear(backbone.out_features, 2)
+    seen = pd.DataFrame({"name": pd.array([], "string"), "pixels": pd.array([], "string")})
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_model(folder, Model(description, backbone, head, seen))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def films() -> list[np.ndarray]:
+    """Frontal phantoms, uint8 [128, 128]."""
+    drawn = cohort(PhantomOptions(count=12, size=SIDE))
+    return [draw(film, SIDE, 0)[0] for film in drawn if film.position != "LATERAL"][:6]
+
+
+@pytest.fixture(scope="session")
+def pngs(films: list[np.ndarray]) -> list[bytes]:
+    return [png(film) for film in films]
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[Callable[..., Client]]:
+    """Start a service of a model; all are ended with the tests."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    started: list[Client] = []
+
+    def start(
+        model: ServedModel, *, decoders: int = 1, token: str | None = None, **options: Any
+    ) -> Client:
+        log: list[str] = []
+        service = Service(model, ServeOptions(**options), decoders, log.append)
+        app = make_app(service, token)
+        client = Client(service, app, loop, log, {})
+        client.run(service.start())
+        started.append(client)
+        return client
+
+    yield start
+    for client in started:
+        client.run(client.service.end())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def model(model_folder: Path) -> ServedModel:
+    return open_model(model_folder, "cpu", 1)
+
+
+@pytest.fixture(scope="session")
+def client(serving: Callable[..., Client], model: ServedModel) -> Client:
+    """A service of the model with usual options."""
+    return serving(model)

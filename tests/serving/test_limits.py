@@ -1,0 +1,373 @@
+"""What bad, many, slow and hostile requests do: one answer each, and no harm to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hilum.errors import OptionError
+from hilum.serving import child, uploads
+from hilum.serving.batches import Admission, QueueFullError
+from hilum.serving.guard import SECURITY_HEADERS
+from hilum.serving.model import ServedModel
+from hilum.serving.options import ServeOptions
+from service_client import Client, dicom, png
+
+TOKEN = "a-long-enough-secret-word"
+
+
+def test_what_is_no_film_is_answered_with_its_reason(client: Client, pngs: list[bytes]) -> None:
+    flipped = bytearray(pngs[0])
+    flipped[len(flipped) // 2] ^= 255
+    for content, status, code in (
+        (b"", 415, "no film"),
+        (b"GIF89a", 415, "no film"),
+        (b"\x89PNG\r\n\x1a\n", 422, "unreadable"),
+        (pngs[0][:-20], 422, "unreadable"),
+        (bytes(flipped), 422, "unreadable"),
+        (b"\xff\xd8\xff", 422, "unreadable"),
+        (bytes(128) + b"DICM", 422, "unreadable"),
+    ):
+        for path in ("/v1/predictions", "/v1/renderings", "/v1/heatmaps?finding=Mass"):
+            answer = client.post(path, content=content)
+            given = (answer.status_code, answer.json()["error"]["code"])
+            assert given == (status, code), (content[:8], path)
+    assert client.get("/v1/predictions").status_code == 405
+    assert client.service.limits.held == client.service.admission.inside == 0
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status"),
+    [
+        ({"Content-Type": "multipart/form-data"}, b"", 400),
+        (FORM, b"", 400),
+        (FORM, b"--x\r\n\r\nno end", 400),
+        (FORM, b"--x\r\nnothing\r\n--x--", 400),
+        (FORM, b"--x--\r\n", 400),
+        (FORM, b'--x\r\nContent-Disposition: form-data; name="patient"\r\n\r\nRoe\r\n--x--', 422),
+        (FORM, b'--x\r\nContent-Disposition: form-data; filename="film"\r\n\r\n1\r\n--x--', 422),
+        (FORM, b"--x\r\n" + b"A" * 5000 + b"\r\n\r\n\r\n--x--", 400),
+        (FORM, b'--x\r\nContent-Disposition: form-data; name="film"\r\n\r\n1\r\n' * 2 + b"--x--", 413),
+        (FORM, b"--x\r\n\r\n1\r\n" * 5000 + b"--x--", 413),
+        ({"Content-Encoding": "gzip"}, b"1", 415),
+    ],
+)  # fmt: skip
+def test_forms_within_limits(
+    client: Client, headers: dict[str, str], content: bytes, status: int
+) -> None:
+    answer = client.post("/v1/predictions", headers=headers, content=content)
+    assert answer.status_code == status
+    assert "Roe" not in answer.text
+
+
+def test_bodies_are_bounded_in_bytes_pieces_and_time(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    small = serving(model, max_mb=1, upload_seconds=1)
+
+    async def many(size: int, pieces: int) -> AsyncIterator[bytes]:
+        for _ in range(pieces):
+            yield bytes(size)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield pngs[0][:100]
+        await asyncio.sleep(30)
+
+    large = small.post("/v1/predictions", content=bytes(2**20 + 1))
+    streamed = small.post("/v1/predictions", content=many(2**16, 17))
+    pieces = small.post("/v1/predictions", content=many(1, uploads.MOST_CHUNKS + 1))
+    slow = small.post("/v1/predictions", content=never())
+    assert [answer.status_code for answer in (large, streamed, pieces, slow)] == [413] * 3 + [408]
+    assert all(answer.headers["connection"] == "close" for answer in (large, streamed, slow))
+    over = [("film", b"1")] * (small.service.most_films + 1)
+    assert small.post("/v1/batch", files=over).json()["error"]["code"] == "too many films"
+    small.service.limits.held = small.service.limits.all_bytes
+    assert small.post("/v1/predictions", content=pngs[0]).status_code == 503
+    small.service.limits.held = 0
+    assert small.post("/v1/predictions", content=pngs[0]).json()["status"] == "answered"
+
+
+def test_a_full_queue_is_answered_at_once_and_no_answer_goes_astray(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    go = threading.Event()
+
+    class Slow:
+        facts = model.facts
+
+        def logits(self, images: np.ndarray) -> np.ndarray:
+            go.wait(60)
+            return model.logits(images)
+
+        heatmap = model.heatmap
+
+    go.set()
+    service = serving(Slow(), queue=4, decoders=2)
+    expected = [service.post("/v1/predictions", content=film).json() for film in pngs]
+    go.clear()
+
+    async def flood() -> list[tuple[int, dict[str, object], str | None]]:
+        sent = [
+            asyncio.create_task(service.send("POST", "/v1/predictions", content=pngs[index % 6]))
+            for index in range(40)
+        ]
+        while sum(task.done() for task in sent) < 36:
+            await asyncio.sleep(0.01)
+        go.set()
+        answers = await asyncio.gather(*sent)
+        return [(one.status_code, one.json(), one.headers.get("retry-after")) for one in answers]
+
+    answers = service.run(flood())
+    assert sorted(status for status, _, _ in answers) == [200] * 4 + [429] * 36
+    for index, (status, answer, retry) in enumerate(answers):
+        if status == 429:
+            assert 1 <= int(retry or 0) <= 60
+        else:
+            assert answer["input"] == expected[index % 6]["input"]
+            assert answer["probabilities"] == pytest.approx(
+                expected[index % 6]["probabilities"], abs=1e-4
+            )
+    assert service.service.admission.inside == 0
+    assert service.post("/v1/batch", files=[("film", b"1")] * 5).status_code == 413
+
+
+def test_films_that_wait_share_a_batch(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    service = serving(model, batch=3)
+    requests = [("/v1/predictions", {"content": pngs[index % 6]}) for index in range(24)]
+    answers = [answer.json() for answer in service.together(*requests)]
+    for index, answer in enumerate(answers):
+        assert answer["probabilities"] == pytest.approx(
+            answers[index % 6]["probabilities"], abs=1e-4
+        )
+    assert max(service.service.metrics.batches) <= 3
+    assert sum(size * count for size, count in service.service.metrics.batches.items()) == 24
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_an_error(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes], value: float
+) -> None:
+    class Broken:
+        facts = model.facts
+        broken = False
+
+        def logits(self, images: np.ndarray) -> np.ndarray:
+            return np.where(self.broken, value, model.logits(images))
+
+        def heatmap(self, image: np.ndarray, finding: int) -> np.ndarray:
+            return np.full(image.shape, value, np.float32)
+
+    broken = Broken()
+    service = serving(broken)
+    broken.broken = True
+    one = service.post("/v1/predictions", content=pngs[0])
+    heat = service.post("/v1/heatmaps?finding=Mass", content=pngs[0])
+    for answer in (one, heat):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "not finite")
+    (film,) = service.post("/v1/batch", files=[("film", pngs[0])]).json()["films"]
+    assert film["error"]["code"] == "not finite"
+
+
+def test_a_fault_of_the_service_is_a_line_without_values(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    class Faulty:
+        facts = model.facts
+        calls = 0
+
+        def logits(self, images: np.ndarray) -> np.ndarray:
+            self.calls += 1
+            if self.calls > 1:
+                raise RuntimeError("Roe, Jane")
+            return model.logits(images)
+
+        heatmap = model.heatmap
+
+    service = serving(Faulty())
+    answer = service.post("/v1/predictions", content=pngs[0])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "fault")
+    assert "RuntimeError at test_limits.py" in service.log[0]
+    assert "Roe" not in service.log[0] + answer.text
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.torture)])
+def test_a_killed_decoder_costs_its_own_film(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes], kills: int
+) -> None:
+    service = serving(model, decoders=2)
+    expected = [service.post("/v1/predictions", content=film).json() for film in pngs]
+
+    async def kill_while_reading() -> list[tuple[int, dict[str, object]]]:
+        answers = []
+        for number in range(kills):
+            running = [one for one in service.service.decoders.children if one.ready]
+            sent = [
+                asyncio.create_task(service.send("POST", "/v1/predictions", content=film))
+                for film in pngs
+            ]
+            await asyncio.sleep(0.001 * (number % 7))
+            if running and (process := running[number % len(running)].process) is not None:
+                os.kill(process.pid, signal.SIGKILL)
+            answers += [(one.status_code, one.json()) for one in await asyncio.gather(*sent)]
+        return answers
+
+    answers = service.run(kill_while_reading())
+    lost = [answer for status, answer in answers if status != 200]
+    assert all(answer["error"]["code"] == "decoder died" for answer in lost)
+    assert len(lost) <= kills == service.service.metrics.deaths
+    for index, (status, answer) in enumerate(answers):
+        if status == 200:
+            assert answer["input"] == expected[index % 6]["input"]
+            assert answer["probabilities"] == pytest.approx(
+                expected[index % 6]["probabilities"], abs=1e-4
+            )
+    assert len(service.log) == kills
+    assert all("SIGKILL" in line for line in service.log)
+
+
+def test_a_film_that_hangs_its_decoder_is_lost_alone(
+    serving: Callable[..., Client], model: ServedModel, films: list[np.ndarray], pngs: list[bytes]
+) -> None:
+    service = serving(model, patience=1)
+    (one,) = service.service.decoders.children
+    assert one.process is not None
+    os.kill(one.process.pid, signal.SIGSTOP)  # as if it computed for ever; its alarm still ends it
+    threading.Timer(0.5, os.kill, (one.process.pid, signal.SIGALRM)).start()
+    threading.Timer(0.6, os.kill, (one.process.pid, signal.SIGCONT)).start()
+    answer = service.post("/v1/predictions", content=pngs[0])
+    assert answer.json()["error"]["code"] == "decoder hung"
+    assert service.post("/v1/predictions", content=pngs[1]).json()["status"] == "answered"
+
+
+def test_a_token_is_asked_for_wherever_films_are(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    service = serving(model, token=TOKEN)
+    for given in (
+        None,
+        "",
+        "Bearer",
+        f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN}x",
+        "Bearer \xff",
+    ):
+        headers = {} if given is None else {"Authorization": given.encode("latin-1")}
+        for path in ("/v1/predictions", "/v1/batch", "/v1/heatmaps?finding=Mass", "/v1/renderings"):
+            answer = service.post(path, content=pngs[0], headers=headers)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert service.get("/metrics", headers=headers).status_code == 401
+        assert service.get("/v1/model", headers=headers).status_code == 401
+    assert service.get("/health").status_code == service.get("/docs").status_code == 200
+    headers = {"Authorization": f"bearer {TOKEN}"}
+    answer = service.post("/v1/predictions", content=pngs[0], headers=headers)
+    assert answer.json()["status"] == "answered"
+
+
+def test_hosts_origins_and_headers(serving: Callable[..., Client], model: ServedModel) -> None:
+    service = serving(model, allow_host=("films.example",))
+    for host, status in (
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("[::1]:8000", 200),
+        ("films.example:443", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("", 421),
+    ):
+        answer = service.get("/health", headers={"Host": host})
+        assert answer.status_code == status, host
+        for name, value in SECURITY_HEADERS:
+            assert answer.headers[name.decode()] == value.decode()
+    foreign = {"Host": "localhost:8000", "Origin": "http://evil.example"}
+    assert service.post("/v1/predictions", content=b"1", headers=foreign).status_code == 403
+    own = {"Host": "films.example", "Origin": "https://films.example"}
+    assert service.post("/v1/predictions", content=b"1", headers=own).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"host": "0.0.0.0"}, "--token-file"),
+        ({"port": 65_536}, "--port is 65536"),
+        ({"queue": 0}, "--queue is 0"),
+        ({"max_mb": 4096}, "--max-mb is 4096"),
+        ({"token_file": "/nowhere"}, "/nowhere cannot be read"),
+        ({"token_file": os.devnull}, "holds 0 characters"),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, object], names: str) -> None:
+    with pytest.raises(OptionError, match=names):
+        ServeOptions(**options).token()
+
+
+def test_the_queue_tells_when_to_come_again() -> None:
+    times = iter(float(second) for second in range(100))
+    admission = Admission(4, clock=lambda: next(times))
+    assert admission.retry_after() == 1
+    for _ in range(3):
+        with admission.take():
+            pass
+    with admission.take(4), pytest.raises(QueueFullError) as full:
+        admission.refuse_if_full()
+    assert full.value.seconds == 4  # films of a second each
+
+
+def test_nothing_of_a_header_is_in_an_answer_a_log_or_a_file(
+    client: Client, films: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {
+        "PatientName": "Kowalczyk^Wanda",
+        "PatientID": "pid-83652",
+        "AccessionNumber": "acc-77121",
+        "InstitutionName": "Hospital Zielinska",
+        "StudyDescription": "thorax of Kowalczyk",
+        "SeriesDescription": "series-99817",
+        "SOPInstanceUID": "1.2.826.73.1",
+        "StudyDate": "20190227",
+    }
+    secrets = ["Kowalczyk", "83652", "77121", "Zielinska", "99817", "1.2.826.73", "20190227"]
+    files = [
+        dicom(tmp_path, films[0], **names),
+        dicom(tmp_path, films[0], **names, BodyPartExamined="KNEE"),
+        dicom(tmp_path, films[0], **names, ViewPosition="LL"),
+        dicom(tmp_path, films[0], **names)[:-200],
+        dicom(tmp_path, films[0], **names, PhotometricInterpretation="KOWALCZYK"),
+    ]
+    shown = []
+    for content in files:
+        shown.append(client.post("/v1/predictions", content=content).text)
+        form = {"film": ("Kowalczyk 83652.dcm", content)}
+        shown.append(client.post("/v1/batch", files=form).text)
+        shown.append(client.post("/v1/heatmaps?finding=Kowalczyk", content=content).text)
+        shown.append(client.post("/v1/renderings", content=content).content.decode("latin-1"))
+    shown += [client.get("/metrics").text, *client.log]
+    for text in shown:
+        assert not [secret for secret in secrets if secret.lower() in text.lower()]
+    for one in client.service.decoders.children:
+        for handle in (one._source, one._target):
+            assert os.fstat(handle).st_size == 0
+            assert str(Path(f"/proc/self/fd/{handle}").readlink()).startswith("/memfd:")
+
+
+def test_the_kind_of_a_file_is_told_by_its_content(
+    pngs: list[bytes], tmp_path: Path, films: list[np.ndarray]
+) -> None:
+    kinds = [
+        child.film_kind(content)
+        for content in (pngs[0], b"\xff\xd8\xff\xe0", dicom(tmp_path, films[0]), b"")
+    ]
+    assert kinds == ["png", "jpeg", "dicom", ""]
+    assert png(films[0]) == pngs[0]
