@@ -23,15 +23,14 @@ def serve(
 ) -> None:
     """Answer films over HTTP: probabilities, heatmaps, a page for the browser; nothing is kept.
 
-    Films that are no upright frontal chest radiograph are refused with the reason. It listens on
-    this machine alone unless --host and --token-file say otherwise; /docs describes its routes.
-    Ctrl-C or SIGTERM ends it, after the films on their way. Research use only, not a medical
-    device.
+    POST a PNG, JPEG or DICOM file to /v1/predictions, or open the address in a browser; /docs
+    describes all routes. Films that are no upright frontal chest radiograph are refused with the
+    reason. It listens on this machine alone unless --host and --token-file say otherwise. Ctrl-C or
+    SIGTERM ends it, after the films on their way. Research use only, not a medical device.
 
     Examples:
       hilum serve runs/moco-10
       hilum serve runs/moco-10 --port 9000 --allow-host films.hospital.example
-      curl --data-binary @film.png http://127.0.0.1:8000/v1/predictions
     """
     from hilum.serving.serve import serve as run_service
 
