@@ -1,4 +1,4 @@
-"""How often the service's gate refuses films by their pixels: real ones as they are, turned, inverted, and no chest films.
+"""How often the service refuses films by their pixels: real ones as they are, turned, inverted, and no chest films.
 
     python benchmarks/gate_rates.py --data ../shared/data
 

@@ -317,14 +317,14 @@ def measured_server(
 
 
 def server(
-    name: str, bundle: Path, processors: set[int]
+    name: str, bundle: Path, processors: set[int], *options: str
 ) -> tuple[subprocess.Popen[bytes], int, float]:
     """Start a server; return its process, port, and the seconds until it answered."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    hilum = ["-m", "hilum", "serve", str(bundle), "--port", str(port)]
+    hilum = ["-m", "hilum", "serve", str(bundle), "--port", str(port), *options]
     naive = [str(ROOT / "benchmarks" / "naive_server.py"), str(bundle), str(port)]
     began = time.perf_counter()
     process = started([sys.executable, *(hilum if name == "hilum" else naive)], processors)

@@ -237,6 +237,21 @@ def test_a_killed_decoder_costs_its_own_film(
     assert all("SIGKILL" in line for line in service.log)
 
 
+def test_a_decoder_that_ends_between_films_costs_none(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    service = serving(model)
+    for number in range(1, 4):
+        (one,) = service.service.decoders.children
+        while not one.ready:
+            service.run(asyncio.sleep(0.05))
+        assert one.process is not None
+        os.kill(one.process.pid, signal.SIGKILL)
+        while len(service.log) < number:
+            service.run(asyncio.sleep(0.05))
+        assert service.post("/v1/predictions", content=pngs[0]).json()["status"] == "answered"
+
+
 def test_a_film_that_hangs_its_decoder_is_lost_alone(
     serving: Callable[..., Client], model: ServedModel, films: list[np.ndarray], pngs: list[bytes]
 ) -> None:

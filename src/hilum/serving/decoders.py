@@ -86,8 +86,8 @@ class Decoders:
             "patience": patience,
             "memory": memory,
         }
-        self.children = [_Child(setup, on_death) for _ in range(count)]
-        self._free: asyncio.Queue[_Child] = asyncio.Queue()
+        self.children = [_Child(setup, on_death, self._start) for _ in range(count)]
+        self._free: asyncio.Queue[tuple[_Child, int]] = asyncio.Queue()
         self._starting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -108,7 +108,9 @@ class Decoders:
             data: The file as it was sent.
             form: An entry of `hilum.serving.child`: PREPARED or PICTURE.
         """
-        child = await self._free.get()
+        child, start = await self._free.get()
+        while start != child.starts or not child.ready:  # it ended while it was free
+            child, start = await self._free.get()
         try:
             answer = await child.read(data, form)
         except BaseException:  # a request that was cancelled: what the process answers is nobody's
@@ -116,7 +118,7 @@ class Decoders:
             self._start(child)
             raise
         if child.ready:
-            self._free.put_nowait(child)
+            self._free.put_nowait((child, child.starts))
         else:
             self._start(child)
         return answer
@@ -137,16 +139,21 @@ class Decoders:
     async def _started(self, child: _Child) -> None:
         while not await child.start():
             await asyncio.sleep(PAUSE)
-        self._free.put_nowait(child)
+        self._free.put_nowait((child, child.starts))
 
 
 class _Child:
     """One process and the two memory files that it shares with this one; they outlive it."""
 
-    def __init__(self, setup: dict[str, Any], on_death: Callable[[str], None]) -> None:
-        self.ready = False
+    def __init__(
+        self,
+        setup: dict[str, Any],
+        on_death: Callable[[str], None],
+        on_idle_death: Callable[[_Child], None],
+    ) -> None:
+        self.ready, self.starts = False, 0
         self.process: WorkerProcess | None = None
-        self._setup, self._on_death = setup, on_death
+        self._setup, self._on_death, self._on_idle_death = setup, on_death, on_idle_death
         self._source, self._target = (os.memfd_create(name) for name in ("film", "result"))
         self._answer: asyncio.Future[bytes] | None = None
         self._line = b""
@@ -154,6 +161,7 @@ class _Child:
     async def start(self) -> bool:
         """Start the process; return whether it is ready."""
         loop = asyncio.get_running_loop()
+        self.starts += 1
         self.process = WorkerProcess(
             ["-m", "hilum.serving.child"],
             {**os.environ, **ONE_THREAD},
@@ -237,6 +245,9 @@ class _Child:
             self.ready = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(line)
+        elif not data:
+            self._replace("died")
+            self._on_idle_death(self)
 
     def _lost(self) -> Undecodable:
         """Reap a process that ended on a film; return the reason for whoever sent it."""
@@ -256,6 +267,6 @@ class _Child:
             else f"status {status}"
         )
         self._on_death(
-            f"a decoding process {what} ({how}): it is started again, and its film alone is lost"
+            f"a decoding process {what} ({how}): it is started again, and no film but its own is lost"
         )
         self.end()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,22 @@ from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.serving.options import ServeOptions
 
-DRAIN = 30
-"""Seconds that films on their way have when the service is told to end."""
-IDLE = 30
-"""Seconds after which a connection without a request is closed."""
-MOST_HEADERS = 2**15
-"""Bytes of a request's headers."""
 BACKLOG = 2048
+SETTINGS: dict[str, Any] = {
+    "http": "h11",
+    "ws": "none",
+    "lifespan": "on",
+    "loop": "asyncio",
+    "log_config": None,
+    "log_level": "critical",  # its lines have the clients' addresses and what they asked
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "timeout_keep_alive": 30,  # seconds after which a connection without a request is closed
+    "timeout_graceful_shutdown": 30,  # seconds that films on their way have when it is told to end
+    "h11_max_incomplete_event_size": 2**15,  # bytes of a request's headers
+}
+"""What uvicorn does beside the address."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,15 @@ class ServeResult:
     answered: int
     refused: int
     failed: int
+
+    @classmethod
+    def of(cls, address: str, outcomes: Mapping[tuple[str, str], int]) -> ServeResult:
+        """Count answers by (route, outcome)."""
+        answered, refused = (
+            sum(count for (_, name), count in outcomes.items() if name == outcome)
+            for outcome in ("answered", "refused")
+        )
+        return cls(address, answered, refused, sum(outcomes.values()) - answered - refused)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
@@ -79,28 +97,13 @@ def serve(
 
     with _bound(options) as listening:
         cores = len(os.sched_getaffinity(0))
-        model = open_model(as_path("run", run), options.device, options.threads)
+        model = open_model(as_path("run", run), options.device, options.threads or cores)
         for note in model.facts.notes:
             listener.note(note)
         service = Service(model, options, options.decoders or cores, listener.note)
-        config = uvicorn.Config(
-            make_app(service, token),
-            http="h11",
-            ws="none",
-            lifespan="on",
-            loop="asyncio",
-            log_config=None,
-            log_level="critical",  # its lines have the clients' addresses and what they asked
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=IDLE,
-            timeout_graceful_shutdown=DRAIN,
-            h11_max_incomplete_event_size=MOST_HEADERS,
-        )
         host = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{host}:{listening.getsockname()[1]}/"
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(uvicorn.Config(make_app(service, token), **SETTINGS))
 
         async def run_server() -> None:
             task = asyncio.create_task(server.serve([listening]))
@@ -112,12 +115,7 @@ def serve(
 
         with _ends_by_signal():
             asyncio.run(run_server())
-    outcomes = service.metrics.answers
-    answered, refused = (
-        sum(count for (_, name), count in outcomes.items() if name == outcome)
-        for outcome in ("answered", "refused")
-    )
-    return ServeResult(address, answered, refused, sum(outcomes.values()) - answered - refused)
+    return ServeResult.of(address, service.metrics.answers)
 
 
 @contextmanager
