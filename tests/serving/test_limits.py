@@ -209,17 +209,21 @@ def test_a_killed_decoder_costs_its_own_film(
     service = serving(model, decoders=2)
     expected = [service.post("/v1/predictions", content=film).json() for film in pngs]
 
+    children = service.service.decoders.children
+
     async def kill_while_reading() -> list[tuple[int, dict[str, object]]]:
         answers = []
         for number in range(kills):
-            running = [one for one in service.service.decoders.children if one.ready]
+            while not (running := [one for one in children if one.ready]):
+                await asyncio.sleep(0.02)
             sent = [
                 asyncio.create_task(service.send("POST", "/v1/predictions", content=film))
                 for film in pngs
             ]
             await asyncio.sleep(0.001 * (number % 7))
-            if running and (process := running[number % len(running)].process) is not None:
-                os.kill(process.pid, signal.SIGKILL)
+            process = running[number % len(running)].process
+            assert process is not None
+            os.kill(process.pid, signal.SIGKILL)
             answers += [(one.status_code, one.json()) for one in await asyncio.gather(*sent)]
         return answers
 
