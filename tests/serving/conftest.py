@@ -24,6 +24,8 @@ from hilum.serving.app import make_app
 from hilum.serving.model import ServedModel, open_model
 from hilum.serving.options import ServeOptions
 from hilum.serving.service import Service
+from hilum.workflows.export.export import export
+from hilum.workflows.export.options import ExportOptions
 from service_client import Client, png
 
 SIDE = 128
@@ -47,6 +49,14 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = pd.DataFrame({"name": pd.array([], "string"), "pixels": pd.array([], "string")})
     folder = tmp_path_factory.mktemp("served") / "model"
     save_model(folder, Model(description, backbone, head, seen))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as `hilum export` writes it."""
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    export(model_folder, ExportOptions(out=folder))
     return folder
 
 

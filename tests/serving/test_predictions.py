@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 import hilum
 from hilum.serving import schema
 from hilum.serving.gate import REFUSALS
+from hilum.serving.model import open_model
 from service_client import Client, dicom, png
 
 
@@ -53,6 +55,18 @@ def test_every_way_of_sending_a_film_gives_what_predict_gives(
     assert answer["input"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert answer["model"]["sha256"] == client.service.facts.sha256
     assert "Roe" not in client.get("/metrics").text
+
+
+def test_a_bundle_answers_as_its_run(
+    serving: Callable[..., Client], client: Client, bundle: Path, pngs: list[bytes]
+) -> None:
+    exported = serving(open_model(bundle, "cpu", 1))
+    requests = [("/v1/predictions", {"content": content}) for content in pngs]
+    for one, other in zip(exported.together(*requests), client.together(*requests), strict=True):
+        assert one.json()["probabilities"] == pytest.approx(other.json()["probabilities"], abs=1e-4)
+        assert one.json()["model"]["kind"] == "bundle"
+    heat = exported.post("/v1/heatmaps?finding=Mass", content=pngs[0])
+    assert heat.headers["content-type"] == "image/png"
 
 
 def test_a_batch_answers_in_order_and_each_film_alone(client: Client, pngs: list[bytes]) -> None:

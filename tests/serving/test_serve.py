@@ -20,7 +20,7 @@ from hilum.serving.serve import serve
 
 
 def test_it_answers_until_sigterm_and_what_is_on_its_way_is_answered_too(
-    model_folder: Path, pngs: list[bytes], tmp_path: Path
+    bundle: Path, pngs: list[bytes], tmp_path: Path
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
     command = [
@@ -28,7 +28,7 @@ def test_it_answers_until_sigterm_and_what_is_on_its_way_is_answered_too(
         "-m",
         "hilum",
         "serve",
-        str(model_folder),
+        str(bundle),
         "--port",
         "0",
         "--json",
@@ -50,6 +50,7 @@ def test_it_answers_until_sigterm_and_what_is_on_its_way_is_answered_too(
             usual = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             usual.request("POST", "/v1/predictions", pngs[0])
             first = json.loads(usual.getresponse().read())
+            assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text("utf-8")
             with socket.create_connection(("127.0.0.1", port), timeout=60) as late:
                 head = f"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(pngs[0])}\r\n\r\n"
                 late.sendall(head.encode() + pngs[0][:100])

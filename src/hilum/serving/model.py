@@ -15,7 +15,7 @@ from hilum.files import sha256
 from hilum.images.enhance import Preparation
 
 if TYPE_CHECKING:
-    from hilum.bundle.model_folder import Description
+    from hilum.bundle.description import Description
 
 THRESHOLDS_FROM = (
     "validation films of the model's own training data, by the largest sensitivity + specificity; another hospital's "
@@ -63,13 +63,33 @@ class ServedModel(Protocol):
 
 
 def open_model(path: Path, device: str, threads: int | None) -> ServedModel:
-    """Return the model of a run, or of a folder that holds one.
+    """Return the model of a bundle, for which torch is not imported, or of a run.
 
     Raises:
         RunError: There is none, it is damaged, or it was pretrained only.
         OptionError: The device is not there.
     """
-    return RunModel(path, device, threads)
+    from hilum.bundle.exported import is_exported
+
+    return BundleModel(path, threads) if is_exported(path) else RunModel(path, device, threads)
+
+
+class BundleModel:
+    """A bundle of `hilum export`, computed by onnxruntime, with class-activation maps."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        """Load a bundle.
+
+        Raises:
+            RunError: It is damaged, or was pretrained only.
+            OptionError: onnxruntime is not installed.
+        """
+        from hilum.bundle.onnx_model import OnnxModel
+
+        self._model = OnnxModel(path, threads)
+        self.facts = facts_of("bundle", self._model.sha256, self._model.description)
+        self.logits = self._model.logits
+        self.heatmap = self._model.heatmap
 
 
 class RunModel:

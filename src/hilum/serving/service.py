@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 
+from hilum.errors import OptionError
 from hilum.heatmaps.overlay import heat_layer
 from hilum.serving.batches import Admission, NotFiniteError, Owner, QueueFullError
 from hilum.serving.child import PICTURE, film_kind
@@ -23,6 +24,9 @@ from hilum.serving.options import ServeOptions
 from hilum.serving.uploads import Held, UploadLimits, films_of_form, is_multipart, read_body
 
 NOTICE = "Research use only, not a medical device."
+NO_HEATMAP = (
+    "This model gives no heatmaps: its network does not end in global pooling and a linear layer."
+)
 MOST_FILMS = 32
 """Films of one batch request, at most; no more than the queue holds."""
 UPLOADS = 4
@@ -111,7 +115,10 @@ class Service:
                     raise RequestError(422, "refused", f"{film.refused}: {REFUSALS[film.refused]}")
                 image = film.image(self.facts.preparation.size)
                 position = self.facts.findings.index(finding)
-                heat = await self.owner.call(self.owner.model.heatmap, image, position)
+                try:
+                    heat = await self.owner.call(self.owner.model.heatmap, image, position)
+                except OptionError as error:  # a bundle of such a network has no maps
+                    raise RequestError(422, "no heatmap", NO_HEATMAP) from error
                 if not np.isfinite(heat).all():
                     raise NotFiniteError
                 assert film.size is not None
