@@ -8,9 +8,12 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from hilum.errors import OptionError
 from hilum.serving import child, uploads
@@ -18,6 +21,7 @@ from hilum.serving.batches import Admission, QueueFullError
 from hilum.serving.guard import SECURITY_HEADERS
 from hilum.serving.model import ServedModel
 from hilum.serving.options import ServeOptions
+from hilum.serving.shedding import shedding_protocol
 from service_client import Client, dicom, png
 
 TOKEN = "a-long-enough-secret-word"
@@ -139,6 +143,60 @@ def test_a_full_queue_is_answered_at_once_and_no_answer_goes_astray(
             )
     assert service.service.admission.inside == 0
     assert service.post("/v1/batch", files=[("film", b"1")] * 5).status_code == 413
+
+
+def test_a_full_queue_refuses_by_the_first_bytes_of_a_request() -> None:
+    full: list[int | None] = [7]
+    shed: list[int] = []
+
+    async def talk() -> list[bytes]:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-length", b"0")],
+                }
+            )
+            await send({"type": "http.response.body"})
+
+        protocol = shedding_protocol(lambda: full[0], lambda: shed.append(1))
+        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
+        config.load()
+        state = ServerState()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+
+        async def ask(*requests: bytes, then_full: int | None = 7) -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for request in requests:
+                writer.write(request)
+                await asyncio.sleep(0.05)
+                full[0] = then_full
+            writer.write_eof()
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+        film = b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n"
+        answers = [await ask(film + bytes(500_000)), await ask(film, bytes(500_000))]
+        answers.append(await ask(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+        full[0] = None
+        in_the_body = film.replace(b"500000", b"%d" % len(film)).replace(
+            b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
+        )
+        answers.append(await ask(in_the_body, film))
+        server.close()
+        await server.wait_closed()
+        return answers
+
+    answers = asyncio.run(talk())
+    assert [answer.split(b" ")[1] for answer in answers] == [b"429", b"429", b"200", b"200"]
+    assert all(
+        b"Retry-After: 7" in answer and b"x-frame-options" in answer for answer in answers[:2]
+    )
+    assert len(shed) == 2
 
 
 def test_films_that_wait_share_a_batch(

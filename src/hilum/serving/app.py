@@ -191,7 +191,7 @@ def _add_failures(app: FastAPI, service: Service) -> None:
 
     async def full(request: Request, error: Exception) -> Response:
         assert isinstance(error, QueueFullError)
-        return counted(request, busy(error))
+        return counted(request, busy(error.seconds))
 
     async def no_number(request: Request, _: Exception) -> Response:
         return counted(request, not_finite())

@@ -47,8 +47,13 @@ class Admission:
         Raises:
             QueueFullError: There are as many as allowed.
         """
-        if self.inside >= self.most:
-            raise QueueFullError(self.retry_after())
+        seconds = self.seconds_if_full()
+        if seconds is not None:
+            raise QueueFullError(seconds)
+
+    def seconds_if_full(self) -> int | None:
+        """Return when to try again where no film would be admitted now."""
+        return self.retry_after() if self.inside >= self.most else None
 
     @contextmanager
     def take(self, films: int = 1) -> Iterator[None]:

@@ -17,9 +17,10 @@ from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.serving.options import ServeOptions
 
-BACKLOG = 2048
+BACKLOG = 128
+"""Connections that wait to be taken; asyncio takes as many in one turn, while nothing else is done."""
 SETTINGS: dict[str, Any] = {
-    "http": "h11",
+    "backlog": BACKLOG,
     "ws": "none",
     "lifespan": "on",
     "loop": "asyncio",
@@ -89,6 +90,7 @@ def serve(
 
         from hilum.serving.app import make_app
         from hilum.serving.service import Service
+        from hilum.serving.shedding import shedding_protocol
     except ModuleNotFoundError as error:
         raise OptionError(
             f"the service needs {error.name}, which is not installed: pip install 'hilum[serve]'."
@@ -103,7 +105,8 @@ def serve(
         service = Service(model, options, options.decoders or cores, listener.note)
         host = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{host}:{listening.getsockname()[1]}/"
-        server = uvicorn.Server(uvicorn.Config(make_app(service, token), **SETTINGS))
+        protocol = shedding_protocol(service.admission.seconds_if_full, service.count_shed)
+        server = uvicorn.Server(uvicorn.Config(make_app(service, token), http=protocol, **SETTINGS))
 
         async def run_server() -> None:
             task = asyncio.create_task(server.serve([listening]))

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from hilum.errors import OptionError
 from hilum.heatmaps.overlay import heat_layer
-from hilum.serving.batches import Admission, NotFiniteError, Owner, QueueFullError
+from hilum.serving.batches import Admission, NotFiniteError, Owner
 from hilum.serving.child import PICTURE, film_kind
 from hilum.serving.decoders import DIED, HUNG, DecodedUpload, Decoders, Undecodable
 from hilum.serving.failures import RequestError
@@ -135,6 +135,10 @@ class Service:
                 self.metrics.answers["renderings", "answered"] += 1
                 return film.content
 
+    def count_shed(self) -> None:
+        """Count a film that was refused by a full queue before its request was read."""
+        self.metrics.answers["films", "busy"] += 1
+
     def metrics_text(self) -> str:
         """Return the counters as text for Prometheus."""
         now = {
@@ -224,12 +228,10 @@ class Service:
         self.log(line)
 
 
-def busy(full: QueueFullError) -> RequestError:
+def busy(seconds: int) -> RequestError:
     """Return the answer of a full queue."""
-    seconds = str(full.seconds)
-    return RequestError(
-        429, "busy", f"The queue is full: try again in {seconds} s.", {"Retry-After": seconds}
-    )
+    text = f"The queue is full: try again in {seconds} s."
+    return RequestError(429, "busy", text, {"Retry-After": str(seconds)})
 
 
 def not_finite() -> RequestError:
