@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -66,10 +66,6 @@ def shedding_protocol(
             transport.write(refusal(seconds))
             transport.write_eof()
             self.loop.call_later(LINGER, transport.close)
-
-        def eof_received(self) -> Any:
-            """Close a refused connection as soon as the client has."""
-            return None if self._shed else super().eof_received()
 
     return SheddingProtocol
 
