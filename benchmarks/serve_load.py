@@ -169,7 +169,9 @@ def started(command: Sequence[str], processors: set[int]) -> subprocess.Popen[by
     try:
         search = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
-            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": search}
+            command,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": search, "ORT_DISABLE_TELEMETRY": "1"},
         )
     finally:
         os.sched_setaffinity(0, own)

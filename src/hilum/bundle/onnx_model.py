@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,9 @@ def session(data: bytes, threads: int | None = None, *, optimise: bool = True, n
         RunError: The runtime refuses it.
         OptionError: It is not installed.
     """
+    # Its Linux wheels (seen in 1.32) report use to their maker and keep a file in the temporary folder
+    # unless told not to before the import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -10,7 +10,7 @@ from hilum.cli.terminal.console import listening
 from hilum.counts import counted
 from hilum.serving.options import ServeOptions
 
-RUN = Parameter(help="Folder of a fine-tuned run, or a bundle.")
+RUN = Parameter(help="Folder of a fine-tuned run, or a bundle of `hilum export`.")
 USUAL = ServeOptions()
 
 

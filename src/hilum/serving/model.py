@@ -70,7 +70,9 @@ def open_model(path: Path, device: str, threads: int | None) -> ServedModel:
         OptionError: The device is not there.
     """
     from hilum.bundle.exported import is_exported
+    from hilum.bundle.starter import resolved
 
+    path = resolved(path)
     return BundleModel(path, threads) if is_exported(path) else RunModel(path, device, threads)
 
 

@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def load(folder: Path) -> tuple[dict[str, Any], Any]:
     """Return model.json and the session of model.onnx, which must be the one that was exported."""
+    os.environ.setdefault(
+        "ORT_DISABLE_TELEMETRY", "1"
+    )  # onnxruntime reports to its maker otherwise
     import onnxruntime
 
     model = json.loads((folder / "model.json").read_text("utf-8"))
