@@ -30,6 +30,7 @@ from hilum.findings import CHEXPERT, SYNONYMS, canonical
 from hilum.options import take_fields
 from hilum.sources import paths, tables, views
 from hilum.sources.lookup import look_up
+from hilum.sources.view_words import view_position
 
 TABLES = {
     "train": ("train.csv",),
@@ -374,5 +375,5 @@ def _views(cells: pd.DataFrame) -> tuple[npt.NDArray[np.object_], tuple[str, ...
 def _each(cells: pd.Series) -> npt.NDArray[np.object_]:
     """Return each cell's view position, [N]."""
     codes, words = pd.factorize(cells)
-    known = [views.view_position(str(word)) for word in words]
+    known = [view_position(str(word)) for word in words]
     return np.array([*known, None], object)[codes]
