@@ -2,9 +2,9 @@
 
     python benchmarks/serve_load.py BUNDLE --json
 
-Films are phantoms of 128 to 512 px (45 % PNG, 45 % JPEG, 10 % DICOM). Server and load generator are
-held on processors of their own where there are two, so that one does not slow the other; the
-generator's processor time is stated. Measured, each once, one after the other:
+Films are phantoms of 128 to 512 px (45 % PNG, 45 % JPEG, 10 % DICOM). Server and load generator
+share the machine, as far as `--apart` does not hold each on a processor of its own; the generator's
+processor time is stated. Measured, each once, one after the other:
 
 - the in-process loop: one process reads, prepares and batches the same films with the same model;
 - 32 clients that each send the next film when they have their answer: films a second, latencies;
@@ -50,16 +50,17 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=60, help="different films")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each measurement")
     parser.add_argument("--flat", type=int, default=0, help="requests over which memory is read")
+    parser.add_argument(
+        "--apart", action="store_true", help="server and load generator on a processor each"
+    )
     parser.add_argument("--only", choices=("loop", "hilum", "naive", "flat"), action="append")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     given = parser.parse_args()
     parts = given.only or ["loop", "naive", "hilum", *(["flat"] if given.flat else [])]
-    processors = sorted(os.sched_getaffinity(0))
-    servers, own = (
-        (set(processors[:1]), set(processors[1:2]))
-        if len(processors) > 1
-        else (set(processors),) * 2
-    )
+    servers = own = os.sched_getaffinity(0)
+    if given.apart:
+        first, second, *_ = sorted(servers)
+        servers, own = {first}, {second}
     result: dict[str, Any] = {
         "server_processors": len(servers),
         "clients": CLIENTS,

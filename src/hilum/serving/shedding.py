@@ -7,10 +7,8 @@ one fixed text, then the connection is closed once the client has read it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
-from typing import cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -62,7 +60,7 @@ def shedding_protocol(
         def _refuse(self, seconds: int) -> None:
             self._shed = True
             self._unset_keepalive_if_required()
-            transport = cast(asyncio.Transport, self.transport)
+            transport = self.transport
             transport.write(refusal(seconds))
             transport.write_eof()
             self.loop.call_later(LINGER, transport.close)
