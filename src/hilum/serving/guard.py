@@ -13,7 +13,17 @@ from hilum.serving.failures import RequestError
 
 FAULT = "The service failed; its log says where."
 OPEN = frozenset(
-    ("/", "/page.css", "/page.js", "/docs", "/docs.css", "/openapi.json", "/health", "/ready")
+    (
+        "/",
+        "/page.css",
+        "/page.js",
+        "/icon.svg",
+        "/docs",
+        "/docs.css",
+        "/openapi.json",
+        "/health",
+        "/ready",
+    )
 )
 """Paths that need no token: they say nothing of films."""
 SECURITY_HEADERS = tuple(

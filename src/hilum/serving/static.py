@@ -15,6 +15,7 @@ KINDS = {
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
     "page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
     "docs.css": ("docs.css", "text/css; charset=utf-8"),
 }
 """Path -> file of the package, and its type."""

@@ -15,7 +15,7 @@ from hilum.serving.failures import RequestError
 MOST_CHUNKS = 200_000
 """Pieces in which a body may arrive: bodies of single bytes would cost time out of proportion."""
 MOST_PARTS = 64
-"""Parts of a form."""
+"""Fields that a form may have."""
 MOST_PART_HEADER = 4096
 """Bytes of a part's header."""
 FIELD = "film"

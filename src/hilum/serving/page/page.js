@@ -194,6 +194,7 @@ function findings(film, part, heat) {
   const { probabilities, thresholds, called, not_called } = film.answer;
   part("findings").hidden = false;
   part("rest").textContent = `Thresholds: ${film.answer.thresholds_from}. Film ${film.answer.input.sha256.slice(0, 12)}, model ${film.answer.model.sha256.slice(0, 12)}.`;
+  part("against").hidden = !(called.includes("No Finding") && called.length > 1);
   const body = part("findings").querySelector("tbody");
   for (const [name, value] of Object.entries(probabilities).sort((a, b) => b[1] - a[1])) {
     const row = body.insertRow(), threshold = thresholds[name], over = called.includes(name);
