@@ -93,7 +93,7 @@ def test_lists_under_their_present_names_and_in_other_forms(nih: Any, form: str)
     before = read_source("nih14", nih()).table["part"].tolist()
     root = without(nih(), f"{TRAIN}.txt", f"{TEST}.txt")
     (root / f"{TRAIN}_NIH.txt").write_text(form.format("00000001_000") + "00000001_001.png")
-    (root / f"{TEST}_NIH.txt").write_text(form.format("00000002_000"))
+    (root / f"{TEST}_NIH.txt").write_text(form.format("00000002_000") + "00000003_000.png")
     assert read_source("nih14", root).table["part"].tolist() == before
 
 
@@ -111,6 +111,22 @@ def test_films_saved_under_other_spellings_are_found(nih: Any, touch: Any) -> No
     assert catalog.table["path"].tolist()[1] == "images/00000001_001.PNG"
     assert catalog.missing == ("00000003_000.png",)
     assert any("looked for '00000003_000.png', the nearest" in note for note in catalog.notes)
+
+
+@pytest.mark.parametrize("cut", ["00000001_000.png", "00000001_001.png", "00000003_000.png"])
+def test_films_in_no_official_list_are_refused(nih: Any, cut: str) -> None:
+    root = nih()
+    path = root / f"{TRAIN}.txt"
+    path.write_text(path.read_text().replace(cut, ""))
+    with pytest.raises(DataError, match=f"1 film is in no official list, first '{cut}'"):
+        read_source("nih14", root)
+    assert read_source("nih14", root, without_official_split=True).rows_read == 4
+
+
+def test_without_the_list_of_training_films_all_others_are_those(nih: Any) -> None:
+    catalog = read_source("nih14", without(nih(), f"{TRAIN}.txt"))
+    assert "official list train_val_list.txt is not there" in catalog.notes
+    assert catalog.table["part"].eq("test").sum() == 1
 
 
 def test_a_film_in_both_lists_is_refused(nih: Any) -> None:

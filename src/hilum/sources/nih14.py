@@ -199,8 +199,15 @@ def _parts(
         )
     for part, named in lists.items():
         parts[names.isin(named).to_numpy(bool)] = part
-    if unlisted := int(pd.isna(parts).sum()):
-        notes.append(f"{counted(unlisted, 'film is', 'films are')} in no official list")
+    unlisted = pd.isna(parts)
+    if (
+        lists["train"] and unlisted.any()
+    ):  # of the test, if that list was cut, and would be trained on
+        raise DataError(
+            f"{counted(int(unlisted.sum()), 'film is', 'films are')} in no official list, first "
+            f"{tables.show(str(names[unlisted].iloc[0]))}: are both lists whole? Take those films out "
+            "of the table, or give --without-official-split."
+        )
     return parts, tuple(notes)
 
 
