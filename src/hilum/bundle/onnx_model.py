@@ -159,6 +159,8 @@ def session(data: bytes, threads: int | None = None, *, optimise: bool = True, n
         raise OptionError(NEEDED) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its warnings are of no use to who only reads films
+    # Threads that wait for work otherwise spin, which takes the processor from whoever decodes films.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     levels = onnxruntime.GraphOptimizationLevel

@@ -36,7 +36,7 @@ class ServeOptions:
     decoders: int | None = None
     """Processes that decode films; one a core unless given."""
     threads: int | None = None
-    """Threads of the network on a CPU; one a core unless given."""
+    """Threads of the network on a CPU; half as many as cores unless given."""
     max_mb: int = 64
     """Largest request in megabytes (2 ** 20 bytes)."""
     upload_seconds: int = 30

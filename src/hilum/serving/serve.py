@@ -99,7 +99,9 @@ def serve(
 
     with _bound(options) as listening:
         cores = len(os.sched_getaffinity(0))
-        model = open_model(as_path("run", run), options.device, options.threads or cores)
+        # The other half is for the decoders and for HTTP: with all of them the service is slower.
+        threads = options.threads or max(1, cores // 2)
+        model = open_model(as_path("run", run), options.device, threads)
         for note in model.facts.notes:
             listener.note(note)
         service = Service(model, options, options.decoders or cores, listener.note)
