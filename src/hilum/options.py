@@ -31,7 +31,15 @@ RENAMED: dict[str, dict[str, str]] = {
 """Command -> old key -> new key, of options that version 0.1.0 had by another name. A star stands
 for one key of any name (a method, a model); what lies below a renamed key moves with it."""
 
-ADDED = (".train.min_steps", ".allow_partial", "record.init")
+ADDED = (
+    ".train.min_steps",
+    ".train.crops",
+    ".train.sizes",
+    ".train.size_shares",
+    ".method.decoupled",
+    ".allow_partial",
+    "record.init",
+)
 """How options end that version 0.1.0 did not have: a run is no other for lacking one."""
 
 WHOLE = re.compile(r"[+-]?\d[\d_]*")

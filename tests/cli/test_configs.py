@@ -63,6 +63,19 @@ def test_list_on_the_line_replaces_that_of_the_file(config):
     assert parsed(*FINETUNE, "--config", path)["options"].data == (Path("a"),)
 
 
+def test_progressive_sizes_and_a_length_in_crops_are_read_alike(config):
+    text = "pretrain: {train: {epochs: 5, sizes: [32, 64], size_shares: [0.25, 0.75]}}\n"
+    words = ("--train.epochs", "none", "--train.crops", "2000000", "--train.sizes", "32", "48")
+    path = config(text)
+    train = parsed(*MOCO, "--config", path)["options"].train
+    assert (train.epochs, train.crops, train.sizes) == (5, None, (32, 64))
+    assert train.size_shares == (0.25, 0.75)
+    shares = ("--train.size-shares", "0.5", "0.5")
+    train = parsed(*MOCO, "--config", path, *words, *shares)["options"].train
+    assert (train.epochs, train.crops, train.sizes) == (None, 2_000_000, (32, 48))
+    assert parsed(*MOCO)["options"].train.epochs == 20
+
+
 def test_block_of_a_method_beats_that_of_pretrain(config):
     path = config(
         "pretrain: {train: {epochs: 5, lr: 0.5}, moco: {method: {temperature: 0.3}, train: {epochs: 6}}}\n"

@@ -106,6 +106,24 @@ def test_crops_are_what_the_loop_promises(name: str) -> None:
 
 
 @every_method
+def test_crops_take_another_size_and_there_are_as_many_as_promised(name: str) -> None:
+    of = learner(name)
+    crops = batch(of).crops
+    of.resize_crops(24)
+    smaller = batch(of).crops
+    of.resize_crops(SIZE)
+    again = batch(of).crops
+    assert crops is not None
+    assert smaller is not None
+    assert again is not None
+    assert len(crops) == len(smaller) == of.crops_per_film
+    assert all(crop.shape[2:] == (24, 24) for crop in smaller[:2])
+    assert all(crop.shape[2] == crop.shape[3] <= 24 for crop in smaller[2:])
+    assert all(torch.equal(a, b) for a, b in zip(crops, again, strict=True))
+    assert of(batch(of)._replace(crops=smaller)).isfinite()
+
+
+@every_method
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_loss_is_finite_and_its_gradient_reaches_the_whole_backbone(
     name: str, backbone: str

@@ -1,4 +1,4 @@
-"""InfoNCE and NT-Xent against naive double loops, and against lightly's loss with and without a memory bank."""
+"""InfoNCE and NT-Xent against naive double loops, and against lightly's losses, with and without a memory bank."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from lightly.loss import NTXentLoss
+from lightly.loss import DCLLoss, NTXentLoss
 
 from hilum.losses.contrastive import info_nce, nt_xent
 
@@ -204,3 +204,57 @@ def test_nt_xent_refuses_rows_that_do_not_fit(films: int, gathered: int, start: 
     others = (vectors(gathered, 4), vectors(gathered, 4, seed=1))
     with pytest.raises(ValueError, match=r"no negative|do not lie within"):
         nt_xent(others[0][:films], others[1][:films], 0.2, gathered=others, start=start)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_decoupled_nt_xent_equals_lightly_forward_and_gradient(temperature: float) -> None:
+    lightly = DCLLoss(temperature)
+    ours, theirs = (
+        [vectors(9, 16, seed=seed).requires_grad_() for seed in (11, 12)] for _ in range(2)
+    )
+    own_loss, their_loss = nt_xent(*ours, temperature, decoupled=True), lightly(*theirs)
+    own_loss.backward()
+    their_loss.backward()
+    torch.testing.assert_close(own_loss, their_loss, atol=1e-5, rtol=1e-5)
+    for own, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own.grad, their.grad, atol=1e-5, rtol=1e-5)
+        assert own.grad.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_decoupled_leaves_the_positive_out_of_the_denominator(masked: bool) -> None:
+    query, key, negatives = vectors(6, 5, seed=1), vectors(6, 5, seed=2), vectors(11, 5, seed=3)
+    allowed = vectors(6, 11, seed=4) > 0 if masked else torch.ones(6, 11, dtype=torch.bool)
+    unit = [F.normalize(rows.double(), dim=1) for rows in (query, key, negatives)]
+    expected = 0.0
+    for i in range(6):
+        others = sum(
+            math.exp(float(unit[0][i] @ unit[2][j]) / 0.2) for j in range(11) if allowed[i, j]
+        )
+        expected += (math.log(others) - float(unit[0][i] @ unit[1][i]) / 0.2) / 6
+    found = info_nce(query, key, negatives, 0.2, allowed if masked else None, decoupled=True)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_decoupled_rows_without_negatives_cost_nothing_and_have_a_finite_gradient() -> None:
+    query = vectors(3, 4).requires_grad_()
+    allowed = torch.tensor([[True, True], [False, False], [True, False]])
+    key, negatives = vectors(3, 4, seed=1), vectors(2, 4, seed=2)
+    info_nce(query, key, negatives, 0.2, allowed, decoupled=True).backward()
+    assert query.grad.isfinite().all()
+    assert not query.grad[1].any()
+    assert query.grad[0].any()
+    crops = vectors(3, 4).requires_grad_()
+    alone = torch.tensor([[True, False, False], [False, True, True], [False, True, True]])
+    nt_xent(crops, vectors(3, 4, seed=1), 0.2, allowed=alone, decoupled=True).backward()
+    assert crops.grad.isfinite().all()
+    assert crops.grad[1].any()
+
+
+def test_decoupled_chance_is_the_logarithm_of_the_negatives_alone() -> None:
+    same = torch.ones(4, 8)
+    assert float(nt_xent(same, same, 0.1, decoupled=True)) == pytest.approx(math.log(6), abs=1e-5)
+    bank = torch.ones(15, 8)
+    assert float(info_nce(same, same, bank, 0.1, decoupled=True)) == pytest.approx(
+        math.log(15), abs=1e-5
+    )

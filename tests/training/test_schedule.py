@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from hilum.training.schedule import learning_rate
+from hilum.training.schedule import ProgressiveSizes, learning_rate
 
 
 def torch_one_cycle(total: int, warmup: float) -> list[float]:
@@ -49,3 +49,17 @@ def test_cosine_has_its_closed_form(warmup: float) -> None:
 def test_an_unknown_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match="'cosine' or 'onecycle'"):
         learning_rate(0.5, "linear", 0.1)
+
+
+@pytest.mark.parametrize(("sizes", "shares"), [((16, 24, 32), None), ((16, 32), (0.7, 0.3))])
+@pytest.mark.parametrize("total", [2, 3, 10, 137])
+def test_sizes_increase_and_end_at_the_last(
+    sizes: tuple[int, ...], shares: tuple[float, ...] | None, total: int
+) -> None:
+    sizes_of_run = ProgressiveSizes(sizes, shares)
+    course = [sizes_of_run.at(step, total) for step in range(1, total + 1)]
+    assert course == sorted(course)
+    assert course[-1] == sizes[-1]
+    if total >= 10:
+        for size, share in zip(sizes, shares or [1 / len(sizes)] * len(sizes), strict=True):
+            assert course.count(size) == pytest.approx(total * share, abs=1)

@@ -19,6 +19,8 @@ numbers."""
 class SupervisedLearner(Learner):
     """A backbone and a linear layer, trained on augmented films."""
 
+    crops_per_film = 1
+
     def __init__(
         self,
         backbone: Backbone,

@@ -8,7 +8,13 @@ from torch import Tensor
 
 
 def info_nce(
-    query: Tensor, key: Tensor, negatives: Tensor, temperature: float, allowed: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    allowed: Tensor | None = None,
+    *,
+    decoupled: bool = False,
 ) -> Tensor:
     """Return how badly each query tells its own key from the negatives.
 
@@ -21,14 +27,15 @@ def info_nce(
         negatives: [K, E], shared by all queries.
         temperature: Above 0, no unit.
         allowed: [B, K] bool, False leaves that negative out for that query; None allows all.
+        decoupled: Leave the positive out of the denominator.
 
     Returns:
-        Scalar in nats, at least 0, always computed in float32.
+        Scalar in nats, at least 0 (decoupled it may be below), always computed in float32.
 
     Raises:
         ValueError: The temperature is not above 0, or there is no negative.
 
-    Source: eq. 1 of arXiv 1911.05722.
+    Source: eq. 1 of arXiv 1911.05722; decoupled, eq. 6 of arXiv 2110.06848.
     """
     if temperature <= 0:
         raise ValueError(f"the temperature is {temperature}, expected above 0")
@@ -42,6 +49,8 @@ def info_nce(
         others = query @ negatives.T  # [B, K]
         if allowed is not None:
             others = others.masked_fill(~allowed, -torch.inf)
+        if decoupled:
+            return _decoupled(own[:, 0] / temperature, others / temperature)
         logits = torch.cat([own, others], dim=1) / temperature  # [B, 1 + K]
         return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
 
@@ -54,6 +63,7 @@ def nt_xent(
     gathered: tuple[Tensor, Tensor] | None = None,
     start: int = 0,
     allowed: Tensor | None = None,
+    decoupled: bool = False,
 ) -> Tensor:
     """Return the cross-entropy of finding each crop's positive among all other crops of the batch.
 
@@ -70,15 +80,16 @@ def nt_xent(
         start: The row of ``gathered`` at which the films given begin.
         allowed: [B, N] bool, False leaves both crops of that film out as negatives for both crops
             of this one; None allows all.
+        decoupled: Leave the positive out of the denominator.
 
     Returns:
-        Scalar in nats, at least 0, always computed in float32.
+        Scalar in nats, at least 0 (decoupled it may be below), always computed in float32.
 
     Raises:
         ValueError: The temperature is not above 0, there is no negative, or the rows do not fit
             each other.
 
-    Source: eq. 1 of arXiv 2002.05709.
+    Source: eq. 1 of arXiv 2002.05709; decoupled, eq. 6 of arXiv 2110.06848.
     """
     others = (first, second) if gathered is None else gathered
     _check_films(first, others, temperature, start)
@@ -94,8 +105,19 @@ def nt_xent(
         left_out = (
             torch.zeros_like(logits, dtype=torch.bool) if allowed is None else ~allowed.repeat(2, 2)
         )
-        left_out = left_out.scatter(1, itself, True).scatter(1, positive[:, None], False)
+        left_out = left_out.scatter(1, itself, True).scatter(1, positive[:, None], decoupled)
+        if decoupled:
+            own = logits.gather(1, positive[:, None])[:, 0]
+            return _decoupled(own, logits.masked_fill(left_out, -torch.inf))
         return F.cross_entropy(logits.masked_fill(left_out, -torch.inf), positive)
+
+
+def _decoupled(own: Tensor, others: Tensor) -> Tensor:
+    """Return the mean of log-sum-exp of the negatives' logits [B, K] minus the positive's [B]; 0 for a row of -inf."""
+    some = others.amax(dim=1) > -torch.inf
+    # The row's log-sum-exp would be -inf, and its gradient nan even where it is then left out.
+    others = others.masked_fill(~some[:, None], 0.0)
+    return torch.where(some, others.logsumexp(dim=1) - own, 0.0).mean()
 
 
 def _check_films(

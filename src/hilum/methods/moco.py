@@ -46,6 +46,9 @@ class MoCoOptions:
     """EMA decay of the key encoder, rising to 1 by a cosine."""
     mask_same_patient: bool = True
     """Leave out negatives that show the query's own patient."""
+    decoupled: bool = False
+    """Leave the positive out of the softmax's denominator (DCL, arXiv 2110.06848), so that an easy
+    positive does not weaken the gradient."""
     symmetric: bool = False
     """Use both crops as query and as key: twice the work for each film."""
     key_splits: int = 2
@@ -120,7 +123,14 @@ class MoCo(Learner):
         for (query_crop, _), key in zip(pairs, keys, strict=True):
             query = self.projector(self.backbone(query_crop))  # [B, E]
             losses.append(
-                info_nce(query, own_rows(key), negatives, self.options.temperature, allowed)
+                info_nce(
+                    query,
+                    own_rows(key),
+                    negatives,
+                    self.options.temperature,
+                    allowed,
+                    decoupled=self.options.decoupled,
+                )
             )
         return torch.stack(losses).mean()
 
@@ -158,8 +168,8 @@ class MoCo(Learner):
         return embeddings
 
     def chance_loss(self, batch_size: int) -> float:  # noqa: ARG002
-        """Return ln(queue + 1)."""
-        return math.log(self.options.queue_size + 1)
+        """Return ln(queue + 1), or ln(queue) where the positive is left out of the denominator."""
+        return math.log(self.options.queue_size + (not self.options.decoupled))
 
 
 def shuffled_order(count: int, device: torch.device) -> Tensor:

@@ -39,6 +39,10 @@ class SimCLROptions:
     """Normalise the projector's hidden layer over the batch of each process."""
     temperature: float = 0.2
     """Softmax temperature; lower weighs the nearest negatives more."""
+    decoupled: bool = False
+    """Leave the positive out of the softmax's denominator (DCL, arXiv 2110.06848), so that an easy
+    positive does not weaken the gradient: for batches of a few hundred films and
+    fewer."""
     mask_same_patient: bool = True
     """Leave out negatives that show the crop's own patient."""
     positives: Literal["crop", "study", "patient"] = "crop"
@@ -115,6 +119,7 @@ class SimCLR(Learner):
             gathered=(gather_with_gradient(first), gather_with_gradient(second)),
             start=process_rank() * len(first),
             allowed=allowed,
+            decoupled=self.options.decoupled,
         )
 
     def embed(self, images: Tensor) -> Tensor:
@@ -123,5 +128,5 @@ class SimCLR(Learner):
         return embeddings
 
     def chance_loss(self, batch_size: int) -> float:
-        """Return ln(2B - 1): the positive is one of so many candidates."""
-        return math.log(2 * batch_size - 1)
+        """Return ln(2B - 1), the number of candidates; ln(2B - 2) where the positive is left out of the denominator."""
+        return math.log(2 * batch_size - 1 - self.options.decoupled)

@@ -125,10 +125,9 @@ class SwAV(Learner):
 
     def __init__(self, backbone: Backbone, options: SwAVOptions, size: int) -> None:
         super().__init__(backbone)
-        self.options, self.size = options, size
-        self.local_size = (
-            fitting_local_size(backbone, options.local_size, size) if options.local_crops else size
-        )
+        self.options, self.full_size = options, size
+        self.crops_per_film = GLOBAL_CROPS + options.local_crops
+        self.resize_crops(size)
         hidden = options.hidden_size or backbone.out_features
         self.projector = mlp(
             backbone.out_features, hidden, options.embedding_size, batch_norm=options.batch_norm
@@ -154,6 +153,16 @@ class SwAV(Learner):
             local_size=self.local_size,
             positives=batch.positives,
         )
+
+    def resize_crops(self, size: int) -> None:
+        """Make global crops of this size, and local ones that fit it; one given in pixels keeps its proportion."""
+        options, full = self.options, self.full_size
+        self.size = self.local_size = size
+        if options.local_crops:
+            given = (
+                max(SMALLEST_LOCAL, options.local_size * size // full) if options.local_size else 0
+            )
+            self.local_size = fitting_local_size(self.backbone, given, size)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss (scalar), averaged over this process's films. Fills the queue: call it once a micro-batch."""

@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hilum.errors import OptionError
 from hilum.training.distributed import TIMEOUT, RankInfo, Team
-from hilum.training.options import TrainOptions
+from hilum.training.options import LoopOptions
 
 
-def launch(options: TrainOptions, team: Team) -> Fabric:
+def launch(options: LoopOptions, team: Team) -> Fabric:
     """Meet the other processes and return Fabric, ready.
 
     Raises:

@@ -44,6 +44,10 @@ class Learner(nn.Module, ABC):
     remedy: ClassVar[str] = ""
     """A further remedy when this method collapses or learns nothing, for warnings: such as one of its
     options."""
+    size: int
+    """Height and width in pixels of the crops; of the global ones where there are others."""
+    crops_per_film: int = 2
+    """How many crops of each film ``make_crops`` returns."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -52,6 +56,10 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def make_crops(self, batch: Batch, seed: int) -> tuple[Tensor, ...]:
         """Return the augmented crops of a batch's films, each float32 [B, 1, size, size]."""
+
+    def resize_crops(self, size: int) -> None:
+        """Make crops of this height and width in pixels from now on; called where sizes increase during training."""
+        self.size = size
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:

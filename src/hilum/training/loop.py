@@ -26,9 +26,9 @@ from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
 from hilum.training.monitor import Monitor, MonitorSettings
 from hilum.training.optimiser import build_optimiser, set_lr
-from hilum.training.options import TrainOptions
+from hilum.training.options import LoopOptions
 from hilum.training.run_folder import RunFolder
-from hilum.training.schedule import learning_rate
+from hilum.training.schedule import ProgressiveSizes, learning_rate
 from hilum.training.small_convolutions import compute_small_convolutions_in_float32
 from hilum.training.step_meter import Reading, StepMeter
 
@@ -65,7 +65,7 @@ class Trainer:
 
     learner: Learner
     batches: Batches
-    options: TrainOptions
+    options: LoopOptions
     run: RunFolder
     listener: Listener
     stage: str
@@ -73,6 +73,10 @@ class Trainer:
     patience: int = 0
     team: Team = ALONE
     monitoring: MonitorSettings | None = None
+    total: int = 0
+    """Optimiser steps; 0 takes the options' epochs."""
+    sizes: ProgressiveSizes | None = None
+    """Sizes of the crops where they increase during training."""
     state: State = field(default_factory=State)
     films: int = 0
     seconds: float = 0.0
@@ -92,7 +96,9 @@ class Trainer:
         optimiser = build_optimiser(self.learner, options, fused=not scales_loss)
         self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
         self.steps_per_epoch = self.batches.per_epoch // options.accumulate
-        self.total = self.steps_per_epoch * options.epochs
+        self.total = self.total or self.steps_per_epoch * (options.epochs or 0)
+        if not self.total:
+            raise ValueError("neither steps nor epochs are given")
         self.meter = StepMeter(options.lr, skips_overflow=scales_loss)
         self.chance = self.learner.chance_loss(
             self.batches.batch_size * self.batches.ranks.world_size
@@ -144,10 +150,19 @@ class Trainer:
             set_lr(self.optimiser, options.lr * rate)
             # Dropout depends on the step alone, also after a resume.
             torch.manual_seed(options.seed * 1_000_003 + step)
+            self._resize_crops(step)
             self._take_step(batches)
             self.learner.after_step(progress=step / self.total)
             state.step = step
             self._after_step(step, wish)
+
+    def _resize_crops(self, step: int) -> None:
+        """Have crops of the size that this step's number asks for: a resumed run has those of an unbroken one."""
+        if self.sizes is None or (size := self.sizes.at(step, self.total)) == self.learner.size:
+            return
+        self.learner.resize_crops(size)
+        self.run.log(event="size", step=step - 1, size=size)
+        self.listener.note(f"crops of {size} px from step {step} on")
 
     def _take_step(self, batches: Iterator[tuple[int, Batch, float]]) -> None:
         losses, films, waited = [], 0, 0.0
@@ -189,7 +204,7 @@ class Trainer:
         """Log, validate, monitor and save where the step's number, or a wish to stop, asks for it."""
         epoch_ends = step % self.steps_per_epoch == 0
         every = self.options.checkpoint_every or self.steps_per_epoch
-        due = step % every == 0 or epoch_ends
+        due = step % every == 0 or epoch_ends or step == self.total
         if step % self.options.log_every == 0 or due:
             self._log(self.meter.read(step))
         elif self.clock() - self._reported >= BETWEEN_REPORTS:

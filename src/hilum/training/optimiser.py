@@ -8,21 +8,21 @@ import torch
 from torch import nn
 
 from hilum.training.lars import Lars
-from hilum.training.options import TrainOptions
+from hilum.training.options import LoopOptions
 
 
 class Builder(Protocol):
     """Signature of an entry of OPTIMISERS."""
 
     def __call__(
-        self, module: nn.Module, options: TrainOptions, *, fused: bool
+        self, module: nn.Module, options: LoopOptions, *, fused: bool
     ) -> torch.optim.Optimizer:
         """Return the optimiser of the module's trained parameters; ``fused`` as for ``adamw``."""
         ...
 
 
 def build_optimiser(
-    module: nn.Module, options: TrainOptions, *, fused: bool = True
+    module: nn.Module, options: LoopOptions, *, fused: bool = True
 ) -> torch.optim.Optimizer:
     """Return the optimiser that the options name.
 
@@ -97,15 +97,15 @@ def _groups(module: nn.Module, weight_decay: float, **more: Any) -> list[dict[st
     return [group for group in groups if group["params"]]
 
 
-def _adamw(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:
+def _adamw(module: nn.Module, options: LoopOptions, *, fused: bool) -> torch.optim.Optimizer:
     return adamw(module, options.lr, options.weight_decay, fused=fused)
 
 
-def _sgd(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001
+def _sgd(module: nn.Module, options: LoopOptions, *, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001
     return sgd(module, options.lr, options.weight_decay, options.momentum)
 
 
-def _lars(module: nn.Module, options: TrainOptions, *, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001
+def _lars(module: nn.Module, options: LoopOptions, *, fused: bool) -> torch.optim.Optimizer:  # noqa: ARG001
     return lars(module, options.lr, options.weight_decay, options.momentum)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from hilum.errors import OptionError
-from hilum.options import refuse_below
+from hilum.options import refuse_below, take_fields
+
+EPOCHS = 20
+"""Epochs of pretraining unless a length is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """How long, how fast and how exactly to train."""
+class LoopOptions:
+    """How long, how fast and how exactly to train: what pretraining and fine-tuning share."""
 
-    epochs: int = 20
+    epochs: int | None = None
     """Epochs: how often each film is trained on."""
     batch_size: int = 64
     """Films of a batch; the effective batch is this x accumulate."""
@@ -67,6 +72,69 @@ class TrainOptions:
                 raise OptionError(
                     f"--train.{name} is {getattr(self, name)}: allowed is 0 to below 1."
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(LoopOptions):
+    """How long, how fast and how exactly to pretrain."""
+
+    epochs: int | None = None
+    """Epochs: how often each film is trained on; 20, unless --train.crops gives the length."""
+    crops: int | None = None
+    """Length of the training in crops (augmented views) seen, such as 2000000, instead of epochs."""
+    sizes: tuple[int, ...] | None = None
+    """Heights and widths in pixels of the crops, increasing during training (progressive resizing), such
+    as 32 48 64; the last is the network's input size."""
+    size_shares: tuple[float, ...] | None = None
+    """Fraction of the steps at each of the sizes; by default equal."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work; without a length, the epochs are EPOCHS.
+
+        Raises:
+            OptionError: An option lies outside its range, or two contradict each other.
+        """
+        take_fields(self)
+        super().__post_init__()
+        refuse_below(self, {"crops": 1}, "train.")
+        if self.crops is None and self.epochs is None:
+            object.__setattr__(self, "epochs", EPOCHS)
+        if self.crops is not None and self.epochs is not None:
+            raise OptionError(
+                f"--train.epochs is {self.epochs} and --train.crops is {self.crops}: both say how long to train; "
+                "allowed is one of them (--train.epochs none, where a config has epochs)."
+            )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        sizes, shares = self.sizes, self.size_shares
+        if sizes is None:
+            if shares is not None:
+                raise OptionError("--train.size-shares needs --train.sizes: give both or neither.")
+            return
+        shown = " ".join(map(str, sizes))
+        if not sizes or min(sizes) < _SMALLEST["size"] or any(a >= b for a, b in pairwise(sizes)):
+            raise OptionError(
+                f"--train.sizes is {shown or 'empty'}: allowed are increasing sizes of {_SMALLEST['size']} px or more, "
+                "such as 32 48 64."
+            )
+        if self.size not in (None, sizes[-1]):
+            raise OptionError(
+                f"--train.size is {self.size} and --train.sizes is {shown}: the last of the sizes is the network's "
+                "input size; leave --train.size out."
+            )
+        if shares is None:
+            return
+        if len(shares) != len(sizes) or not all(share > 0 for share in shares):
+            raise OptionError(
+                f"--train.size-shares is {' '.join(map(str, shares))}: allowed is one number above 0 for each of "
+                f"the {len(sizes)} sizes {shown}."
+            )
+        if not math.isclose(math.fsum(shares), 1, abs_tol=0.01):
+            raise OptionError(
+                f"--train.size-shares is {' '.join(map(str, shares))}, which sums to {math.fsum(shares):g}: "
+                "allowed are fractions that sum to 1."
+            )
 
 
 _LARGEST_SEED = 2**32 - 1

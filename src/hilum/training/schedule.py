@@ -1,8 +1,11 @@
-"""Schedules of the learning rate, as pure functions of the fraction of the steps done."""
+"""Schedules of the learning rate and of the crops' size, as pure functions of the fraction of the steps done."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 START_DIVISOR, END_DIVISOR = 25.0, 1e4
 
@@ -21,6 +24,42 @@ def learning_rate(progress: float, schedule: str, warmup: float) -> float:
     if schedule == "onecycle":
         return one_cycle(progress, warmup)
     raise ValueError(f"the schedule is {schedule!r}, expected 'cosine' or 'onecycle'")
+
+
+@dataclass(frozen=True)
+class ProgressiveSizes:
+    """Crop sizes that increase during training, each for its share of the steps.
+
+    Source: progressive resizing; for self-supervised learning on small sets arXiv 2103.13559.
+    """
+
+    sizes: Sequence[int]
+    """Pixels of a crop's side, in order."""
+    shares: Sequence[float] | None = None
+    """Fraction of the steps at each; equal where they are None."""
+
+    def first_steps(self, total: int) -> list[int]:
+        """Return the step, counted from 1, with which each size begins; the last has one step at least.
+
+        >>> ProgressiveSizes((32, 48, 64)).first_steps(300), ProgressiveSizes((32, 64), (0.75, 0.25)).first_steps(10)
+        ([1, 101, 201], [1, 9])
+        """
+        count = len(self.sizes)
+        shares = self.shares or [1 / count] * count
+        before = [0.0, *accumulate(shares)][:-1]
+        return [
+            min(round(total * share) + 1, total - count + number)
+            for number, share in enumerate(before, start=1)
+        ]
+
+    def at(self, step: int, total: int) -> int:
+        """Return the size at a step, counted from 1, of so many."""
+        begun = [
+            size
+            for size, first in zip(self.sizes, self.first_steps(total), strict=True)
+            if first <= step
+        ]
+        return begun[-1]
 
 
 def warmup_cosine(progress: float, warmup: float) -> float:

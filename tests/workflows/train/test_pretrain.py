@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.methods.byol import BYOLOptions
 from hilum.methods.moco import MoCoOptions
+from hilum.training.interrupt import Interrupted
 from hilum.training.options import TrainOptions
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.options import PretrainOptions
@@ -179,3 +181,113 @@ def test_an_unknown_method_and_a_missing_store_are_one_line(
         )
     with pytest.raises(DataError, match="no finished store"):
         run(tmp_path / "nowhere", tmp_path / "x")
+
+
+def events(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_length_in_crops_counts_every_view(tiny_store: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    result = run(
+        tiny_store, tmp_path / "run", heard, train={"epochs": None, "crops": 130, "batch_size": 13}
+    )
+    assert result.steps == 5  # of 13 films, 2 crops each; 4 steps are an epoch
+    assert (
+        "130 crops (augmented views), 2 of each film: 5 steps of 13 films, 1.2 epochs"
+        in heard.notes
+    )
+    rates = [event["lr"] for event in events(result.run) if "lr" in event]
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_length_in_crops_is_rounded_up_to_whole_steps(tiny_store: Path, tmp_path: Path) -> None:
+    train = {"epochs": None, "crops": 27, "batch_size": 13, "accumulate": 2}
+    assert run(tiny_store, tmp_path / "run", train=train).steps == 1
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_increasing_crops_go_on_exactly_where_they_were(
+    stop: int, tiny_store: Path, tmp_path: Path
+) -> None:
+    train = {"epochs": 2, "sizes": (16, 24, 32), "size_shares": (0.5, 0.2, 0.3), "log_every": 1}
+    heard = Heard()
+    whole = run(tiny_store, tmp_path / "whole", heard, train=train)
+    increased = [(event["step"], event["size"]) for event in events(whole.run) if "size" in event]
+    assert increased == [(0, 16), (3, 24), (4, 32)]
+    assert "crops of 24 px from step 4 on" in heard.notes
+    assert load_model(whole.run).description.size == 32
+
+    class Stops(Heard):
+        def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
+            if done == stop and "loss" in detail:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        run(tiny_store, tmp_path / "broken", Stops(), train=train)
+    run(tiny_store, tmp_path / "broken", train=train)
+    weights = [
+        (tmp_path / name / "model" / "model.safetensors").read_bytes()
+        for name in ("whole", "broken")
+    ]
+    assert weights[0] == weights[1]
+    rates = [
+        {event["step"]: event["lr"] for event in events(tmp_path / name) if "lr" in event}
+        for name in ("whole", "broken")
+    ]
+    assert rates[0] == rates[1]
+    once = run(tiny_store, tmp_path / "once", train={"epochs": 2, "size": 32, "log_every": 1})
+    assert rates[0] == {event["step"]: event["lr"] for event in events(once.run) if "lr" in event}
+
+
+def test_batch_norm_ends_with_the_statistics_of_the_last_size(
+    tiny_store: Path, tmp_path: Path
+) -> None:
+    """Momentum 0.1: after 50 steps half a percent of what was before is left."""
+    train = {"epochs": None, "crops": 2 * 13 * 60, "batch_size": 13, "lr": 1e-12}
+    means = {}
+    for name, given in {
+        "increased": {"sizes": (16, 32), "size_shares": (0.1, 0.9)},
+        "small": {"size": 16},
+        "full": {"size": 32},
+    }.items():
+        result = run(tiny_store, tmp_path / name, train={**train, **given})
+        weights = load_model(result.run).backbone.state_dict()
+        means[name] = torch.cat([value for key, value in weights.items() if "running_mean" in key])
+    away = (means["small"] - means["full"]).norm()
+    assert (means["increased"] - means["full"]).norm() < away / 10
+
+
+def test_a_size_that_the_network_cannot_take_is_refused(tiny_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="too small for backbone 'inception_v3': allowed is 75"):
+        run(tiny_store, tmp_path / "run", backbone="inception_v3", train={"sizes": (32, 96)})
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"epochs": 3, "crops": 100}, r"--train.epochs is 3 and --train.crops is 100"),
+        ({"crops": 0}, r"--train.crops is 0: allowed is 1 or more"),
+        ({"sizes": (64, 32)}, r"--train.sizes is 64 32: allowed are increasing sizes"),
+        ({"sizes": (32, 32)}, r"--train.sizes is 32 32: allowed are increasing sizes"),
+        (
+            {"sizes": (8, 32)},
+            r"--train.sizes is 8 32: allowed are increasing sizes of 16 px or more",
+        ),
+        ({"sizes": ()}, r"--train.sizes is empty"),
+        ({"sizes": (32, 64), "size": 48}, r"--train.size is 48 and --train.sizes is 32 64"),
+        ({"size_shares": (0.5, 0.5)}, r"--train.size-shares needs --train.sizes"),
+        ({"sizes": (32, 64), "size_shares": (1.0,)}, r"one number above 0 for each of the 2 sizes"),
+        ({"sizes": (32, 64), "size_shares": (1.0, 0.0)}, r"one number above 0 for each"),
+        ({"sizes": (32, 64), "size_shares": (0.5, 0.6)}, r"which sums to 1.1"),
+        ({"sizes": (32, 64), "size_shares": (0.5, float("nan"))}, r"one number above 0 for each"),
+    ],
+)
+def test_lengths_and_sizes_that_cannot_work_are_refused(given: dict[str, Any], line: str) -> None:
+    with pytest.raises(OptionError, match=line):
+        TrainOptions(**given)
+
+
+def test_without_a_length_there_are_20_epochs() -> None:
+    assert TrainOptions().epochs == 20
+    assert TrainOptions(crops=1000).epochs is None

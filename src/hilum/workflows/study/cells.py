@@ -94,15 +94,15 @@ def pretrain_options(plan: StudyPlan, cell: StudyCell, folder: Path) -> Pretrain
     """Return the options of a pretraining cell."""
     template, row = plan.pretrain[str(cell.method)].options, plan.models[cell.model]
     init = row.init or template.init
+    epochs = plan.pretrain_epochs_of(cell.model)
+    crops = template.train.crops if epochs is None else None
     return replace(
         template,
         data=plan.options.data,
         out=folder / cell.run,
         init=init,
         backbone=None if is_model(Path(init)) else cell.backbone,
-        train=replace(
-            template.train, epochs=plan.pretrain_epochs_of(cell.model), seed=plan.options.seed
-        ),
+        train=replace(template.train, epochs=epochs, crops=crops, seed=plan.options.seed),
     )
 
 

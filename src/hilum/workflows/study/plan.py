@@ -152,8 +152,8 @@ class StudyPlan:
         """Return how many rounds of self-training a model has at most."""
         return self.models[name].rounds or self.self_training.rounds
 
-    def pretrain_epochs_of(self, name: str) -> int:
-        """Return the epochs of a model's pretraining."""
+    def pretrain_epochs_of(self, name: str) -> int | None:
+        """Return the epochs of a model's pretraining, None where its length is given in crops."""
         model = self.models[name]
         return model.pretrain_epochs or self.pretrain[str(model.pretrain)].options.train.epochs
 

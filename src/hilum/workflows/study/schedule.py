@@ -123,7 +123,8 @@ def seconds_left(cells: Cells, plan: StudyPlan, jobs: int) -> float | None:
 
 def _work(cell: StudyCell, plan: StudyPlan) -> float:
     if cell.kind == "pretrain":
-        return float(plan.pretrain_epochs_of(cell.model))
+        crops = plan.pretrain[str(cell.method)].options.train.crops
+        return float(plan.pretrain_epochs_of(cell.model) or crops or 0)
     fraction = cell.fraction or 1.0
     if cell.kind == "pseudo-label":  # of all films at most
         return float(plan.rounds_of(cell.model) * plan.epochs_of(cell.model, fraction))

@@ -11,12 +11,12 @@ from hilum.errors import OptionError
 from hilum.labels import LabelOptions
 from hilum.options import DEFAULT_FRACTION, refuse_below, take_fields
 from hilum.training.monitor_options import MonitorOptions
-from hilum.training.options import TrainOptions
+from hilum.training.options import LoopOptions, TrainOptions
 from hilum.workflows.train.labelling_options import PseudoOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneTrainOptions(TrainOptions):
+class FinetuneTrainOptions(LoopOptions):
     """How long, how fast and how exactly to fine-tune."""
 
     epochs: int = 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,12 +19,15 @@ from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
 from hilum.methods import load_method, positives_of
-from hilum.training.batches import shuffled
+from hilum.nn.backbones import Backbone, enlarged_size
+from hilum.training.batches import Batches, shuffled
 from hilum.training.distributed import Team, team_for
 from hilum.training.loop import Trainer
 from hilum.training.monitor import MonitorSettings, monitored_rows
+from hilum.training.options import TrainOptions
 from hilum.training.positive_pairs import PositivePairs, count_paired, pair_order
 from hilum.training.run_folder import CROPS
+from hilum.training.schedule import ProgressiveSizes
 from hilum.training.tensorboard import mirrored, require_tensorboard
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.train.crop_grid import write_crop_grid
@@ -80,12 +85,13 @@ def _pretrain(
             return finished(run, listener)
         if team.first:
             subsets.keep(run.path)
-        size = options.train.size or films.preparation.size
+        size = input_size(options.train, films)
         # Before the first step: a key that cannot be had must not cost a training.
         key = made_key(films.stores[0].folder)
         start = begin(options, films, size, listener)
         with seeded(options.train.seed):
             learner = load_method(method)(start.backbone, method_options, size)
+        refuse_small_sizes(start.backbone, options.train.sizes or ())
         train = fit_batch(options.train, len(rows), listener, processes)
         listener.note(
             f"pretrains {method} on {counted(len(rows), 'film')} of {counted(subsets.patients(rows), 'patient')}; "
@@ -105,6 +111,8 @@ def _pretrain(
                 f"pretrain {method}",
                 team=team,
                 monitoring=monitoring,
+                total=steps_of_crops(train, learner.crops_per_film, batches, listener),
+                sizes=progressive_sizes(train),
             )
             if team.first:
                 write_crop_grid(run.path / CROPS, learner, batches, train.seed)
@@ -121,6 +129,51 @@ def pretraining_rows(subsets: Subsets, *, with_validation: bool) -> Rows:
     """Return the films that may be learnt from without labels: training films, validation films if wanted."""
     rows = subsets.needed("train")
     return np.union1d(rows, subsets.rows("val")).astype(np.int64) if with_validation else rows
+
+
+def input_size(train: TrainOptions, films: Films) -> int:
+    """Return the height and width of the network's input in pixels: that of the last crops where they increase."""
+    return train.sizes[-1] if train.sizes else train.size or films.preparation.size
+
+
+def refuse_small_sizes(backbone: Backbone, sizes: Sequence[int]) -> None:
+    """Check that the network takes crops of every size.
+
+    Raises:
+        OptionError: One is too small for it.
+    """
+    for size in sizes:
+        # Where films themselves are enlarged for the network, so are crops.
+        needed = (
+            enlarged_size(backbone.network, backbone.name, size)
+            if backbone.input_size is None
+            else None
+        )
+        if needed is not None:
+            raise OptionError(
+                f"--train.sizes has {size}, too small for backbone {backbone.name!r}: allowed is {needed} or more."
+            )
+
+
+def progressive_sizes(train: TrainOptions) -> ProgressiveSizes | None:
+    """Return the sizes of the crops, None where they stay the same."""
+    return None if train.sizes is None else ProgressiveSizes(train.sizes, train.size_shares)
+
+
+def steps_of_crops(
+    train: TrainOptions, crops_per_film: int, batches: Batches, listener: Listener
+) -> int:
+    """Return the optimiser steps that --train.crops asks for, rounded up, and note them; 0 where epochs give them."""
+    if train.crops is None:
+        return 0
+    films = train.batch_size * batches.ranks.world_size * train.accumulate
+    steps = math.ceil(train.crops / (films * crops_per_film))
+    epochs = steps * train.accumulate / batches.per_epoch
+    listener.note(
+        f"{counted(train.crops, 'crop')} (augmented views), {crops_per_film} of each film: "
+        f"{counted(steps, 'step')} of {counted(films, 'film')}, {epochs:.1f} epochs"
+    )
+    return steps
 
 
 def note_without_negatives(method_options: Any, patients: int, listener: Listener) -> None:

@@ -21,13 +21,13 @@ from hilum.options import plain
 from hilum.training.batches import Batches, Labels, Order
 from hilum.training.distributed import Team
 from hilum.training.loop import Outcome
-from hilum.training.options import TrainOptions
+from hilum.training.options import LoopOptions
 from hilum.training.positive_pairs import PositivePairs
 from hilum.training.run_folder import RunFolder
 from hilum.version import __version__
 from hilum.workflows.data.subsets import StoreRecord, Subsets
 
-Train = TypeVar("Train", bound=TrainOptions)
+Train = TypeVar("Train", bound=LoopOptions)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def finished(run: RunFolder, listener: Listener) -> TrainingResult:
 def film_batches(
     films: Films,
     order: Order,
-    train: TrainOptions,
+    train: LoopOptions,
     team: Team,
     labels: Labels | None = None,
     positives: PositivePairs | None = None,
