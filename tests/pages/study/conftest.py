@@ -17,6 +17,7 @@ from hilum.catalog import Catalog, film_table
 from hilum.images.enhance import Preparation
 from hilum.images.store import Store
 from hilum.images.store_writing import write_store
+from hilum.metrics.learning_curve import LearningCurve
 from hilum.splits import Split, patient_split
 from hilum.workflows.study.record import StudyCell, StudyRecord, StudyStore, write_study
 
@@ -393,6 +394,35 @@ class Maker:
             },
             "models": models,
             "comparisons": self.comparisons(record),
+            "label_curves": [self.curve(name) for name in self.shape.models],
+        }
+
+    def curve(self, model: str) -> dict[str, Any]:
+        """Return a model's learning curve, computed as a study's analysis does from draws and resamples."""
+        rng = np.random.default_rng(len(model))
+        fractions = list(self.shape.fractions)
+        patients = [round(400 * fraction) for fraction in fractions]
+        level = np.array([self.level(model, fraction) for fraction in fractions])
+        values = level[:, None] + 0.01 * rng.normal(size=(len(level), self.shape.seeds))
+        resampled = level[:, None] + 0.01 * rng.normal(size=(len(level), 100))
+        curve = LearningCurve(patients, values.tolist(), resampled, 60)
+        gaps = [] if model == self.shape.models[-1] else [self.estimate(0.02) for _ in fractions]
+        numbers = {
+            "at": [curve.at(size).to_json() for size in range(len(fractions))],
+            "steps": [curve.step(size).to_json() for size in range(1, len(fractions))],
+            "gaps": gaps,
+            "doubling": curve.doubling().to_json(),
+        }
+        return {
+            "model": model,
+            "policy": self.shape.policies[0],
+            "chosen": model == self.shape.models[0],
+            "fractions": fractions,
+            "patients": patients,
+            "draws": [self.shape.seeds] * len(fractions),
+            "findings_scored": list(self.findings[:-1]),
+            **numbers,
+            "findings": dict.fromkeys(self.findings[:-1], numbers),
         }
 
     def model(self, key: Sequence[Any], cells: list[StudyCell]) -> dict[str, Any]:

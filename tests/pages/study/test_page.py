@@ -28,8 +28,8 @@ from hilum.pages.wording import NO_DIFFERENCE, difference
 from hilum.workflows.study.record import read_study, write_study
 
 SECTIONS = [
-    "data", "samples", "labels", "preparation", "findings", "results", "labels-used", "calibration", "operating",
-    "subgroups", "training", "workflow", "failed", "limits", "card", "repeat",
+    "data", "samples", "labels", "preparation", "findings", "results", "enough-labels", "labels-used", "calibration",
+    "operating", "subgroups", "training", "workflow", "failed", "limits", "card", "repeat",
 ]  # fmt: skip
 EVIL = "<script>alert(1)</script>"
 

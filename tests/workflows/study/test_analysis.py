@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, RunError
-from hilum.files import read_hashed_json
+from hilum.files import read_hashed_json, write_hashed_json
 from hilum.findings import COMPETITION
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
@@ -25,6 +25,7 @@ from hilum.metrics.comparisons import holm
 from hilum.metrics.delong import auroc_covariance
 from hilum.metrics.intervals import bootstrap_counts, difference_p, proportion_interval
 from hilum.splits import patient_split
+from hilum.training.options_file import write_options
 from hilum.workflows.data.subsets import Subsets
 from hilum.workflows.evaluate.predictions import write_predictions
 from hilum.workflows.study.analysis import analyse
@@ -426,3 +427,105 @@ def test_what_is_missing_is_one_line(store: Path, cohort: Cohort, tmp_path: Path
         analyse(tmp_path)
     with pytest.raises(RunError, match="holds no study"):
         analyse(tmp_path / "nowhere")
+
+
+CURVE = [
+    cell(model, seed, fraction, validation_auroc=validation)
+    for model, validation in (("from scratch", 0.7), ("SimCLR", 0.8), ("MoCo", 0.75))
+    for fraction in (0.1, 0.5, 1.0)
+    for seed in range(2)
+]
+
+
+def trained(record: StudyRecord, store: Path) -> None:
+    """Write of each run how many patients it was trained on."""
+    subsets = Subsets.of(Films.open([store]))
+    for one in record.chosen():
+        codes = Films.open([store]).patient_codes[subsets.needed("train", one.fraction)]
+        training = {"films": len(codes), "patients": len(np.unique(codes))}
+        write_hashed_json(record.path(one) / "metrics.json", {"training": training})
+
+
+@pytest.fixture(scope="module")
+def curves(store: Path, cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    record = write(tmp_path_factory.mktemp("curves"), store, CURVE)
+    cohort.save(record)
+    trained(record, store)
+    return {row["model"]: row for row in analyse(record.folder)["label_curves"]}
+
+
+def test_label_curves_have_the_numbers_of_the_models(
+    curves: dict[str, Any], cohort: Cohort, store: Path
+) -> None:
+    assert list(curves) == ["from scratch", "SimCLR", "MoCo"]
+    assert [row["chosen"] for row in curves.values()] == [False, True, False]  # by validation
+    moco, scratch = curves["MoCo"], curves["from scratch"]
+    assert moco["fractions"] == [0.1, 0.5, 1.0]
+    assert moco["draws"] == [2, 2, 2]
+    assert moco["findings_scored"] == list(COMPETITION)
+    assert sorted(moco["patients"]) == moco["patients"]
+    means = {
+        model: [
+            np.mean(
+                [
+                    cohort.mean([one], place)
+                    for one in CURVE
+                    if (one.model, one.fraction) == (model, fraction)
+                    for place in range(5)
+                ]
+            )
+            for fraction in (0.1, 0.5, 1.0)
+        ]
+        for model in ("MoCo", "from scratch")
+    }
+    assert [at["value"] for at in moco["at"]] == pytest.approx(means["MoCo"], abs=1e-12)
+    gaps = np.subtract(means["MoCo"], means["from scratch"])
+    assert [gap["value"] for gap in moco["gaps"]] == pytest.approx(gaps, abs=1e-12)
+    assert [step["value"] for step in scratch["steps"]] == pytest.approx(
+        np.diff(means["from scratch"]), abs=1e-12
+    )
+    assert scratch["gaps"] == []
+    assert set(moco["findings"]) == set(COMPETITION)
+    assert moco["doubling"]["interval"] is not None
+
+
+def test_without_the_patients_of_a_run_there_is_no_curve(analysed: dict[str, Any]) -> None:
+    assert analysed["label_curves"] == []
+
+
+def test_a_longer_pretraining_is_compared_with_a_shorter_one(
+    store: Path, cohort: Cohort, tmp_path: Path
+) -> None:
+    usual = {"fraction": None, "chosen": False, "policy": None, "group": "main"}
+    pretrainings = [
+        replace(
+            cell(model),
+            **{**usual, "id": f"{model}-p", "kind": "pretrain", "run": f"runs/{model}-p"},
+        )
+        for model in ("MoCo", "SimCLR")
+    ]
+    record = write(tmp_path, store, [*pretrainings, *CURVE])
+    cohort.save(record)
+    trained(record, store)
+    for one, steps in zip(pretrainings, (300, 100), strict=True):
+        block = {"backbone": "resnet10t", "train": {"batch_size": 32}}
+        record.path(one).mkdir(parents=True)
+        write_options(record.path(one), {"pretrain": {"moco": block}})
+        write_hashed_json(
+            record.path(one) / "metrics.json", {"training": {"films": 400, "steps": steps}}
+        )
+    (row,) = analyse(tmp_path)["pretraining_lengths"]
+    assert (row["first"], row["second"]) == ("MoCo", "SimCLR")
+    assert (row["before"]["seen"], row["after"]["seen"]) == (3200, 9600)
+    expected = [
+        np.mean(
+            [
+                cohort.mean([one], place)
+                for place in range(5)
+                for one in CURVE
+                if one.model == model and one.fraction == 0.5
+            ]
+        )
+        for model in ("MoCo", "SimCLR")
+    ]
+    assert row["gaps"][1]["value"] == pytest.approx(expected[0] - expected[1], abs=1e-12)

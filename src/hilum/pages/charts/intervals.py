@@ -27,10 +27,12 @@ class Level:
     beside: str = ""
 
 
-def key(names: Sequence[str], first: int = 0) -> Markup:
-    """Return the marks of the models with their names, from the first colour and shape on."""
+def key(names: Sequence[str], first: int = 0, shown: Sequence[str] | None = None) -> Markup:
+    """Return the marks of the models with their names, from the first colour and shape on; of those shown alone."""
     items = []
     for place, name in enumerate(names, start=first):
+        if shown is not None and name not in shown:
+            continue
         mark = Drawing(12, 12, "")
         mark.mark((6, 6), f"mark c{place % COLOURS}", place % len(SHAPES))
         items.append(

@@ -8,6 +8,7 @@ from hilum.pages.charts.intervals import key
 from hilum.pages.study.calibration_and_subgroups import in_words, measure_sections
 from hilum.pages.study.data import data_sections
 from hilum.pages.study.data_checks import data_check_sections
+from hilum.pages.study.enough_labels import enough_label_sections
 from hilum.pages.study.films import film_sections
 from hilum.pages.study.limitations import fractions_in_words, limits
 from hilum.pages.study.localisation import gallery_sections
@@ -29,6 +30,7 @@ def study_sections(study: Study) -> dict[str, Any]:
         **film_sections(study),
         **(result_sections(study) if study.rows else {"answers": [], "results": None}),
         **(finding_sections(study) if study.rows else {}),
+        **enough_label_sections(study),
         **measure_sections(study),
         **policy_sections(study),
         **self_training_sections(study),

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hilum.arrays import DoubleArray, Rows
+from hilum.arrays import DoubleArray
 from hilum.files import write_hashed_json
 from hilum.findings import COMPETITION, positions
-from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
-from hilum.metrics.comparisons import Measured, compare, in_families
+from hilum.metrics.comparisons import compare, in_families
 from hilum.metrics.estimates import (
     estimate,
     macro,
@@ -24,94 +21,15 @@ from hilum.metrics.estimates import (
     scored_columns,
     too_few,
 )
-from hilum.metrics.interval_options import IntervalOptions
 from hilum.metrics.per_study import per_study
-from hilum.metrics.resampling import RANK_MEASURES, EvaluationLabels, rank_findings, weightings
-from hilum.workflows.data.subsets import Subsets, truth_of
-from hilum.workflows.evaluate.evaluate import saved_scores
+from hilum.metrics.resampling import RANK_MEASURES, EvaluationLabels, rank_findings
+from hilum.workflows.study.label_curves import label_curves, length_comparisons
+from hilum.workflows.study.measured_models import MeasuredModel, TestSet
 from hilum.workflows.study.record import StudyCell, StudyRecord, read_study
 
 FORMAT = 1
-SPLIT = "test"
 SELF_TRAINED = "grown"
 """Key of the comparisons of a self-trained model with the model that it started from."""
-
-
-@dataclass(frozen=True)
-class _TestSet:
-    """The films that all models are evaluated on, and how."""
-
-    films: Films
-    rows: Rows
-    labels: EvaluationLabels
-    weights: NDArray[np.uint16]
-    options: IntervalOptions
-
-    @staticmethod
-    def of(record: StudyRecord) -> _TestSet:
-        plan = record.plan["evaluation"]
-        options = IntervalOptions(
-            resamples=plan["resamples"], seed=plan["seed"], min_positives=plan["min_positives"]
-        )
-        films = Films.open([record.stores[0].path])
-        rows = Subsets.of(films).needed(SPLIT)
-        truth, counts = truth_of(films, rows, record.plan["finetune"]["labels"]["unstated"])
-        labels = EvaluationLabels.of(truth, counts, films.patient_codes[rows])
-        weights = weightings(labels, options.resamples, options.seed)
-        return _TestSet(films, rows, labels, weights, options)
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        return self.films.findings
-
-    @property
-    def scored(self) -> list[int]:
-        """Findings that a model which calls them is scored on."""
-        classes = [patients_by_class(self.labels, column) for column in range(len(self.findings))]
-        return [
-            column
-            for column, (present, absent) in enumerate(classes)
-            if present >= self.options.min_positives and absent
-        ]
-
-    def measure(self, runs: Sequence[Path]) -> Measured:
-        """Return the measures of a model of S runs; scores of findings that a run lacks are nan."""
-        scores = np.full((len(runs), *self.labels.truth.shape), np.nan)  # [S, N, F]
-        for of_run, run in zip(scores, runs, strict=True):
-            table = saved_scores(run, self.films, self.rows, SPLIT)
-            for column, name in enumerate(self.findings):
-                if name in table:
-                    of_run[:, column] = table[name].to_numpy(np.float64)
-        return Measured.of(self.labels, scores, self.weights)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "films": len(self.rows),
-            "patients": self.labels.patient_count,
-            "findings_scored": [self.findings[column] for column in self.scored],
-            "min_positives": self.options.min_positives,
-            "resamples": self.options.resamples,
-            "level": self.options.level,
-        }
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A model at one fraction of the labels under one policy, over its seeds."""
-
-    cells: tuple[StudyCell, ...]
-    measured: Measured
-    planned: int
-    """Seeds in the plan, those that failed among them."""
-
-    @property
-    def cell(self) -> StudyCell:
-        return self.cells[0]
-
-    @property
-    def name(self) -> str:
-        """The name in its comparisons."""
-        return str(self.cell.policy) if self.cell.group == "policies" else self.cell.model
 
 
 def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
@@ -131,7 +49,7 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
         DataError: The first store is gone or has no test films.
     """
     record = read_study(folder)
-    test = _TestSet.of(record)
+    test = TestSet.of(record)
     groups: dict[tuple[object, ...], list[StudyCell]] = {}
     for cell in record.chosen():
         groups.setdefault(_identity(cell), []).append(cell)
@@ -144,7 +62,7 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
             if cell.kind != "pretrain" and _identity(cell) == identity
         }
         measured = test.measure([record.path(cell) for cell in cells])
-        models.append(_Model(tuple(cells), measured, len(planned)))
+        models.append(MeasuredModel(tuple(cells), measured, len(planned)))
     listener.progress("analyse", len(groups), len(groups))
     content = {
         "format": FORMAT,
@@ -154,6 +72,8 @@ def analyse(folder: Path, listener: Listener = SILENT) -> dict[str, Any]:
             *_comparisons(test, models, record, listener),
             *_self_training_gains(test, models, record),
         ],
+        "label_curves": label_curves(test, models, record),
+        "pretraining_lengths": length_comparisons(test, models, record),
     }
     write_hashed_json(record.analysis, content)
     return content
@@ -164,7 +84,7 @@ def _identity(cell: StudyCell) -> tuple[object, ...]:
     return cell.group, cell.model, cell.fraction, cell.policy
 
 
-def _model_json(test: _TestSet, model: _Model) -> dict[str, Any]:
+def _model_json(test: TestSet, model: MeasuredModel) -> dict[str, Any]:
     samples = model.measured.samples
     scored = scored_columns(test.labels, samples["auroc"][0], test.options.min_positives)
     seeds = []
@@ -205,7 +125,7 @@ def _model_json(test: _TestSet, model: _Model) -> dict[str, Any]:
 
 
 def _competition(
-    test: _TestSet, samples: DoubleArray, scored: Sequence[int]
+    test: TestSet, samples: DoubleArray, scored: Sequence[int]
 ) -> dict[str, Any] | None:
     """Return the mean over those of CheXpert's five that are scored.
 
@@ -221,7 +141,7 @@ def _competition(
     return {"findings": [test.findings[column] for column in five], "auroc_macro": mean.to_json()}
 
 
-def _per_study(test: _TestSet, scores: DoubleArray, scored: Sequence[int]) -> dict[str, Any]:
+def _per_study(test: TestSet, scores: DoubleArray, scored: Sequence[int]) -> dict[str, Any]:
     """Return the mean over the findings that are scored film by film, where a study counts once."""
     columns = list(scored)
     read = per_study(
@@ -240,7 +160,7 @@ def _per_study(test: _TestSet, scores: DoubleArray, scored: Sequence[int]) -> di
 
 
 def _comparisons(
-    test: _TestSet, models: Sequence[_Model], record: StudyRecord, listener: Listener
+    test: TestSet, models: Sequence[MeasuredModel], record: StudyRecord, listener: Listener
 ) -> list[dict[str, Any]]:
     """Compare models with the reference at each fraction, and policies with the plan's first."""
     comparisons = []
@@ -270,7 +190,7 @@ def _comparisons(
 
 
 def _self_training_gains(
-    test: _TestSet, models: Sequence[_Model], record: StudyRecord
+    test: TestSet, models: Sequence[MeasuredModel], record: StudyRecord
 ) -> list[dict[str, Any]]:
     """Compare every self-trained model with the model that it started from, at each fraction."""
     pairs = []
@@ -286,7 +206,7 @@ def _self_training_gains(
             pairs.append((model, start))
         elif cells:
             measured = test.measure([record.path(cell) for cell in cells])
-            pairs.append((model, _Model(cells, measured, start.planned)))
+            pairs.append((model, MeasuredModel(cells, measured, start.planned)))
     comparisons = []
     for fraction in dict.fromkeys(model.cell.fraction for model, _ in pairs):
         together = [pair for pair in pairs if pair[0].cell.fraction == fraction]
@@ -302,7 +222,7 @@ def _self_training_gains(
 
 
 def _family(
-    test: _TestSet, pairs: Sequence[tuple[_Model, _Model]], family: str
+    test: TestSet, pairs: Sequence[tuple[MeasuredModel, MeasuredModel]], family: str
 ) -> list[dict[str, Any]]:
     """Return the comparisons of some pairs, adjusted for each other; ``family`` names them."""
     apart = [

@@ -81,12 +81,69 @@ class ModelComparison:
 
 
 @dataclass(frozen=True)
+class CurveNumbers:
+    """A learning curve's numbers, of the mean or of one finding; intervals cover test patients and draws."""
+
+    at: tuple[Estimate, ...]
+    """AUROC at each fraction of the labels, from few to many."""
+    steps: tuple[Estimate, ...]
+    """What each share gave over the one before."""
+    gaps: tuple[Estimate, ...]
+    """Difference to the reference at each share; empty of the reference."""
+    doubling: Estimate
+    """Forecast of what twice the most labelled patients would add."""
+
+
+@dataclass(frozen=True)
+class LabelCurve:
+    """A model's AUROC against labelled patients."""
+
+    model: str
+    policy: str
+    chosen: bool
+    """Whether it is the start with the best validation AUROC, beside the reference."""
+    fractions: tuple[float, ...]
+    patients: tuple[float, ...]
+    draws: tuple[int, ...]
+    findings_scored: tuple[str, ...]
+    at: tuple[Estimate, ...]
+    steps: tuple[Estimate, ...]
+    gaps: tuple[Estimate, ...]
+    doubling: Estimate
+    findings: Mapping[str, CurveNumbers]
+
+
+@dataclass(frozen=True)
+class PretrainingSize:
+    """How much a pretraining saw: its films, and films in all epochs."""
+
+    method: str
+    films: int
+    seen: int
+
+
+@dataclass(frozen=True)
+class LengthComparison:
+    """The longest pretraining, or that on most films, minus the shortest, of one method and network."""
+
+    first: str
+    second: str
+    before: PretrainingSize
+    after: PretrainingSize
+    fractions: tuple[float, ...]
+    gaps: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What ``analysis.json`` holds."""
 
     test: TestFilms
     models: tuple[ModelResult, ...]
     comparisons: tuple[ModelComparison, ...] = field(default_factory=tuple)
+    label_curves: tuple[LabelCurve, ...] = field(default_factory=tuple)
+    """Empty in files of before these were computed."""
+    pretraining_lengths: tuple[LengthComparison, ...] = field(default_factory=tuple)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Analysis:
