@@ -12,7 +12,9 @@ import pandas as pd
 
 from hilum.catalog import Catalog, film_table
 from hilum.findings import NIH14
+from hilum.images.enhance import Preparation
 from hilum.images.films import Films
+from hilum.images.store_writing import write_store
 from hilum.phantoms import PhantomOptions, write_phantoms
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
@@ -42,6 +44,24 @@ def find_files(data: Path | None, size: int, scratch: Path) -> Files:
         paths,
         f"{len(paths)} films of {real}" if real else f"{len(paths)} phantoms (no real films)",
     )
+
+
+def noise_store(count: int, size: int, out: Path) -> tuple[Files, Films]:
+    """Write a store of films of noise, for speeds that no film's content changes: no files, nothing to decode.
+
+    Two films show one patient. Labels are drawn as those of ``make_store``.
+    """
+    rng = np.random.default_rng(0)
+    rows = {
+        "path": [f"{film}.png" for film in range(count)],
+        "patient": [f"{film // 2}" for film in range(count)],
+    }
+    drawn = (rng.random((count, len(NIH14))) < PRESENT).astype(np.float32)
+    labelled = film_table(pd.DataFrame(rows).join(pd.DataFrame(drawn, columns=list(NIH14))), NIH14)
+    catalog = Catalog("noise", out, NIH14, labelled, count)
+    pixels = rng.integers(0, 256, (count, size, size), dtype=np.uint8)
+    write_store(out, catalog, pixels, Preparation(size))
+    return Files(out, [], f"{count} films of noise"), Films.open([out])
 
 
 def draw_phantoms(folder: Path, size: int) -> Path:

@@ -1,11 +1,13 @@
 """How much of the bare model step is left once real films have to be read, augmented, logged and scheduled.
 
-For each method four things take turns, block by block of equally many steps, in one process:
+For each method these take turns, block by block of equally many steps, in one process:
 
 * ``bare``: Hilum's step on crops that lie on the device: forward, backward, clipping, AdamW, what
 follows a step,
 * ``pipeline``: Hilum's own Trainer on a prepared store: reading, augmentation, schedule, log and
 all,
+* ``compiled``, with ``--compiled``: the bare step compiled as a whole, on a GPU captured as CUDA
+graphs; where no compiler works the result has the reason,
 * ``lightly``'s ``bare`` and ``pipeline``: the same of the method built from the public package
 (lightly_methods.py).
 
@@ -33,8 +35,10 @@ from typing import Any
 
 import torch
 
-from film_files import find_files, make_store
+from film_files import find_files, make_store, noise_store
+from hilum.errors import HilumError
 from hilum.methods import METHODS
+from hilum.training.compiled import refuse_without_compiler
 from training_blocks import (
     Aside,
     Setting,
@@ -56,9 +60,20 @@ def measure(
     steps, log_every = steps_of_a_block(repeat(bare, 3) / 3, chosen.block_seconds)
     setting = replace(setting, log_every=log_every)
     ours: dict[str, Block] = {"bare": partial(repeat, bare)}
+    not_compiled = ""
+    if chosen.compiled:
+        try:
+            if chosen.compile_backend == "inductor":
+                refuse_without_compiler(setting.device)
+            compiled = bare_step(setting, chosen.compile_backend)
+            repeat(compiled, 3)  # compiles, and on a GPU captures
+            ours["compiled"] = partial(repeat, compiled)
+        except (HilumError, RuntimeError) as error:
+            not_compiled = " ".join(str(error).split())[:200]
     if chosen.without_lightly:
         turns = Turns(steps, ours, {})
-        return figures(setting, turns, take_turns(setting, turns, chosen.pairs + 1, scratch)), {}
+        ours_of = figures(setting, turns, take_turns(setting, turns, chosen.pairs + 1, scratch))
+        return ours_of | ({"not_compiled": not_compiled} if not_compiled else {}), {}
     model, loader = build_lightly(setting, chosen.threads, steps)
     with closing(loader):
         turns = Turns(steps, ours, lightly_blocks(setting, model, loader))
@@ -95,7 +110,12 @@ def figures(setting: Setting, turns: Turns, aside: Aside) -> dict[str, Any]:
     ratio = paired(turns.seconds["bare"], turns.seconds["pipeline"])
     cpu_ratio = paired(turns.cpu["bare"], turns.cpu["pipeline"])
     epoch = len(setting.films) / pipeline
+    compiled = {}
+    if "compiled" in turns.seconds:
+        factor = paired(turns.seconds["bare"], turns.seconds["compiled"])
+        compiled = {"compiled": speed(setting, turns, "compiled"), "compiled_factor": factor}
     return {
+        **compiled,
         "bare": bare,
         "pipeline": pipeline,
         "ratio": ratio["median"],
@@ -145,6 +165,11 @@ def line(method: str, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
         f"{method:7} bare {ours['bare']:8.1f}  pipeline {ours['pipeline']:8.1f} films/s  "
         f"ratio {ours['ratio']:.3f} ({spread['min']:.3f} to {spread['max']:.3f})"
     )
+    if "compiled" in ours:
+        spread = ours["compiled_factor"]
+        text += f"  compiled {ours['compiled']:8.1f} films/s, {spread['median']:.2f} times bare"
+    elif "not_compiled" in ours:
+        text += f"  not compiled: {ours['not_compiled']}"
     if not theirs:
         return text
     spread = theirs["factor_spread"]
@@ -185,7 +210,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--block-seconds", type=float, default=5.0)
     parser.add_argument("--without-lightly", action="store_true")
-    return parser.parse_args()
+    parser.add_argument(
+        "--compiled", action="store_true", help="also the bare step compiled as a whole"
+    )
+    parser.add_argument(
+        "--compile-backend",
+        choices=("inductor", "aot_eager"),
+        default="inductor",
+        help="aot_eager traces the step and runs it uncompiled: quick, to see that it can be traced",
+    )
+    parser.add_argument(
+        "--noise", type=int, help="so many films of noise in place of files; without lightly alone"
+    )
+    chosen = parser.parse_args()
+    if (chosen.noise or chosen.compiled) and not chosen.without_lightly:
+        parser.error("--noise and --compiled need --without-lightly")
+    return chosen
 
 
 def main() -> None:
@@ -199,8 +239,14 @@ def main() -> None:
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        files = find_files(chosen.data, chosen.size, scratch)
-        films, seconds = make_store(files, chosen.size, chosen.threads, scratch / "store")
+        if chosen.noise:
+            (files, films), seconds = (
+                noise_store(chosen.noise, chosen.size, scratch / "store"),
+                0.0,
+            )
+        else:
+            files = find_files(chosen.data, chosen.size, scratch)
+            films, seconds = make_store(files, chosen.size, chosen.threads, scratch / "store")
         device, first = torch.device(chosen.device), chosen.methods[0]
         setting = Setting(
             files,

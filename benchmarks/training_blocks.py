@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -96,19 +96,28 @@ def steps_of_a_block(step_seconds: float, block_seconds: float) -> tuple[int, in
     return round(steps / log_every) * log_every, log_every
 
 
-def bare_step(setting: Setting) -> Step:
-    """Return Hilum's step in plain torch on crops in memory, with the loop's own optimiser and defaults."""
+def bare_step(setting: Setting, compile_backend: str = "") -> Step:
+    """Return Hilum's step in plain torch on crops in memory, with the loop's own optimiser and defaults.
+
+    With a backend of torch.compile, forward and backward are one program as far as torch can make
+    them one; that of inductor is replayed as CUDA graphs on a GPU (mode reduce-overhead).
+    """
     options = setting.train_options()
     learner = setting.learner().to(setting.device).train()
     if options.channels_last:
         learner.to(memory_format=torch.channels_last)
     optimiser = build_optimiser(learner, options)
     batches = [batch_in_memory(setting, learner, number) for number in range(CROPS_IN_MEMORY)]
+    loss_of: Callable[[Batch], torch.Tensor] = learner
+    if compile_backend:
+        captured = compile_backend == "inductor" and setting.device.type == "cuda"
+        mode = "reduce-overhead" if captured else None
+        loss_of = torch.compile(learner, backend=compile_backend, mode=mode)
 
     def step() -> None:
         batches.append(batches.pop(0))
         with setting.autocast():
-            loss = learner(batches[0])
+            loss = loss_of(batches[0])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), options.clip)
         optimiser.step()

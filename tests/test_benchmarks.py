@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -425,3 +426,47 @@ def test_guess_names_finds_no_film_of_a_model_and_every_one_of_an_old_model() ->
     }
     assert f"on {films} of the 40 films of 'all'" in result["with_key_other_store"]
     assert f"cannot tell its {films} training films" in result["without_key_note"]
+
+
+def shell(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(BENCHMARKS / script), *arguments]
+    env = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def test_gpu_speed_runs_on_a_cpu_in_small(tmp_path: Path) -> None:
+    shown = shell("gpu_speed.sh", str(tmp_path / "out"), TINY="1")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    result = json.loads((tmp_path / "out" / "tiny.json").read_text())
+    assert result["data"] == "32 films of noise"
+    figures = [result["moco"][name] for name in ("bare", "pipeline", "ratio")]
+    assert all(figure > 0 for figure in figures)
+    assert result["moco"]["compiled"] > 0, result
+
+
+def test_gpu_quality_runs_on_a_cpu_in_small_from_its_file(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantoms", PhantomOptions(60, 64, prevalence="even"))
+    packed = tmp_path / "films.tar.xz"
+    made = run(
+        "gpu_data.py", str(packed), "--data", str(tmp_path / "phantoms"), "--source", "chexpert"
+    )
+    assert made.returncode == 0, made.stderr
+    assert f"{packed.stat().st_size:,} bytes" in made.stdout
+    shown = shell("gpu_quality.sh", "--data", str(packed), "--tiny")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert result["pretrain_epochs"] == 2
+    assert len(result["MoCo"]["draws"]) == len(result["from scratch"]["draws"]) == 2
+    gap = result["MoCo"]["value"] - result["from scratch"]["value"]
+    assert result["difference"]["value"] == pytest.approx(gap)
+
+
+def test_gpu_scripts_name_what_a_python_lacks(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # without installed packages
+    bare.chmod(0o755)
+    for script, arguments in (("gpu_speed.sh", [str(tmp_path)]), ("gpu_quality.sh", ["--tiny"])):
+        shown = shell(script, *arguments, PYTHON=str(bare))
+        assert shown.returncode == 1
+        assert "lacks torch, timm" in shown.stderr
+        assert "pip install" in shown.stderr
