@@ -129,3 +129,42 @@ def _give_thresholds(run: Path) -> None:
     described["learnt"] = None
     path.write_bytes(canonical_json(described))
     (path.parent / "manifest.json").unlink(missing_ok=True)  # as in models of 0.1.0
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of two findings, of which Edema is called above 0.25."""
+    import pandas as pd
+    import torch
+
+    from hilum.bundle.initialization import new_backbone
+    from hilum.bundle.model_folder import Description, Model, save_model
+    from hilum.images.enhance import Preparation
+
+    torch.manual_seed(0)
+    backbone = new_backbone("test_resnet", 64, 0)
+    description = Description(
+        backbone="test_resnet",
+        size=64,
+        preparation=Preparation(64).to_json(),
+        method="supervised",
+        findings=("Edema", "Mass"),
+        thresholds={"Edema": 0.25, "Mass": None},
+        not_called={"Mass": "validation AUROC 0.52 (0.41 to 0.63) is not shown to be above 0.5"},
+    )
+    head = torch.nn.Linear(backbone.out_features, 2)
+    seen = pd.DataFrame({"name": pd.array([], "string"), "pixels": pd.array([], "string")})
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_model(folder, Model(description, backbone, head, seen))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def films() -> list[Any]:
+    """Frontal phantoms, uint8 [128, 128]."""
+    from hilum.phantoms.cohort import cohort
+    from hilum.phantoms.film import draw
+    from hilum.phantoms.options import PhantomOptions
+
+    drawn = cohort(PhantomOptions(count=12, size=128))
+    return [draw(film, 128, 0)[0] for film in drawn if film.position != "LATERAL"][:6]

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hilum.training.interrupt import Interrupted
     from hilum.training.monitor_options import MonitorOptions
     from hilum.training.options import TrainOptions
+    from hilum.watching.options import WatchOptions
+    from hilum.watching.watch import watch
     from hilum.workflows.card.card import card
     from hilum.workflows.card.options import CardOptions
     from hilum.workflows.demo.demo import demo
@@ -91,6 +93,8 @@ _MODULES = {
     "training.interrupt": ("Interrupted",),
     "training.monitor_options": ("MonitorOptions",),
     "training.options": ("TrainOptions",),
+    "watching.options": ("WatchOptions",),
+    "watching.watch": ("watch",),
     "workflows.card.card": ("card",),
     "workflows.card.options": ("CardOptions",),
     "workflows.demo.demo": ("demo",),
@@ -168,6 +172,7 @@ __all__ = [
     "SwAVOptions",
     "TrainOptions",
     "VICRegOptions",
+    "WatchOptions",
     "__version__",
     "card",
     "compare",
@@ -188,6 +193,7 @@ __all__ = [
     "serve",
     "split",
     "study",
+    "watch",
     "write_phantoms",
 ]
 

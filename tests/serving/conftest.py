@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
-from torch import nn
 
-from hilum.bundle.initialization import new_backbone
-from hilum.bundle.model_folder import Description, Model, save_model
-from hilum.images.enhance import Preparation
-from hilum.phantoms.cohort import cohort
-from hilum.phantoms.film import draw
-from hilum.phantoms.options import PhantomOptions
 from hilum.serving.app import make_app
 from hilum.serving.model import ServedModel, open_model
 from hilum.serving.options import ServeOptions
@@ -28,29 +19,6 @@ from hilum.workflows.export.export import export
 from hilum.workflows.export.options import ExportOptions
 from service_client import Client, png
 
-SIDE = 128
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model of two findings, of which Edema is called above 0.25."""
-    torch.manual_seed(0)
-    backbone = new_backbone("test_resnet", 64, 0)
-    description = Description(
-        backbone="test_resnet",
-        size=64,
-        preparation=Preparation(64).to_json(),
-        method="supervised",
-        findings=("Edema", "Mass"),
-        thresholds={"Edema": 0.25, "Mass": None},
-        not_called={"Mass": "validation AUROC 0.52 (0.41 to 0.63) is not shown to be above 0.5"},
-    )
-    head = nn.Linear(backbone.out_features, 2)
-    seen = pd.DataFrame({"name": pd.array([], "string"), "pixels": pd.array([], "string")})
-    folder = tmp_path_factory.mktemp("served") / "model"
-    save_model(folder, Model(description, backbone, head, seen))
-    return folder
-
 
 @pytest.fixture(scope="session")
 def bundle(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,13 +26,6 @@ def bundle(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("exported") / "bundle"
     export(model_folder, ExportOptions(out=folder))
     return folder
-
-
-@pytest.fixture(scope="session")
-def films() -> list[np.ndarray]:
-    """Frontal phantoms, uint8 [128, 128]."""
-    drawn = cohort(PhantomOptions(count=12, size=SIDE))
-    return [draw(film, SIDE, 0)[0] for film in drawn if film.position != "LATERAL"][:6]
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,10 @@ COMMANDS = {
         "hilum.cli.serve:serve",
         "Answer films over HTTP with probabilities and heatmaps, and a page for the browser.",
     ),
+    "watch": (
+        "hilum.cli.watch:watch",
+        "Read DICOM films that come into a folder, and write results for the archive.",
+    ),
     "check": (
         "hilum.cli.check:check",
         "Compare every file of a store, run, model, study or card with its hash.",
