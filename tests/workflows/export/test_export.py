@@ -297,6 +297,7 @@ def test_ancestry_names_each_start_with_its_licence(exported_run: Path, tmp_path
             "dinov3-license",
         ),
         "none": ({"init": "/moved/run"}, "unknown", "other"),
+        "rounds": ({"from": "/moved/run"}, "unknown", "other"),
     }
     for name, (block, kind, licence) in cases.items():
         (tmp_path / name).mkdir()

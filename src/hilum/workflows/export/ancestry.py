@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 
+from hilum.bundle.exported import is_exported, read_exported
 from hilum.bundle.initialization import weights_hash
 from hilum.bundle.model_folder import described, is_model
 from hilum.errors import HilumError
@@ -22,8 +23,8 @@ MOST = 20
 def ancestry(run: Path, init_licence: str | None = None) -> tuple[dict[str, Any], ...]:
     """Return what the weights of a run started from, the nearest first; nothing for random weights alone.
 
-    Each entry has ``kind`` (run, imagenet, file or unknown), ``name``, ``licence``, ``source`` and ``sha256``, of
-    which some are null. No path and no name of a run is in it.
+    Each entry has ``kind`` (run, bundle, imagenet, file or unknown), ``name``, ``licence``, ``source`` and
+    ``sha256``, of which some are null. No path and no name of a run is in it.
     """
     entries: list[dict[str, Any]] = []
     folder: Path | None = run
@@ -32,15 +33,21 @@ def ancestry(run: Path, init_licence: str | None = None) -> tuple[dict[str, Any]
             options, _ = read_options_file(folder)
         except HilumError:
             return (*entries, _entry(UNKNOWN, "no record of what training started from"))
-        block = next(_blocks(options), {})
-        init, digest = str(block.get("init")), (options.get("record") or {}).get("init")
+        block = next(_blocks(options), {"init": UNKNOWN})
+        init, digest = str(block["init"]), (options.get("record") or {}).get("init")
         folder = None
         if init == "imagenet":
             entries.append(_of_imagenet(str(block.get("backbone") or "resnet18")))
         elif init != "random":
             path = Path(init)
             known = is_model(path) and weights_hash(init) == digest
-            if known and (path / OPTIONS).is_file():
+            if known and is_exported(path):
+                content = read_exported(path).content
+                entries.append(
+                    _entry("bundle", "an exported bundle", content.licence, digest=digest)
+                )
+                entries += [dict(entry) for entry in content.derived_from]
+            elif known and (path / OPTIONS).is_file():
                 name = f"a run of Hilum ({described(path).method})"
                 entries.append(_entry("run", name, digest=digest))
                 folder = path

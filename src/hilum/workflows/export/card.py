@@ -20,6 +20,7 @@ from hilum.workflows.export.proof import Proof
 PUBLIC = frozenset(SOURCES) - {"folder", "dicom"}
 """Sources that are data sets of that name; others have a name of their owner's."""
 TEMPLATE = "card.md.jinja"
+SPLITS = ("official-test", "test", "val", "train", "all")
 
 
 def card(
@@ -105,6 +106,17 @@ def without_names(training_data: Mapping[str, Any]) -> dict[str, Any]:
             for store in stores
         ]
     }
+
+
+def public_name(evaluation: str) -> str:
+    """Return an evaluation's name without the name of a data set that is not public.
+
+    >>> public_name("test"), public_name("nih14-official-test"), public_name("st-marys-test")
+    ('test', 'nih14-official-test', 'test of another data set')
+    """
+    split = next((name for name in SPLITS if evaluation.endswith(name)), "films")
+    source = evaluation.removesuffix(split).rstrip("-")
+    return evaluation if source in PUBLIC or not source else f"{split} of another data set"
 
 
 def _title(description: Description) -> str:

@@ -43,9 +43,9 @@ from hilum.training.checkpoint import write_tensors
 from hilum.training.options_file import read_options_file
 from hilum.training.run_folder import read_metrics
 from hilum.version import __version__
-from hilum.workflows.evaluate.record import Evaluations
+from hilum.workflows.evaluate.record import EvaluationRecord, Evaluations
 from hilum.workflows.export.ancestry import ancestry, warnings_of
-from hilum.workflows.export.card import card, without_names
+from hilum.workflows.export.card import card, public_name, without_names
 from hilum.workflows.export.graph import (
     FEATURES,
     FILM,
@@ -59,6 +59,7 @@ from hilum.workflows.export.options import ExportOptions
 from hilum.workflows.export.proof import LIMIT, Proof, prove
 from hilum.workflows.export.script import predict_script
 from hilum.workflows.export.timm_weights import from_folder, timm_network, write_config
+from hilum.workflows.pseudo_label.starting_run import kept_run
 
 FILMS = 14
 """Films on which model.onnx is compared with torch."""
@@ -96,7 +97,7 @@ def export(run: str | Path, options: ExportOptions, listener: Listener = SILENT)
     _refuse_other_folder(options.out)
     model = load_model(run)
     films, films_from = proof_films(run, model.description)
-    origin = ancestry(run, options.init_licence)
+    origin = ancestry(lineage_start(run), options.init_licence)
     notes = [*warnings_of(origin)]
     if options.licence is None:
         notes.append("no licence is given for these weights: --licence names it in the card")
@@ -202,9 +203,11 @@ def proof_films(run: Path, description: Description) -> tuple[NDArray[np.uint8],
     try:
         films = Films.open([Path(folder) for folder in _stores(read_options_file(run)[0])])
         films.refuse_other_preparation(Preparation.from_json(description.preparation))
+        if films.stores[0].fingerprint != description.training_data["stores"][0]["fingerprint"]:
+            raise DataError("another store is there now")
         rows = np.unique(np.linspace(0, len(films) - 1, FILMS).astype(np.int64))
         return films.read(rows), "films of its store"
-    except (HilumError, OSError):
+    except (HilumError, OSError, LookupError):
         # A model folder alone, or a store that was moved.
         return phantoms(description), "drawn phantoms, as the run's store was not found"
 
@@ -233,14 +236,23 @@ def _stores(options: Mapping[str, Any]) -> list[str]:
     raise DataError("the options name no store")
 
 
-def _results(run: Path) -> tuple[Mapping[str, Any], float | None]:
-    """Return a run's evaluations by name, and its best score on validation films."""
+def lineage_start(run: Path) -> Path:
+    """Return the run whose model rounds of pseudo-labels kept, if it is there; of any other run, its own folder."""
+    try:
+        return kept_run(run)
+    except RunError:
+        return run
+
+
+def _results(run: Path) -> tuple[Mapping[str, EvaluationRecord], float | None]:
+    """Return a run's evaluations by public names, and its best score on validation films."""
     metrics = read_metrics(run)
     try:
         evaluations = Evaluations.from_json(metrics).evaluations
     except ValueError as error:
         raise RunError(f"{run}: its results are damaged ({error}).") from error
-    return evaluations, (metrics.get("training") or {}).get("best")
+    public = {public_name(name): one for name, one in evaluations.items()}
+    return public, (metrics.get("training") or {}).get("best")
 
 
 def _public(description: Description) -> Description:
