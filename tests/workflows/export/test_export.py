@@ -18,7 +18,7 @@ from onnx import helper
 from torch import nn
 
 import hilum
-from hilum.bundle.exported import CARD, CHECKS, DESCRIPTION, FILES, GRAPH, SCRIPT, WEIGHTS
+from hilum.bundle.exported import CARD, CHECKS, CONFIG, DESCRIPTION, FILES, GRAPH, SCRIPT, WEIGHTS
 from hilum.bundle.model_folder import described, is_model, load_model
 from hilum.bundle.onnx_model import OnnxModel
 from hilum.bundle.onnx_scan import scan
@@ -169,6 +169,11 @@ def test_the_card_is_one_of_the_hub_and_names_nobody(bundle: Path, exported_run:
     assert result.metric_type == "roc_auc"
     assert f"{hilum.load(exported_run).description.backbone}" in text
     assert text.count("| Edema |") == 1
+    config = json.loads((bundle / CONFIG).read_bytes())
+    assert config["label_names"] == ["Edema", "Mass"]
+    assert config["pretrained_cfg"]["input_size"] == [1, 32, 32]
+    assert config["pretrained_cfg"]["license"] == "cc-by-4.0"  # and not that of timm's weights
+    assert "origin_url" not in config["pretrained_cfg"]
     assert "[" in text.split("| Edema |")[1].splitlines()[0]  # an interval
     everything = "".join((bundle / name).read_text("utf-8") for name in (CARD, DESCRIPTION, CHECKS))
     for name in (str(exported_run.parent), "/nowhere", "tiny", "p1", "1.png"):

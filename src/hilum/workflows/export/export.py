@@ -137,7 +137,7 @@ def write_model(
         module.cpu().eval()
     network, head = timm_network(model)
     write_tensors(folder / WEIGHTS, dict(network.state_dict()))
-    write_config(folder, network, model)
+    write_config(folder, network, model, licence)
     graph = Graph(model, side).eval()
     refuse_training_mode(graph)
     data = onnx_bytes(graph, side)

@@ -16,6 +16,15 @@ from hilum.bundle.exported import CONFIG, HeadNames
 from hilum.bundle.model_folder import Model
 from hilum.errors import RunError
 
+OF_PUBLISHED = frozenset(
+    (
+        *("tag", "license", "origin_url", "paper_ids", "paper_name", "notes", "description"),
+        *("url", "file", "hf_hub_id", "hf_hub_filename"),
+        *("test_input_size", "test_crop_pct", "test_pool_size"),
+    )
+)
+"""What timm's record of a network says of its published weights alone."""
+
 
 def timm_network(model: Model) -> tuple[nn.Module, HeadNames | None]:
     """Return timm's network with the run's weights and classifier, and the names of its classifier.
@@ -67,9 +76,14 @@ def _as_linear(part: nn.Module, head: nn.Linear) -> nn.Linear | None:
     return linear
 
 
-def write_config(folder: Path, network: nn.Module, model: Model) -> None:
+def write_config(folder: Path, network: nn.Module, model: Model, licence: str | None) -> None:
     """Write config.json as timm does; mean 0 and deviation 1, since each film is standardised by its own."""
     description = model.description
+    # The network brings the record of timm's published weights, with their licence and their author.
+    published: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
+    network.pretrained_cfg = {  # type: ignore[assignment]
+        key: value for key, value in published.items() if key not in OF_PUBLISHED
+    } | {"tag": "hilum", "license": licence or "unknown"}
     side = model.backbone.fit(torch.zeros(1, 1, description.size, description.size)).shape[-1]
     given: dict[str, Any] = {
         "pretrained_cfg": {
