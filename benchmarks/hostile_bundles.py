@@ -285,7 +285,7 @@ ONE_WAY: dict[str, Change] = {
     "a huge network": _field(backbone="vit_giant_patch14_224"),
     "no network": _field(backbone="../../evil"),
     "a hub's network": _field(backbone="hf-hub:evil/model"),
-    "another side of the graph": _field(graph={"side": 64}, preparation={"size": 64}),
+    "another side of the graph": _field(graph={"side": 48}, preparation={"size": 48}),
     "other outputs": _field(graph={"output": "maps"}),
     "NaN in the weights": _first(float("nan")),
     "infinity in the weights": _first(float("inf")),
@@ -335,7 +335,7 @@ def main() -> int:
             results = opened(written(name, options.bundle, Path(scratch) / "bundle"))
         refused = [line for _, line, _ in results if line]
         needed = 1 if name in ONE_WAY else 2
-        seconds = max(taken for _, _, taken in results)
+        seconds = max((taken for _, line, taken in results if line), default=LIMIT)
         slowest = max(slowest, seconds)
         if len(refused) < needed or seconds >= LIMIT or any("\n" in line for line in refused):
             wrong.append(name)

@@ -56,6 +56,7 @@ def test_the_tree_is_the_packages() -> None:
     "page",
     [
         "README.md",
+        "docs/export.md",
         "docs/nih14.md",
         "docs/more-data.md",
         "docs/clusters.md",

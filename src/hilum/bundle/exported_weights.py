@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from hilum.bundle.exported import CONFIG, DESCRIPTION, REMEDY, WEIGHTS, Exported, read_exported
 from hilum.bundle.weights import refuse_not_finite
 from hilum.errors import OptionError, RunError
 from hilum.nn.backbones import Backbone, create_network
+
+MORE, SPARE = 4, 2**20
+"""A network is built to be compared with its weights if it has at most so many times their values, and so many more:
+some register a parameter more than once."""
 
 
 def load_exported(folder: Path) -> tuple[Exported, Backbone, nn.Linear | None]:
@@ -27,7 +33,9 @@ def load_exported(folder: Path) -> tuple[Exported, Backbone, nn.Linear | None]:
     path, description, names = folder / WEIGHTS, exported.description, exported.content.head
     try:
         tensors = load_file(path)
-        with torch.device("meta"):  # before memory is taken: a description may name a huge network
+        # Before memory is taken: a description may name a huge network.
+        values = sum(tensor.numel() for tensor in tensors.values())
+        with torch.device("meta"), _at_most(MORE * values + SPARE):
             sketch = create_network(description.backbone).state_dict()
         own = {name for name in tensors if names is None or not _belongs(name, names.modules)}
         _refuse_other_shapes({name: tensors[name] for name in own}, sketch)
@@ -45,6 +53,24 @@ def load_exported(folder: Path) -> tuple[Exported, Backbone, nn.Linear | None]:
         refuse_not_finite(name, tensor, str(folder))
     backbone.network.load_state_dict({name: tensors[name] for name in own})
     return exported, backbone, head
+
+
+@contextmanager
+def _at_most(values: int) -> Iterator[None]:
+    """Let networks be built whose parameters have so many values together; at more, building ends."""
+    built = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:  # noqa: ARG001
+        nonlocal built
+        built += 0 if parameter is None else parameter.numel()
+        if built > values:
+            raise ValueError("it is larger than its weights")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _belongs(name: str, modules: tuple[str, ...]) -> bool:
