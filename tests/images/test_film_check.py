@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,10 @@ from torch.nn import functional
 from hilum.images.enhance import Preparation
 from hilum.images.film_check import (
     FLAGS,
+    NOT_DOUBTED,
     PATCHES,
     SIDE,
+    SMALLEST,
     TURNS,
     WEIGHTS,
     film_flags,
@@ -24,6 +27,7 @@ from hilum.images.film_check import (
     read_network,
     thumbnail,
 )
+from hilum.images.resize import resize
 from hilum.phantoms import PhantomOptions
 from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
@@ -40,7 +44,7 @@ def by_torch(thumbnails: np.ndarray) -> np.ndarray:
     """The network's outputs computed by torch in float64, [n, 9]."""
     tensors = load_file(WEIGHTS)
     equal = np.stack([cv2.equalizeHist(film) for film in thumbnails]).astype(np.float64)
-    values = torch.from_numpy(np.maximum(equal - 128, -127))[:, None]
+    values = torch.from_numpy(equal - 128)[:, None]
     last = len(PATCHES) + 1
     for number in range(last + 1):
         weight, bias = (
@@ -86,11 +90,48 @@ def test_drawn_films_are_told_in_every_turn_and_polarity(films: list[np.ndarray]
             assert np.mean(right) >= (0.95 if turn or negative else 1)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (5000, 2), (64, 64), (63, 700), (1025, 1023)])
+@pytest.mark.parametrize("shape", [(48, 48), (64, 64), (63, 700), (130, 127), (1025, 1023)])
 def test_films_of_any_shape_have_a_thumbnail(shape: tuple[int, int]) -> None:
     small = thumbnail(np.full(shape, 7, np.uint8))
     assert small.shape == (SIDE, SIDE)
     assert (small == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (5000, 2), (SMALLEST - 1, SMALLEST)])
+def test_a_film_that_is_too_small_is_not_judged(shape: tuple[int, int]) -> None:
+    ramp = np.linspace(0, 255, shape[0] * shape[1]).astype(np.uint8).reshape(shape)
+    assert not thumbnail(ramp).any()
+
+
+def test_the_size_of_the_film_decides_and_not_that_of_the_store(films: list[np.ndarray]) -> None:
+    negatives = [255 - film for film in films]
+    for side, least, most in ((SMALLEST - 1, 0, 0), (SMALLEST, 55, 60), (96, 55, 60)):
+        small = [thumbnail(resize(film, side, side)) for film in negatives]
+        assert least <= sum(map(is_inverted, film_flags(small))) <= most
+    fixing = Preparation(SMALLEST // 2, fix_polarity=True)
+    plain = Preparation(SMALLEST // 2)
+    same = [np.array_equal(fixing.apply(255 - film), plain.apply(film)) for film in films]
+    assert sum(same) >= 55
+
+
+def test_a_second_look_does_not_depend_on_how_the_film_lies(films: list[np.ndarray]) -> None:
+    doubting = replace(network(), doubts=(NOT_DOUBTED + 1, NOT_DOUBTED + 1))
+    thumbnails = [thumbnail(film) for film in films]
+    mirrored = [np.ascontiguousarray(small[:, ::-1]) for small in thumbnails]
+    ahead, turn = doubting.ahead(thumbnails)
+    other_ahead, other_turn = doubting.ahead(mirrored)
+    assert (ahead > NOT_DOUBTED).all()
+    assert np.array_equal(ahead, other_ahead)
+    assert np.array_equal((4 - turn) % 4, other_turn)
+    for turned in range(4):
+        for negative in (False, True):
+            shown = [
+                np.ascontiguousarray(np.rot90(255 - small if negative else small, turned))
+                for small in thumbnails
+            ]
+            flags = doubting.flags(shown)
+            state = FLAGS[negative * 4 + turned]
+            assert sum(flag == state for flag in flags) >= 57
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])

@@ -31,8 +31,6 @@ FLAGGED = 2.0
 """Score of a film that looks inverted or turned by itself, whatever the others look like."""
 FLAT = 4.0
 """Grey levels of standard deviation below which a film is blank."""
-SMALLEST_JUDGED = 48
-"""Pixels a side of the smallest films that the film check is asked about: it errs on smaller ones."""
 REASONS = ("hardly any contrast", "tones unlike the others'", "outlines unlike the others'", *TURNS)
 """Why a film is an outlier, in words."""
 
@@ -110,8 +108,7 @@ def _scores(images: NDArray[np.uint8], bulk: _Bulk | None) -> FloatArray:
         scores[:, 1:] = np.stack(
             [bulk.tones(_flat(seen)) / FAR, bulk.outlines(outlines(images)) / FAR, *turned], 1
         )
-    judged = images if images.shape[-1] >= SMALLEST_JUDGED else images[:0]
-    for film, flag in enumerate(film_flags([thumbnail(image) for image in judged])):
+    for film, flag in enumerate(film_flags([thumbnail(image) for image in images])):
         for place, reason in enumerate(REASONS):
             if reason in flag:
                 scores[film, place] = max(scores[film, place], FLAGGED)
