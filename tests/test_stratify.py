@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.stratify import by_patient, divide, spread
+from hilum.stratify import by_patient, divide, folds, spread
 
 
 def test_three_patients_of_a_rare_finding_are_not_all_neighbours() -> None:
@@ -55,3 +55,25 @@ def test_sizes(patients: int, shares: tuple[float, float], sizes: tuple[int, ...
     )
     assert tuple(map(len, parts)) == sizes
     assert sorted(name for part in parts for name in part) == sorted(names)
+
+
+@pytest.mark.parametrize(("patients", "count"), [(40, 5), (37, 4), (3, 5), (1, 2)])
+def test_folds_have_whole_patients_in_equal_numbers(patients: int, count: int) -> None:
+    rng = np.random.default_rng(patients)
+    codes = rng.permutation(np.repeat(np.arange(patients) * 7, 3))
+    parts = folds(rng.random((len(codes), 2)) < 0.3, codes, count, seed=0)
+    of_patient = {code: set(parts[codes == code].tolist()) for code in np.unique(codes)}
+    assert all(len(own) == 1 for own in of_patient.values())
+    sizes = np.bincount([own.pop() for own in of_patient.values()])
+    assert len(sizes) == min(count, patients)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_folds_have_a_rare_finding_in_proportion_and_depend_on_the_seed() -> None:
+    codes = np.repeat(np.arange(200), 2)
+    shows = np.zeros((400, 1), np.bool_)
+    shows[:20] = True  # ten patients
+    parts = folds(shows, codes, 5, seed=0)
+    assert np.bincount(parts[shows[:, 0]], minlength=5).max() <= 6
+    assert not np.array_equal(parts, folds(shows, codes, 5, seed=1))
+    assert np.array_equal(parts, folds(shows, codes, 5, seed=0))

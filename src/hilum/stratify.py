@@ -69,6 +69,26 @@ def divide(pool: pd.DataFrame, shares: Sequence[float], seed: int) -> tuple[tupl
     return tuple(tuple(map(str, part)) for part in np.split(order, np.minimum(ends, len(pool))))
 
 
+def folds(
+    positives: BoolArray, patients: npt.NDArray[np.int64], count: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return for each film the fold of its patient, [n], from 0; each fold has the findings in proportion.
+
+    Args:
+        positives: [n, F], whether the film shows the finding.
+        patients: [n], one number a patient.
+        count: How many folds; with fewer patients there is one for each.
+        seed: Of the draw.
+    """
+    names, codes = np.unique(patients, return_inverse=True)
+    shows = np.zeros((len(names), positives.shape[1]), np.bool_)
+    np.logical_or.at(shows, codes, positives)
+    positions = spread(shows, np.bincount(codes), np.random.default_rng(seed))
+    ranks = np.empty(len(names), np.int64)
+    ranks[np.argsort(positions, kind="stable")] = np.arange(len(names))
+    return np.asarray(ranks * min(count, len(names)) // max(len(names), 1))[codes]
+
+
 def _size(share: float, patients: int) -> int:
     """Return a part's patients: at least one if any share was asked for and there are enough for three parts."""
     return max(round(share * patients), int(share > 0 and patients >= 3))

@@ -86,3 +86,18 @@ def test_the_projector_is_two_layers(batch_norm: bool) -> None:
         nn.BatchNorm1d
     ] * batch_norm
     assert (head[0].bias is None) == batch_norm
+
+
+def test_stages_above_are_counted_from_the_output() -> None:
+    above = new_backbone("resnet10t", 32, 0).stages_above()
+    ends = {name.split(".")[1]: number for name, number in above.items()}
+    assert ends == {"conv1": 4, "bn1": 4, "layer1": 3, "layer2": 2, "layer3": 1, "layer4": 0}
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet_gn", "convnext_atto", "vit_tiny_patch16_224"])
+def test_every_parameter_has_a_stage(name: str) -> None:
+    backbone = new_backbone(name, 64, 0)
+    above = backbone.stages_above()
+    assert set(above) == {name for name, _ in backbone.named_parameters()}
+    assert min(above.values()) == 0
+    assert max(above.values()) >= 3

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.nn.ema import cosine_rise, ema_update, frozen_copy
+from hilum.nn.ema import WeightAverage, average_into, cosine_rise, ema_update, frozen_copy
 
 
 def test_closed_form_of_many_updates() -> None:
@@ -60,3 +60,42 @@ def test_the_decay_rises_along_a_cosine() -> None:
     assert values == sorted(values)
     assert (values[0], values[-1]) == (pytest.approx(0.9), 1.0)
     assert values[10] == pytest.approx(0.95)
+
+
+def test_everything_moves_statistics_included_and_counters_are_copied() -> None:
+    fast, slow = nn.BatchNorm1d(3), frozen_copy(nn.BatchNorm1d(3))
+    fast(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)) + 5)
+    before = {name: value.clone() for name, value in slow.state_dict().items()}
+    average_into(slow, fast, 0.25)
+    for name, value in slow.state_dict().items():
+        theirs = fast.state_dict()[name]
+        moved = torch.lerp(before[name], theirs, 0.25) if value.is_floating_point() else theirs
+        torch.testing.assert_close(value, moved)
+    assert slow.running_mean.min() > 0.1
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_outside_its_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="the share is"):
+        average_into(nn.Linear(1, 1), nn.Linear(1, 1), share)
+
+
+def test_the_average_of_a_short_training_forgets_its_start_and_its_steps_are_saved() -> None:
+    fast = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        fast.weight.zero_()
+    slow = WeightAverage(fast, 0.99)
+    with torch.no_grad():
+        fast.weight.fill_(1.0)
+    for _ in range(60):
+        slow.update(fast)
+    assert float(slow.network.weight) > 0.999  # a constant decay would leave 0.55 of the start
+    other = WeightAverage(fast, 0.99)
+    other.load_state_dict(slow.state_dict())
+    assert other.steps == 60
+    for _ in range(2000):
+        slow.update(fast)
+    with torch.no_grad():
+        fast.weight.fill_(2.0)
+    slow.update(fast)
+    assert float(slow.network.weight) == pytest.approx(1.01, abs=1e-5)

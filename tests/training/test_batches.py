@@ -12,7 +12,16 @@ import torch
 
 from hilum.arrays import Rows
 from hilum.images.films import Films
-from hilum.training.batches import Batches, Labels, Order, ahead, repeated, repeating, shuffled
+from hilum.training.batches import (
+    Batches,
+    Labels,
+    Order,
+    ahead,
+    joined_with,
+    repeated,
+    repeating,
+    shuffled,
+)
 from hilum.training.distributed import RankInfo
 
 ROWS = np.arange(3, 53)
@@ -181,3 +190,17 @@ def test_a_repeating_order_is_several_epochs_of_the_other_in_one() -> None:
     assert thrice.count == len(thrice(1)) == 3 * len(ROWS)
     assert np.array_equal(thrice(1), np.concatenate([once(epoch) for epoch in (3, 4, 5)]))
     assert repeating(once, 1) is once
+
+
+@pytest.mark.parametrize(("others", "count"), [(200, 8), (30, 8), (3, 4)])
+def test_every_batch_ends_with_other_rows_that_come_evenly(others: int, count: int) -> None:
+    rest = np.arange(1000, 1000 + others)
+    order = joined_with(shuffled(ROWS, 0), 8, rest, count, seed=0)
+    assert order.count == 6 * (8 + count)
+    for epoch in range(2):
+        rows = order(epoch).reshape(6, 8 + count)
+        assert np.array_equal(rows[:, :8].ravel(), shuffled(ROWS, 0)(epoch)[:48])
+        times = np.bincount(rows[:, 8:].ravel() - 1000, minlength=others)
+        assert times.max() - times.min() <= 1
+    assert np.array_equal(order(0), joined_with(shuffled(ROWS, 0), 8, rest, count, seed=0)(0))
+    assert not np.array_equal(order(0)[8:16], order(1)[8:16])

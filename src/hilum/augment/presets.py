@@ -43,6 +43,9 @@ SWAV_LOCAL = replace(SWAV, min_scale=0.15, max_scale=0.5)
 """SwAV's local crops. The paper's 0.05 to 0.14 of the area, a lung's corner, tell little on
 films."""
 
+FINETUNE_STRONG = replace(MOCO, flip=0.0, cutout=0.5)
+"""The crop of a film without labels that must be scored as the teacher scores a light one."""
+
 FINETUNE = CropRecipe(min_scale=0.8, rotation=7.0, brightness=0.2, contrast=0.2)
 """Training a classifier: light. No flip: the heart lies left on all but one film in ten thousand,
 and a classifier may use where it lies."""

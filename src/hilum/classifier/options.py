@@ -9,6 +9,32 @@ from hilum.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How far a pretrained network may move from where it starts."""
+
+    backbone_rate: float = 1.0
+    """The backbone's learning rate as a fraction of the output layer's."""
+    layer_decay: float = 1.0
+    """The factor from each stage's rate to that of the stage before it."""
+    keep_norm: bool = False
+    """Keep the batch-norm statistics of the initial weights."""
+    average: float = 0.0
+    """Decay of the moving average of the weights, which is the model; 0 takes the weights themselves."""
+    probe_first: bool = False
+    """Start at a linear probe, which is a candidate."""
+    unlabelled: int = 0
+    """Films of each batch, its last, that teach by soft targets instead of labels."""
+    soft_weight: float = 1.0
+    """Weight of their loss."""
+    starts: int = 0
+    """How many further networks' probabilities their targets are the mean of."""
+
+
+EVERYTHING = Tuning()
+"""All of the network, at one rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LossOptions:
     """The loss of the classifier."""
 

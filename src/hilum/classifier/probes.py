@@ -48,6 +48,27 @@ def knn_scores(
     return torch.cat(scores)
 
 
+def out_of_fold_logits(
+    features: Tensor, targets: Tensor, weights: Tensor, folds: Tensor, penalty: float
+) -> Tensor:
+    """Return for each film the logits [m, F] of the linear probe of all other folds.
+
+    Args:
+        features: [m, D].
+        targets: [m, F], 0 to 1.
+        weights: [m, F], 0 leaves the cell out.
+        folds: [m], number of the fold; there are at least two.
+        penalty: As for ``LinearProbe``.
+    """
+    logits = torch.empty_like(targets)
+    for fold in torch.unique(folds):
+        out = folds == fold
+        logits[out] = LinearProbe(features[~out], targets[~out], weights[~out], penalty)(
+            features[out]
+        )
+    return logits
+
+
 class LinearProbe:
     """A linear layer on standardised frozen features, one output a finding, fitted by L-BFGS on the whole set."""
 
@@ -85,6 +106,11 @@ class LinearProbe:
     def __call__(self, features: Tensor) -> Tensor:
         """Return the logits [n, F] of features [n, D]."""
         return (self._standardised(features) @ self.weight + self.bias).detach()
+
+    def layer(self) -> tuple[Tensor, Tensor]:
+        """Return the same layer for features as they are, weight [F, D] and bias [F]."""
+        weight = (self.weight / self.deviation[:, None]).detach().T  # [F, D]
+        return weight, self.bias.detach() - weight @ self.mean
 
     def _standardised(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.deviation

@@ -10,6 +10,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from hilum.errors import OptionError, did_you_mean
@@ -55,6 +56,21 @@ class Backbone(nn.Module):
         """Return the pooled features [B, D] of films [B, 1, H, W]."""
         features: Tensor = self.network(self.fit(images))
         return features
+
+    def stages_above(self) -> dict[str, int]:
+        """Return for each parameter, by name, how many stages of the network follow its own.
+
+        Stages are timm's coarse groups: of a ResNet the stem and the four layers. A network that timm
+        gives no groups is one stage.
+        """
+        matcher = getattr(self.network, "group_matcher", None)
+        names = [name for name, _ in self.network.named_parameters()]
+        if matcher is None:
+            return {f"network.{name}": 0 for name in names}
+        groups = group_parameters(self.network, matcher(coarse=True))
+        stage = {name: number for number, members in groups.items() for name in members}
+        last = max(stage.values())
+        return {f"network.{name}": last - stage.get(name, last) for name in names}
 
     def fit(self, images: Tensor) -> Tensor:
         """Enlarge films that are smaller than the network can take; one that takes a single size gets that."""

@@ -61,6 +61,24 @@ def repeating(order: Order, times: int) -> Order:
     )
 
 
+def joined_with(order: Order, batch: int, others: Rows, count: int, seed: int) -> Order:
+    """Return an order whose every batch is one of another order and then ``count`` of other rows.
+
+    Those come once each before any comes again, in an order of their own for every epoch; rows of
+    the first order that fill no batch are left out.
+    """
+    batches = order.count // batch
+
+    def of_epoch(epoch: int) -> Rows:
+        rng = np.random.default_rng([seed, epoch, 1])
+        rounds = -(-batches * count // len(others))
+        stream = np.concatenate([rng.permutation(others) for _ in range(rounds)])
+        first = order(epoch)[: batches * batch].reshape(batches, batch)
+        return np.hstack([first, stream[: batches * count].reshape(batches, count)]).ravel()
+
+    return Order(of_epoch, batches * (batch + count))
+
+
 def repeated(rows: Rows) -> Rows | None:
     """Return how often each row of an order came before, [n]; None where no row comes twice."""
     if np.bincount(rows, minlength=1).max() <= 1:

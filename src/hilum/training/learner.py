@@ -65,6 +65,10 @@ class Learner(nn.Module, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch (scalar); autocast and DDP wrap this call alone."""
 
+    def learning_rates(self) -> dict[str, float]:
+        """Return the fractions of the learning rate that parameters learn with, by name; 1 for the others."""
+        return {}
+
     def after_step(self, progress: float) -> None:
         """Act after each optimiser step; ``progress`` is the fraction of all steps done."""
 

@@ -25,7 +25,7 @@ from hilum.training.inference import describe_device
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
 from hilum.training.monitor import Monitor, MonitorSettings
-from hilum.training.optimiser import build_optimiser, set_lr
+from hilum.training.optimiser import FRACTION, build_optimiser, set_lr
 from hilum.training.options import LoopOptions
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import ProgressiveSizes, learning_rate
@@ -73,6 +73,7 @@ class Trainer:
     patience: int = 0
     team: Team = ALONE
     monitoring: MonitorSettings | None = None
+    last_epoch: int | None = None  # ends after that many epochs of the schedule; None after all
     total: int = 0
     """Optimiser steps; 0 takes the options' epochs."""
     sizes: ProgressiveSizes | None = None
@@ -112,6 +113,11 @@ class Trainer:
             if self.monitoring is None
             else Monitor(self.monitoring, detector, self.run, self.listener)
         )
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs that are done."""
+        return self.state.step // self.steps_per_epoch
 
     def train(self) -> Outcome:
         """Train to the end, from the newest checkpoint if there is one; the learner ends as the best or the last.
@@ -253,7 +259,8 @@ class Trainer:
             return
         self.films += reading.films
         self.seconds += reading.seconds
-        step, lr = self.state.step, self.optimiser.param_groups[0]["lr"]
+        step, first = self.state.step, self.optimiser.param_groups[0]
+        lr = first["lr"] / first.get(FRACTION, 1.0)
         rate = reading.films / reading.seconds
         self.run.log(
             step=step,
@@ -296,6 +303,8 @@ class Trainer:
             checkpoint.save_best(self.run.checkpoints, self._checkpoint())
 
     def _exhausted(self) -> bool:
+        if self.last_epoch is not None and self.epoch >= self.last_epoch:
+            return True
         return bool(self.patience) and self.state.stale >= self.patience
 
     def _checkpoint(self) -> checkpoint.Checkpoint:

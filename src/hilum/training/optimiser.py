@@ -8,7 +8,11 @@ import torch
 from torch import nn
 
 from hilum.training.lars import Lars
+from hilum.training.learner import Learner
 from hilum.training.options import LoopOptions
+
+FRACTION = "fraction"
+"""Key of a parameter group that learns with a fraction of the learning rate."""
 
 
 class Builder(Protocol):
@@ -81,19 +85,36 @@ def lars(module: nn.Module, lr: float, weight_decay: float, momentum: float) -> 
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group this learning rate."""
+    """Give every parameter group this learning rate, or its fraction of it."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(FRACTION, 1.0)
 
 
 def _groups(module: nn.Module, weight_decay: float, **more: Any) -> list[dict[str, Any]]:
-    """Return two groups: weights with weight decay and ``more``; norms and biases with all of that off."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    spared = dict.fromkeys(more, False)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay, **more},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, **spared},
+    """Return two groups for each fraction of the learning rate, the largest first.
+
+    Weights have weight decay and ``more``, norms and biases none of it.
+    """
+    fractions = module.learning_rates() if isinstance(module, Learner) else {}
+    trained = [
+        (parameter, fractions.get(name, 1.0))
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
     ]
+    spared = dict.fromkeys(more, False)
+    groups: list[dict[str, Any]] = []
+    for fraction in sorted({fraction for _, fraction in trained}, reverse=True):
+        own = [parameter for parameter, other in trained if other == fraction]
+        kept = {} if fraction == 1 else {FRACTION: fraction}
+        groups += [
+            {
+                "params": [p for p in own if p.ndim > 1],
+                "weight_decay": weight_decay,
+                **more,
+                **kept,
+            },
+            {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0, **spared, **kept},
+        ]
     return [group for group in groups if group["params"]]
 
 
