@@ -25,7 +25,7 @@ from hilum.workflows.study.plan import PolicyComparison, StudyModel, StudyPlan
 from hilum.workflows.study.plan_file import study_block
 from hilum.workflows.study.study import ModelResult
 
-PRESETS = ("demo", "demo-study", "nih14-study", "paper-study")
+PRESETS = ("demo", "demo-study", "few-labels", "nih14-study", "paper-study")
 TINY = """
 study:
   backbone: resnet10t

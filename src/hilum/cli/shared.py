@@ -71,7 +71,8 @@ def training_text(result: Any) -> str:
         if result.images_per_second is None
         else f" at {result.images_per_second:,.0f} films a second"
     )
-    best = "" if result.best is None else f"; best mean AUROC on validation films {result.best:.3f}"
+    where = "by cross-validation" if result.within else "on validation films"
+    best = "" if result.best is None else f"; best mean AUROC {where} {result.best:.3f}"
     films = f"{counted(result.films, 'film')} of {counted(result.patients, 'patient')}"
     return f"{counted(result.steps, 'step')}{rate} on {films}{best}\n{result.run}"
 

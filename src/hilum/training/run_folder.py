@@ -46,11 +46,16 @@ CROPS = "crops.png"
 """The method's crops of a few films, drawn when a run begins."""
 TEACHER = "teacher"
 """The run of the teacher, whose labels the run learns from."""
+FOLDS = "folds"
+"""The runs of a cross-validation within the labelled patients; removed when the run is finished."""
+SCORES = "scores"
+"""A fold's scores of the films that it holds out, written as checkpoints are."""
 LOCK = ".lock"
 FILES = "files"
 """Key of the results: SHA-256 of the log and the crops, which a run reads no more once it is finished."""
 OURS = (
     *(LOCK, OPTIONS, LOG, METRICS, CHECKPOINTS, MODEL, SPLITS, PSEUDO_LABELS, CROPS, TEACHER),
+    FOLDS,
     *("rounds", "rounds.json", "explained"),
 )
 """What a run's folder holds, beside predictions."""
@@ -291,7 +296,7 @@ def _same_options(path: Path, options: Mapping[str, Any]) -> None:
             if old != written and not RunFolder(path).done:
                 write_options(path, options)
             return
-        ours |= {OPTIONS, SPLITS, CROPS, TEACHER} if "record" in old else set()
+        ours |= {OPTIONS, SPLITS, CROPS, TEACHER, FOLDS} if "record" in old else set()
     others = sorted(file.name for file in path.iterdir() if file.name not in ours)
     if others:
         raise RunError(
@@ -302,7 +307,10 @@ def _same_options(path: Path, options: Mapping[str, Any]) -> None:
 
 def _begun(path: Path) -> bool:
     """Whether training ever began there: an earlier refusal left nothing worth keeping."""
-    return any((path / name).is_file() for name in (LOG, METRICS, f"{TEACHER}/{LOG}"))
+    return any(
+        (path / name).is_file()
+        for name in (LOG, METRICS, f"{TEACHER}/{LOG}", f"{FOLDS}/fold-1/{LOG}")
+    )
 
 
 def _leave_nothing(path: Path) -> None:
@@ -311,7 +319,7 @@ def _leave_nothing(path: Path) -> None:
         return
     (path / OPTIONS).unlink(missing_ok=True)
     (path / CROPS).unlink(missing_ok=True)
-    for folder in (SPLITS, TEACHER):
+    for folder in (SPLITS, TEACHER, FOLDS):
         shutil.rmtree(path / folder, ignore_errors=True)
     (path / LOCK).unlink(missing_ok=True)
     if not any(path.iterdir()):

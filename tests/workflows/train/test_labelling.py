@@ -395,8 +395,8 @@ def test_options_that_cannot_work_are_one_line(wrong: dict[str, float], line: st
     assert "\n" not in str(caught.value)
 
 
-def test_further_stores_without_a_table_are_refused(tmp_path: Path) -> None:
+def test_further_stores_without_a_table_or_an_average_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        OptionError, match=r"--unlabelled is .*more, whose own labels .* give --pseudo-labels FILE"
+        OptionError, match=r"--unlabelled is .*more, whose .* give --train.average, .*FILE"
     ):
         options(tmp_path / "store", tmp_path / "run", unlabelled=(tmp_path / "more",))

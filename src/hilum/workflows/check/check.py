@@ -25,6 +25,7 @@ from hilum.training.run_folder import (
     CHECKPOINTS,
     CROPS,
     FILES,
+    FOLDS,
     LOG,
     METRICS,
     MODEL,
@@ -189,6 +190,8 @@ def of_run(folder: Path, below: str = "") -> Checks:
         yield read_checked(f"{below}{file.name}", read_predictions, file)
     for step in sorted((folder / CHECKPOINTS).glob("[!.]*")):
         yield Checked(f"{below}{CHECKPOINTS}/{step.name}", damage(step))
+    for step in sorted((folder / FOLDS).glob("*/*/[!.]*")):  # of an unfinished run
+        yield Checked(f"{below}{step.relative_to(folder).as_posix()}", damage(step))
     yield from of_gallery(folder, below)
     if (folder / ROUNDS).exists():
         yield read_checked(f"{below}{ROUNDS}", read_rounds, folder)

@@ -154,7 +154,12 @@ class RoundContext:
         )
         table = out / PSEUDO_LABELS
         return replace(
-            options, out=out, unlabelled=self.start.further, pseudo_labels=table, train=train
+            options,
+            out=out,
+            unlabelled=self.start.further,
+            pseudo_labels=table,
+            validation="split",  # the labelling model knows the labels of every fold
+            train=train,
         )
 
 

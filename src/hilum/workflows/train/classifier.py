@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from hilum.augment.presets import FINETUNE
 from hilum.bundle.description import Description
 from hilum.bundle.model_folder import Model, save_model
 from hilum.bundle.training_manifest import FILMS, joined, seen_films
-from hilum.classifier.folding import fold
-from hilum.classifier.learner import SupervisedLearner
+from hilum.classifier.learner import TUNED
 from hilum.classifier.network import Classifier
-from hilum.classifier.objective import Objective, class_weights
 from hilum.counts import counted
 from hilum.files import sha256
 from hilum.group_key import made_key
 from hilum.images.films import Films
 from hilum.listener import Listener
 from hilum.metrics.above_chance import AboveChance
-from hilum.metrics.calibration import Calibration
 from hilum.nn.backbones import Backbone
-from hilum.training.batches import repeating
 from hilum.training.distributed import Team, team_for
-from hilum.training.loop import Trainer
+from hilum.training.loop import Outcome
+from hilum.training.run_folder import RunFolder
 from hilum.workflows.data.pseudo_label_table import read_pseudo_labels
 from hilum.workflows.data.small_sets import warn_of_few_patients
 from hilum.workflows.data.subsets import Subsets
-from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
+from hilum.workflows.train.fitting import new_fitting, not_of_random_weights
+from hilum.workflows.train.options import FinetuneOptions
 from hilum.workflows.train.run import (
     RunRecord,
     TrainingResult,
     begin,
     describe,
-    film_batches,
     finished,
-    fit_batch,
     record_result,
     run_options,
 )
 from hilum.workflows.train.run_log import log_pseudo_labels, log_sampling
 from hilum.workflows.train.training_set import TrainingSet
 from hilum.workflows.train.validation_set import Validation, stating
+from hilum.workflows.train.within import cross_validated, drop_folds, folds_of
 
 CALLED_BY = "youden"
 """The rule whose threshold decides what is called."""
@@ -63,11 +60,12 @@ def train_classifier(
 
 def _train(options: FinetuneOptions, team: Team, table: Path | None) -> TrainingResult:
     listener, processes = team.listener, team.ranks.world_size
-    films = Films.open(options.data, options.unlabelled, listener=listener)
+    films = Films.open(options.data, options.further, listener=listener)
     subsets = Subsets.of(films)
     pseudo_labels = None if table is None else read_pseudo_labels(table)
     training_set = TrainingSet.of(films, subsets, options, pseudo_labels)
-    validation_rows = stating(films, subsets.rows("val"))
+    within = options.validation == "within"
+    validation_rows = training_set.rows if within else stating(films, subsets.rows("val"))
     validation = Validation.of(films, validation_rows, options.labels, training_set.columns)
     record = RunRecord.of(subsets, processes, options.init, options.pseudo_labels)
     with team.open_run(options.out, run_options(("finetune",), asdict(options), record)) as run:
@@ -79,89 +77,101 @@ def _train(options: FinetuneOptions, team: Team, table: Path | None) -> Training
         # Before the first step: a key that cannot be had must not cost a training.
         key = made_key(films.stores[0].folder)
         start = begin(options, films, size, listener)
-        for line in training_set.left_out:
+        for line in (*training_set.left_out, *not_of_random_weights(options)):
             listener.note(line)
-        learner = new_learner(start.backbone, training_set, options, size)
         rows, patients = training_set.rows, subsets.patients(training_set.rows)
-        train = fit_batch(options.train, len(rows), listener, processes)
+        how = (
+            f"chooses by cross-validation in {folds_of(validation, options)} parts of them"
+            if within
+            else f"validates on {counted(len(validation.rows), 'film')} of {subsets.patients(validation.rows):,}"
+        )
         listener.note(
-            f"fine-tunes on {counted(len(rows), 'film')} with labels, of {counted(patients, 'patient')}, "
-            f"validates on {counted(len(validation.rows), 'film')} of {subsets.patients(validation.rows):,}"
+            f"fine-tunes on {counted(len(rows), 'film')} with labels, of {counted(patients, 'patient')}, {how}"
         )
+        if len(training_set.unlabelled):
+            listener.note(
+                f"learns from {counted(len(training_set.unlabelled), 'film')} without their labels, by soft targets"
+            )
         warn_of_few_patients(subsets, training_set.columns, options.labels.unstated, listener)
-        repeats = epoch_repeats(train, len(rows), processes)
-        if repeats > 1:
-            listener.note(few_steps_note(train, len(rows), processes, repeats))
-        order = repeating(training_set.order(train.seed), repeats)
-        batches = film_batches(films, order, train, team, training_set.labels)
-        score = validation.score if len(validation.rows) else None
-        trainer = Trainer(
-            learner, batches, train, run, listener, "finetune", score, options.patience, team
-        )
         log_sampling(training_set, run, listener)
         if table is not None:
             log_pseudo_labels(training_set, run, listener, sha256(table))
-        outcome, more = trainer.train(), {}
+        trained = fit(start.backbone, training_set, validation, options, size, run, team)
+        more = trained.record
         if team.first:
             description = describe(start, size, films, "supervised", subsets.record())
             description = replace(description, unstated=options.labels.unstated)
-            seen = joined(start.seen, seen_films(films.columns(FILMS, rows), key))
+            shown = np.union1d(rows, training_set.unlabelled)
+            seen = joined(start.seen, seen_films(films.columns(FILMS, shown), key))
             model, evidence = concluded(
-                learner, validation, description, seen, calibrate=options.calibrate
-            )
+                trained.network, trained.validation, description, seen, size, calibrate=options.calibrate
+            )  # fmt: skip
             for line in evidence.notes():
                 listener.note(line)
             save_model(run.model, model)
-            more = {"validation": evidence.to_json()}
-        result = TrainingResult.of(run, outcome, len(rows), patients, repeats)
-        return record_result(run, result, more)
+            more["validation"] = evidence.to_json()
+        result = TrainingResult.of(
+            run, trained.outcome, len(rows), patients, trained.repeats, within
+        )
+        result = record_result(run, result, more)
+        drop_folds(run)
+        return result
 
 
-def new_learner(
-    backbone: Backbone, training_set: TrainingSet, options: FinetuneOptions, size: int
-) -> SupervisedLearner:
-    """Return the backbone with a head that begins at the findings' prevalences, and its loss."""
-    counts = training_set.class_counts()
-    weights = class_weights(options.loss, counts)  # [F, 3], or None where all weigh alike
-    objective = Objective(
-        len(training_set.findings), training_set.multiclass, options.loss, weights
-    )
-    learner = SupervisedLearner(backbone, objective, FINETUNE, size, freeze=options.freeze)
-    learner.initialise_head(counts if weights is None else counts * weights, options.train.seed)
-    return learner
+@dataclass(frozen=True)
+class Trained:
+    """The network that was chosen, what chose it, and how the loop ended."""
+
+    network: Classifier
+    validation: Validation
+    outcome: Outcome
+    repeats: int
+    record: dict[str, Any]
+    """What was chosen, for metrics.json."""
 
 
-def epoch_repeats(train: FinetuneTrainOptions, films: int, processes: int) -> int:
-    """Return how often an epoch goes over the films, so that the run has ``min_steps`` steps.
+def fit(
+    backbone: Backbone,
+    training_set: TrainingSet,
+    validation: Validation,
+    options: FinetuneOptions,
+    size: int,
+    run: RunFolder,
+    team: Team,
+) -> Trained:
+    """Train on the training set; the validation films choose epoch and candidate, or folds of the set itself do.
 
-    Epochs are made longer, not more: validation, patience, warm-up and the schedule then mean the
-    same fractions of the run as the user's number of epochs says.
-
-    >>> epoch_repeats(FinetuneTrainOptions(epochs=10, batch_size=30, min_steps=60), 30, processes=1)
-    6
+    Raises:
+        HilumError: The user can mend it; see the line.
+        Interrupted: SIGINT or SIGTERM came; all is saved.
     """
-    step = train.batch_size * train.accumulate * processes
-    needed = math.ceil(train.min_steps / train.epochs)  # steps of an epoch
-    return 1 if films // step >= needed else math.ceil(needed * step / films)
-
-
-def few_steps_note(train: FinetuneTrainOptions, films: int, processes: int, repeats: int) -> str:
-    """Return the line that says why epochs are longer than asked."""
-    step = train.batch_size * train.accumulate * processes
-    once, longer = films // step, films * repeats // step
-    return (
-        f"{counted(films, 'film gives', 'films give')} {counted(once * train.epochs, 'step')} "
-        f"in {counted(train.epochs, 'epoch')}, fewer than "
-        f"--train.min-steps {train.min_steps}: each epoch goes over them {counted(repeats, 'time')}, "
-        f"{longer * train.epochs} steps in all"
-    )
+    record: dict[str, Any] = {}
+    if options.validation == "within":
+        chosen, validation = cross_validated(
+            backbone, training_set, validation, options, size, run, team
+        )
+        fitting = new_fitting(backbone, validation.films, training_set, options, size, run, team)
+        outcome = fitting.trainer(last_epoch=chosen.epoch).train()
+        outcome = replace(outcome, best=chosen.auroc, best_step=outcome.steps)
+        candidate, record["within"] = chosen.candidate, chosen.to_json()
+    else:
+        fitting = new_fitting(backbone, validation.films, training_set, options, size, run, team)
+        score = validation.score if len(validation.rows) else None
+        outcome = fitting.trainer(score, options.patience).train()
+        candidate = validation.best(fitting.learner) if team.first else TUNED
+    candidates = fitting.learner.candidates()
+    if len(candidates) > 1:
+        team.listener.note(f"of the candidates, the {candidate} network is the model")
+        record["candidate"] = candidate
+    return Trained(candidates[candidate], validation, outcome, fitting.repeats, record)
 
 
 def concluded(
-    learner: SupervisedLearner,
+    network: Classifier,
     validation: Validation,
     description: Description,
     seen: pd.DataFrame,
+    size: int,
     *,
     calibrate: bool,
 ) -> tuple[Model, AboveChance]:
@@ -169,12 +179,7 @@ def concluded(
 
     A finding whose AUROC is not shown to be above 0.5 gets no threshold.
     """
-    trained = learner.classifier
-    fitted: list[Calibration | None] = [None] * len(validation.findings)
-    if calibrate:
-        fitted = validation.calibrations(trained, learner.size)
-    final = Classifier(learner.backbone, fold(trained.head, fitted))
-    probabilities = validation.probabilities(final, learner.size)
+    final, fitted, probabilities = validation.calibrated(network, size, calibrate)
     evidence = validation.above_chance(probabilities)
     not_called = evidence.reasons()
     points = validation.operating_points(probabilities, not_called)
@@ -190,4 +195,4 @@ def concluded(
             for finding, calibration in zip(validation.findings, fitted, strict=True)
         },
     )
-    return Model(description, learner.backbone, final.head, seen), evidence
+    return Model(description, final.backbone, final.head, seen), evidence

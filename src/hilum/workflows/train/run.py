@@ -45,10 +45,17 @@ class TrainingResult:
     repeats: int = 1
     """How often each epoch went over the films, for the sake of --train.min-steps."""
     already_done: bool = False
+    within: bool = False
+    """Whether ``best`` is of cross-validation within the labelled patients, and not of the split's val."""
 
     @staticmethod
     def of(
-        run: RunFolder, outcome: Outcome, films: int, patients: int, repeats: int = 1
+        run: RunFolder,
+        outcome: Outcome,
+        films: int,
+        patients: int,
+        repeats: int = 1,
+        within: bool = False,
     ) -> TrainingResult:
         """Return the result of a training loop that reached its end."""
         return TrainingResult(
@@ -60,6 +67,7 @@ class TrainingResult:
             best=outcome.best,
             best_step=outcome.best_step,
             repeats=repeats,
+            within=within,
         )
 
     def to_json(self) -> dict[str, Any]:

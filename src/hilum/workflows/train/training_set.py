@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from hilum.arrays import BoolArray, Rows
 from hilum.classifier.objective import class_counts
 from hilum.classifier.sampler import Draws, drawn, weighted_draws
+from hilum.errors import DataError
 from hilum.images.films import Films
 from hilum.labels import BLOCK, MULTICLASS, policies
 from hilum.training.batches import Labels, Order, shuffled
@@ -47,6 +48,8 @@ class TrainingSet:
     """How films are drawn with replacement; None for each once an epoch."""
     pseudo: BoolArray | None = None
     """[N, F] which cells are pseudo-labels; None without a table of them."""
+    unlabelled: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    """Row numbers of the films that teach by soft targets."""
 
     @staticmethod
     def of(
@@ -93,6 +96,21 @@ class TrainingSet:
             left_out=kinds.left_out(films.findings),
             sampling=weighted_draws(targets[rows], weights[rows]) if weighted else None,
             pseudo=pseudo,
+            unlabelled=soft_rows(films, subsets, options, rows),
+        )
+
+    def only(self, rows: Rows) -> TrainingSet:
+        """Return the part of it that has these rows, for the same findings."""
+        weights = self.labels.weights[rows]
+        own = weights > 0 if self.pseudo is None else (weights > 0) & ~self.pseudo[rows]
+        drawn_by_weight = self.sampling is not None
+        return replace(
+            self,
+            rows=rows,
+            labelled=int(own.any(axis=1).sum()),
+            sampling=weighted_draws(self.labels.targets[rows], weights)
+            if drawn_by_weight
+            else None,
         )
 
     def class_counts(self) -> torch.Tensor:
@@ -111,3 +129,24 @@ class TrainingSet:
         if self.sampling is None:
             return shuffled(self.rows, seed)
         return drawn(self.rows, self.sampling.chances, seed)
+
+
+def soft_rows(films: Films, subsets: Subsets, options: FinetuneOptions, labelled: Rows) -> Rows:
+    """Return the training films that teach by soft targets: those of the stores named, less those with labels.
+
+    Raises:
+        DataError: There is none.
+    """
+    if not options.soft:
+        return np.empty(0, np.int64)
+    named = {path.resolve() for path in options.unlabelled}
+    training = subsets.rows("train")
+    origins = np.searchsorted(films.starts, training, side="right") - 1
+    chosen = [i for i, store in enumerate(films.stores) if store.folder.resolve() in named]
+    rows = np.setdiff1d(training[np.isin(origins, chosen)], labelled)
+    if len(rows) == 0:
+        raise DataError(
+            f"--unlabelled is {options.unlabelled[0]}, which has no training film without a label that is used: "
+            "give a smaller --fraction, or another store."
+        )
+    return rows

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.arrays import BoolArray, FloatArray, Rows
-from hilum.classifier.learner import SupervisedLearner
+from hilum.classifier.folding import fold
+from hilum.classifier.learner import PROBE, TUNED, SupervisedLearner
 from hilum.classifier.network import Classifier
 from hilum.errors import RunError
 from hilum.images.films import Films
@@ -40,6 +42,7 @@ class Validation:
             truth,
             counts,
         )
+        self._scores: dict[str, float | None] = {}
 
     @staticmethod
     def of(films: Films, rows: Rows, options: LabelOptions, columns: Sequence[int]) -> Validation:
@@ -47,6 +50,21 @@ class Validation:
         truth, counts = truth_of(films, rows, options.unstated)
         names = [films.findings[column] for column in columns]
         return Validation(films, rows, names, truth[:, columns], counts[:, columns])
+
+    @property
+    def patients(self) -> NDArray[np.int64]:
+        """One number a patient, [n]."""
+        return np.asarray(self.films.patient_codes[self.rows])
+
+    def only(self, chosen: BoolArray) -> Validation:
+        """Return the part of the films that is chosen, bool [n]."""
+        return Validation(
+            self.films,
+            self.rows[chosen],
+            self.findings,
+            self.truth[chosen],
+            self.counts[chosen],
+        )
 
     def logits(self, classifier: Classifier, size: int) -> FloatArray:
         """Return what a classifier gives for the validation films, [n, F].
@@ -63,30 +81,53 @@ class Validation:
         return logits
 
     def score(self, learner: Learner) -> float | None:
-        """Return the mean AUROC over findings with both classes among the validation films, None if there is none."""
+        """Return the best of ``scores``, None where none is known."""
         if not isinstance(learner, SupervisedLearner):
             raise TypeError(f"a supervised learner is expected, not {type(learner).__name__}")
-        probabilities = as_probabilities(self.logits(learner.classifier, learner.size))
-        values = [auroc(truth, scores) for truth, scores in self._cells(probabilities)]
-        known = [value for value in values if value == value]
-        return float(np.mean(known)) if known else None
+        known = [score for score in self.scores(learner).values() if score is not None]
+        return max(known) if known else None
 
-    def calibrations(self, classifier: Classifier, size: int) -> list[Calibration | None]:
-        """Return what makes each finding's logits believable, None where the validation films cannot tell."""
-        if len(self.rows) == 0:
-            return [None] * len(self.findings)
-        return fit_calibrations(self.truth, self.counts, self.logits(classifier, size))
+    def scores(self, learner: SupervisedLearner) -> dict[str, float | None]:
+        """Return each candidate's mean AUROC over findings with both classes among the validation films.
 
-    def probabilities(self, classifier: Classifier, size: int) -> FloatArray:
-        """Return the probabilities of the validation films, [n, F]; of none where there are none."""
+        None where there is no such finding.
+        """
+        for name, candidate in learner.candidates().items():
+            if name == PROBE and name in self._scores:
+                continue  # it stays as it was
+            probabilities = as_probabilities(self.logits(candidate, learner.size))
+            values = [auroc(truth, scores) for truth, scores in self._cells(probabilities)]
+            known = [value for value in values if value == value]
+            self._scores[name] = float(np.mean(known)) if known else None
+        return dict(self._scores)
+
+    def best(self, learner: SupervisedLearner) -> str:
+        """Return the name of the best candidate, the first of equals; the tuned one without validation films."""
+        if len(learner.candidates()) == 1 or len(self.rows) == 0:
+            return TUNED
+        scores = self.scores(learner)
+        known = {name: score for name, score in scores.items() if score is not None}
+        return max(known, key=known.__getitem__, default=TUNED)
+
+    def calibrated(
+        self, classifier: Classifier, size: int, calibrate: bool
+    ) -> tuple[Classifier, list[Calibration | None], FloatArray]:
+        """Return the classifier with believable logits, each finding's calibration, and probabilities [n, F].
+
+        A calibration is None where the validation films cannot tell; of none there are no
+        probabilities.
+        """
+        fitted: list[Calibration | None] = [None] * len(self.findings)
+        if calibrate and len(self.rows):
+            fitted = fit_calibrations(self.truth, self.counts, self.logits(classifier, size))
+        final = Classifier(classifier.backbone, fold(classifier.head, fitted))
         if len(self.rows) == 0:
-            return np.empty((0, len(self.findings)), np.float32)
-        return as_probabilities(self.logits(classifier, size))
+            return final, fitted, np.empty((0, len(self.findings)), np.float32)
+        return final, fitted, as_probabilities(self.logits(final, size))
 
     def above_chance(self, probabilities: FloatArray) -> AboveChance:
         """Return each finding's AUROC and their mean, with intervals over patients."""
-        patients = self.films.patient_codes[self.rows]
-        labels = EvaluationLabels.of(self.truth, self.counts, patients)
+        labels = EvaluationLabels.of(self.truth, self.counts, self.patients)
         return above_chance(labels, probabilities, self.findings)
 
     def operating_points(
