@@ -1,24 +1,30 @@
 """How quickly does Hilum prepare DICOM films, and read their headers?
 
-Per syntax, films a second of `hilum prepare dicom` (its processes started, headers read, store and split
-written; Python's imports left out on both sides) against
+Per syntax, films a second of `hilum prepare dicom`, from the tree of files to the finished store with its split,
+against
 
 a) n processes that only read and prepare the same files with Hilum's own functions;
 b) what is usually written: pydicom's ``pixel_array``, ``apply_modality_lut``, ``apply_voi_lut``, inversion,
    OpenCV's resize, in a process pool (pylibjpeg-openjpeg for JPEG 2000, python-gdcm for JPEG lossless,
    pydicom itself for native and RLE); needs these packages in this environment;
-c) headers a second of `hilum.images.dicom.header.read_header` against ``dcmread(stop_before_pixels=True)``,
-   in as many processes each.
+c) headers a second of `hilum.sources.archive.headers.read_headers` (its processes and pipes included) against
+   ``dcmread(stop_before_pixels=True)`` in as many processes, on files of few pixels.
 
-What is compared runs in turns; each ratio is the median over the pairs of neighbours, in wall time,
-with the lowest and the highest. Besides, the peak of a worker's memory with films of 4000 px.
+Every side starts its own processes each time, with their imports; imports of the process that starts them are
+left out. What is compared runs in turns, in an order that changes; each ratio is the median over the pairs of
+neighbours, in wall time and in processor time (of all processes), with the lowest and the highest: of the whole,
+and of the films beyond the first fourth, whose cost is that of a large archive's. The films of b are fewer,
+since it is slow. Besides, the peak of a worker's memory with one film of 4000 px.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,7 +34,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -37,8 +43,17 @@ from dicom_files import Variant, dicom_bytes
 
 warnings.simplefilter("ignore")
 SIZE = 256
-PICTURES = 5
-SYNTAXES = ("explicit", "rle", "lossless-1", "jpeg-2000")
+PICTURES = 20
+FILMS = {
+    "explicit": (700, 100),
+    "rle": (400, 100),
+    "lossless-1": (240, 60),
+    "jpeg-2000": (40, 40),
+}
+"""Syntax -> films, and those of them that b reads."""
+PART = 4
+"""A fourth of the films is done first: the difference shows what further films cost."""
+KINDS = ("wall", "processor")
 PLUGINS = {"lossless-1": "gdcm", "jpeg-2000": "pylibjpeg"}
 
 
@@ -57,7 +72,10 @@ def drawn(side: int, seed: int) -> np.ndarray:
 
 
 def write_films(folder: Path, syntax: str, count: int, side: int) -> list[Path]:
-    """Write films of one syntax, each of its own patient and study; every fifth shows the same picture."""
+    """Write films of one syntax, each of its own patient and study; they show PICTURES pictures."""
+    paths = [folder / f"{number:05d}.dcm" for number in range(count)]
+    if folder.is_dir():  # by an earlier run
+        return paths
     folder.mkdir(parents=True)
     files = []
     for number in range(min(count, PICTURES)):
@@ -72,7 +90,6 @@ def write_films(folder: Path, syntax: str, count: int, side: int) -> list[Path]:
             },
         )  # fmt: skip
         files.append(dicom_bytes(variant))
-    paths = [folder / f"{number:05d}.dcm" for number in range(count)]
     for number, path in enumerate(paths):
         path.write_bytes(
             files[number % PICTURES].replace(b"1000000", str(1_000_000 + number).encode())
@@ -87,12 +104,10 @@ def _one_thread() -> None:
 
 def by_hand(path: Path) -> float:
     """Prepare a film with Hilum's functions alone."""
-    from hilum.images.enhance import Preparation, pixel_hash
+    from hilum.images.enhance import Preparation
     from hilum.images.read import read_grey
 
-    film = Preparation(SIZE).apply(read_grey(path))
-    pixel_hash(film)
-    return float(film[0, 0])
+    return float(Preparation(SIZE).apply(read_grey(path))[0, 0])
 
 
 def as_usual(path: Path) -> float:
@@ -112,18 +127,19 @@ def as_usual(path: Path) -> float:
     return float(film[0, 0])
 
 
-def headers_of_hilum(paths: list[Path]) -> int:
-    """Read headers with Hilum."""
-    from hilum.images.dicom.header import read_header
-
-    return sum(read_header(path).rows is not None for path in paths)
-
-
 def headers_of_pydicom(paths: list[Path]) -> int:
     """Read headers with pydicom, values unconverted."""
     import pydicom
 
     return sum("Rows" in pydicom.dcmread(path, stop_before_pixels=True) for path in paths)
+
+
+def in_processes(work: Callable[[Any], Any], parts: list[Any], workers: int) -> None:
+    """Do what is to be done in new processes."""
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_one_thread
+    ) as pool:
+        list(pool.map(work, parts))
 
 
 def with_hilum(folder: Path, workers: int) -> None:
@@ -139,22 +155,120 @@ def with_hilum(folder: Path, workers: int) -> None:
         raise RuntimeError(f"{result.rows_kept} of {result.rows_read} films kept")
 
 
-def ratios(first: Callable[[], Any], second: Callable[[], Any], pairs: int) -> dict[str, float]:
-    """Return how often the first is done in the time of the second: median, lowest, highest."""
-    seconds: list[tuple[float, float]] = []
+class Side(NamedTuple):
+    """One of those compared, and how many films or headers it does; a part of them first."""
+
+    do: Callable[[int], None]
+    many: int
+
+    @property
+    def few(self) -> int:
+        """The part."""
+        return max(1, self.many // PART)
+
+
+def compared(sides: dict[str, Side], pairs: int) -> dict[str, Any]:
+    """Return each side's median rate, and how often the first is as quick as each of the others.
+
+    ``whole`` counts a run from its start to its end, ``further`` what each film beyond the first ones costs.
+    """
+    rates: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for pair in range(pairs):
-        taken = {}
-        for which in (0, 1) if pair % 2 == 0 else (1, 0):
-            began = time.perf_counter()
-            (first, second)[which]()
-            taken[which] = time.perf_counter() - began
-        seconds.append((taken[0], taken[1]))
-    values = [theirs / ours for ours, theirs in seconds]
-    return {
-        "ratio": round(statistics.median(values), 2), "lowest": round(min(values), 2),
-        "highest": round(max(values), 2), "seconds": round(statistics.median(ours for ours, _ in seconds), 2),
-        "other_seconds": round(statistics.median(theirs for _, theirs in seconds), 2),
-    }  # fmt: skip
+        for name in list(sides) if pair % 2 == 0 else reversed(sides):
+            few, many = (timed(sides[name], count) for count in (sides[name].few, sides[name].many))
+            rate = {}
+            for kind in KINDS:
+                rate[f"{kind}, whole"] = sides[name].many / many[kind]
+                rate[f"{kind}, further"] = (sides[name].many - sides[name].few) / (
+                    many[kind] - few[kind]
+                )
+            rates[name].append(rate)
+    ours, *others = sides
+    result: dict[str, Any] = {}
+    for kind in rates[ours][0]:
+        result[kind] = {
+            "a_second": {
+                name: round(statistics.median(rate[kind] for rate in of), 2)
+                for name, of in rates.items()
+            }
+        }
+        for name in others:
+            ratios = [
+                mine[kind] / theirs[kind]
+                for mine, theirs in zip(rates[ours], rates[name], strict=True)
+            ]
+            result[kind][name] = [
+                round(value, 3) for value in (statistics.median(ratios), min(ratios), max(ratios))
+            ]
+    return result
+
+
+def timed(side: Side, count: int) -> dict[str, float]:
+    """Return the seconds that so many take."""
+    wall, processor = time.perf_counter(), _processor_seconds()
+    side.do(count)
+    taken = (time.perf_counter() - wall, _processor_seconds() - processor)
+    print(
+        f"{side.do.__name__}: {count} in {taken[0]:.1f} s, {taken[1]:.1f} s of processor",
+        file=sys.stderr,
+    )
+    return dict(zip(KINDS, taken, strict=True))
+
+
+def _processor_seconds() -> float:
+    """Return the seconds of this process and of those that it has waited for."""
+    own, ended = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def of_films(syntax: str, paths: list[Path], usual: int, options: argparse.Namespace) -> Any:
+    """Compare a and b on films of one syntax."""
+    workers = options.workers
+    part = paths[0].parent.with_name(f"{syntax}-part")
+    if not part.is_dir():
+        part.mkdir()
+        for path in paths[: max(1, len(paths) // PART)]:
+            os.link(path, part / path.name)
+
+    def hilum(count: int) -> None:
+        with_hilum(paths[0].parent if count == len(paths) else part, workers)
+
+    def bare(count: int) -> None:
+        in_processes(by_hand, paths[:count], workers)
+
+    def pydicom(count: int) -> None:
+        in_processes(as_usual, paths[:count], workers)
+
+    sides = {"hilum": Side(hilum, len(paths)), "a_bare": Side(bare, len(paths))}
+    try:
+        as_usual(paths[0])
+        sides["b_usual"] = Side(pydicom, usual)
+    except Exception as error:  # noqa: BLE001 - a package that b needs is missing
+        print(f"{syntax}: b is not run: {error}"[:200], flush=True)
+    bare(len(paths))  # the files come into the cache
+    return compared(sides, options.pairs)
+
+
+def of_headers(folder: Path, options: argparse.Namespace) -> Any:
+    """Compare c."""
+    from hilum.sources.archive.headers import read_headers
+
+    tiny = write_films(folder, "explicit", options.headers, 16)
+    names = [path.name for path in tiny]
+
+    def hilum(count: int) -> None:
+        read_headers(folder, names[:count], workers=options.workers)
+
+    def dcmread(count: int) -> None:
+        parts = [tiny[number : count : options.workers] for number in range(options.workers)]
+        in_processes(headers_of_pydicom, parts, options.workers)
+
+    dcmread(len(tiny))
+    return compared(
+        {"hilum": Side(hilum, len(tiny)), "c_dcmread": Side(dcmread, len(tiny))}, options.pairs
+    )
 
 
 PEAK = """
@@ -180,64 +294,45 @@ def peak(path: Path) -> int:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--films", type=int, default=48, help="of each syntax")
+    parser.add_argument("--films", type=int, help="of each syntax; by default enough for each")
     parser.add_argument("--side", type=int, default=2500, help="in pixels")
-    parser.add_argument("--headers", type=int, default=20_000)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--headers", type=int, default=20_000, help="0 leaves c out")
+    parser.add_argument("--pairs", type=int, default=5, help="0 writes the films only")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--syntaxes", nargs="+", default=SYNTAXES)
-    parser.add_argument("--large-side", type=int, default=4000)
+    parser.add_argument("--syntaxes", nargs="*", default=list(FILMS), choices=list(FILMS))
+    parser.add_argument("--large-side", type=int, default=4000, help="0 leaves the peak out")
+    parser.add_argument(
+        "--folder", type=Path, help="where films are written, and stay; a new one by default"
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = parser.parse_args()
     result: dict[str, Any] = {
-        "films": options.films,
         "side": options.side,
         "workers": options.workers,
+        "pairs": options.pairs,
     }
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(options.workers, initializer=_one_thread) as pool,
-    ):
-        list(pool.map(abs, range(8)))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
         for syntax in options.syntaxes:
-            paths = write_films(Path(folder, syntax), syntax, options.films, options.side)
-
-            def hilum(paths: list[Path] = paths) -> None:
-                with_hilum(paths[0].parent, options.workers)
-
-            def bare(paths: list[Path] = paths) -> None:
-                list(pool.map(by_hand, paths))
-
-            def usual(paths: list[Path] = paths) -> None:
-                list(pool.map(as_usual, paths))
-
-            try:
-                bare(), usual()  # imports, and files into the cache
-                result[syntax] = {
-                    "a_bare": ratios(hilum, bare, options.pairs),
-                    "b_usual": ratios(hilum, usual, options.pairs),
-                }
-            except Exception as error:  # noqa: BLE001 - a package that b needs is missing
-                result[syntax] = {
-                    "a_bare": ratios(hilum, bare, options.pairs),
-                    "b_usual": f"not run: {error}"[:200],
-                }
-            print(syntax, result[syntax], flush=True)
-            for path in paths:
-                path.unlink()
-        large = {}
-        for syntax in (*options.syntaxes, "jpeg-ls", "htj2k", "jpeg-xl", "deflated"):
-            (path,) = write_films(Path(folder, f"large-{syntax}"), syntax, 1, options.large_side)
-            large[syntax] = peak(path)
-        result["peak_mb"] = large
-        print("peak", large, flush=True)
-        tiny = write_films(Path(folder, "headers"), "explicit", options.headers, 16)
-        parts = [tiny[number :: options.workers] for number in range(options.workers)]
-        result["c_headers"] = ratios(
-            lambda: list(pool.map(headers_of_hilum, parts)),
-            lambda: list(pool.map(headers_of_pydicom, parts)),
-            options.pairs,
-        )
+            films, usual = FILMS[syntax]
+            films = options.films or films
+            paths = write_films(folder / syntax, syntax, films, options.side)
+            if options.pairs:
+                result[syntax] = of_films(syntax, paths, min(usual, films), options)
+                print(syntax, films, result[syntax], flush=True)
+            if options.folder is None:
+                for written in folder.iterdir():
+                    shutil.rmtree(written)
+        if options.headers and options.pairs:
+            result["c_headers"] = of_headers(folder / "headers", options)
+            print("headers", result["c_headers"], flush=True)
+        if options.large_side:
+            large = {}
+            for syntax in (*FILMS, "jpeg-ls", "htj2k", "jpeg-xl", "deflated"):
+                (path,) = write_films(folder / f"large-{syntax}", syntax, 1, options.large_side)
+                large[syntax] = peak(path)
+            result["peak_mb"] = large
+            print("peak", large, flush=True)
     print(json.dumps(result) if options.json else result)
 
 

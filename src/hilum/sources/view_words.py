@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 FRONTAL = "FRONTAL"
 """A frontal film of which it is not said whether it is PA or AP."""
@@ -75,7 +76,8 @@ def sides_named(text: str) -> set[str]:
     return sides | ({"frontal"} if view and view != "LATERAL" else set())
 
 
-def _words(text: str) -> list[str]:
+@lru_cache(maxsize=10_000)  # an archive's films share their words
+def _words(text: str) -> tuple[str, ...]:
     """Return the words in small letters without accents; letters that stand alone are one word, as in P.A."""
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
@@ -87,4 +89,4 @@ def _words(text: str) -> list[str]:
         else:
             words.append(word)
         single = len(word) == 1
-    return words
+    return tuple(words)

@@ -85,7 +85,7 @@ def _jpeg(data: bytes) -> Codestream:
             "not supported",
             f"a JPEG of process SOF{marker - 0xC0}: sequential and lossless are read",
         )
-    if _EOI not in data[at:]:
+    if data.rfind(_EOI, at) < 0:  # from the end, where it is
         raise UnreadableFilm("truncated", "the compressed frame ends before its end marker")
     if codec != "jpeg-ls" and data.count(_SOS, at) > MOST_SCANS:
         raise UnreadableFilm("damaged", f"more than {MOST_SCANS} scans in its JPEG")
@@ -111,7 +111,7 @@ def _jpeg2000(data: bytes) -> Codestream:
         raise UnreadableFilm(
             "damaged", f"{tiles} tiles in its JPEG 2000, at most {MOST_TILES} are read"
         )
-    if _EOI not in data[at:]:
+    if data.rfind(_EOI, at) < 0:  # from the end, where it is
         raise UnreadableFilm("truncated", "the compressed frame ends before its end marker")
     coding = data.find(_COD, at)
     lossy = coding >= 0 and data[coding + 13] == 0  # the irreversible 9-7 transform

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 _LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
 
@@ -52,10 +52,14 @@ THORACIC_SPINE = re.compile(
 )
 """Names of the thoracic spine, which contain a word for the chest."""
 
+MOST_TEXTS = 10_000
+"""Texts whose plain form is kept in memory, each of at most a thousand letters."""
+
 TAG_OTHER = ("head", "skeleton", "jaw", "ext")
 """Values of Body Part Examined for other parts, whose words mean other things in descriptions."""
 
 
+@lru_cache(maxsize=MOST_TEXTS)  # an archive's films share their descriptions
 def normal(text: str) -> str:
     """Return a text in small letters without accents, words that were run together by capitals apart.
 
