@@ -226,7 +226,7 @@ def test_nothing_of_a_patient_is_kept_or_printed(
         "--json",
     )
     hilum("predict", work / "tuned", root / "Wisniewski leg", "--out", work / "leg.csv", fails=True)
-    assert "another body part; --keep body-part takes it" in said[-1]
+    assert "another body part: --keep body-part takes it" in said[-1]
     hilum(
         "predict",
         work / "tuned",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from exports import Export, referring
+from exports import SIDE, Export, referring
 from hilum.catalog import Catalog
 from hilum.errors import DataError, OptionError
 from hilum.images.dicom.header import read_header
@@ -365,9 +365,34 @@ def test_labels_are_columns_of_the_catalogue(export):
 
 def test_an_archive_without_a_chest_names_reasons_and_no_folder(export):
     export("leg", BodyPartExamined="LEG")
-    with pytest.raises(DataError, match="1 another body part") as error:
+    with pytest.raises(
+        DataError, match=r"1 another body part \(--keep body-part takes it\)"
+    ) as error:
         read(export)
     assert str(export.root) not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason", "key"),
+    [
+        ({"ConversionType": "WSD"}, "secondary capture", "secondary-capture"),
+        ({"NumberOfFrames": 2, "PixelData": bytes(4 * SIDE**2)}, "several frames", "frames"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "for processing", "for-processing"),
+        ({"Modality": "CT"}, "another modality", "modality"),
+    ],
+)
+def test_films_left_out_are_counted_with_the_option_that_takes_them(export, tags, reason, key):
+    export("plain")
+    export("one", study="2", **tags)
+    (note,) = (note for note in read(export).notes if note.startswith("left out"))
+    assert note == f"left out: 1 {reason} (--keep {key} takes it)"
+    export("two", study="3", **tags)
+    (export.root / "notes.txt").write_text("no film")
+    (note,) = (note for note in read(export).notes if note.startswith("left out"))
+    assert note == f"left out: 2 {reason} (--keep {key} takes them), 1 no DICOM file"
+    kept = read(export, keep=(key,))
+    assert len(kept.table) == 3
+    assert not [note for note in kept.notes if note.startswith("left out")]
 
 
 def test_a_file_that_lies_about_itself_fails_alone(export):

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hilum.errors import OptionError
+from hilum.errors import DataError, OptionError
 from hilum.sources import read_source
 
 NAN = float("nan")
@@ -159,3 +159,15 @@ def test_the_data_set_is_called_as_told_and_never_by_its_folder(films: Any) -> N
     assert read_source("folder", root, dataset="Hospital A / 2").source == "Hospital-A-2"
     with pytest.raises(OptionError, match="no letter"):
         read_source("folder", root, dataset="//")
+
+
+@pytest.mark.parametrize("ending", [".dcm", "", ".1", ".ima"])
+def test_dicom_films_are_sent_to_their_own_door(export, ending):
+    film = export(f"Roe Jane{ending}")
+    (export.root / "labels.csv").write_text(f"path,Edema\n{film.name},1\n")
+    with pytest.raises(DataError, match=r"--label-table labels\.csv --label-key path") as error:
+        read_source("folder", export.root, csv="labels.csv")
+    assert "Roe" not in str(error.value)
+    if ending == ".dcm":
+        with pytest.raises(DataError, match="1 film is DICOM"):
+            read_source("folder", export.root)

@@ -21,6 +21,7 @@ from torch import Tensor
 from hilum.errors import DataError
 from hilum.images.read import to_eight_bits
 from hilum.options import kind_of
+from hilum.sources.archive.tree import dicom_files
 from hilum.sources.paths import find_films
 
 ALLOWED = (
@@ -172,8 +173,9 @@ def _of_pillow(image: Any, name: str) -> NDArray[Any]:
 
 
 def _files(folder: Path) -> ImageInputs:
-    """Return a folder's PNG and JPEG files, at any depth, in the order of their paths."""
-    files = [folder / name for name in find_films(folder)]
+    """Return a folder's films at any depth: PNG and JPEG files by their names, then DICOM files by their content."""
+    names = dict.fromkeys([*find_films(folder), *dicom_files(folder)])
+    files = [folder / name for name in names]
     if not files:
         raise DataError(f"{folder} holds no PNG, JPEG or DICOM file: give a folder that does.")
     return ImageInputs(files, _paths(files), False, None)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -19,28 +18,28 @@ from torch import Tensor
 from hilum.arrays import FloatArray, Rows
 from hilum.augment.crops import whole_film
 from hilum.bundle.description import Description
-from hilum.bundle.image_inputs import ImageInputs, image_inputs
+from hilum.bundle.film_reading import FilmReading
+from hilum.bundle.image_inputs import image_inputs
 from hilum.bundle.model_folder import Model, load_model
 from hilum.classifier.network import Classifier
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import positions
 from hilum.heatmaps.gradcam import explain as heatmaps
 from hilum.heatmaps.overlay import over_original
-from hilum.images.decoding.decoder import KEEPING_READER, READER, DecodedFilm, Decoder
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
-from hilum.images.read import UnreadableFilm
 from hilum.images.store import MANIFEST
 from hilum.options import Device, as_path
+from hilum.sources.archive.entering import refuse_unknown
 from hilum.training.inference import as_probabilities, over_films
 
-BATCH = 64
-"""Images that go through the network together, and are held in memory."""
 Several = list[Any] | tuple[Any, ...] | pd.Series | pd.Index | Tensor
 """Kinds that are always several images, even with one entry."""
 
 
-def load(run: str | Path, device: str = "auto", *, keep_damaged: bool = False) -> Predictor:
+def load(
+    run: str | Path, device: str = "auto", *, keep_damaged: bool = False, keep: Sequence[str] = ()
+) -> Predictor:
     """Return the trained model of a run folder or bundle.
 
     A run that was only pretrained has features, and neither probabilities nor heatmaps.
@@ -49,17 +48,19 @@ def load(run: str | Path, device: str = "auto", *, keep_damaged: bool = False) -
         run: Folder of a finished run, its bundle, or ``starter``, the small one in the package.
         device: auto, cpu or cuda; auto takes a GPU where there is one.
         keep_damaged: Read JPEGs whose decoder reports damaged data; they cannot be read otherwise.
+        keep: Reasons for which a DICOM film is not left out, as of `hilum prepare dicom`.
 
     Raises:
         RunError: There is none, or it is damaged.
-        OptionError: The device is not there.
+        OptionError: The device is not there, or a reason is none.
     """
+    refuse_unknown(keep)
     model = load_model(as_path("run", run))
     chosen = choose_device(device)
     for module in (model.backbone, model.head):
         if module is not None:
             module.to(chosen).eval()
-    return Predictor(model, chosen, keep_damaged)
+    return Predictor(model, chosen, keep_damaged, tuple(keep))
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,20 @@ class Predictor:
     device: torch.device
     keep_damaged: bool = False
     """Whether JPEGs whose decoder reports damaged data are read."""
+    keep: tuple[str, ...] = ()
+    """Reasons for which a DICOM film is not left out."""
 
     @staticmethod
-    def load(path: Path, device: str = "auto", *, keep_damaged: bool = False) -> Predictor:
+    def load(
+        path: Path, device: str = "auto", *, keep_damaged: bool = False, keep: Sequence[str] = ()
+    ) -> Predictor:
         """Load a fine-tuned model.
 
         Raises:
             RunError: There is none, it is damaged, or it was pretrained only.
-            OptionError: The device is not there.
+            OptionError: The device is not there, or a reason is none.
         """
-        predictor = load(path, device, keep_damaged=keep_damaged)
+        predictor = load(path, device, keep_damaged=keep_damaged, keep=keep)
         _ = predictor.classifier
         return predictor
 
@@ -109,9 +114,9 @@ class Predictor:
         return self.model.classifier.eval()
 
     @cached_property
-    def decoder(self) -> Decoder:
-        """What reads film files: in processes of limited time and memory, as in `hilum prepare`."""
-        return Decoder(self.preparation, KEEPING_READER if self.keep_damaged else READER)
+    def reading(self) -> FilmReading:
+        """How images are read and prepared."""
+        return FilmReading(self.preparation, self.keep_damaged, self.keep)
 
     @property
     def description(self) -> Description:
@@ -170,12 +175,33 @@ class Predictor:
             return pd.DataFrame(scores.astype(np.float64), index, list(self.findings))
         inputs = image_inputs(images, bits)
         table = np.full((len(inputs), len(self.findings)), np.nan)
-        for rows, prepared in self._batches(inputs, unreadable):
-            probabilities = self.probabilities(self.standardised(prepared))
+        for rows, prepared in self.reading.batches(inputs, unreadable):
+            probabilities = self.probabilities(self.standardised([film.image for film in prepared]))
             table[rows] = [list(row.values()) for row in probabilities]
         if inputs.single:
             return dict(zip(self.findings, table[0].tolist(), strict=True))
         return pd.DataFrame(table, inputs.index, list(self.findings))
+
+    def looks_like(
+        self,
+        images: Any,
+        *,
+        bits: int | None = None,
+        unreadable: Literal["raise", "nan"] = "raise",
+    ) -> pd.Series:
+        """Return what each image looks like, an entry of `hilum.images.film_check.FLAGS`: "" where nothing is odd.
+
+        Arguments, index and errors are those of ``predict``; of several files one that cannot be read
+        has None under ``unreadable="nan"``.
+        """
+        if (films := _store(images)) is not None:
+            index = pd.Index(films.catalog["path"], dtype="object", name="path")
+            return pd.Series(films.stores[0].flags(), index, "string")
+        inputs = image_inputs(images, bits)
+        flags = pd.Series(None, inputs.index, "string")
+        for rows, read in self.reading.batches(inputs, unreadable):
+            flags.iloc[rows] = [film.flag for film in read]
+        return flags
 
     def features(
         self,
@@ -196,8 +222,9 @@ class Predictor:
         inputs = image_inputs(images, bits)
         features = np.full((len(inputs), backbone.out_features), np.nan, np.float32)
         with torch.inference_mode():
-            for batch, prepared in self._batches(inputs, unreadable):
-                features[batch] = backbone(self.standardised(prepared)).float().cpu().numpy()
+            for batch, prepared in self.reading.batches(inputs, unreadable):
+                standardised = self.standardised([film.image for film in prepared])
+                features[batch] = backbone(standardised).float().cpu().numpy()
         return features
 
     def explain(
@@ -225,9 +252,7 @@ class Predictor:
         inputs = image_inputs(image, bits)
         if len(inputs) != 1:
             raise DataError(f"explain takes one image and got {len(inputs)}: call it for each.")
-        (film,) = self._read(inputs, [0])
-        if isinstance(film, UnreadableFilm):
-            raise DataError(f"{inputs.name(0)} could not be read: {film}")
+        ((_, (film,)),) = self.reading.batches(inputs, "raise")
         maps = heatmaps(self.classifier, self.standardised([film.image]), [position], layer).maps
         return over_original(maps[0, 0].cpu().numpy(), self.preparation, *film.size)
 
@@ -236,9 +261,11 @@ class Predictor:
 
         Arguments and errors are those of ``features``; all images are held in memory.
         """
-        batches = self._batches(image_inputs(images, bits), "raise")
+        batches = self.reading.batches(image_inputs(images, bits), "raise")
         fit = self.model.backbone.fit  # enlarges images that the network could not take as they are
-        return torch.cat([fit(self.standardised(prepared)) for _, prepared in batches])
+        return torch.cat(
+            [fit(self.standardised([film.image for film in films])) for _, films in batches]
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the backbone's weights under timm's names, on the CPU.
@@ -298,42 +325,6 @@ class Predictor:
     def refuse_other_preparation(self, films: Films) -> None:
         """Raise a DataError, with the command that fits, for films prepared in another way."""
         films.refuse_other_preparation(self.preparation)
-
-    def _batches(
-        self, inputs: ImageInputs, unreadable: str
-    ) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
-        """Yield up to BATCH images prepared, with their positions; no more are in memory."""
-        for start in range(0, len(inputs), BATCH):
-            rows: list[int] = []
-            prepared: list[NDArray[np.uint8]] = []
-            batch = range(start, min(start + BATCH, len(inputs)))
-            for row, film in zip(batch, self._read(inputs, batch), strict=True):
-                if isinstance(film, UnreadableFilm):
-                    if unreadable == "nan" and not inputs.single:
-                        continue
-                    raise DataError(f"{inputs.name(row)} could not be read: {film}")
-                prepared.append(film.image)
-                rows.append(row)
-            if rows:
-                yield rows, prepared
-
-    def _read(self, inputs: ImageInputs, rows: Sequence[int]) -> list[DecodedFilm | UnreadableFilm]:
-        """Return images prepared, or why one cannot be: files in the decoder's processes, arrays in this one."""
-        files = [file for row in rows if (file := inputs.file(row)) is not None]
-        decoded = self.decoder.films(files)
-        return [
-            self._prepared(inputs.grey(row)) if inputs.file(row) is None else next(decoded)
-            for row in rows
-        ]
-
-    def _prepared(self, grey: NDArray[np.uint8]) -> DecodedFilm | UnreadableFilm:
-        """Return a grey image [H, W] prepared."""
-        try:
-            return DecodedFilm(np.asarray(self.preparation.apply(grey)), grey.shape)
-        except MemoryError:
-            return UnreadableFilm("unreadable", "not enough memory")
-        except cv2.error as error:
-            return UnreadableFilm("damaged", f"OpenCV's {error.func or 'function'} refuses it")
 
 
 def choose_device(name: str) -> torch.device:

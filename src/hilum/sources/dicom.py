@@ -17,12 +17,20 @@ import pandas as pd
 
 from hilum.catalog import ARCHIVE_COLUMNS, Archive, Catalog, film_table
 from hilum.counts import counted
-from hilum.errors import DataError, OptionError, choose, did_you_mean
+from hilum.errors import DataError, OptionError, choose
 from hilum.images.dicom.header import DicomHeader
 from hilum.listener import SILENT, Listener
 from hilum.options import take_fields
 from hilum.sources import paths
-from hilum.sources.archive.entering import LINK, NO_DICOM, REASONS, body_part, left_out
+from hilum.sources.archive.entering import (
+    LINK,
+    NO_DICOM,
+    REASONS,
+    body_part,
+    left_out,
+    refuse_unknown,
+    switch,
+)
 from hilum.sources.archive.film_view import film_view
 from hilum.sources.archive.films import Film, film_rows, notes_on, told_apart
 from hilum.sources.archive.headers import Header, read_headers
@@ -90,11 +98,7 @@ class DicomOptions:
             TypeError: A path or list is something else.
         """
         take_fields(self)
-        for reason in self.keep:
-            if reason not in REASONS:
-                raise OptionError(
-                    f"--keep {reason!r}: allowed are {', '.join(REASONS)}.{did_you_mean(reason, REASONS)}"
-                )
+        refuse_unknown(self.keep)
         for name, allowed in (
             ("label_key", tuple(KEYS)), ("label_views", ("frontal", "all")), ("unknown_part", ("keep", "drop")),
             ("keep_device", ("yes", "no")), ("join", ("", "any", "majority", "uncertain")),
@@ -148,15 +152,21 @@ def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Cata
     kept = [index for index in range(len(entering)) if index not in again]
     films = [entering[index] for index in kept]
     others += [entering[index] for index in again]
+    counts = dict(Counter(reasons.values()).most_common())
+    if not films:
+        raise DataError(
+            f"no film is left of {counted(len(reasons), 'file')} in ROOT: {_switches(counts)}."
+        )
     rows = film_rows(films, [names[index] for index in kept], options.keep_device == "yes")
     notes = (
         *_tree_notes(tree, reasons),
+        *((f"left out: {_switches(counts)}",) if set(counts) & set(REASONS.values()) else ()),
         *notes_on(films, [body_part(film.header, words) for film in films], rows),
     )
     labels: dict[str, np.ndarray] = {}
     if options.label_table is None:
         notes += ("no labels: give --label-table for those of studies",)
-    elif films:
+    else:
         labels, more = labels_of(
             films,
             others,
@@ -173,9 +183,20 @@ def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Cata
         ARCHIVE_COLUMNS,
     )
     archive = Archive(tuple(film.file for film in films), reasons)
-    excluded = dict(Counter(reasons.values()).most_common())
     rows_read = len(films) + len(reasons)
-    return Catalog(dataset, root, tuple(labels), table, rows_read, excluded, notes, archive=archive)
+    return Catalog(dataset, root, tuple(labels), table, rows_read, counts, notes, archive=archive)
+
+
+def _switches(counts: dict[str, int]) -> str:
+    """Return how many files each reason leaves out, with the option that takes them all the same.
+
+    >>> _switches({"secondary capture": 2, "link": 1})
+    '2 secondary capture (--keep secondary-capture takes them), 1 link'
+    """
+    return ", ".join(
+        f"{count:,} {reason}" + (f" ({taking})" if (taking := switch(reason, count)) else "")
+        for reason, count in counts.items()
+    )
 
 
 def _divided(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.findings import VOCABULARIES, canonical
 from hilum.sources import paths, tables
+from hilum.sources.archive.tree import is_dicom
 from hilum.sources.class_folders import from_folder
 from hilum.sources.folder_labels import refuse_reserved
 from hilum.sources.folder_options import PARTS, FolderOptions, Join, Notes, flag
@@ -21,6 +23,8 @@ from hilum.sources.folder_table import from_table
 from hilum.sources.lookup import look_up
 
 Options = FolderOptions
+PICTURES = (".png", ".jpg", ".jpeg")
+"""Endings of films that are told by their names here, for opening each of a million takes long."""
 
 
 def read(root: Path, options: FolderOptions) -> Catalog:
@@ -39,6 +43,7 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     )
     rows_read = len(rows) + sum(excluded.values())
     films = look_up(root, rows["path"].tolist())
+    _refuse_dicom(root, pd.Series(films.paths)[films.there].tolist(), options)
     rows["path"] = pd.Series(films.paths, rows.index, "string")
     excluded = excluded | films.excluded
     rows["patient"], patient_notes = _patients(rows, options)
@@ -55,6 +60,21 @@ def read(root: Path, options: FolderOptions) -> Catalog:
     notes = (*notes, *films.notes, *patient_notes, *foreign_notes)
     name = paths.dataset_name(options.dataset) if options.dataset else ""
     return Catalog(name, root, tuple(labels), table, rows_read, excluded, notes, films.missing)
+
+
+def _refuse_dicom(root: Path, names: Sequence[str], options: FolderOptions) -> None:
+    """Refuse DICOM files, whose names would stand in the store and whose headers nobody would judge.
+
+    Raises:
+        DataError: It counts them and names the command that reads them.
+    """
+    count = sum(not name.lower().endswith(PICTURES) and is_dicom(root / name) for name in names)
+    if count:
+        labels = f" with --label-table {options.csv} --label-key path" if options.csv else ""
+        raise DataError(
+            f"{counted(count, 'film is', 'films are')} DICOM, and names of such files may be people's: `hilum prepare "
+            f"dicom ROOT`{labels} reads them and stores pseudonyms; `hilum prepare folder` takes PNG and JPEG."
+        )
 
 
 def _check(options: FolderOptions) -> None:

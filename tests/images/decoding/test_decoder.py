@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 from hilum.errors import DataError
-from hilum.images.decoding.decoder import KEEPING_READER, READER, DecodedFilm, Decoder
+from hilum.images.decoding.decoder import DecodedFilm, Decoder
 from hilum.images.decoding.pool import Job, Pool, Setup
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS, UnreadableFilm, decode_grey, read_grey
+from hilum.sources.archive.entering_film import ENTERING_READER
 
 PREPARATION = Preparation(16)
 
@@ -161,12 +162,12 @@ def test_damaged_films_are_kept_where_asked(tmp_path: Path) -> None:
     at = data.index(b"\xff\xda") + 200
     data[at : at + 300] = b"\x55" * 300
     (tmp_path / "damaged.jpg").write_bytes(data)
-    found = {}
-    for reader in (READER, KEEPING_READER):
-        with Decoder(PREPARATION, reader) as decoder:
-            (found[reader],) = decoder.films([tmp_path / "damaged.jpg"])
-    assert str(found[READER]).startswith("damaged: Corrupt JPEG data")
-    assert isinstance(found[KEEPING_READER], DecodedFilm)
+    found = []
+    for options in ({}, {"keep_damaged": True}):
+        with pickle.loads(pickle.dumps(Decoder(PREPARATION, ENTERING_READER, options))) as decoder:
+            found += decoder.films([tmp_path / "damaged.jpg"])
+    assert str(found[0]).startswith("damaged: Corrupt JPEG data")
+    assert isinstance(found[1], DecodedFilm)
 
 
 OWN = [

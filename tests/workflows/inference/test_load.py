@@ -21,9 +21,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import hilum
+from exports import SIDE, Export
 from hilum.errors import DataError, OptionError, RunError
 from hilum.images.films import Films
 from hilum.images.read import read_grey
+from hilum.phantoms import PhantomOptions
+from hilum.phantoms.cohort import cohort
+from hilum.phantoms.film import draw
 from hilum.training.inference import over_films
 
 FINDINGS = ["Edema", "Mass"]
@@ -382,3 +386,57 @@ def test_refusing_takes_no_memory(classifier: Path, tmp_path: Path) -> None:
     refused, kilobytes = map(int, done.stdout.split())
     assert refused == 30
     assert kilobytes < 500_000
+
+
+def test_a_dicom_film_that_does_not_enter_is_refused_with_what_takes_it(
+    classifier: Path, export: Export
+) -> None:
+    model = hilum.load(classifier, device="cpu")
+    chest = export("chest")
+    others = {
+        "another body part: --keep body-part": export("leg", BodyPartExamined="LEG"),
+        "localiser: --keep localiser": export(
+            "scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        ),
+        "several frames: --keep frames": export(
+            "many", NumberOfFrames=2, PixelData=bytes(4 * SIDE**2)
+        ),
+    }
+    for reason, file in others.items():
+        with pytest.raises(
+            DataError, match=re.escape(f"{file} could not be read: {reason} takes it")
+        ):
+            model.predict(file)
+    table = model.predict([chest, *others.values()], unreadable="nan")
+    assert list(table["Edema"].isna()) == [False, True, True, True]
+    assert set(model.predict(export.root, unreadable="nan").index) == set(
+        map(str, [chest, *others.values()])
+    )
+    taken = hilum.load(classifier, device="cpu", keep=["body-part"])
+    assert set(taken.predict(others["another body part: --keep body-part"])) == set(FINDINGS)
+    with pytest.raises(OptionError, match="allowed are modality"):
+        hilum.load(classifier, device="cpu", keep=["leg"])
+
+
+def test_films_that_look_inverted_or_turned_are_warned_of(
+    model: hilum.Predictor, tmp_path: Path
+) -> None:
+    options = PhantomOptions(count=40, size=96, seed=4)
+    upright = [draw(film, 96, 4)[0] for film in cohort(options) if film.position != "LATERAL"][:3]
+    films = [upright[0], 255 - upright[1], np.ascontiguousarray(np.rot90(upright[2]))]
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file, film in zip(files, films, strict=True):
+        cv2.imwrite(str(file), film)
+    with pytest.warns(
+        UserWarning, match=r"1\.png looks inverted, .*2\.png looks turned to the left"
+    ):
+        model.predict(files)
+    with pytest.warns(UserWarning, match="image 1 looks inverted"):
+        model.features(films)
+    with pytest.warns(UserWarning, match="look at it before you trust"):
+        model.explain(files[1], "Edema")
+    with pytest.warns(UserWarning, match="looks"):
+        looks = model.looks_like(files)
+    assert list(looks) == ["", "inverted", "turned to the left"]
+    assert list(looks.index) == list(map(str, files))
+    model.predict(files[0])

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from heard import Heard
 
-from hilum.bundle.predictor import BATCH, Predictor
+from hilum.bundle.film_reading import BATCH
+from hilum.bundle.predictor import Predictor
 from hilum.catalog import Catalog, film_table
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films

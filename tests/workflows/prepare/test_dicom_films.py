@@ -41,7 +41,7 @@ def films(tmp_path: Path) -> Path:
     """A folder of six DICOM files, one called a PNG, one whose shape contradicts its tag."""
     folder = tmp_path / "films"
     folder.mkdir()
-    names = ("a.dcm", "b.DCM", "c.dicom", "d.png", "1.2.840.5.dcm")
+    names = ("a.dcm", "b.DCM", "c.dicom", "d.png", "1.2.840.5")
     for seed, name in enumerate(names):
         write_film(folder / name, seed)
     write_film(folder / "f.dcm", 5, PresentationLUTShape="INVERSE")
@@ -50,7 +50,7 @@ def films(tmp_path: Path) -> Path:
 
 
 def prepared(films: Path, out: Path, **options: str) -> Store:
-    catalog = read_source("folder", films, dataset="hospital")
+    catalog = read_source("dicom", films, dataset="hospital")
     return Store.open(prepare(catalog, out, PrepareOptions(16, workers=1, **options)).store)
 
 

@@ -6,9 +6,10 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS, UnreadableFilm
 
 READER = "hilum.images.npz:read_film"
-KEEPING_READER = "hilum.images.npz:read_film_keeping_damaged"
 PATIENCE = 60.0
 """Seconds after which decoding a film counts as hung, as in `prepare`."""
 GROUP = 256
@@ -45,22 +45,30 @@ class Decoder:
     copy starts its own. A film that kills or hangs its decoder fails alone.
     """
 
-    def __init__(self, preparation: Preparation, reader: str = READER) -> None:
+    def __init__(
+        self,
+        preparation: Preparation,
+        reader: str = READER,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Start nothing yet.
 
         Args:
             preparation: How films are prepared.
             reader: ``module:function`` from a path and a pixel limit to a grey film.
+            options: The reader's own, by name; plain values.
         """
-        self._preparation, self._reader = preparation, reader
+        self._preparation, self._reader, self._options = preparation, reader, dict(options)
         self._processes = _Processes(
-            Setup(Path(), reader, preparation.to_json(), MAX_PIXELS, PATIENCE, MEMORY)
+            Setup(
+                Path(), reader, preparation.to_json(), MAX_PIXELS, PATIENCE, MEMORY, self._options
+            )
         )
         self._end = weakref.finalize(self, self._processes.end)
 
-    def __reduce__(self) -> tuple[type[Decoder], tuple[Preparation, str]]:
+    def __reduce__(self) -> tuple[type[Decoder], tuple[Preparation, str, dict[str, Any]]]:
         """Leave the processes out of copies."""
-        return type(self), (self._preparation, self._reader)
+        return type(self), (self._preparation, self._reader, self._options)
 
     def __enter__(self) -> Decoder:
         """Return the decoder."""

@@ -10,9 +10,10 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hilum.errors import DataError
@@ -88,6 +89,8 @@ class Setup(NamedTuple):
     """Seconds that a film may take."""
     memory: int = MEMORY
     """Bytes that a film may take."""
+    options: Mapping[str, Any] = MappingProxyType({})
+    """The reader's own, by name."""
 
 
 class _Worker:
@@ -110,7 +113,8 @@ class _Worker:
             fcntl.fcntl(self.process.input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._reader = threading.Thread(target=self._read, args=(answers,), daemon=True)
         self._reader.start()
-        self.send({**setup._asdict(), "root": None, "current": handle})
+        options = dict(setup.options)
+        self.send({**setup._asdict(), "root": None, "options": options, "current": handle})
 
     def send(self, value: dict[str, Any]) -> None:
         """Write one line; the reading thread notices a worker that is dead already."""

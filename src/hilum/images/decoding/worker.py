@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -54,7 +55,7 @@ def main() -> None:
     sent = json.loads(sys.stdin.buffer.readline())
     module, _, name = sent["reader"].partition(":")
     setup = Setup(
-        getattr(importlib.import_module(module), name),
+        partial(getattr(importlib.import_module(module), name), **sent["options"]),
         Preparation.from_json(sent["preparation"]),
         sent["max_pixels"],
         float(sent["patience"]),

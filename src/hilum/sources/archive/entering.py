@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from hilum.errors import OptionError, did_you_mean
 from hilum.images.dicom.header import DicomHeader
 from hilum.sources.archive.region_words import TAG_OTHER, RegionWords, normal
 
@@ -55,6 +56,29 @@ _ENHANCED = re.compile(
     r"|(?:line|tube|catheter|picc|katheter|sonde)\w*[\W_]*(?:enh|visuali[sz]|view\b)"
     r"|\binvert(?:ed|iert)?\b|\binverse\b|\bnegative\b"
 )
+
+
+def refuse_unknown(keep: Collection[str]) -> None:
+    """Refuse a word of ``--keep`` that is no reason.
+
+    Raises:
+        OptionError: It names the word and what is allowed.
+    """
+    for reason in keep:
+        if reason not in REASONS:
+            raise OptionError(
+                f"--keep {reason!r}: allowed are {', '.join(REASONS)}.{did_you_mean(reason, REASONS)}"
+            )
+
+
+def switch(reason: str, count: int = 1) -> str:
+    """Return the option that takes films all the same that a reason leaves out, nothing where there is none.
+
+    >>> switch("secondary capture"), switch("link")
+    ('--keep secondary-capture takes it', '')
+    """
+    key = next((key for key, words in REASONS.items() if words == reason), "")
+    return f"--keep {key} takes {'it' if count == 1 else 'them'}" if key else ""
 
 
 def left_out(

@@ -39,34 +39,47 @@ class Film:
 def told_apart(
     root: Path, films: Sequence[Film], keep: Collection[str]
 ) -> tuple[list[str], dict[int, str]]:
-    """Return each film's name [N], and why films do not enter after all, by their index.
-
-    A film is named by its SOP Instance UID. Files of equal bytes are one film; those that share a
-    UID and differ are two, named by their bytes too.
+    """Return each film's name [N] by `names_of`, and why films do not enter after all, by their index.
 
     Args:
         root: What the films lie below.
         films: [N] that enter by their own header.
         keep: Keys of REASONS that do not count.
     """
-    names = [film.header.sop_uid or f"file {film.file}" for film in films]
-    out: dict[int, str] = {}
-    shared = defaultdict(list)
-    for index, name in enumerate(names):
-        shared[name].append(index)
-    for same in (indices for indices in shared.values() if len(indices) > 1):
-        contents: dict[str, int] = {}
-        for index in same:
-            content = _content(root / films[index].file)
-            if contents.setdefault(content, index) != index:
-                out[index] = COPY
-        if len(contents) > 1:
-            for content, index in contents.items():
-                names[index] = f"{names[index]} {content}"
+    names, copies = names_of(
+        root, [film.file for film in films], [film.header.sop_uid for film in films]
+    )
+    out = dict.fromkeys(copies, COPY)
     if "second-rendering" not in keep:
         left = [index for index in range(len(films)) if index not in out]
         out |= dict.fromkeys(_second_renderings(films, left), REASONS["second-rendering"])
     return names, out
+
+
+def names_of(root: Path, files: Sequence[str], uids: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return each film's name [N], and which files are equal to earlier ones.
+
+    A film is named by its SOP Instance UID, or by its file where it has none. Files of equal bytes
+    are one film; those that share a UID and differ are two, named by their bytes too.
+
+    Args:
+        root: What the files lie below.
+        files: [N] paths below it.
+        uids: [N] SOP Instance UIDs, empty where a file has none.
+    """
+    names = [uid or f"file {file}" for file, uid in zip(files, uids, strict=True)]
+    copies: list[int] = []
+    shared = defaultdict(list)
+    for index, name in enumerate(names):
+        shared[name].append(index)
+    for same in (indices for indices in shared.values() if len(indices) > 1):
+        contents = {index: _content(root / files[index]) for index in same}
+        first = {content: index for index, content in reversed(contents.items())}
+        copies += [index for index, content in contents.items() if first[content] != index]
+        if len(first) > 1:
+            for index, content in contents.items():
+                names[index] = f"{names[index]} {content}"
+    return names, copies
 
 
 def _content(file: Path) -> str:

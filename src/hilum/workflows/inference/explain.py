@@ -101,7 +101,7 @@ def explain(
     files = image_files(films, listener)
     refuse_keeping(options.keep_damaged, files)
     predictor = Predictor.load(
-        as_path("run", run), options.device, keep_damaged=options.keep_damaged
+        as_path("run", run), options.device, keep_damaged=options.keep_damaged, keep=options.keep
     )
     listener.device(describe_device(predictor.device))
     for line in age_notes(as_path("run", run)):
@@ -160,7 +160,7 @@ def _images(
         )
     if options.split is not None:
         raise OptionError(f"--split is {options.split} and no store is given: leave it out.")
-    named = film_names(files, options.out, options.keep, options.names_file)
+    named = film_names(files, options.out, options.names_file)
     named = replace(named, files=named.files[: options.limit])
     paths = [Path(named.of(file)) for file in named.files]
     return paths, prepared_files(predictor, named, failed, listener)

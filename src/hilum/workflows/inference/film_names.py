@@ -5,15 +5,15 @@ Names of an archive's files and folders hold names of people and accession numbe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hilum.csv_files import write_private_csv
-from hilum.errors import DataError, OptionError, did_you_mean
+from hilum.errors import DataError, OptionError
 from hilum.group_key import made_key, passed_on
 from hilum.images.dicom.header import DicomHeader
-from hilum.sources.archive.entering import REASONS, left_out
+from hilum.sources.archive.films import names_of
 from hilum.sources.archive.headers import read_headers
 from hilum.sources.archive.tree import is_dicom
 
@@ -27,8 +27,6 @@ class FilmNames:
     files: list[Path]
     names: dict[Path, str] = field(default_factory=dict)
     """File -> pseudonym; empty where no file is DICOM: then paths are shown."""
-    refused: dict[Path, str] = field(default_factory=dict)
-    """File -> why it is no chest film for presentation."""
 
     def of(self, file: Path) -> str:
         """Return what a file is called in results."""
@@ -44,27 +42,20 @@ class FilmNames:
 def film_names(
     files: Sequence[Path],
     out: Path,
-    keep: Collection[str] = (),
     names_file: Path | None = None,
 ) -> FilmNames:
-    """Return the files, what each is called, and which do not enter.
+    """Return the files and what each is called.
 
     Args:
         files: Film files.
         out: What will be written; the group's key is looked for beside it, and made.
-        keep: Reasons of `REASONS` that do not count.
         names_file: CSV of pseudonyms and files, for the owner's eyes alone.
 
     Raises:
-        OptionError: A reason is none, or ``names_file`` has no pseudonyms to explain.
+        OptionError: ``names_file`` has no pseudonyms to explain.
         RunError: The key is damaged or cannot be made.
         DataError: ``names_file`` cannot be written.
     """
-    for reason in keep:
-        if reason not in REASONS:
-            raise OptionError(
-                f"--keep {reason!r}: allowed are {', '.join(REASONS)}.{did_you_mean(reason, REASONS)}"
-            )
     dicom = [file for file in files if is_dicom(file)]
     if not dicom:
         if names_file is not None:
@@ -73,14 +64,10 @@ def film_names(
             )
         return FilmNames(list(files))
     headers = dict(zip(dicom, read_headers(Path(), list(map(str, dicom))), strict=True))
-    uids, refused = {}, {}
-    for file, header in headers.items():
-        if isinstance(header, DicomHeader):
-            uids[file] = header.sop_uid
-            if why := left_out(header, keep):
-                key = next((key for key, words in REASONS.items() if words == why), "")
-                refused[file] = f"{why}; --keep {key} takes it" if key else why
-    named = [uids.get(file) or f"file {file}" for file in files]
+    uids = {
+        file: header.sop_uid for file, header in headers.items() if isinstance(header, DicomHeader)
+    }
+    named, _ = names_of(Path(), list(map(str, files)), [uids.get(file, "") for file in files])
     pseudonyms = made_key(out).pseudonyms(
         "film", [name.encode("utf-8", "surrogateescape") for name in named]
     )
@@ -96,4 +83,4 @@ def film_names(
             raise DataError(
                 f"--names-file {names_file} cannot be written ({error.strerror}): give another file."
             ) from error
-    return FilmNames(list(files), names, refused)
+    return FilmNames(list(files), names)

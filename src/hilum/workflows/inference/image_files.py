@@ -113,9 +113,7 @@ def prepared_files(
     """
     files = named.files
     folders = [
-        named.refused[file]
-        if file in named.refused
-        else "it is a store: give it alone"
+        "it is a store: give it alone"
         if is_store(file)
         else "it is a folder without PNG, JPEG or DICOM files"
         if _is_folder(file)
@@ -123,7 +121,7 @@ def prepared_files(
         for file in files
     ]
     films = [file for file, reason in zip(files, folders, strict=True) if not reason]
-    with predictor.decoder as decoder:
+    with predictor.reading.decoder as decoder:
         decoded = decoder.films(films)
         for number, (file, folder) in enumerate(zip(files, folders, strict=True), start=1):
             film = UnreadableFilm(folder) if folder else next(decoded)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hilum.bundle.film_reading import BATCH
 from hilum.bundle.model_folder import age_notes
-from hilum.bundle.predictor import BATCH, Predictor
+from hilum.bundle.predictor import Predictor
 from hilum.csv_files import write_csv
 from hilum.errors import OptionError
 from hilum.images.films import Films
@@ -87,7 +88,7 @@ def predict(
         )
     files = image_files(films, listener)
     refuse_keeping(keep_damaged, files)
-    predictor = Predictor.load(as_path("run", run), device, keep_damaged=keep_damaged)
+    predictor = Predictor.load(as_path("run", run), device, keep_damaged=keep_damaged, keep=keep)
     listener.device(describe_device(predictor.device))
     for line in (*age_notes(as_path("run", run)), *predictor.description.call_notes()):
         listener.note(line)
@@ -96,7 +97,7 @@ def predict(
         paths, scores, flags = _score_store(predictor, files[0], listener)
     else:
         private = None if names_file is None else as_path("names_file", names_file)
-        named = film_names(files, out, keep, private)
+        named = film_names(files, out, private)
         paths, scores, flags = _score_files(predictor, named, failed, listener)
     table = pd.DataFrame(scores, columns=list(predictor.findings))
     by_name = [dict(zip(predictor.findings, row, strict=True)) for row in scores]
