@@ -300,12 +300,12 @@ def test_a_heatmap_lies_over_the_image_as_given(model: hilum.Predictor) -> None:
 
 
 def test_a_heatmap_of_padded_images_leaves_the_margins_out(model: hilum.Predictor) -> None:
-    from hilum.bundle.predictor import _over_original
+    from hilum.heatmaps.overlay import over_original
     from hilum.images.enhance import Preparation
 
     square = np.zeros((32, 32), np.float32)
     square[8:24] = 1  # the image in the middle; black margins above and below
-    heat = _over_original(square, Preparation(32, fit="pad"), 50, 100)
+    heat = over_original(square, Preparation(32, fit="pad"), 50, 100)
     assert heat.shape == (50, 100)
     assert (heat == 1).all()
 
