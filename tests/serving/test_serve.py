@@ -64,6 +64,7 @@ def test_it_answers_until_sigterm_and_what_is_on_its_way_is_answered_too(
                 while piece := late.recv(2**16):
                     data += piece
             assert json.loads(data.partition(b"\r\n\r\n")[2]) == first
+            usual.close()
             output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
