@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -201,14 +202,14 @@ def test_films_that_wait_share_a_batch(
     serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
 ) -> None:
     service = serving(model, batch=3)
-    requests = [("/v1/predictions", {"content": pngs[index % 6]}) for index in range(24)]
+    requests = [("/v1/predictions", {"content": pngs[index % 6]}) for index in range(8)]
     answers = [answer.json() for answer in service.together(*requests)]
     for index, answer in enumerate(answers):
         assert answer["probabilities"] == pytest.approx(
             answers[index % 6]["probabilities"], abs=1e-4
         )
     assert max(service.service.metrics.batches) <= 3
-    assert sum(size * count for size, count in service.service.metrics.batches.items()) == 24
+    assert sum(size * count for size, count in service.service.metrics.batches.items()) == 8
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -398,6 +399,28 @@ def test_the_queue_tells_when_to_come_again() -> None:
     with admission.take(4), pytest.raises(QueueFullError) as full:
         admission.refuse_if_full()
     assert full.value.seconds == 4  # films of a second each
+
+
+def test_films_that_would_wait_too_long_are_refused_before_the_queue_is_full() -> None:
+    now = [0.0]
+    admission = Admission(64, clock=lambda: now[0])
+    with admission.take():
+        now[0] += 0.05  # seconds a film
+    with ExitStack() as inside:
+        admitted = 0
+        while admission.seconds_if_full() is None:
+            inside.enter_context(admission.take())
+            admitted += 1
+        assert 29 <= admitted <= 31  # the next would be done after more than 1.5 s
+        with pytest.raises(QueueFullError):
+            inside.enter_context(admission.take())
+    slow = Admission(64, clock=lambda: now[0])
+    with slow.take():
+        now[0] += 5
+    with ExitStack() as inside:
+        while slow.seconds_if_full() is None:
+            inside.enter_context(slow.take())
+        assert (slow.inside, slow.seconds_if_full()) == (8, 40)
 
 
 def test_nothing_of_a_header_is_in_an_answer_a_log_or_a_file(

@@ -18,6 +18,12 @@ from hilum.arrays import FloatArray
 from hilum.serving.model import ServedModel
 
 T = TypeVar("T")
+MOST_WAIT = 1.5
+"""Seconds that a film may be expected to take: clients give up on slow answers, and work for them is lost."""
+LEAST_INSIDE = 8
+"""Films that are admitted however slow the model is."""
+NEWEST = 0.1
+"""Weight of the newest film in the mean pace."""
 
 
 class QueueFullError(Exception):
@@ -33,13 +39,14 @@ class NotFiniteError(Exception):
 
 
 class Admission:
-    """Counts the films that are in the service, from admission to answer."""
+    """Counts the films that are in the service, from admission to answer, and refuses what would wait too long."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Admit so many films at one time."""
+        """Admit so many films at one time, and fewer where they would take more than MOST_WAIT seconds."""
         self.most, self.inside = most, 0
         self._clock = clock
-        self._done: deque[float] = deque(maxlen=64)
+        self._pace = 0.0
+        """Seconds a film: its time inside, shared by those that were inside when it came."""
 
     def refuse_if_full(self) -> None:
         """Refuse at once, before a body is read, where no film would be admitted now.
@@ -53,7 +60,8 @@ class Admission:
 
     def seconds_if_full(self) -> int | None:
         """Return when to try again where no film would be admitted now."""
-        return self.retry_after() if self.inside >= self.most else None
+        slow = self.inside >= LEAST_INSIDE and self._pace * (self.inside + 1) > MOST_WAIT
+        return self.retry_after() if slow or self.inside >= self.most else None
 
     @contextmanager
     def take(self, films: int = 1) -> Iterator[None]:
@@ -62,21 +70,21 @@ class Admission:
         Raises:
             QueueFullError: There is no room for all of them.
         """
+        self.refuse_if_full()
         if self.inside + films > self.most:
             raise QueueFullError(self.retry_after())
         self.inside += films
+        rank, began = self.inside, self._clock()
         try:
             yield
         finally:
             self.inside -= films
-            self._done.extend([self._clock()] * films)
+            pace = (self._clock() - began) / rank
+            self._pace += (pace - self._pace) * (NEWEST if self._pace else 1.0)
 
     def retry_after(self) -> int:
         """Return the whole seconds in which those inside are done at the recent pace, from 1 to 60."""
-        if len(self._done) < 2 or self._done[-1] == self._done[0]:
-            return 1
-        pace = (self._done[-1] - self._done[0]) / (len(self._done) - 1)
-        return min(60, max(1, math.ceil(pace * self.inside)))
+        return min(60, max(1, math.ceil(self._pace * self.inside)))
 
 
 class Owner:
