@@ -209,7 +209,7 @@ def test_nothing_of_a_patient_is_kept_or_printed(
         "--monitor.tensorboard",
         *tiny,
     )
-    tuned = ["--train.min-steps", 0, "--init", work / "moco"]
+    tuned = ["--train.min-steps", 0, "--init", work / "moco", "--fraction", 0.5]
     hilum("finetune", "--data", store, "--out", work / "tuned", *tuned, *tiny)
     give_thresholds(work / "tuned")
     scored = ["--min-positives", 1, "--resamples", 20, "--device", "cpu"]
@@ -250,6 +250,12 @@ def test_nothing_of_a_patient_is_kept_or_printed(
     )
     hilum("explain", work / "tuned", cut, "--out", work / "none", fails=True)
     hilum("embed", work / "tuned", "--data", store, "--out", work / "f.parquet", "--device", "cpu")
+    hilum("probe", work / "tuned", "--data", store, "--split", "test", *scored, "--json")
+    labelling = ["--from", work / "tuned", "--rounds", 1, "--train.epochs", 1, "--device", "cpu"]
+    hilum("pseudo-label", "--data", store, "--out", work / "rounds", *labelling, "--no-abstain")
+    assert (work / "rounds" / "rounds.json").is_file()
+    labelling[1] = work / "moco"
+    hilum("pseudo-label", "--data", store, "--out", work / "refused", *labelling, fails=True)
     hilum("card", store, "--out", work / "card")
     hilum("report", work / "tuned")
     one.save_as(root / "Wisniewski other")
