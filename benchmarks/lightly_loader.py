@@ -124,11 +124,19 @@ class Loader:
     @contextmanager
     def running(self) -> Iterator[Iterator[Crops]]:
         """Let the processes run in the block, which may take any number of batches."""
-        self._signal(signal.SIGCONT)
+        self.go_on()
         try:
             yield self.batches
         finally:
-            self._signal(signal.SIGSTOP)
+            self.halt()
+
+    def go_on(self) -> None:
+        """Let the processes run."""
+        self._signal(signal.SIGCONT)
+
+    def halt(self) -> None:
+        """Have the processes stand still."""
+        self._signal(signal.SIGSTOP)
 
     def train(self, step: Callable[[Crops], None], steps: int) -> float:
         """Take so many steps on batches from the files and return the seconds."""

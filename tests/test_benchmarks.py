@@ -470,3 +470,30 @@ def test_gpu_scripts_name_what_a_python_lacks(tmp_path: Path) -> None:
         assert shown.returncode == 1
         assert "lacks torch, timm" in shown.stderr
         assert "pip install" in shown.stderr
+
+
+def test_time_to_quality_stops_at_its_moments_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "films", PhantomOptions(count=120, size=32, prevalence="even"))
+    out = tmp_path / "out"
+    out.mkdir()
+    # What two pilots measure otherwise.
+    (out / "step-seconds.json").write_text(json.dumps({"this build": 1.0}))
+    recipe = {"method": "simclr", "options": {}, "train": {"sizes": [16, 32]}}
+    words = [
+        *("--data", str(tmp_path / "films"), "--source", "chexpert", "--out", str(out), "--json"),
+        *("--backbone", "test_resnet", "--size", "32", "--batch", "8", "--lightly"),
+        *("--seconds", "6", "--share", "0.67", "--seeds", "1", "--moments", "2", "--threads", "1"),
+        *("--recipe", json.dumps(recipe), "--quiet"),
+    ]
+    done = run("time_to_quality.py", *words)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    (rows,) = result["runs"]["this build"].values()
+    assert [row["step"] for row in rows] == [2, 4]
+    assert 0 < rows[0]["cpu"] < rows[1]["cpu"]
+    assert all(0 <= row["auroc"] <= 1 for row in rows)
+    kept = out / "this-build-0" / "moments.json"
+    kept.write_text(json.dumps(json.loads(kept.read_text())[:1]))
+    again = json.loads(run("time_to_quality.py", *words).stdout.splitlines()[-1])
+    (before,), (after,) = (of["runs"]["this build"].values() for of in (result, again))
+    assert [row["auroc"] for row in before] == [row["auroc"] for row in after]
