@@ -42,7 +42,8 @@ OLD_NAMES = {
     "Subsets; split": r"\bParts\b|--parts?\b|\bparts? [`'\"]?(?:train|val|test|official-test)\b"
     r"|\b(?:training|validation|test|official) parts?\b"
     r"|\bin (?:two|several|different|every|another|no) parts?\b",
-    "monitor": word("lookouts?", "watch", "watche[sd]") + r"|\bLooks\b|\blooks = |\.looks\b",
+    "monitor": word("lookouts?")
+    + r"|--watch\.|\b(?:self|training|trainer)\.watch\b|\bLooks\b|\blooks = |\.looks\b",
     "collapse, CollapseDetector": word("alarms?") + r"|\bhealth\.py\b|training\.health\b",
     "positive pairs": word("twins?"),
     "outliers": word("strangers?"),
