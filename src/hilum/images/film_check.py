@@ -111,8 +111,8 @@ class Network:
         centred -= 128
         maps = first(centred).reshape(films, cells // PATCHES[1], PATCHES[1], cells, -1)
         maps = maps.reshape(*maps.shape[:3], cells // PATCHES[1], -1).swapaxes(2, 3)
-        patches = np.ascontiguousarray(maps).reshape(-1, second.weight.shape[0])
-        return last.sums(hidden(second(patches).reshape(films, -1)))
+        merged = np.ascontiguousarray(maps).reshape(-1, second.weight.shape[0])
+        return last.sums(hidden(second(merged).reshape(films, -1)))
 
     def ahead(
         self, thumbnails: Sequence[NDArray[np.uint8]]
@@ -124,7 +124,7 @@ class Network:
         ahead, turn = margins(self.outputs(thumbnails).astype(np.int64))
         doubted = (ahead > self.doubts).any(1)
         ahead[~doubted] = NOT_DOUBTED
-        for place in np.flatnonzero(doubted):
+        for place in np.flatnonzero(doubted).tolist():
             low, high = cv2.minMaxLoc(thumbnails[place])[:2]
             if high - low < LEAST_CONTRAST:
                 ahead[place] = NOT_DOUBTED

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -136,11 +137,9 @@ def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Cata
     dataset = paths.dataset_name(options.dataset)
     words = RegionWords(options.chest_words, options.other_words)
     tree = tree_of(root)
-    total = len(tree.files)
-    listener.progress("read headers", 0, total)
-    headers = read_headers(
-        root, tree.files, lambda done: listener.progress("read headers", done, total)
-    )
+    report = partial(listener.progress, "read headers")
+    report(0, len(tree.files))
+    headers = read_headers(root, tree.files, lambda done: report(done, len(tree.files)))
     if not any(isinstance(header, DicomHeader) for header in headers):
         raise DataError(
             f"ROOT holds no readable DICOM file: looked for some under any name in {len(tree.files):,} files. Give the "

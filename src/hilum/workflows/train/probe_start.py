@@ -9,7 +9,7 @@ from hilum.arrays import FloatArray, Rows
 from hilum.classifier.learner import SupervisedLearner
 from hilum.classifier.probes import PENALTIES, LinearProbe, out_of_fold_logits
 from hilum.images.films import Films
-from hilum.metrics.within_folds import mean_auroc_within_folds
+from hilum.metrics.ranking import mean_auroc_within_folds
 from hilum.nn.backbones import Backbone
 from hilum.stratify import folds
 from hilum.training.inference import over_films

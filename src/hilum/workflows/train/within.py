@@ -25,7 +25,7 @@ from hilum.classifier.network import Classifier
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.metrics.calibration import Calibration, fit_calibrations
-from hilum.metrics.within_folds import mean_auroc_within_folds
+from hilum.metrics.ranking import mean_auroc_within_folds
 from hilum.nn.backbones import Backbone
 from hilum.stratify import folds
 from hilum.training import checkpoint
