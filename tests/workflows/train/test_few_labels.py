@@ -24,8 +24,7 @@ from hilum.images.store import Store
 from hilum.labels import LabelOptions
 from hilum.listener import SILENT, Listener
 from hilum.methods.moco import MoCoOptions
-from hilum.metrics.ranking import auroc
-from hilum.metrics.within_folds import mean_auroc_within_folds
+from hilum.metrics.ranking import auroc, mean_auroc_within_folds
 from hilum.splits import patient_split
 from hilum.training.inference import over_films
 from hilum.training.options import TrainOptions
