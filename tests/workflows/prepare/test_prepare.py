@@ -263,10 +263,22 @@ def test_a_film_whose_decoder_dies_or_hangs_costs_that_film_only(
     assert np.array_equal(Store.open(result.store).read(np.arange(FILMS - 4)), expected)
 
 
+@pytest.fixture(scope="module")
+def large_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 films of which each takes long enough for a kill to come in the middle."""
+    root = tmp_path_factory.mktemp("large")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        noise = rng.integers(0, 256, (1200, 1200), np.uint8)
+        assert cv2.imwrite(str(root / f"{number:03}.jpg"), noise)
+    return root
+
+
 @pytest.mark.parametrize("at", [4, 9, 20])
 def test_a_decoding_process_that_is_killed_is_told_of_and_replaced(
-    films: Path, tmp_path: Path, at: int
+    large_films: Path, tmp_path: Path, at: int
 ) -> None:
+    films = large_films
     prepare(catalog_of(films), tmp_path / "whole", PrepareOptions(16, workers=1), films_a_shard=8)
 
     class Killing(Noting):

@@ -14,8 +14,8 @@ from hilum.errors import OptionError
 from hilum.listener import Listener
 from hilum.options import read_options
 from hilum.training.run_folder import read_log
-from hilum.workflows.train.classifier import epoch_repeats
 from hilum.workflows.train.finetune import finetune
+from hilum.workflows.train.fitting import epoch_repeats
 from hilum.workflows.train.options import FinetuneOptions, FinetuneTrainOptions
 from hilum.workflows.train.run import TrainingResult
 

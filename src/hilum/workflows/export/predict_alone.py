@@ -7,7 +7,6 @@ JPEG; `hilum predict` reads DICOM too. Research use only, not a medical device.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from hilum.csv_files import csv_text
 from hilum.images.enhance import square_film
 from hilum.images.read import MAX_PIXELS, decode_grey
 from hilum.images.unreadable import UnreadableFilm
@@ -129,16 +129,12 @@ def write(rows: Sequence[Sequence[str]], model: dict[str, Any], out: Path | None
     columns = model["findings"] or [
         f"feature_{number}" for number in range(model["graph"]["width"])
     ]
-    table = [["film", *columns, "called"], *rows]
-    lines = [
-        ["'" + cell if cell[:1] in "=+-@" and cell else cell for cell in line] for line in table
-    ]
+    text = csv_text(["film", *columns, "called"], rows)
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+        sys.stdout.write(text)
         return
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    with aside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+    aside.write_bytes(text.encode("utf-8", errors="surrogateescape"))
     aside.replace(out)
 
 

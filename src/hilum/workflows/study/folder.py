@@ -95,12 +95,13 @@ def claimed(folder: Path, plan: StudyPlan, beside: Sequence[str]) -> Iterator[No
         if path.is_file():
             known = kept_plan(folder)
             # Where a store is now does not matter: its films are compared below, in ``recorded``.
-            differing = difference(_binding(known, content), _binding(content, known))
+            kept = _with_mended_weights(known, content, folder)
+            differing = difference(_binding(kept, content), _binding(content, kept))
             if differing:
                 raise RunError(
                     f"{folder} holds another study ({differing}): give the same, or another --out."
                 )
-            content["record"] = _initial_weights_of(known) | content["record"]
+            content["record"] = _initial_weights_of(kept) | content["record"]
         if known != content:  # new, moved, or with another evaluation or annotations
             write_hashed_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         yield
@@ -120,6 +121,24 @@ def _initial_weights_of(content: Any) -> dict[str, Any]:
     """Return the same as a plan's file has it; earlier versions wrote none."""
     record = content.get("record") if isinstance(content, dict) else None
     return record if isinstance(record, dict) else {}
+
+
+def _with_mended_weights(known: Any, content: Any, folder: Path) -> Any:
+    """Return a plan's file without the hashes of weights that no run began with.
+
+    A file that could not be read may be replaced by a better one; one that a run began with may not.
+    """
+    cells = read_study(folder).cells if is_study(folder) else ()
+    begun = [cell for cell in cells if (folder / cell.run).is_dir()]
+    used = {f"models.{cell.model}" for cell in begun} | {
+        f"pretrain.{cell.method}" for cell in begun
+    }
+    now = _initial_weights_of(content)
+    mended = {
+        name: digest if name in used else now.get(name, digest)
+        for name, digest in _initial_weights_of(known).items()
+    }
+    return {**known, "record": mended} if isinstance(known, dict) and mended else known
 
 
 def kept_plan(folder: Path) -> Any:
