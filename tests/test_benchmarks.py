@@ -60,6 +60,7 @@ def test_a_small_set_is_the_first_whole_patients(tmp_path: Path) -> None:
     assert (none.returncode, none.stdout.split(":")[0]) == (0, "skipped")
 
 
+@pytest.mark.torture
 def test_pretrain_speed_gives_both_ratios_for_every_method(noise: Path) -> None:
     small = ["--backbone", "test_resnet", "--size", "32", "--batch", "4", "--pairs", "2"]
     shown = run(
@@ -156,6 +157,7 @@ def test_prepare_speed_gives_both_efficiencies(noise: Path) -> None:
         assert low <= result[key] <= high
 
 
+@pytest.mark.torture
 def test_methods_table_makes_skips_and_writes_its_rows(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", PhantomOptions(120, 64, prevalence="even"))
     page = tmp_path / "page.md"
@@ -220,6 +222,7 @@ def test_the_alarm_fires_on_a_planted_collapse_of_every_method_and_keeps_quiet_o
     assert all(record["margin"] < 0.1 for record in records if record["planted"]), shown.stdout
 
 
+@pytest.mark.torture
 def test_uncertain_policies_measures_every_row_and_skips_finished_ones(tmp_path: Path) -> None:
     small = [
         "--films",
@@ -260,6 +263,7 @@ def test_uncertain_policies_measures_every_row_and_skips_finished_ones(tmp_path:
     assert [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("log.jsonl"))] == told
 
 
+@pytest.mark.torture
 def test_calibration_check_gives_both_errors_for_every_finding() -> None:
     asked = ["--count", "400", "--size", "32", "--backbone", "test_resnet", "--epochs", "1"]
     shown = run("calibration_check.py", "--json", "--positive-weight", "3", *asked)
@@ -276,6 +280,7 @@ def test_calibration_check_gives_both_errors_for_every_finding() -> None:
     assert not result["reached"]  # on so few films
 
 
+@pytest.mark.torture
 def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path: Path) -> None:
     small = [
         "--films",
@@ -327,6 +332,7 @@ def test_pseudo_precision_gives_wanted_and_real_precision_of_every_side(tmp_path
     assert -0.5 <= present["over"] <= 0.5
 
 
+@pytest.mark.torture
 def test_shortcut_check_flags_the_token_and_neither_the_decoy_nor_clean_films() -> None:
     small = [
         "--seeds",
@@ -372,6 +378,7 @@ def test_label_issues_check_finds_more_flipped_labels_than_chance(tmp_path: Path
         assert seed["chance_of_same_labels"] > seed["chance"]
 
 
+@pytest.mark.torture
 def test_million_rows_gives_seconds_and_memory_of_every_step_and_their_ratios() -> None:
     small = ["--films", "300", "--patients", "100", "--repeats", "1"]
     source = str(BENCHMARKS.parent / "src")
