@@ -91,7 +91,8 @@ def test_each_film_is_read_once_and_the_others_are_counted(
     (incoming / "Roe one").rename(incoming / "renamed")
     again = run_watch()
     assert "read" not in again.outcomes
-    assert again.outcomes["read before"] == 4
+    assert again.outcomes["read before"] == 3
+    assert again.outcomes["refused: inverted"] == 1
     assert {path.name: path.read_bytes() for path in first.results.iterdir()} == before
 
 
@@ -101,6 +102,16 @@ def test_a_torn_film_is_read_when_all_of_it_is_there(
     run_watch()
     (incoming / "torn.dcm").write_bytes(film_bytes(tmp_path / "made", films[3], 4))
     assert run_watch().outcomes["read"] == 1
+
+
+def test_a_refused_film_is_read_when_it_comes_corrected(
+    run_watch: Callable[[], WatchResult], incoming: Path, tmp_path: Path, films: list[np.ndarray]
+) -> None:
+    assert run_watch().outcomes["refused: inverted"] == 1
+    right = film_bytes(tmp_path / "made", films[2], 3)  # of the same SOP Instance UID
+    (incoming / "sent again.dcm").write_bytes(right)
+    again = run_watch()
+    assert (again.outcomes["read"], again.outcomes["refused: inverted"]) == (1, 1)
 
 
 def test_results_go_to_the_films_patient_and_point_at_the_film(

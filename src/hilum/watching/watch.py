@@ -165,13 +165,11 @@ class _Watcher:
             self.outcomes["read before"] += 1
             return
         answer = await self._decoders.read(data)
-        if isinstance(
-            answer, Undecodable
-        ):  # perhaps half of it: not written down, so that the whole one counts
+        # Only a film that was read is written down: half a film may come whole, a refused one corrected.
+        if isinstance(answer, Undecodable):
             outcome = f"unreadable: {answer.reason}"
         elif answer.refused:
             outcome = f"refused: {answer.refused}"
-            self.ledger.add(film, outcome)
         else:
             outcome = READ
             reading = self._reading(answer.image(self.model.facts.preparation.size))
