@@ -4,7 +4,7 @@
 DIR/model.safetensors   weights, the classifier among them, under timm's names
     config.json         timm's description of the network
     model.json          ExportedContent
-    model.onnx          prepared films -> logits and class-activation maps
+    model.onnx          prepared films -> logits, class-activation maps and features
     predict.py          reads films with numpy, opencv and onnxruntime alone
     README.md           the card; it may be edited, so nothing vouches for it
     checks.json         size and SHA-256 of the others, and how model.onnx compares with torch
@@ -69,6 +69,11 @@ class GraphRecord:
     maps: str | None = None
     """Class-activation maps [batch, F, rows, columns]; None where the network has none that are exact."""
     map_size: tuple[int, int] | None = None
+    features: str | None = None
+    """What the classifier's linear layer takes, [batch, D], by which films are compared; None in bundles
+    of Hilum before December 2026."""
+    features_width: int | None = None
+    """D."""
 
 
 @dataclass(frozen=True)

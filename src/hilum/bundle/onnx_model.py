@@ -98,6 +98,20 @@ class OnnxModel:
             )
         return self._run([name], films)[0]
 
+    def features(self, films: NDArray[np.uint8]) -> FloatArray:
+        """Return the features, float32 [B, D], of prepared films [B, side, side], by which films are compared.
+
+        Raises:
+            OptionError: The bundle was written without.
+        """
+        name = self.exported.content.graph.features
+        if name is None:
+            raise OptionError(
+                f"{self.exported.folder} was exported by an earlier version, without features to compare films by: "
+                "export its run again."
+            )
+        return self._run([name], films)[0]
+
     def heatmap(self, film: NDArray[np.uint8], finding: int) -> FloatArray:
         """Return where one finding's score comes from, float32 [side, side] from 0 to 1, of a prepared film.
 
@@ -119,14 +133,19 @@ class OnnxModel:
     def _refuse_lies(self) -> None:
         """Raise a RunError if what two blank films give is not what ``model.json`` says."""
         graph, fault = self.exported.content.graph, ""
-        names = [name for name in (graph.output, graph.maps) if name is not None]
-        shapes = [(2, graph.width), (2, graph.width, *(graph.map_size or ()))]
+        shapes: list[tuple[str, tuple[int, ...]]] = [(graph.output, (2, graph.width))]
+        if graph.maps is not None:
+            shapes.append((graph.maps, (2, graph.width, *(graph.map_size or ()))))
+        if graph.features not in (None, graph.output):
+            shapes.append((graph.features, (2, graph.features_width or 0)))
         try:
-            outputs = self._run(names, np.zeros((2, graph.side, graph.side), np.uint8))
+            outputs = self._run(
+                [name for name, _ in shapes], np.zeros((2, graph.side, graph.side), np.uint8)
+            )
         except Exception as error:  # noqa: BLE001 - onnxruntime has many of its own
             fault = " ".join(str(error).split())[:120]
         else:
-            for name, shape, output in zip(names, shapes, outputs, strict=False):
+            for (name, shape), output in zip(shapes, outputs, strict=True):
                 if output.shape != shape or output.dtype != np.float32:
                     fault = f"{name} is {output.dtype} {list(output.shape)}, not {list(shape)}"
                 elif not np.isfinite(output).all():

@@ -103,6 +103,9 @@ def test_the_same_film_gives_the_same_in_every_way(
     assert np.abs(np.load(tmp_path / "logits.npy") - logits).max() < CLOSE
     by_torch = np.log(run.score_films(Films.open([tiny_store]), np.arange(9)).astype(float))
     assert np.abs(by_torch + np.logaddexp(0, -logits.astype(float))).max() < CLOSE
+    # What films are compared by.
+    features = run.features(Films.open([tiny_store]))
+    assert np.abs(onnx_model.features(films) - features[:9]).max() < CLOSE * np.abs(features).max()
     # The maps are exact: their mean and the bias are the logit.
     assert run.model.head is not None
     means = onnx_model.maps(films).mean((2, 3)) + run.model.head.bias.detach().numpy()

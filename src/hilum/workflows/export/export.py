@@ -157,6 +157,8 @@ def write_model(
         outputs[0].shape[1],
         MAPS if graph.layout else None,
         tuple(outputs[1].shape[2:]) if graph.layout else None,
+        FEATURES,
+        outputs[-1].shape[1],
     )
     content = ExportedContent(record, head, licence, origin, __version__)
     described = replace(_public(description), format=FORMAT)

@@ -1,4 +1,4 @@
-"""The network as model.onnx holds it: prepared films in, logits and exact class-activation maps out."""
+"""The network as model.onnx holds it: prepared films in, logits, exact class-activation maps and features out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _EQUAL = 1e-4
 
 
 class Graph(nn.Module):
-    """Prepared films, uint8 [B, 1, P, P] -> logits [B, F] (or features [B, D]), and maps [B, F, h, w] where exact.
+    """Prepared films, uint8 [B, 1, P, P] -> logits [B, F], maps [B, F, h, w] where exact, features [B, D].
+
+    Features alone after pretraining.
 
     Resizing is a product with constant matrices, for runtimes differ in how they resize.
     """
@@ -67,11 +69,12 @@ class Graph(nn.Module):
         if self.head is None:
             return (self.network(images),)
         if self.layout is None:
-            return (self.head(self.network(images)),)
+            features = self.network(images)
+            return self.head(features), features
         maps = self.network.forward_features(images)  # type: ignore[operator]
-        logits = self.head(self.network.forward_head(maps))  # type: ignore[operator]
-        channels_last = _channels_last(maps, self.layout)  # [B, h, w, C]
-        return logits, (channels_last @ self.head.weight.T).permute(0, 3, 1, 2)  # [B, F, h, w]
+        features = self.network.forward_head(maps)  # type: ignore[operator]
+        activation = _channels_last(maps, self.layout) @ self.head.weight.T  # [B, h, w, F]
+        return self.head(features), activation.permute(0, 3, 1, 2), features
 
 
 def exact_layout(network: nn.Module, images: Tensor) -> str | None:
@@ -153,7 +156,8 @@ def onnx_bytes(graph: Graph, side: int) -> bytes:
     except ImportError as error:
         raise OptionError("hilum export needs more packages: pip install 'hilum[onnx]'.") from error
     films = torch.zeros(2, 1, side, side, dtype=torch.uint8)  # 2: torch freezes a batch of 1
-    outputs = [FEATURES if graph.head is None else LOGITS, *([MAPS] if graph.layout else [])]
+    before = [] if graph.head is None else [LOGITS, *([MAPS] if graph.layout else [])]
+    outputs = [*before, FEATURES]
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
