@@ -1,52 +1,96 @@
+import copy
+
 import pytest
+import timm
 import torch
 from torch import nn
 
-from hilum.training.small_convolutions import compute_small_convolutions_in_float32
+from hilum.training.small_convolutions import MOST_PLACES, multiply_small_convolutions
 
 
-def small_network(kernel=3, stride=2) -> nn.Conv2d:
+def convolution(kernel=3, stride=2, padding=None, **more) -> nn.Conv2d:
     torch.manual_seed(0)
-    return nn.Conv2d(8, 8, kernel, stride=stride, padding=kernel // 2, bias=False)
+    padding = kernel // 2 if padding is None else padding
+    return nn.Conv2d(8, 6, kernel, stride=stride, padding=padding, **more)
+
+
+def both(plain: nn.Module) -> tuple[nn.Module, nn.Module]:
+    product = copy.deepcopy(plain)
+    multiply_small_convolutions(product)
+    return plain.train(), product.train()
+
+
+def output_and_gradients(network: nn.Module, maps: torch.Tensor) -> list[torch.Tensor]:
+    maps = maps.clone().requires_grad_()
+    output = network(maps)
+    weights = torch.linspace(-1, 1, output.numel()).view_as(output)
+    (output.float() * weights).sum().backward()
+    return [output, maps.grad, *(weight.grad for weight in network.parameters())]
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, (1, 3)])
+@pytest.mark.parametrize("stride", [1, (1, 2)])
+@pytest.mark.parametrize("side", [1, 3, (2, 5)])
+@pytest.mark.parametrize("padding", [0, (2, 1)])
+def test_a_small_map_gives_the_same_output_and_gradients(kernel, stride, side, padding):
+    plain, product = both(convolution(kernel, stride, padding))
+    height, width = (side, side) if isinstance(side, int) else side
+    maps = torch.randn(3, 8, height, width)
+    try:
+        expected = output_and_gradients(plain, maps)
+    except RuntimeError:  # the kernel is larger than the padded map
+        with pytest.raises(RuntimeError):
+            product(maps)
+        return
+    for ours, torchs in zip(output_and_gradients(product, maps), expected, strict=True):
+        torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_bfloat16_gives_that_of_float32_coarser_and_no_gradient_where_nothing_is_seen(side, bias):
+    plain, product = both(convolution(bias=bias))
+    maps = torch.randn(4, 8, side, side).bfloat16().float()
+    expected = output_and_gradients(plain, maps)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = output_and_gradients(product, maps)
+    assert found[0].dtype == torch.bfloat16
+    for ours, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.float(), exact, atol=0.15, rtol=0.03)
+    if side == 1:
+        outer = torch.ones(3, 3, dtype=torch.bool)
+        outer[1, 1] = False
+        assert not product.weight.grad[:, :, outer].any()
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "side", "dtype"),
-    [
-        (3, 2, 1, torch.float32),
-        (3, 1, 1, torch.float32),
-        (5, 2, 1, torch.float32),
-        (1, 1, 1, torch.bfloat16),  # has no outer entries
-        (3, 2, 2, torch.bfloat16),
-    ],
+    "name", ["resnet10t", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
 )
-def test_a_convolution_over_a_map_of_one_place_leaves_autocast(kernel, stride, side, dtype):
-    convolution = small_network(kernel, stride)
-    compute_small_convolutions_in_float32(convolution)
-    after = nn.Linear(8, 2)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = convolution(torch.randn(4, 8, side, side))
-        assert after(output.mean((2, 3))).dtype == torch.bfloat16  # autocast goes on behind it
-    assert output.dtype == dtype
+def test_a_network_trains_alike_and_keeps_its_names(name):
+    plain, product = both(timm.create_model(name, num_classes=0, in_chans=1, drop_path_rate=0.0))
+    assert list(plain.state_dict()) == list(product.state_dict())
+    assert sum(type(module) is not nn.Conv2d for module in product.modules()) >= sum(
+        type(module) is not nn.Conv2d for module in plain.modules()
+    )
+    films = torch.randn(4, 1, 64, 64)
+    for ours, torchs in zip(
+        output_and_gradients(product, films), output_and_gradients(plain, films), strict=True
+    ):
+        torch.testing.assert_close(ours, torchs, atol=2e-3, rtol=2e-3)
 
 
-def test_its_gradient_equals_that_of_float32():
-    plain, guarded = small_network(), small_network()
-    compute_small_convolutions_in_float32(guarded)
-    images = torch.randn(4, 8, 1, 1)
-    plain(images).sum().backward()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        guarded(images.bfloat16().float()).sum().backward()
-    outer = torch.ones(3, 3, dtype=torch.bool)
-    outer[1, 1] = False
-    assert not guarded.weight.grad[:, :, outer].any()
-    torch.testing.assert_close(guarded.weight.grad, plain.weight.grad, atol=0.05, rtol=0.02)
+def test_evaluation_and_larger_maps_run_as_torch_has_it():
+    plain, product = both(convolution(3, 1))
+    side = int(MOST_PLACES**0.5) + 1
+    large, small = torch.randn(2, 8, side, side), torch.randn(2, 8, 2, 2)
+    assert torch.equal(product(large), plain(large))
+    assert torch.equal(product.eval()(small), plain(small))
 
 
-def test_autocast_is_restored_where_the_convolution_fails():
-    convolution = small_network()
-    compute_small_convolutions_in_float32(convolution)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        with pytest.raises(RuntimeError):
-            convolution(torch.randn(4, 3, 1, 1))
-        assert torch.is_autocast_enabled("cpu")
+@pytest.mark.parametrize(
+    "unusual", [{"dilation": 2}, {"padding_mode": "reflect"}, {"padding": "valid"}, {"groups": 2}]
+)
+def test_unusual_convolutions_stay_as_they_are(unusual):
+    network = nn.Sequential(nn.Conv2d(8, 6, 3, **{"padding": 1, **unusual}))
+    multiply_small_convolutions(network)
+    assert type(network[0]) is nn.Conv2d

@@ -29,7 +29,7 @@ from hilum.training.optimiser import FRACTION, build_optimiser, set_lr
 from hilum.training.options import LoopOptions
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import ProgressiveSizes, learning_rate
-from hilum.training.small_convolutions import compute_small_convolutions_in_float32
+from hilum.training.small_convolutions import multiply_small_convolutions
 from hilum.training.step_meter import Reading, StepMeter
 
 Score = Callable[[Learner], float | None]
@@ -91,8 +91,8 @@ class Trainer:
             self.learner.to(memory_format=torch.channels_last)
         if options.compile:
             compile_backbones(self.learner, self.fabric.device)
-        if options.precision == "bf16-mixed" and self.fabric.device.type == "cpu":
-            compute_small_convolutions_in_float32(self.learner)
+        if self.fabric.device.type == "cpu":
+            multiply_small_convolutions(self.learner)
         scales_loss = options.precision == "16-mixed"
         optimiser = build_optimiser(self.learner, options, fused=not scales_loss)
         self.model, self.optimiser = self.fabric.setup(self.learner, optimiser)
