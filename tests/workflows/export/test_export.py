@@ -104,7 +104,7 @@ def test_the_same_film_gives_the_same_in_every_way(
     by_torch = np.log(run.score_films(Films.open([tiny_store]), np.arange(9)).astype(float))
     assert np.abs(by_torch + np.logaddexp(0, -logits.astype(float))).max() < CLOSE
     # What films are compared by.
-    features = run.features(Films.open([tiny_store]))
+    features = run.features(tiny_store)
     assert np.abs(onnx_model.features(films) - features[:9]).max() < CLOSE * np.abs(features).max()
     # The maps are exact: their mean and the bias are the logit.
     assert run.model.head is not None
