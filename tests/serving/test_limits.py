@@ -390,12 +390,12 @@ def test_options_that_cannot_work(options: dict[str, object], names: str) -> Non
 
 
 def test_the_queue_tells_when_to_come_again() -> None:
-    times = iter(float(second) for second in range(100))
-    admission = Admission(4, clock=lambda: next(times))
+    now = [0.0]
+    admission = Admission(4, clock=lambda: now[0])
     assert admission.retry_after() == 1
     for _ in range(3):
-        with admission.take():
-            pass
+        with admission.take(4):
+            now[0] += 4
     with admission.take(4), pytest.raises(QueueFullError) as full:
         admission.refuse_if_full()
     assert full.value.seconds == 4  # films of a second each
@@ -405,7 +405,14 @@ def test_films_that_would_wait_too_long_are_refused_before_the_queue_is_full() -
     now = [0.0]
     admission = Admission(64, clock=lambda: now[0])
     with admission.take():
-        now[0] += 0.05  # seconds a film
+        now[0] += 0.5  # what a film takes that comes alone, such as the first: no pace
+    with ExitStack() as inside:
+        for _ in range(64):
+            assert admission.seconds_if_full() is None
+            inside.enter_context(admission.take())
+        assert admission.seconds_if_full() == 1
+    with admission.take(8):
+        now[0] += 8 * 0.05  # seconds a film
     with ExitStack() as inside:
         admitted = 0
         while admission.seconds_if_full() is None:
@@ -415,8 +422,8 @@ def test_films_that_would_wait_too_long_are_refused_before_the_queue_is_full() -
         with pytest.raises(QueueFullError):
             inside.enter_context(admission.take())
     slow = Admission(64, clock=lambda: now[0])
-    with slow.take():
-        now[0] += 5
+    with slow.take(8):
+        now[0] += 8 * 5
     with ExitStack() as inside:
         while slow.seconds_if_full() is None:
             inside.enter_context(slow.take())

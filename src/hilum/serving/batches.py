@@ -46,7 +46,8 @@ class Admission:
         self.most, self.inside = most, 0
         self._clock = clock
         self._pace = 0.0
-        """Seconds a film: its time inside, shared by those that were inside when it came."""
+        """Seconds a film: its time inside, shared by those that were inside when it came. Films that
+        came to few others do not count: their time is the service's least, and not its pace."""
 
     def refuse_if_full(self) -> None:
         """Refuse at once, before a body is read, where no film would be admitted now.
@@ -79,8 +80,9 @@ class Admission:
             yield
         finally:
             self.inside -= films
-            pace = (self._clock() - began) / rank
-            self._pace += (pace - self._pace) * (NEWEST if self._pace else 1.0)
+            if rank >= min(LEAST_INSIDE, self.most):
+                pace = (self._clock() - began) / rank
+                self._pace += (pace - self._pace) * (NEWEST if self._pace else 1.0)
 
     def retry_after(self) -> int:
         """Return the whole seconds in which those inside are done at the recent pace, from 1 to 60."""
