@@ -214,18 +214,14 @@ def requests_of(films: Sequence[bytes], port: int) -> list[Request]:
 
 async def one_answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, load: Load
-) -> None:
-    """Send a film, read its answer and look whether it is right."""
+) -> dict[bytes, bytes]:
+    """Send a film, read its answer and look whether it is right; return the answer's headers."""
     began = time.perf_counter()
     writer.write(request.wire)
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = head.split(b" ", 2)[1].decode()
-    length = next(
-        int(line[15:])
-        for line in head.lower().split(b"\r\n")
-        if line.startswith(b"content-length:")
-    )
-    body = json.loads(await reader.readexactly(length))
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+    status = first.split(b" ", 2)[1].decode()
+    headers = dict(line.split(b": ", 1) for line in lines if line)
+    body = json.loads(await reader.readexactly(int(headers[b"content-length"])))
     load.count(status)
     if status == "200":
         load.latencies.append(time.perf_counter() - began)
@@ -233,12 +229,17 @@ async def one_answer(
         load.wrong += (
             body["input"]["sha256"] != request.hash or not numbers or None in numbers.values()
         )
+    return headers
 
 
 async def closed_loop(
     port: int, requests: Sequence[Request], seconds: float, most: int = 0
 ) -> Load:
-    """Let CLIENTS send one film after the other, for some seconds or requests."""
+    """Let CLIENTS send one film after the other, for some seconds or requests.
+
+    As HTTP asks, a client opens another connection where the answer closes its own, and comes again
+    after the seconds that a full queue names.
+    """
     load, sent, end = Load(), 0, time.perf_counter() + seconds
 
     async def client(number: int) -> None:
@@ -246,7 +247,12 @@ async def closed_loop(
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (sent < most) if most else (time.perf_counter() < end):
             sent += 1
-            await one_answer(reader, writer, requests[(sent * 7 + number) % len(requests)], load)
+            request = requests[(sent * 7 + number) % len(requests)]
+            headers = await one_answer(reader, writer, request, load)
+            if headers.get(b"connection") == b"close":
+                writer.close()
+                await asyncio.sleep(float(headers.get(b"retry-after", 0)))
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
 
     await asyncio.gather(*map(client, range(CLIENTS)))
