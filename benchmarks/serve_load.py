@@ -178,6 +178,16 @@ def started(command: Sequence[str], processors: set[int]) -> subprocess.Popen[by
         os.sched_setaffinity(0, own)
 
 
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """End a server: the naive one would first answer all that it was sent too much."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @dataclass
 class Load:
     """What clients saw."""
@@ -321,8 +331,7 @@ def measured_server(
             "goodput": round(len(over.latencies) / seconds, 2),
         }
     finally:
-        process.terminate()
-        process.wait(60)
+        ended(process)
 
 
 def server(
@@ -365,8 +374,7 @@ def measured_memory(
             )
         return {"megabytes": megabytes, "statuses": statuses, "wrong": wrong}
     finally:
-        process.terminate()
-        process.wait(60)
+        ended(process)
 
 
 def memory_of(pid: int) -> float:
