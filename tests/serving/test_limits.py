@@ -259,7 +259,7 @@ def test_a_fault_of_the_service_is_a_line_without_values(
     assert "Roe" not in service.log[0] + answer.text
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("kills", [4, pytest.param(2000, marks=pytest.mark.torture)])
 def test_a_killed_decoder_costs_its_own_film(
     serving: Callable[..., Client], model: ServedModel, pngs: list[bytes], kills: int
 ) -> None:
@@ -428,43 +428,6 @@ def test_films_that_would_wait_too_long_are_refused_before_the_queue_is_full() -
         while slow.seconds_if_full() is None:
             inside.enter_context(slow.take())
         assert (slow.inside, slow.seconds_if_full()) == (8, 40)
-
-
-def test_nothing_of_a_header_is_in_an_answer_a_log_or_a_file(
-    client: Client, films: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = {
-        "PatientName": "Kowalczyk^Wanda",
-        "PatientID": "pid-83652",
-        "AccessionNumber": "acc-77121",
-        "InstitutionName": "Hospital Zielinska",
-        "StudyDescription": "thorax of Kowalczyk",
-        "SeriesDescription": "series-99817",
-        "SOPInstanceUID": "1.2.826.73.1",
-        "StudyDate": "20190227",
-    }
-    secrets = ["Kowalczyk", "83652", "77121", "Zielinska", "99817", "1.2.826.73", "20190227"]
-    files = [
-        dicom(tmp_path, films[0], **names),
-        dicom(tmp_path, films[0], **names, BodyPartExamined="KNEE"),
-        dicom(tmp_path, films[0], **names, ViewPosition="LL"),
-        dicom(tmp_path, films[0], **names)[:-200],
-        dicom(tmp_path, films[0], **names, PhotometricInterpretation="KOWALCZYK"),
-    ]
-    shown = []
-    for content in files:
-        shown.append(client.post("/v1/predictions", content=content).text)
-        form = {"film": ("Kowalczyk 83652.dcm", content)}
-        shown.append(client.post("/v1/batch", files=form).text)
-        shown.append(client.post("/v1/heatmaps?finding=Kowalczyk", content=content).text)
-        shown.append(client.post("/v1/renderings", content=content).content.decode("latin-1"))
-    shown += [client.get("/metrics").text, *client.log]
-    for text in shown:
-        assert not [secret for secret in secrets if secret.lower() in text.lower()]
-    for one in client.service.decoders.children:
-        for handle in (one._source, one._target):
-            assert os.fstat(handle).st_size == 0
-            assert str(Path(f"/proc/self/fd/{handle}").readlink()).startswith("/memfd:")
 
 
 def test_the_kind_of_a_file_is_told_by_its_content(
