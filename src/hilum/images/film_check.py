@@ -115,13 +115,18 @@ class Network:
         return last.sums(hidden(second(merged).reshape(films, -1)))
 
     def ahead(
-        self, thumbnails: Sequence[NDArray[np.uint8]]
+        self, thumbnails: Sequence[NDArray[np.uint8]], outputs: FloatArray | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how far ahead the wrong answers are over all WAYS, and the likeliest turn.
 
+        Args:
+            thumbnails: uint8 [64, 64] each.
+            outputs: Those of `outputs`, [n, 9], where they are known already.
+
         Returns: [n, 2] of polarity and turn, NOT_DOUBTED where the first sight leaves no doubt; and [n], 1 to 3.
         """
-        ahead, turn = margins(self.outputs(thumbnails).astype(np.int64))
+        first = self.outputs(thumbnails) if outputs is None else outputs
+        ahead, turn = margins(first.astype(np.int64))
         doubted = (ahead > self.doubts).any(1)
         ahead[~doubted] = NOT_DOUBTED
         for place in np.flatnonzero(doubted).tolist():
@@ -139,9 +144,11 @@ class Network:
             ahead[place : place + 1], turn[place : place + 1] = margins(scores[None])
         return ahead, turn
 
-    def flags(self, thumbnails: Sequence[NDArray[np.uint8]]) -> list[str]:
-        """Return what each thumbnail [64, 64] looks like, an entry of FLAGS; "" where it is unclear too."""
-        ahead, turn = self.ahead(thumbnails)
+    def flags(
+        self, thumbnails: Sequence[NDArray[np.uint8]], outputs: FloatArray | None = None
+    ) -> list[str]:
+        """Return what each thumbnail looks like, an entry of FLAGS, "" where it is unclear; arguments of `ahead`."""
+        ahead, turn = self.ahead(thumbnails, outputs)
         inverted, turned = (ahead > self.limits).T
         return [FLAGS[place] for place in (inverted * len(TURNS) + turned * turn).tolist()]
 

@@ -22,7 +22,7 @@ from hilum.images.decoding.worker import limit_memory
 from hilum.images.dicom.sniff import HEAD_BYTES, is_dicom
 from hilum.images.enhance import Preparation
 from hilum.images.film_check import film_flags
-from hilum.images.read import NO_MEMORY, UnreadableFilm, read_grey
+from hilum.images.read import NO_MEMORY, UnreadableFilm, decode_grey, read_grey
 from hilum.serving.gate import by_header, by_pixels
 
 PREPARED, PICTURE = "prepared", "picture"
@@ -80,7 +80,11 @@ def _film(form: str, setup: Setup) -> dict[str, Any]:
         refused = by_header(str(path), setup.keep) if kind == "dicom" and form == PREPARED else ""
         if refused:
             return {"kind": kind, "size": None, "refused": refused}
-        grey = read_grey(path, setup.max_pixels, setup.preparation.dicom, notes)
+        if kind == "dicom":
+            grey = read_grey(path, setup.max_pixels, setup.preparation.dicom, notes)
+        else:
+            data = os.pread(setup.source, os.fstat(setup.source).st_size, 0)
+            grey = decode_grey(data, setup.max_pixels)
         about = {"kind": kind, "size": list(grey.shape), "notes": notes}
         if form == PICTURE:
             return {**about, "bytes": _write(setup.target, _picture(grey))}

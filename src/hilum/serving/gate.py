@@ -57,10 +57,11 @@ def by_pixels(grey: NDArray[np.uint8], preparation: Preparation, network_size: i
     """
     if min(grey.shape) < max(LEAST_SIDE, network_size // 2):
         return TOO_SMALL if network_size >= LEAST_SIDE else ""
-    small = thumbnail(grey)
-    if network().outputs([small])[0].argmax() == UNKNOWN:
+    small = [thumbnail(grey)]
+    outputs = network().outputs(small)
+    if outputs[0].argmax() == UNKNOWN:
         return NOT_CHEST
-    (flag,) = network().flags([small])
+    (flag,) = network().flags(small, outputs)
     if flag.startswith(INVERTED):
         if not preparation.fix_polarity:
             return INVERTED
