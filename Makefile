@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
-demo: $(READY)  ## the whole story on drawn phantoms; the last line is the report's path
+demo: $(READY)  ## the whole story on drawn phantoms; the last lines are the report's path and the command that serves its model
 	$(BIN)/hilum demo --out demo
 
 demo-full: $(READY)  ## the whole study on drawn phantoms: four methods, two baselines, three shares of the labels

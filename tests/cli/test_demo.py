@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hilum.bundle.model_folder import is_model
 from hilum.cli.demo import demo_plan
+from hilum.images.store import Store
 from hilum.workflows.demo.options import DemoOptions
 
 
@@ -43,7 +45,11 @@ def test_a_folder_of_something_else_is_refused_in_one_line(hilum, tmp_path):
 def test_the_demo_at_full_size_learns_and_shows_it(hilum, tmp_path):
     said = hilum("demo", "--out", tmp_path / "demo")
     assert said.code == 0
-    assert said.out.splitlines()[-1] == str(tmp_path / "demo/report.html")
+    page, served = said.out.splitlines()[-2:]
+    assert page == str(tmp_path / "demo/report.html")
+    assert served.startswith(f"hilum serve {tmp_path / 'demo/runs'}/")
+    assert is_model(Path(served.split()[2]))
+    assert Store.open(Path(served.split()[4]))
     full = [line for line in said.out.splitlines() if " 100% " in line]
     assert len(full) == 2
     assert all(float(line.split("%")[1].split()[0]) > 0.75 for line in full)

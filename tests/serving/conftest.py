@@ -13,8 +13,10 @@ import pytest
 
 from hilum.serving.app import make_app
 from hilum.serving.model import ServedModel, open_model
+from hilum.serving.neighbours import FilmIndex
 from hilum.serving.options import ServeOptions
 from hilum.serving.service import Service
+from hilum.serving.verdicts import VerdictTable
 from hilum.workflows.export.export import export
 from hilum.workflows.export.options import ExportOptions
 from service_client import Client, png
@@ -42,11 +44,17 @@ def serving() -> Iterator[Callable[..., Client]]:
     started: list[Client] = []
 
     def start(
-        model: ServedModel, *, decoders: int = 1, token: str | None = None, **options: Any
+        model: ServedModel,
+        *,
+        decoders: int = 1,
+        token: str | None = None,
+        table: VerdictTable | None = None,
+        films_of: FilmIndex | None = None,
+        **options: Any,
     ) -> Client:
         log: list[str] = []
         service = Service(model, ServeOptions(**options), decoders, log.append)
-        app = make_app(service, token)
+        app = make_app(service, token, table, films_of)
         client = Client(service, app, loop, log, {})
         client.run(service.start())
         started.append(client)

@@ -1,5 +1,6 @@
 """``hilum demo``: every stage on drawn phantoms."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from hilum.cli.configs import block_of, read_config
@@ -20,8 +21,8 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
     """Run every stage on drawn phantoms: pretrain, fine-tune, evaluate, explain, and write a page about it.
 
     Takes a few minutes on two cores and needs no data. With --full it is a whole study: four
-    methods, two baselines, three fractions of the labels. The last line is the page's path.
-    Research use only, not a medical device.
+    methods, two baselines, three fractions of the labels. The last lines are the page's path
+    and the command that serves a model of it. Research use only, not a medical device.
 
     Examples:
       hilum demo
@@ -29,12 +30,17 @@ def demo(*, options: Annotated[DemoOptions, FLAT] = USUAL, shared: Shared = UNSH
       hilum demo --full --out demo-full
     """
     from hilum.pages.pages import write_report
+    from hilum.workflows.demo.demo import STORE, model_of
     from hilum.workflows.demo.demo import demo as run
 
     with listening() as listener:
         result = run(options, demo_plan(options), listener)
     finished = StudyAnswer(result, write_report(options.out))
-    answer(shared, finished, study_text(finished))
+    text, model = study_text(finished), model_of(result.record)
+    if model is not None:
+        served, store = result.record.path(model), options.out / STORE
+        text += f"\nhilum serve {shlex.quote(str(served))} --index {shlex.quote(str(store))} --index-pictures"
+    answer(shared, finished, text)
     refuse_incomplete(result.record)
 
 

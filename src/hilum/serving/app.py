@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
@@ -18,23 +18,46 @@ from hilum.serving.batches import NotFiniteError, QueueFullError
 from hilum.serving.failures import RequestError, json_response
 from hilum.serving.gate import REFUSALS
 from hilum.serving.guard import FAULT, Guard
+from hilum.serving.loop import add_neighbours, add_verdicts
 from hilum.serving.metrics import MEDIA_TYPE
 from hilum.serving.model import THRESHOLDS_FROM
+from hilum.serving.page_phantoms import PHANTOMS
 from hilum.serving.service import NOTICE, Service, busy, not_finite
 from hilum.serving.static import Pages
 from hilum.version import __version__
 
-ABOUT = f"""Probabilities of findings on frontal chest radiographs. {NOTICE}
+if TYPE_CHECKING:  # which needs pandas, and a service without an index does not
+    from hilum.serving.neighbours import FilmIndex
+    from hilum.serving.verdicts import VerdictTable
 
-A film is sent as the body of a request or as the field `film` of a form: PNG, JPEG or DICOM, told by its
-content. Nothing of it is kept. What is no upright frontal chest film is refused with the reason and gets no number."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 FailureHandler = Callable[[Request, Exception], Awaitable[Response]]
 Finding = Annotated[str, Query(description="Name of a finding of the model.", max_length=200)]
 
 
-def make_app(service: Service, token: str | None) -> ASGIApp:
-    """Return the application around a service, with the guard before it."""
+def about(keeps: bool) -> str:
+    """Return what the description begins with, by whether verdicts are kept."""
+    kept = "Of it nothing is kept but readers' verdicts" if keeps else "Nothing of it is kept"
+    return f"""Probabilities of findings on frontal chest radiographs. {NOTICE}
+
+A film is sent as the body of a request or as the field `film` of a form: PNG, JPEG or DICOM, told by its
+content. {kept}. What is no upright frontal chest film is refused with the reason and gets no number."""
+
+
+def make_app(
+    service: Service,
+    token: str | None,
+    verdicts: VerdictTable | None = None,
+    index: FilmIndex | None = None,
+) -> ASGIApp:
+    """Return the application around a service, with the guard before it.
+
+    Args:
+        service: Answers films.
+        token: That requests must carry; None where none is asked for.
+        verdicts: Where readers' verdicts are stored; None to take none.
+        index: The films that a film is compared with; None for no such route.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,14 +70,23 @@ def make_app(service: Service, token: str | None) -> ASGIApp:
     app = FastAPI(
         title="Hilum",
         version=__version__,
-        description=ABOUT,
+        description=about(verdicts is not None),
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
         responses={status: schema.ERRORS[status] for status in (401, 403, 421, 500)},
     )
     predict = _add_films(app, service)
-    _add_facts(app, service)
+    keeps = service.options.verdict_films
+    loop = {
+        "verdicts": None if verdicts is None else {"films": keeps},
+        "index": None if index is None else index.facts(),
+    }
+    _add_facts(app, service, loop)
+    if verdicts is not None:
+        add_verdicts(app, service, verdicts, keeps)
+    if index is not None:
+        add_neighbours(app, service, index)
     _add_pages(app)
     failures = _add_failures(app, service)
     shortcut = Shortcut(app, "/v1/predictions", predict, failures)
@@ -152,8 +184,8 @@ def _add_films(app: FastAPI, service: Service) -> Endpoint:
     return predict_one_film
 
 
-def _add_facts(app: FastAPI, service: Service) -> None:
-    """Add the routes that tell of the service."""
+def _add_facts(app: FastAPI, service: Service, loop: dict[str, Any]) -> None:
+    """Add the routes that tell of the service; ``loop`` is what it keeps and compares films with."""
 
     @app.get("/v1/model", tags=["service"], response_model=schema.About)
     async def describe_the_model() -> Response:
@@ -168,10 +200,12 @@ def _add_facts(app: FastAPI, service: Service) -> None:
                 "not_called": facts.not_called,
                 "notes": facts.notes,
                 "refusals": REFUSALS,
+                "prepare": facts.preparation.flags(),
                 "most_films": service.most_films,
                 "most_bytes": service.limits.body_bytes,
                 "version": __version__,
                 "notice": NOTICE,
+                **loop,
             }
         )
 
@@ -205,7 +239,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 def _add_pages(app: FastAPI) -> None:
     """Add the page and the readable form of the description; neither loads anything from elsewhere."""
     pages = Pages()
-    for path in pages.files:
+    for path in (*pages.files, *PHANTOMS):
 
         async def send_page(request: Request) -> Response:
             return pages.response(request.url.path.rpartition("/")[2])

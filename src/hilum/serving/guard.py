@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hilum.serving.failures import RequestError
+from hilum.serving.page_phantoms import PHANTOMS
 
 FAULT = "The service failed; its log says where."
 OPEN = frozenset(
@@ -17,6 +18,8 @@ OPEN = frozenset(
         "/",
         "/page.css",
         "/page.js",
+        "/loop.js",
+        *(f"/{name}" for name in PHANTOMS),
         "/icon.svg",
         "/docs",
         "/docs.css",

@@ -61,6 +61,13 @@ class ServedModel(Protocol):
     def heatmap(self, image: NDArray[np.uint8], finding: int) -> FloatArray:
         """Return where the network looks for one finding, float32 [size, size] from 0 to 1."""
 
+    def features(self, images: NDArray[np.uint8]) -> FloatArray:
+        """Return what films are compared by, float32 [B, D], of prepared films [B, size, size].
+
+        Raises:
+            OptionError: A bundle of an earlier version has none.
+        """
+
 
 def open_model(path: Path, device: str, threads: int | None) -> ServedModel:
     """Return the model of a bundle, for which torch is not imported, or of a run.
@@ -92,6 +99,7 @@ class BundleModel:
         self.facts = facts_of("bundle", self._model.sha256, self._model.description)
         self.logits = self._model.logits
         self.heatmap = self._model.heatmap
+        self.features = self._model.features
 
 
 class RunModel:
@@ -124,6 +132,14 @@ class RunModel:
         with torch.inference_mode():
             logits = self._predictor.classifier(self._predictor.standardised(list(images)))
         return np.asarray(logits.float().cpu().numpy())
+
+    def features(self, images: NDArray[np.uint8]) -> FloatArray:
+        """Return the backbone's pooled features, float32 [B, D], of prepared films [B, size, size]."""
+        import torch
+
+        with torch.inference_mode():
+            features = self._predictor.model.backbone(self._predictor.standardised(list(images)))
+        return np.asarray(features.float().cpu().numpy())
 
     def heatmap(self, image: NDArray[np.uint8], finding: int) -> FloatArray:
         """Return the Grad-CAM map of one finding, float32 [size, size] from 0 to 1."""

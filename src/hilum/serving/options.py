@@ -43,6 +43,18 @@ class ServeOptions:
     """Seconds that a request's body may take to arrive."""
     patience: int = 20
     """Seconds that decoding a film may take."""
+    verdicts: Path | None = None
+    """CSV file for what readers state of films (POST /v1/verdicts), a table of labels for `hilum
+    prepare folder`. Without it nothing is kept."""
+    verdict_films: bool = False
+    """Keep the film of each verdict too, as a grey PNG named by its hash in the folder films beside
+    --verdicts."""
+    index: Path | None = None
+    """Store of which the films most like a sent one are shown with their labels (POST
+    /v1/neighbours)."""
+    index_pictures: bool = False
+    """Show the films of --index as small pictures, of at most 128 px: for stores whose films have
+    no name burnt into them."""
     device: Device = "auto"
     """Device of a run; a bundle is computed on the CPU."""
 
@@ -61,6 +73,11 @@ class ServeOptions:
         )
         if self.port > 65_535:
             raise OptionError(f"--port is {self.port}: allowed is 65535 or less.")
+        for name, needed in (("verdict_films", "verdicts"), ("index_pictures", "index")):
+            if getattr(self, name) and getattr(self, needed) is None:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is given without --{needed}: give that too."
+                )
         if self.max_mb > 1024:
             raise OptionError(f"--max-mb is {self.max_mb}: allowed is 1024 or less.")
         if not is_loopback(self.host) and self.token_file is None:

@@ -88,6 +88,19 @@ class Health(BaseModel):
     status: Literal["ok", "ready", "starting"]
 
 
+class VerdictFacts(BaseModel):
+    """What is kept of verdicts."""
+
+    films: bool = Field(description="Whether the film of a verdict must be sent, and is kept.")
+
+
+class IndexFacts(BaseModel):
+    """The films that a film is compared with."""
+
+    films: int
+    pictures: bool = Field(description="Whether they are shown.")
+
+
 class About(BaseModel):
     """The model and the service's limits."""
 
@@ -98,10 +111,13 @@ class About(BaseModel):
     not_called: dict[str, str]
     notes: list[str]
     refusals: dict[str, str]
+    prepare: str = Field(description="Options of `hilum prepare` that make films fit the model.")
     most_films: int
     most_bytes: int
     version: str
     notice: str
+    verdicts: VerdictFacts | None = Field(description="Null where none are taken.")
+    index: IndexFacts | None = Field(description="Null where there is none.")
 
 
 PNG: dict[str, Any] = {
@@ -114,6 +130,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         400: "A form that cannot be read.",
         401: "No token, where one is asked for.",
         403: "A page of another site.",
+        404: "There is none.",
         408: "The body took too long.",
         413: "Too large, or too many films.",
         415: "Neither PNG, JPEG nor DICOM, or compressed.",

@@ -7,15 +7,21 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hilum.errors import OptionError, did_you_mean
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
 from hilum.serving.options import ServeOptions
+
+if TYPE_CHECKING:
+    from hilum.serving.model import ServedModel
+    from hilum.serving.neighbours import FilmIndex
+    from hilum.serving.verdicts import VerdictTable
 
 BACKLOG = 128
 """Connections that wait to be taken; asyncio takes as many in one turn, while nothing else is done."""
@@ -104,11 +110,14 @@ def serve(
         model = open_model(as_path("run", run), options.device, threads)
         for note in model.facts.notes:
             listener.note(note)
+        verdicts, index = _loop(options, model, listener)
         service = Service(model, options, options.decoders or cores, listener.note)
         host = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{host}:{listening.getsockname()[1]}/"
         protocol = shedding_protocol(service.admission.seconds_if_full, service.count_shed)
-        server = uvicorn.Server(uvicorn.Config(make_app(service, token), http=protocol, **SETTINGS))
+        server = uvicorn.Server(
+            uvicorn.Config(make_app(service, token, verdicts, index), http=protocol, **SETTINGS)
+        )
 
         async def run_server() -> None:
             task = asyncio.create_task(server.serve([listening]))
@@ -118,9 +127,28 @@ def serve(
                 listener.note(f"ready at {address} (Ctrl-C ends it)")
             await task
 
-        with _ends_by_signal():
+        with _ends_by_signal(), nullcontext() if verdicts is None else closing(verdicts):
             asyncio.run(run_server())
     return ServeResult.of(address, service.metrics.answers)
+
+
+def _loop(
+    options: ServeOptions, model: ServedModel, listener: Listener
+) -> tuple[VerdictTable | None, FilmIndex | None]:
+    """Return the table of verdicts and the index that the options ask for."""
+    verdicts, index = None, None
+    if options.verdicts is not None:
+        from hilum.serving.verdicts import VerdictTable
+
+        verdicts = VerdictTable(options.verdicts, model.facts.findings)
+        films = " and their films" if options.verdict_films else ""
+        listener.note(f"readers' verdicts{films} are kept in {verdicts.folder}")
+    if options.index is not None:
+        from hilum.serving.neighbours import FilmIndex  # pandas: not without need
+
+        progress = partial(listener.progress, "index")
+        index = FilmIndex(options.index, model, options.index_pictures, progress)
+    return verdicts, index
 
 
 @contextmanager

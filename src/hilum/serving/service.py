@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 
+from hilum.arrays import FloatArray
 from hilum.errors import OptionError
 from hilum.heatmaps.overlay import heat_layer
 from hilum.serving.batches import Admission, NotFiniteError, Owner
@@ -135,6 +137,31 @@ class Service:
                 self.metrics.answers["renderings", "answered"] += 1
                 return film.content
 
+    async def picture_of_readable(self, data: bytes) -> bytes:
+        """Return a film that passes the gate as a grey PNG; one that does not is refused."""
+        with self.admission.take(1):
+            film = await self._decoded(data)
+            if film.refused:
+                raise RequestError(422, "refused", f"{film.refused}: {REFUSALS[film.refused]}")
+            return (await self._decoded(data, PICTURE)).content
+
+    async def features(
+        self, request: Request
+    ) -> tuple[dict[str, Any], NDArray[np.uint8], FloatArray]:
+        """Return what is known of one film, its prepared pixels, and the features [D] by which films are compared."""
+        with self.limits.holding() as held:
+            (data,) = await self._films(request, held, 1)
+            with self.admission.take(1):
+                film = await self._decoded(data)
+                if film.refused:
+                    raise RequestError(422, "refused", f"{film.refused}: {REFUSALS[film.refused]}")
+                image = film.image(self.facts.preparation.size)
+                features = await self.owner.call(self.owner.model.features, image[None])
+                if not np.isfinite(features).all():
+                    raise NotFiniteError
+                self.metrics.answers["neighbours", "answered"] += 1
+                return input_facts(data, film), image, features[0]
+
     def count_shed(self) -> None:
         """Count a film that was refused by a full queue before its request was read."""
         self.metrics.answers["films", "busy"] += 1
@@ -164,15 +191,8 @@ class Service:
     async def _answer(self, data: bytes) -> dict[str, Any]:
         began = time.perf_counter()
         film = await self._decoded(data)
-        height, width = film.size or (None, None)
         about = {
-            "input": {
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "kind": film.kind,
-                "height": height,
-                "width": width,
-                "notes": list(film.notes),
-            },
+            "input": input_facts(data, film),
             "model": self.identity,
             "notice": NOTICE,
         }
@@ -226,6 +246,18 @@ class Service:
     def _count_death(self, line: str) -> None:
         self.metrics.deaths += 1
         self.log(line)
+
+
+def input_facts(data: bytes, film: DecodedUpload) -> dict[str, Any]:
+    """Return what an answer tells of the film that it is about."""
+    height, width = film.size or (None, None)
+    return {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "kind": film.kind,
+        "height": height,
+        "width": width,
+        "notes": list(film.notes),
+    }
 
 
 def busy(seconds: int) -> RequestError:

@@ -9,11 +9,13 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.serving.failures import RequestError
+from hilum.serving.page_phantoms import PHANTOMS, phantom
 
 FOLDER = Path(__file__).with_name("page")
 KINDS = {
     "": ("index.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
+    "loop.js": ("loop.js", "text/javascript; charset=utf-8"),
     "page.js": ("page.js", "text/javascript; charset=utf-8"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
     "docs.css": ("docs.css", "text/css; charset=utf-8"),
@@ -30,11 +32,13 @@ class Pages:
         }
 
     def response(self, path: str) -> Response:
-        """Return one of the files.
+        """Return one of the files, or a phantom.
 
         Raises:
             RequestError: There is none.
         """
+        if path in PHANTOMS:
+            return Response(phantom(path), media_type="image/png")
         if path not in self.files:
             raise RequestError(404, "http", "Not Found")
         content, kind = self.files[path]

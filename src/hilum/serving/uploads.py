@@ -116,8 +116,35 @@ def is_multipart(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
+def parts_of_form(content_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the name and content of each field of a multipart form (RFC 7578); file names are not read.
+
+    Raises:
+        RequestError: It is no such form, or has too many parts.
+    """
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        raise malformed("no boundary is named in the Content-Type")
+    mark = b"\r\n--" + (boundary[1] or boundary[2]).encode("latin-1")
+    pieces = (b"\r\n" + body).split(mark, MOST_PARTS + 2)
+    if len(pieces) > MOST_PARTS + 2:
+        raise RequestError(413, "too many parts", f"The form has more than {MOST_PARTS} parts.")
+    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
+        raise malformed("it ends without its boundary")
+    parts = []
+    for piece in pieces[1:-1]:
+        head, blank, content = piece.partition(b"\r\n\r\n")
+        if not blank or not head.startswith(b"\r\n") or len(head) > MOST_PART_HEADER:
+            raise malformed("a part has no header, or too long a one")
+        name = _NAME.search(head)
+        parts.append(
+            (b"" if name is None else name[1] if name[1] is not None else name[2], content)
+        )
+    return parts
+
+
 def films_of_form(content_type: str, body: bytes, most: int) -> list[bytes]:
-    """Return the films of a multipart form (RFC 7578), in their order; their file names are not read.
+    """Return the films of a multipart form, in their order.
 
     Args:
         content_type: The request's, with the boundary.
@@ -127,31 +154,18 @@ def films_of_form(content_type: str, body: bytes, most: int) -> list[bytes]:
     Raises:
         RequestError: It is no such form, or has other fields or too many.
     """
-    boundary = _BOUNDARY.search(content_type)
-    if boundary is None:
-        raise _malformed("no boundary is named in the Content-Type")
-    mark = b"\r\n--" + (boundary[1] or boundary[2]).encode("latin-1")
-    pieces = (b"\r\n" + body).split(mark, MOST_PARTS + 2)
-    if len(pieces) > MOST_PARTS + 2:
-        raise RequestError(413, "too many parts", f"The form has more than {MOST_PARTS} parts.")
-    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
-        raise _malformed("it ends without its boundary")
-    films = []
-    for piece in pieces[1:-1]:
-        head, blank, content = piece.partition(b"\r\n\r\n")
-        if not blank or not head.startswith(b"\r\n") or len(head) > MOST_PART_HEADER:
-            raise _malformed("a part has no header, or too long a one")
-        name = _NAME.search(head)
-        if name is None or (name[1] if name[1] is not None else name[2]) != FIELD.encode():
-            raise RequestError(422, "unknown field", f"The form has a field that is not `{FIELD}`.")
-        films.append(content)
+    parts = parts_of_form(content_type, body)
+    if any(name != FIELD.encode() for name, _ in parts):
+        raise RequestError(422, "unknown field", f"The form has a field that is not `{FIELD}`.")
+    films = [content for _, content in parts]
     if not films:
-        raise _malformed(f"it has no field `{FIELD}`")
+        raise malformed(f"it has no field `{FIELD}`")
     if len(films) > most:
         allowed = "one film is read here" if most == 1 else f"at most {most} films are read at once"
         raise RequestError(413, "too many films", f"The form has {len(films)} films: {allowed}.")
     return films
 
 
-def _malformed(why: str) -> RequestError:
+def malformed(why: str) -> RequestError:
+    """Return the answer to a form that cannot be read."""
     return RequestError(400, "malformed form", f"The multipart form cannot be read: {why}.")

@@ -7,12 +7,13 @@ const AT_ONCE = 2, SMALL = 96;
 
 function tell(text) { id("status").textContent = text; }
 
-async function ask(path, file) {
-  const headers = token ? { Authorization: "Bearer " + token } : {};
+async function ask(path, body, more = {}) {
+  const headers = token ? { Authorization: "Bearer " + token, ...more } : more;
   for (;;) {
-    const answer = await fetch(path, file ? { method: "POST", body: file, headers } : { headers });
-    if (answer.status === 429 || answer.status === 503) {
-      await new Promise((go) => setTimeout(go, 1000 * Number(answer.headers.get("Retry-After") || 1)));
+    const answer = await fetch(path, body ? { method: "POST", body, headers } : { headers });
+    const again = Number(answer.headers.get("Retry-After"));
+    if ((answer.status === 429 || answer.status === 503) && again) {
+      await new Promise((go) => setTimeout(go, 1000 * again));
       continue;
     }
     if (answer.status === 401) { id("login").hidden = false; id("token").focus(); }
@@ -29,6 +30,9 @@ async function begin() {
     model = await (await ask("v1/model")).json();
     id("login").hidden = true;
     id("model").textContent = `${model.findings.length} findings · ${model.model.backbone} · model ${model.model.sha256.slice(0, 12)}`;
+    id("reading").hidden = !model.verdicts;
+    if (model.verdicts) id("keeps").textContent = "PNG, JPEG or DICOM; frontal and upright. Of a film on which you give a verdict "
+      + (model.verdicts.films ? "your labels and a picture are kept; nothing else is." : "your labels are kept; nothing else is.");
     tell([...model.notes].join(" "));
   } catch (error) { tell(error.message); }
 }
@@ -174,7 +178,12 @@ function pane(film) {
     part("gate").textContent = film.status === "refused"
       ? `Refused: ${film.answer.reason}. ${film.answer.message} No number is given.` : film.problem;
   }
-  if (film.status === "answered") findings(film, part, heat);
+  root.film = film;
+  if (film.status === "answered") {
+    findings(film, part, heat);
+    if (model?.verdicts) verdictPart(film, root);
+    if (model?.index) neighbours(film, part("near"));
+  }
   return root;
 }
 
@@ -193,6 +202,7 @@ function paint(film, canvas) {
 function findings(film, part, heat) {
   const { probabilities, thresholds, called, not_called } = film.answer;
   part("findings").hidden = false;
+  part("reading-head").hidden = !model?.verdicts;
   part("rest").textContent = `Thresholds: ${film.answer.thresholds_from}. Film ${film.answer.input.sha256.slice(0, 12)}, model ${film.answer.model.sha256.slice(0, 12)}.`;
   part("against").hidden = !(called.includes("No Finding") && called.length > 1);
   const body = part("findings").querySelector("tbody");
@@ -213,6 +223,9 @@ function findings(film, part, heat) {
     number.textContent = value.toFixed(3) + (threshold === null ? "" : ` (threshold ${threshold.toFixed(3)})`);
     cell.append(bar, number);
     heatCell(film, name, row.insertCell(), heat);
+    if (model?.verdicts) readings(film, name, row.insertCell());
+    row.setAttribute("role", "row"); head.setAttribute("role", "rowheader");   // which the phone's layout would take away
+    for (const one of row.cells) if (one !== head) one.setAttribute("role", "cell");
   }
 }
 
@@ -253,6 +266,11 @@ function overlay(film, heat) {
 }
 
 // ---- ways in ----
+for (const button of document.querySelectorAll("#phantoms button")) button.addEventListener("click", async () => {
+  const path = button.querySelector("img").getAttribute("src");
+  try { add([new File([await (await ask(path)).blob()], button.getAttribute("aria-label"), { type: "image/png" })]); choose(films.at(-1)); }
+  catch (error) { tell(error.message); }
+});
 id("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
 for (const kind of ["dragenter", "dragover"]) document.addEventListener(kind, (event) => { event.preventDefault(); id("drop").classList.add("over"); });
 for (const kind of ["dragleave", "drop"]) document.addEventListener(kind, () => id("drop").classList.remove("over"));

@@ -17,6 +17,7 @@ from hilum.workflows.demo.options import DemoFilms, DemoOptions
 from hilum.workflows.inference.predict import predict
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 from hilum.workflows.study.plan import StudyPlan
+from hilum.workflows.study.record import StudyCell, StudyRecord
 from hilum.workflows.study.study import StudyResult, study
 
 __all__ = ["PHANTOMS", "RECORD", "STORE", "DemoFilms", "DemoOptions", "demo"]
@@ -70,14 +71,19 @@ def demo(
     return result
 
 
+def model_of(record: StudyRecord) -> StudyCell | None:
+    """Return the first model's run with the most labels, None where none is finished."""
+    finished = record.chosen(model=record.models[0], group="main")
+    return max(finished, key=lambda cell: cell.fraction or 0.0, default=None)
+
+
 def _read_archive(
     options: DemoOptions, films: DemoFilms, result: StudyResult, listener: Listener
 ) -> None:
     """Draw new patients as an archive's DICOM files, prepare them, and let a model of the study predict them."""
-    finished = result.record.chosen(model=result.record.models[0], group="main")
-    if (options.out / PREDICTIONS).is_file() or not finished:
+    model = model_of(result.record)
+    if (options.out / PREDICTIONS).is_file() or model is None:
         return
-    model = max(finished, key=lambda cell: cell.fraction or 0.0)
     root, store, seed = options.out / ARCHIVE, options.out / ARCHIVE_STORE, options.seed + 1
     drawn = PhantomOptions(ARCHIVE_FILMS, films.drawn_size, seed, "even", format="dicom")
     write_phantoms(root, drawn)
