@@ -9,12 +9,15 @@ from hilum.cli.shared import RESEARCH_ONLY, UNSHARED, Shared, answer, by_reason
 from hilum.cli.terminal.console import listening
 from hilum.counts import counted
 
-RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
+RUN = Parameter(
+    help="Folder of a fine-tuned run, its bundle, or starter: the small model in the package."
+)
 FILMS = Parameter(
     help="Image files, folders of them, @list.txt with one path a line, or one store."
 )
 OUT = Parameter(
-    help="CSV file to write: a row for each film, a column for each finding, and the findings called."
+    help="CSV file to write: a row for each film, a column for each finding, and the findings called; without it "
+    "they are shown."
 )
 DEVICE = Parameter(help="Device.")
 KEEP_DAMAGED = Parameter(
@@ -33,24 +36,26 @@ def predict(
     film: Annotated[tuple[Path, ...], FILMS],
     /,
     *,
-    out: Annotated[Path, OUT],
+    out: Annotated[Path | None, OUT] = None,
     keep_damaged: Annotated[bool, KEEP_DAMAGED] = False,
     keep: Annotated[tuple[str, ...], KEEP] = (),
     names_file: Annotated[Path | None, NAMES_FILE] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], DEVICE] = "auto",
     shared: Shared = UNSHARED,
 ) -> None:
-    """Write the probability of every finding for films or a whole store to a CSV file.
+    """Show the probability of every finding for films, or write them to a CSV file, also of a whole store.
 
     Films are prepared as the model's training films were. One that cannot be read is left out, with
     a line, and the exit code is 1. Those that look inverted or turned are named, in the column
     looks_like too. Research use only, not a medical device.
 
     Examples:
+      hilum predict starter film.png
       hilum predict runs/moco-10 film.png other.jpg --out predictions.csv
       hilum predict runs/moco-10 films/ @more.txt --out predictions.csv
       hilum predict runs/moco-10 stores/nih14 --out predictions.csv
     """
+    from hilum.cli.terminal.predictions import predictions_text
     from hilum.workflows.inference.image_files import refuse_failed
     from hilum.workflows.inference.predict import predict as run_predict
 
@@ -65,10 +70,11 @@ def predict(
             keep=keep,
             names_file=names_file,
         )
+    shown = predictions_text(result) if result.out is None else str(result.out)
     failed = by_reason("left out", {"unreadable": len(result.failed)} if result.failed else {})
     answer(
         shared,
         result,
-        f"{counted(result.films, 'film')}{failed}{by_reason('flagged', result.flagged)}. {RESEARCH_ONLY}\n{result.out}",
+        f"{counted(result.films, 'film')}{failed}{by_reason('flagged', result.flagged)}. {RESEARCH_ONLY}\n{shown}",
     )
     refuse_failed(result.failed, result.films, result.out)

@@ -40,6 +40,18 @@ def test_all_films_have_pseudonyms_where_one_is_dicom(export: Export, tmp_path: 
     assert names.stat().st_mode & 0o777 == 0o600
 
 
+def test_dicom_films_have_numbers_where_nothing_is_written(export: Export, tmp_path: Path) -> None:
+    files = [export("Poe"), export("Poe b")]
+    named = film_names(files, None)
+    assert [named.of(file) for file in files] == ["film 1 of 2", "film 2 of 2"]
+    assert named.as_given(files[1]) == "film 2 of 2"
+    twice = film_names([*files, files[0]], None)
+    assert twice.of(files[0]) == twice.as_given(files[0]) == "film 1 of 3"
+    assert not list(tmp_path.rglob("hilum.key"))
+    with pytest.raises(OptionError, match="give --out too"):
+        film_names(files, None, names_file=tmp_path / "names.csv")
+
+
 def test_a_table_of_names_is_refused_inside_a_run(export, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "options.yaml").touch()

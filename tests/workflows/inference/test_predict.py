@@ -13,6 +13,7 @@ from heard import Heard
 from hilum.bundle.film_reading import BATCH
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import Catalog, film_table
+from hilum.cli.terminal.predictions import predictions_text
 from hilum.errors import DataError, OptionError
 from hilum.images.films import Films
 from hilum.phantoms import PhantomOptions
@@ -37,6 +38,28 @@ def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
         assert table.loc[row, ["Edema", "Mass"]].to_dict() == pytest.approx(expected, abs=2e-6)
         assert table["called"].fillna("")[row] == "|".join(predictor.called(expected))
     assert table["Edema"].nunique() == 4
+
+
+def test_without_a_file_the_same_numbers_are_in_the_result(
+    classifier: Path, film_files: list[Path], tiny_store: Path, tmp_path: Path
+) -> None:
+    written = predict(classifier, film_files, tmp_path / "table.csv", "cpu")
+    result = predict(classifier, film_files, device="cpu")
+    table = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert (result.out, result.films, result.failed) == (None, written.films, written.failed)
+    assert [one.film for one in result.predictions] == list(table["film"])
+    assert ["|".join(one.called) for one in result.predictions] == list(table["called"])
+    for name in ("Edema", "Mass"):
+        shown = [one.probabilities[name] for one in result.predictions]
+        np.testing.assert_allclose(shown, table[name], atol=1e-6)
+    plain = result.to_json()
+    assert set(plain) == {"films", "failed", "flagged", "thresholds", "predictions"}
+    assert set(written.to_json()) == {"out", "films", "failed", "flagged"}
+    text = predictions_text(result).splitlines()
+    assert [line for line in text if line in set(table["film"])] == list(table["film"])
+    assert sum(line.startswith("Edema") for line in text) == result.films
+    with pytest.raises(OptionError, match=r"is a store: give --out"):
+        predict(classifier, tiny_store, device="cpu")
 
 
 def test_films_that_look_inverted_or_turned_are_named(classifier: Path, tmp_path: Path) -> None:

@@ -36,19 +36,30 @@ class FilmNames:
         """Return what a file is called in a line for the user, who knows which he gave."""
         if file not in self.names:
             return str(file)
-        return f"film {self.files.index(file) + 1} of {len(self.files)} ({self.names[file]})"
+        place, name = place_of(self.files.index(file), len(self.files)), self.names[file]
+        return place if name == place else f"{place} ({name})"
+
+
+def place_of(number: int, files: int) -> str:
+    """Return a file's place among those given, in words.
+
+    >>> place_of(0, 3)
+    'film 1 of 3'
+    """
+    return f"film {number + 1} of {files}"
 
 
 def film_names(
     files: Sequence[Path],
-    out: Path,
+    out: Path | None,
     names_file: Path | None = None,
 ) -> FilmNames:
     """Return the files and what each is called.
 
     Args:
         files: Film files.
-        out: What will be written; the group's key is looked for beside it, and made.
+        out: What will be written; the group's key is looked for beside it, and made. None where nothing
+            will be: then DICOM films are called by their places.
         names_file: CSV of pseudonyms and files, for the owner's eyes alone.
 
     Raises:
@@ -63,6 +74,14 @@ def film_names(
                 f"--names-file {names_file}: no film is DICOM, and each keeps its path; leave it out."
             )
         return FilmNames(list(files))
+    if out is None:
+        if names_file is not None:
+            raise OptionError(
+                f"--names-file {names_file}: no file is written that calls films by pseudonyms; give --out too."
+            )
+        numbered = reversed(list(enumerate(files)))  # of a file given twice the first place counts
+        places = {file: place_of(number, len(files)) for number, file in numbered}
+        return FilmNames(list(files), places)
     headers = dict(zip(dicom, read_headers(Path(), list(map(str, dicom))), strict=True))
     uids = {
         file: header.sop_uid for file, header in headers.items() if isinstance(header, DicomHeader)

@@ -146,7 +146,7 @@ def prepared_files(
     raise DataError(f"none of the {len(files)} films could be read; the first: {reason}")
 
 
-def refuse_failed(failed: Mapping[str, str], films: int, out: Path) -> None:
+def refuse_failed(failed: Mapping[str, str], films: int, out: Path | None) -> None:
     """Raise where files were left out, once the others are written: a list with holes is no success.
 
     Raises:
@@ -155,7 +155,7 @@ def refuse_failed(failed: Mapping[str, str], films: int, out: Path) -> None:
     if failed:
         raise DataError(
             f"{len(failed):,} of {films + len(failed):,} films could not be read (each has a line above); "
-            f"{out} has the others."
+            f"{out or 'the table'} has the others."
         )
 
 

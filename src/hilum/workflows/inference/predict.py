@@ -1,16 +1,15 @@
-"""Prediction: probabilities of every finding for film files or a store, as a CSV."""
+"""Prediction: probabilities of every finding for film files or a store, as a CSV or in memory."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from hilum.bundle.film_reading import BATCH
 from hilum.bundle.model_folder import age_notes
@@ -31,29 +30,43 @@ from hilum.workflows.inference.image_files import (
 
 
 @dataclass(frozen=True)
+class FilmPrediction:
+    """One film: what it is called in results, the probability of each finding, and the findings called."""
+
+    film: str
+    probabilities: dict[str, float]
+    called: tuple[str, ...]
+    looks_like: str
+    """An entry of `hilum.images.film_check.FLAGS`."""
+
+
+@dataclass(frozen=True)
 class PredictResult:
     """The table's path, its number of films, the reason for each unreadable file, and what looks inverted or turned."""
 
-    out: Path
+    out: Path | None
+    """None where no file was to be written: then ``predictions`` has the films."""
     films: int
     failed: dict[str, str]
     flagged: dict[str, int] = field(default_factory=dict)
     """Films by what they look like, entries of `hilum.images.film_check.FLAGS`."""
+    predictions: tuple[FilmPrediction, ...] = ()
+    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    """Of each finding; None where it is never called."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        return {
-            "out": str(self.out),
-            "films": self.films,
-            "failed": self.failed,
-            "flagged": self.flagged,
-        }
+        plain = {"films": self.films, "failed": self.failed, "flagged": self.flagged}
+        if self.out is not None:
+            return {"out": str(self.out), **plain}
+        rows = [asdict(one) for one in self.predictions]
+        return {**plain, "thresholds": dict(self.thresholds), "predictions": rows}
 
 
 def predict(
     run: str | Path,
     films: str | Path | Sequence[str | Path],
-    out: str | Path,
+    out: str | Path | None = None,
     device: str = "auto",
     listener: Listener = SILENT,
     *,
@@ -63,12 +76,12 @@ def predict(
 ) -> PredictResult:
     """Write one row a film: its path, the probability of every finding, the findings called, and what it looks like.
 
-    A file that cannot be read is left out and named in the result.
+    Without ``out`` the rows are in the result alone. A file that cannot be read is left out and named in the result.
 
     Args:
-        run: A fine-tuned run or its bundle.
+        run: A fine-tuned run, its bundle, or ``starter``.
         films: Image files, folders of them, ``@list.txt`` with one path a line, or one store.
-        out: The CSV file to write.
+        out: The CSV file to write, if any.
         device: auto, cpu or cuda.
         listener: Receives notes and progress.
         keep_damaged: Read JPEGs whose decoder reports damaged data.
@@ -76,38 +89,52 @@ def predict(
         names_file: CSV to write, for your eyes alone: which film is which file, of DICOM films.
 
     Raises:
-        OptionError: ``out`` is a folder, or damaged films are to be read of a store.
+        OptionError: ``out`` is a folder or, of a store, missing; or damaged films are to be read of a store.
         RunError: The run has no classifier.
         DataError: Not one film could be read, or the store was prepared in another way than the
             model.
     """
-    out = as_path("out", out)
-    if out.is_dir():
+    out = None if out is None else as_path("out", out)
+    if out is not None and out.is_dir():
         raise OptionError(
             f"--out is {out}, a folder: give a file name, such as {out / 'predictions.csv'}."
         )
     files = image_files(films, listener)
+    stored = len(files) == 1 and is_store(files[0])
+    if stored and out is None:
+        raise OptionError(f"{files[0]} is a store: give --out, such as predictions.csv.")
     refuse_keeping(keep_damaged, files)
     predictor = Predictor.load(as_path("run", run), device, keep_damaged=keep_damaged, keep=keep)
     listener.device(describe_device(predictor.device))
     for line in (*age_notes(as_path("run", run)), *predictor.description.call_notes()):
         listener.note(line)
     failed: dict[str, str] = {}
-    if len(files) == 1 and is_store(files[0]):
-        paths, scores, flags = _score_store(predictor, files[0], listener)
+    if stored:
+        scored = _score_store(predictor, files[0], listener)
     else:
         private = None if names_file is None else as_path("names_file", names_file)
         named = film_names(files, out, private)
-        paths, scores, flags = _score_files(predictor, named, failed, listener)
-    table = pd.DataFrame(scores, columns=list(predictor.findings))
-    by_name = [dict(zip(predictor.findings, row, strict=True)) for row in scores]
-    called = ["|".join(predictor.called(probabilities)) for probabilities in by_name]
-    table.insert(0, "film", paths)
+        scored = _score_files(predictor, named, failed, listener)
+    flagged = dict(Counter(filter(None, scored.flags)).most_common())
+    rows = tuple(_predictions(predictor, scored))
+    if out is None:
+        thresholds = predictor.description.thresholds
+        return PredictResult(None, len(rows), failed, flagged, rows, thresholds)
+    write_predictions(out, predictor.findings, rows)
+    return PredictResult(out, len(rows), failed, flagged)
+
+
+def write_predictions(
+    out: Path, findings: Sequence[str], predictions: Sequence[FilmPrediction]
+) -> None:
+    """Write the CSV: a row a film."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    table = table.assign(called=called, looks_like=flags)
-    lines = list(table.itertuples(index=False, name=None))
-    write_csv(out, list(table.columns), lines, "{:.6f}")
-    return PredictResult(out, len(table), failed, dict(Counter(filter(None, flags)).most_common()))
+    columns = ["film", *findings, "called", "looks_like"]
+    lines = [
+        (film.film, *film.probabilities.values(), "|".join(film.called), film.looks_like)
+        for film in predictions
+    ]
+    write_csv(out, columns, lines, "{:.6f}")
 
 
 class _FilmScores(NamedTuple):
@@ -116,6 +143,12 @@ class _FilmScores(NamedTuple):
     paths: list[str]
     scores: list[list[float]]
     flags: list[str]
+
+
+def _predictions(predictor: Predictor, scored: _FilmScores) -> Iterator[FilmPrediction]:
+    for path, scores, flag in zip(*scored, strict=True):
+        by_name = dict(zip(predictor.findings, scores, strict=True))
+        yield FilmPrediction(path, by_name, tuple(predictor.called(by_name)), flag)
 
 
 def _score_store(predictor: Predictor, folder: Path, listener: Listener) -> _FilmScores:
