@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,9 @@ class ExportedContent:
     derived_from: tuple[Mapping[str, Any], ...] = ()
     """What training started from, the nearest first: kind, name, licence, source, sha256."""
     hilum: str = ""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """AUROC by evaluation, as the card shows it: films, patients, ``auroc`` (the mean over
+    ``findings_scored``) and that of each of ``findings``, with ``value`` and ``interval``."""
 
 
 @dataclass(frozen=True)

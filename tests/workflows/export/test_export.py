@@ -177,7 +177,12 @@ def test_the_card_is_one_of_the_hub_and_names_nobody(bundle: Path, exported_run:
     assert config["pretrained_cfg"]["input_size"] == [1, 32, 32]
     assert config["pretrained_cfg"]["license"] == "cc-by-4.0"  # and not that of timm's weights
     assert "origin_url" not in config["pretrained_cfg"]
-    assert "[" in text.split("| Edema |")[1].splitlines()[0]  # an interval
+    row = text.split("| Edema |")[1].splitlines()[0]
+    (scored,) = json.loads((bundle / DESCRIPTION).read_bytes())["results"].values()
+    ends = scored["findings"]["Edema"]
+    shown = "{:.3f} [{:.3f}, {:.3f}]".format(ends["value"], *ends["interval"])
+    assert shown in row
+    assert result.metric_value == pytest.approx(scored["auroc"]["value"], abs=1e-4)
     everything = "".join((bundle / name).read_text("utf-8") for name in (CARD, DESCRIPTION, CHECKS))
     for name in (str(exported_run.parent), "/nowhere", "tiny", "p1", "1.png"):
         assert name not in everything, name

@@ -61,6 +61,7 @@ from hilum.workflows.export.script import predict_script
 from hilum.workflows.export.timm_weights import from_folder, timm_network, write_config
 from hilum.workflows.pseudo_label.starting_run import kept_run
 
+NOTHING: Mapping[str, EvaluationRecord] = {}
 FILMS = 14
 """Films on which model.onnx is compared with torch."""
 
@@ -105,7 +106,7 @@ def export(run: str | Path, options: ExportOptions, listener: Listener = SILENT)
     listener.progress("export", 0, 3)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(options.out) as aside:
-        content = write_model(aside, model, options.licence, origin)
+        content = write_model(aside, model, options.licence, origin, evaluations)
         listener.progress("export", 1, 3)
         proof = check_model(aside, model, films, films_from)
         listener.progress("export", 2, 3)
@@ -125,6 +126,7 @@ def write_model(
     model: Model,
     licence: str | None = None,
     origin: tuple[Mapping[str, Any], ...] = (),
+    evaluations: Mapping[str, EvaluationRecord] = NOTHING,
 ) -> ExportedContent:
     """Write weights, config.json, model.onnx and model.json into a folder.
 
@@ -160,7 +162,8 @@ def write_model(
         FEATURES,
         outputs[-1].shape[1],
     )
-    content = ExportedContent(record, head, licence, origin, __version__)
+    results = {name: _held_out(one) for name, one in evaluations.items()}
+    content = ExportedContent(record, head, licence, origin, __version__, results)
     described = replace(_public(description), format=FORMAT)
     write_json(
         folder / DESCRIPTION,
@@ -255,6 +258,17 @@ def _results(run: Path) -> tuple[Mapping[str, EvaluationRecord], float | None]:
         raise RunError(f"{run}: its results are damaged ({error}).") from error
     public = {public_name(name): one for name, one in evaluations.items()}
     return public, (metrics.get("training") or {}).get("best")
+
+
+def _held_out(evaluation: EvaluationRecord) -> dict[str, Any]:
+    """Return what ``model.json`` holds of an evaluation."""
+    return {
+        "films": evaluation.films,
+        "patients": evaluation.patients,
+        "auroc": evaluation.auroc.to_json(),
+        "findings_scored": evaluation.findings_scored,
+        "findings": {name: one.auroc.to_json() for name, one in evaluation.findings.items()},
+    }
 
 
 def _public(description: Description) -> Description:
