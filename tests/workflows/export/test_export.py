@@ -186,6 +186,9 @@ def test_the_card_is_one_of_the_hub_and_names_nobody(bundle: Path, exported_run:
     everything = "".join((bundle / name).read_text("utf-8") for name in (CARD, DESCRIPTION, CHECKS))
     for name in (str(exported_run.parent), "/nowhere", "tiny", "p1", "1.png"):
         assert name not in everything, name
+    places = [str(Path(hilum.__file__).parent), str(Path.home()), "site-packages"]
+    for file in bundle.iterdir():
+        assert not [place for place in places if place.encode() in file.read_bytes()], file
 
 
 def test_check_computes_again_and_finds_each_changed_file(bundle: Path, tmp_path: Path) -> None:

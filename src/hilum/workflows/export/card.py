@@ -77,6 +77,7 @@ def metadata(
             task_type="image-classification",
             dataset_type=public[0] if public else "private",
             dataset_name=name,
+            dataset_split=name,  # results that differ in their names alone are taken for one data set's
             metric_type="roc_auc",
             metric_name=f"mean AUROC over {counted(len(one.findings_scored), 'finding')}",
             metric_value=round(one.auroc_macro, 4),
