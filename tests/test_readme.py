@@ -22,7 +22,8 @@ def tree() -> str:
     """One line a module: its place and its docstring's first line; a package's line has its folder's name."""
     package = REPOSITORY / "src" / "hilum"
     lines = []
-    for path in sorted(package.rglob("*.py"), key=place):
+    modules = [path for path in package.rglob("*.py") if (path.parent / "__init__.py").is_file()]
+    for path in sorted(modules, key=place):
         said = (
             (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
             .splitlines()[0]

@@ -76,6 +76,8 @@ def read_modules(source: Path) -> dict[str, Module]:
     """Return every module below ``source`` (the folder ``src``) by its dotted name."""
     modules = {}
     for path in sorted(source.rglob("*.py")):
+        if not (path.parent / "__init__.py").is_file():
+            continue  # the script in a bundle
         parts = list(path.relative_to(source).with_suffix("").parts)
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)

@@ -14,7 +14,9 @@ from hilum.workflows.inference.options import ExplainOptions
 if TYPE_CHECKING:
     from hilum.workflows.inference.explain import Explained, ExplainResult
 
-RUN = Parameter(help="Folder of a fine-tuned run, or its bundle.")
+RUN = Parameter(
+    help="Folder of a fine-tuned run, its bundle, or starter: the small model in the package."
+)
 FILMS = Parameter(
     help="Image files, folders of them, @list.txt with one path a line, or one store."
 )

@@ -10,7 +10,9 @@ from hilum.cli.terminal.console import listening
 from hilum.counts import counted
 from hilum.serving.options import ServeOptions
 
-RUN = Parameter(help="Folder of a fine-tuned run, or a bundle of `hilum export`.")
+RUN = Parameter(
+    help="Folder of a fine-tuned run, a bundle of `hilum export`, or starter: the small model in the package."
+)
 USUAL = ServeOptions()
 
 
@@ -29,6 +31,7 @@ def serve(
     SIGTERM ends it, after the films on their way. Research use only, not a medical device.
 
     Examples:
+      hilum serve starter
       hilum serve runs/moco-10
       hilum serve runs/moco-10 --port 9000 --allow-host films.hospital.example
     """
