@@ -10,11 +10,12 @@ b) what is usually written: pydicom's ``pixel_array``, ``apply_modality_lut``, `
 c) headers a second of `hilum.sources.archive.headers.read_headers` (its processes and pipes included) against
    ``dcmread(stop_before_pixels=True)`` in as many processes, on files of few pixels.
 
-Every side starts its own processes each time, with their imports; imports of the process that starts them are
-left out. What is compared runs in turns, in an order that changes; each ratio is the median over the pairs of
-neighbours, in wall time and in processor time (of all processes), with the lowest and the highest: of the whole,
-and of the films beyond the first fourth, whose cost is that of a large archive's. The films of b are fewer,
-since it is slow. Besides, the peak of a worker's memory with one film of 4000 px.
+The films are phantoms with the noise of a detector. Every side starts its own processes each time, with their
+imports; imports of the process that starts them are left out. What is compared runs in turns, in an order that
+changes; each ratio is the median over the pairs of neighbours, in wall time and in processor time (of all
+processes), with the lowest and the highest: of the whole, and of the films beyond the first fourth, whose cost is
+that of a large archive's. The films of b are fewer, since it is slow. Besides, the peak of a worker's memory with one
+film of 4000 px.
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from dicom_files import Variant, dicom_bytes
-
 warnings.simplefilter("ignore")
 SIZE = 256
 PICTURES = 20
@@ -58,16 +57,15 @@ PLUGINS = {"lossless-1": "gdcm", "jpeg-2000": "pylibjpeg"}
 
 
 def drawn(side: int, seed: int) -> np.ndarray:
-    """Return a film of 12 bits with the noise of a detector and a dark border, int64 [side, side]."""
-    rng = np.random.default_rng(seed)
-    down, across = np.mgrid[:side, :side] / side
-    body = (
-        2000
-        + 1200 * np.sin(5 * across + seed) * np.cos(4 * down)
-        + 500 * np.sin(40 * across * down)
-    )
-    film = body + rng.normal(0, 12, (side, side))
-    film[: side // 30] = film[:, : side // 40] = 60
+    """Return a phantom's film of 12 bits with the noise of a detector, int64 [side, side]."""
+    from hilum.phantoms.cohort import cohort
+    from hilum.phantoms.film import draw
+    from hilum.phantoms.options import PhantomOptions
+
+    films = list(cohort(PhantomOptions(2 * PICTURES, 512, 0)))
+    grey = draw(films[seed], 512, 0)[0].astype(np.float32)
+    film = cv2.resize(grey, (side, side), interpolation=cv2.INTER_CUBIC) * 16
+    film += np.random.default_rng(seed).normal(0, 12, (side, side))
     return np.rint(film.clip(0, 4095)).astype(np.int64)
 
 
@@ -76,12 +74,16 @@ def write_films(folder: Path, syntax: str, count: int, side: int) -> list[Path]:
     paths = [folder / f"{number:05d}.dcm" for number in range(count)]
     if folder.is_dir():  # by an earlier run
         return paths
+    from dicom_files import Variant, dicom_bytes  # not in the processes that are timed
+
     folder.mkdir(parents=True)
     files = []
     for number in range(min(count, PICTURES)):
+        film, inverted = drawn(side, number), number % 2 == 0
         variant = Variant(
-            syntax, drawn(side, number), syntax=syntax, photometric=("MONOCHROME1", "MONOCHROME2")[number % 2],
-            windows=((2048,), (3000,)), slope=1, intercept=0, shape=("INVERSE", "IDENTITY")[number % 2],
+            syntax, 4095 - film if inverted else film, syntax=syntax,
+            photometric="MONOCHROME1" if inverted else "MONOCHROME2",
+            windows=((2048,), (3900,)), slope=1, intercept=0, shape="INVERSE" if inverted else "IDENTITY",
             tags={
                 "PatientID": "P1000000", "StudyInstanceUID": "1.2.3.1000000", "AccessionNumber": "A1000000",
                 "SeriesInstanceUID": "1.2.3.1000000.1", "SOPInstanceUID": "1.2.3.1000000.1.1",
@@ -144,10 +146,11 @@ def in_processes(work: Callable[[Any], Any], parts: list[Any], workers: int) -> 
 
 def with_hilum(folder: Path, workers: int) -> None:
     """Do what `hilum prepare dicom` does once it is imported, to the finished store and its split."""
+    from hilum.images.decoding.film_process import processes_kept
     from hilum.sources import read_source
     from hilum.workflows.prepare.prepare import PrepareOptions, prepare
 
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as out, processes_kept():
         os.environ["HILUM_KEY_FILE"] = f"{out}/hilum.key"
         catalog = read_source("dicom", folder)
         result = prepare(catalog, f"{out}/store", PrepareOptions(SIZE, workers=workers))
@@ -225,6 +228,10 @@ def _processor_seconds() -> float:
 
 def of_films(syntax: str, paths: list[Path], usual: int, options: argparse.Namespace) -> Any:
     """Compare a and b on films of one syntax."""
+    from hilum.sources import load_source
+    from hilum.workflows.prepare import prepare  # noqa: F401 - imported before anything is timed
+
+    load_source("dicom")
     workers = options.workers
     part = paths[0].parent.with_name(f"{syntax}-part")
     if not part.is_dir():
@@ -243,8 +250,9 @@ def of_films(syntax: str, paths: list[Path], usual: int, options: argparse.Names
 
     sides = {"hilum": Side(hilum, len(paths)), "a_bare": Side(bare, len(paths))}
     try:
-        as_usual(paths[0])
-        sides["b_usual"] = Side(pydicom, usual)
+        if usual:
+            as_usual(paths[0])
+            sides["b_usual"] = Side(pydicom, usual)
     except Exception as error:  # noqa: BLE001 - a package that b needs is missing
         print(f"{syntax}: b is not run: {error}"[:200], flush=True)
     bare(len(paths))  # the files come into the cache
@@ -295,6 +303,9 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--films", type=int, help="of each syntax; by default enough for each")
+    parser.add_argument(
+        "--usual", type=int, help="films of each syntax that b reads; 0 leaves b out"
+    )
     parser.add_argument("--side", type=int, default=2500, help="in pixels")
     parser.add_argument("--headers", type=int, default=20_000, help="0 leaves c out")
     parser.add_argument("--pairs", type=int, default=5, help="0 writes the films only")
@@ -316,6 +327,7 @@ def main() -> None:
         for syntax in options.syntaxes:
             films, usual = FILMS[syntax]
             films = options.films or films
+            usual = usual if options.usual is None else options.usual
             paths = write_films(folder / syntax, syntax, films, options.side)
             if options.pairs:
                 result[syntax] = of_films(syntax, paths, min(usual, films), options)

@@ -46,6 +46,7 @@ OUT = Parameter(help="Folder of the store; an unfinished one is resumed.")
 
 def source_command(name: str) -> Callable[..., None]:
     """Return the command that prepares a source: common options and the source's own, side by side."""
+    from hilum.images.decoding.film_process import processes_kept
     from hilum.workflows.prepare.prepare import PrepareOptions, PrepareResult, prepare
 
     source_options: Any = load_source(name).Options
@@ -63,7 +64,7 @@ def source_command(name: str) -> Callable[..., None]:
         shared: Shared = UNSHARED,
     ) -> None:
         chosen = {entry.name: getattr(source, entry.name) for entry in fields(source)}
-        with listening() as listener:
+        with listening() as listener, processes_kept():
             catalog = read_source(name, root, listener, **chosen)
             for note in catalog.notes:
                 listener.note(note)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.images.decoding.pool import MEMORY, ONE_THREAD
+from hilum.images.decoding.film_process import ONE_THREAD
+from hilum.images.decoding.worker import MEMORY
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
 from hilum.serving.child import PREPARED

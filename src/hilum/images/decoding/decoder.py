@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import DataError
-from hilum.images.decoding.pool import MEMORY, Job, Outcome, Pool, Setup
+from hilum.images.decoding.pool import Job, Outcome, Pool, Setup
+from hilum.images.decoding.worker import MEMORY
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS, UnreadableFilm
 

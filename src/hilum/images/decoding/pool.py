@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import queue
 import signal
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hilum.errors import DataError
-from hilum.images.decoding.worker import CURRENT
-from hilum.workers.process import WorkerProcess
+from hilum.images.decoding.film_process import film_process
+from hilum.images.decoding.worker import MEMORY
 
 JOB_SECONDS = 0.2
 """Duration of a job: long beside the cost of sending one, short beside the whole."""
 FIRST_FILMS, MOST_FILMS = 4, 512
-PIPE_BYTES = 2**18
-"""Capacity of a worker's input pipe: all its jobs fit, so that sending one never waits for a film
-that hangs."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""Variables of a worker: it is one of several, and its sums are too small to be divided."""
 AHEAD = 2
 """Jobs a worker holds, so that it never waits for the next."""
-MEMORY = 2**29
-"""Bytes that decoding a film may take, beside those of the process itself."""
 TRIES = 2
 """A film whose process died is tried once more, alone: the process may have died of something
 else."""
@@ -99,40 +88,16 @@ class _Worker:
     def __init__(self, setup: Setup, answers: queue.SimpleQueue[Any]) -> None:
         self.ready = False
         self.jobs: dict[int, Job] = {}
-        self._current = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end
-        self._current.write(CURRENT.pack(-1, -1))
-        self._current.flush()
-        handle = self._current.fileno()
-        self.process = WorkerProcess(
-            ["-m", "hilum.images.decoding.worker"],
-            {**os.environ, **ONE_THREAD},  # each thread's buffers would count as memory
-            reads_output=True,
-            pass_fds=[handle],
-        )
-        with suppress(OSError):
-            fcntl.fcntl(self.process.input, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self.process = film_process()
         self._reader = threading.Thread(target=self._read, args=(answers,), daemon=True)
         self._reader.start()
-        options = dict(setup.options)
-        self.send({**setup._asdict(), "root": None, "options": options, "current": handle})
-
-    def send(self, value: dict[str, Any]) -> None:
-        """Write one line; the reading thread notices a worker that is dead already."""
-        with suppress(BrokenPipeError):
-            self.process.input.write(json.dumps(value).encode() + b"\n")
-            self.process.input.flush()
-
-    def current_film(self) -> tuple[int, int]:
-        """Return the number of the job that the worker is at or died at, and the film's index in it."""
-        number, index = CURRENT.unpack(os.pread(self._current.fileno(), CURRENT.size, 0))
-        return number, index
+        self.process.send({**setup._asdict(), "root": None, "options": dict(setup.options)})
 
     def end(self) -> None:
         """Kill the process and close all that belongs to it."""
         self.process.kill()
         self._reader.join()  # before the pipe that it reads is closed
         self.process.end()
-        self._current.close()
 
     def _read(self, answers: queue.SimpleQueue[Any]) -> None:
         for line in self.process.output:
@@ -182,6 +147,11 @@ class Pool:
         """End all processes at once, also those that are decoding."""
         self.end()
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs its processes hold at once."""
+        return AHEAD * len(self._workers)
+
     def start(self, workers: int) -> None:
         """Start processes until there are so many."""
         while len(self._workers) < workers:
@@ -230,7 +200,7 @@ class Pool:
                     return
                 self._sent += 1
                 worker.jobs[self._sent] = job
-                worker.send(
+                worker.process.send(
                     {
                         "number": self._sent,
                         "shard": job.file,
@@ -243,7 +213,7 @@ class Pool:
     def _replace_lost(self, worker: _Worker) -> Iterator[tuple[Job, list[Outcome]]]:
         """Replace a dead process; return its jobs, but for a film that killed two processes."""
         status, errors = worker.process.wait(), worker.process.errors()[-2000:]
-        number, index = worker.current_film()
+        number, index = worker.process.current_film()
         worker.end()
         if not worker.ready:
             last = " ".join(errors.split())[-200:] or f"status {status}"

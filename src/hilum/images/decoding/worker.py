@@ -1,5 +1,6 @@
 """The decoding process: reads jobs as JSON lines, writes prepared films into the shard, answers in JSON lines.
 
+A job may also be to call a function for each of some paths, as an archive's headers are read.
 It is started as ``python -m hilum.images.decoding.worker`` and imports NumPy and OpenCV only, so
 that it starts in a fraction of a second. A decoder that crashes ends this process and no other; one
 that hangs is ended by the kernel's alarm, also when the parent process is gone. The film being
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -32,6 +33,8 @@ from hilum.images.rendering import Rendering
 DEFAULT_READER = "hilum.images.read:read_grey"
 CURRENT = struct.Struct("<qq")
 """The film being decoded: the job's number and the film's index in it; -1 before the first."""
+MEMORY = 2**29
+"""Bytes that a film or a header may take, beside those of the process itself."""
 
 
 class Setup(NamedTuple):
@@ -42,35 +45,60 @@ class Setup(NamedTuple):
     max_pixels: int
     patience: float
     memory: int
-    current: int
-    """Descriptor of the file that records the film being decoded."""
 
 
 def main() -> None:
-    """Do jobs from standard input until it ends."""
+    """Do jobs from standard input until it ends; the argument is the descriptor of the record of the current film."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     cv2.setNumThreads(1)
-    answers = os.fdopen(os.dup(1), "wb")
-    sent = json.loads(sys.stdin.buffer.readline())
-    module, _, name = sent["reader"].partition(":")
-    setup = Setup(
-        partial(getattr(importlib.import_module(module), name), **sent["options"]),
-        Preparation.from_json(sent["preparation"]),
-        sent["max_pixels"],
-        float(sent["patience"]),
-        sent["memory"],
-        sent["current"],
-    )
-    limit_memory(setup.memory)
+    current, setup, limited = int(sys.argv[1]), None, False
+    answers, errors = os.fdopen(os.dup(1), "wb"), os.dup(2)
     # What decoders print must neither mix with answers nor fill the disk.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
-    os.close(nothing)
-    _answer(answers, {"ready": True})
     for line in sys.stdin.buffer:
-        _answer(answers, _do(json.loads(line), setup))
+        job = json.loads(line)
+        if "number" in job and setup is not None:
+            _answer(answers, _do(job, setup, current))
+            continue
+        os.dup2(errors, 2)  # a reader that cannot be imported is told of
+        if "function" in job:
+            function = _named(job["function"])
+            os.dup2(nothing, 2)
+            if not limited:
+                limit_memory(MEMORY)
+                limited = True
+            _answer(answers, _call(function, job["paths"], job["patience"]))
+            continue
+        setup = Setup(
+            partial(_named(job["reader"]), **job["options"]),
+            Preparation.from_json(job["preparation"]),
+            job["max_pixels"],
+            float(job["patience"]),
+            job["memory"],
+        )
+        os.dup2(nothing, 2)
+        limit_memory(setup.memory)
+        _answer(answers, {"ready": True})
+
+
+def _named(name: str) -> Callable[..., Any]:
+    """Import a function by ``module:function``."""
+    module, _, function = name.partition(":")
+    return cast("Callable[..., Any]", getattr(importlib.import_module(module), function))
+
+
+def _call(function: Callable[[Path], Any], paths: list[str], patience: float) -> list[Any]:
+    """Return a function's results for paths; one that takes longer ends the process."""
+    results = []
+    for path in paths:
+        signal.setitimer(signal.ITIMER_REAL, patience)
+        try:
+            results.append(function(Path(path)))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    return results
 
 
 def limit_memory(more: int) -> None:
@@ -86,7 +114,7 @@ def limit_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
+def _do(job: dict[str, Any], setup: Setup, current: int) -> dict[str, Any]:
     """Return the result for each film, in order, and the seconds taken; or why nothing can be written."""
     began = time.perf_counter()
     film_bytes, films = setup.preparation.size**2, []
@@ -95,7 +123,7 @@ def _do(job: dict[str, Any], setup: Setup) -> dict[str, Any]:
         shard = os.open(job["shard"], os.O_WRONLY)
         try:
             for index, path in enumerate(job["paths"]):
-                os.pwrite(setup.current, CURRENT.pack(job["number"], index), 0)
+                os.pwrite(current, CURRENT.pack(job["number"], index), 0)
                 offset = job["offset"] + index * film_bytes
                 films.append(_film(Path(job["root"], path), shard, offset, setup, thumbnails))
         finally:
@@ -135,7 +163,7 @@ def _film(
     return [pixel_hash(film), *grey.shape, notes]
 
 
-def _answer(answers: BinaryIO, value: dict[str, Any]) -> None:
+def _answer(answers: BinaryIO, value: dict[str, Any] | list[Any]) -> None:
     answers.write(json.dumps(value).encode() + b"\n")
     answers.flush()
 

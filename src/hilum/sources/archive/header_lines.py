@@ -1,13 +1,30 @@
-"""A DICOM header as plain values for a line of JSON, and back."""
+"""A DICOM header as plain values for a line of JSON, and back; read in a process that a bad file may kill."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import date, time
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from hilum.images.dicom.header import DicomHeader
+from hilum.images.dicom.header import DicomHeader, read_header
+from hilum.images.unreadable import UnreadableFilm
+from hilum.sources.archive.entering import DAMAGED, DICOMDIR, NO_DICOM
+
+
+def header_line(path: Path) -> list[Any] | str:
+    """Return a file's header as `plain` does, or the reason why it has none.
+
+    What pydicom or the system says of a file is not passed on: it may quote the file.
+    """
+    try:
+        header = read_header(path)
+    except UnreadableFilm as error:
+        return NO_DICOM if error.reason.startswith("not a") or error.reason == "empty" else DAMAGED
+    except MemoryError:
+        return DAMAGED
+    return DICOMDIR if path.name.upper() == "DICOMDIR" and not header.has_pixels else plain(header)
 
 
 def plain(header: DicomHeader) -> list[Any]:

@@ -7,19 +7,20 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from pathlib import Path
 
 from hilum.errors import DataError
+from hilum.images.decoding.film_process import FilmProcess, film_process, give_back
 from hilum.images.dicom.header import DicomHeader
 from hilum.sources.archive.entering import DAMAGED
 from hilum.sources.archive.header_lines import header_of
-from hilum.workers.process import WorkerProcess
 
 CHUNK = 64
 """Files that are sent at once."""
 FEW = 200
 """Fewer files are not worth another process."""
+READ = {"function": "hilum.sources.archive.header_lines:header_line", "patience": 10.0}
+"""What a process is to do: a file that takes longer, in seconds, ends it."""
 SECONDS_BETWEEN = 0.5
 """Seconds between two calls of a progress."""
 Header = DicomHeader | str
@@ -89,14 +90,15 @@ class _Reader:
     def __enter__(self) -> _Reader:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._process.end()
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            give_back(self._process)
+        else:  # it may still have something to answer
+            self._process.end()
 
     def read(self, paths: Sequence[str]) -> list[Header]:
         """Return the headers of these files; where the process dies they are sent one by one."""
-        with suppress(BrokenPipeError):
-            self._process.input.write(json.dumps(paths).encode() + b"\n")
-            self._process.input.flush()
+        self._process.send({**READ, "paths": list(paths)})
         answer = self._process.output.readline()
         if answer.endswith(b"\n"):
             read = json.loads(answer)
@@ -108,17 +110,14 @@ class _Reader:
         return [header for path in paths for header in self.read([path])]
 
 
-def _started() -> WorkerProcess:
+def _started() -> FilmProcess:
     """Return a process that is ready.
 
     Raises:
         DataError: It ends at once.
     """
-    process = WorkerProcess(
-        ["-m", "hilum.sources.archive.header_worker"],
-        {**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # whose buffers would count as memory
-        reads_output=True,
-    )
+    process = film_process()
+    process.send({**READ, "paths": []})
     if process.output.readline():
         return process
     how = process.exit_message()

@@ -215,7 +215,10 @@ def _write_shards(plan: Plan, missing: Sequence[int], pool: Pool, progress: _Pro
     """Decode the missing shards' films; a thread hashes and flushes each full shard meanwhile."""
     finishing: list[Future[None]] = []
     try:
-        with closing(_OpenShards(plan, missing)) as shards, ThreadPoolExecutor(1) as finisher:
+        with (
+            closing(_OpenShards(plan, missing, pool.jobs)) as shards,
+            ThreadPoolExecutor(1) as finisher,
+        ):
             progress.begin()
             for job, outcomes in pool.run(shards.next_job):
                 progress.add(len(outcomes), sum(outcome.pixels is None for outcome in outcomes))
@@ -235,17 +238,24 @@ def _write_shards(plan: Plan, missing: Sequence[int], pool: Pool, progress: _Pro
 class _OpenShards:
     """The shards being written, opened one after the other as jobs are asked for."""
 
-    def __init__(self, plan: Plan, missing: Sequence[int]) -> None:
-        self._plan, self._missing = plan, list(missing)
+    def __init__(self, plan: Plan, missing: Sequence[int], jobs: int) -> None:
+        """Open the first; ``jobs`` are held at once."""
+        self._plan, self._missing, self._jobs = plan, list(missing), jobs
+        self._left = sum(len(plan.shard_rows(number)) for number in missing)
         self.open: dict[int, OpenShard] = {}
         self._latest = self._open_next()
 
     def next_job(self, most: int) -> Job | None:
-        """Return the next films to decode, at most that number; None when all are sent."""
+        """Return the next films to decode, at most that number; None when all are sent.
+
+        The last jobs are ever smaller, so that all processes end together.
+        """
+        most = min(most, max(1, self._left // (2 * self._jobs)))
         job = self._latest.next_job(most)
         if job is None and self._missing:
             self._latest = self._open_next()
             job = self._latest.next_job(most)
+        self._left -= len(job.paths) if job is not None else 0
         return job
 
     def close(self) -> None:
