@@ -28,6 +28,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from highdicom.sr import srread
+
 PLUGINS = "/usr/share/orthanc/plugins"
 FILMS = ("CR", "DX", "RG")
 """Modalities that are fetched: results are OT and SR, and must not be read as films."""
@@ -147,7 +149,7 @@ def in_archive(archive: Archive) -> dict[str, Counter[str]]:
 
 
 def problems(archive: Archive, folder: Path) -> list[str]:
-    """Return what dciodvfy (dicom3tools) calls an error in any result, and what dsrdump cannot read."""
+    """Return what dciodvfy (dicom3tools) calls an error in any result, and what dsrdump or highdicom cannot read."""
     found: set[str] = set()
     for instance in archive.ask("/instances"):
         modality = archive.ask(f"/instances/{instance}/simplified-tags")["Modality"]
@@ -160,6 +162,13 @@ def problems(archive: Archive, folder: Path) -> list[str]:
             done = subprocess.run([tool, str(file)], capture_output=True, text=True, check=False)
             lines = (done.stdout + done.stderr).splitlines()
             found |= {f"{tool}: {line}" for line in lines if line.startswith(("Error", "E:"))}
+            if done.returncode and tool == "dsrdump":
+                found.add(f"dsrdump: exit status {done.returncode}")
+        if modality == "SR":
+            try:
+                srread(file).content  # noqa: B018 - the template is read when it is asked for
+            except Exception as error:  # noqa: BLE001 - whatever it is, the report cannot be read
+                found.add(f"highdicom: {type(error).__name__}: {error}")
     return sorted(found)
 
 
