@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, metadata_load
 from onnx import helper
 from torch import nn
 
@@ -167,6 +168,10 @@ def test_the_card_is_one_of_the_hub_and_names_nobody(bundle: Path, exported_run:
     text = (bundle / CARD).read_text("utf-8")
     data = ModelCard(text, ignore_metadata_errors=False).data
     assert (data.library_name, data.license) == ("timm", "cc-by-4.0")
+    head = metadata_load(bundle / CARD)
+    assert head == yaml.safe_load(data.to_yaml())  # through its classes and back, nothing is lost
+    assert len(head["model-index"][0]["results"]) == len(data.eval_results)
+    assert all(isinstance(tag, str) for tag in head["tags"])
     assert data.pipeline_tag == "image-classification"
     (result,) = data.eval_results
     assert result.metric_type == "roc_auc"

@@ -59,6 +59,7 @@ def prove(data: bytes, films: NDArray[np.uint8], expected: FloatArray, films_fro
         if worst > LIMIT:
             raise RunError(
                 f"model.onnx differs from torch by {worst:.2g} in a logit (at most {LIMIT:g} is allowed) with the "
-                f"runtime's optimiser {'on' if optimise else 'off'}: nothing was written; choose another --backbone."
+                f"runtime's optimiser {'on' if optimise else 'off'}: nothing was written; train longer "
+                "(weights that are still nearly random magnify rounding), or choose another --backbone."
             )
     return Proof(len(films), films_from, worst)
