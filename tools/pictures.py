@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -126,21 +125,22 @@ class Browser:
         self._process.wait(30)
 
 
-def serve(run: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the service of a run; return it and its address when it is ready."""
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "hilum", "serve", str(run), "--port", str(port)]
-    service = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}/"
-    for _ in range(600):
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(address: str) -> None:
+    """Wait for a service."""
+    for _ in range(300):
         try:
             urllib.request.urlopen(address + "ready", timeout=5).close()
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # not there yet, or busy with its first imports
             time.sleep(0.2)
         else:
-            return service, address
+            return
     raise SystemExit("the service is not ready")
 
 
@@ -158,9 +158,22 @@ def main() -> None:
         card = Path(folder) / "card"
         command = [sys.executable, "-m", "hilum", "card", str(demo / "store"), "--out", str(card)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        service, address = serve(demo / "runs" / options.run)
+        port = free_port()
+        address = f"http://127.0.0.1:{port}/"
+        command = [
+            sys.executable,
+            "-m",
+            "hilum",
+            "serve",
+            str(demo / "runs" / options.run),
+            "--port",
+            str(port),
+        ]
+        service = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         browser = Browser(Path(folder) / "profile")
+        IMAGES.mkdir(exist_ok=True)
         try:
+            wait_until_ready(address)
             for name, page in (
                 ("study", demo / "report.html"),
                 ("card", next(card.glob("*.html"))),

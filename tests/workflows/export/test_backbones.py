@@ -18,8 +18,8 @@ sys.path.append(str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
 from export_backbones import OFFERED, model_of, tried
 
-QUICK = ("test_vit", "test_convnext", "test_efficientnet")
-"""Tokens, channels last, inverted residuals; the bundle of the other tests is a ResNet."""
+QUICK = ("test_vit",)
+"""Tokens; the bundle of the other tests is a ResNet."""
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,13 @@ def test_a_backbone_is_exported(name: str) -> None:
 
 
 def test_even_greys_are_standardised_as_exactly_as_by_torch() -> None:
-    # onnxruntime's mean over both axes adds the same rounding again and again where neighbours are alike.
+    # onnxruntime repeats one rounding where neighbours are alike: logits of up to 5 were off by 2e-3.
     side = 160
     films = np.full((3, side, side), 179, np.uint8)
-    films[0, ::9, ::9] = 180
-    films[1, :, : side // 5] = 90
-    films[2] = np.linspace(170, 190, side).astype(np.uint8)
+    films[0, :, : side // 5] = 90
+    films[1] = 100
+    films[1, side // 2 :] = 200
+    films[2, ::3, ::3] = 60
     model = model_of("test_resnet", side)
     graph = Graph(model, side).eval()
     (logits, *_) = session(onnx_bytes(graph, side), name="graph").run(None, {FILM: films[:, None]})
