@@ -25,8 +25,8 @@ from typing import Any
 from PIL import Image
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-WIDTH, HEIGHT = 1100, 800
-COLOURS = 96
+WIDTH, PAGE_WIDTH, HEIGHT = 1100, 1360, 840
+COLOURS = 200
 ANSWERED = "document.querySelector('.findings:not([hidden]) td') !== null"
 FIRST_HEATMAP = "document.querySelector('.findings button').click()"
 HEATMAP_THERE = "document.querySelector('.findings [aria-pressed=true]') !== null"
@@ -94,16 +94,14 @@ class Browser:
             time.sleep(0.1)
         raise SystemExit(f"never came true in the page: {script}")
 
-    def open(self, url: str, scheme: str, width: int, height: int) -> None:
-        """Open an address, in light or dark."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def open(self, url: str, width: int = WIDTH) -> None:
+        """Open an address, in light."""
+        size = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.call("Emulation.setEmulatedMedia", features=[feature])
+        light = {"name": "prefers-color-scheme", "value": "light"}
+        self.call("Emulation.setEmulatedMedia", features=[light])
         self.call("Page.navigate", url=url)
-        self.wait(
-            f"location.href !== 'about:blank' && document.readyState === 'complete' && '{scheme}'"
-        )
+        self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
         time.sleep(1)
 
     def picture(self, path: Path) -> None:
@@ -174,13 +172,11 @@ def main() -> None:
         IMAGES.mkdir(exist_ok=True)
         try:
             wait_until_ready(address)
-            for name, page in (
-                ("study", demo / "report.html"),
-                ("card", next(card.glob("*.html"))),
-            ):
-                browser.open(page.as_uri())
+            results = (demo / "report.html").as_uri() + "#results"
+            for name, page in (("study", results), ("card", next(card.glob("*.html")).as_uri())):
+                browser.open(page)
                 browser.picture(IMAGES / f"{name}.png")
-            browser.open(address)
+            browser.open(address, PAGE_WIDTH)
             browser.choose("#files", films)
             browser.wait(ANSWERED)
             browser.true(FIRST_HEATMAP)
