@@ -219,7 +219,7 @@ def main() -> None:
                 if kills and time.monotonic() > next_kill:
                     watcher.send_signal(signal.SIGKILL)
                     watcher.wait()
-                    kills -= 1
+                    kills, quiet = kills - 1, 0  # it is started again, and has its time to finish
                     next_kill = time.monotonic() + rng.uniform(3, 8)
                 time.sleep(0.25)
             watcher.send_signal(signal.SIGTERM)
