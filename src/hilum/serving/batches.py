@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,7 +91,7 @@ class Admission:
 
 
 class Owner:
-    """Runs the model in one thread; what waits meanwhile is the next batch."""
+    """Runs the model in one thread, which takes by itself what waits: no event loop stands between two batches."""
 
     def __init__(
         self,
@@ -107,22 +108,22 @@ class Owner:
         """
         self.model = model
         self._most, self._on_batch = most, on_batch
-        self._thread = ThreadPoolExecutor(1, "hilum-model")
-        self._waiting: deque[tuple[NDArray[np.uint8], asyncio.Future[FloatArray]]] = deque()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._films: deque[tuple[NDArray[np.uint8], asyncio.Future[FloatArray]]] = deque()
+        self._calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._wake, self._ending = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="hilum-model", daemon=True)
 
     def start(self) -> None:
         """Take films from now on."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
 
     async def end(self) -> None:
         """Stop; films that still wait are given up."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        self._thread.shutdown()
+        self._ending = True
+        self._wake.set()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
 
     async def logits(self, image: NDArray[np.uint8]) -> FloatArray:
         """Return the logits [F] of one prepared film [size, size].
@@ -130,8 +131,8 @@ class Owner:
         Raises:
             NotFiniteError: One is not finite.
         """
-        future: asyncio.Future[FloatArray] = asyncio.get_running_loop().create_future()
-        self._waiting.append((image, future))
+        future: asyncio.Future[FloatArray] = self._loop.create_future()
+        self._films.append((image, future))
         self._wake.set()
         logits = await future
         if not np.isfinite(logits).all():
@@ -140,27 +141,46 @@ class Owner:
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run something else that needs the model in its thread, between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._calls.append((partial(function, *arguments), future))
+        self._wake.set()
+        return await future
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
+    def _run(self) -> None:
+        """Do what waits until the end; this alone takes out of the two queues."""
+        while not self._ending:
+            self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                batch = [
-                    self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))
-                ]
-                images = np.stack([image for image, _ in batch])
-                began = time.perf_counter()
-                try:
-                    rows = await loop.run_in_executor(self._thread, self.model.logits, images)
-                except Exception as error:  # noqa: BLE001 - it is each film's answer, and not the end of the owner
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
-                    continue
-                self._on_batch(len(batch), time.perf_counter() - began)
-                for row, (_, future) in zip(rows, batch, strict=True):
-                    if not future.done():
-                        future.set_result(row)
+            while (self._films or self._calls) and not self._ending:
+                while self._calls:
+                    call, future = self._calls.popleft()
+                    results, error = _tried(lambda one: [one()], call)
+                    self._loop.call_soon_threadsafe(_give, [future], results, error)
+                batch = [self._films.popleft() for _ in range(min(self._most, len(self._films)))]
+                if batch:
+                    images = np.stack([image for image, _ in batch])
+                    began = time.perf_counter()
+                    results, error = _tried(self.model.logits, images)
+                    seconds = time.perf_counter() - began
+                    self._loop.call_soon_threadsafe(self._on_batch, len(batch), seconds)
+                    futures = [future for _, future in batch]
+                    self._loop.call_soon_threadsafe(_give, futures, results, error)
+
+
+def _tried(function: Callable[[T], Any], argument: T) -> tuple[Any, Exception | None]:
+    """Return a function's results, or its error: that is each film's answer, and not the end of the thread."""
+    try:
+        return function(argument), None
+    except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+        return None, error
+
+
+def _give(futures: Sequence[asyncio.Future[Any]], results: Any, error: Exception | None) -> None:
+    """Give results to those who wait for them, or the error to all; some may have gone."""
+    for number, future in enumerate(futures):
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(results[number])
+        else:
+            future.set_exception(error)
