@@ -19,6 +19,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,14 @@ async def attacked(
     watching = asyncio.create_task(memory())
     bad = [asyncio.create_task(bad_upload(port, number)) for number in range(BAD)]
     outcomes: Counter[str] = Counter()
-    for number, (_, path) in enumerate(write_bombs(folder)):
-        if number >= bombs:
-            break
+    written = chain.from_iterable(write_bombs(folder, kind) for kind in ("png", "jpeg", "sparse"))
+    for _, path in islice(written, bombs):
+        if path.stat().st_size > 64 << 20:
+            outcomes["not sent: larger than a request may be"] += 1
+            path.unlink()
+            continue
         data = path.read_bytes()
         path.unlink()
-        if len(data) > 64 << 20:
-            outcomes["not sent: larger than a request may be"] += 1
-            continue
         (bomb,) = requests_of([data], port)
         status, body = await answer(port, bomb)
         outcomes[f"{status} {body.get('status') or body['error']['code']}"] += 1
