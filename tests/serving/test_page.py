@@ -56,6 +56,10 @@ def test_a_reader_uses_the_page(model_folder: Path, tmp_path: Path) -> None:
         assert seen[view]["heatmap"]
         assert seen[view]["notice in view"]
         assert seen[view]["overflow"] <= 0
+        assert seen[view]["level"]
+        assert seen[view]["two films"] == 2
     assert seen["keyboard"]["zoomed"]
-    assert seen["training"]["kept"] >= 24
+    assert seen["keyboard"]["focus stays on the heatmap's button"]
+    assert seen["training"]["kept"] >= 20
+    assert seen["training"]["files with a name"] == []
     assert seen["console"] == seen["foreign requests"] == []

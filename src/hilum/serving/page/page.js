@@ -241,12 +241,13 @@ function heatCell(film, name, cell, heat) {
     overlay(film, heat);
   };
   button.addEventListener("click", async () => {
+    if (button.getAttribute("aria-busy") === "true") return;
     state.on = !state.on;
     if (state.on && !state.bitmap) {
-      button.disabled = true;
+      button.setAttribute("aria-busy", "true");   // and not disabled, which would take the focus away
       try { state.bitmap = await createImageBitmap(await (await ask("v1/heatmaps?finding=" + encodeURIComponent(name), film.file)).blob()); }
       catch (error) { state.on = false; tell(error.message); }
-      button.disabled = false;
+      button.setAttribute("aria-busy", "false");
     }
     show();
     if (state.on) tell(`Heatmap of ${name} is shown. It is scaled to its own maximum: two maps do not compare in strength.`);
