@@ -79,9 +79,7 @@ class Reader:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._note)
         self.page.goto(url)
-        self.page.wait_for_function(
-            "document.getElementById('model').textContent.includes('findings')"
-        )
+        self.wait("document.getElementById('model').textContent.includes('findings')")
 
     def _note(self, request: Any) -> None:
         if not request.url.startswith((self.url, "data:", "blob:")):
@@ -95,12 +93,22 @@ class Reader:
 
     def answered(self, films: int) -> None:
         """Wait until so many films have an answer."""
-        self.page.wait_for_function(
+        self.wait(
             "count => { const told = [...document.querySelectorAll('#list span')].map((one) => one.textContent);"
             " return told.length === count && !told.some((one) => ['waits', 'is read', ''].includes(one)); }",
-            arg=films,
-            timeout=60_000,
+            films,
         )
+
+    def wait(self, script: str, argument: Any = None) -> None:
+        """Wait until a line of JavaScript is true.
+
+        Playwright's own way evaluates a text within the page, which the page's policy forbids.
+        """
+        until = time.monotonic() + 60
+        while not self.page.evaluate(script, argument):
+            if time.monotonic() > until:
+                sys.exit(f"never true on the page: {script}")
+            self.page.wait_for_timeout(50)
 
     def texts(self, where: str) -> list[str]:
         """Return the text of all elements."""
@@ -161,7 +169,7 @@ def read_a_film(reader: Reader, films: list[Path], leg: Path | None, name: str) 
     reader.answered(count + 2)
     page.locator("#list li").first.click()
     page.check("#compare")
-    page.wait_for_function("document.querySelectorAll('.pane').length === 2")
+    reader.wait("document.querySelectorAll('.pane').length === 2")
     seen["two films"] = len(reader.texts(".pane h2"))
     reader.shot(f"{name}-two")
     page.uncheck("#compare")
@@ -213,7 +221,7 @@ def read_by_keyboard(reader: Reader) -> dict[str, Any]:
     kept = "Heatmap of" in reader.value(script)
     verdict = tab_to(" present")
     page.keyboard.press("Space")
-    page.wait_for_function("document.querySelector('.stored').textContent.startsWith('Stored')")
+    reader.wait("document.querySelector('.stored').textContent.startsWith('Stored')")
     return {
         "skip link": skip,
         "chosen by arrows": chosen,
@@ -237,15 +245,15 @@ def give_verdicts(reader: Reader, films: list[Path]) -> dict[str, Any]:
             "Object.values(model.thresholds).some((one) => one !== null)"
         ):
             page.locator(".agree").first.click()
-            page.wait_for_function("document.querySelector('.stored').textContent !== ''")
+            reader.wait("document.querySelector('.stored').textContent !== ''")
         word = "present" if number % 2 else "absent"
         for finding in reader.value("model.findings.slice(0, 2)"):
             button = page.locator(f".readings button[aria-label='{finding} {word}']").first
             if button.get_attribute("aria-pressed") != "true":
                 button.click()
-        page.wait_for_function(
+        reader.wait(
             "word => document.querySelectorAll(`.readings button[data-word=${word}][aria-pressed=true]`).length >= 2",
-            arg=word,
+            word,
         )
     reader.shot("verdict")
     return {"stored": reader.texts(".stored")[-1], "films": len(films)}
