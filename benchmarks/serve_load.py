@@ -378,8 +378,11 @@ def measured_memory(
 
 
 def memory_of(pid: int) -> float:
-    """Return a process's own memory in MB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    """Return a process's own memory in MB; nothing of one that has just ended."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return (
         sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
         / 1024
