@@ -65,6 +65,7 @@ def test_the_tree_is_the_packages() -> None:
         "docs/pseudo-labels.md",
         "docs/data-card.md",
         "docs/small-sets.md",
+        "docs/starter.md",
     ],
 )
 def test_every_command_of_the_pages_is_understood(page: str) -> None:
