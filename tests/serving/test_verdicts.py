@@ -166,7 +166,7 @@ def test_films_are_kept_as_pictures_without_their_headers(
     assert len(rows(path)) == len(list((path.parent / "films").iterdir())) == 1
 
 
-def test_what_was_collected_is_prepared_and_trained_on_by_the_documented_commands(
+def test_what_was_collected_is_a_store_by_the_documented_command(
     desk: Callable[..., tuple[Client, Path]], pngs: list[bytes], tmp_path: Path
 ) -> None:
     service, path = desk(verdict_films=True)
