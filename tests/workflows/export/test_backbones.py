@@ -21,12 +21,18 @@ from export_backbones import OFFERED, model_of, tried
 QUICK = ("test_vit",)
 """Tokens; the bundle of the other tests is a ResNet."""
 
+REFUSED = ("hiera_tiny_224",)
+"""torch 2.15 does not translate them to ONNX."""
+
 
 @pytest.mark.parametrize(
     "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.torture) for name in OFFERED)]
 )
 def test_a_backbone_is_exported(name: str) -> None:
     row = tried(name, 64)
+    if name in REFUSED:
+        assert "torch cannot export this network" in str(row["refused"])
+        return
     assert "refused" not in row, row
     assert row["difference"] <= LIMIT
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
@@ -190,7 +191,10 @@ def onnx_bytes(graph: Graph, side: int) -> bytes:
                 verbose=False,
             )
     except Exception as error:  # torch.export, onnxscript and onnx each have their own
-        line = " ".join(str(error).split())
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter wraps its reason, under advice in colours
+            cause = cause.__cause__
+        line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).split())
         raise RunError(
             f"torch cannot export this network to ONNX ({line:.160}): choose another --backbone."
         ) from error
