@@ -58,7 +58,8 @@ class Pages:
         )
         page = (
             "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' "
-            "content='width=device-width'><title>Hilum: the service</title><link rel='stylesheet' href='docs.css'>"
+            "content='width=device-width'><title>Hilum: the service</title><link rel='icon' href='icon.svg'>"
+            "<link rel='stylesheet' href='docs.css'>"
             f"<main><h1>{escape(info['title'])} {escape(info['version'])}</h1>{_paragraphs(info['description'])}"
             "<p>For programs: <a href='openapi.json'>openapi.json</a>. The page for people: <a href='./'>here</a>.</p>"
             f"<h2>Routes</h2>{routes}<h2>Answers</h2>{schemas}</main></html>"
