@@ -89,7 +89,7 @@ def run_lever(chosen: argparse.Namespace, name: str, draw: int) -> None:
     block = merged({"init": str(chosen.init), **USUAL}, LEVERS[name])
     if block.get("unlabelled"):
         block["unlabelled"] = [str(chosen.store)]
-    block["train"] |= {"seed": draw, "epochs": chosen.epochs}
+    block["train"] |= {"seed": draw, "epochs": chosen.epochs, "precision": chosen.precision}
     folder = chosen.out / f".{kept.stem}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -213,9 +213,10 @@ def final_run(
     """Fine-tune one network of the final comparison, or return the run that is there."""
     config = read_config("few-labels")
     init = str(chosen.init) if model == "recipe" else "random"
+    epochs = config["study"]["epochs"][str(fraction)]
     block = merged(
         config["finetune"],
-        {"train": {"lr": rate, "seed": draw, "epochs": config["study"]["epochs"][str(fraction)]}},
+        {"train": {"lr": rate, "seed": draw, "epochs": epochs, "precision": chosen.precision}},
     )
     block |= {
         "data": [str(chosen.store)],
@@ -230,24 +231,28 @@ def final_run(
 def final(chosen: argparse.Namespace) -> str:
     """Train every network of the final comparison, read the test films once, and return the table.
 
-    The first draw tries every rate, and its cross-validation chooses one for all draws.
+    The first draw tries every rate, and its cross-validation chooses one for all draws. With
+    ``--trained`` nothing is read yet.
     """
     kept = chosen.out / "final.json"
     if kept.is_file():
-        return str(json.loads(kept.read_text())["table"])  # the test films is read once
+        return str(json.loads(kept.read_text())["table"])  # the test films are read once
     runs: dict[tuple[float, str], list[TrainingResult]] = {}
-    for fraction, draws in FINAL_DRAWS.items():
+    wished = {fraction: FINAL_DRAWS[fraction] for fraction in chosen.fractions}
+    for fraction, draws in wished.items():
         for model in ("recipe", *BASELINES):
             tried = {rate: final_run(chosen, model, fraction, 0, rate) for rate in chosen.rates}
             best = max(tried, key=lambda rate: tried[rate].best or 0.0)
             rest = [final_run(chosen, model, fraction, draw, best) for draw in range(1, draws)]
             runs[fraction, model] = [tried[best], *rest]
+    if chosen.trained:
+        return "all networks are trained; no test film has been read"
     films = Films.open([chosen.store])
     rows = Subsets.of(films).rows("test")
     truth, counts = truth_of(films, rows, "absent")
     weights = weightings(int(films.patient_codes.max()) + 1)
     lines = ["| labels | network | mean AUROC by draw | recipe minus it |", "|---|---|---|---|"]
-    for fraction in FINAL_DRAWS:
+    for fraction in wished:
         areas: dict[str, dict[int, np.ndarray]] = {}
         for model in ("recipe", *BASELINES):
             for draw, result in enumerate(runs[fraction, model]):
@@ -280,6 +285,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--first", default="one-rate: weights", help="row that the others are compared with"
     )
     parser.add_argument("--final", action="store_true", help="read the test films, once")
+    parser.add_argument(
+        "--fractions", type=float, nargs="+", choices=FINAL_DRAWS, default=list(FINAL_DRAWS),
+        help="of --final",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trained", action="store_true", help="with --final: train, and read no test film yet"
+    )
+    parser.add_argument("--precision", default="32", help="bf16-mixed where the processor has it")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 2e-3], help="of --final")
     chosen = parser.parse_args(words)
     chosen.out.mkdir(parents=True, exist_ok=True)
