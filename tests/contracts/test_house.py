@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_PARTS = {"cli", "__init__", "__main__", "configs", "py", "__pycache__"}
+NO_PARTS = {"cli", "__init__", "__main__", "configs", "starter", "py", "__pycache__"}
 
 
 def test_every_part_but_cli_is_kept_from_the_command_line_library() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -78,8 +79,22 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def ended(
     tiny_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, int, str, str]]:
-    """Runs in two processes, all at once: every method, a classifier, one that diverges, and one under torchrun."""
-    folder = tmp_path_factory.mktemp("two")
+    """Runs in two processes, all at once: every method, a classifier, one that diverges, and one under torchrun.
+
+    They take minutes, so test processes beside this one share them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "two"
+    folder.mkdir(exist_ok=True)
+    kept = folder / "ended.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.is_file():
+            kept.write_text(json.dumps(run_in_two_processes(tiny_store, folder)))
+    return {name: (folder / name, *answer) for name, answer in json.loads(kept.read_text()).items()}
+
+
+def run_in_two_processes(tiny_store: Path, folder: Path) -> dict[str, tuple[int, str, str]]:
     two = ["--devices", "2"]
     plans = {
         **{name: (PROGRAM, f"pretrain {name}", two) for name in METHODS},
@@ -108,7 +123,7 @@ def ended(
         )
         for name, (program, what, more) in plans.items()
     }
-    return {name: (folder / name, *finish(process)) for name, process in begun.items()}
+    return {name: finish(process) for name, process in begun.items()}
 
 
 def weights(run: Path) -> bytes:
