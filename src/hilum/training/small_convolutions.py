@@ -23,7 +23,7 @@ def multiply_small_convolutions(model: nn.Module) -> None:
     """Have every plain convolution compute small maps by a matrix product while it trains on a CPU, in place.
 
     Parameters, their names and the mode of evaluation stay as they are; outputs differ in rounding alone.
-    Convolutions in groups, dilated ones and those that pad by other than zeros stay as they are.
+    Convolutions of one entry, in groups, dilated ones and those that pad by other than zeros stay as they are.
     """
     for module in model.modules():
         # Classes of timm that pad by themselves are not nn.Conv2d alone.
@@ -33,7 +33,9 @@ def multiply_small_convolutions(model: nn.Module) -> None:
 
 def _is_plain(convolution: nn.Conv2d) -> bool:
     return (
-        convolution.groups == 1
+        # A sum of two products' gradients of one entry loses the layout that DDP expects.
+        max(convolution.kernel_size) > 1
+        and convolution.groups == 1
         and convolution.dilation == (1, 1)
         and convolution.padding_mode == "zeros"
         and not isinstance(convolution.padding, str)
@@ -89,6 +91,8 @@ class SmallMapConv2d(nn.Conv2d):
             ],
             dim=-1,
         )  # [B, h, w, kernel rows x kernel columns x C]
-        used = kernel[:, :, rows.start : rows.stop, columns.start : columns.stop]
-        weights = used.permute(0, 2, 3, 1).reshape(self.out_channels, -1)
+        # Laid out as the kernel is in memory (channels last) before anything is cut out, so that its
+        # gradient is too, as DDP expects it.
+        met = kernel.permute(0, 2, 3, 1)[:, rows.start : rows.stop, columns.start : columns.stop]
+        weights = met.reshape(self.out_channels, -1)
         return F.linear(seen, weights, self.bias).permute(0, 3, 1, 2)
