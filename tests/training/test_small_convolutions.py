@@ -3,6 +3,7 @@ import copy
 import pytest
 import timm
 import torch
+from timm.layers import ScaledStdConv2d, StdConv2d
 from torch import nn
 
 from hilum.training.small_convolutions import MOST_PLACES, multiply_small_convolutions
@@ -110,3 +111,30 @@ def test_unusual_convolutions_stay_as_they_are(unusual):
     network = nn.Sequential(nn.Conv2d(8, 6, **{"kernel_size": 3, "padding": 1, **unusual}))
     multiply_small_convolutions(network)
     assert type(network[0]) is nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [nn.Conv2d(8, 8, 3, 2, 1, groups=2), ScaledStdConv2d(8, 8, 3, 2, 1), StdConv2d(8, 8, 3, 2, 1)],
+    ids=["groups", "scaled", "standardised"],
+)
+def test_what_no_product_computes_leaves_autocast_over_a_map_of_one_place(unusual):
+    plain, guarded = both(unusual)
+    maps = torch.randn(4, 8, 1, 1).bfloat16().float()
+    expected = output_and_gradients(plain, maps)
+    after = nn.Linear(8, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = output_and_gradients(guarded, maps)
+        assert found[0].dtype == torch.float32
+        assert guarded(torch.randn(4, 8, 2, 2)).dtype == torch.bfloat16
+        assert after(found[0].mean((2, 3))).dtype == torch.bfloat16  # autocast goes on behind it
+    for ours, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, exact)
+
+
+def test_autocast_is_restored_where_the_convolution_fails():
+    _, guarded = both(convolution(groups=2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(RuntimeError):
+            guarded(torch.randn(4, 3, 1, 1))
+        assert torch.is_autocast_enabled("cpu")

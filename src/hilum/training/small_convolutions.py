@@ -5,8 +5,9 @@ oneDNN's convolution spends a large part of a training step on these, mostly on 
 the places' neighbourhoods, laid out as rows, times the kernel give the same by one product.
 
 torch 2.15 also leaves the outer entries of the weight's bfloat16 gradient as the memory was, where a
-strided 3 x 3 convolution meets a map of 1 x 1; true are zeros. Here entries of the kernel that
-meet no place take no part, so that their gradient is zero.
+strided 3 x 3 convolution meets a map of 1 x 1; true are zeros. In the product, entries of the kernel that
+meet no place take no part, so that their gradient is zero. Convolutions that no product computes
+(in groups, of timm's own classes) are computed in float32 over such a map.
 """
 
 from __future__ import annotations
@@ -23,19 +24,40 @@ def multiply_small_convolutions(model: nn.Module) -> None:
     """Have every plain convolution compute small maps by a matrix product while it trains on a CPU, in place.
 
     Parameters, their names and the mode of evaluation stay as they are; outputs differ in rounding alone.
-    Convolutions of one entry, in groups, dilated ones and those that pad by other than zeros stay as they are.
+    Convolutions of one entry, in groups, dilated ones, those that pad by other than zeros and classes of
+    timm's own stay as they are, but leave autocast over a map of 1 x 1.
     """
     for module in model.modules():
-        # Classes of timm that pad by themselves are not nn.Conv2d alone.
+        if not isinstance(module, nn.Conv2d) or max(module.kernel_size) == 1:
+            continue  # a sum of two products' gradients of one entry loses the layout that DDP expects
         if type(module) is nn.Conv2d and _is_plain(module):
             module.__class__ = SmallMapConv2d
+        else:
+            _leave_autocast(module)
+
+
+def _leave_autocast(convolution: nn.Conv2d) -> None:
+    left: list[torch.autocast] = []
+
+    def enter(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        (maps, *rest) = inputs
+        if maps.shape[-2:] != (1, 1) or maps.device.type != "cpu":
+            return None
+        left.append(torch.autocast("cpu", enabled=False))
+        left[-1].__enter__()  # type: ignore[no-untyped-call]
+        return maps.float(), *rest
+
+    def leave(_: nn.Module, __: object, ___: object) -> None:
+        if left:
+            left.pop().__exit__(None, None, None)
+
+    convolution.register_forward_pre_hook(enter)
+    convolution.register_forward_hook(leave, always_call=True)
 
 
 def _is_plain(convolution: nn.Conv2d) -> bool:
     return (
-        # A sum of two products' gradients of one entry loses the layout that DDP expects.
-        max(convolution.kernel_size) > 1
-        and convolution.groups == 1
+        convolution.groups == 1
         and convolution.dilation == (1, 1)
         and convolution.padding_mode == "zeros"
         and not isinstance(convolution.padding, str)
