@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from hilum.errors import OptionError, did_you_mean
 from hilum.images.dicom.header import DicomHeader
-from hilum.sources.archive.region_words import TAG_OTHER, RegionWords, normal
+from hilum.sources.archive.region_words import MOST_TEXTS, TAG_OTHER, RegionWords, normal
 
 NO_DICOM, NO_IMAGE, DICOMDIR = "no DICOM file", "no image", "DICOMDIR"
 DAMAGED, LINK, COPY = "damaged DICOM file", "link", "the same file again"
@@ -152,7 +153,7 @@ def _is_radiograph(film: DicomHeader) -> bool:
 
 def _is_localiser(film: DicomHeader) -> bool:
     texts = (*film.image_type, film.series_description, film.protocol_name)
-    return film.localiser or any(_LOCALISER.search(normal(text)) for text in texts)
+    return film.localiser or any(_says(_LOCALISER, text) for text in texts)
 
 
 def has_burned_in(film: DicomHeader) -> bool:
@@ -163,9 +164,9 @@ def has_burned_in(film: DicomHeader) -> bool:
     devices = (film.maker, film.model)
     return (
         film.burned_in is True
-        or any(_SCREEN.search(normal(kind)) for kind in film.image_type)
-        or _SAVED.search(normal(film.series_description)) is not None
-        or any(_SCANNERS.search(normal(device)) for device in devices)
+        or any(_says(_SCREEN, kind) for kind in film.image_type)
+        or _says(_SAVED, film.series_description)
+        or any(_says(_SCANNERS, device) for device in devices)
     )
 
 
@@ -184,15 +185,15 @@ def is_capture(film: DicomHeader) -> bool:
 
 def is_suppressed(film: DicomHeader) -> bool:
     """Whether bones were taken out of a film, or marks laid over it, by its words: no film as others are."""
-    return _says(film, _SUPPRESSED, film.processing)
+    return _described(film, _SUPPRESSED, film.processing)
 
 
 def is_enhanced(film: DicomHeader) -> bool:
     """Whether a film was enhanced or inverted for the eye, by its words: a second rendering where there is another."""
-    return _says(film, _ENHANCED)
+    return _described(film, _ENHANCED)
 
 
-def _says(film: DicomHeader, form: re.Pattern[str], *more: str) -> bool:
+def _described(film: DicomHeader, form: re.Pattern[str], *more: str) -> bool:
     texts = (
         film.series_description,
         film.protocol_name,
@@ -200,4 +201,9 @@ def _says(film: DicomHeader, form: re.Pattern[str], *more: str) -> bool:
         *film.image_type[2:],
         *more,
     )
-    return any(form.search(normal(text)) for text in texts)
+    return any(_says(form, text) for text in texts)
+
+
+@lru_cache(maxsize=MOST_TEXTS)  # an archive's films share their descriptions
+def _says(form: re.Pattern[str], text: str) -> bool:
+    return form.search(normal(text)) is not None

@@ -79,7 +79,8 @@ class RegionWords:
     other: tuple[str, ...] = ()
 
     @cached_property
-    def _patterns(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        """The patterns of the words for the chest and of those for other parts."""
         within = ("chest", "thorax", "torax", "toraks")
         return (
             _pattern((*CHEST.split(), *self.chest), within),
@@ -95,12 +96,17 @@ class RegionWords:
         >>> words.named(["chest and abdomen"]), words.named(["Thoracic spine AP"])
         ('chest', 'other')
         """
-        chest, other = self._patterns
-        joined = " | ".join(map(normal, texts))
-        rest = THORACIC_SPINE.sub(" ", joined)
-        if chest.search(rest):
-            return "chest"
-        return "other" if rest != joined or other.search(rest) else ""
+        return _region(self, tuple(texts))
+
+
+@lru_cache(maxsize=MOST_TEXTS)
+def _region(words: RegionWords, texts: tuple[str, ...]) -> str:
+    chest, other = words.patterns
+    joined = " | ".join(map(normal, texts))
+    rest = THORACIC_SPINE.sub(" ", joined)
+    if chest.search(rest):
+        return "chest"
+    return "other" if rest != joined or other.search(rest) else ""
 
 
 _SHORT = 4
