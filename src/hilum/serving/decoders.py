@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.images.decoding.film_process import ONE_THREAD
+from hilum.images.decoding.film_process import VARIABLES
 from hilum.images.decoding.worker import MEMORY
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
@@ -165,7 +165,7 @@ class _Child:
         self.starts += 1
         self.process = WorkerProcess(
             ["-m", "hilum.serving.child"],
-            {**os.environ, **ONE_THREAD},
+            {**os.environ, **VARIABLES},
             reads_output=True,
             pass_fds=[self._source, self._target],
         )
