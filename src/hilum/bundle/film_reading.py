@@ -17,7 +17,7 @@ from hilum.counts import counted
 from hilum.errors import DataError
 from hilum.images.decoding.decoder import DecodedFilm, Decoder
 from hilum.images.enhance import Preparation
-from hilum.images.film_check import film_flags, is_inverted, thumbnail
+from hilum.images.film_check import appearances, is_inverted, thumbnail
 from hilum.images.read import UnreadableFilm
 from hilum.sources.archive.entering_film import ENTERING_READER
 
@@ -48,7 +48,7 @@ class FilmReading:
     ) -> Iterator[tuple[list[int], list[DecodedFilm]]]:
         """Yield up to BATCH images prepared, with their positions; no more are in memory.
 
-        At the end a UserWarning names those that look inverted or turned.
+        At the end a UserWarning names those that look inverted, turned, lateral or unlike a chest film.
 
         Raises:
             DataError: An image cannot be read, unless ``unreadable`` is "nan" and there are several.
@@ -79,7 +79,7 @@ class FilmReading:
         """Return a grey image [H, W] prepared."""
         try:
             image = np.asarray(self.preparation.apply(grey))
-            return DecodedFilm(image, grey.shape, *film_flags([thumbnail(grey)]))
+            return DecodedFilm(image, grey.shape, *appearances([thumbnail(grey)], [grey.shape]))
         except MemoryError:
             return UnreadableFilm("unreadable", "not enough memory")
         except cv2.error as error:

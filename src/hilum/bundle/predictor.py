@@ -189,7 +189,10 @@ class Predictor:
         bits: int | None = None,
         unreadable: Literal["raise", "nan"] = "raise",
     ) -> pd.Series:
-        """Return what each image looks like, an entry of `hilum.images.film_check.FLAGS`: "" where nothing is odd.
+        """Return what each image looks like: "" where nothing is odd.
+
+        Else an entry of `hilum.images.film_check.FLAGS` (inverted, turned), "unlike a chest film", or
+        "lateral" by the header of a DICOM file.
 
         Arguments, index and errors are those of ``predict``; of several files one that cannot be read
         has None under ``unreadable="nan"``.

@@ -46,8 +46,9 @@ def predict(
     """Show the probability of every finding for films, or write them to a CSV file, also of a whole store.
 
     Films are prepared as the model's training films were. One that cannot be read is left out, with
-    a line, and the exit code is 1. Those that look inverted or turned are named, in the column
-    looks_like too. Research use only, not a medical device.
+    a line, and the exit code is 1. One that looks inverted, turned, lateral or unlike a chest film
+    gets numbers too, not to be trusted: a line counts them, the column looks_like names them.
+    Research use only, not a medical device.
 
     Examples:
       hilum predict starter film.png

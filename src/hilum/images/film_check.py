@@ -39,6 +39,10 @@ FLAGS = tuple(
     " and ".join(filter(None, (polarity, turn))) for polarity in ("", INVERTED) for turn in TURNS
 )
 """What a film can look like: polarity, then turn; the first is as it should be."""
+STRANGE = "unlike a chest film"
+"""What a picture looks like in which the network sees no chest film of either polarity in any turn."""
+LATERAL = "lateral"
+"""What a film is by the header of its DICOM file; the network does not tell laterals."""
 UNKNOWN = len(FLAGS)
 """Output for what looks like no chest film of either polarity in any turn."""
 WAYS = np.array(
@@ -152,6 +156,13 @@ class Network:
         inverted, turned = (ahead > self.limits).T
         return [FLAGS[place] for place in (inverted * len(TURNS) + turned * turn).tolist()]
 
+    def appearances(self, thumbnails: Sequence[NDArray[np.uint8]]) -> list[str]:
+        """Return what each thumbnail looks like, an entry of FLAGS or STRANGE."""
+        outputs = self.outputs(thumbnails)
+        strange = (outputs.argmax(1) == UNKNOWN).tolist()
+        flags = self.flags(thumbnails, outputs)
+        return [STRANGE if odd else flag for odd, flag in zip(strange, flags, strict=True)]
+
 
 def margins(scores: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how far the wrong answers are ahead of the right ones, and the likeliest turn, of scores [n, 9].
@@ -188,6 +199,23 @@ def film_flags(thumbnails: Sequence[NDArray[np.uint8]]) -> list[str]:
     for start in range(0, len(thumbnails), _BATCH):
         found += network().flags(thumbnails[start : start + _BATCH])
     return found
+
+
+def appearances(
+    thumbnails: Sequence[NDArray[np.uint8]], shapes: Sequence[tuple[int, int]]
+) -> list[str]:
+    """Return what each film looks like, an entry of FLAGS or STRANGE: "" where nothing is odd or it is too small.
+
+    Args:
+        thumbnails: uint8 [64, 64] each.
+        shapes: Height and width of the films that they are of.
+    """
+    looks: list[str] = []
+    for start in range(0, len(thumbnails), _BATCH):
+        looks += network().appearances(thumbnails[start : start + _BATCH])
+    return [
+        "" if min(shape) < SMALLEST else look for look, shape in zip(looks, shapes, strict=True)
+    ]
 
 
 def is_inverted(flag: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.images.enhance import Preparation
-from hilum.images.film_check import INVERTED, UNKNOWN, network, thumbnail
+from hilum.images.film_check import INVERTED, STRANGE, network, thumbnail
 
 NOT_CHEST, LATERAL, TURNED, TOO_SMALL = "not a chest film", "lateral", "turned", "too small"
 NOT_ENTERING = "not for reading"
@@ -57,11 +57,9 @@ def by_pixels(grey: NDArray[np.uint8], preparation: Preparation, network_size: i
     """
     if min(grey.shape) < max(LEAST_SIDE, network_size // 2):
         return TOO_SMALL if network_size >= LEAST_SIDE else ""
-    small = [thumbnail(grey)]
-    outputs = network().outputs(small)
-    if outputs[0].argmax() == UNKNOWN:
+    (flag,) = network().appearances([thumbnail(grey)])
+    if flag == STRANGE:
         return NOT_CHEST
-    (flag,) = network().flags(small, outputs)
     if flag.startswith(INVERTED):
         if not preparation.fix_polarity:
             return INVERTED

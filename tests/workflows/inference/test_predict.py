@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from heard import Heard
 
+import hilum
 from hilum.bundle.film_reading import BATCH
 from hilum.bundle.predictor import Predictor
 from hilum.catalog import Catalog, film_table
@@ -19,8 +20,11 @@ from hilum.images.films import Films
 from hilum.phantoms import PhantomOptions
 from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
+from hilum.workflows.inference.explain import explain
+from hilum.workflows.inference.options import ExplainOptions
 from hilum.workflows.inference.predict import predict
 from hilum.workflows.prepare.prepare import PrepareOptions, prepare
+from service_client import dicom
 
 
 def test_each_film_has_its_own_probabilities_in_whatever_batch_it_is(
@@ -75,8 +79,9 @@ def test_films_that_look_inverted_or_turned_are_named(classifier: Path, tmp_path
     table = pd.read_csv(result.out, keep_default_na=False)
     assert list(table["looks_like"]) == ["", "inverted", "", "turned to the left"]
     assert result.to_json()["flagged"] == {"inverted": 1, "turned to the left": 1}
-    said = [note for note in heard.notes if "looks" in note]
-    assert [str(films[1]) in said[0], str(films[3]) in said[1], len(said)] == [True, True, 2]
+    (note,) = [note for note in heard.notes if "look" in note]
+    assert note.startswith("2 of 4 films look odd (1 inverted, 1 turned to the left): ")
+    assert not any(film.name in note for film in films)
     names = [film.name for film in films]
     rows = pd.DataFrame({"path": names, "patient": names, "Edema": np.nan})
     table = film_table(rows, ("Edema",))
@@ -86,6 +91,37 @@ def test_films_that_look_inverted_or_turned_are_named(classifier: Path, tmp_path
     assert list(pd.read_csv(again.out, keep_default_na=False)["looks_like"]) == [
         "", "inverted", "", "turned to the left",
     ]  # fmt: skip
+
+
+def test_what_is_no_chest_film_gets_its_numbers_with_one_line(
+    classifier: Path, films: list[np.ndarray], tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (96, 96), np.uint8)
+    ramp = np.tile(np.arange(128, dtype=np.uint8) * 2, (128, 1))
+    pictures = {"noise": noise, "ramp": ramp, "small": noise[:40, :40], "film": films[0]}
+    for name, picture in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    names = [*(f"{name}.png" for name in pictures), "pa.dcm", "side.dcm"]
+    for name, view in zip(names[-2:], ("PA", "LL"), strict=True):
+        (tmp_path / name).write_bytes(dicom(tmp_path, films[1], ViewPosition=view))
+    expected = ["unlike a chest film", "unlike a chest film", "", "", "", "lateral"]
+    files, heard = [tmp_path / name for name in names], Heard()
+    result = predict(classifier, files, None, "cpu", heard)
+    assert [film.looks_like for film in result.predictions] == expected
+    assert result.flagged == {"unlike a chest film": 2, "lateral": 1}
+    (note,) = [note for note in heard.notes if "look" in note]
+    assert note.startswith("3 of 6 films look odd (2 unlike a chest film, 1 lateral): look at them")
+    explained = explain(
+        classifier, files[:1], ExplainOptions(out=tmp_path / "maps", device="cpu"), heard
+    )
+    assert explained.to_json()["films"][0]["looks_like"] == "unlike a chest film"
+    assert heard.notes[-1].startswith("1 of 1 film looks odd (1 unlike a chest film)")
+    with pytest.warns(
+        UserWarning, match=r"noise\.png looks unlike a chest film, .*side\.dcm looks lateral"
+    ):
+        table = hilum.load(classifier, device="cpu").predict(files)
+    assert np.isfinite(table.to_numpy()).all()
 
 
 def test_a_store_is_predicted_as_evaluation_scores_it(

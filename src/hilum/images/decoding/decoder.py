@@ -18,6 +18,7 @@ from hilum.errors import DataError
 from hilum.images.decoding.pool import Job, Outcome, Pool, Setup
 from hilum.images.decoding.worker import MEMORY
 from hilum.images.enhance import Preparation
+from hilum.images.film_check import LATERAL
 from hilum.images.read import MAX_PIXELS, UnreadableFilm
 
 READER = "hilum.images.npz:read_film"
@@ -36,7 +37,7 @@ class DecodedFilm(NamedTuple):
     """[size, size]"""
     size: tuple[int, int]
     flag: str = ""
-    """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
+    """What the film looks like: an entry of `hilum.images.film_check.FLAGS`, its STRANGE or its LATERAL."""
 
 
 class Decoder:
@@ -98,7 +99,8 @@ class Decoder:
                         continue
                     film = os.pread(pixels.fileno(), size**2, index * size**2)
                     image = np.frombuffer(film, np.uint8).reshape(size, size)
-                    yield DecodedFilm(image, outcome.size, outcome.flag)
+                    lateral = LATERAL if LATERAL in outcome.notes else ""
+                    yield DecodedFilm(image, outcome.size, outcome.flag or lateral)
 
 
 class _Processes:

@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
     size: tuple[int, int] | None = None
     """Height and width in pixels."""
     flag: str = ""
-    """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
+    """What the film looks like, an entry of `hilum.images.film_check.FLAGS` or its STRANGE."""
     notes: tuple[str, ...] = ()
     """What was odd about a DICOM file, as `hilum.images.read.read_grey` says it."""
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from hilum.images.enhance import Preparation, pixel_hash
-from hilum.images.film_check import film_flags, thumbnail
+from hilum.images.film_check import appearances, thumbnail
 from hilum.images.read import NO_MEMORY, UnreadableFilm
 from hilum.images.rendering import Rendering
 
@@ -130,8 +130,9 @@ def _do(job: dict[str, Any], setup: Setup, current: int) -> dict[str, Any]:
             os.close(shard)
     except OSError as error:
         return {"number": job["number"], "fault": [error.errno, error.strerror, job["shard"]]}
-    flags = iter(film_flags(thumbnails))  # together, which costs half of one by one
-    films = [film if len(film) == 2 else [*film, next(flags)] for film in films]
+    shapes = [(film[1], film[2]) for film in films if len(film) > 2]
+    looks = iter(appearances(thumbnails, shapes))  # together, which costs half of one by one
+    films = [film if len(film) == 2 else [*film, next(looks)] for film in films]
     return {"number": job["number"], "films": films, "seconds": time.perf_counter() - began}
 
 

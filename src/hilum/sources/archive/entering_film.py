@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hilum.images.film_check import LATERAL
 from hilum.images.npz import read_film, read_film_keeping_damaged
 from hilum.images.read import MAX_PIXELS
 from hilum.images.rendering import DISPLAY, Rendering
@@ -32,7 +33,7 @@ def read_entering(
         path: A film file, or an archive's film.
         max_pixels: The most pixels that it may have.
         rendering: How the samples of a DICOM file become grey.
-        notes: Gets what is odd about a DICOM file.
+        notes: Gets what is odd about a DICOM file, and LATERAL of a lateral film.
         keep: Reasons of `REASONS` that do not count.
         keep_damaged: Return a JPEG although its decoder reports damaged data.
 
@@ -43,8 +44,12 @@ def read_entering(
         # Here, for pydicom takes a tenth of a second, and most models see no DICOM file.
         from hilum.images.dicom.header import read_header
         from hilum.sources.archive.entering import left_out, switch
+        from hilum.sources.archive.film_view import film_view
 
-        if reason := left_out(read_header(path), keep):
+        header = read_header(path)
+        if reason := left_out(header, keep):
             raise UnreadableFilm(reason, switch(reason))
+        if notes is not None and film_view(header) == "LATERAL":
+            notes.append(LATERAL)
     read = read_film_keeping_damaged if keep_damaged else read_film
     return read(path, max_pixels, rendering, notes)

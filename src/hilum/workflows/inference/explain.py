@@ -48,6 +48,8 @@ class Explained:
     probabilities: dict[str, float]
     called: list[str]
     drawn: list[str]
+    looks_like: str = ""
+    """As `hilum.Predictor.looks_like` says it; nothing where nothing is odd."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class ExplainResult:
                 "probabilities": film.probabilities,
                 "called": film.called,
                 "drawn": film.drawn,
+                "looks_like": film.looks_like,
             }
             for film in self.films
         ]
@@ -115,7 +118,7 @@ def explain(
     explained: list[Explained] = []
     note = ""
     listener.progress("explain", 0, len(paths))
-    for number, path, image, _ in images:
+    for number, path, image, look in images:
         standardised = predictor.standardised([image])
         maps = heatmaps(predictor.classifier, standardised, positions, options.layer)
         if not explained:  # a call that fails before this line has changed nothing on disk
@@ -125,7 +128,9 @@ def explain(
         note = maps.note
         probabilities = predictor.probabilities(standardised)[0]
         explained.append(
-            Explained(path, folder, probabilities, predictor.called(probabilities), list(names))
+            Explained(
+                path, folder, probabilities, predictor.called(probabilities), list(names), look
+            )
         )
         listener.progress("explain", number, len(paths))
     result = ExplainResult(options.out, tuple(explained), failed, note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +38,7 @@ class Prepared(NamedTuple):
     image: NDArray[np.uint8]
     """[size, size]"""
     flag: str = ""
-    """What the film looks like, an entry of `hilum.images.film_check.FLAGS`."""
+    """What the film looks like, as `hilum.Predictor.looks_like` says it."""
 
 
 def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
@@ -108,6 +109,8 @@ def prepared_files(
 ) -> Iterator[Prepared]:
     """Yield the files that can be read, under their names; the others go to ``failed`` with the reason.
 
+    At the end a note counts those that look odd.
+
     Raises:
         DataError: At the end, if not one could be read.
     """
@@ -121,6 +124,7 @@ def prepared_files(
         for file in files
     ]
     films = [file for file, reason in zip(files, folders, strict=True) if not reason]
+    looks: Counter[str] = Counter()
     with predictor.reading.decoder as decoder:
         decoded = decoder.films(films)
         for number, (file, folder) in enumerate(zip(files, folders, strict=True), start=1):
@@ -129,13 +133,10 @@ def prepared_files(
                 failed[named.of(file)] = str(film)
                 listener.note(f"{named.as_given(file)} is left out: {film}")
             else:
-                if film.flag:
-                    back = predictor.preparation.fix_polarity and is_inverted(film.flag)
-                    listener.note(
-                        f"{named.as_given(file)} looks {film.flag}{' and was inverted back' if back else ''}: "
-                        "look at it before you trust what is said of it"
-                    )
+                looks.update([film.flag] if film.flag else [])
                 yield Prepared(number, Path(named.of(file)), film.image, film.flag)
+    if looks:
+        listener.note(odd_note(looks, len(films), predictor.preparation.fix_polarity))
     if len(failed) < len({named.of(file) for file in files}):
         return
     if not files:
@@ -144,6 +145,28 @@ def prepared_files(
     if len(files) == 1:
         raise DataError(f"{named.as_given(files[0])} could not be read: {reason}")
     raise DataError(f"none of the {len(files)} films could be read; the first: {reason}")
+
+
+def odd_note(looks: Mapping[str, int], films: int, fix_polarity: bool) -> str:
+    """Return the line about films that look odd.
+
+    Args:
+        looks: Films by what they look like.
+        films: All of them.
+        fix_polarity: Whether those that look inverted were inverted back.
+
+    >>> odd_note({"inverted": 1, "unlike a chest film": 2}, 20, fix_polarity=False)
+    '3 of 20 films look odd (1 inverted, 2 unlike a chest film): look at them before you trust their numbers'
+    """
+    reasons = ", ".join(
+        f"{count:,} {look}{' and inverted back' if fix_polarity and is_inverted(look) else ''}"
+        for look, count in looks.items()
+    )
+    odd = sum(looks.values())
+    return (
+        f"{odd:,} of {counted(films, 'film')} {'looks' if odd == 1 else 'look'} odd ({reasons}): look at "
+        f"{'it before you trust its' if odd == 1 else 'them before you trust their'} numbers"
+    )
 
 
 def refuse_failed(failed: Mapping[str, str], films: int, out: Path | None) -> None:

@@ -37,19 +37,19 @@ class FilmPrediction:
     probabilities: dict[str, float]
     called: tuple[str, ...]
     looks_like: str
-    """An entry of `hilum.images.film_check.FLAGS`."""
+    """As `hilum.Predictor.looks_like` says it; nothing where nothing is odd."""
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """The table's path, its number of films, the reason for each unreadable file, and what looks inverted or turned."""
+    """The table's path, its number of films, the reason for each unreadable file, and what looks odd."""
 
     out: Path | None
     """None where no file was to be written: then ``predictions`` has the films."""
     films: int
     failed: dict[str, str]
     flagged: dict[str, int] = field(default_factory=dict)
-    """Films by what they look like, entries of `hilum.images.film_check.FLAGS`."""
+    """Films by what they look like."""
     predictions: tuple[FilmPrediction, ...] = ()
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
     """Of each finding; None where it is never called."""

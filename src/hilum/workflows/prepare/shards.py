@@ -13,6 +13,7 @@ import numpy as np
 from hilum.errors import RunError
 from hilum.files import read_hashed_json, sha256, sync, write_hashed_json
 from hilum.images.decoding.pool import Job, Outcome
+from hilum.images.film_check import STRANGE
 from hilum.images.store import HEADER_BYTES, ShardEntry
 from hilum.images.store_writing import shard_header, shard_name
 from hilum.workflows.prepare.plan import Plan
@@ -87,7 +88,8 @@ class OpenShard:
         ]
         pixels = [outcome.pixels for outcome in outcomes]
         sizes = [outcome.size for outcome in outcomes]
-        flags = [outcome.flag for outcome in outcomes]
+        # A store lists what is inverted or turned; what looks like no chest film is for its data card.
+        flags = ["" if outcome.flag == STRANGE else outcome.flag for outcome in outcomes]
         notes = [outcome.notes for outcome in outcomes]
         record = ShardRecord(
             shard=entry, pixels=pixels, sizes=sizes, flags=flags, notes=notes, failures=failures
