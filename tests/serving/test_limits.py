@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hilum.serving import child, uploads
 from hilum.serving.batches import Admission, QueueFullError
 from hilum.serving.guard import SECURITY_HEADERS
 from hilum.serving.model import ServedModel
-from hilum.serving.options import ServeOptions
+from hilum.serving.options import MOST_HEAD, ServeOptions
 from hilum.serving.shedding import shedding_protocol
 from service_client import Client, dicom, png
 
@@ -439,3 +439,58 @@ def test_the_kind_of_a_file_is_told_by_its_content(
     ]
     assert kinds == ["png", "jpeg", "dicom", ""]
     assert png(films[0]) == pngs[0]
+
+
+def test_the_film_that_came_first_is_decoded_first_and_one_that_is_given_up_costs_no_process(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    client = serving(model)
+    decoders, order = client.service.decoders, list[int]()
+
+    async def read(number: int, came: float) -> None:
+        await decoders.read(pngs[number % 6], came=came)
+        order.append(number)
+
+    async def all_at_once() -> None:
+        tasks = [asyncio.create_task(read(number, 10.0 - number)) for number in range(6)]
+        await asyncio.sleep(0)  # the first has the only process, the others wait
+        tasks[3].cancel()
+        tasks.append(asyncio.create_task(read(6, 4.5)))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await read(7, 0.0)
+
+    client.run(all_at_once())
+    assert order == [0, 6, 5, 4, 2, 1, 7]
+    assert client.log == []
+
+
+def test_a_head_without_end_is_refused() -> None:
+    """By the limit of h11, or by the one that httptools lacks."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError((scope, receive, send))
+
+    async def talk() -> int:
+        protocol = shedding_protocol(lambda: None, lambda: None)
+        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
+        config.h11_max_incomplete_event_size = MOST_HEAD
+        config.load()
+        loop = asyncio.get_running_loop()
+        state = ServerState()
+        server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        answer = asyncio.create_task(reader.read())
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        sent = 0
+        while not answer.done() and sent < 4 * MOST_HEAD:
+            writer.write(bytes(4096).replace(b"\0", b"x"))
+            sent += 4096
+            await asyncio.sleep(0.005)
+        with suppress(ConnectionError):
+            assert (await asyncio.wait_for(answer, 10)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        server.close()
+        await server.wait_closed()
+        return sent
+
+    assert MOST_HEAD <= asyncio.run(talk()) < 2 * MOST_HEAD

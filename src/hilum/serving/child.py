@@ -27,6 +27,9 @@ from hilum.serving.gate import by_header, by_pixels
 
 PREPARED, PICTURE = "prepared", "picture"
 """What is asked of a film: what the network takes, or the film as it is read, as PNG."""
+BEHIND = 5
+"""How far the kernel puts this process behind the network and HTTP: films leave before others are begun, so that
+there is always work for every core while films wait to be decoded."""
 LARGEST_PICTURE = 2048
 """Pixels of the longer side of a picture; larger films are made smaller."""
 
@@ -50,6 +53,7 @@ def main() -> None:
     """Read films as standard input asks, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    os.nice(BEHIND)
     cv2.setNumThreads(1)
     answers = os.fdopen(os.dup(1), "wb")
     sent = json.loads(sys.stdin.buffer.readline())

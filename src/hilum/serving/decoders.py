@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import json
 import os
 import signal
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -87,8 +91,11 @@ class Decoders:
             "patience": patience,
             "memory": memory,
         }
-        self.children = [_Child(setup, on_death, self._start) for _ in range(count)]
-        self._free: asyncio.Queue[tuple[_Child, int]] = asyncio.Queue()
+        self.children = [_Child(setup, on_death, self._ended_free) for _ in range(count)]
+        self._free: deque[_Child] = deque()
+        self._waiting: list[tuple[float, int, asyncio.Future[_Child]]] = []
+        """A heap: when the film came, its number, and what gets its process."""
+        self._numbers = itertools.count()
         self._starting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -102,16 +109,18 @@ class Decoders:
         """Whether a film could be decoded now, or after those before it."""
         return any(child.ready for child in self.children)
 
-    async def read(self, data: bytes, form: str = PREPARED) -> DecodedUpload | Undecodable:
+    async def read(
+        self, data: bytes, form: str = PREPARED, came: float | None = None
+    ) -> DecodedUpload | Undecodable:
         """Decode a film in the next free process.
 
         Args:
             data: The file as it was sent.
             form: An entry of `hilum.serving.child`: PREPARED or PICTURE.
+            came: When its request came, by time.perf_counter; now unless given. Of those that wait the
+                one that came first is next, also where its body took longer to arrive.
         """
-        child, start = await self._free.get()
-        while start != child.starts or not child.ready:  # it ended while it was free
-            child, start = await self._free.get()
+        child = await self._taken(time.perf_counter() if came is None else came)
         try:
             answer = await child.read(data, form)
         except BaseException:  # a request that was cancelled: what the process answers is nobody's
@@ -119,10 +128,41 @@ class Decoders:
             self._start(child)
             raise
         if child.ready:
-            self._free.put_nowait((child, child.starts))
+            self._give(child)
         else:
             self._start(child)
         return answer
+
+    async def _taken(self, came: float) -> _Child:
+        """Return a process that is free, when it is this film's turn."""
+        if self._free:
+            return self._free.popleft()
+        while True:
+            turn: asyncio.Future[_Child] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (came, next(self._numbers), turn))
+            try:
+                child = await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled() and turn.result().ready:
+                    self._give(turn.result())
+                raise
+            if child.ready:  # else it ended just now, and is given again when it is started
+                return child
+
+    def _give(self, child: _Child) -> None:
+        """Give a free process to the film that has waited longest."""
+        while self._waiting:
+            *_, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(child)
+                return
+        self._free.append(child)
+
+    def _ended_free(self, child: _Child) -> None:
+        """Start a process again that ended while it had no film."""
+        with suppress(ValueError):
+            self._free.remove(child)
+        self._start(child)
 
     def end(self) -> None:
         """End the processes at once."""
@@ -140,7 +180,7 @@ class Decoders:
     async def _started(self, child: _Child) -> None:
         while not await child.start():
             await asyncio.sleep(PAUSE)
-        self._free.put_nowait((child, child.starts))
+        self._give(child)
 
 
 class _Child:
@@ -152,7 +192,7 @@ class _Child:
         on_death: Callable[[str], None],
         on_idle_death: Callable[[_Child], None],
     ) -> None:
-        self.ready, self.starts = False, 0
+        self.ready = False
         self.process: WorkerProcess | None = None
         self._setup, self._on_death, self._on_idle_death = setup, on_death, on_idle_death
         self._source, self._target = (os.memfd_create(name) for name in ("film", "result"))
@@ -162,7 +202,6 @@ class _Child:
     async def start(self) -> bool:
         """Start the process; return whether it is ready."""
         loop = asyncio.get_running_loop()
-        self.starts += 1
         self.process = WorkerProcess(
             ["-m", "hilum.serving.child"],
             {**os.environ, **VARIABLES},

@@ -11,6 +11,8 @@ from hilum.options import Device, refuse_below, take_fields
 
 LEAST_TOKEN = 16
 """Characters of a token; `openssl rand -hex 32` gives 64."""
+MOST_HEAD = 2**15
+"""Bytes of a request's first line and headers."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -31,8 +33,8 @@ class ServeOptions:
     """Reasons for which a DICOM film is not refused, as of `hilum prepare dicom`."""
     queue: int = 64
     """Films that are decoded or wait at one time; above it a request is answered 429."""
-    batch: int = 16
-    """Films that go through the network together, at most."""
+    batch: int | None = None
+    """Films that go through the network together, at most; 4 on a CPU, 16 on a GPU unless given."""
     decoders: int | None = None
     """Processes that decode films; one a core unless given."""
     threads: int | None = None

@@ -6,17 +6,19 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import OptionError, did_you_mean
 from hilum.listener import SILENT, Listener
 from hilum.options import as_path
-from hilum.serving.options import ServeOptions
+from hilum.serving.options import MOST_HEAD, ServeOptions
 
 if TYPE_CHECKING:
     from hilum.serving.model import ServedModel
@@ -29,7 +31,6 @@ SETTINGS: dict[str, Any] = {
     "backlog": BACKLOG,
     "ws": "none",
     "lifespan": "on",
-    "loop": "asyncio",
     "log_config": None,
     "log_level": "critical",  # its lines have the clients' addresses and what they asked
     "access_log": False,
@@ -37,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "proxy_headers": False,
     "timeout_keep_alive": 30,  # seconds after which a connection without a request is closed
     "timeout_graceful_shutdown": 30,  # seconds that films on their way have when it is told to end
-    "h11_max_incomplete_event_size": 2**15,  # bytes of a request's headers
+    "h11_max_incomplete_event_size": MOST_HEAD,
 }
 """What uvicorn does beside the address."""
 
@@ -127,8 +128,12 @@ def serve(
                 listener.note(f"ready at {address} (Ctrl-C ends it)")
             await task
 
-        with _ends_by_signal(), nullcontext() if verdicts is None else closing(verdicts):
-            asyncio.run(run_server())
+        with (
+            _ends_by_signal(),
+            nullcontext() if verdicts is None else closing(verdicts),
+            asyncio.Runner(loop_factory=loop_factory()) as runner,
+        ):
+            runner.run(run_server())
     return ServeResult.of(address, service.metrics.answers)
 
 
@@ -149,6 +154,14 @@ def _loop(
         progress = partial(listener.progress, "index")
         index = FilmIndex(options.index, model, options.index_pictures, progress)
     return verdicts, index
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes event loops: uvloop where it is installed, as by the extra ``serve``, else asyncio."""
+    if find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return factory
 
 
 @contextmanager

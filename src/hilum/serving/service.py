@@ -16,7 +16,7 @@ from hilum.arrays import FloatArray
 from hilum.errors import OptionError
 from hilum.heatmaps.overlay import heat_layer
 from hilum.serving.batches import Admission, NotFiniteError, Owner
-from hilum.serving.child import PICTURE, film_kind
+from hilum.serving.child import PICTURE, PREPARED, film_kind
 from hilum.serving.decoders import DIED, HUNG, DecodedUpload, Decoders, Undecodable
 from hilum.serving.failures import RequestError
 from hilum.serving.gate import REFUSALS
@@ -59,7 +59,7 @@ class Service:
         largest = options.max_mb << 20
         self.limits = UploadLimits(largest, UPLOADS * largest, options.upload_seconds)
         self.admission = Admission(options.queue)
-        self.owner = Owner(model, options.batch, self._count_batch)
+        self.owner = Owner(model, options.batch or self.facts.batch, self._count_batch)
         self.decoders = Decoders(
             self.facts.preparation,
             self.facts.size,
@@ -92,14 +92,16 @@ class Service:
         with self.limits.holding() as held:
             (data,) = await self._films(request, held, 1)
             with self.admission.take(1):
-                return await self._answer(data)
+                return await self._answer(data, held.since)
 
     async def predict_many(self, request: Request) -> dict[str, Any]:
         """Return the answers to several films, in their order; one that fails does not fail the others."""
         with self.limits.holding() as held:
             films = await self._films(request, held, self.most_films)
             with self.admission.take(len(films)):
-                answers = await asyncio.gather(*map(self._answer_or_failure, films))
+                answers = await asyncio.gather(
+                    *(self._answer_or_failure(film, held.since) for film in films)
+                )
         return {"films": answers, "notice": NOTICE}
 
     async def heatmap(self, request: Request, finding: str) -> bytes:
@@ -112,7 +114,7 @@ class Service:
         with self.limits.holding() as held:
             (data,) = await self._films(request, held, 1)
             with self.admission.take(1):
-                film = await self._decoded(data)
+                film = await self._decoded(data, held.since)
                 if film.refused:
                     raise RequestError(422, "refused", f"{film.refused}: {REFUSALS[film.refused]}")
                 image = film.image(self.facts.preparation.size)
@@ -133,7 +135,7 @@ class Service:
         with self.limits.holding() as held:
             (data,) = await self._films(request, held, 1)
             with self.admission.take(1):
-                film = await self._decoded(data, PICTURE)
+                film = await self._decoded(data, held.since, PICTURE)
                 self.metrics.answers["renderings", "answered"] += 1
                 return film.content
 
@@ -143,7 +145,7 @@ class Service:
             film = await self._decoded(data)
             if film.refused:
                 raise RequestError(422, "refused", f"{film.refused}: {REFUSALS[film.refused]}")
-            return (await self._decoded(data, PICTURE)).content
+            return (await self._decoded(data, form=PICTURE)).content
 
     async def features(
         self, request: Request
@@ -152,7 +154,7 @@ class Service:
         with self.limits.holding() as held:
             (data,) = await self._films(request, held, 1)
             with self.admission.take(1):
-                film = await self._decoded(data)
+                film = await self._decoded(data, held.since)
                 if film.refused:
                     raise RequestError(422, "refused", f"{film.refused}: {REFUSALS[film.refused]}")
                 image = film.image(self.facts.preparation.size)
@@ -188,9 +190,9 @@ class Service:
             raise _no_film()
         return films
 
-    async def _answer(self, data: bytes) -> dict[str, Any]:
+    async def _answer(self, data: bytes, came: float) -> dict[str, Any]:
         began = time.perf_counter()
-        film = await self._decoded(data)
+        film = await self._decoded(data, came)
         about = {
             "input": input_facts(data, film),
             "model": self.identity,
@@ -220,19 +222,21 @@ class Service:
             **about,
         }
 
-    async def _answer_or_failure(self, data: bytes) -> dict[str, Any]:
+    async def _answer_or_failure(self, data: bytes, came: float) -> dict[str, Any]:
         try:
-            return await self._answer(data)
+            return await self._answer(data, came)
         except (RequestError, NotFiniteError) as error:
             failure = not_finite() if isinstance(error, NotFiniteError) else error
             self.metrics.answers["predictions", failure.code] += 1
             sent = {"sha256": hashlib.sha256(data).hexdigest()}
             return {"status": "failed", "input": sent, **failure.content()}
 
-    async def _decoded(self, data: bytes, *form: str) -> DecodedUpload:
+    async def _decoded(
+        self, data: bytes, came: float | None = None, form: str = PREPARED
+    ) -> DecodedUpload:
         if not film_kind(data):
             raise _no_film()
-        film = await self.decoders.read(data, *form)
+        film = await self.decoders.read(data, form, came)
         if isinstance(film, Undecodable):
             detail = f" ({film.detail})" if film.detail else ""
             code = film.reason if film.reason in (DIED, HUNG) else "unreadable"

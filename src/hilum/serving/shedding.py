@@ -7,12 +7,11 @@ one fixed text, then the connection is closed once the client has read it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
+from hilum.serving.connection import HttpProtocol
 from hilum.serving.guard import SECURITY_HEADERS
 from hilum.serving.service import busy
 
@@ -24,7 +23,7 @@ LINGER = 2.0
 
 def shedding_protocol(
     seconds_if_full: Callable[[], int | None], on_shed: Callable[[], None]
-) -> type[H11Protocol]:
+) -> type[asyncio.Protocol]:
     """Return the protocol of connections.
 
     Args:
@@ -32,7 +31,7 @@ def shedding_protocol(
         on_shed: Called for each film that is refused so.
     """
 
-    class SheddingProtocol(H11Protocol):
+    class SheddingProtocol(HttpProtocol):
         """One connection."""
 
         _shed = False
@@ -41,21 +40,13 @@ def shedding_protocol(
             """Answer a film by its first bytes while the queue is full; all else is uvicorn's."""
             if self._shed:
                 return  # the rest of a body that nobody reads
-            if data.startswith(FILMS) and self._is_idle():
+            if data.startswith(FILMS) and self.is_idle:
                 seconds = seconds_if_full()
                 if seconds is not None:
                     self._refuse(seconds)
                     on_shed()
                     return
             super().data_received(data)
-
-        def _is_idle(self) -> bool:
-            """Whether a new request begins here."""
-            return (
-                self.conn.our_state is h11.IDLE
-                and self.conn.their_state is h11.IDLE
-                and not self.conn.trailing_data[0]
-            )
 
         def _refuse(self, seconds: int) -> None:
             self._shed = True

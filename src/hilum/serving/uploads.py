@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -53,6 +54,8 @@ class Held:
 
     limits: UploadLimits
     bytes: int = 0
+    since: float = field(default_factory=time.perf_counter)
+    """When the request came."""
 
     def add(self, count: int) -> None:
         """Count more bytes.
