@@ -1,6 +1,6 @@
 """The service's page in headless Chromium, as a reader would use it, down to a training on what was stored.
 
-Example: ``python benchmarks/serve_page.py BUNDLE --index STORE --shots DIR --data ../shared/data --json``. Needs
+Example: ``python benchmarks/serve_page.py BUNDLE --shots DIR --data ../shared/data --json``. Needs
 playwright (``pip install playwright``) and Chromium (--chromium). Films are phantoms, drawn here; the leg is the one
 of the shared data and is left out without. The bundle's preparation must be the store's.
 """
@@ -8,6 +8,7 @@ of the shared data and is left out without. The bundle's preparation must be the
 from __future__ import annotations
 
 import argparse
+import base64
 import csv
 import json
 import re
@@ -42,6 +43,20 @@ def drawn_films(folder: Path, count: int) -> list[Path]:
         paths.append(folder / f"Roe-Jane-{number}.png")
         cv2.imwrite(str(paths[-1]), draw(film, 256, 0)[0])
     return paths
+
+
+def drawn_index(model: Path, folder: Path) -> Path:
+    """Draw phantoms and prepare them as a model's films were; return the store."""
+    from hilum.serving.model import open_model
+
+    flags = shlex.split(open_model(model, "cpu", 1).facts.preparation.flags())
+    store = folder / "index"
+    for command in (
+        ["phantom", str(folder / "phantoms"), "--count", "60", "--size", "128"],
+        ["prepare", "chexpert", str(folder / "phantoms"), *flags, "--out", str(store)],
+    ):
+        subprocess.run([*HILUM, *command], capture_output=True, check=True)
+    return store
 
 
 @contextmanager
@@ -90,10 +105,37 @@ class Reader:
             self.foreign.append(request.url)
 
     def drop(self, *files: Path) -> None:
-        """Drop files on the page, and wait for all answers."""
+        """Drag files from outside over the page and drop them, as the browser's own events; wait for all answers."""
+        before = self.page.locator("#list li").count()
+        drag = self.page.context.new_cdp_session(self.page)
+        held = {
+            "items": [],
+            "files": [str(file) for file in files],
+            "dragOperationsMask": 1,
+        }
+        for event in ("dragEnter", "dragOver", "drop"):
+            drag.send("Input.dispatchDragEvent", {"type": event, "x": 150, "y": 300, "data": held})
+        drag.detach()
+        self.answered(before + len(files))
+
+    def choose(self, *files: Path) -> None:
+        """Choose files by the file input, and wait for all answers."""
         before = self.page.locator("#list li").count()
         self.page.set_input_files("#files", [str(file) for file in files])
         self.answered(before + len(files))
+
+    def paste(self, file: Path) -> None:
+        """Put a picture into the browser's clipboard, press Ctrl-V, and wait for the answer."""
+        before = self.page.locator("#list li").count()
+        self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.page.evaluate(
+            "async (text) => { const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));"
+            " const picture = new Blob([bytes], {type: 'image/png'});"
+            " await navigator.clipboard.write([new ClipboardItem({'image/png': picture})]); }",
+            base64.b64encode(file.read_bytes()).decode(),
+        )
+        self.page.keyboard.press("Control+V")
+        self.answered(before + 1)
 
     def answered(self, films: int) -> None:
         """Wait until so many films have an answer."""
@@ -156,14 +198,15 @@ def read_a_film(reader: Reader, films: list[Path], leg: Path | None, name: str) 
         "heatmap": shown > fainter > 0,
         "level": before != after,
     }
-    if reader.value("model.index !== null"):
-        page.wait_for_selector(".near li")
-        seen["nearest"] = len(reader.texts(".near li"))
+    page.wait_for_selector(".near li")
+    seen["nearest"] = len(reader.texts(".near li"))
     if leg is not None:
-        reader.drop(leg)
+        reader.choose(leg)
         page.locator("#list li").last.click()
         seen["leg"] = reader.texts(".gate:not([hidden])")
         reader.shot(f"{name}-leg", full=False)
+    reader.paste(films[1])
+    seen["dropped, pasted"] = reader.texts("#list li")[:1] + reader.texts("#list li")[-1:]
     count = page.locator("#list li").count()
     page.locator("#phantoms button").nth(4).click()
     reader.answered(count + 1)
@@ -326,7 +369,7 @@ def main() -> None:
     """Drive the page, and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--index", type=Path, help="store to compare films with")
+    parser.add_argument("--index", type=Path, help="store to compare films with; else one is drawn")
     parser.add_argument("--data", type=Path, help="shared data, for the leg")
     parser.add_argument("--shots", type=Path, help="folder for pictures")
     parser.add_argument("--films", type=int, default=24, help="phantoms that get a verdict")
@@ -344,7 +387,8 @@ def main() -> None:
         films = drawn_films(folder, options.films)
         table = folder / "collected" / "verdicts.csv"
         extra = ["--verdicts", str(table), "--verdict-films"]
-        extra += ["--index", str(options.index), "--index-pictures"] if options.index else []
+        index = options.index or drawn_index(options.model, folder)
+        extra += ["--index", str(index), "--index-pictures"]
         complaints: list[str] = []
         foreign: list[str] = []
         browser = playwright.chromium.launch(

@@ -1,6 +1,6 @@
 """Requests made from the service's own description: no 5xx, and every answer as described.
 
-Example: ``python benchmarks/serve_schema.py BUNDLE --schemathesis PATH --index STORE --json``. schemathesis 4.32.5
+Example: ``python benchmarks/serve_schema.py BUNDLE --schemathesis PATH --json``. schemathesis 4.32.5
 (MIT) is installed by ``pip install schemathesis==4.32.5`` in an environment of its own, whose command --schemathesis
 names. It is run until so many cases were sent, each round with its own seed.
 """
@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from serve_page import service
+from serve_page import drawn_index, service
 
 CHECKS = (
     "not_a_server_error",
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--schemathesis", default="schemathesis", help="its command")
-    parser.add_argument("--index", type=Path, help="store to compare films with")
+    parser.add_argument("--index", type=Path, help="store to compare films with; else one is drawn")
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--examples", type=int, default=40, help="of an operation and round")
     parser.add_argument("--seed", type=int, default=0)
@@ -92,7 +92,8 @@ def main() -> None:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         extra = ["--verdicts", str(Path(scratch) / "collected" / "verdicts.csv"), "--verdict-films"]
-        extra += ["--index", str(options.index), "--index-pictures"] if options.index else []
+        index = options.index or drawn_index(options.model, Path(scratch))
+        extra += ["--index", str(index), "--index-pictures"]
         with service(options.model, *extra) as url:
             for number in range(MOST_ROUNDS):
                 if cases >= options.cases:

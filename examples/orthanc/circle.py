@@ -4,9 +4,10 @@ What a hospital would set up, in one file: Orthanc (Debian's `orthanc` and `orth
 films; `fetch` copies each new one into a folder; `hilum watch` reads it; `store` sends both results back
 by STOW-RS, reads them back, and only then removes them. With ``--kills`` the watcher is killed at random
 moments and started again. At the end every film that was read must have exactly one secondary
-capture and one report in the archive.
+capture and one report in the archive, and what was sent is what was read, what was refused for each reason, and
+what was not fetched for its modality.
 
-Run: ``python examples/orthanc/circle.py RUN [--films 100] [--kills 10] [--json]``. Everything listens on
+Run: ``python examples/orthanc/circle.py RUN [--films 130] [--kills 10] [--json]``. Everything listens on
 127.0.0.1 and lies in a temporary folder. Research use only, not a medical device.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shutil
 import signal
 import socket
@@ -34,6 +36,10 @@ PLUGINS = "/usr/share/orthanc/plugins"
 FILMS = ("CR", "DX", "RG")
 """Modalities that are fetched: results are OT and SR, and must not be read as films."""
 BOUNDARY = "hilum-result"
+MOST_SECONDS, SLOWEST_START = 1200, 20
+"""Of the whole, and of a watcher until its first line, after which it is killed anyway."""
+OUTCOME = re.compile(r"(\w+): (read|refused: [\w ]+|unreadable: [\w ]+) \(\d")
+"""A line of the watcher about a film, by its pseudonym."""
 
 
 class Archive:
@@ -42,6 +48,8 @@ class Archive:
     def __init__(self, port: int) -> None:
         self.root = f"http://127.0.0.1:{port}"
         self.since = 0
+        self.fetched: Counter[str] = Counter()
+        """Instances that were fetched, and those that were not by their modality."""
 
     def call(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
         """Return the answer to a GET, or to a POST of data."""
@@ -75,11 +83,13 @@ class Archive:
                     continue
                 instance = change["ID"]
                 tags = self.ask(f"/instances/{instance}/simplified-tags")
-                if tags.get("Modality") in FILMS:
+                is_film = tags.get("Modality") in FILMS
+                if is_film:
                     part = folder / f".{instance}"
                     part.write_bytes(self.call(f"/instances/{instance}/file"))
                     part.rename(folder / f"{instance}.dcm")
                     count += 1
+                self.fetched["fetched" if is_film else f"modality {tags.get('Modality')}"] += 1
             self.since = changes["Last"]
             if changes["Done"]:
                 return count
@@ -133,6 +143,13 @@ def start_orthanc(folder: Path, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([program, str(path)], stdout=log, stderr=log)
 
 
+def read_films(out: Path) -> list[str]:
+    """Return the pseudonyms of the films in the watcher's ledger; a line that is being written does not count."""
+    ledger = out / "ledger.jsonl"
+    lines = ledger.read_text("utf-8").split("\n")[:-1] if ledger.is_file() else []
+    return [json.loads(line)["film"] for line in lines]
+
+
 def in_archive(archive: Archive) -> dict[str, Counter[str]]:
     """Return how many captures and reports the archive has of each film, by its SOP Instance UID."""
     captures: Counter[str] = Counter()
@@ -178,7 +195,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="a fine-tuned run or a bundle")
-    parser.add_argument("--films", type=int, default=100)
+    parser.add_argument("--films", type=int, default=130, help="phantoms; some are laterals")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--size", type=int, default=256, help="pixels of the phantoms' sides")
     parser.add_argument("--seed", type=int, default=0)
@@ -198,34 +215,44 @@ def main() -> None:
         watch = [*hilum, "watch", str(options.run), str(incoming), "--out", str(out)]
         watch += ["--every", "0.2", "--settle", "0.2", "--device", "cpu"]
         watcher = None
-        log = (root / "watch.log").open("wb")
+        log_file = root / "watch.log"
+        log = log_file.open("wb")
         try:
             archive.wait()
             sent = sorted(path for path in (root / "drawn").rglob("*") if path.is_file())
             sent = [path for path in sent if path.read_bytes()[128:132] == b"DICM"]
-            waiting, kills, stored, quiet = list(sent), options.kills, 0, 0
-            next_kill = time.monotonic() + rng.uniform(3, 8)
-            while quiet < 40 or kills:
+            waiting, kills, stored, told = list(sent), options.kills, 0, dict[str, str]()
+            until, size, kill_at = time.monotonic() + MOST_SECONDS, 0, 0.0
+            while (
+                waiting
+                or kills
+                or stored < 2 * Counter(told.values())["read"]
+                or not (len(told) == archive.fetched["fetched"] > 0)
+            ):
+                if time.monotonic() > until:
+                    break
                 for path in waiting[:5]:  # films come in little by little
                     archive.call("/instances", path.read_bytes())
                 waiting = waiting[5:]
-                fetched = archive.fetch(incoming)
+                archive.fetch(incoming)
+                lines = log_file.read_text("utf-8", "replace")
+                # Refused films are in no ledger, and each start of the watcher looks at them again.
+                told = dict(OUTCOME.findall(lines)) | dict.fromkeys(read_films(out), "read")
                 if watcher is None or watcher.poll() is not None:
                     watcher = subprocess.Popen(watch, stdout=log, stderr=log)
-                sent_back = archive.store(out / "results") if (out / "results").is_dir() else 0
-                stored += sent_back
-                busy = waiting or fetched or sent_back or not (out / "ledger.jsonl").exists()
-                quiet = 0 if busy else quiet + 1
-                if kills and time.monotonic() > next_kill:
+                    size, kill_at = len(lines), time.monotonic() + SLOWEST_START
+                elif len(lines) > size:  # it works: it is killed in the midst of it
+                    size, kill_at = sys.maxsize, time.monotonic() + rng.uniform(0, 3)
+                stored += archive.store(out / "results") if (out / "results").is_dir() else 0
+                if kills and time.monotonic() > kill_at:
                     watcher.send_signal(signal.SIGKILL)
                     watcher.wait()
-                    kills, quiet = kills - 1, 0  # it is started again, and has its time to finish
-                    next_kill = time.monotonic() + rng.uniform(3, 8)
-                time.sleep(0.25)
+                    kills -= 1
+                time.sleep(0.1)
             watcher.send_signal(signal.SIGTERM)
             ended = watcher.wait(60)
-            ledger = [json.loads(line) for line in (out / "ledger.jsonl").open()]
-            outcomes = Counter(entry["outcome"] for entry in ledger)
+            outcomes = Counter(["read"] * len(read_films(out)))
+            refused = Counter(outcome for outcome in told.values() if outcome != "read")
             kept = in_archive(archive)
             wrong = problems(archive, root)
         finally:
@@ -239,7 +266,13 @@ def main() -> None:
     answer = {
         "sent": len(sent),
         "kills": options.kills,
-        "outcomes": dict(outcomes),
+        "fetched": archive.fetched.pop("fetched"),
+        "not_fetched": {
+            kind: count
+            for kind, count in archive.fetched.items()
+            if kind not in ("modality OT", "modality SR")  # the results themselves
+        },
+        "outcomes": {**outcomes, **refused},
         "results_stored": stored,
         "captures": sum(kept["captures"].values()),
         "reports": sum(kept["reports"].values()),
@@ -248,7 +281,8 @@ def main() -> None:
         "errors_of_validators": wrong,
     }
     print(json.dumps(answer) if options.json else json.dumps(answer, indent=1))
-    if not answer["exactly_once"] or wrong or not outcomes["read"]:
+    every = sum(answer["outcomes"].values()) == answer["fetched"]
+    if not answer["exactly_once"] or wrong or not outcomes["read"] or not every:
         raise SystemExit(1)
 
 

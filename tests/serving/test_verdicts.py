@@ -227,6 +227,18 @@ def test_a_table_that_others_changed_is_read_again_and_a_broken_one_is_not_writt
         VerdictTable(tmp_path / "b" / "verdicts.csv", ("=1+1",))
 
 
+def test_what_is_no_file_for_verdicts_is_refused_and_nothing_is_left_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x\n")
+    for path, message in (
+        (tmp_path, "is a folder: give a file name, such as"),
+        (tmp_path / "file" / "verdicts.csv", "cannot be written"),
+        (tmp_path / "file", "no table of verdicts"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            VerdictTable(path, FINDINGS)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_verdict_that_cannot_be_written_is_no_answer(
     desk: Callable[..., tuple[Client, Path]], pngs: list[bytes]
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -128,11 +128,7 @@ def serve(
                 listener.note(f"ready at {address} (Ctrl-C ends it)")
             await task
 
-        with (
-            _ends_by_signal(),
-            nullcontext() if verdicts is None else closing(verdicts),
-            asyncio.Runner(loop_factory=loop_factory()) as runner,
-        ):
+        with _event_loop() as runner, nullcontext() if verdicts is None else closing(verdicts):
             runner.run(run_server())
     return ServeResult.of(address, service.metrics.answers)
 
@@ -154,14 +150,6 @@ def _loop(
         progress = partial(listener.progress, "index")
         index = FilmIndex(options.index, model, options.index_pictures, progress)
     return verdicts, index
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes event loops: uvloop where it is installed, as by the extra ``serve``, else asyncio."""
-    if find_spec("uvloop") is None:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
-    return factory
 
 
 @contextmanager
@@ -186,16 +174,21 @@ def _bound(options: ServeOptions) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _ends_by_signal() -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the service as its normal end; uvicorn raises them again when it is done."""
+def _event_loop() -> Iterator[asyncio.Runner]:
+    """Yield what runs the service, by uvloop where it is installed, as by the extra ``serve``, else by asyncio.
+
+    SIGTERM and SIGINT end the service as its normal end: uvicorn raises them again when it is done.
+    """
 
     def ignore(*_: object) -> None:
         """The service has ended already."""
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = {number: signal.signal(number, ignore) for number in numbers}
+    factory = None if find_spec("uvloop") is None else import_module("uvloop").new_event_loop
     try:
-        yield
+        with asyncio.Runner(loop_factory=factory) as runner:
+            yield runner
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -72,6 +72,10 @@ class VerdictTable:
             RunError: The group's key cannot be read or made.
         """
         self.path, self.folder = path, path.resolve().parent
+        if path.is_dir():
+            raise OptionError(
+                f"--verdicts {path} is a folder: give a file name, such as {path / 'verdicts.csv'}."
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
@@ -85,7 +89,6 @@ class VerdictTable:
             raise OptionError(
                 f"--verdicts {path} cannot be written ({error.strerror}): give another file."
             ) from error
-        self._key = made_key(path)
         self._findings = tuple(findings)
         self._rows: dict[tuple[str, str], _Row] = {}
         self._columns: tuple[str, ...] = ()
@@ -98,6 +101,7 @@ class VerdictTable:
             )
         try:
             self._read()
+            self._key = made_key(path)
             if not path.exists():
                 self._write()
         except (DataError, OSError) as error:

@@ -126,12 +126,9 @@ def explain(
         folder = options.out / _folder_name(number, path)
         _draw(folder, image, names, maps)
         note = maps.note
-        probabilities = predictor.probabilities(standardised)[0]
-        explained.append(
-            Explained(
-                path, folder, probabilities, predictor.called(probabilities), list(names), look
-            )
-        )
+        scores = predictor.probabilities(standardised)[0]
+        called = predictor.called(scores)
+        explained.append(Explained(path, folder, scores, called, list(names), look))
         listener.progress("explain", number, len(paths))
     result = ExplainResult(options.out, tuple(explained), failed, note)
     write_hashed_json(
