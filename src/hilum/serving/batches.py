@@ -162,9 +162,19 @@ class Owner:
                     began = time.perf_counter()
                     results, error = _tried(self.model.logits, images)
                     seconds = time.perf_counter() - began
-                    self._loop.call_soon_threadsafe(self._on_batch, len(batch), seconds)
                     futures = [future for _, future in batch]
-                    self._loop.call_soon_threadsafe(_give, futures, results, error)
+                    self._loop.call_soon_threadsafe(self._done, futures, results, error, seconds)
+
+    def _done(
+        self,
+        futures: Sequence[asyncio.Future[Any]],
+        results: Any,
+        error: Exception | None,
+        seconds: float,
+    ) -> None:
+        """Count a batch and give its results: both at one waking of the event loop."""
+        self._on_batch(len(futures), seconds)
+        _give(futures, results, error)
 
 
 def _tried(function: Callable[[T], Any], argument: T) -> tuple[Any, Exception | None]:

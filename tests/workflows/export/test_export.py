@@ -38,6 +38,9 @@ from hilum.workflows.export.options import ExportOptions
 from hilum.workflows.export.proof import prove
 from hilum.workflows.inference.predict import predict
 
+# Files of random values, which look like no film.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unlike a chest film")
+
 CLOSE = 1e-4
 OFFLINE = """
 import sys
@@ -248,6 +251,19 @@ def test_a_graph_that_trains_or_draws_is_refused(bundle: Path) -> None:
         other.graph.node.append(node)
         with pytest.raises(ValueError, match=line):
             scan(other.SerializeToString())
+
+
+def test_no_bias_of_a_convolution_is_computed(bundle: Path) -> None:
+    """Runtimes join a convolution with the norm and the activation after it only then."""
+    for folder in (bundle, FOLDER):
+        graph = onnx.load(folder / GRAPH).graph
+        stored = {tensor.name for tensor in graph.initializer}
+        convolutions = [node for node in graph.node if node.op_type == "Conv"]
+        assert convolutions
+        assert all(set(node.input[1:]) <= stored for node in convolutions)
+        used = {name for node in graph.node for name in node.input}
+        used |= {entry.name for entry in graph.output}
+        assert all(used.intersection(node.output) for node in graph.node)
 
 
 def test_a_graph_that_computes_something_else_is_refused(bundle: Path, tiny_store: Path) -> None:

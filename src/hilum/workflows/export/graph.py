@@ -201,9 +201,45 @@ def onnx_bytes(graph: Graph, side: int) -> bytes:
     finally:
         logger.setLevel(level)
     model: Any = program.model_proto
+    _drop_zero_biases(model.graph)
     _forget_where(model)
     content: bytes = model.SerializeToString()
     return content
+
+
+def _drop_zero_biases(graph: Any) -> None:
+    """Take out the zeros that torch computes, node by node, as the biases of convolutions that have none.
+
+    While its bias is computed, onnxruntime (1.32) does not join a convolution with the norm and the activation after
+    it: `resnet10t` at 64 px took 1.5 times as long, `test_resnet` at 96 px 2.6 times.
+    """
+    from onnx import numpy_helper
+
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def is_zero(name: str) -> bool:
+        maker = makers.get(name)
+        if maker is None:
+            return False
+        if maker.op_type == "Constant":
+            return (
+                maker.attribute[0].name == "value"
+                and not numpy_helper.to_array(maker.attribute[0].t).any()
+            )
+        return maker.op_type in ("Expand", "CastLike") and is_zero(maker.input[0])
+
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and is_zero(node.input[2]):
+            del node.input[2]
+    kept = {entry.name for entry in graph.output}
+    for node in reversed(list(graph.node)):  # which stand in the order of their use
+        if kept.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            kept.update(node.input)
+    shapes = [entry for entry in graph.value_info if entry.name not in kept]
+    for entry in shapes:
+        graph.value_info.remove(entry)
 
 
 def _forget_where(model: Any) -> None:
