@@ -131,8 +131,8 @@ def _do(job: dict[str, Any], setup: Setup, current: int) -> dict[str, Any]:
     except OSError as error:
         return {"number": job["number"], "fault": [error.errno, error.strerror, job["shard"]]}
     shapes = [(film[1], film[2]) for film in films if len(film) > 2]
-    looks = iter(appearances(thumbnails, shapes))  # together, which costs half of one by one
-    films = [film if len(film) == 2 else [*film, next(looks)] for film in films]
+    seen = iter(appearances(thumbnails, shapes))  # together, which costs half of one by one
+    films = [film if len(film) == 2 else [*film, next(seen)] for film in films]
     return {"number": job["number"], "films": films, "seconds": time.perf_counter() - began}
 
 
