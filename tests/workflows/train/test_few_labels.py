@@ -16,6 +16,7 @@ from heard import Heard
 from hilum.bundle.initialization import initial_weights
 from hilum.bundle.model_folder import load_model
 from hilum.bundle.training_manifest import were_seen
+from hilum.classifier.options import LossOptions
 from hilum.classifier.probes import LinearProbe
 from hilum.errors import DataError, HilumError, OptionError
 from hilum.group_key import made_key
@@ -71,6 +72,10 @@ def start(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 def metrics(result: TrainingResult) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((result.run / "metrics.json").read_text())
     return content
+
+
+def weights_of(result: TrainingResult) -> dict[str, torch.Tensor]:
+    return load_model(result.run).classifier.state_dict()
 
 
 def mean_auroc(result: TrainingResult, store: Path, part: str) -> float:
@@ -300,6 +305,40 @@ def test_soft_targets_of_the_films_whose_labels_are_held_back(
         films.catalog, load_model(result.run).seen, films.preparation.size, made_key(tiny_store)
     )
     assert np.array_equal(np.flatnonzero(seen), subsets.rows("train"))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"unlabelled": True},
+        {"unlabelled": True, "further_start": True},
+        {"loss": LossOptions(name="focal", positive_weight="balanced")},
+        {"validation": "within", "folds": 2},
+    ],
+    ids=["soft targets", "two teachers", "focal loss", "validation within"],
+)
+def test_each_way_of_fine_tuning_works_in_bfloat16(
+    how: dict[str, Any], start: str, tiny_store: Path, tmp_path: Path
+) -> None:
+    more = {key: value for key, value in how.items() if key in ("loss", "validation", "folds")}
+    if how.get("unlabelled"):
+        more["unlabelled"] = (tiny_store,)
+    if how.get("further_start"):
+        more["soft_targets"] = SoftTargetOptions(starts=(Path(start),))
+    train = {**FEW, "epochs": 1, "precision": "bf16-mixed"}
+    result = run(
+        tiny_store,
+        tmp_path / "run",
+        init=start,
+        probe_first=True,
+        fraction=0.3,
+        train=train,
+        **more,
+    )
+    assert {value.dtype for value in weights_of(result).values() if value.is_floating_point()} == {
+        torch.float32
+    }
+    assert mean_auroc(result, tiny_store, "train") > 0.5
 
 
 def test_labels_that_are_held_back_change_nothing_under_soft_targets(
