@@ -72,7 +72,7 @@ def predict(
             names_file=names_file,
         )
     shown = predictions_text(result) if result.out is None else str(result.out)
-    failed = by_reason("left out", {"unreadable": len(result.failed)} if result.failed else {})
+    failed = f", {len(result.failed):,} left out" if result.failed else ""
     answer(
         shared,
         result,

@@ -76,7 +76,7 @@ def test_the_others_are_written_and_the_exit_code_is_1(
     said, told = capfd.readouterr()
     result, lines = json.loads(said), told.splitlines()
     assert lines[-1] == (
-        f"hilum {command}: 7 of 8 films could not be read (each has a line above); {out} has the others."
+        f"hilum {command}: 7 of 8 films are left out (each has a line above); {out} has the others."
     )
     for name, reason in REASONS.items():
         (line,) = [line for line in lines if f"{films[name]} is left out" in line]
@@ -95,7 +95,7 @@ def test_other_files_of_a_folder_are_counted_and_no_fault(
     assert main(["predict", str(classifier), str(folder), "--out", table]) == 1
     told = capfd.readouterr().err
     assert f"{folder}: 3 files are no PNG or JPEG by their names: passed over" in told
-    assert "4 of 5 films could not be read" in told
+    assert "4 of 5 films are left out" in told
     for name in ("text", "empty", "cut", "damaged"):
         films[name].unlink()
     assert main(["predict", str(classifier), str(folder), "--out", table]) == 0

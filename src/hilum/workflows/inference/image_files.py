@@ -177,7 +177,7 @@ def refuse_failed(failed: Mapping[str, str], films: int, out: Path | None) -> No
     """
     if failed:
         raise DataError(
-            f"{len(failed):,} of {films + len(failed):,} films could not be read (each has a line above); "
+            f"{len(failed):,} of {films + len(failed):,} films are left out (each has a line above); "
             f"{out or 'the table'} has the others."
         )
 
