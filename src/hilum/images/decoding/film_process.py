@@ -24,7 +24,7 @@ VARIABLES = {
 }
 """Variables of a process. One thread: it is one of several, its sums are too small to be divided, and
 each thread's buffers would count as memory. The GNU C library keeps the memory of a film for the next
-one, where it would ask the system for new pages each time: a 2500 px film takes about 0.95 of the
+one, where it would ask the system for new pages each time: a 2500 px film takes about 0.93 of the
 processor time (``mallopt`` 3, the two thresholds)."""
 
 _kept: list[FilmProcess] | None = None
