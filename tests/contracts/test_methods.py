@@ -220,6 +220,10 @@ def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(
     for module in of.backbone.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(note)
+    given_crops: set[torch.dtype] = set()
+    of.register_forward_pre_hook(
+        lambda module, given: given_crops.update(crop.dtype for crop in given[0].crops)
+    )
     of.register_forward_hook(lambda module, given, output: losses.add(output.dtype))
     options = TrainOptions(
         epochs=1, batch_size=16, precision="bf16-mixed", accelerator="cpu", log_every=1
@@ -229,6 +233,7 @@ def test_bf16_is_inside_the_backbone_and_the_loss_is_float32(
             of, Batches(films, shuffled(np.arange(48), 0), 16), options, run, SILENT, name
         ).train()
     assert inside == {torch.bfloat16}
+    assert given_crops == {torch.float32}
     assert losses == {torch.float32}
     assert {parameter.dtype for parameter in of.parameters()} == {torch.float32}
     assert all(math.isfinite(event["loss"]) for event in read_log(tmp_path) if "loss" in event)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,18 +25,21 @@ def launch(options: LoopOptions, team: Team) -> Fabric:
         OptionError: The device is not there, cannot do this precision, or has too few GPUs.
         HilumError: Another process cannot start.
     """
-    precision = "32-true" if options.precision == "32" else options.precision
     if options.accelerator == "cuda" and not torch.cuda.is_available():
         raise OptionError(
             "--train.accelerator is cuda and no GPU is found: allowed here is cpu or auto."
         )
     on_cpu = options.accelerator == "cpu" or not torch.cuda.is_available()
-    if on_cpu and precision == "16-mixed":
+    if on_cpu and options.precision == "16-mixed":
         raise OptionError(
             "--train.precision is 16-mixed, which needs a GPU: allowed on the CPU are 32 and bf16-mixed."
         )
+    arithmetic: dict[str, Any] = {"precision": "32-true"}
+    if options.precision != "32":
+        device = _device_type(options.accelerator)
+        arithmetic = {"plugins": _MixedPrecision(options.precision, device)}
     if team.ranks.world_size == 1:
-        fabric = Fabric(accelerator=options.accelerator, devices=1, precision=precision)
+        fabric = Fabric(accelerator=options.accelerator, devices=1, **arithmetic)
     else:
         devices: int | list[int] = 1 if on_cpu else [_own_gpu(team.ranks)]
         team.assemble()
@@ -42,10 +47,31 @@ def launch(options: LoopOptions, team: Team) -> Fabric:
             accelerator=options.accelerator,
             strategy=_ExactDDP(team.ranks),
             devices=devices,
-            precision=precision,
+            **arithmetic,
         )
     fabric.launch()
     return fabric
+
+
+def _device_type(accelerator: str) -> str:
+    """Return the kind of device that Fabric chooses for this option."""
+    if accelerator == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+class _MixedPrecision(MixedPrecision):
+    """Autocast, and no more: Fabric's own also rounds every argument of the model to bfloat16.
+
+    Of a target 8 bits would be left: soft labels, weights of cells and ages would be others
+    (``findings/fabric_bf16_rounds_targets.sh``, lightning-fabric 2.6.6).
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave what the model is given as it is: autocast chooses the type of each operation."""
+        return data
 
 
 def _own_gpu(ranks: RankInfo) -> int:
