@@ -197,4 +197,4 @@ class SupervisedLearner(Learner):
             raise ValueError("soft targets need an averaged network")
         own: Tensor = self.averaged.network(light).float().sigmoid()
         others = self.tuning.starts
-        return torch.lerp(own, known.float(), others / (1 + others))
+        return torch.lerp(own, known, others / (1 + others))
