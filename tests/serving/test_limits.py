@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
@@ -259,25 +262,24 @@ def test_a_fault_of_the_service_is_a_line_without_values(
     assert "Roe" not in service.log[0] + answer.text
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(2000, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("kills", [200, pytest.param(2000, marks=pytest.mark.torture)])
 def test_a_killed_decoder_costs_its_own_film(
     serving: Callable[..., Client], model: ServedModel, pngs: list[bytes], kills: int
 ) -> None:
     service = serving(model, decoders=2)
-    expected = [service.post("/v1/predictions", content=film).json() for film in pngs]
-
+    expected = [service.post("/v1/predictions", content=film).json() for film in pngs[:3]]
     children = service.service.decoders.children
 
     async def kill_while_reading() -> list[tuple[int, dict[str, object]]]:
         answers = []
         for number in range(kills):
             while not (running := [one for one in children if one.ready]):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.001)
             sent = [
                 asyncio.create_task(service.send("POST", "/v1/predictions", content=film))
-                for film in pngs
+                for film in pngs[:3]
             ]
-            await asyncio.sleep(0.001 * (number % 7))
+            await asyncio.sleep(0.001 * (number % 11))
             process = running[number % len(running)].process
             assert process is not None
             os.kill(process.pid, signal.SIGKILL)
@@ -290,9 +292,9 @@ def test_a_killed_decoder_costs_its_own_film(
     assert len(lost) <= kills == service.service.metrics.deaths
     for index, (status, answer) in enumerate(answers):
         if status == 200:
-            assert answer["input"] == expected[index % 6]["input"]
+            assert answer["input"] == expected[index % 3]["input"]
             assert answer["probabilities"] == pytest.approx(
-                expected[index % 6]["probabilities"], abs=1e-4
+                expected[index % 3]["probabilities"], abs=1e-4
             )
     assert len(service.log) == kills
     assert all("SIGKILL" in line for line in service.log)
@@ -311,6 +313,53 @@ def test_a_decoder_that_ends_between_films_costs_none(
         while len(service.log) < number:
             service.run(asyncio.sleep(0.05))
         assert service.post("/v1/predictions", content=pngs[0]).json()["status"] == "answered"
+
+
+def test_a_killed_fork_server_costs_no_film_and_is_started_again(
+    serving: Callable[..., Client], model: ServedModel, pngs: list[bytes]
+) -> None:
+    service = serving(model)
+    decoders = service.service.decoders
+    (one,) = decoders.children
+    server, decoder = decoders.server.pid, one.process
+    assert decoder is not None
+    os.kill(server, signal.SIGKILL)
+    while len(service.log) < 1:
+        service.run(asyncio.sleep(0.01))
+    assert service.post("/v1/predictions", content=pngs[0]).json()["status"] == "answered"
+    assert (decoders.server.pid, one.process) == (0, decoder)  # which goes on without it
+    os.kill(decoder.pid, signal.SIGKILL)
+    while len(service.log) < 2:
+        service.run(asyncio.sleep(0.01))
+    assert service.post("/v1/predictions", content=pngs[1]).json()["status"] == "answered"
+    assert "forked from ended by signal 9" in service.log[0]
+    assert "(status unknown)" in service.log[1]
+    assert decoders.server.pid not in (0, server)
+
+
+def test_decoders_end_with_a_killed_service() -> None:
+    script = """
+import asyncio, os, sys
+from hilum.images.enhance import Preparation
+from hilum.serving.decoders import Decoders
+async def main():
+    decoders = Decoders(Preparation(size=64), 64, 2)
+    await decoders.start()
+    while not all(one.ready for one in decoders.children):
+        await asyncio.sleep(0.01)
+    print(decoders.server.pid, *(one.process.pid for one in decoders.children), flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as service:
+        assert service.stdout is not None
+        numbers = [int(number) for number in service.stdout.readline().split()]
+        handles = [os.pidfd_open(number) for number in numbers]
+        service.kill()
+    for handle in handles:
+        assert select.select([handle], [], [], 10)[0] == [handle]
+        os.close(handle)
+    assert len(numbers) == 3
 
 
 def test_a_film_that_hangs_its_decoder_is_lost_alone(

@@ -8,26 +8,25 @@ import itertools
 import json
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.images.decoding.film_process import VARIABLES
 from hilum.images.decoding.worker import MEMORY
 from hilum.images.enhance import Preparation
 from hilum.images.read import MAX_PIXELS
-from hilum.serving.child import PREPARED
-from hilum.workers.process import WorkerProcess
+from hilum.serving.child import MESSAGE_BYTES, PREPARED
+from hilum.serving.fork_server import Forked, ForkServer
 
 DIED, HUNG = "decoder died", "decoder hung"
 PAUSE = 1.0
-"""Seconds before a process that did not start is started again."""
+"""Seconds before a process that could not be started is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,10 @@ class Decoders:
             "patience": patience,
             "memory": memory,
         }
-        self.children = [_Child(setup, on_death, self._ended_free) for _ in range(count)]
+        self.server = ForkServer(setup, on_death)
+        self.children = [
+            _Child(self.server, patience, on_death, self._ended_free) for _ in range(count)
+        ]
         self._free: deque[_Child] = deque()
         self._waiting: list[tuple[float, int, asyncio.Future[_Child]]] = []
         """A heap: when the film came, its number, and what gets its process."""
@@ -171,6 +173,7 @@ class Decoders:
         for child in self.children:
             child.end()
             child.close()
+        self.server.end()
 
     def _start(self, child: _Child) -> None:
         task = asyncio.get_running_loop().create_task(self._started(child))
@@ -188,47 +191,50 @@ class _Child:
 
     def __init__(
         self,
-        setup: dict[str, Any],
+        server: ForkServer,
+        patience: float,
         on_death: Callable[[str], None],
         on_idle_death: Callable[[_Child], None],
     ) -> None:
         self.ready = False
-        self.process: WorkerProcess | None = None
-        self._setup, self._on_death, self._on_idle_death = setup, on_death, on_idle_death
+        self.process: Forked | None = None
+        self._server, self._patience = server, patience
+        self._on_death, self._on_idle_death = on_death, on_idle_death
         self._source, self._target = (os.memfd_create(name) for name in ("film", "result"))
+        self._channel: socket.socket | None = None
         self._answer: asyncio.Future[bytes] | None = None
-        self._line = b""
 
     async def start(self) -> bool:
-        """Start the process; return whether it is ready."""
-        loop = asyncio.get_running_loop()
-        self.process = WorkerProcess(
-            ["-m", "hilum.serving.child"],
-            {**os.environ, **VARIABLES},
-            reads_output=True,
-            pass_fds=[self._source, self._target],
-        )
-        self._line = b""
-        os.set_blocking(self.process.output.fileno(), False)
-        loop.add_reader(self.process.output.fileno(), self._received)
-        line = await self._ask(
-            {**self._setup, "source": self._source, "target": self._target}, loop
-        )
-        self.ready = bool(line)
-        if not line:
-            self._replace("could not start")
-        return self.ready
+        """Start a process, after the death of an earlier one is told of; return whether it is ready."""
+        if self.process is not None:
+            await self._death("died", self.process)
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            asked = self._server.fork(theirs.fileno(), self._source, self._target)
+        self.process = await asked
+        if self.process is None:
+            self.end()
+            return False
+        self._channel.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._channel.fileno(), self._received)
+        self.ready = True
+        return True
 
     async def read(self, data: bytes, form: str) -> DecodedUpload | Undecodable:
         """Return what the process answers for a film; not ready afterwards where it ended on it."""
         view, offset = memoryview(data), 0
         while offset < len(data):
             offset += os.pwrite(self._source, view[offset:], offset)
+        assert self._channel is not None
+        assert self.process is not None
         try:
-            line = await self._ask(form, asyncio.get_running_loop())
-            if not line:
-                return self._lost()
-            answer = json.loads(line)
+            self._answer = asyncio.get_running_loop().create_future()
+            with suppress(ConnectionError):  # it has ended: `_received` will learn it
+                self._channel.send(form.encode())
+            message = await self._answer
+            if not message:
+                return await self._lost(self.process)
+            answer = json.loads(message)
             if "unreadable" in answer:
                 return Undecodable(answer["unreadable"], answer["detail"])
             size = answer["size"]
@@ -245,67 +251,51 @@ class _Child:
 
     def end(self) -> None:
         """End the process, if it runs."""
-        process, self.process, self.ready = self.process, None, False
-        if process is None:
-            return
-        with suppress(RuntimeError):  # the loop is closed
-            asyncio.get_running_loop().remove_reader(process.output.fileno())
+        if self._channel is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                asyncio.get_running_loop().remove_reader(self._channel.fileno())
+            self._channel.close()
         if self._answer is not None and not self._answer.done():
             self._answer.cancel()
-        process.end()
+        if self.process is not None:
+            self._server.kill(self.process)
+        self.process, self._channel, self.ready = None, None, False
 
     def close(self) -> None:
         """Give the memory files back."""
         os.close(self._source)
         os.close(self._target)
 
-    async def _ask(self, value: Any, loop: asyncio.AbstractEventLoop) -> bytes:
-        """Send one line; return the answer's line, empty where the process ended instead."""
-        assert self.process is not None
-        self._answer = loop.create_future()
-        with suppress(BrokenPipeError):
-            self.process.input.write(json.dumps(value).encode() + b"\n")
-            self.process.input.flush()
-        return await self._answer
-
     def _received(self) -> None:
-        """Take what the process wrote; an empty read is its end."""
-        assert self.process is not None
+        """Take an answer; an empty one is the process's end."""
+        assert self._channel is not None
         try:
-            data = os.read(self.process.output.fileno(), 2**16)
+            message = self._channel.recv(MESSAGE_BYTES)
         except BlockingIOError:
             return
-        self._line += data
-        if data and not self._line.endswith(b"\n"):
-            return
-        line, self._line = self._line, b""
-        if not data:
-            line = b""
-            asyncio.get_running_loop().remove_reader(self.process.output.fileno())
+        except ConnectionResetError:  # it had not taken what it was sent
+            message = b""
+        if not message:
+            asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self.ready = False
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(line)
-        elif not data:
-            self._replace("died")
+            self._answer.set_result(message)
+        elif not message:
             self._on_idle_death(self)
 
-    def _lost(self) -> Undecodable:
-        """Reap a process that ended on a film; return the reason for whoever sent it."""
-        assert self.process is not None
-        hung = self.process.wait() == -signal.SIGALRM
-        self._replace("took too long" if hung else "died")
-        if hung:
-            return Undecodable(HUNG, f"longer than {self._setup['patience']:g} s")
+    async def _lost(self, process: Forked) -> Undecodable:
+        """Return the reason of a process that ended on a film, for whoever sent it."""
+        if await process.ended == -signal.SIGALRM:
+            await self._death("took too long", process)
+            return Undecodable(HUNG, f"longer than {self._patience:g} s")
+        await self._death("died", process)
         return Undecodable(DIED)
 
-    def _replace(self, what: str) -> None:
-        assert self.process is not None
-        status = self.process.wait()
-        how = (
-            signal.Signals(-status).name
-            if status is not None and status < 0
-            else f"status {status}"
-        )
+    async def _death(self, what: str, process: Forked) -> None:
+        status = await process.ended
+        how = f"status {'unknown' if status is None else status}"
+        if status is not None and status < 0:
+            how = signal.Signals(-status).name
         self._on_death(
             f"a decoding process {what} ({how}): it is started again, and no film but its own is lost"
         )
