@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -352,6 +353,23 @@ def test_classes_of_a_column_are_labels(export):
     export("b", study="2")
     found = labelled(export, "accession,dx\nA1,Edema|Mass\nA2,normal\n", label_column="dx")
     assert found.labels == {"Edema": {"a": 1, "b": 0}, "Mass": {"a": 1, "b": 0}}
+
+
+def test_a_line_for_each_study_and_finding(export):
+    export("a", study="1")
+    export("b", study="2")
+    text = "accession,dx,value\nA1,Edema,1\nA1,Mass,0\nA2,edema,0\n"
+    given = {"label_column": "dx", "value_column": "value"}
+    found = labelled(export, text, **given).labels
+    assert found["Edema"] == {"a": 1, "b": 0}
+    assert found["Mass"]["a"] == 0
+    assert np.isnan(found["Mass"]["b"])
+    with pytest.raises(DataError, match="line 5: Mass is stated in an earlier line") as error:
+        labelled(export, f"{text}A1,Mass,1\n", **given)
+    assert "A1" not in str(error.value)
+    assert labelled(export, f"{text}A1,Mass,1\n", join="any", **given).labels["Mass"]["a"] == 1
+    with pytest.raises(OptionError, match="--value-column 'value' needs --label-column"):
+        DicomOptions(label_table=Path("x.csv"), value_column="value")
 
 
 def test_labels_are_columns_of_the_catalogue(export):

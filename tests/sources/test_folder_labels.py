@@ -1,5 +1,6 @@
 """Labels as other people write them: lists in cells, class folders with masks, several rows a film, split words."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -239,3 +240,133 @@ def test_several_known_classes_are_not_read_as_one(films: Any, cell: str) -> Non
 def test_words_for_no_finding(films: Any, word: str) -> None:
     catalog = read_source("folder", films(f"{word}/1.png", "TB/2.png"), class_folders=True)
     assert catalog.findings == ("TB",)
+
+
+@pytest.mark.parametrize(
+    ("cells", "given", "labels"),
+    [
+        ("1.0 0.0 -1.0", {"unstated_values": "-1"}, [1, 0, NAN]),
+        ("1 0 -9.0", {"unstated_values": ("-9",)}, [1, 0, NAN]),
+        ("1 0 -9", {"unstated_values": ("-9.0",)}, [1, 0, NAN]),
+        ("2.0 1.0 2", {"positive_values": "2", "negative_values": "1"}, [1, 0, 1]),
+        ("1 0 03", {"uncertain_values": "3"}, [1, 0, -1]),
+    ],
+)
+def test_numbers_of_options_are_found_in_any_spelling(
+    films: Any, cells: str, given: dict[str, Any], labels: list[float]
+) -> None:
+    rows = "".join(f"{number}.png,{cell}\n" for number, cell in enumerate(cells.split()))
+    root = films("0.png", "1.png", "2.png", table=f"path,Edema\n{rows}")
+    catalog = read_source("folder", root, csv="t.csv", finding_columns="Edema", **given)
+    np.testing.assert_array_equal(catalog.labels()[:, 0], np.float32(labels))
+
+
+@pytest.mark.parametrize("key", ["1", "1.0"])
+def test_classes_written_as_floats_are_mapped(films: Any, key: str) -> None:
+    catalog = labelled(films, "0.0", "1.0", "1", mapping={"0": "", key: "Edema"})
+    np.testing.assert_array_equal(catalog.labels(), np.float32([[0], [1], [1]]))
+
+
+@pytest.mark.parametrize(
+    "word", ["todo", "Unknown", "un-labeled", "?", "Not available", "TBD", "--"]
+)
+def test_classes_that_know_nothing_are_refused_until_an_option_says_so(
+    films: Any, word: str
+) -> None:
+    with pytest.raises(DataError, match=r"nothing is known.*--unstated-values"):
+        labelled(films, "edema", "normal", word)
+    for given, value in (
+        ({"unstated_values": word}, NAN),
+        ({"absent_values": ("normal", word)}, 0),
+        ({"mapping": {word: "Other"}}, 0),
+    ):
+        catalog = labelled(films, "edema", "normal", word, **given)
+        np.testing.assert_array_equal(catalog.table["Edema"], np.float32([1, 0, value]))
+
+
+@pytest.mark.parametrize("folder", ["unlabeled", "none", "NA", "Unknown"])
+def test_class_folders_that_know_nothing_are_refused_too(films: Any, folder: str) -> None:
+    root = films("COVID/0.png", "Normal/1.png", f"{folder}/2.png")
+    with pytest.raises(DataError, match=r"nothing is known.*--unstated-values"):
+        read_source("folder", root, class_folders=True)
+    catalog = read_source("folder", root, class_folders=True, unstated_values=folder.upper())
+    labels = dict(zip(catalog.table["path"], catalog.table["COVID"], strict=True))
+    assert (labels["COVID/0.png"], labels["Normal/1.png"]) == (1, 0)
+    assert np.isnan(labels[f"{folder}/2.png"])
+
+
+@pytest.mark.parametrize(
+    "cell", ["edema:0", "edema=1.0", "edema : yes", "{'edema': 1, 'mass': 0}", '{"choices":["edema"]}']
+)  # fmt: skip
+def test_classes_that_hold_values_are_refused(films: Any, cell: str) -> None:
+    with pytest.raises(DataError, match=r"holds .*value.*--finding-columns"):
+        labelled(films, "mass", cell)
+    assert "held" in labelled(films, "mass", cell, mapping={cell: "held"}).findings
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        (("tb", "no_tb"), "'no_tb' seems to say that there is no 'tb'"),
+        (("mass", "Negative for Pneumonia"), "there is no 'Pneumonia'.*--absent-values 'Neg"),
+        (("mass", "edema negative"), "there is no 'Edema'"),
+        (("edema", "None"), "1 cell of 'Labels' says None and states nothing: give --absent-values"),
+        (("COVID-19", "Non-COVID"), ""),
+        (("nodule", "nan"), ""),
+    ],
+)  # fmt: skip
+def test_denied_classes_are_told_of(films: Any, cells: tuple[str, ...], note: str) -> None:
+    notes = " ".join(labelled(films, *cells).notes)
+    assert bool(re.search("seems to say|says None", notes)) == bool(note)
+    assert re.search(note, notes)
+
+
+def test_absent_values_that_leave_normal_out_are_refused(films: Any) -> None:
+    with pytest.raises(DataError, match="'Normal' is none of the --absent-values"):
+        labelled(films, "edema", "Normal", "clear", absent_values="clear")
+
+
+LONG = """path,who,finding,value,read
+0.png,a,Edema,1,0
+0.png,a,Mass,0,1
+1.png,b,oedema,no,1
+1.png,b,Mass,,1
+2.png,b,Mass,-1,0
+"""
+
+
+def test_a_row_for_each_film_and_finding(films: Any) -> None:
+    given = {"csv": "t.csv", "label_column": "finding", "patient_column": "who"}
+    root = films("0.png", "1.png", "2.png", table=LONG)
+    catalog = read_source("folder", root, value_column="value", **given)
+    assert catalog.findings == ("Edema", "Mass")
+    np.testing.assert_array_equal(catalog.labels(), np.float32([[1, 0], [0, NAN], [NAN, -1]]))
+    assert list(catalog.table["patient"]) == ["a", "b", "b"]
+    assert catalog.rows_read == 5
+    with pytest.raises(DataError, match=r"--value-column"):
+        read_source("folder", root, value_column="valeu", **given)
+    with pytest.raises(OptionError, match=r"needs --label-column"):
+        read_source("folder", root, csv="t.csv", value_column="value")
+    notes = read_source("folder", root, join="any", **given).notes
+    assert any("column 'read' of 0 and 1 is not read" in note for note in notes)
+
+
+def test_a_row_for_each_finding_that_is_stated_twice(films: Any) -> None:
+    given = {"csv": "t.csv", "label_column": "finding", "value_column": "value"}
+    root = films("0.png", "1.png", "2.png", table=f"{LONG}0.png,a,edema,0,1\n")
+    with pytest.raises(DataError, match=r"line 7: Edema is stated in an earlier line.*--join"):
+        read_source("folder", root, **given)
+    for how, value in (("any", 1), ("uncertain", -1)):
+        catalog = read_source("folder", root, join=how, **given)
+        assert catalog.table["Edema"].iloc[0] == value
+
+
+def test_classes_that_every_film_has_are_refused(films: Any) -> None:
+    rows = "".join(f"{n}.png,{f},{v}\n" for n in (0, 1) for f, v in (("Edema", "+"), ("Mass", "-")))
+    root = films("0.png", "1.png", table=f"path,finding,answer\n{rows}")
+    given = {"csv": "t.csv", "label_column": "finding"}
+    with pytest.raises(DataError, match=r"every film all of Edema, Mass.*--value-column"):
+        read_source("folder", root, join="any", **given)
+    words = {"positive_values": "+", "negative_values": "-"}
+    catalog = read_source("folder", root, value_column="answer", **given, **words)
+    np.testing.assert_array_equal(catalog.labels(), np.float32([[1, 0], [1, 0]]))

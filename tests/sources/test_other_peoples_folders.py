@@ -264,16 +264,20 @@ READ = {
         ["train/a.png", "train/b.png"],
     ),
     "covid-chestxray-dataset": Folder(
-        ["images/0.jpg", "images/1.jpg"],
-        {"m.csv": "filename,finding,view\n0.jpg,Pneumonia/Viral/COVID-19,PA\n1.jpg,No Finding,L\n"},
+        ["images/0.jpg", "images/1.jpg", "images/2.jpg"],
+        {
+            "m.csv": "filename,finding,view\n0.jpg,Pneumonia/Viral/COVID-19,PA\n1.jpg,No Finding,L\n"
+            "2.jpg,todo,AP\n"
+        },
         {
             "csv": "m.csv",
             "path_column": "filename",
             "label_column": "finding",
             "separator": "/",
+            "unstated_values": ("todo", "Unknown"),
             "view_column": "view",
         },
-        {"COVID-19": [1, 0], "Pneumonia": [1, 0], "Viral": [1, 0]},
+        {"COVID-19": [1, 0, NAN], "Pneumonia": [1, 0, NAN], "Viral": [1, 0, NAN]},
     ),
 }
 
@@ -305,7 +309,7 @@ def test_views_and_patients_of_those_that_have_them(tmp_path: Path) -> None:
     views = {
         "MIMIC resized, its tables merged": ["PA", "LATERAL", "AP"],
         "Open-i: no labels in the table of films": ["FRONTAL", "LATERAL"],
-        "covid-chestxray-dataset": ["PA", "LATERAL"],
+        "covid-chestxray-dataset": ["PA", "LATERAL", "AP"],
         "PadChest resized": ["PA", "LATERAL"],
     }
     for number, (name, wanted) in enumerate(views.items()):

@@ -80,13 +80,15 @@ def from_folder(
     if any(parts):
         notes = (*notes, "folders called train, val or test give the split")
     chosen = _chosen_level(root, films, classes, options.class_level)
-    labels, more = class_labels(chosen, options, "the class folders")
+    nothing = [*map(tables.fold, options.unstated_values)]
+    stated = [[name for name in names if tables.fold(name) not in nothing] for names in chosen]
+    labels, more = class_labels(stated, options, "the class folders")
     return rows, labels, excluded, (*notes, *more)
 
 
 def _chosen_level(
     root: Path, films: Sequence[str], folders: Sequence[Sequence[str]], level: int
-) -> list[list[str] | None]:
+) -> list[list[str]]:
     """Return each film's class, one of the folders above it: the nearest, unless another is asked for.
 
     Raises:

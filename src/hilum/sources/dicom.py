@@ -63,6 +63,9 @@ class DicomOptions:
     label_column: str = ""
     """Column with a line's classes; the other classes are absent, and all are unstated in an empty
     cell."""
+    value_column: str = ""
+    """Column that says of the finding in ``label_column`` whether it is present, in a table with a line
+    for each study and finding."""
     separator: str = "|"
     """Character between the classes of a cell."""
     join: Join = ""
@@ -106,15 +109,19 @@ class DicomOptions:
         ):  # fmt: skip
             choose(getattr(self, name), dict.fromkeys(allowed), f"--{name.replace('_', '-')}")
         if self.label_table is None:
-            for name in ("key_column", "finding_columns", "label_column", "join", "mapping"):
+            for name in (
+                "key_column",
+                "finding_columns",
+                "label_column",
+                "value_column",
+                "join",
+                "mapping",
+            ):
                 if getattr(self, name):
                     raise OptionError(
                         f"--{name.replace('_', '-')} needs a table: give --label-table."
                     )
-        if self.finding_columns and self.label_column:
-            raise OptionError(
-                "--finding-columns and --label-column exclude each other: give the one that the table has."
-            )
+        self.label_words().check_labels()
 
     def label_words(self) -> FolderOptions:
         """Return the options of the labels as a folder's table has them."""

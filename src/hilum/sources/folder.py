@@ -17,7 +17,7 @@ from hilum.findings import VOCABULARIES, canonical
 from hilum.sources import paths, tables
 from hilum.sources.archive.tree import is_dicom
 from hilum.sources.class_folders import from_folder
-from hilum.sources.folder_labels import refuse_reserved
+from hilum.sources.folder_labels import NO_FINDING, refuse_reserved
 from hilum.sources.folder_options import PARTS, FolderOptions, Join, Notes, flag
 from hilum.sources.folder_table import from_table
 from hilum.sources.lookup import look_up
@@ -78,15 +78,18 @@ def _refuse_dicom(root: Path, names: Sequence[str], options: FolderOptions) -> N
 
 
 def _check(options: FolderOptions) -> None:
-    if options.finding_columns and options.label_column:
-        raise OptionError(
-            "--finding-columns and --label-column exclude each other: give the one that the table has."
-        )
+    options.check_labels()
     if options.csv and options.class_folders:
         raise OptionError(
             "--csv and --class-folders exclude each other: labels come from the table or the folders."
         )
-    for name in (*options.film_columns(), "path_folder", "finding_columns", "label_column"):
+    for name in (
+        *options.film_columns(),
+        "path_folder",
+        "finding_columns",
+        "label_column",
+        "value_column",
+    ):
         if getattr(options, name) and not options.csv:
             shown = tables.show(getattr(options, name))
             raise OptionError(f"{flag(name)} {shown} needs a table: give --csv, its file name.")
@@ -149,10 +152,14 @@ def _foreign_notes(findings: list[str]) -> Notes:
     """Return a note on findings outside the vocabularies, with what the first near miss may stand for."""
     if not findings:
         return ()
+    normal = FolderOptions().absent_values
     known = [name for names in VOCABULARIES.values() for name in names]
     hints = (
         f"; if {name!r} is {near!r}, give {shlex.quote(f'--mapping.{name}')} {shlex.quote(near)}"
         for name in findings
-        if (near := tables.near_miss(name, known))
+        if (
+            near := tables.near_miss(name, known)
+            or (NO_FINDING if name.casefold() in normal else "")
+        )
     )
     return (f"findings outside the vocabularies: {', '.join(findings)}{next(hints, '')}",)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,12 @@ from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.findings import canonical
 from hilum.sources import tables
+from hilum.sources.class_names import (
+    denial_notes,
+    none_notes,
+    refuse_no_classes,
+    unread_values,
+)
 from hilum.sources.folder_options import FolderOptions, Notes
 from hilum.sources.lists import list_items
 
@@ -48,18 +55,17 @@ def table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tup
         OptionError: Two columns are one finding, or the mapping names what is not there.
         DataError: A cell is no label, or a list that was cut.
     """
+    if options.value_column:
+        return _long_labels(cells, options, table)
     if options.label_column:
         column = cells[options.label_column]
         classes, notes = _listed(column, options, table)
+        notes += none_notes(column, options.unstated())
+        if options.join:
+            notes += unread_values(cells, [value for value in vars(options).values() if value])
         findings, more = class_labels(classes, options, f"column {options.label_column!r}")
         return findings, (*notes, *more)
     _check_mapping(options, options.finding_columns)
-    listed = {
-        PRESENT: options.positive_values,
-        ABSENT: options.negative_values,
-        UNCERTAIN: options.uncertain_values,
-    }
-    words = {word.strip().casefold(): value for value, names in listed.items() for word in names}
     labels: Findings = {}
     for column_name in options.finding_columns:
         finding = _finding(column_name, options.mapping)
@@ -68,14 +74,7 @@ def table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tup
                 f"two columns are the finding {finding!r}, the second {column_name!r}: leave one out."
             )
         if finding:
-            parsed = tables.parse_cells(
-                cells[column_name],
-                lambda text: words.get(text.casefold(), tables.label(text)),
-                table,
-                _ALLOWED,
-                options.unstated(),
-            )
-            labels[finding] = tables.numbers(*parsed)
+            labels[finding] = _values(cells[column_name], options, table)
     if labels:
         present = {name: column == PRESENT for name, column in labels.items()}
         normal = present.pop(NO_FINDING, np.zeros(len(cells), bool))
@@ -83,6 +82,69 @@ def table_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tup
         both = int((normal & np.any([normal & False, *others], axis=0)).sum())
         return labels, _contradiction_note(both, NO_FINDING, "both are kept")
     return labels, ("no labels: give --finding-columns or --label-column if the table has any",)
+
+
+def _values(cells: pd.Series, options: FolderOptions, table: str) -> FloatArray:
+    """Return the labels [N] of one finding's column."""
+    listed = {
+        PRESENT: options.positive_values,
+        ABSENT: options.negative_values,
+        UNCERTAIN: options.uncertain_values,
+    }
+    words = {tables.fold(word): value for value, names in listed.items() for word in names}
+    parsed = tables.parse_cells(
+        cells,
+        lambda text: words.get(tables.fold(text), tables.label(text)),
+        table,
+        _ALLOWED,
+        options.unstated(),
+    )
+    return tables.numbers(*parsed)
+
+
+def _long_labels(cells: pd.DataFrame, options: FolderOptions, table: str) -> tuple[Findings, Notes]:
+    """Return labels by finding, [N] each, of a table with a row for each film and finding."""
+    names = cells[options.label_column]
+    tables.need_cells(names, table)
+    values = _values(cells[options.value_column], options, table)
+    codes, uniques = pd.factorize(names.str.strip())
+    classes = list(map(str, uniques))
+    _check_mapping(options, classes)
+    finding, notes = _one_spelling(
+        {name: _finding(name, options.mapping) for name in classes},
+        [[name] for name in classes],
+        options.mapping,
+    )
+    labels: Findings = {}
+    for code, name in enumerate(classes):
+        if finding[name]:
+            column = labels.setdefault(finding[name], np.full(len(cells), np.nan, np.float32))
+            column[codes == code] = values[codes == code]
+    return labels, notes
+
+
+def refuse_stated_twice(keys: pd.Series, labels: Findings, cells: pd.DataFrame, table: str) -> None:
+    """Refuse a table with a row for each finding that states one of them twice of a film.
+
+    Args:
+        keys: [N] what each row names, as a film's path.
+        labels: [N] for each finding.
+        cells: [N] the table, for its lines.
+        table: Its name, for the error.
+
+    Raises:
+        DataError: Names the first such line and the option that joins them.
+    """
+    for finding, values in labels.items():
+        stated = np.flatnonzero(~np.isnan(values))
+        twice = keys.iloc[stated].duplicated().to_numpy(bool)
+        if twice.any():
+            line = tables.line_of(cells, int(stated[twice.argmax()]))
+            raise DataError(
+                f"{table}, line {line}: {finding} is stated in an earlier line "
+                f"too ({counted(int(twice.sum()), 'such line')}): keep one line each, or join them by --join any, "
+                "majority or uncertain."
+            )
 
 
 _ALLOWED = (
@@ -101,7 +163,7 @@ def _listed(
     lists = np.zeros(len(uniques) + 1, bool)
     for code, cell in enumerate(map(str, uniques)):
         try:
-            items = None if cell.strip().casefold() in words else list_items(cell)
+            items = None if tables.is_unstated(cell, words) else list_items(cell)
         except ValueError as error:
             line = tables.line_of(cells, int((codes == code).argmax()))
             raise DataError(
@@ -156,11 +218,13 @@ def _refuse_other_separator(
 
 
 def class_labels(
-    classes: list[list[str] | None], options: FolderOptions, where: str
+    classes: Sequence[Sequence[str] | None], options: FolderOptions, where: str
 ) -> tuple[Findings, Notes]:
     """Return labels from each film's classes (None: not stated), and a note on the classes that mean no finding."""
+    mapping = {_plain(name): finding for name, finding in options.mapping.items()}
+    options = replace(options, mapping=mapping)
     cleaned = [
-        None if names is None else [name.strip() for name in names if name.strip()]
+        None if names is None else [_plain(name) for name in names if name.strip()]
         for names in classes
     ]
     seen = sorted({name for names in cleaned for name in names or ()})
@@ -174,13 +238,16 @@ def class_labels(
         )
     absent = set(map(_letters, options.absent_values))
     normal = [name for name in seen if _letters(name) in absent and name not in options.mapping]
-    finding = {name: _finding(name, options.mapping) for name in seen if name not in normal}
+    others = [name for name in seen if name not in normal]
+    refuse_no_classes([name for name in others if name not in options.mapping], where)
+    finding = {name: _finding(name, options.mapping) for name in others}
     finding, notes = _one_spelling(finding, cleaned, options.mapping)
     findings = sorted({name for name in finding.values() if name})
     if not findings:
         raise DataError(
             f"{where} names no finding, only {', '.join(map(tables.show, seen[:5])) or 'empty cells'}."
         )
+    notes += denial_notes([name for name in others if name not in options.mapping], findings)
     labels = {name: np.zeros(len(cleaned), np.float32) for name in findings}
     for row, names in enumerate(cleaned):
         for column in labels.values() if not names else ():
@@ -205,7 +272,7 @@ def class_labels(
 
 
 def _one_spelling(
-    finding: dict[str, str], classes: list[list[str] | None], mapping: Mapping[str, str]
+    finding: dict[str, str], classes: Sequence[Sequence[str] | None], mapping: Mapping[str, str]
 ) -> tuple[dict[str, str], Notes]:
     """Return findings by class, those that differ in case, spaces or hyphens alone as one, and a note on each.
 
@@ -261,6 +328,11 @@ def _finding(name: str, mapping: Mapping[str, str]) -> str:
 def _letters(name: str) -> str:
     """Return a class's name as it is compared with words for no finding: No Findings is no_finding."""
     return re.sub(r"[\W_]+", "", name.casefold()).removesuffix("s")
+
+
+def _plain(name: str) -> str:
+    """Return a class's name without spaces around it; a whole number in one spelling, 1 for 1.0."""
+    return tables.fold(name) if _is_number(name) else name.strip()
 
 
 def _is_number(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hilum.errors import OptionError
 from hilum.options import take_fields
 from hilum.sources import tables
 
@@ -67,6 +68,10 @@ class FolderOptions:
     label_column: str = ""
     """Column with a film's classes; the other classes are absent, and all are unstated in an empty
     cell."""
+    value_column: str = ""
+    """Column that says of the finding in ``label_column`` whether it is present: 1, 0, -1 (uncertain) or
+    empty, or the words below. A film has a row for each finding; those without a row are not
+    stated."""
     separator: str = "|"
     """Character between the classes of a cell; a list such as ``['edema', 'mass']`` is read as one
     in any case."""
@@ -95,6 +100,22 @@ class FolderOptions:
         """Take a text for a path and a single value for a list; a TypeError refuses anything else."""
         take_fields(self)
 
+    def check_labels(self) -> None:
+        """Refuse options of labels that contradict each other.
+
+        Raises:
+            OptionError: Names them.
+        """
+        if self.finding_columns and self.label_column:
+            raise OptionError(
+                "--finding-columns and --label-column exclude each other: give the one that the table has."
+            )
+        if self.value_column and not self.label_column:
+            raise OptionError(
+                f"--value-column {tables.show(self.value_column)} needs --label-column: the column that names the "
+                "finding of each row."
+            )
+
     def film_columns(self) -> dict[str, tuple[str, str]]:
         """Return, by option, the catalogue's column that it fills and the table's column, which may be empty."""
         return {
@@ -117,8 +138,8 @@ class FolderOptions:
             *self.absent_values, *self.positive_values, *self.negative_values, *self.uncertain_values,
             *self.mapping,
         )  # fmt: skip
-        words = {*tables.UNSTATED, *(word.strip().casefold() for word in self.unstated_values)}
-        return frozenset(words - {word.strip().casefold() for word in named})
+        words = {*tables.UNSTATED, *map(tables.fold, self.unstated_values)}
+        return frozenset(words - set(map(tables.fold, named)))
 
 
 def flag(name: str) -> str:

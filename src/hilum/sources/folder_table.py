@@ -15,7 +15,8 @@ import pandas as pd
 from hilum.counts import counted
 from hilum.errors import DataError, OptionError, did_you_mean
 from hilum.sources import paths, tables, views
-from hilum.sources.folder_labels import Findings, table_labels
+from hilum.sources.class_names import refuse_all_present
+from hilum.sources.folder_labels import Findings, refuse_stated_twice, table_labels
 from hilum.sources.folder_options import FolderOptions, Notes, flag
 from hilum.sources.joining import JOINED, join_rows
 
@@ -49,7 +50,7 @@ def from_table(
     rows = pd.DataFrame(
         {"path": _below(options.path_folder, paths.normal_paths(named, path.name), root)}
     )
-    if not options.join:
+    if not options.join and not options.value_column:
         remedy = "keep one row a film, or join its rows by --join any, majority or uncertain"
         paths.refuse_twice(rows["path"], path.name, remedy)
     used = {str(value) for value in vars(options).values() if isinstance(value, str)}
@@ -65,11 +66,15 @@ def from_table(
             notes += more
     labels, label_notes = table_labels(cells, options, path.name)
     notes = (*notes, *label_notes)
-    if not options.join or not rows["path"].duplicated().any():
-        return rows, labels, skipped, notes
+    if options.value_column and not options.join:
+        refuse_stated_twice(rows["path"], labels, cells, path.name)
     count = len(rows)
-    rows, labels, join_notes = join_rows(rows, labels, options.join, path.name)
-    return rows, labels, skipped | {JOINED: count - len(rows)}, (*notes, *join_notes)
+    join_notes: Notes = ()
+    if rows["path"].duplicated().any():
+        rows, labels, join_notes = join_rows(rows, labels, options.join or "any", path.name)
+        skipped = skipped | {JOINED: count - len(rows)}
+    refuse_all_present(labels, options, path.name)
+    return rows, labels, skipped, (*notes, *join_notes)
 
 
 def _refuse_films_in_header(cells: pd.DataFrame, name: str) -> None:
@@ -202,7 +207,7 @@ def _film_column(
         return tables.ages(cells, table)
     if name == "study":
         visits = cells.str.strip()
-        return visits.mask(visits.str.lower().isin(["", *words]).fillna(True)), ()
+        return visits.mask(tables.unstated_rows(visits, words)), ()
     if name == "view_position":
         return views.views_of(cells)
     return tables.described(cells, tables.SEXES, table)

@@ -158,9 +158,28 @@ def line_of(cells: pd.DataFrame | pd.Series, row: int) -> int:
     return row + FIRST_ROW
 
 
+def fold(text: str) -> str:
+    """Return a cell as it is compared with the words of options: in small letters, a whole number in one spelling.
+
+    >>> fold(" Yes"), fold("-9.0"), fold("2,0"), fold("0.5")
+    ('yes', '-9', '2', '0.5')
+    """
+    folded = text.strip().casefold()
+    match = re.fullmatch(r"([+-]?)0*(\d+)(?:[.,]0*)?", folded, re.ASCII)
+    return f"{match[1].strip('+')}{match[2]}" if match else folded
+
+
+def unstated_rows(cells: pd.Series, words: Collection[str] = UNSTATED) -> BoolArray:
+    """Return whether each cell [N] states nothing: null, empty, or a word such as nan."""
+    folded = cells.str.strip().str.lower()
+    if any(word[-1:].isdigit() for word in words):
+        folded = folded.str.replace(r"^\+?(-?)0*(\d+)(?:[.,]0*)?$", r"\1\2", regex=True)
+    return (folded.isna() | folded.isin(["", *words])).to_numpy(bool)
+
+
 def is_unstated(text: str, words: Collection[str] = UNSTATED) -> bool:
     """Whether a cell states nothing: empty, or a word such as nan."""
-    folded = text.strip().casefold()
+    folded = fold(text)
     return not folded or folded in words
 
 
@@ -191,12 +210,11 @@ def need_cells(cells: pd.Series, name: str, words: Collection[str] = UNSTATED) -
     Raises:
         DataError: Names the first row with such a cell.
     """
-    trimmed = cells.str.strip().str.lower()
-    empty = (trimmed.isna() | trimmed.isin(["", *words])).to_numpy(bool)
+    empty = unstated_rows(cells, words)
     if empty.any():
         row = int(empty.argmax())
-        word = trimmed.iloc[row]
-        shown = f" ({show(cells.iloc[row])})" if isinstance(word, str) and word else ""
+        word = cells.iloc[row]
+        shown = f" ({show(word)})" if isinstance(word, str) and word.strip() else ""
         raise DataError(
             f"{name}: {counted(int(empty.sum()), 'cell')} of column {show(cells.name)} "
             f"{'is' if empty.sum() == 1 else 'are'} empty, "

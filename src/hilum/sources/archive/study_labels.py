@@ -19,8 +19,14 @@ from hilum.errors import DataError, OptionError
 from hilum.findings import canonical
 from hilum.sources import tables
 from hilum.sources.archive.films import Film, patient_of
-from hilum.sources.folder_labels import Findings, refuse_reserved, table_labels
-from hilum.sources.folder_options import FolderOptions
+from hilum.sources.class_names import refuse_all_present
+from hilum.sources.folder_labels import (
+    Findings,
+    refuse_reserved,
+    refuse_stated_twice,
+    table_labels,
+)
+from hilum.sources.folder_options import FolderOptions, flag
 from hilum.sources.joining import join_rows
 
 TABLE = "the label table"
@@ -77,17 +83,22 @@ def labels_of(
     labels, notes = _labels(cells, column, options)
     lines = [tables.line_of(cells, row) for row in range(len(cells))]
     twice = keys.duplicated().to_numpy(bool)
-    if twice.any() and not options.join:
+    if options.value_column and not options.join:
+        refuse_stated_twice(keys, labels, cells, TABLE)
+    elif twice.any() and not options.join:
         such = counted(int(twice.sum()), "such line")
         raise DataError(
             f"{TABLE}, line {lines[int(twice.argmax())]}: its {key} stands in an earlier line too ({such}) "
             ": keep one line each, or join them by --join any, majority or uncertain."
         )
     if twice.any():
-        rows, labels, more = join_rows(pd.DataFrame({"path": keys}), labels, options.join, TABLE)
+        rows, labels, more = join_rows(
+            pd.DataFrame({"path": keys}), labels, options.join or "any", TABLE
+        )
         first = ~twice
         keys, lines = rows["path"], [line for line, one in zip(lines, first, strict=True) if one]
         notes += more
+    refuse_all_present(labels, options, TABLE)
     places = _places(keys.tolist(), [KEYS[key](film) for film in films], key)
     _refuse_several_patients(films, places, lines, key)
     reached = np.full(len(films), -1, np.int64)
@@ -145,9 +156,10 @@ def _labels(
             )
         notes = (f"{TABLE}: labels are read from {', '.join(columns)}",)
     tables.need_columns(cells, columns, TABLE, "--finding-columns")
-    if options.label_column:
-        tables.need_columns(cells, [options.label_column], TABLE, "--label-column")
-    if key in (*columns, options.label_column):
+    for name in ("label_column", "value_column"):
+        if column := getattr(options, name):
+            tables.need_columns(cells, [column], TABLE, flag(name))
+    if key in (*columns, options.label_column, options.value_column):
         raise OptionError(
             f"column {key!r} is the key and cannot be a label: leave it out of the labels."
         )
