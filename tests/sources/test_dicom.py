@@ -12,12 +12,12 @@ import pytest
 from exports import SIDE, Export, referring
 from hilum.catalog import Catalog
 from hilum.errors import DataError, OptionError
-from hilum.images.dicom.header import read_header
+from hilum.images.dicom.header import DicomHeader, read_header
 from hilum.listener import Listener
 from hilum.sources import read_source
 from hilum.sources.archive.entering import left_out
 from hilum.sources.archive.film_view import film_view
-from hilum.sources.archive.films import Film, age_of
+from hilum.sources.archive.films import Film, age_of, patient_of, told_apart
 from hilum.sources.archive.study_labels import labels_of
 from hilum.sources.archive.tree import tree_of
 from hilum.sources.dicom import DicomOptions
@@ -211,13 +211,64 @@ def test_ages_are_whole_and_capped(export, tags, years):
     assert age == years or (years is None and np.isnan(age))
 
 
-@pytest.mark.parametrize("number", [None, "", "0", "ANONYMOUS", "unknown"])
+def second_renderings(export: Export) -> set[str]:
+    """Return the files that are second renderings of an exposure; headers are read in this process."""
+    files = tree_of(export.root).files
+    headers = [read_header(export.root / file) for file in files]
+    films = [Film(file, h, film_view(h)) for file, h in zip(files, headers, strict=True)]
+    return {files[index] for index in told_apart(export.root, films, ())[1]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"patient": "P2", "study": "2"}),
+        ({}, {"study": "2"}),
+        ({}, LATERAL),
+        ({"ViewPosition": "AP"}, {"ViewPosition": "PA"}),
+    ],
+)
+def test_an_event_of_several_patients_studies_or_views_is_no_exposure(export, first, second):
+    export("a", IrradiationEventUID="1.5", **first)
+    export("b", IrradiationEventUID="1.5", **second)
+    assert second_renderings(export) == set()
+
+
+def test_a_rendering_that_names_no_view_is_of_its_exposure(export):
+    export("a", IrradiationEventUID="1.5")
+    export("b", IrradiationEventUID="1.5", ViewPosition=None, ImageType=["DERIVED", "PRIMARY"])
+    export("c", IrradiationEventUID="1.6", patient="P2", study="2")
+    assert second_renderings(export) == {"b"}
+
+
+@pytest.mark.parametrize("number", [None, "0", "ANONYMOUS"])
 def test_films_without_a_patients_number_are_patients_by_study(export, number):
     for name, study in (("a", "1"), ("b", "1"), ("c", "2")):
         export(name, study=study, PatientID=number)
     catalog = read(export)
     assert catalog.table["patient"].nunique() == 2
     assert any("3 films have no patient's number" in note for note in catalog.notes)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["", "unknown", "***", "-", "00000000", "999999", "Anonymous Patient", "PATIENT^ANONYMOUS", "de identified",
+     "No ID", "N/A", "REDACTED", "Anonymized^^", "XXXXX"],
+)  # fmt: skip
+def test_words_for_a_number_that_was_taken_out_are_none(number):
+    assert patient_of(DicomHeader(patient_id=number)) == ""
+
+
+@pytest.mark.parametrize("number", ["111", "7", "ANON0012", "Anonymous 3", "P-0000001", "DE-1234"])
+def test_a_number_among_such_words_is_a_patients(number):
+    assert patient_of(DicomHeader(patient_id=number)) == number
+
+
+def test_a_number_of_every_study_may_stand_for_several_people(export):
+    for study in "123":
+        export(study, study=study, PatientID="TRIAL")
+    notes = " ".join(read(export).notes)
+    assert "1 patient's number is that of up to 3 studies: it may stand for several people" in notes
 
 
 def test_maker_and_model_stay_unless_told(export):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,15 @@ OLDEST_TOLD = 89
 """Years above which ages are not told apart: a person of such an age can be known by it."""
 TOLD_AS = 90.0
 _PLACEHOLDERS = {
-    "", "0", "00", "000", "0000", "1", "anonymous", "anonymized", "anonymised", "anon", "anonym", "unknown",
-    "none", "null", "na", "n/a", "nan", "xxx", "xxxx", "removed", "deidentified", "de-identified", "patient",
+    "anonymous", "anonymized", "anonymised", "anonymize", "anon", "anonym", "anonymisiert", "anonyme", "anonimo",
+    "unknown", "none", "null", "na", "nan", "removed", "deleted", "redacted", "masked", "hidden", "withheld",
+    "deidentified", "de", "identified", "dummy", "patient", "patientid", "id", "no", "not", "available", "name",
 }  # fmt: skip
-"""Patient numbers, in small letters, that programs write for a number they took out."""
+"""Words, in small letters, of what programs write for a patient's number that they took out."""
+_NUMBERLESS = re.compile(r"0*|1|(\d)\1{5,}|x{3,}")
+"""Numbers, and rows of one sign, that stand for none. Shorter rows may be numbers: 111."""
+STUDIES_OF_ONE = 50
+"""Studies above which a patient's number may stand for several people."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,21 @@ def _second_renderings(films: Sequence[Film], indices: Iterable[int]) -> set[int
     """Return the films of an exposure that another film shows already.
 
     One exposure is told by its Irradiation Event UID, by an image that another was made of, or by
-    words such as "edge enhanced" where the study has a plain film of the same view.
+    words such as "edge enhanced" where the study has a plain film of the same view. A UID that
+    films of several studies or views have tells none: a de-identifier may have written it into
+    every file, or a device one a study.
     """
     indices = sorted(indices, key=lambda index: _precedence(films[index].header))
     uids = {films[index].header.sop_uid for index in indices} - {""}
+    shown: dict[str, set[tuple[str, str, str | None]]] = defaultdict(set)
+    for index in indices:
+        film = films[index].header
+        shown[film.exposure_event].add((film.patient_id, film.study_uid, films[index].view))
+    no_exposure = {""} | {
+        event
+        for event, of in shown.items()
+        if len({place[:2] for place in of}) > 1 or len({view for *_, view in of if view}) > 1
+    }
     events: set[str] = set()
     plain = {
         (films[index].header.study_uid, films[index].view)
@@ -108,7 +125,7 @@ def _second_renderings(films: Sequence[Film], indices: Iterable[int]) -> set[int
     for index in indices:
         film = films[index].header
         again = film.exposure_event in events
-        events |= {film.exposure_event} - {""}
+        events |= {film.exposure_event} - no_exposure
         derived = bool(uids & set(film.made_of) - {film.sop_uid})
         place = (film.study_uid, films[index].view)
         enhanced = bool(film.study_uid) and place in plain and is_enhanced(film)
@@ -164,7 +181,9 @@ def film_rows(films: Sequence[Film], names: Sequence[str], keep_device: bool) ->
 
 def patient_of(film: DicomHeader) -> str:
     """Return the patient's number, or nothing where there is none or only what stands for one taken out."""
-    return "" if film.patient_id.casefold() in _PLACEHOLDERS else film.patient_id
+    words = re.findall(r"[^\W_]+", film.patient_id.casefold())
+    nobody = set(words) <= _PLACEHOLDERS or _NUMBERLESS.fullmatch("".join(words))
+    return "" if nobody or words == ["n", "a"] else film.patient_id
 
 
 def age_of(film: DicomHeader) -> float:
@@ -206,6 +225,8 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
         }
         if number
     )
+    studies = rows.groupby("patient")["study"].nunique()
+    many = (studies > STUDIES_OF_ONE) | ((studies > 2) & (len(studies) == 1))
     counts = (
         (
             sum(film.burned_in is None for film in headers),
@@ -232,6 +253,13 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
             sum(count > 1 for count in several.values()),
             "patient's number occurs with two dates of birth: it may stand for two people",
             "patients' numbers occur with two dates of birth: one number may stand for two people",
+        ),
+        (
+            int(many.sum()),
+            f"patient's number is that of up to {studies.max():,} studies: it may stand for several people, "
+            "who count as one",
+            f"patients' numbers are those of up to {studies.max():,} studies: each may stand for several people, "
+            "who count as one",
         ),
         (
             int((rows["age"] == TOLD_AS).sum()),
