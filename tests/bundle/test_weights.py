@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -212,6 +213,10 @@ def test_other_libraries_names_are_found(name: str, layout: str) -> None:
         (("state", "model"), "from 'state.model'"),
         (("model_state_dict",), "from 'model_state_dict'"),
         (("my table",), "from 'my table'"),
+        (
+            ("classy_state_dict", "base_model", "model", "trunk"),
+            "from 'classy_.*.model.trunk'",
+        ),  # VISSL
     ],
 )
 def test_tables_inside_are_found_and_named(tmp_path: Path, content: tuple[str], place: str) -> None:
@@ -219,7 +224,8 @@ def test_tables_inside_are_found_and_named(tmp_path: Path, content: tuple[str], 
     for key in reversed(content):
         whole = {"optimiser": {"state": {0: {"step": torch.zeros(1)}}}, key: whole, "epoch": 3}
     torch.save(whole, tmp_path / "w.pth")
-    assert place in initial_weights(str(tmp_path / "w.pth"), "test_resnet", 32, 0).notes[0]
+    start = initial_weights(str(tmp_path / "w.pth"), "test_resnet", 32, 0)
+    assert re.search(place, start.notes[0])
 
 
 def test_of_two_tables_that_fit_the_teacher_and_the_query_encoder_are_taken(tmp_path: Path) -> None:
@@ -351,6 +357,87 @@ def test_another_networks_file_is_refused_and_the_right_backbone_named() -> None
         RunError, match=r"has none of the \d+ tensors of test_convnext \(the file has"
     ):
         taken(Backbone("test_convnext", 64), {"resnet.embedder.weight": torch.zeros(2)})
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("test_vit", {"init_values": 1e-5}),  # LayerScale: blocks.0.ls1.gamma
+        ("test_vit", {"qk_norm": True}),
+        ("test_resnet", "layer1.0.conv1.bias"),
+        ("test_resnet", "layer2.0.se.fc1.weight"),
+    ],
+)
+def test_a_network_with_more_in_its_blocks_is_another(
+    name: str, more: dict[str, object] | str
+) -> None:
+    given = more if isinstance(more, dict) else {}
+    state = timm.create_model(name, num_classes=3, **given).state_dict()
+    if isinstance(more, str):
+        state[more] = torch.zeros(3)
+    backbone = Backbone(name, 64)
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    with pytest.raises(
+        RunError, match=r"has all \d+ tensors .* more weights between them, such as"
+    ):
+        taken(backbone, state)
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+    assert fill(backbone, [Table((), state)], "file", allow_partial=True).missing == ()
+
+
+@pytest.mark.parametrize("name", ["layer1.0.attn_mask", "fc.extra", "projector.bias", "queue"])
+def test_what_is_no_part_of_a_block_is_left_aside(name: str) -> None:
+    state = published("test_resnet").state_dict() | {name: torch.zeros(3)}
+    assert taken(Backbone("test_resnet", 64), state).missing == ()
+
+
+def trained_on(films: torch.Tensor) -> torch.nn.Module:
+    """A network whose batch norms saw these films."""
+    torch.manual_seed(5)
+    network = timm.create_model("test_resnet", in_chans=1, num_classes=3)
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+    with torch.no_grad():
+        network(films)
+    return network.eval()
+
+
+def smooth_films() -> torch.Tensor:
+    noise = torch.randn(8, 1, 9, 9, generator=torch.Generator().manual_seed(2))
+    films = torch.nn.functional.interpolate(noise, size=64, mode="bilinear")
+    return (films - films.mean((2, 3), keepdim=True)) / films.std((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("times", [500.0, 1e5, 1e-3])
+def test_inputs_of_another_range_are_refused_with_what_to_multiply(times: float) -> None:
+    films = smooth_films()
+    state = trained_on(films * times).state_dict()
+    backbone = Backbone("test_resnet", 64).eval()
+    with pytest.raises(RunError, match=r"multiply conv1\S* by about") as error:
+        taken(backbone, state)
+    stem = re.search(r"multiply (\S+) by about (\S+) ", str(error.value))
+    assert stem is not None
+    assert times / 4 < float(stem[2]) < times * 4
+
+    def spread(network: Backbone) -> float:
+        with torch.inference_mode():
+            features = network(films)
+        return float((features.std(0) / features.abs().mean(0).clamp(min=1e-9)).median())
+
+    backbone.network.load_state_dict(state, strict=False)
+    assert times < 1 or spread(backbone) < 0.05  # what taking them whole would give
+    state[stem[1]] = state[stem[1]] * float(stem[2])
+    taken(backbone, state)
+    assert spread(backbone) > 0.1
+
+
+@pytest.mark.parametrize(
+    "films", [lambda x: x, lambda x: 0.25 * x + 0.5, lambda x: 1.1 * x + 0.1, lambda x: 8 * x]
+)
+def test_usual_ranges_of_inputs_are_taken(films: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    state = trained_on(films(smooth_films())).state_dict()
+    assert taken(Backbone("test_resnet", 64), state).missing == ()
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])

@@ -25,8 +25,8 @@ from hilum.bundle.pickle_scan import TooCostly, refuse_costly
 from hilum.errors import RunError
 from hilum.files import most_zip_entries
 
-LEVELS = 3
-"""How deep tables of tensors are looked for: ``{"state": {"model": {name: tensor}}}``."""
+LEVELS = 4
+"""How deep tables of tensors are looked for: ``{"state": {"model": {name: tensor}}}``; VISSL has four."""
 
 HARMLESS = re.compile(
     r"argparse\.Namespace|_codecs\.encode|builtins\.(bool|int|float|str|list|tuple|dict|range|slice)"

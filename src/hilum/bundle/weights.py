@@ -10,6 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from hilum.bundle.input_scale import refuse_other_range
 from hilum.bundle.layouts import layouts, prefixes, without_wrappers
 from hilum.bundle.weight_files import Table
 from hilum.counts import counted
@@ -21,6 +22,8 @@ ENOUGH = 0.5
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PREFERRED, LAST = {"teacher", "ema"}, {"momentum", "target", "k", "key", "student"}
 """Words in the place of a table that decide between two that fit equally well."""
+COMPUTED = ("attn_mask", "relative_coords_table", "running_mean", "running_var")
+"""Ends of the names of numbers that no training learns; earlier versions of networks keep some in their files."""
 COMMON = {
     ".bn1.": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet18d", "resnet50d", "wide_resnet50_2"),
     "denselayer": ("densenet121", "densenet169", "densenet201"),
@@ -84,14 +87,15 @@ class _Fit:
 
     @property
     def surplus(self) -> list[str]:
-        """Weights of the file in parts that the network has too: those of a deeper network."""
+        """Weights of the file in parts that the network has too: of a deeper network, or one with more in a block."""
         used = set(self.names.values())
         parts = {name[len(self.prefix) :].partition(".")[0] for name in used}
         return [
             name
-            for name in without_wrappers(self.table.tensors)
+            for name, value in without_wrappers(self.table.tensors).items()
             if name.startswith(self.prefix)
-            and name.endswith(".weight")
+            and value.is_floating_point()
+            and not name.endswith(COMPUTED)
             and name[len(self.prefix) :].partition(".")[0] in parts
             and _is_spare(name, used)
         ]
@@ -148,6 +152,7 @@ def fill(
             summed.append(name)
         refuse_not_finite(best.names[name], given, origin)
         matched[name] = given
+    refuse_other_range(matched, origin)
     network.load_state_dict(matched, strict=False)
     others = [
         fit.place
