@@ -125,6 +125,15 @@ def test_split_words(films: Any) -> None:
             read_source("folder", root, csv="t.csv", part_column="set", split_values=values)
 
 
+def test_numbers_of_splits_are_found_in_any_spelling(films: Any) -> None:
+    root = films("0.png", "1.png", "2.png", table="path,fold\n0.png,0.0\n1.png,1.0\n2.png,1\n")
+    given = {"csv": "t.csv", "part_column": "fold"}
+    catalog = read_source("folder", root, split_values={"0": "train", "1": "test"}, **given)
+    assert catalog.table["part"].tolist() == ["train", "test", "test"]
+    with pytest.raises(OptionError, match=r"names '2', which column 'fold' has not: it has '0.0'"):
+        read_source("folder", root, split_values={"2": "val"}, **given)
+
+
 JOINS = {
     "any": [1, 1, 0, -1, NAN, 1],
     "majority": [1, -1, 0, -1, NAN, 1],

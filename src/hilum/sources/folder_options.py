@@ -129,7 +129,7 @@ class FolderOptions:
 
     def parts(self) -> dict[str, str]:
         """Return the split of each word, in small letters."""
-        named = {word.strip().casefold(): part for word, part in self.split_values.items()}
+        named = {tables.fold(word): part for word, part in self.split_values.items()}
         return PARTS | named
 
     def unstated(self) -> frozenset[str]:

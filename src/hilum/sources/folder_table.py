@@ -192,15 +192,15 @@ def _film_column(
         return patients, patient_notes(patients)
     if name == "part":
         allowed = "a split: train, val or test; name other words by --split-values, as --split-values.fold5 test"
-        parts, words_of_cells = options.parts(), cells.str.strip().str.casefold()
+        parts, there = options.parts(), {tables.fold(str(word)) for word in cells.dropna().unique()}
         for word in options.split_values:
-            if not words_of_cells.eq(word.strip().casefold()).any():
-                there = ", ".join(map(tables.show, cells.dropna().unique()[:8]))
+            if tables.fold(word) not in there:
+                shown = ", ".join(map(tables.show, cells.dropna().unique()[:8]))
                 raise OptionError(
-                    f"--split-values names {tables.show(word)}, which column {cells.name!r} has not: it has {there}."
+                    f"--split-values names {tables.show(word)}, which column {cells.name!r} has not: it has {shown}."
                 )
         codes, values = tables.parse_cells(
-            cells, lambda text: parts.get(text.casefold()), table, allowed, words - parts.keys()
+            cells, lambda text: parts.get(tables.fold(text)), table, allowed, words - parts.keys()
         )
         return tables.texts(codes, [value or None for value in values]), ()
     if name == "age":
