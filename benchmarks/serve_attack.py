@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from bomb_files import write_bombs
-from serve_load import Request, children_of, draw_films, memory_of, requests_of, server
+from http_load import Request, requests_of
+from serve_load import children_of, draw_films, memory_of, server
 
 CLIENTS, BAD = 8, 500
 
@@ -83,7 +84,7 @@ async def attacked(
     async def memory() -> None:
         nonlocal peak
         while not over.is_set():
-            peak = max(peak, sum(map(memory_of, [pid, *children_of(pid)])))
+            peak = max(peak, memory_of(pid))
             await asyncio.sleep(0.5)
 
     clients = [asyncio.create_task(client(number)) for number in range(CLIENTS)]
@@ -102,8 +103,9 @@ async def attacked(
         status, body = await answer(port, bomb)
         outcomes[f"{status} {body.get('status') or body['error']['code']}"] += 1
     for _ in range(kills):
-        if children := children_of(pid):
-            os.kill(children[0], signal.SIGKILL)
+        (fork_server,) = children_of(pid)
+        if decoders := children_of(fork_server):
+            os.kill(decoders[0], signal.SIGKILL)
         await asyncio.sleep(0.3)
     ends = Counter(await asyncio.gather(*bad))
     over.set()

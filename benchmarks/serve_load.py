@@ -19,8 +19,6 @@ An answer counts where it carries its film's hash and finite numbers for every f
 from __future__ import annotations
 
 import argparse
-import asyncio
-import hashlib
 import json
 import os
 import resource
@@ -31,14 +29,15 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-CLIENTS, OVERLOAD, DEADLINE = 32, 10, 2.0
+from http_load import CLIENTS, closed_loop, open_loop, requests_of
+
+OVERLOAD = 10
 SIDES = (128, 224, 320, 512)
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -188,117 +187,6 @@ def ended(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@dataclass
-class Load:
-    """What clients saw."""
-
-    latencies: list[float] = field(default_factory=list)
-    statuses: dict[str, int] = field(default_factory=dict)
-    wrong: int = 0
-
-    def count(self, status: str) -> None:
-        """Count one answer."""
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-
-
-@dataclass(frozen=True)
-class Request:
-    """A film as it goes over the wire, and its hash."""
-
-    wire: bytes
-    hash: str
-
-
-def requests_of(films: Sequence[bytes], port: int) -> list[Request]:
-    """Return the requests of films."""
-    return [
-        Request(
-            f"POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/octet-stream\r\n"
-            f"Content-Length: {len(film)}\r\n\r\n".encode()
-            + film,
-            hashlib.sha256(film).hexdigest(),
-        )
-        for film in films
-    ]
-
-
-async def one_answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, load: Load
-) -> dict[bytes, bytes]:
-    """Send a film, read its answer and look whether it is right; return the answer's headers."""
-    began = time.perf_counter()
-    writer.write(request.wire)
-    first, *lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
-    status = first.split(b" ", 2)[1].decode()
-    headers = dict(line.split(b": ", 1) for line in lines if line)
-    body = json.loads(await reader.readexactly(int(headers[b"content-length"])))
-    load.count(status)
-    if status == "200":
-        load.latencies.append(time.perf_counter() - began)
-        numbers = body.get("probabilities") or {}
-        load.wrong += (
-            body["input"]["sha256"] != request.hash or not numbers or None in numbers.values()
-        )
-    return headers
-
-
-async def closed_loop(
-    port: int, requests: Sequence[Request], seconds: float, most: int = 0
-) -> Load:
-    """Let CLIENTS send one film after the other, for some seconds or requests.
-
-    As HTTP asks, a client opens another connection where the answer closes its own, and comes again
-    after the seconds that a full queue names.
-    """
-    load, sent, end = Load(), 0, time.perf_counter() + seconds
-
-    async def client(number: int) -> None:
-        nonlocal sent
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (sent < most) if most else (time.perf_counter() < end):
-            sent += 1
-            request = requests[(sent * 7 + number) % len(requests)]
-            headers = await one_answer(reader, writer, request, load)
-            if headers.get(b"connection") == b"close":
-                writer.close()
-                await asyncio.sleep(float(headers.get(b"retry-after", 0)))
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.close()
-
-    await asyncio.gather(*map(client, range(CLIENTS)))
-    return load
-
-
-async def open_loop(port: int, requests: Sequence[Request], rate: float, seconds: float) -> Load:
-    """Send films at a rate, whatever the answers are; each is given up after DEADLINE."""
-    load, tasks = Load(), set()
-
-    async def send(request: Request) -> None:
-        writer = None
-        try:
-            async with asyncio.timeout(DEADLINE):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                await one_answer(reader, writer, request, load)
-        except TimeoutError:
-            load.count("late")
-        except (OSError, asyncio.IncompleteReadError):
-            load.count("broken")
-        finally:
-            if writer is not None:
-                writer.close()
-
-    began, sent = time.perf_counter(), 0
-    while (now := time.perf_counter() - began) < seconds:
-        while sent < now * rate:
-            tasks.add(task := asyncio.create_task(send(requests[sent % len(requests)])))
-            task.add_done_callback(tasks.discard)
-            sent += 1
-        await asyncio.sleep(0.002)
-    await asyncio.gather(*tasks)
-    load.statuses["sent"] = sent
-    return load
-
-
 def measured_server(
     name: str,
     bundle: Path,
@@ -311,12 +199,13 @@ def measured_server(
     process, port, ready = server(name, bundle, processors)
     try:
         requests = requests_of(films, port)
-        asyncio.run(closed_loop(port, requests, 2.0))
+        closed_loop(port, requests, 2.0)
         before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-        load = asyncio.run(closed_loop(port, requests, seconds))
+        load = closed_loop(port, requests, seconds)
         took = time.perf_counter() - began
         generator = processor_seconds(before)
-        over = asyncio.run(open_loop(port, requests, OVERLOAD * rate, seconds))
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        over = open_loop(port, requests, OVERLOAD * rate, seconds)
         return {
             "ready_after": ready,
             "torch_imported": imports_torch(process.pid),
@@ -328,6 +217,7 @@ def measured_server(
             "generator_processor_seconds": round(generator, 2),
             "of_seconds": round(took, 2),
             "overload": over.statuses,
+            "overload_generator_processor_seconds": round(processor_seconds(before), 2),
             "goodput": round(len(over.latencies) / seconds, 2),
         }
     finally:
@@ -365,28 +255,25 @@ def measured_memory(
     try:
         requests, megabytes, statuses, wrong = requests_of(films, port), [], {}, 0
         for _ in range(10):
-            load = asyncio.run(closed_loop(port, requests, 0, count // 10))
+            load = closed_loop(port, requests, 0, count // 10)
             wrong += load.wrong
             for status, number in load.statuses.items():
                 statuses[status] = statuses.get(status, 0) + number
-            megabytes.append(
-                round(sum(map(memory_of, [process.pid, *children_of(process.pid)])), 1)
-            )
+            megabytes.append(round(memory_of(process.pid), 1))
         return {"megabytes": megabytes, "statuses": statuses, "wrong": wrong}
     finally:
         ended(process)
 
 
 def memory_of(pid: int) -> float:
-    """Return a process's own memory in MB; nothing of one that has just ended."""
+    """Return the memory of a process and all below it in MB; pages that they share count once."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
-    except (FileNotFoundError, ProcessLookupError):
+        below = children_of(pid)
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
         return 0.0
-    return (
-        sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
-        / 1024
-    )
+    own = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return own / 1024 + sum(map(memory_of, below))
 
 
 def children_of(pid: int) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import cache
 
 from hilum.serving.connection import HttpProtocol
 from hilum.serving.guard import SECURITY_HEADERS
@@ -59,6 +60,7 @@ def shedding_protocol(
     return SheddingProtocol
 
 
+@cache
 def refusal(seconds: int) -> bytes:
     """Return the whole answer of a full queue."""
     failure = busy(seconds)
