@@ -256,16 +256,16 @@ def read_by_keyboard(reader: Reader) -> dict[str, Any]:
     tab_to("|list|")
     page.keyboard.press("ArrowUp")
     chosen = reader.value(
-        "document.querySelector('[aria-selected=true]').getAttribute('aria-label')"
+        "document.querySelector('[aria-selected=true]').textContent"
     )
     tab_to("stage")
     for key in "++wd":
         page.keyboard.press(key)
     moved = reader.value("document.querySelector('.layers').style.transform")
-    tab_to("Heatmap of")
+    tab_to("heatmap of")
     page.keyboard.press("Enter")
     page.wait_for_selector("td button[aria-pressed=true]")
-    kept = "Heatmap of" in reader.value(script)
+    kept = "heatmap of" in reader.value(script)
     verdict = tab_to(" present")
     page.keyboard.press("Space")
     reader.wait("document.querySelector('.stored').textContent.startsWith('Stored')")

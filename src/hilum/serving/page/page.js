@@ -45,13 +45,13 @@ function add(files) {
     film.item = document.createElement("li");
     film.item.setAttribute("role", "option");
     film.item.tabIndex = -1;
-    film.item.innerHTML = "<canvas aria-hidden='true'></canvas><div><b></b><span class='quiet'></span></div>";
+    film.item.innerHTML = "<canvas aria-hidden='true'></canvas><div><b></b> <span class='quiet'></span></div>";
     film.item.querySelector("b").textContent = film.name;
     film.item.addEventListener("click", (event) => choose(film, event.ctrlKey || event.metaKey || event.shiftKey));
     id("list").append(film.item);
     mark(film);
   }
-  id("tools").hidden = !films.length;
+  id("tools").hidden = id("list").hidden = !films.length;
   if (!shown.length && films.length) choose(films[0]);
   while (running < AT_ONCE && next < films.length) work();
 }
@@ -99,7 +99,6 @@ function mark(film) {
     : film.status === "refused" ? "refused: " + answer.reason
     : film.status === "failed" ? film.problem : film.status;
   film.item.querySelector("span").textContent = text;
-  film.item.setAttribute("aria-label", `${film.name}, ${text}`);
 }
 
 function choose(film, beside = false) {
@@ -123,9 +122,12 @@ function draw() {
 function pane(film) {
   const root = id("pane").content.cloneNode(true).firstElementChild, part = (name) => root.querySelector("." + name);
   root.querySelector("h2").textContent = film.name;
+  root.setAttribute("aria-label", film.name);
   film.view ??= { window: 255, level: 128, zoom: 100, x: 0, y: 0, invert: false };
   const view = film.view, stage = part("stage"), layers = part("layers"), canvas = part("film"), heat = part("heat");
   stage.setAttribute("aria-label", `Film ${film.name}` + (film.unseen ? ", which cannot be shown" : ""));
+  part("keys").id = "keys-" + films.indexOf(film);
+  stage.setAttribute("aria-describedby", part("keys").id);
   const place = () => { layers.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.zoom / 100})`; };
   const tone = () => { if (film.pixels) paint(film, canvas); };
   const sync = () => {
@@ -214,7 +216,7 @@ function findings(film, part, heat) {
     const tag = document.createElement("span");
     tag.className = over ? "tag" : "tag never";
     tag.textContent = over ? "called" : threshold === null ? "never called: " + (not_called[name] || "no threshold") : "";
-    head.append(tag); row.append(head);
+    head.append(" ", tag); row.append(head);   // the space is for what reads aloud
     const cell = row.insertCell(), bar = document.createElement("div"), fill = document.createElement("i");
     bar.className = "bar"; bar.setAttribute("aria-hidden", "true"); fill.style.width = `${100 * value}%`; bar.append(fill);
     if (threshold !== null) { const line = document.createElement("u"); line.style.left = `${100 * threshold}%`; bar.append(line); }
@@ -231,12 +233,12 @@ function findings(film, part, heat) {
 
 function heatCell(film, name, cell, heat) {
   const button = document.createElement("button"), slider = document.createElement("input");
-  button.type = "button"; button.textContent = "Show"; button.setAttribute("aria-label", `Heatmap of ${name}`);
+  button.type = "button"; button.textContent = "Show"; button.setAttribute("aria-label", `Show heatmap of ${name}`);
   slider.type = "range"; slider.min = 0; slider.max = 100; slider.setAttribute("aria-label", `Opacity of the heatmap of ${name}`);
   const state = film.heats.get(name) || { on: false, opacity: 60, bitmap: null };
   film.heats.set(name, state);
   const show = () => {
-    button.setAttribute("aria-pressed", String(state.on)); button.textContent = state.on ? "Hide" : "Show";
+    button.setAttribute("aria-pressed", String(state.on));
     slider.hidden = !state.on; slider.value = state.opacity;
     overlay(film, heat);
   };
@@ -290,7 +292,7 @@ id("compare").addEventListener("change", () => {
   draw();
 });
 id("clear").addEventListener("click", () => {
-  films.length = 0; shown = []; next = 0; id("list").replaceChildren(); id("tools").hidden = true; draw(); tell("All films were removed.");
+  films.length = 0; shown = []; next = 0; id("list").replaceChildren(); id("tools").hidden = id("list").hidden = true; draw(); tell("All films were removed.");
   id("files").focus();
 });
 id("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme !== "dark"));
