@@ -255,9 +255,7 @@ def read_by_keyboard(reader: Reader) -> dict[str, Any]:
     reader.answered(2)
     tab_to("|list|")
     page.keyboard.press("ArrowUp")
-    chosen = reader.value(
-        "document.querySelector('[aria-selected=true]').textContent"
-    )
+    chosen = reader.value("document.querySelector('[aria-selected=true]').textContent")
     tab_to("stage")
     for key in "++wd":
         page.keyboard.press(key)

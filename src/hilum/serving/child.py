@@ -40,9 +40,6 @@ FORK = b"fork"
 """The message, with three descriptors, that asks for a process; any other is the number of one to kill."""
 MESSAGE_BYTES = 2**16
 """Longest message on any of the sockets."""
-BEHIND = 5
-"""How far the kernel puts this process behind the network and HTTP: films leave before others are begun, so that
-there is always work for every core while films wait to be decoded."""
 LARGEST_PICTURE = 2048
 """Pixels of the longer side of a picture; larger films are made smaller."""
 
@@ -71,7 +68,6 @@ def main() -> None:
     """Fork decoding processes as the control socket asks and report how each ended, until the service is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    os.nice(BEHIND)
     cv2.setNumThreads(1)
     control = socket.socket(fileno=int(sys.argv[1]))
     sent = json.loads(control.recv(MESSAGE_BYTES))
