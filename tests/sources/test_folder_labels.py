@@ -107,6 +107,42 @@ def test_only_masks_are_refused(films: Any) -> None:
         read_source("folder", films("masks/1.png"))
 
 
+@pytest.mark.parametrize(
+    ("pictures", "note"),
+    [
+        (("TB/2.tif", "Normal/3.TIFF"), r"2 pictures are not read \(.*1 .tif, write each as a PNG"),
+        (("TB/2.jfif",), r"1 picture is not read \(1 .jfif, rename each to .jpg"),
+        (("TB/2.nii.gz", "TB/notes.txt", "TB/3.webp"), r"2 pictures .*1 .nii.gz, write"),
+        (("TB/notes.txt", "labels.csv"), ""),
+    ],
+)
+@pytest.mark.parametrize("classes", [True, False])
+def test_pictures_of_other_formats_are_counted(
+    films: Any, pictures: tuple[str, ...], note: str, classes: bool
+) -> None:
+    root = films("TB/0.png", "Normal/1.jpg", *pictures)
+    catalog = read_source("folder", root, class_folders=classes)
+    assert len(catalog.table) == 2
+    count = int(note[0]) if note else 0
+    assert catalog.excluded == ({"picture that is not PNG or JPEG": count} if count else {})
+    assert catalog.rows_read == 2 + count
+    assert sum(bool(re.match(note or "no note", line)) for line in catalog.notes) == bool(note)
+
+
+def test_a_class_of_pictures_that_are_not_read_is_refused_with_that(films: Any) -> None:
+    with pytest.raises(DataError, match=r"names no finding, only 'Normal'. 1 picture is not read"):
+        read_source("folder", films("TB/0.tif", "Normal/1.jpg"), class_folders=True)
+
+
+@pytest.mark.parametrize(
+    "folder", ["@eaDir/1.JPG", "#recycle", "__MACOSX/TB", "$RECYCLE.BIN", ".trash"]
+)
+def test_folders_of_servers_and_archives_hold_no_films(films: Any, folder: str) -> None:
+    root = films("TB/0.png", "Normal/1.jpg", f"TB/{folder}/2.png", f"{folder}/3.png")
+    catalog = read_source("folder", root, class_folders=True)
+    assert list(catalog.table["path"]) == ["Normal/1.jpg", "TB/0.png"]
+
+
 def test_split_words(films: Any) -> None:
     words = ["validate", "Valid", "dev", "EVAL", "training", "test", "nan", ""]
     names = [f"{number}.png" for number in range(len(words) + 1)]

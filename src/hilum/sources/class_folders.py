@@ -20,6 +20,7 @@ IMAGE_FOLDERS = {
     "cxr", "cxrs", "png", "pngs", "jpg", "jpeg", "originals", "original",
 }  # fmt: skip
 """Folders that hold the films of a class and are none."""
+OTHER_PICTURE = "picture that is not PNG or JPEG"
 MANY = 20
 """Classes above which so few films in each are rather patients'."""
 
@@ -32,28 +33,8 @@ def from_folder(
     Raises:
         DataError: There is no film, or one outside class folders.
     """
-    files = paths.find_films(root)
-    if not files:
-        raise DataError(
-            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.{paths.other_files(root)}"
-        )
-    films = files if options.keep_masks else without_masks(files)
-    if not films:
-        raise DataError(
-            f"{root} holds no film: "
-            f"{counted(len(files), 'file seems to be a mask', 'files seem to be masks')}, first "
-            f"{tables.show(files[0])}. Give --keep-masks if they are films."
-        )
-    masks = len(files) - len(films)
-    excluded = {MASK: masks} if masks else {}
-    notes: Notes = ()
-    if masks:
-        first = next(file for file, film in zip(files, [*films, ""], strict=False) if file != film)
-        notes = (
-            f"{counted(masks, 'file is a mask', 'files are masks')} and no "
-            f"{'film' if masks == 1 else 'films'}, first {first!r}: "
-            f"--keep-masks takes {'it' if masks == 1 else 'them'}",
-        )
+    films, excluded, notes = _films_below(root, options)
+    pictures = notes[-1] if OTHER_PICTURE in excluded else ""
     rows = pd.DataFrame({"path": pd.Series(films, dtype="string")})
     if not options.class_folders:
         unlabelled = (
@@ -82,8 +63,47 @@ def from_folder(
     chosen = _chosen_level(root, films, classes, options.class_level)
     nothing = [*map(tables.fold, options.unstated_values)]
     stated = [[name for name in names if tables.fold(name) not in nothing] for names in chosen]
-    labels, more = class_labels(stated, options, "the class folders")
+    try:
+        labels, more = class_labels(stated, options, "the class folders")
+    except DataError as error:
+        unread = f" {pictures}." if pictures else ""
+        raise DataError(f"{error}{unread}") from error
     return rows, labels, excluded, (*notes, *more)
+
+
+def _films_below(root: Path, options: FolderOptions) -> tuple[list[str], dict[str, int], Notes]:
+    """Return the films below the root, files left out by reason, and notes; the last is of pictures not read.
+
+    Raises:
+        DataError: There is no film.
+    """
+    files, others = paths.find_films_and_others(root)
+    if not files:
+        raise DataError(
+            f"{root} holds no film: looked for {', '.join(paths.EXTENSIONS)} there and below.{paths.other_files(root)}"
+        )
+    films = files if options.keep_masks else without_masks(files)
+    if not films:
+        raise DataError(
+            f"{root} holds no film: "
+            f"{counted(len(files), 'file seems to be a mask', 'files seem to be masks')}, first "
+            f"{tables.show(files[0])}. Give --keep-masks if they are films."
+        )
+    masks = len(files) - len(films)
+    excluded = {MASK: masks} if masks else {}
+    notes: Notes = ()
+    if masks:
+        first = next(file for file, film in zip(files, [*films, ""], strict=False) if file != film)
+        notes = (
+            f"{counted(masks, 'file is a mask', 'files are masks')} and no "
+            f"{'film' if masks == 1 else 'films'}, first {first!r}: "
+            f"--keep-masks takes {'it' if masks == 1 else 'them'}",
+        )
+    unread, line = paths.pictures_among(others)
+    if unread:
+        excluded = excluded | {OTHER_PICTURE: unread}
+        notes = (*notes, line)
+    return films, excluded, notes
 
 
 def _chosen_level(

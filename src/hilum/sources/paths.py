@@ -30,12 +30,27 @@ PACKED = {
     ".zip": "unpack them",
     ".tar": "unpack them",
     ".gz": "unpack them",
-    ".tif": "write each as a PNG",
-    ".tiff": "write each as a PNG",
-    ".webp": "write each as a PNG",
-    ".bmp": "write each as a PNG",
-}
+    ".jfif": "rename each to .jpg",
+    ".jpe": "rename each to .jpg",
+} | dict.fromkeys(
+    (".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2", ".j2k", ".heic", ".pgm", ".npy", ".nii", ".nii.gz", ".nrrd",
+     ".mha"),
+    "write each as a PNG",
+)  # fmt: skip
 """Endings of files that hold films in another form, and what to do with them."""
+PICTURES = tuple(
+    end for end, remedy in PACKED.items() if remedy.startswith(("write each as", "rename"))
+)
+"""Those of which each file is one picture."""
+NO_FOLDERS = (
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "__macosx",
+    "system volume information",
+    "lost+found",
+)
+"""Folders, in small letters, that servers, disks and archives make: thumbnails and what was deleted."""
 NOT_ON_DISK = "not on disk"
 _WORTH_LISTING = 8
 """A folder is listed once if a table names that many of its entries; for fewer, one call each is
@@ -227,25 +242,49 @@ def find_films(root: Path) -> list[str]:
     return find_films_and_others(root)[0]
 
 
-def find_films_and_others(root: Path) -> tuple[list[str], int]:
-    """Return what `find_films` does, and the number of other files that are not hidden."""
+def find_films_and_others(root: Path) -> tuple[list[str], Counter[str]]:
+    """Return what `find_films` does, and how many other files that are not hidden have each ending."""
     films: list[str] = []
-    others = 0
+    others: Counter[str] = Counter()
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and name.casefold() not in NO_FOLDERS
+        ]
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
         shown = [name for name in names if not name.startswith(".")]
         found = [f"{prefix}{name}" for name in shown if _is_film(folder, name)]
         films.extend(found)
-        others += len(shown) - len(found)
+        if len(found) < len(shown):
+            others.update(_ending(name) for name in shown if not _is_film(folder, name))
     return sorted(films), others
+
+
+def pictures_among(others: Counter[str]) -> tuple[int, str]:
+    """Return how many files are pictures that are not read, and a line about them; 0 and nothing where none is.
+
+    Args:
+        others: Files that are no films, by ending.
+    """
+    held = [(end, count) for end, count in others.most_common() if end in PICTURES]
+    if not held:
+        return 0, ""
+    count = sum(number for _, number in held)
+    endings = "; ".join(f"{number:,} {end}, {PACKED[end]}" for end, number in held[:4])
+    return count, f"{counted(count, 'picture is', 'pictures are')} not read ({endings})"
+
+
+def _ending(name: str) -> str:
+    low = name.lower()
+    return ".nii.gz" if low.endswith(".nii.gz") else Path(low).suffix
 
 
 def other_files(root: Path) -> str:
     """Return a hint at what the folder holds instead of films."""
     endings = Counter(
-        path.suffix.lower()
+        _ending(path.name)
         for path in islice(root.rglob("*"), 20_000)
         if path.suffix and path.is_file()
     )

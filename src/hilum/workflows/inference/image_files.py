@@ -22,7 +22,7 @@ from hilum.images.store import MANIFEST
 from hilum.listener import SILENT, Listener
 from hilum.options import as_paths
 from hilum.sources.archive.tree import dicom_files
-from hilum.sources.paths import find_films_and_others
+from hilum.sources.paths import find_films_and_others, pictures_among
 from hilum.workflows.inference.film_names import FilmNames
 
 LIST = "@"
@@ -75,8 +75,10 @@ def image_files(images: object, listener: Listener = SILENT) -> list[Path]:
                 names, others = find_films_and_others(entry)
                 dicom = dicom_files(entry)
                 if names and others and not dicom:
+                    _, pictures = pictures_among(others)
                     listener.note(
-                        f"{entry}: {counted(others, 'file is', 'files are')} no PNG or JPEG by their names: passed over"
+                        f"{entry}: {counted(others.total(), 'file is', 'files are')} no PNG or JPEG by their names: "
+                        f"passed over{', ' * bool(pictures)}{pictures}"
                     )
                 names = list(dict.fromkeys([*names, *dicom]))
             files.extend([entry / name for name in names] or [entry])
