@@ -116,6 +116,16 @@ def test_chexpert_header(chexpert: Any, mistake: str) -> None:
         (b"Path,Edema", "no rows"),
         (b"Path,Edema\n", "no rows"),
         (b"Path,Edema\na\0b,1\n", "byte 12 is NUL"),
+        (
+            b"PK\x03\x04\x14\0\x06\0",
+            "is an Excel workbook or another packed file and no CSV: save its",
+        ),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is an Excel workbook and no CSV"),
+        (b"PAR1\x15\x04", "is a Parquet file and no CSV"),
+        (b'\n<?xml version="1.0"?>\n<annotations>', "is XML and no CSV"),
+        (b"<!DOCTYPE html>\n<html>", "is a web page and no CSV"),
+        (b'[\n  {"image": "x.png"}]', "is JSON and no CSV"),
+        (b"# made by x\nPath,Edema\nx,1\n", "no regular CSV .* title or a remark: take out"),
         (b"Path,Edema\n" + b"x" * 1_000_001 + b",1\n", "more than 1 MB in line 2"),
         (b"Path,Edema," + b"x," * 500_001, "more than 1 MB in line 1"),
         (b"Path\n" + b"x\n" * 400_000 + b"y" * 1_000_002, "more than 1 MB in line 400002"),
@@ -175,6 +185,11 @@ FOLDER_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         {},
         "Bild,who\n1.png,a\n",
         "no column 'path': it has Bild, who: give --path-column",
+    ),
+    "a title above the header": (
+        {},
+        "Export of May,,\npath,who,class\n1.png,a,b\n",
+        "no column 'path'.*title or a remark: take out what lies above",
     ),
     "no label column": ({"label_column": "kind"}, "", "no column 'kind'.*give --label-column"),
     "no finding column": (

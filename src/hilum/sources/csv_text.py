@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from csv import Error, reader
@@ -19,6 +20,15 @@ LONGEST_LINE = 1_000_000
 MOST_COLUMNS = 10_000
 _MOST_UNPACKED = 2**30
 """Bytes of a packed table."""
+OTHER_KINDS = {
+    b"pk\x03\x04": "an Excel workbook or another packed file",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"par1": "a Parquet file",
+    b"<?xml": "XML",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+"""Beginnings of files that are no text tables, in small letters, and what they are."""
 _LOOKED_AT = 20
 """Rows below the header that a separator must divide into as many cells as the header."""
 
@@ -95,10 +105,13 @@ def _content(path: Path) -> bytes:
     content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise DataError(f"{path} is empty: is the download complete?")
+    start = content[:100].lstrip().lower()
+    if kind := next((kind for magic, kind in OTHER_KINDS.items() if start.startswith(magic)), ""):
+        raise DataError(f"{path} is {kind} and no CSV: save its table as CSV in UTF-8.")
     at = content.find(b"\0")
     if at >= 0:
         raise DataError(f"{path} is no text: byte {at} is NUL. Save it as CSV in UTF-8.")
-    if path.suffix.lower().startswith(".json") or content.lstrip()[:2] in (b"[{", b'{"'):
+    if path.suffix.lower().startswith(".json") or re.match(rb'\[?\s*\{\s*"', content.lstrip()):
         raise DataError(
             f"{path} is JSON and no CSV: write it as a table with one film a line, its name and a column of labels."
         )

@@ -30,6 +30,9 @@ FIRST_ROW = 2
 UNSTATED = ("nan", "-nan", "na", "n/a", "none", "null", "<na>", "#n/a", "#na", "nat")
 """Words, in small letters, that programs write into a cell that states nothing."""
 EMPTY_ROW = "empty row"
+_TITLE = (
+    " Its first line seems to be a title or a remark: take out what lies above the column names."
+)
 _LEFT_OUT = "rows left out"
 
 
@@ -75,7 +78,10 @@ def read_csv(path: Path) -> Table:
         table = csv.read_csv(pa.BufferReader(pa.py_buffer(rows)), read, parse, convert)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:100]
-        raise DataError(f"{path} is no regular CSV ({reason}): mend or export it again.") from error
+        title = _TITLE if len(columns) == 1 else ""
+        raise DataError(
+            f"{path} is no regular CSV ({reason}): mend or export it again.{title}"
+        ) from error
     if not table.num_rows:
         raise DataError(f"{path} has a header but no rows: is the download complete?")
     last = table[-1][-1].as_py() or ""
@@ -200,6 +206,8 @@ def need_columns(table: pd.DataFrame, columns: Sequence[str], name: str, option:
             there = ", ".join(map(str, table.columns))
             there = there if len(there) <= 240 else f"{there[:240]}..."
             hint = did_you_mean(column, table.columns)
+            if 2 * sum(is_nameless(str(name)) for name in table.columns) > len(table.columns):
+                hint += _TITLE
             remedy = f": give {option}" if option else ""
             raise DataError(f"{name} has no column {show(column)}: it has {there}{remedy}.{hint}")
 
