@@ -222,3 +222,12 @@ def test_two_columns_for_one_finding_are_refused(tmp_path: Path, touch: Any) -> 
         DataError, match="two columns for Lung Opacity, the second 'Airspace Opacity'"
     ):
         read_source("chexpert", tmp_path)
+
+
+def test_a_table_of_another_labeler_alone_is_named(chexpert: Any) -> None:
+    root = chexpert()
+    (root / "train.csv").rename(root / "train_visualCheXbert.csv")
+    for name in ("valid.csv", "test.csv"):
+        (root / name).unlink(missing_ok=True)
+    with pytest.raises(DataError, match=r"It has train_visualCheXbert.csv: copy the one"):
+        read_source("chexpert", root)

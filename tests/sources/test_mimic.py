@@ -53,6 +53,12 @@ MISTAKES = {
     "a misspelt finding": ("chexpert", "Edema", "Edemma", "unknown column 'Edemma'"),
     "a label": ("chexpert", "-1.0", "0.5", "'0.5' in column 'Edema' is not a label"),
     "a path": ("metadata", "bb-1,", "../bb,", "'../bb' in column 'dicom_id'"),
+    "studies as floats": (
+        "chexpert",
+        "50414267",
+        "50414267.0",
+        "line 3: '50414267.0' in column 'study_id'",
+    ),
     "a film twice": ("metadata", "aa-2", "aa-1", "has two rows"),
 }
 
@@ -74,4 +80,14 @@ def test_an_unknown_labeler_and_a_cut_archive(mimic: Any) -> None:
     packed = root / "mimic-cxr-2.0.0-split.csv.gz"
     packed.write_bytes(packed.read_bytes()[:40])
     with pytest.raises(HilumError, match="no whole gzip file"):
+        read_source("mimic", root)
+
+
+def test_labels_of_no_study_of_the_metadata_are_refused(mimic: Any) -> None:
+    root = mimic()
+    table = root / "mimic-cxr-2.0.0-chexpert.csv"
+    header = table.read_text().splitlines()[0]
+    cells = "," * (header.count(",") - 1)
+    table.write_text(f"{header}\n19999999,51234567{cells}\n")
+    with pytest.raises(HilumError, match="has labels of no study of the metadata"):
         read_source("mimic", root)

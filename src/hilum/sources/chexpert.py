@@ -155,7 +155,12 @@ def _wrong_root(root: Path) -> str:
     )
     if folder := next(below, None):
         return f"{line} Did you mean {str(folder)!r}?"
-    return f"{line} {_studies_only(READERS)}" if (root / READERS).is_file() else line
+    if (root / READERS).is_file():
+        return f"{line} {_studies_only(READERS)}"
+    others = ", ".join(
+        sorted(path.name for path in root.glob("train*.csv"))[:3]
+    )  # of other labelers
+    return f"{line} It has {others}: copy the one that you want to train.csv." if others else line
 
 
 def _studies_only(name: str) -> str:

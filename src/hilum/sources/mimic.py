@@ -52,7 +52,7 @@ def read(root: Path, options: MIMICOptions) -> Catalog:
     for column in ("dicom_id", *KEYS):
         tables.need_cells(films[column], "metadata")
         films[column] = films[column].str.strip()
-    _refuse_forms(films)
+    _refuse_forms(films, "metadata")
     paths.refuse_twice(films["dicom_id"], "metadata")
     patient, study = "p" + films["subject_id"], "s" + films["study_id"]
     front = "" if not (root / "files").is_dir() and any(root.glob("p1[0-9]")) else "files/"
@@ -91,14 +91,22 @@ def _table(root: Path, kind: str, remedy: str = "") -> Path:
     return unpacked[0]
 
 
-def _refuse_forms(films: pd.DataFrame) -> None:
+def _refuse_forms(cells: pd.DataFrame, name: str) -> None:
+    """Refuse numbers of patients, studies and films that the set does not write so, such as 10000032.0.
+
+    Raises:
+        DataError: Names the first.
+    """
     for column, form in (("dicom_id", r"[\w.-]+"), ("subject_id", r"\d+"), ("study_id", r"\d+")):
-        wrong = ~films[column].str.fullmatch(form).to_numpy(bool)
+        if column not in cells:
+            continue
+        wrong = ~cells[column].str.strip().str.fullmatch(form).fillna(False).to_numpy(bool)
         if wrong.any():
             row = int(wrong.argmax())
             raise DataError(
-                f"metadata, line {tables.line_of(films, row)}: {tables.show(films[column].iloc[row])} in column "
-                f"{column!r} is not of MIMIC-CXR's form, as in 10000032 or 02aa804e-bde0afdd."
+                f"{name}, line {tables.line_of(cells, row)}: {tables.show(cells[column].iloc[row])} in column "
+                f"{column!r} is not of MIMIC-CXR's form, as in 10000032 or 02aa804e-bde0afdd: take the release's own "
+                "table."
             )
 
 
@@ -140,6 +148,7 @@ def _labels(root: Path, labeler: str, films: pd.DataFrame) -> tuple[pd.DataFrame
     path = _table(root, labeler)
     cells = tables.read_csv(path).cells
     tables.need_columns(cells, KEYS, path.name)
+    _refuse_forms(cells, path.name)
     columns = {
         found: str(name) for name in cells.columns if (found := canonical(str(name))) in CHEXPERT
     }
@@ -152,6 +161,10 @@ def _labels(root: Path, labeler: str, films: pd.DataFrame) -> tuple[pd.DataFrame
     place = pd.Series(np.arange(len(studies)), studies.to_numpy(object))
     rows = films["study_id"].map(place).to_numpy(np.float64, na_value=np.nan)
     known = ~np.isnan(rows)
+    if not known.any():
+        raise DataError(
+            f"{path.name} has labels of no study of the metadata: take tables of one release."
+        )
     theirs = cells["subject_id"].str.strip().to_numpy(object)[rows[known].astype(int)]
     other = theirs != films["subject_id"].to_numpy(object)[known]
     if other.any():
