@@ -143,6 +143,19 @@ def test_folders_of_servers_and_archives_hold_no_films(films: Any, folder: str) 
     assert list(catalog.table["path"]) == ["Normal/1.jpg", "TB/0.png"]
 
 
+def test_films_without_a_row_are_counted(films: Any) -> None:
+    names = ["a/0.png", "a/1.png", "b/2.jpg", "b/masks/2.jpg", "a/.hidden.png"]
+    root = films(*names, table="path,Edema\na/0.png,1\n")
+    given = {"csv": "t.csv", "finding_columns": "Edema"}
+    notes = " ".join(read_source("folder", root, **given).notes)
+    assert (
+        "t.csv: 2 films on disk have no row and are left out, first 'a/1.png': rows with" in notes
+    )
+    (root / "t.csv").write_text("path,Edema\n0.png,1\n1.png,\n")
+    notes = " ".join(read_source("folder", root, path_folder="a", **given).notes)
+    assert "no row" not in notes
+
+
 def test_split_words(films: Any) -> None:
     words = ["validate", "Valid", "dev", "EVAL", "training", "test", "nan", ""]
     names = [f"{number}.png" for number in range(len(words) + 1)]

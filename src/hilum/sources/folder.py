@@ -21,6 +21,7 @@ from hilum.sources.folder_labels import NO_FINDING, refuse_reserved
 from hilum.sources.folder_options import PARTS, FolderOptions, Join, Notes, flag
 from hilum.sources.folder_table import from_table
 from hilum.sources.lookup import look_up
+from hilum.sources.masks import without_masks
 
 Options = FolderOptions
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -57,9 +58,26 @@ def read(root: Path, options: FolderOptions) -> Catalog:
         pd.concat([rows, pd.DataFrame(labels, index=rows.index)], axis=1)[films.there],
         tuple(labels),
     )
-    notes = (*notes, *films.notes, *patient_notes, *foreign_notes)
+    rowless_notes = _without_row(root, films.paths, options) if options.csv else ()
+    notes = (*notes, *films.notes, *rowless_notes, *patient_notes, *foreign_notes)
     name = paths.dataset_name(options.dataset) if options.dataset else ""
     return Catalog(name, root, tuple(labels), table, rows_read, excluded, notes, films.missing)
+
+
+def _without_row(root: Path, named: Sequence[str], options: FolderOptions) -> Notes:
+    """Return a note on films on disk that the table does not name, where its paths begin."""
+    start = f"{options.path_folder.strip('/')}/" if options.path_folder else ""
+    there = [path for path in paths.find_films(root) if path.startswith(start)]
+    others = sorted(set(without_masks(there)) - set(named))
+    if not others:
+        return ()
+    count = counted(
+        len(others), "film on disk has no row and is", "films on disk have no row and are"
+    )
+    return (
+        f"{options.csv}: {count} left out, first {tables.show(others[0])}: rows with empty labels make films of them "
+        "to pretrain on",
+    )
 
 
 def _refuse_dicom(root: Path, names: Sequence[str], options: FolderOptions) -> None:
