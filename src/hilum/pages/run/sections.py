@@ -279,9 +279,7 @@ def _comparison(
     if comparison.same_model:
         verdict = "Both are one model."
     elif mean.value is None:
-        verdict = (
-            f"The mean AUROC was not compared: not tested: {mean.reason or 'no finding is scored'}."
-        )
+        verdict = f"Mean AUROC: not tested: {mean.reason or 'no finding is scored'}."
     else:
         change = formatted(mean, signed=True)
         ends = f" ({change.interval})" if change.interval else ""
