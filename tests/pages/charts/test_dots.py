@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from hilum.pages.charts.axes import x_axis
 from hilum.pages.charts.curves import Line, curves
 from hilum.pages.charts.dots import Measured, against_labels, dots, label_shares
 from hilum.pages.charts.svg import Drawing, Scale, domain, nice_step
@@ -30,6 +31,27 @@ def test_dots_and_whiskers_stand_at_their_values():
     assert float(dot.get("cx")) == pytest.approx((low + high) / 2, abs=0.1)
     (axis, *_) = marks(picture, "axis")
     assert (float(axis.get("x1")), float(axis.get("x2"))) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("form", "ends", "expected"),
+    [
+        ("{:+.2f}", (0.0, 0.02), ["0", "+0.005", "+0.010", "+0.015", "+0.020"]),
+        ("{:+.2f}", (-0.02, 0.02), ["\u22120.02", "\u22120.01", "0", "+0.01", "+0.02"]),
+        ("{:.1f}", (0.6, 0.7), ["0.60", "0.62", "0.64", "0.66", "0.68", "0.70"]),
+        ("{:.1f}", (0.4, 1.0), ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]),
+        ("{:.0%}", (0.0, 0.02), ["0.0%", "0.5%", "1.0%", "1.5%", "2.0%"]),
+        ("{:.0%}", (0.0, 1.0), ["0%", "20%", "40%", "60%", "80%", "100%"]),
+        ("{:,.0f}", (0, 4000), ["0", "1,000", "2,000", "3,000", "4,000"]),
+    ],
+)
+def test_numbers_below_an_axis_are_the_values_of_its_ticks(
+    form: str, ends: tuple[float, float], expected: list[str]
+):
+    drawing = Drawing(100, 100, "axis")
+    scale = Scale(*ends, 0, 100)
+    x_axis(drawing, scale, 50, scale.ticks(5), form)
+    assert [word for word in words(drawing.svg()) if word] == expected
 
 
 def test_models_of_a_finding_do_not_hide_each_other():

@@ -379,7 +379,9 @@ def test_without_the_plans_first_policy_none_is_compared(
     failed = replace(policies[0], state="failed", error="no such file")
     cohort.save(write(tmp_path, store, [failed, *policies[1:]]))
     assert analyse(tmp_path, heard)["comparisons"] == []
-    assert heard.notes == ["ignore gave no numbers with 1 of the labels: nothing is compared there"]
+    assert heard.notes == [
+        "ignore gave no numbers with 100% of the labels: nothing is compared there"
+    ]
 
 
 def test_failed_runs_are_left_out_and_without_the_reference_nothing_is_compared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from hilum.pages.charts.svg import Drawing, Scale
@@ -23,17 +24,29 @@ def x_axis(
     title: str = "",
     grid_top: float | None = None,
 ) -> None:
-    """Draw the horizontal axis at ``y`` with its ticks and title; from ``grid_top`` lines run down to it."""
+    """Draw the horizontal axis at ``y`` with its ticks and title; from ``grid_top`` lines run down to it.
+
+    ``form`` is how a number is written; its decimals are the fewest.
+    """
     drawing.line((scale.start, y), (scale.end, y), "axis")
+    written = _exact(form, ticks)
     for tick in ticks:
         place = scale(tick)
         if grid_top is not None:
             drawing.line((place, grid_top), (place, y), "grid")
         drawing.line((place, y), (place, y + 4), "axis")
-        label = "0" if tick == 0 and "+" in form else form.format(tick).replace("-", MINUS)
+        label = "0" if tick == 0 and "+" in written else written.format(tick).replace("-", MINUS)
         drawing.text((place, y + 18), label, "middle", "tick")
     if title:
         drawing.text(((scale.start + scale.end) / 2, y + 36), title, "middle", "tick")
+
+
+def _exact(form: str, ticks: Sequence[float]) -> str:
+    """Return the form with as many decimals as the distance of the ticks needs: +0.005 is not +0.01."""
+    if len(ticks) < 2:
+        return form
+    needed = _decimals(ticks[1] - ticks[0]) - (2 if "%" in form else 0)
+    return re.sub(r"\.(\d)", lambda given: f".{max(int(given[1]), needed)}", form)
 
 
 def y_axis(
@@ -54,5 +67,9 @@ def y_ticks(scale: Scale, form: str) -> list[tuple[float, str]]:
     gap = ticks[1] - ticks[0] if len(ticks) > 1 else 0.1
     if not form and (gap < 1e-5 or max(abs(scale.low), abs(scale.high)) >= 1e6):
         form = "{:.3g}"
-    decimals = max(-math.floor(math.log10(gap) + 1e-9), 0)
-    return [(tick, (form or f"{{:,.{decimals}f}}").format(tick)) for tick in ticks]
+    return [(tick, (form or f"{{:,.{_decimals(gap)}f}}").format(tick)) for tick in ticks]
+
+
+def _decimals(gap: float) -> int:
+    """Return how many decimals values this far apart, 1, 2 or 5 times a power of ten, need."""
+    return max(-math.floor(math.log10(gap) + 1e-9), 0)
