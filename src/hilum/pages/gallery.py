@@ -31,7 +31,9 @@ class Row:
 
     @property
     def outcome(self) -> str:
-        """found, missed, wrongly called, or nothing where it is rightly not called or not known."""
+        """found, missed, wrongly called, never called, or nothing where it is rightly not called or not known."""
+        if self.threshold is None:
+            return "never called"
         if self.present is None:
             return ""
         if self.present:
@@ -64,7 +66,6 @@ class FilmRecord:
     pictures: PicturesRecord
     findings: tuple[Row, ...]
     called: tuple[str, ...]
-    missed: tuple[str, ...]
     false_calls: tuple[str, ...]
 
 
@@ -153,7 +154,7 @@ def _shown(folder: Path, film: FilmRecord, hashes: Mapping[str, str] | None) -> 
         view=VIEWS.get(str(film.view), "view not stated"),
         rows=list(film.findings),
         called=list(film.called),
-        missed=list(film.missed),
+        missed=[row.finding for row in film.findings if row.outcome == "missed"],
         false_calls=list(film.false_calls),
     )
 

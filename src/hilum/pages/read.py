@@ -50,6 +50,16 @@ class ModelRecord:
     not_called: Mapping[str, str] = field(default_factory=dict)
     """Finding -> why it has no threshold."""
 
+    @property
+    def never_called(self) -> dict[str, str]:
+        """Findings without a threshold, which the model calls on no film, and why."""
+        reason = "validation films could not choose a threshold"
+        return {
+            name: self.not_called.get(name, reason)
+            for name in self.findings
+            if self.thresholds.get(name) is None
+        }
+
 
 @dataclass(frozen=True)
 class Run:

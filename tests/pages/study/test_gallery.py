@@ -131,7 +131,7 @@ def write_gallery(folder: Path, name: str = "MoCo") -> None:
                 "threshold": None,
                 "called": False,
                 "label": "-",
-                "present": None,
+                "present": True,
             },
         ]
         films.append(
@@ -175,6 +175,16 @@ def test_the_gallery_has_each_film_with_its_words_and_pictures(study: Path) -> N
     assert gallery.outlined
     assert [film.row.outcome for film in gallery.films] == ["found", "missed", "wrongly called"]
     assert all(film.picture.startswith("data:image/jpeg;base64,") for film in gallery.films)
+
+
+def test_a_finding_without_a_threshold_is_never_called_and_not_missed(study: Path) -> None:
+    gallery = sections(study)["gallery"]
+    assert [row.outcome for film in gallery.films for row in film.rows if row.finding == EVIL] == [
+        "never called"
+    ] * len(SHOWN)
+    assert [film.missed for film in gallery.films] == [
+        [finding] if outcome == "false negative" else [] for finding, outcome in SHOWN
+    ]
 
 
 def test_the_page_says_it_all_and_what_data_smuggle_stays_inert(

@@ -398,6 +398,29 @@ def test_a_study_that_has_just_begun_has_a_page(write_study_of, plain):
     assert "none of the labels" not in text
 
 
+def test_findings_that_the_best_model_never_calls_are_named_with_their_reason(
+    write_study_of, plain
+):
+    folder = write_study_of(sampler=False, policies=("ignore",), failed=None)
+    without = plain(study_page(read_study_folder(folder)))
+    assert "so it is called on no film" not in without
+    reason = "validation AUROC 0.57 (0.45 to 0.67) is not shown to be above 0.5"
+
+    def silence(content):
+        name = content["findings"][0]
+        content["thresholds"][name] = None
+        content["not_called"] = {name: reason}
+
+    names = set()
+    for path in folder.glob("runs/*/model/model.json"):
+        if json.loads(path.read_text())["findings"]:
+            rewrite(path, silence)
+            names.add(json.loads(path.read_text())["findings"][0])
+    (name,) = names
+    text = plain(study_page(read_study_folder(folder)))
+    assert f"{name} has no threshold, so it is called on no film: {reason}." in text
+
+
 def test_an_evaluation_without_details_gives_a_page_without_their_sections(write_study_of, parsed):
     folder = write_study_of(sampler=False, policies=("ignore",), failed=None)
     for metrics in folder.glob("runs/*/metrics.json"):

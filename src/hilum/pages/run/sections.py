@@ -56,13 +56,6 @@ ABSOLUTE = re.compile(r"(?<![\w.~:/-])/(?:[^\s/:'\"]+/)+([^\s/:'\"]+)")
 def run_sections(run: Run) -> dict[str, Any]:
     """Return everything that a run's page shows, by the names that its template uses."""
     films = run_films(run) if run.finished and run.evaluations else RunFilms()
-    # Findings without a threshold, which the model calls on no film, and why.
-    reason = "validation films could not choose a threshold"
-    never_called = {
-        name: run.model.not_called.get(name, reason)
-        for name in run.model.findings
-        if run.model.thresholds.get(name) is None
-    }
     hashes = []
     for data in run.record.get("data", []):
         hashes.append((f"data, {data['source']}", str(data["fingerprint"])))
@@ -88,7 +81,7 @@ def run_sections(run: Run) -> dict[str, Any]:
             _evaluation(run, name, evaluation, films)
             for name, evaluation in run.evaluations.items()
         ],
-        "never_called": never_called,
+        "never_called": run.model.never_called,
         "options": [(name, without_paths(value)) for name, value in leaves(run.options)],
         "hashes": hashes,
         "rounds": None if run.rounds is None else _rounds(run.rounds),

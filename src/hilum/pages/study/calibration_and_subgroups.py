@@ -45,6 +45,7 @@ VALUES = {
 def measure_sections(study: Study) -> dict[str, Any]:
     """Return what the page says of calibration, operating points and subgroups, by its template's names."""
     best = study.best
+    best_run = study.run(best) if best else None
     evaluation = study.evaluation(best) if best else None
     findings = study.store.findings
     calibration = evaluation.calibration if evaluation else None
@@ -59,6 +60,7 @@ def measure_sections(study: Study) -> dict[str, Any]:
         "reliability": _reliability(findings, calibration) if calibration else [],
         "bins": calibration.bins if calibration else None,
         "operating": operating_tables(findings, evaluation) if evaluation else [],
+        "never_called": best_run.model.never_called if best_run else {},
         "has_prevalence": evaluation is not None and _has_prevalence(evaluation),
         "subgroups": subgroups_table(study),
         "subgroup_findings": other_findings(study, evaluation),

@@ -175,18 +175,21 @@ def _comparisons(
         second = next((model for model in together if model.name == against), None)
         if second is None:
             listener.note(
-                f"{against} gave no numbers with {100 * fraction:.3g}% of the labels: "
-                "nothing is compared there"
+                f"{against} gave no numbers with {_labels(fraction)}: nothing is compared there"
             )
             continue
         firsts = [model for model in together if model is not second]
         noun = ("policy", "policies") if group == "policies" else ("model", "models")
         family = (
             f"the mean AUROC of {len(firsts)} {noun[len(firsts) != 1]} against {second.name} "
-            f"with {100 * fraction:.3g}% of the labels; single findings: all of these together"
+            f"with {_labels(fraction)}; single findings: all of these together"
         )
         comparisons += _family(test, [(model, second) for model in firsts], family)
     return comparisons
+
+
+def _labels(fraction: float | None) -> str:
+    return f"{100 * (fraction or 1.0):.3g}% of the labels"
 
 
 def _self_training_gains(
@@ -213,7 +216,7 @@ def _self_training_gains(
         several = f"{len(together)} models that were" if len(together) > 1 else "the model that was"
         family = (
             f"the mean AUROC of {several} self-trained with pseudo-labels against what it "
-            f"began with, with {100 * fraction:.3g}% of the labels; single findings: all of these together"
+            f"began with, with {_labels(fraction)}; single findings: all of these together"
         )
         comparisons += [
             {**comparison, "group": SELF_TRAINED} for comparison in _family(test, together, family)

@@ -175,7 +175,11 @@ def _findings(read: Read, film: int) -> dict[str, Any]:
     return {
         "findings": rows,
         "called": [row["finding"] for row in rows if row["called"]],
-        "missed": [row["finding"] for row in rows if row["present"] and not row["called"]],
+        "missed": [
+            row["finding"]
+            for row in rows
+            if row["present"] and not row["called"] and row["threshold"] is not None
+        ],
         "false_calls": [
             row["finding"] for row in rows if row["called"] and row["present"] is False
         ],
