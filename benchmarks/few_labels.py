@@ -6,10 +6,11 @@ the number of epochs is fixed, and the probe, the tuned network, its average and
 and average are rows of their own. A row's difference to the first row is of the same draws and films;
 its interval resamples draws and patients together. No validation or test film is read.
 
-``--final`` reads the test films, once: the recipe (``--config few-labels``, epoch and candidate by
-``--validation within``, the rate among ``--rates`` by the same) against the better of ResNet-10t and
-ResNet-18 from scratch with the same recipe, budget and rates: five draws at 10 %, two at 1 % and at
-100 %. Its table is printed as it is.
+``--final`` reads the test films, once for each share of the labels: the recipe (``--config few-labels``,
+epoch and candidate by ``--validation within``, the rate among ``--rates`` by the same) against the
+better of ResNet-10t and ResNet-18 from scratch with the same recipe, budget and rates: five draws at
+10 %, two at 1 % and at 100 %. Its table is printed as it is. A joined ``--init`` (``hilum join``) is
+frozen: its probe is the model.
 
 Run: ``python benchmarks/few_labels.py --store STORE --init RUN --out DIR [--levers NAME ...] [--draws 5]``.
 Every run's scores are kept in DIR; the same command continues. A run takes 2 to 5 minutes of one core.
@@ -29,11 +30,12 @@ from typing import Any
 import numpy as np
 
 from hilum.bundle.initialization import initial_weights
-from hilum.bundle.model_folder import is_model, load_model
+from hilum.bundle.model_folder import described, is_model, load_model
 from hilum.classifier.network import Classifier
 from hilum.cli.configs import read_config
 from hilum.images.films import Films
 from hilum.metrics.ranking import measures, rank
+from hilum.nn.joined import is_joined
 from hilum.options import merged, read_options
 from hilum.training.distributed import ALONE
 from hilum.training.inference import over_films
@@ -207,6 +209,10 @@ FINAL_DRAWS = {0.1: 5, 0.01: 2, 1.0: 2}
 """Fraction of the labels -> draws of the final comparison."""
 
 
+FROZEN: dict[str, Any] = {"freeze": True, "train": {"epochs": 1}}
+"""Options of a recipe that begins at a joined start."""
+
+
 def final_run(
     chosen: argparse.Namespace, model: str, fraction: float, draw: int, rate: float
 ) -> TrainingResult:
@@ -218,6 +224,8 @@ def final_run(
         config["finetune"],
         {"train": {"lr": rate, "seed": draw, "epochs": epochs, "precision": chosen.precision}},
     )
+    if model == "recipe" and is_model(chosen.init) and is_joined(described(chosen.init).backbone):
+        block = merged(block, FROZEN)
     block |= {
         "data": [str(chosen.store)],
         "out": str(chosen.out / f"{model}-{fraction:g}-{draw}-lr-{rate:g}"),
@@ -234,40 +242,49 @@ def final(chosen: argparse.Namespace) -> str:
     The first draw tries every rate, and its cross-validation chooses one for all draws. With
     ``--trained`` nothing is read yet.
     """
-    kept = chosen.out / "final.json"
-    if kept.is_file():
-        return str(json.loads(kept.read_text())["table"])  # the test films are read once
-    runs: dict[tuple[float, str], list[TrainingResult]] = {}
-    wished = {fraction: FINAL_DRAWS[fraction] for fraction in chosen.fractions}
-    for fraction, draws in wished.items():
-        for model in ("recipe", *BASELINES):
-            tried = {rate: final_run(chosen, model, fraction, 0, rate) for rate in chosen.rates}
-            best = max(tried, key=lambda rate: tried[rate].best or 0.0)
-            rest = [final_run(chosen, model, fraction, draw, best) for draw in range(1, draws)]
-            runs[fraction, model] = [tried[best], *rest]
-    if chosen.trained:
-        return "all networks are trained; no test film has been read"
+    lines = ["| labels | network | mean AUROC by draw | recipe minus it |", "|---|---|---|---|"]
+    for fraction in chosen.fractions:
+        kept = chosen.out / f"final-{fraction:g}.json"
+        if not kept.is_file():
+            runs = {model: trained(chosen, model, fraction) for model in ("recipe", *BASELINES)}
+            if chosen.trained:
+                continue
+            rows = "\n".join(test_rows(chosen, fraction, runs))
+            kept.write_text(json.dumps({"rows": rows}))  # the test films are read once
+        lines.append(json.loads(kept.read_text())["rows"])
+    return "all networks are trained; no test film is read" if chosen.trained else "\n".join(lines)
+
+
+def trained(chosen: argparse.Namespace, model: str, fraction: float) -> list[TrainingResult]:
+    """Return the runs of one network, one for each draw; trains those that are not there."""
+    tried = {rate: final_run(chosen, model, fraction, 0, rate) for rate in chosen.rates}
+    best = max(tried, key=lambda rate: tried[rate].best or 0.0)
+    draws = range(1, FINAL_DRAWS[fraction])
+    return [tried[best], *(final_run(chosen, model, fraction, draw, best) for draw in draws)]
+
+
+def test_rows(
+    chosen: argparse.Namespace, fraction: float, runs: Mapping[str, Sequence[TrainingResult]]
+) -> list[str]:
+    """Return the rows of the table for one share of the labels, from the test films."""
     films = Films.open([chosen.store])
     rows = Subsets.of(films).rows("test")
     truth, counts = truth_of(films, rows, "absent")
     weights = weightings(int(films.patient_codes.max()) + 1)
-    lines = ["| labels | network | mean AUROC by draw | recipe minus it |", "|---|---|---|---|"]
-    for fraction in wished:
-        areas: dict[str, dict[int, np.ndarray]] = {}
-        for model in ("recipe", *BASELINES):
-            for draw, result in enumerate(runs[fraction, model]):
-                network = load_model(result.run)
-                columns = [films.findings.index(name) for name in network.description.findings]
-                logits = over_films(network.classifier, films, rows, films.preparation.size)
-                given = truth[:, columns], counts[:, columns], films.patient_codes[rows], logits
-                areas.setdefault(model, {})[draw] = mean_aurocs(*given, weights)
-        for model, by_draw in areas.items():
-            gap = None if model == "recipe" else difference(areas["recipe"], by_draw)
-            values = ", ".join(f"{area[0]:.3f}" for area in by_draw.values())
-            lines.append(f"| {fraction:.0%} | {model} | {values} | {shown(gap)} |")
-    result_table = "\n".join(lines)
-    kept.write_text(json.dumps({"table": result_table, "films": len(rows)}))
-    return result_table
+    areas: dict[str, dict[int, np.ndarray]] = {}
+    for model, results in runs.items():
+        for draw, result in enumerate(results):
+            network = load_model(result.run)
+            columns = [films.findings.index(name) for name in network.description.findings]
+            logits = over_films(network.classifier, films, rows, films.preparation.size)
+            given = truth[:, columns], counts[:, columns], films.patient_codes[rows], logits
+            areas.setdefault(model, {})[draw] = mean_aurocs(*given, weights)
+    lines = []
+    for model, by_draw in areas.items():
+        gap = None if model == "recipe" else difference(areas["recipe"], by_draw)
+        values = ", ".join(f"{area[0]:.3f}" for area in by_draw.values())
+        lines.append(f"| {fraction:.0%} | {model} | {values} | {shown(gap)} |")
+    return lines
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -21,6 +21,7 @@ STAGES = {
     "split": "SplitOptions",
     "card": "CardOptions",
     "pretrain": "PretrainOptions",
+    "join": "JoinOptions",
     "finetune": "FinetuneOptions",
     "pseudo_label": "PseudoLabelOptions",
     "study": "StudyOptions",

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from hilum.workflows.study.plan import PolicyComparison, Pretraining, StudyModel, StudyPlan
     from hilum.workflows.study.study import study
     from hilum.workflows.train.finetune import finetune
+    from hilum.workflows.train.join import join
+    from hilum.workflows.train.join_options import JoinOptions
     from hilum.workflows.train.labelling_options import PseudoOptions
     from hilum.workflows.train.options import (
         FinetuneOptions,
@@ -119,6 +121,8 @@ _MODULES = {
     "workflows.study.plan": ("PolicyComparison", "Pretraining", "StudyModel", "StudyPlan"),
     "workflows.study.study": ("study",),
     "workflows.train.finetune": ("finetune",),
+    "workflows.train.join": ("join",),
+    "workflows.train.join_options": ("JoinOptions",),
     "workflows.train.labelling_options": ("PseudoOptions",),
     "workflows.train.options": ("FinetuneOptions", "FinetuneTrainOptions", "PretrainOptions"),
     "workflows.train.pretrain": ("pretrain",),
@@ -143,6 +147,7 @@ __all__ = [
     "FinetuneTrainOptions",
     "HilumError",
     "Interrupted",
+    "JoinOptions",
     "LabelOptions",
     "Listener",
     "LossOptions",
@@ -182,6 +187,7 @@ __all__ = [
     "explain",
     "export",
     "finetune",
+    "join",
     "load",
     "predict",
     "prepare",

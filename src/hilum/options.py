@@ -32,7 +32,8 @@ RENAMED: dict[str, dict[str, str]] = {
 for one key of any name (a method, a model); what lies below a renamed key moves with it."""
 
 ADDED = (
-    *(".train.min_steps", ".allow_partial", "record.init", ".validation", ".folds", ".probe_first"),
+    *(".train.min_steps", ".allow_partial", "record.init", ".validation", ".folds"),
+    *(".probe_first", ".probe_scale"),
     *(".train.crops", ".train.sizes", ".train.size_shares", ".method.decoupled"),
     *(".soft_targets.ratio", ".soft_targets.weight", ".soft_targets.starts"),
     *(".train.backbone_rate", ".train.layer_decay", ".train.keep_norm", ".train.average"),

@@ -19,6 +19,10 @@ COMMANDS = {
         "Write a data card of stores: labels, copies, outlier images and shortcuts.",
     ),
     "pretrain": ("hilum.cli.pretrain:app", "Pretrain a backbone on films without labels."),
+    "join": (
+        "hilum.cli.join:join",
+        "Join several pretrained starts to one, which --init takes.",
+    ),
     "finetune": (
         "hilum.cli.finetune:finetune",
         "Train a classifier of findings on all or a fraction of the labels.",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hilum.errors import OptionError, did_you_mean
 from hilum.heatmaps.map_forms import TOKENS, MapForm, possible_forms
+from hilum.nn.joined import JoinedNetwork
 
 LEAST_SIDE = 7
 """Least rows and columns of a map that localises."""
@@ -127,7 +128,8 @@ class Trace:
 
         These are the children of the network, and of every plain chain (nn.Sequential) among them.
         Other modules are
-        blocks: a branch inside them is only part of the features at that depth.
+        blocks: a branch inside them is only part of the features at that depth. So is each of several
+        networks side by side, of which only the joined maps are taken.
         Modules that only wrap the network are passed through.
         """
         path: list[str] = []
@@ -138,6 +140,9 @@ class Trace:
         for name in sorted(self._children(parent), key=list(self._shapes).index):
             is_map, shape = self._is_map(name), self._shapes[name]
             wraps = not path and shape is not None and len(shape) in (2, 4)
+            if isinstance(self._model.get_submodule(name), JoinedNetwork):
+                path.append(f"{name}.maps")
+                continue
             if wraps or (is_map and isinstance(self._model.get_submodule(name), nn.Sequential)):
                 self._walk(name, path)
             if is_map:

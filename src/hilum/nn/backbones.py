@@ -14,6 +14,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from hilum.errors import OptionError, did_you_mean
+from hilum.nn.joined import JoinedNetwork, is_joined, parts_of
 
 ENLARGED_SIZES = (64, 75, 96, 128, 160, 192, 224, 256, 299)
 """Sizes in pixels that a batch is enlarged to, the smallest that works, when a network cannot take
@@ -24,7 +25,8 @@ class Backbone(nn.Module):
     """A timm network without its classifier: grey films [B, 1, H, W] -> features [B, D].
 
     Attributes:
-        name: timm's name of the architecture.
+        name: timm's name of the architecture, or several joined by "+", each with a size of its own
+            after "@" where wanted (``hilum.nn.joined``).
         out_features: D.
         input_size: Pixels the batch is resized to on its device, or None where films enter as they
             are.
@@ -34,7 +36,8 @@ class Backbone(nn.Module):
         """Build the network with random weights.
 
         Args:
-            name: timm's name of the architecture, also as ``timm/NAME`` or ``hf-hub:timm/NAME``.
+            name: timm's name of the architecture, also as ``timm/NAME`` or ``hf-hub:timm/NAME``;
+                several as ``NAME+NAME@PIXELS``.
             size: Height and width in pixels of the films it will see.
 
         Raises:
@@ -88,6 +91,8 @@ def plain_name(name: str) -> str:
     >>> plain_name("hf-hub:timm/resnet18.a1_in1k")
     'resnet18.a1_in1k'
     """
+    if "+" in name:
+        return "+".join(map(plain_name, name.split("+")))
     return re.sub(r"^(?:(?:hf[-_]hub:|https?://huggingface\.co/)(?=timm/))?(?:timm/)?", "", name)
 
 
@@ -97,6 +102,22 @@ def create_network(name: str) -> nn.Module:
     Raises:
         OptionError: timm has no such network, or it cannot take one channel.
     """
+    return _joined_network(name) if is_joined(name) else _single_network(name)
+
+
+def _joined_network(name: str) -> nn.Module:
+    try:
+        parts = parts_of(name)
+        networks = [_single_network(part) for part, _ in parts]
+        return JoinedNetwork(networks, [side for _, side in parts])
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"backbone {name!r} cannot be joined ({error}): allowed are timm's architectures with maps of their "
+            "stages, such as resnet18+tf_efficientnet_lite0@128."
+        ) from error
+
+
+def _single_network(name: str) -> nn.Module:
     bare = name.split(".")[0]
     if bare not in timm.list_models():
         hint = did_you_mean(bare, timm.list_models())

@@ -35,6 +35,7 @@ from hilum.files import new_folder, sha256, write_bytes, write_hashed_json, writ
 from hilum.images.enhance import Preparation
 from hilum.images.films import Films
 from hilum.listener import SILENT, Listener
+from hilum.nn.joined import is_joined
 from hilum.options import as_path
 from hilum.phantoms.cohort import cohort
 from hilum.phantoms.film import draw
@@ -89,7 +90,7 @@ def export(run: str | Path, options: ExportOptions, listener: Listener = SILENT)
         listener: Receives notes and progress.
 
     Raises:
-        RunError: There is no model, it is damaged, or ONNX or timm compute something else than torch.
+        RunError: There is no model, it is damaged or joined, or ONNX or timm compute something else than torch.
         OptionError: The folder holds something else, or a package is not installed.
     """
     run = as_path("run", run)
@@ -97,6 +98,11 @@ def export(run: str | Path, options: ExportOptions, listener: Listener = SILENT)
         raise OptionError(f"{run} is an exported bundle already: give the run that it came from.")
     _refuse_other_folder(options.out)
     model = load_model(run)
+    if is_joined(model.description.backbone):
+        raise RunError(
+            f"{run} is a joined model ({model.description.backbone}), which no single network of timm holds: "
+            "serve the run itself (hilum serve RUN), or export a model of one of its starts."
+        )
     films, films_from = proof_films(run, model.description)
     origin = ancestry(lineage_start(run), options.init_licence)
     notes = [*warnings_of(origin)]

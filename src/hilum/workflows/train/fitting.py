@@ -83,7 +83,9 @@ def new_fitting(
     learner = new_learner(copy.deepcopy(backbone), training_set, options, size, further)
     device = device_before_training(train.accelerator, team.ranks.local_rank)
     if learner.tuning.probe_first:
-        penalty = start_at_probe(learner, films, training_set, train.seed, device)
+        penalty = start_at_probe(
+            learner, films, training_set, train.seed, device, by_patient=options.by_patient
+        )
         listener.note(f"starts at a linear probe of the initial weights (penalty {penalty:g})")
     learner.begin_copies()
     repeats = epoch_repeats(train, len(training_set.rows), processes)
@@ -124,7 +126,10 @@ def with_soft_targets(
         start = initial_weights(str(path), None, size, options.train.seed, options.allow_partial)
         if start.preparation is not None:
             films.refuse_other_preparation(start.preparation)
-        probe, _ = fit_probe(start.backbone, films, training_set, size, options.train.seed, device)
+        probe, _ = fit_probe(
+            start.backbone, films, training_set, size, options.train.seed, device,
+            by_patient=options.by_patient,
+        )  # fmt: skip
         features = torch.from_numpy(embedded(start.backbone, films, rows, size, device))
         total += as_probabilities(probe(features).numpy())
     targets = labels.targets.copy()

@@ -156,6 +156,9 @@ class FinetuneOptions(RunOptions):
     probe_first: bool = False
     """Start the output layer as a linear probe of pretrained weights, and let validation choose the
     probe, the tuned network or the mean of their weights."""
+    probe_scale: Literal["spread", "patient"] = "spread"
+    """Scale of the features in that probe: the spread of each over the films, or also how much
+    directions vary among the films of one patient, which mostly is no finding."""
     validation: Literal["split", "within"] = "split"
     """What chooses epoch and candidate: the films of the split's val, or cross-validation within the
     labelled patients, after which all of them are trained on."""
@@ -194,6 +197,11 @@ class FinetuneOptions(RunOptions):
             )
         refuse_below(self, {"patience": 0, "subset_seed": 0, "devices": 1, "folds": 2})
         self._refuse_what_does_not_go_together()
+
+    @property
+    def by_patient(self) -> bool:
+        """Whether the probe's features are scaled by how they vary within patients."""
+        return self.probe_scale == "patient"
 
     @property
     def soft(self) -> bool:
