@@ -17,7 +17,7 @@ from hilum.listener import Listener
 from hilum.sources import read_source
 from hilum.sources.archive.entering import left_out
 from hilum.sources.archive.film_view import film_view
-from hilum.sources.archive.films import Film, age_of, patient_of, told_apart
+from hilum.sources.archive.films import Film, age_of, told_apart, with_numbers_taken_out
 from hilum.sources.archive.study_labels import labels_of
 from hilum.sources.archive.tree import tree_of
 from hilum.sources.dicom import DicomOptions
@@ -250,18 +250,59 @@ def test_films_without_a_patients_number_are_patients_by_study(export, number):
     assert any("3 films have no patient's number" in note for note in catalog.notes)
 
 
+def patients(*numbers: str) -> list[str]:
+    """Return the patients' numbers that are left of an archive's."""
+    headers = with_numbers_taken_out([DicomHeader(patient_id=number) for number in numbers])
+    return [header.patient_id for header in headers if isinstance(header, DicomHeader)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "none"),
+    [
+        (("1", "2", "10"), ()),
+        (("0", "1", "2"), ()),
+        (("000", "001", "002"), ()),
+        (("1", "1", "1"), ("1",)),
+        (("0", "1"), ("0", "1")),
+        (("1", "4711083", "4711099"), ("1",)),
+        (("0", "00000000", "4711083"), ("0", "00000000")),
+        (("111111", "111112"), ()),
+        (("111111", "482913"), ("111111",)),
+        (("1", "17", "anonymous"), ("anonymous",)),
+        (("1", "P-17"), ("1",)),
+        (("1", "\u0661\u0662"), ("1",)),  # digits, but none that anybody counts files by
+    ],
+)
+def test_a_short_number_is_a_patients_where_patients_are_counted(numbers, none):
+    assert patients(*numbers) == ["" if number in none else number for number in numbers]
+
+
+def test_patient_1_of_an_archive_numbered_from_1_is_one_patient(export):
+    for study, number in (("1", "1"), ("2", "1"), ("3", "2"), ("4", "3")):
+        export(study, study=study, PatientID=number)
+    catalog = read(export)
+    assert catalog.table["patient"].nunique() == 3
+    assert not any("patient's number" in note for note in catalog.notes)
+
+
+def test_a_study_number_in_the_patients_place_is_named(export):
+    for study in "12":
+        export(study, study=study, PatientID=f"A{study}", AccessionNumber=f"A{study}")
+    assert "2 films have their study's number as the patient's" in " ".join(read(export).notes)
+
+
 @pytest.mark.parametrize(
     "number",
     ["", "unknown", "***", "-", "00000000", "999999", "Anonymous Patient", "PATIENT^ANONYMOUS", "de identified",
      "No ID", "N/A", "REDACTED", "Anonymized^^", "XXXXX"],
 )  # fmt: skip
 def test_words_for_a_number_that_was_taken_out_are_none(number):
-    assert patient_of(DicomHeader(patient_id=number)) == ""
+    assert patients(number) == [""]
 
 
 @pytest.mark.parametrize("number", ["111", "7", "ANON0012", "Anonymous 3", "P-0000001", "DE-1234"])
 def test_a_number_among_such_words_is_a_patients(number):
-    assert patient_of(DicomHeader(patient_id=number)) == number
+    assert patients(number) == [number]
 
 
 def test_a_number_of_every_study_may_stand_for_several_people(export):

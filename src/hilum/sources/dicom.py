@@ -33,7 +33,13 @@ from hilum.sources.archive.entering import (
     switch,
 )
 from hilum.sources.archive.film_view import film_view
-from hilum.sources.archive.films import Film, film_rows, notes_on, told_apart
+from hilum.sources.archive.films import (
+    Film,
+    film_rows,
+    notes_on,
+    told_apart,
+    with_numbers_taken_out,
+)
 from hilum.sources.archive.headers import Header, read_headers
 from hilum.sources.archive.region_words import RegionWords
 from hilum.sources.archive.study_labels import KEYS, labels_of
@@ -152,6 +158,7 @@ def read(root: Path, options: DicomOptions, listener: Listener = SILENT) -> Cata
             f"ROOT holds no readable DICOM file: looked for some under any name in {len(tree.files):,} files. Give the "
             "folder of the export; PNG and JPEG are read by `hilum prepare folder`."
         )
+    headers = with_numbers_taken_out(headers)
     entering, others, reasons = _divided(tree, headers, options, words)
     names, again = told_apart(root, entering, options.keep)
     reasons |= {entering[index].file: reason for index, reason in again.items()}

@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,10 @@ from hilum.counts import counted
 from hilum.images.dicom.header import DicomHeader
 from hilum.sources import tables
 from hilum.sources.archive.entering import COPY, REASONS, is_enhanced
+from hilum.sources.archive.headers import Header
 
+_LONGEST = 64
+"""Signs of a patient's number in the standard (VR LO)."""
 OLDEST_TOLD = 89
 """Years above which ages are not told apart: a person of such an age can be known by it."""
 TOLD_AS = 90.0
@@ -27,8 +30,11 @@ _PLACEHOLDERS = {
     "deidentified", "de", "identified", "dummy", "patient", "patientid", "id", "no", "not", "available", "name",
 }  # fmt: skip
 """Words, in small letters, of what programs write for a patient's number that they took out."""
-_NUMBERLESS = re.compile(r"0*|1|(\d)\1{5,}|x{3,}")
-"""Numbers, and rows of one sign, that stand for none. Shorter rows may be numbers: 111."""
+_DOUBTFUL = re.compile(r"0+|1|(\d)\1{5,}")
+"""Numbers that mostly stand for none: they are a patient's where the archive's other numbers say so."""
+_ROW = re.compile(r"x{3,}|")
+_COUNTED = 5
+"""Digits of the numbers that somebody counts patients by, from 0 or 1; those of hospitals are longer."""
 STUDIES_OF_ONE = 50
 """Studies above which a patient's number may stand for several people."""
 
@@ -149,14 +155,14 @@ def film_rows(films: Sequence[Film], names: Sequence[str], keep_device: bool) ->
     """
     headers = [film.header for film in films]
     studies = [
-        f"{patient_of(film)}\n{film.study_uid or film.accession or film.study_date or name}"
+        f"{film.patient_id}\n{film.study_uid or film.accession or film.study_date or name}"
         for film, name in zip(headers, names, strict=True)
     ]
     rows = pd.DataFrame(
         {
             "path": list(names),
             "patient": [
-                patient_of(film) or f"of {study}"
+                film.patient_id or f"of {study}"
                 for film, study in zip(headers, studies, strict=True)
             ],
             "study": studies,
@@ -179,11 +185,38 @@ def film_rows(films: Sequence[Film], names: Sequence[str], keep_device: bool) ->
     return rows
 
 
-def patient_of(film: DicomHeader) -> str:
-    """Return the patient's number, or nothing where there is none or only what stands for one taken out."""
-    words = re.findall(r"[^\W_]+", film.patient_id.casefold())
-    nobody = set(words) <= _PLACEHOLDERS or _NUMBERLESS.fullmatch("".join(words))
-    return "" if nobody or words == ["n", "a"] else film.patient_id
+def with_numbers_taken_out(headers: Sequence[Header]) -> list[Header]:
+    """Return the headers [N] with an empty patient's number where it stands for one that was taken out.
+
+    Words such as "anonymous" do, and rows of one sign. So do 0 and 1, unless patients are counted: other
+    numbers of the archive are as short; and 111111 or 000000, unless the number before or after it occurs.
+    """
+    numbers = {header.patient_id for header in headers if isinstance(header, DicomHeader)}
+    none = {number for number in numbers if _stands_for_none(number)}
+    real = {number for number in numbers - none if number.isdecimal() and number.isascii()}
+    plain = {number for number in real if not _DOUBTFUL.fullmatch(number)}
+    counting = any(len(number) <= _COUNTED for number in plain)
+    values = {int(number) for number in plain if len(number) <= _LONGEST}
+    none |= {
+        number
+        for number in real - plain
+        if not (
+            counting if len(number) <= _COUNTED else {int(number) - 1, int(number) + 1} & values
+        )
+    }
+    return [
+        replace(header, patient_id="")
+        if isinstance(header, DicomHeader) and header.patient_id in none
+        else header
+        for header in headers
+    ]
+
+
+def _stands_for_none(number: str) -> bool:
+    words = re.findall(r"[^\W_]+", number.casefold())
+    return (
+        set(words) <= _PLACEHOLDERS or bool(_ROW.fullmatch("".join(words))) or words == ["n", "a"]
+    )
 
 
 def age_of(film: DicomHeader) -> float:
@@ -220,9 +253,7 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
     headers = [film.header for film in films]
     several = Counter(
         number
-        for number, _ in {
-            (patient_of(film), film.birth_date) for film in headers if film.birth_date
-        }
+        for number, _ in {(film.patient_id, film.birth_date) for film in headers if film.birth_date}
         if number
     )
     studies = rows.groupby("patient")["study"].nunique()
@@ -245,9 +276,19 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
             "films do not say from which side they were taken",
         ),
         (
-            sum(not patient_of(film) for film in headers),
-            "film has no patient's number: its study counts as a patient of its own",
-            "films have no patient's number: each of their studies counts as a patient of its own",
+            sum(not film.patient_id for film in headers),
+            "film has no patient's number, or one that stands for none: its study counts as a patient of its own",
+            "films have no patient's number, or one that stands for none (such as 0, or 1 beside long ones): each of "
+            "their studies counts as a patient of its own",
+        ),
+        (
+            sum(
+                bool(film.patient_id) and film.patient_id in (film.accession, film.study_uid)
+                for film in headers
+            ),
+            "film has its study's number as the patient's: studies of one person may stand for several patients",
+            "films have their study's number as the patient's: studies of one person may stand for several patients, "
+            "in training and test alike",
         ),
         (
             sum(count > 1 for count in several.values()),

@@ -18,7 +18,7 @@ from hilum.counts import counted
 from hilum.errors import DataError, OptionError
 from hilum.findings import canonical
 from hilum.sources import tables
-from hilum.sources.archive.films import Film, patient_of
+from hilum.sources.archive.films import Film
 from hilum.sources.class_names import refuse_all_present
 from hilum.sources.folder_labels import (
     Findings,
@@ -34,7 +34,7 @@ KEYS: dict[str, Callable[[Film], str]] = {
     "accession": lambda film: film.header.accession,
     "study": lambda film: film.header.study_uid,
     "image": lambda film: film.header.sop_uid,
-    "patient": lambda film: patient_of(film.header),
+    "patient": lambda film: film.header.patient_id,
     "path": lambda film: film.file,
 }
 """What a row of the table may name."""
