@@ -114,7 +114,7 @@ def export(run: str | Path, options: ExportOptions, listener: Listener = SILENT)
     with new_folder(options.out) as aside:
         content = write_model(aside, model, options.licence, origin, evaluations)
         listener.progress("export", 1, 3)
-        proof = check_model(aside, model, films, films_from)
+        proof = check_model(aside, model, films, films_from, listener)
         listener.progress("export", 2, 3)
         write_bytes(aside / SCRIPT, predict_script(__version__).encode())
         text = card(_public(model.description), content, evaluations, proof, validation)
@@ -178,7 +178,13 @@ def write_model(
     return content
 
 
-def check_model(folder: Path, model: Model, films: NDArray[np.uint8], films_from: str) -> Proof:
+def check_model(
+    folder: Path,
+    model: Model,
+    films: NDArray[np.uint8],
+    films_from: str,
+    listener: Listener = SILENT,
+) -> Proof:
     """Compare model.onnx and timm's reading of a folder with torch.
 
     Raises:
@@ -195,7 +201,10 @@ def check_model(folder: Path, model: Model, films: NDArray[np.uint8], films_from
             f"timm computes something else from the exported folder than {model.description.backbone} does: "
             "nothing was written; choose another --backbone."
         )
-    return prove((folder / GRAPH).read_bytes(), films, expected.numpy(), films_from)
+    return prove(
+        (folder / GRAPH).read_bytes(), films, expected.numpy(), films_from,
+        lambda done, total: listener.progress("compare with torch", done, total),
+    )  # fmt: skip
 
 
 def check_bundle(folder: Path) -> Proof:
