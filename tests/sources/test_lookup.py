@@ -105,6 +105,34 @@ def test_absolute_paths_below_the_root_are_taken(
             read_source("folder", root, csv="t.csv")
 
 
+@pytest.mark.parametrize(
+    "front",
+    ["/content/drive/MyDrive/nih/", "C:\\data\\nih\\", "../input/nih/", "D:/a b/", "/mnt/x/../y/"],
+)
+def test_the_front_of_another_place_is_cut_and_named(films: Any, front: str) -> None:
+    root = films("a/1.png", "b/1.png", "2.png")
+    names = ("a/1.png", "b/1.png", "2.png")
+    (root / "t.csv").write_text("path\n" + "".join(f"{front}{name}\n" for name in names))
+    catalog = read_source("folder", root, csv="t.csv")
+    assert catalog.table["path"].tolist() == list(names)
+    assert any("3 paths begin with" in note and "another place" in note for note in catalog.notes)
+
+
+def test_two_other_places_of_one_table_are_both_named(films: Any) -> None:
+    root = films("a/1.png", "b/2.png")
+    (root / "t.csv").write_text("path\n/one/a/1.png\n/two/b/2.png\n")
+    notes = " ".join(read_source("folder", root, csv="t.csv").notes)
+    assert "'/one/'" in notes
+    assert "'/two/'" in notes
+
+
+def test_one_film_from_two_other_places_is_refused(films: Any) -> None:
+    root = films("a/1.png")
+    (root / "t.csv").write_text("path\n/one/a/1.png\n/two/a/1.png\n")
+    with pytest.raises(DataError, match=r"a/1\.png"):
+        read_source("folder", root, csv="t.csv")
+
+
 def test_relative_roots_and_absolute_paths_meet(films: Any, monkeypatch: Any) -> None:
     root = films("1.png")
     (root / "t.csv").write_text(f"path\n{root}/1.png\n")

@@ -46,7 +46,7 @@ def from_table(
             tables.need_columns(cells, [column] if column else [], path.name, flag(entry.name))
     tables.need_columns(cells, options.finding_columns, path.name, "--finding-columns")
     tables.need_cells(cells[options.path_column], path.name)
-    named, absolute_notes = paths.below_root(cells[options.path_column], root)
+    named, absolute_notes = paths.below_root(cells[options.path_column], root, elsewhere=True)
     rows = pd.DataFrame(
         {"path": _below(options.path_folder, paths.normal_paths(named, path.name), root)}
     )

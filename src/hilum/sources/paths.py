@@ -52,6 +52,10 @@ NO_FOLDERS = (
 )
 """Folders, in small letters, that servers, disks and archives make: thumbnails and what was deleted."""
 NOT_ON_DISK = "not on disk"
+_TRIED = 1000
+"""Paths of another place that are looked for below the root before the rest is given up."""
+_PLACES = 8
+"""Other places of one table."""
 _WORTH_LISTING = 8
 """A folder is listed once if a table names that many of its entries; for fewer, one call each is
 faster."""
@@ -85,24 +89,52 @@ def normal_paths(cells: pd.Series, name: str) -> pd.Series:
     return paths
 
 
-def below_root(cells: pd.Series, root: Path) -> tuple[pd.Series, tuple[str, ...]]:
-    """Return a table's paths, absolute ones of films below the root as paths below it, and a note on those."""
-    absolute = cells.str.strip().str.startswith("/", na=False).to_numpy(bool)
-    if not absolute.any():
+def below_root(
+    cells: pd.Series, root: Path, *, elsewhere: bool = False
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return a table's paths with those of films below the root as paths below it, and notes on what was cut.
+
+    Absolute paths below the root are cut. With ``elsewhere`` so is what stands before a path of another
+    place, such as ``/content/drive/MyDrive/nih/`` or a drive of Windows, where a film of the root has
+    the rest of it.
+    """
+    texts = cells.str.strip().str.replace("\\", "/", regex=False)
+    outside = texts.str.match(r"/|\.\./|[A-Za-z]:/", na=False).to_numpy(bool)
+    if not outside.any():
         return cells, ()
-    fronts = {f"{root.absolute().as_posix()}/", f"{root.resolve().as_posix()}/"}
-    values = cells.to_numpy(object, copy=True)
-    count = 0
-    for row in np.flatnonzero(absolute).tolist():
-        path = posixpath.normpath(values[row].strip())
-        if front := next((front for front in fronts if path.startswith(front)), ""):
+    own = {f"{root.absolute().as_posix()}/", f"{root.resolve().as_posix()}/"}
+    values: npt.NDArray[np.object_] = cells.to_numpy(object, copy=True)
+    cut: Counter[str] = Counter()
+    tried = 0
+    for row in np.flatnonzero(outside).tolist():
+        path = posixpath.normpath(str(texts.iat[row]))
+        front = next((front for front in (*own, *cut) if path.startswith(front)), None)
+        if elsewhere and front is None and tried < _TRIED and len(cut) < _PLACES:
+            front, tried = _front_elsewhere(path, root), tried + 1
+        if front is not None:
             values[row] = path[len(front) :]
-            count += 1
+            cut[front] += 1
     shorter = pd.Series(values, cells.index, cells.dtype, cells.name)
     shorter.attrs = cells.attrs
-    return shorter, (
-        f"{counted(count, 'path is', 'paths are')} absolute and below the root",
-    ) if count else ()
+    below = sum(count for front, count in cut.items() if front in own)
+    notes = [f"{counted(below, 'path is', 'paths are')} absolute and below the root"] * bool(below)
+    notes += [
+        f"{counted(count, 'path begins', 'paths begin')} with {show(front)}, which is another place: the rest is "
+        "looked for below the root"
+        for front, count in cut.items()
+        if front not in own
+    ]
+    return shorter, tuple(notes)
+
+
+def _front_elsewhere(path: str, root: Path) -> str | None:
+    """Return what stands before the longest end of a path that is a file below the root, None if no end is."""
+    parts = path.split("/")
+    for number in range(1, len(parts)):
+        rest = "/".join(parts[number:])
+        if ".." not in parts[number:] and (root / rest).is_file():
+            return path[: -len(rest)]
+    return None
 
 
 def dataset_name(text: str) -> str:

@@ -37,9 +37,9 @@ class Proof:
 
 
 def plan(films: int) -> list[tuple[int, int]]:
-    """Return for each pass its batch and how many of the films it takes, from the first.
+    """Return for each round its batch and how many of the films it takes, from the first.
 
-    All films go through once, in the largest batch; other passes take what fills one batch more than
+    All films go through once, in the largest batch; other rounds take what fills one batch more than
     twice, so that the last is a ragged one: a network that takes seconds a film is proven in minutes.
 
     >>> plan(14)
@@ -47,8 +47,8 @@ def plan(films: int) -> list[tuple[int, int]]:
     """
     largest = max(BATCHES)
     others = [(1, 3), (2, 5), (largest, largest + 1)]
-    passes = [(largest, films), *others[:-1], *(others * (RUNS - 1))]
-    return [(batch, min(count, films)) for batch, count in passes]
+    rounds = [(largest, films), *others[:-1], *(others * (RUNS - 1))]
+    return [(batch, min(count, films)) for batch, count in rounds]
 
 
 def prove(
@@ -70,12 +70,12 @@ def prove(
     Raises:
         RunError: A logit differs by more than LIMIT, or is not finite.
     """
-    worst, done, passes = 0.0, 0, plan(len(films))
-    total = len(OPTIMISED) * sum(count for _, count in passes)
+    worst, done, rounds = 0.0, 0, plan(len(films))
+    total = len(OPTIMISED) * sum(count for _, count in rounds)
     progress(0, total)
     for optimise in OPTIMISED:
         runtime = session(data, optimise=optimise, name="model.onnx")
-        for batch, count in passes:
+        for batch, count in rounds:
             for start in range(0, count, batch):
                 given = films[start : min(start + batch, count), None]
                 logits = runtime.run(None, {FILM: given})[0]
