@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from hilum.cli.defaults import spelled_out
 from hilum.cli.shared import FLAT, RESEARCH_ONLY, UNSHARED, Shared, answer, speaks, training_text
 from hilum.cli.terminal.console import listening
+from hilum.cli.terminal.defaults import spelled_out
 from hilum.methods import METHODS, load_method
 from hilum.workflows.train.options import PretrainOptions
 

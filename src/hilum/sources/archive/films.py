@@ -251,13 +251,6 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
         rows: [N] of the catalogue.
     """
     headers = [film.header for film in films]
-    several = Counter(
-        number
-        for number, _ in {(film.patient_id, film.birth_date) for film in headers if film.birth_date}
-        if number
-    )
-    studies = rows.groupby("patient")["study"].nunique()
-    many = (studies > STUDIES_OF_ONE) | ((studies > 2) & (len(studies) == 1))
     counts = (
         (
             sum(film.burned_in is None for film in headers),
@@ -275,6 +268,28 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
             "film does not say from which side it was taken",
             "films do not say from which side they were taken",
         ),
+        *_people_counts(headers, rows),
+        (
+            int((rows["age"] == TOLD_AS).sum()),
+            "film is of somebody above 89 years, whose age is told as 90",
+            "films are of people above 89 years, whose age is told as 90",
+        ),
+    )
+    return tuple(counted(count, one, many) for count, one, many in counts if count)
+
+
+def _people_counts(
+    headers: Sequence[DicomHeader], rows: pd.DataFrame
+) -> tuple[tuple[int, str, str], ...]:
+    """Return how many films or patients there are of whom it is not clear who they are, each with a note."""
+    several = Counter(
+        number
+        for number, _ in {(film.patient_id, film.birth_date) for film in headers if film.birth_date}
+        if number
+    )
+    studies = rows.groupby("patient")["study"].nunique()
+    many = (studies > STUDIES_OF_ONE) | ((studies > 2) & (len(studies) == 1))
+    return (
         (
             sum(not film.patient_id for film in headers),
             "film has no patient's number, or one that stands for none: its study counts as a patient of its own",
@@ -302,10 +317,4 @@ def notes_on(films: Sequence[Film], parts: Sequence[str], rows: pd.DataFrame) ->
             f"patients' numbers are those of up to {studies.max():,} studies: each may stand for several people, "
             "who count as one",
         ),
-        (
-            int((rows["age"] == TOLD_AS).sum()),
-            "film is of somebody above 89 years, whose age is told as 90",
-            "films are of people above 89 years, whose age is told as 90",
-        ),
     )
-    return tuple(counted(count, one, many) for count, one, many in counts if count)

@@ -9,7 +9,7 @@ import pytest
 
 from hilum.augment.crops import CropRecipe
 from hilum.cli.app import build_app
-from hilum.cli.defaults import spelled_out
+from hilum.cli.terminal.defaults import spelled_out
 from hilum.methods import METHODS, load_method
 from hilum.workflows.evaluate.options import EvaluateOptions, ProbeOptions
 from hilum.workflows.train.options import FinetuneOptions, PretrainOptions
