@@ -7,6 +7,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,24 @@ def test_findings_of_few_patients_enter_no_mean(benchmark: ModuleType) -> None:
     assert np.array_equal(both, first)
 
 
-def test_the_test_part_is_read_once(benchmark: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "final.json").write_text(json.dumps({"table": "as it was", "films": 1}))
-    chosen = argparse.Namespace(out=tmp_path, store=Path("no-store"), init=Path("no-run"))
-    assert benchmark.final(chosen) == "as it was"
+def test_the_test_part_is_read_once_for_each_share(benchmark: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "final-0.1.json").write_text(json.dumps({"rows": "| as it was |"}))
+    chosen = argparse.Namespace(
+        out=tmp_path, store=Path("no-store"), init=Path("no-run"), fractions=[0.1], trained=False
+    )
+    assert benchmark.final(chosen).splitlines()[2:] == ["| as it was |"]
+
+
+def test_a_joined_start_is_frozen(benchmark: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(benchmark, "finetune", given.append)
+    monkeypatch.setattr(benchmark, "is_model", lambda _: True)
+    monkeypatch.setattr(benchmark, "described", lambda path: argparse.Namespace(backbone=path.name))
+    for name in ("resnet10t+resnet18", "resnet10t"):
+        chosen = argparse.Namespace(
+            store=tmp_path, init=tmp_path / name, out=tmp_path, backbone="resnet10t", precision="32"
+        )
+        benchmark.final_run(chosen, "recipe", 0.1, 0, 1e-3)
+        benchmark.final_run(chosen, "resnet18", 0.1, 0, 1e-3)
+    assert [options.freeze for options in given] == [True, False, False, False]
+    assert [options.train.epochs for options in given] == [1, 10, 10, 10]
