@@ -12,8 +12,12 @@ from hilum.arrays import FloatArray, Rows
 from hilum.augment.crops import whole_film
 from hilum.images.films import Films
 from hilum.training.batches import ahead
+from hilum.training.freed_memory import keep_freed_memory
 
 BATCH = 256
+"""Films that are read at once, and that a GPU computes at once."""
+CPU_BATCH = 32
+"""Films that a CPU computes at once: the maps of more leave its cache."""
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -57,14 +61,19 @@ def over_films(
     device, was_training = device_of(module), module.training
     module.eval()
     outputs: list[Tensor] = []
+    done, on_cpu = 0, device.type == "cpu"
+    if on_cpu:
+        keep_freed_memory()
     if progress:
         progress(0, len(rows))
     try:
         with torch.inference_mode():
             for images in ahead(_read(films, rows), depth=2):
-                outputs.append(module(whole_film(images.to(device), size)).float().cpu())
+                for part in torch.split(images, CPU_BATCH if on_cpu else BATCH):
+                    outputs.append(module(whole_film(part.to(device), size)).float().cpu())
+                    done += len(part)
                 if progress:
-                    progress(min(len(outputs) * BATCH, len(rows)), len(rows))
+                    progress(done, len(rows))
     finally:
         module.train(was_training)
     if not outputs:

@@ -21,6 +21,7 @@ from hilum.training.collapse import CollapseDetector, quiet_steps
 from hilum.training.compiled import compile_backbones, uncompiled
 from hilum.training.distributed import ALONE, Team
 from hilum.training.engine import launch
+from hilum.training.freed_memory import keep_freed_memory
 from hilum.training.inference import describe_device
 from hilum.training.interrupt import Interrupted, StopWish, stop_wish
 from hilum.training.learner import Batch, Learner
@@ -92,6 +93,7 @@ class Trainer:
         if options.compile:
             compile_backbones(self.learner, self.fabric.device)
         if self.fabric.device.type == "cpu":
+            keep_freed_memory()
             multiply_small_convolutions(self.learner)
         scales_loss = options.precision == "16-mixed"
         optimiser = build_optimiser(self.learner, options, fused=not scales_loss)
