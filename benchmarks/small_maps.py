@@ -1,7 +1,7 @@
 """How much faster a training step is on the CPU with small maps as matrix products, and in bfloat16.
 
 One forward and backward pass of a network, channels last, on noise, four ways in turns: as torch has it
-and as Hilum trains (``training/small_convolutions.py``), each in float32 and under bfloat16 autocast.
+and as Hilum trains (``nn/small_convolutions.py``), each in float32 and under bfloat16 autocast.
 Milliseconds of processor time, medians; ratios of the rounds' own pairs with their range.
 
 Run: ``python benchmarks/small_maps.py --json`` (2 minutes; ``OMP_NUM_THREADS=1``).
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.nn.backbones import create_network
-from hilum.training.small_convolutions import multiply_small_convolutions
+from hilum.nn.small_convolutions import multiply_small_convolutions
 
 WAYS = {
     "float32": (False, False),

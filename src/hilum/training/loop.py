@@ -15,6 +15,7 @@ from torch import Tensor
 from hilum.errors import RunError
 from hilum.listener import Listener
 from hilum.nn.collectives import any_process, broadcast_from_first
+from hilum.nn.small_convolutions import multiply_small_convolutions
 from hilum.training import checkpoint
 from hilum.training.batches import Batches
 from hilum.training.collapse import CollapseDetector, quiet_steps
@@ -30,7 +31,6 @@ from hilum.training.optimiser import FRACTION, build_optimiser, set_lr
 from hilum.training.options import LoopOptions
 from hilum.training.run_folder import RunFolder
 from hilum.training.schedule import ProgressiveSizes, learning_rate
-from hilum.training.small_convolutions import multiply_small_convolutions
 from hilum.training.step_meter import Reading, StepMeter
 
 Score = Callable[[Learner], float | None]

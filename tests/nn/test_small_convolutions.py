@@ -6,7 +6,7 @@ import torch
 from timm.layers import ScaledStdConv2d, StdConv2d
 from torch import nn
 
-from hilum.training.small_convolutions import MOST_PLACES, multiply_small_convolutions
+from hilum.nn.small_convolutions import MOST_PLACES, multiply_small_convolutions
 
 
 def convolution(kernel=3, stride=2, padding=None, **more) -> nn.Conv2d:
