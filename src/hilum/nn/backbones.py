@@ -9,12 +9,11 @@ from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
 from timm.models import group_parameters
 from torch import Tensor, nn
 
 from hilum.errors import OptionError, did_you_mean
-from hilum.nn.joined import JoinedNetwork, is_joined, parts_of
+from hilum.nn.joined import JoinedNetwork, brought_to, is_joined, parts_of
 
 ENLARGED_SIZES = (64, 75, 96, 128, 160, 192, 224, 256, 299)
 """Sizes in pixels that a batch is enlarged to, the smallest that works, when a network cannot take
@@ -77,12 +76,7 @@ class Backbone(nn.Module):
 
     def fit(self, images: Tensor) -> Tensor:
         """Enlarge films that are smaller than the network can take; one that takes a single size gets that."""
-        size, own = self.input_size, images.shape[-1]
-        if size is None or own == size or (own > size and self.takes_larger):
-            return images
-        return F.interpolate(
-            images, size=(size, size), mode="bilinear", align_corners=False, antialias=own > size
-        )
+        return brought_to(images, self.input_size, takes_larger=self.takes_larger)
 
 
 def plain_name(name: str) -> str:

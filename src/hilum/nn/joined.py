@@ -103,7 +103,7 @@ class JoinedNetwork(nn.Module):
         maps = []
         for network, side, larger in zip(self.parts, self.sides, self.take_larger, strict=True):
             take: Any = network.forward_intermediates
-            films = _resized(images, side, larger)
+            films = brought_to(images, side, takes_larger=larger)
             maps.append(take(films, indices=1, intermediates_only=True)[0])
         together: Tensor = self.maps(maps)
         return together.mean(dim=(2, 3))
@@ -114,9 +114,13 @@ def _fixed_side(network: nn.Module) -> int | None:
     return int(config["input_size"][-1]) if config.get("fixed_input_size") else None
 
 
-def _resized(images: Tensor, side: int | None, larger: bool) -> Tensor:
+def brought_to(images: Tensor, side: int | None, *, takes_larger: bool) -> Tensor:
+    """Return films [B, 1, H, W] of a network's side: smaller ones enlarged, larger ones shrunk unless it takes them.
+
+    Without a side they stay as they are.
+    """
     own = images.shape[-1]
-    if side is None or own == side or (own > side and larger):
+    if side is None or own == side or (own > side and takes_larger):
         return images
     return F.interpolate(
         images, size=(side, side), mode="bilinear", align_corners=False, antialias=own > side
